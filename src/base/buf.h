@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A growable run of bytes with a hard maximum and a sticky error.
+ *
+ * Owns:   its memory.  An empty buffer holds none.
+ * Thread: one.
+ * Limits: buf_reserve() refuses to grow beyond max; the buffer is then
+ *         "failed", later writes do nothing, and buf_ok() tells.
+ */
+#ifndef BASE_BUF_H
+#define BASE_BUF_H
+
+#include "base/base.h"
+
+struct buf {
+	uint8_t *data;     /* bytes [start, end) are the content */
+	size_t start;
+	size_t end;
+	size_t capacity;
+	size_t max;        /* most bytes of content; 0 means SIZE_MAX / 2 */
+	bool failed;       /* out of memory, or over max */
+};
+
+void buf_init(struct buf *, size_t max);
+void buf_finish(struct buf *);          /* frees; usable again as empty */
+void buf_wipe(struct buf *);            /* like finish, zeroing first: for secrets */
+
+/* Makes room for len bytes after the content and returns where they go, or
+ * NULL when that cannot be had (the buffer is then failed).  Follow with
+ * buf_commit(). */
+NODISCARD uint8_t *buf_reserve(struct buf *, size_t len);
+void buf_commit(struct buf *, size_t len);
+
+void buf_add(struct buf *, const void *data, size_t len);
+void buf_add_str(struct buf *, const char *str);        /* without its NUL */
+void buf_add_cstr(struct buf *, const char *str);       /* with its NUL */
+void buf_add_u8(struct buf *, uint8_t);
+void buf_add_u16(struct buf *, uint16_t);               /* network order */
+void buf_add_u32(struct buf *, uint32_t);               /* network order */
+void buf_addf(struct buf *, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* Drops len bytes from the front; gives memory back when that empties it. */
+void buf_consume(struct buf *, size_t len);
+
+/* Forgets the content and keeps the memory. */
+static inline void buf_clear(struct buf *b)
+{
+	b->start = 0;
+	b->end = 0;
+	b->failed = false;
+}
+
+static inline size_t buf_len(const struct buf *b)
+{
+	return b->end - b->start;
+}
+
+static inline uint8_t *buf_data(const struct buf *b)
+{
+	return b->data == NULL ? NULL : b->data + b->start;
+}
+
+static inline bool buf_ok(const struct buf *b)
+{
+	return !b->failed;
+}
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: ISC */
+#include "base/slog.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+enum { LIMIT_PER_SECOND = 10 };
+
+static _Atomic int current_level = SLOG_INFO;
+
+static const char *const level_names[SLOG_LEVEL_COUNT] = {
+	[SLOG_ERROR] = "error",
+	[SLOG_WARN] = "warn",
+	[SLOG_INFO] = "info",
+	[SLOG_DEBUG] = "debug",
+};
+
+void slog_set_level(enum slog_level level)
+{
+	atomic_store_explicit(&current_level, (int)level, memory_order_relaxed);
+}
+
+enum slog_level slog_level(void)
+{
+	return (enum slog_level)atomic_load_explicit(&current_level,
+		memory_order_relaxed);
+}
+
+const char *slog_level_name(enum slog_level level)
+{
+	return level_names[level];
+}
+
+bool slog_level_parse(const char *text, enum slog_level *out)
+{
+	for (size_t i = 0; i < COUNT_OF(level_names); i++) {
+		if (strcmp(text, level_names[i]) != 0)
+			continue;
+		*out = (enum slog_level)i;
+		return true;
+	}
+	return false;
+}
+
+static size_t put_time(char *to, size_t size)
+{
+	uint64_t now = clock_wall_us();
+	time_t seconds = (time_t)(now / USEC_PER_SEC);
+	struct tm tm;
+	size_t len;
+	int more;
+
+	gmtime_r(&seconds, &tm);
+	len = strftime(to, size, "%Y-%m-%d %H:%M:%S", &tm);
+	more = snprintf(to + len, size - len, ".%03u UTC",
+		(unsigned)(now % USEC_PER_SEC / USEC_PER_MSEC));
+	return len + (size_t)more;
+}
+
+void slog_write(enum slog_level level, const char *event, const char *fmt, ...)
+{
+	char line[SLOG_LINE_MAX];
+	va_list args;
+	size_t len;
+	int more;
+
+	len = put_time(line, sizeof(line));
+	more = snprintf(line + len, sizeof(line) - len, " %-5s %s ", level_names[level],
+		event);
+	if (more > 0)
+		len = size_min(len + (size_t)more, sizeof(line) - 2);
+	va_start(args, fmt);
+	more = vsnprintf(line + len, sizeof(line) - 1 - len, fmt, args);
+	va_end(args);
+	if (more > 0)
+		len = size_min(len + (size_t)more, sizeof(line) - 2);
+	line[len++] = '\n';
+	/* There is nobody to tell when standard error is gone. */
+	if (write(STDERR_FILENO, line, len) < 0)
+		return;
+}
+
+bool slog_limit_pass(struct slog_limit *limit, uint32_t *suppressed)
+{
+	uint64_t now = clock_now_us();
+	uint64_t window = atomic_load_explicit(&limit->window_us, memory_order_relaxed);
+
+	if (now - window >= USEC_PER_SEC &&
+		atomic_compare_exchange_strong(&limit->window_us, &window, now))
+		atomic_store_explicit(&limit->used, 0, memory_order_relaxed);
+	if (atomic_fetch_add_explicit(&limit->used, 1, memory_order_relaxed) >=
+		LIMIT_PER_SECOND) {
+		atomic_fetch_add_explicit(&limit->dropped, 1, memory_order_relaxed);
+		return false;
+	}
+	*suppressed = atomic_exchange_explicit(&limit->dropped, 0, memory_order_relaxed);
+	return true;
+}
+
+const char *slog_quote(char *to, size_t size, const char *text, size_t len)
+{
+	size_t used = 0;
+
+	if (size < 8) {
+		to[0] = '\0';
+		return to;
+	}
+	to[used++] = '"';
+	for (size_t i = 0; i < len && used + 6 < size; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		if (c == '"' || c == '\\') {
+			to[used++] = '\\';
+			to[used++] = (char)c;
+		} else if (c < 0x20 || c == 0x7f) {
+			used += (size_t)snprintf(to + used, size - used, "\\x%02x", c);
+		} else {
+			to[used++] = (char)c;
+		}
+	}
+	to[used++] = '"';
+	to[used] = '\0';
+	return to;
+}
