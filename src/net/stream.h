@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A byte stream over a socket: what the two session machines read and write.
+ *
+ * Receiving: on_data() gets bytes where they arrived and says how many it has
+ * consumed; the rest is kept ("held") and offered again in front of what comes
+ * next.  A stream that holds nothing and sends nothing owns no buffer.
+ *
+ * Sending: stream_send() collects what is sent within one turn of the loop and
+ * hands it to the kernel once, at the end of the turn; what fills more than a
+ * chunk goes at once.  What the kernel does not take is the backlog: the
+ * sender's source should be paused while stream_is_congested().
+ *
+ * TLS will sit between this interface and io_conn; owners will not notice.
+ *
+ * Owns:   its io_conn and so the descriptor, the held bytes, the backlog.
+ * Thread: the worker whose loop it is attached to.
+ * Limits: held bytes stop the socket from being read beyond held_max; the
+ *         backlog is bounded by the owner's pausing of its source.
+ */
+#ifndef NET_STREAM_H
+#define NET_STREAM_H
+
+#include "base/buf.h"
+#include "net/io.h"
+
+enum {
+	STREAM_CHUNK = 4096,                    /* coalesced within a turn */
+	STREAM_HELD_MAX = 64 * 1024,            /* default of held_max */
+	STREAM_BACKLOG_HIGH = 256 * 1024,       /* congested above ... */
+	STREAM_BACKLOG_LOW = 64 * 1024          /* ... until below */
+};
+
+struct stream;
+struct stream_pool;
+
+struct stream_ops {
+	/* Returns how many of the bytes it has taken.  May pause, send on or close
+	 * this and any other stream. */
+	size_t (*on_data)(struct stream *, const uint8_t *data, size_t len);
+	/* The peer is gone: 0 for an orderly end, else -errno.  Once; held bytes
+	 * have been offered before. */
+	void (*on_end)(struct stream *, int error);
+	/* The backlog fell below STREAM_BACKLOG_LOW after being congested. */
+	void (*on_drained)(struct stream *);
+	/* Answers a tx wait for connecting sockets: see stream_connect_wait(). */
+	void (*on_connected)(struct stream *, int error);
+	/* Answers stream_quiesce() when that returned false. */
+	void (*on_quiet)(struct stream *);
+};
+
+struct stream {
+	struct io_conn conn;
+	const struct stream_ops *ops;
+	struct stream_pool *pool;       /* chunks; the worker's */
+	struct io_task flush;
+	struct io_task again;           /* offers held bytes anew */
+	struct buf held;
+	struct buf backlog;
+	uint8_t *chunk;                 /* collected in this turn, or NULL */
+	uint32_t chunk_len;
+	uint32_t held_max;
+	uint16_t flags;
+	int end_error;
+	uint64_t rx_bytes;              /* since stream_attach() of a new descriptor */
+	uint64_t tx_bytes;
+};
+
+/* Chunks for coalescing, kept by the worker and used by all its streams. */
+struct stream_pool *stream_pool_create(void);
+void stream_pool_destroy(struct stream_pool **);
+
+void stream_init(struct stream *, const struct stream_ops *);
+
+/* Takes over fd, reading not started.  Returns 0 or -errno (fd then stays the
+ * caller's). */
+NODISCARD int stream_attach(struct stream *, struct io *, struct stream_pool *, int fd);
+
+/* For a descriptor on which connect(2) answered EINPROGRESS: on_connected()
+ * comes with 0 or -errno. */
+void stream_connect_wait(struct stream *);
+
+/* Reading.  resume() offers held bytes again (from the loop, not from within
+ * this call) and reads on; pause() stops.  Both may be called at any time, more
+ * than once. */
+void stream_resume(struct stream *);
+void stream_pause(struct stream *);
+
+/* Offers held bytes again, from the loop, also while paused for reading. */
+void stream_retry(struct stream *);
+
+/* Queues bytes; data need not outlive the call.  After an error of the socket
+ * bytes are dropped: on_end() tells. */
+void stream_send(struct stream *, const void *data, size_t len);
+void stream_send_buf(struct stream *, struct buf *);   /* and empties it */
+
+bool stream_is_congested(const struct stream *);
+size_t stream_unsent(const struct stream *);           /* bytes not with the kernel */
+size_t stream_held(const struct stream *);
+
+/* Hands over to the kernel now what is collected. */
+void stream_flush(struct stream *);
+
+/* The graceful end: sends what is queued, then FIN, discards what still arrives
+ * (so that the peer is not reset before it has read our last words) and calls
+ * on_end() when the peer has closed too.  on_data() does not come any more. */
+void stream_finish(struct stream *);
+
+/* The immediate end.  No callback follows.  Safe to call twice. */
+void stream_close(struct stream *);
+
+/* Moving to another worker: quiesce, then detach, then attach there.  A stream
+ * with held, collected or backlogged bytes is not to be moved. */
+NODISCARD bool stream_quiesce(struct stream *);
+int stream_detach(struct stream *);
+
+static inline bool stream_is_open(const struct stream *s)
+{
+	return s->conn.io != NULL;
+}
+
+#endif
