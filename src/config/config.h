@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The configuration: what pgtandem.yaml says, checked as a whole, as plain data.
+ *
+ * Nothing is applied here.  A config never changes after config_load(): a reload
+ * makes a new one and swaps the pointer, and whoever still reads the old one
+ * holds a reference.
+ *
+ * Owns:   everything that it points to, its files' secrets included.
+ * Thread: any; the reference count is atomic, all else is constant.
+ * Limits: of one file, see doc.h; hosts and workloads CONFIG_HOSTS_MAX and
+ *         CONFIG_WORKLOADS_MAX.
+ */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include "base/base.h"
+#include "base/hash.h"
+#include "config/option.h"
+
+enum { CONFIG_HOSTS_MAX = 256, CONFIG_WORKLOADS_MAX = 64, CONFIG_NAME_MAX = 63 };
+
+#define CONFIG_DEFAULT_PATH "/etc/pgtandem/pgtandem.yaml"
+
+struct diag;
+struct userlist;
+
+/* Settings as one level of the file gives them. */
+struct config_level {
+	struct settings values;
+	uint64_t given;                 /* bit of enum option_setting: it is said here */
+};
+
+struct config_host {
+	char *name;
+	struct host_options options;
+	char *own_password;             /* from password or password_file; "" if none */
+};
+
+/* A workload's part of one host's budget, computed. */
+struct config_share {
+	struct share_options given;     /* of workloads.W.hosts.H, else of the workload */
+	bool is_used;                   /* the workload has a database on that host */
+	uint32_t guaranteed;            /* 0 unless is_used */
+	uint32_t max;                   /* guaranteed <= max <= connection_budget */
+};
+
+struct config_workload {
+	char *name;
+	struct workload_options options;
+	struct share_options share;     /* as written, OPTION_AUTO where unset */
+	struct config_level level;
+	uint32_t max_client_conn;       /* that of process where the file says 0 */
+	struct config_share *shares;    /* one for each of config->hosts */
+};
+
+struct config_database {
+	struct hash_node node;
+	char *name;                     /* "*": all names without an entry */
+	struct database_options options;
+	struct config_level level;
+	size_t host;                    /* index in config->hosts */
+};
+
+struct config_user {
+	struct hash_node node;
+	char *name;
+	struct user_options options;
+	struct config_level level;
+};
+
+struct config {
+	_Atomic uint32_t refs;
+	char *path;
+	struct process_options process;
+	struct auth_options auth;
+	struct admin_options admin;
+	struct log_options log;
+	struct config_level defaults;           /* values has every setting */
+	struct config_host *hosts;
+	size_t host_count;
+	struct config_workload *workloads;
+	size_t workload_count;
+	struct config_database *databases;
+	size_t database_count;
+	struct config_user *users;
+	size_t user_count;
+	struct config_database *wildcard;       /* the one named "*", or NULL */
+	struct hash_table database_names;
+	struct hash_table user_names;
+	struct userlist *userlist;              /* of auth_file, or NULL */
+	struct option_list warnings;            /* for the caller to log */
+};
+
+/* Reads and checks the file and the files that it names (auth_file,
+ * password_file; a relative name is relative to the file's directory).  Returns
+ * it with one reference, or NULL with diag filled. */
+struct config *config_load(const char *path, struct diag *);
+
+/* The same from memory; path is for messages, no other file is opened. */
+struct config *config_load_memory(const char *text, size_t len, const char *path,
+	struct diag *);
+
+struct config *config_ref(struct config *);
+void config_unref(struct config *);             /* accepts NULL */
+
+/* The file that is read when none is named. */
+const char *config_default_path(void);
+
+/* The entry for a database that a client asks for: its own, else "*", else NULL. */
+const struct config_database *config_find_database(const struct config *,
+	const char *name);
+
+/* The name of the database in PostgreSQL: dbname, or what was asked for. */
+const char *config_dbname(const struct config_database *, const char *asked);
+
+/* Whether clients of a workload may ask for that name. */
+bool config_workload_allows(const struct config_workload *, const char *database);
+
+const struct config_user *config_find_user(const struct config *, const char *name);
+const struct config_host *config_find_host(const struct config *, const char *name);
+const struct config_workload *config_find_workload(const struct config *,
+	const char *name);
+
+/* What a user's login is checked against: of users, else of auth_file, else NULL.
+ * A password, "md5..." or "SCRAM-SHA-256$...".  Valid while the config is held. */
+const char *config_secret(const struct config *, const char *user);
+
+/* All settings for a client: user before database before workload before defaults.
+ * Any of the three may be NULL.  Text and lists in *out belong to the config. */
+void config_resolve(const struct config *, const struct config_workload *,
+	const struct config_database *, const char *user, struct settings *out);
+
+/* Whether the console knows the user, and may change things. */
+bool config_is_admin(const struct config *, const char *user);
+bool config_is_stats(const struct config *, const char *user);
+
+#endif

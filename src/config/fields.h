@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The options of include/options.def as C structs, one for each place of the file.
+ *
+ * Owns:   text and lists belong to the struct that holds them (in what
+ *         config_resolve() fills they belong to the config).
+ * Thread: any; plain data.
+ */
+#ifndef CONFIG_FIELDS_H
+#define CONFIG_FIELDS_H
+
+#include "base/base.h"
+#include "base/slog.h"
+
+/* Words that an option may take. */
+enum config_io_backend { CONFIG_IO_AUTO, CONFIG_IO_URING, CONFIG_IO_EPOLL };
+enum config_pool_mode {
+	CONFIG_POOL_TRANSACTION,
+	CONFIG_POOL_SESSION,
+	CONFIG_POOL_STATEMENT
+};
+enum config_wait_error { CONFIG_WAIT_ERROR, CONFIG_WAIT_FATAL };
+enum config_auth_type {
+	CONFIG_AUTH_TRUST,
+	CONFIG_AUTH_PASSWORD,
+	CONFIG_AUTH_MD5,
+	CONFIG_AUTH_SCRAM
+};
+
+struct option_list {
+	char **items;
+	size_t count;
+};
+
+/* A COUNT of "auto". */
+#define OPTION_AUTO UINT32_MAX
+
+/* The field that an option becomes.  Text is never NULL; what is unset is "". */
+#define OPTION_FIELD_U32(name)        uint32_t name;
+#define OPTION_FIELD_COUNT(name)      uint32_t name;       /* or OPTION_AUTO */
+#define OPTION_FIELD_BUDGET(name)     uint32_t name;
+#define OPTION_FIELD_MODE(name)       uint32_t name;
+#define OPTION_FIELD_BOOL(name)       bool name;
+#define OPTION_FIELD_DURATION(name)   uint64_t name##_us;
+#define OPTION_FIELD_SIZE(name)       uint64_t name##_bytes;
+#define OPTION_FIELD_TEXT(name)       char *name;
+#define OPTION_FIELD_SECRET(name)     char *name;          /* wiped when freed */
+#define OPTION_FIELD_LIST(name)       struct option_list name;
+#define OPTION_FIELD_IO_BACKEND(name) enum config_io_backend name;
+#define OPTION_FIELD_POOL_MODE(name)  enum config_pool_mode name;
+#define OPTION_FIELD_WAIT_ERROR(name) enum config_wait_error name;
+#define OPTION_FIELD_AUTH_TYPE(name)  enum config_auth_type name;
+#define OPTION_FIELD_LOG_LEVEL(name)  enum slog_level name;
+
+#define OPTION_FIELD(name, type, ...) OPTION_FIELD_##type(name)
+
+/* One struct for each place of the file. */
+struct process_options {
+#define OPTION_PROCESS OPTION_FIELD
+#include "options.def"
+};
+
+struct host_options {
+#define OPTION_HOST OPTION_FIELD
+#include "options.def"
+};
+
+struct workload_options {
+#define OPTION_WORKLOAD OPTION_FIELD
+#include "options.def"
+};
+
+struct share_options {
+#define OPTION_SHARE OPTION_FIELD
+#include "options.def"
+};
+
+struct database_options {
+#define OPTION_DATABASE OPTION_FIELD
+#include "options.def"
+};
+
+struct user_options {
+#define OPTION_USER OPTION_FIELD
+#include "options.def"
+};
+
+struct auth_options {
+#define OPTION_AUTH OPTION_FIELD
+#include "options.def"
+};
+
+struct admin_options {
+#define OPTION_ADMIN OPTION_FIELD
+#include "options.def"
+};
+
+struct log_options {
+#define OPTION_LOG OPTION_FIELD
+#include "options.def"
+};
+
+/* What may be said at several levels, resolved: see config_resolve(). */
+struct settings {
+#define OPTION_POOL OPTION_FIELD
+#include "options.def"
+};
+
+/* A bit for each of struct settings. */
+enum option_setting {
+#define OPTION_POOL(name, ...) OPTION_SETTING_##name,
+#include "options.def"
+	OPTION_SETTING_COUNT
+};
+
+#endif
