@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The operations on a host's monitor: each takes the lock, changes states
+ * (monitor_state.c), lets the rules decide (monitor_choose.c), and answers with
+ * what is left to do.
+ */
+#include "pool/monitor.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pool/monitor_priv.h"
+
+static void lock(struct monitor *m)
+{
+	pthread_mutex_lock(&m->lock);
+}
+
+static void unlock(struct monitor *m)
+{
+	pthread_mutex_unlock(&m->lock);
+}
+
+int monitor_init(struct monitor *m, const struct monitor_limits *limits)
+{
+	int ret;
+
+	memset(m, 0, sizeof(*m));
+	ret = pthread_mutex_init(&m->lock, NULL);
+	if (ret != 0)
+		return -ret;
+	m->limits = *limits;
+	m->budget.limit = limits->budget;
+	list_init(&m->pools);
+	list_init(&m->servers);
+	for (size_t i = 0; i < MONITOR_WORKERS_MAX; i++)
+		list_init(&m->inbox[i]);
+	rand_small_init(&m->rand, (uint64_t)(uintptr_t)m);
+	return 0;
+}
+
+void monitor_finish(struct monitor *m)
+{
+	pthread_mutex_destroy(&m->lock);
+}
+
+void monitor_set_limits(struct monitor *m, const struct monitor_limits *limits)
+{
+	lock(m);
+	m->limits = *limits;
+	m->budget.limit = limits->budget;
+	unlock(m);
+}
+
+void monitor_share_add(struct monitor *m, struct share *share)
+{
+	lock(m);
+	assert(m->budget.share_count < BUDGET_SHARES_MAX);
+	share->index = m->budget.share_count;
+	m->budget.shares[m->budget.share_count++] = share;
+	unlock(m);
+}
+
+void monitor_share_set(struct monitor *m, struct share *share, enum share_kind kind,
+	uint32_t guaranteed, uint32_t max)
+{
+	lock(m);
+	share->kind = kind;
+	share->guaranteed = guaranteed;
+	share->max = max;
+	unlock(m);
+}
+
+void monitor_pool_add(struct monitor *m, struct pool *pool)
+{
+	lock(m);
+	list_push_back(&m->pools, &pool->in_monitor);
+	unlock(m);
+}
+
+bool monitor_pool_remove(struct monitor *m, struct pool *pool)
+{
+	bool unused = true;
+
+	lock(m);
+	for (uint32_t i = 0; i < m->budget.share_count; i++) {
+		const struct slice *slice = pool->slices[i];
+
+		if (slice != NULL && (slice->clients > 0 || slice->waiting > 0))
+			unused = false;
+	}
+	unused = unused && pool->servers == 0;
+	if (unused)
+		list_remove(&pool->in_monitor);
+	unlock(m);
+	return unused;
+}
+
+void monitor_slice_add(struct monitor *m, struct slice *slice)
+{
+	lock(m);
+	slice->pool->slices[slice->share->index] = slice;
+	unlock(m);
+}
+
+void monitor_slice_set_limits(struct monitor *m, struct slice *slice,
+	const struct slice_limits *limits)
+{
+	lock(m);
+	slice->limits = *limits;
+	unlock(m);
+}
+
+void monitor_client_count(struct monitor *m, struct slice *slice, int change)
+{
+	lock(m);
+	if (change < 0) {
+		assert(slice->clients > 0);
+		slice->clients--;
+	} else {
+		slice->clients++;
+	}
+	unlock(m);
+}
+
+/* --- leases ------------------------------------------------------------------ */
+
+static bool pool_is_refused(const struct pool *pool, uint64_t now_us)
+{
+	return pool->error.sqlstate[0] != '\0' && now_us < pool->retry_at_us &&
+		pool->servers == 0;
+}
+
+enum lease_verdict monitor_request(struct monitor *m, struct lease *l,
+	struct slice *slice, uint64_t now_us, struct monitor_actions *actions)
+{
+	enum lease_verdict verdict = LEASE_VERDICT_WAIT;
+	struct pool_server *s;
+
+	lock(m);
+	assert(l->state == LEASE_NONE);
+	s = choose_idle(m, l, slice);
+	if (s != NULL) {
+		l->slice = slice;
+		l->asked_at_us = now_us;
+		lease_hold(m, l, s, now_us);
+		verdict = LEASE_VERDICT_HELD;
+	} else if (pool_is_refused(slice->pool, now_us)) {
+		l->error = slice->pool->error;
+		verdict = LEASE_VERDICT_ERROR;
+	} else if (slice->limits.waiting_max != 0 &&
+		slice->waiting >= slice->limits.waiting_max) {
+		verdict = LEASE_VERDICT_FULL;
+	} else {
+		lease_enqueue(m, l, slice, now_us);
+		choose_openings(m, now_us, actions);
+	}
+	unlock(m);
+	return verdict;
+}
+
+/* The server is clean, detached and nobody's. */
+static void pass_on(struct monitor *m, struct pool_server *s, uint64_t now_us,
+	struct monitor_actions *actions)
+{
+	server_end_lease(s);
+	s->client_id = 0;
+	choose_for_server(m, s, now_us, actions);
+	choose_openings(m, now_us, actions);
+}
+
+void monitor_withdraw(struct monitor *m, struct lease *l, uint64_t now_us,
+	struct monitor_actions *actions)
+{
+	struct pool_server *s = NULL;
+
+	lock(m);
+	assert(l->state != LEASE_HELD);
+	if (l->state == LEASE_WAITING)
+		lease_dequeue(m, l);
+	if (l->state == LEASE_GRANTED)
+		s = l->server;
+	if (l->state != LEASE_NONE) {
+		list_remove(&l->in_slice);
+		l->state = LEASE_NONE;
+	}
+	if (s != NULL)
+		pass_on(m, s, now_us, actions);
+	unlock(m);
+}
+
+struct lease *monitor_inbox_take(struct monitor *m, uint32_t worker, bool *refused)
+{
+	struct list_node *node;
+	struct lease *l = NULL;
+
+	lock(m);
+	node = list_pop_front(&m->inbox[worker]);
+	if (node != NULL) {
+		l = container_of(node, struct lease, in_slice);
+		*refused = l->state == LEASE_REFUSED;
+		l->state = *refused ? LEASE_NONE : LEASE_HELD;
+	}
+	unlock(m);
+	return l;
+}
+
+void monitor_position(struct monitor *m, const struct lease *l, uint32_t *position,
+	uint32_t *in_use, uint32_t *limit)
+{
+	lock(m);
+	*position = 0;
+	*in_use = m->budget.used;
+	*limit = m->budget.limit;
+	if (l->state == LEASE_WAITING) {
+		list_for_each(&l->slice->waiters, node) {
+			++*position;
+			if (node == &l->in_slice)
+				break;
+		}
+		*in_use = l->slice->share->used;
+		*limit = l->slice->share->max;
+	}
+	unlock(m);
+}
+
+bool monitor_has_waiters(struct monitor *m, const struct slice *slice)
+{
+	bool waiting;
+
+	lock(m);
+	waiting = slice->pool->waiting > 0;
+	unlock(m);
+	return waiting;
+}
+
+/* --- servers ----------------------------------------------------------------- */
+
+void monitor_connecting(struct monitor *m, struct pool_server *s, struct slice *slice)
+{
+	lock(m);
+	s->id = ++m->next_server_id;
+	s->slice = slice;
+	s->epoch = slice->pool->epoch;
+	list_push_back(&m->servers, &s->in_monitor);
+	unlock(m);
+}
+
+static void slice_lost_server(struct monitor *m, struct slice *slice)
+{
+	slice->servers--;
+	slice->pool->servers--;
+	budget_free(&m->budget, slice->share);
+}
+
+void monitor_open_failed(struct monitor *m, struct slice *slice, uint64_t now_us,
+	struct monitor_actions *actions)
+{
+	lock(m);
+	slice->connecting--;
+	slice->pool->connecting--;
+	m->connecting--;
+	slice_lost_server(m, slice);
+	m->retry_at_us = now_us + m->limits.retry_us;
+	choose_openings(m, now_us, actions);
+	unlock(m);
+}
+
+/* A lifetime of its own for each, so that they do not all end at once. */
+static uint64_t expiry(struct monitor *m, uint64_t lifetime_us, uint64_t now_us)
+{
+	if (lifetime_us == 0)
+		return 0;
+	return now_us + lifetime_us - rand_small_below(&m->rand, lifetime_us / 10 + 1);
+}
+
+void monitor_ready(struct monitor *m, struct pool_server *s, uint64_t now_us,
+	struct monitor_actions *actions)
+{
+	struct pool *pool;
+
+	lock(m);
+	pool = s->slice->pool;
+	pool->failures = 0;
+	pool->retry_at_us = 0;
+	pool->error.sqlstate[0] = '\0';
+	m->failures = 0;
+	m->retry_at_us = 0;
+	m->error.sqlstate[0] = '\0';
+	s->connected_at_us = now_us;
+	s->used_at_us = now_us;
+	s->expires_at_us = expiry(m, s->slice->limits.lifetime_us, now_us);
+	pass_on(m, s, now_us, actions);
+	unlock(m);
+}
+
+static uint64_t backoff(struct monitor *m, uint32_t failures)
+{
+	uint64_t delay = m->limits.retry_us;
+
+	while (failures-- > 1 && delay < MONITOR_BACKOFF_MAX_US)
+		delay *= 2;
+	delay = u64_min(delay, MONITOR_BACKOFF_MAX_US);
+	return delay / 2 + rand_small_below(&m->rand, delay / 2 + 1);
+}
+
+static void refuse_waiters(struct monitor *m, struct pool *pool,
+	struct monitor_actions *actions)
+{
+	for (uint32_t i = 0; i < m->budget.share_count; i++) {
+		struct slice *slice = pool->slices[i];
+
+		while (slice != NULL && slice->waiting > 0) {
+			struct lease *l = container_of(list_first(&slice->waiters),
+				struct lease, in_slice);
+
+			lease_dequeue(m, l);
+			l->error = pool->error;
+			lease_post(m, l, LEASE_REFUSED, actions);
+		}
+	}
+}
+
+void monitor_connect_failed(struct monitor *m, struct pool_server *s,
+	enum connect_failure failure, const struct pool_error *error, uint64_t now_us,
+	struct monitor_actions *actions)
+{
+	struct pool *pool;
+
+	lock(m);
+	pool = s->slice->pool;
+	server_enter(m, s, SERVER_CLOSING);
+	if (failure == CONNECT_FAILED_LOGIN) {
+		pool->error = *error;
+		pool->failures++;
+		pool->retry_at_us = now_us + backoff(m, pool->failures);
+		refuse_waiters(m, pool, actions);
+	} else {
+		m->error = *error;
+		/* Several connects that fail together are one failure. */
+		if (now_us >= m->retry_at_us)
+			m->failures++;
+		m->retry_at_us = now_us + backoff(m, m->failures);
+	}
+	unlock(m);
+}
+
+void monitor_return(struct monitor *m, struct pool_server *s, uint64_t now_us,
+	struct monitor_actions *actions)
+{
+	lock(m);
+	if (s->state != SERVER_CHECKING)
+		s->used_at_us = now_us;
+	pass_on(m, s, now_us, actions);
+	unlock(m);
+}
+
+void monitor_cleaning(struct monitor *m, struct pool_server *s)
+{
+	lock(m);
+	server_end_lease(s);
+	s->client_id = 0;
+	if (s->state != SERVER_CLEANING)
+		server_enter(m, s, SERVER_CLEANING);
+	unlock(m);
+}
+
+void monitor_closing(struct monitor *m, struct pool_server *s)
+{
+	lock(m);
+	server_end_lease(s);
+	s->client_id = 0;
+	if (s->state != SERVER_CLOSING)
+		server_enter(m, s, SERVER_CLOSING);
+	unlock(m);
+}
+
+void monitor_gone(struct monitor *m, struct pool_server *s, uint64_t now_us,
+	struct monitor_actions *actions)
+{
+	lock(m);
+	server_end_lease(s);
+	server_enter(m, s, SERVER_GONE);
+	list_remove(&s->in_monitor);
+	slice_lost_server(m, s->slice);
+	choose_openings(m, now_us, actions);
+	unlock(m);
+}
+
+bool monitor_last_error(struct monitor *m, const struct pool *pool,
+	struct pool_error *out)
+{
+	bool found = true;
+
+	lock(m);
+	if (pool->error.sqlstate[0] != '\0')
+		*out = pool->error;
+	else if (m->error.sqlstate[0] != '\0')
+		*out = m->error;
+	else
+		found = false;
+	unlock(m);
+	return found;
+}

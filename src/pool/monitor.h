@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The monitor of a host: its budget, its pools and everybody who waits, under
+ * one lock.  Every operation takes the lock, decides by counting, and says what
+ * the caller has to do outside of it: open servers, close servers, wake workers.
+ *
+ * Rules (docs/architecture.md, "The budget"):
+ *   - A returned server goes straight to a waiter; nobody polls.
+ *   - First the oldest waiter of a workload below its floor, if the unit is a
+ *     borrowed one; then the oldest waiter of the same pool, unless another
+ *     pool has fewer servers and has waited longer than MONITOR_SWITCH_AFTER_US.
+ *   - A waiter for whom no server is on its way causes one to be opened as long
+ *     as budget, limits, pacing and backoff allow.
+ *
+ * Owns:   the lock, the shares, the inboxes of granted leases.
+ * Thread: any.  No I/O, no allocation and no call to others under the lock.
+ * Limits: BUDGET_SHARES_MAX workloads, MONITOR_WORKERS_MAX workers.
+ */
+#ifndef POOL_MONITOR_H
+#define POOL_MONITOR_H
+
+#include <pthread.h>
+
+#include "base/rand.h"
+#include "pool/pool.h"
+
+enum {
+	MONITOR_WORKERS_MAX = 64,
+	MONITOR_ACTIONS_MAX = 16,
+	MONITOR_SWITCH_AFTER_US = 20000,
+	MONITOR_BACKOFF_MAX_US = 15000000
+};
+
+struct monitor_limits {
+	uint32_t budget;
+	uint32_t connecting_max;        /* connects at the same time */
+	uint64_t retry_us;              /* first backoff; doubles up to the maximum */
+};
+
+struct monitor {
+	pthread_mutex_t lock;
+	struct budget budget;
+	struct monitor_limits limits;
+	struct list pools;
+	struct list servers;            /* every server that holds a unit */
+	uint32_t connecting;
+	uint32_t waiting;
+	uint32_t idle;
+	uint32_t closing;
+	uint64_t next_server_id;
+	/* The host does not let us in: no connect before retry_at_us. */
+	uint64_t retry_at_us;
+	uint32_t failures;
+	struct pool_error error;
+	struct list inbox[MONITOR_WORKERS_MAX];         /* struct lease.in_slice */
+	struct rand_small rand;
+};
+
+/* What is to be done once the lock is released. */
+enum monitor_verb {
+	MONITOR_OPEN,                   /* a unit was taken for slice: connect */
+	MONITOR_CLOSE                   /* server is CLOSING and the caller's to close */
+};
+
+struct monitor_action {
+	enum monitor_verb verb;
+	struct slice *slice;
+	struct pool_server *server;
+};
+
+struct monitor_actions {
+	struct monitor_action list[MONITOR_ACTIONS_MAX];
+	uint32_t count;
+	uint64_t wake;                  /* bit: worker with something in an inbox */
+};
+
+/* Returns 0 or -errno. */
+NODISCARD int monitor_init(struct monitor *, const struct monitor_limits *);
+void monitor_finish(struct monitor *);
+void monitor_set_limits(struct monitor *, const struct monitor_limits *);
+
+/* Adds a workload (the caller keeps the memory), or changes its numbers. */
+void monitor_share_add(struct monitor *, struct share *);
+void monitor_share_set(struct monitor *, struct share *, enum share_kind,
+	uint32_t guaranteed, uint32_t max);
+
+void monitor_pool_add(struct monitor *, struct pool *);
+/* True: removed, the memory is the caller's again.  False: it is in use. */
+NODISCARD bool monitor_pool_remove(struct monitor *, struct pool *);
+void monitor_slice_add(struct monitor *, struct slice *);
+void monitor_slice_set_limits(struct monitor *, struct slice *,
+	const struct slice_limits *);
+void monitor_client_count(struct monitor *, struct slice *, int change);
+
+/* --- leases ------------------------------------------------------------------ */
+
+enum lease_verdict {
+	LEASE_VERDICT_HELD,             /* lease->server is the caller's now */
+	LEASE_VERDICT_WAIT,             /* it will come through the inbox */
+	LEASE_VERDICT_FULL,             /* the queue is full; the lease is NONE */
+	LEASE_VERDICT_ERROR             /* lease->error tells; the lease is NONE */
+};
+
+NODISCARD enum lease_verdict monitor_request(struct monitor *, struct lease *,
+	struct slice *, uint64_t now_us, struct monitor_actions *);
+
+/* Takes a lease out of the queue or out of the inbox.  If a server had been
+ * assigned meanwhile it is passed on.  The lease is NONE afterwards.  Must not
+ * be called on a HELD lease. */
+void monitor_withdraw(struct monitor *, struct lease *, uint64_t now_us,
+	struct monitor_actions *);
+
+/* Next lease that was granted or refused for this worker, or NULL.  GRANTED
+ * becomes HELD; REFUSED becomes NONE with lease->error set (*refused). */
+struct lease *monitor_inbox_take(struct monitor *, uint32_t worker, bool *refused);
+
+/* How many wait before this one, and in all; for the notice to the client. */
+void monitor_position(struct monitor *, const struct lease *, uint32_t *position,
+	uint32_t *in_use, uint32_t *limit);
+
+/* Should a lease that could go on be returned because others wait? */
+bool monitor_has_waiters(struct monitor *, const struct slice *);
+
+/* --- servers ----------------------------------------------------------------- */
+
+/* After MONITOR_OPEN: the server that will use the unit.  Its id is set. */
+void monitor_connecting(struct monitor *, struct pool_server *, struct slice *);
+
+/* MONITOR_OPEN could not even begin: the unit is free again. */
+void monitor_open_failed(struct monitor *, struct slice *, uint64_t now_us,
+	struct monitor_actions *);
+
+/* Logged in: goes to a waiter or becomes idle.  The server must be detached from
+ * its worker, as another one may take it before this returns. */
+void monitor_ready(struct monitor *, struct pool_server *, uint64_t now_us,
+	struct monitor_actions *);
+
+/* What stood in the way of a login. */
+enum connect_failure {
+	CONNECT_FAILED_HOST,            /* refused, unreachable, timed out, 57P03, 53300 */
+	CONNECT_FAILED_LOGIN            /* this database and user: 28xxx, 3D000, ... */
+};
+
+/* The server failed to log in; it is CLOSING afterwards, and monitor_gone() must
+ * follow when its socket is closed.  Those who wait for its pool are refused
+ * with the error if it concerns the login. */
+void monitor_connect_failed(struct monitor *, struct pool_server *,
+	enum connect_failure, const struct pool_error *, uint64_t now_us,
+	struct monitor_actions *);
+
+/* The lease ends; the server is clean and detached.  lease may be NULL when its
+ * client went away before. */
+void monitor_return(struct monitor *, struct pool_server *, uint64_t now_us,
+	struct monitor_actions *);
+
+/* The client has left; the server stays with the worker to be cleaned. */
+void monitor_cleaning(struct monitor *, struct pool_server *);
+
+/* The server is to be closed by the caller; its lease, if any, has ended. */
+void monitor_closing(struct monitor *, struct pool_server *);
+
+/* PostgreSQL has closed its side: the unit is free.  The caller frees the
+ * memory afterwards. */
+void monitor_gone(struct monitor *, struct pool_server *, uint64_t now_us,
+	struct monitor_actions *);
+
+/* --- upkeep ------------------------------------------------------------------ */
+
+/* Once a second or so, by one worker: expires idle servers, opens what
+ * servers_min wants, retries after backoff.  Call again while it answers true
+ * (there was more than fits into the actions). */
+NODISCARD bool monitor_upkeep(struct monitor *, uint64_t now_us,
+	struct monitor_actions *);
+
+/* Takes up to max idle servers, least recently used first, for a look at their
+ * sockets (state CHECKING); give each back with monitor_return() or end it with
+ * monitor_closing().  Only servers unused for min_idle_us are taken. */
+uint32_t monitor_take_idle(struct monitor *, uint64_t now_us, uint64_t min_idle_us,
+	struct pool_server **, uint32_t max);
+
+/* All servers of a pool (or of the host: NULL) close as soon as they are
+ * returned; idle ones are handed out through the actions by monitor_upkeep(). */
+void monitor_retire(struct monitor *, struct pool *);
+
+/* For views: calls f for each server or pool under the lock; f must be short
+ * and must not call the monitor. */
+void monitor_each_server(struct monitor *, void (*f)(const struct pool_server *, void *),
+	void *arg);
+void monitor_each_pool(struct monitor *, void (*f)(const struct pool *, void *),
+	void *arg);
+
+/* Why the last connects to this host or this pool failed; false when they did
+ * not. */
+bool monitor_last_error(struct monitor *, const struct pool *, struct pool_error *);
+
+/* For tests and assertions: recounts everything and compares.  Aborts when a
+ * number is wrong. */
+void monitor_check(struct monitor *);
+
+#endif

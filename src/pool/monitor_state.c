@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The states of servers and leases, and the counts that follow from them.
+ * Nothing else assigns to either.
+ *
+ * Thread: under the monitor's lock.
+ */
+#include <assert.h>
+
+#include "pool/monitor_priv.h"
+
+#define TO(state) (1u << SERVER_##state)
+
+static const unsigned legal_next[SERVER_STATE_COUNT] = {
+#define SERVER_STATE(name, show, next) [SERVER_##name] = (next),
+#include "server_states.def"
+#undef SERVER_STATE
+};
+
+static void idle_count(struct monitor *m, struct pool_server *s, bool more)
+{
+	struct pool *pool = s->slice->pool;
+
+	if (more) {
+		list_push_front(&pool->idle, &s->in_idle);
+		pool->idle_count++;
+		s->slice->share->idle++;
+		m->idle++;
+		return;
+	}
+	list_remove(&s->in_idle);
+	pool->idle_count--;
+	s->slice->share->idle--;
+	m->idle--;
+}
+
+void server_enter(struct monitor *m, struct pool_server *s, enum server_state next)
+{
+	struct slice *slice = s->slice;
+
+	assert((legal_next[s->state] & (1u << next)) != 0);
+	if (s->state == SERVER_IDLE)
+		idle_count(m, s, false);
+	if (s->state == SERVER_CONNECTING) {
+		m->connecting--;
+		slice->pool->connecting--;
+		slice->connecting--;
+	}
+	if (s->state == SERVER_CLOSING)
+		m->closing--;
+	s->state = next;
+	if (next == SERVER_IDLE)
+		idle_count(m, s, true);
+	if (next == SERVER_CLOSING)
+		m->closing++;
+}
+
+void server_end_lease(struct pool_server *s)
+{
+	struct lease *lease = s->lease;
+
+	if (lease == NULL)
+		return;
+	assert(lease->server == s);
+	lease->slice->leased--;
+	lease->server = NULL;
+	lease->state = LEASE_NONE;
+	s->lease = NULL;
+}
+
+void server_set_slice(struct monitor *m, struct pool_server *s, struct slice *to)
+{
+	struct slice *from = s->slice;
+
+	(void)m;
+	if (from == to)
+		return;
+	assert(s->state != SERVER_IDLE && s->state != SERVER_CONNECTING);
+	assert(from->pool == to->pool);
+	if (from->share != to->share)
+		budget_move(from->share, to->share);
+	from->servers--;
+	to->servers++;
+	s->slice = to;
+}
+
+void lease_enqueue(struct monitor *m, struct lease *l, struct slice *slice,
+	uint64_t now_us)
+{
+	assert(l->state == LEASE_NONE);
+	l->slice = slice;
+	l->asked_at_us = now_us;
+	l->state = LEASE_WAITING;
+	list_push_back(&slice->waiters, &l->in_slice);
+	list_push_back(&slice->share->waiters, &l->in_share);
+	if (slice->waiting++ == 0)
+		list_push_back(&slice->share->hungry, &slice->in_hungry);
+	slice->share->waiting++;
+	slice->pool->waiting++;
+	m->waiting++;
+}
+
+void lease_dequeue(struct monitor *m, struct lease *l)
+{
+	struct slice *slice = l->slice;
+
+	assert(l->state == LEASE_WAITING);
+	list_remove(&l->in_slice);
+	list_remove(&l->in_share);
+	if (--slice->waiting == 0)
+		list_remove(&slice->in_hungry);
+	slice->share->waiting--;
+	slice->pool->waiting--;
+	m->waiting--;
+	l->state = LEASE_NONE;
+}
+
+void lease_hold(struct monitor *m, struct lease *l, struct pool_server *s, uint64_t now_us)
+{
+	assert(l->state == LEASE_NONE);
+	server_enter(m, s, SERVER_LEASED);
+	server_set_slice(m, s, l->slice);
+	s->lease = l;
+	s->client_id = l->client_id;
+	s->used_at_us = now_us;
+	l->server = s;
+	l->state = LEASE_HELD;
+	l->slice->leased++;
+}
+
+void lease_post(struct monitor *m, struct lease *l, enum lease_state state,
+	struct monitor_actions *actions)
+{
+	l->state = state;
+	list_push_back(&m->inbox[l->worker], &l->in_slice);
+	actions->wake |= UINT64_C(1) << l->worker;
+}

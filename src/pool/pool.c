@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: ISC */
+#include "pool/pool.h"
+
+static const char *const state_show[SERVER_STATE_COUNT] = {
+#define SERVER_STATE(name, show, next) [SERVER_##name] = (show),
+#include "server_states.def"
+#undef SERVER_STATE
+};
+
+const char *server_state_show(enum server_state state)
+{
+	return state_show[state];
+}
+
+void slice_init(struct slice *slice, struct pool *pool, struct share *share)
+{
+	*slice = (struct slice){ .pool = pool, .share = share };
+	list_init(&slice->waiters);
+	list_node_init(&slice->in_hungry);
+}
+
+void pool_init(struct pool *pool, struct monitor *monitor, void *owner)
+{
+	*pool = (struct pool){ .monitor = monitor, .owner = owner };
+	list_node_init(&pool->in_monitor);
+	list_init(&pool->idle);
+}
+
+void pool_server_init(struct pool_server *s, uint64_t id)
+{
+	*s = (struct pool_server){ .id = id, .state = SERVER_CONNECTING };
+	list_node_init(&s->in_idle);
+	list_node_init(&s->in_monitor);
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Pools, the servers in them and the leases on them, as counts and queues.
+ *
+ * A pool holds servers that are interchangeable: same host, database, user and
+ * login options.  A slice is what one workload has in it: its waiters, its
+ * servers, its limits.  A server belongs to one slice at a time; when a client
+ * of another workload gets it, the unit of the budget moves along.
+ *
+ * Owns:   nothing that exists outside: the structs here are embedded in what
+ *         session/ owns (server, client), and no socket is known here.
+ * Thread: any, under the lock of the host's monitor (monitor.h has the
+ *         operations).
+ */
+#ifndef POOL_POOL_H
+#define POOL_POOL_H
+
+#include "base/base.h"
+#include "base/list.h"
+#include "pool/budget.h"
+
+struct monitor;
+struct pool;
+struct lease;
+
+enum server_state {
+#define SERVER_STATE(name, show, next) SERVER_##name,
+#include "server_states.def"
+#undef SERVER_STATE
+	SERVER_STATE_COUNT
+};
+
+const char *server_state_show(enum server_state);
+
+enum { POOL_ERROR_TEXT_MAX = 256 };
+
+/* Why PostgreSQL refused: told to those who wait. */
+struct pool_error {
+	char sqlstate[6];
+	char message[POOL_ERROR_TEXT_MAX];
+};
+
+struct slice_limits {
+	uint32_t servers_max;           /* 0: no limit of its own */
+	uint32_t servers_min;           /* kept open while the pool has been used */
+	uint32_t waiting_max;           /* 0: no limit */
+	uint64_t idle_timeout_us;       /* 0: none */
+	uint64_t lifetime_us;           /* 0: none */
+};
+
+struct slice {
+	struct pool *pool;
+	struct share *share;
+	struct slice_limits limits;
+	struct list_node in_hungry;     /* share->hungry, while there are waiters */
+	struct list waiters;            /* struct lease.in_slice, oldest first */
+	uint32_t waiting;
+	uint32_t servers;               /* all that hold a unit */
+	uint32_t connecting;
+	uint32_t clients;               /* logged in */
+	uint32_t leased;                /* leases held */
+};
+
+struct pool {
+	struct monitor *monitor;
+	struct list_node in_monitor;
+	void *owner;                    /* session's: names, login */
+	struct list idle;               /* struct pool_server.in_idle, last used first */
+	struct slice *slices[BUDGET_SHARES_MAX];
+	uint32_t servers;
+	uint32_t connecting;
+	uint32_t idle_count;
+	uint32_t waiting;
+	uint32_t epoch;                 /* servers of an older one close on return */
+	/* After a refused login: no new try before this time. */
+	uint64_t retry_at_us;
+	uint32_t failures;
+	struct pool_error error;        /* sqlstate "" when there is none */
+};
+
+struct pool_server {
+	struct list_node in_idle;
+	struct list_node in_monitor;
+	struct slice *slice;
+	struct lease *lease;            /* LEASED only; NULL when nobody listens */
+	enum server_state state;
+	uint32_t epoch;
+	uint64_t id;
+	uint64_t connected_at_us;       /* 0 until logged in */
+	uint64_t expires_at_us;         /* server_lifetime with jitter; 0: never */
+	uint64_t used_at_us;            /* last lease granted or returned */
+	uint64_t state_key;             /* what session state it carries */
+	uint64_t client_id;             /* who has it, for SHOW */
+	uint32_t backend_pid;           /* for SHOW */
+	uint16_t local_port;
+};
+
+enum lease_state {
+	LEASE_NONE,
+	LEASE_WAITING,                  /* in the queue */
+	LEASE_GRANTED,                  /* server assigned, its worker not yet told */
+	LEASE_REFUSED,                  /* error assigned, its worker not yet told */
+	LEASE_HELD
+};
+
+/*
+ * A client's right to use one server until it is returned.  Embedded in the
+ * client; the client's memory may go only when the lease is NONE.
+ */
+struct lease {
+	struct list_node in_slice;      /* WAITING; GRANTED, REFUSED: worker's inbox */
+	struct list_node in_share;      /* WAITING */
+	struct slice *slice;
+	struct pool_server *server;     /* GRANTED, HELD */
+	uint64_t asked_at_us;
+	uint64_t state_key;             /* a server that carries this is preferred */
+	uint64_t client_id;
+	uint32_t worker;
+	enum lease_state state;
+	struct pool_error error;        /* REFUSED */
+};
+
+static inline void lease_init(struct lease *l, uint32_t worker, uint64_t client_id)
+{
+	*l = (struct lease){ .worker = worker, .client_id = client_id };
+	list_node_init(&l->in_slice);
+	list_node_init(&l->in_share);
+}
+
+void slice_init(struct slice *, struct pool *, struct share *);
+void pool_init(struct pool *, struct monitor *, void *owner);
+void pool_server_init(struct pool_server *, uint64_t id);
+
+#endif
