@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What is stored of a password: the password itself, PostgreSQL's md5 secret,
+ * or its SCRAM secret; and what is computed from them.
+ *
+ * Owns:   nothing; results are written where the caller says, and the caller
+ *         wipes them (OPENSSL_cleanse, or the _wipe functions here).
+ * Thread: any.
+ * Limits: secret_derive_keys() costs about 0.5 us for each iteration, 2 ms for
+ *         the usual 4096: cache what it gives.
+ * Source: RFC 5802 and 7677 (SCRAM), RFC 4013 (SASLprep); scram-common.c,
+ *         md5_common.c and saslprep.c in PostgreSQL.
+ */
+#ifndef PG_SECRET_H
+#define PG_SECRET_H
+
+#include "base/base.h"
+
+enum {
+	SECRET_KEY_LEN = 32,            /* SHA-256 */
+	SECRET_SALT_LEN = 16,           /* of salts that we make, as PostgreSQL */
+	SECRET_SALT_MAX = 256,          /* of salts that others made */
+	SECRET_ITERATIONS = 4096,       /* of secrets that we make, as PostgreSQL */
+	SECRET_MD5_LEN = 35,            /* "md5" and 32 digits */
+	SECRET_SCRAM_TEXT_MAX = 512     /* a SCRAM secret as text, with its NUL */
+};
+
+enum secret_kind {
+	SECRET_NONE,            /* NULL or "" : no password will do */
+	SECRET_PLAIN,
+	SECRET_MD5,
+	SECRET_SCRAM,
+	SECRET_MALFORMED        /* begins as a SCRAM secret and is none; no password
+	                           will do, as nobody meant that text as one */
+};
+
+/* What a server keeps to verify a password, and what salt made it. */
+struct secret_scram {
+	uint32_t iterations;            /* 1 or more; 0: nothing is here */
+	size_t salt_len;
+	uint8_t salt[SECRET_SALT_MAX];
+	uint8_t stored_key[SECRET_KEY_LEN];
+	uint8_t server_key[SECRET_KEY_LEN];
+};
+
+/* What one needs to log in without the password; good for that salt only.
+ * As secret as the password itself. */
+struct secret_keys {
+	uint32_t iterations;            /* 0: nothing is here */
+	size_t salt_len;
+	uint8_t salt[SECRET_SALT_MAX];
+	uint8_t client_key[SECRET_KEY_LEN];
+	uint8_t server_key[SECRET_KEY_LEN];
+};
+
+/* stored may be NULL. */
+enum secret_kind secret_classify(const char *stored);
+
+/* "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>".  False when it
+ * is anything else; *out is then not to be used. */
+NODISCARD bool secret_parse_scram(const char *stored, struct secret_scram *out);
+
+/* The text of a SCRAM secret.  Returns to. */
+const char *secret_format_scram(const struct secret_scram *,
+	char to[SECRET_SCRAM_TEXT_MAX]);
+
+/* Keys of a password, which is SASLprepped first, or used as it is where that
+ * is not possible, as PostgreSQL does.  salt_len is at most SECRET_SALT_MAX.
+ * False when memory or the crypto library fail. */
+NODISCARD bool secret_derive_keys(const char *password, const uint8_t *salt,
+	size_t salt_len, uint32_t iterations, struct secret_keys *out);
+
+/* The secret a server stores for these keys. */
+NODISCARD bool secret_from_keys(const struct secret_keys *, struct secret_scram *out);
+
+/* The keys were made with this salt and so many iterations. */
+bool secret_keys_match(const struct secret_keys *, const uint8_t *salt, size_t salt_len,
+	uint32_t iterations);
+
+/* "md5" and the digest of password and user: what PostgreSQL stores.  False
+ * when the crypto library refuses md5 (FIPS). */
+NODISCARD bool secret_md5(const char *password, const char *user,
+	char to[SECRET_MD5_LEN + 1]);
+
+/* The answer to AuthenticationMD5Password: "md5" and the digest of the digits
+ * of an md5 secret and the salt of four bytes. */
+NODISCARD bool secret_md5_answer(const char *md5_secret, const uint8_t salt[4],
+	char to[SECRET_MD5_LEN + 1]);
+
+/* HMAC-SHA-256.  False when the crypto library fails. */
+NODISCARD bool secret_hmac(const uint8_t key[SECRET_KEY_LEN], const void *data, size_t len,
+	uint8_t to[SECRET_KEY_LEN]);
+
+/* A copy of the password after SASLprep, or as it is; NULL without memory.
+ * Wipe and free() it. */
+NODISCARD char *secret_saslprep(const char *password);
+
+void secret_keys_wipe(struct secret_keys *);
+void secret_scram_wipe(struct secret_scram *);
+
+#endif
