@@ -249,6 +249,24 @@ static struct pool_server *idle_victim(const struct monitor *m, const struct sli
 	return best;
 }
 
+/* What kept a waiter from an idle server of its own pool may have gone. */
+static bool use_idle(struct monitor *m, struct slice *slice, uint64_t now_us,
+	struct monitor_actions *actions)
+{
+	struct lease *l = lease_of_slice(list_first(&slice->waiters));
+	struct pool_server *s;
+
+	if (slice->pool->idle_count == 0)
+		return false;
+	s = choose_idle(m, l, slice);
+	if (s == NULL)
+		return false;
+	lease_dequeue(m, l);
+	lease_hold(m, l, s, now_us);
+	lease_post(m, l, LEASE_GRANTED, actions);
+	return true;
+}
+
 void choose_openings(struct monitor *m, uint64_t now_us, struct monitor_actions *actions)
 {
 	while (m->waiting > 0 && actions_have_room(actions)) {
@@ -263,6 +281,8 @@ void choose_openings(struct monitor *m, uint64_t now_us, struct monitor_actions 
 		slice = neediest(m, now_us);
 		if (slice == NULL)
 			return;
+		if (use_idle(m, slice, now_us, actions))
+			continue;
 		if (choose_may_open(m, slice, now_us)) {
 			choose_open(m, slice, actions);
 			continue;
