@@ -18,6 +18,13 @@ enum { DOC_FILE_MAX = 16 << 20, DOC_DEPTH_MAX = 16, DOC_NODE_MAX = 500000 };
 
 struct diag;
 
+/* Where a tree came from, for those who find something wrong in it. */
+struct doc_source {
+	const struct doc_node *root;
+	const char *file;
+	struct diag *diag;
+};
+
 enum doc_kind { DOC_NULL, DOC_SCALAR, DOC_LIST, DOC_MAP };
 
 struct doc_node {
@@ -48,6 +55,18 @@ void doc_free_text(char *text, size_t len);
 
 /* The child of a MAP with that key, or NULL. */
 struct doc_node *doc_get(const struct doc_node *, const char *key);
+
+/* The same along a path of keys that ends with NULL; where a key is missing, the
+ * last node that was there. */
+const struct doc_node *doc_reach(const struct doc_node *, ...)
+	__attribute__((sentinel));
+
+/* Fills the source's diag with the place of a node's value, or of its key, or of
+ * nothing when it is NULL.  Both return -EINVAL. */
+int doc_fail(const struct doc_source *, const struct doc_node *, const char *fmt, ...)
+	PRINTF_LIKE(3, 4);
+int doc_fail_key(const struct doc_source *, const struct doc_node *, const char *fmt,
+	...) PRINTF_LIKE(3, 4);
 
 const char *doc_kind_name(const struct doc_node *);     /* "a list", "a text", ... */
 

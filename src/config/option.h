@@ -12,8 +12,8 @@
 #include "base/base.h"
 #include "config/fields.h"
 
-struct diag;
 struct doc_node;
+struct doc_source;
 
 enum option_type {
 	OPTION_U32,
@@ -85,11 +85,13 @@ extern const size_t option_count;
 /* The option that is called name at that level, or NULL. */
 const struct option *option_find(enum option_level, const char *name);
 
+/* The option behind one of struct settings. */
+const struct option *option_of_setting(enum option_setting);
+
 /* Reads the value of a node into the struct at base, freeing what was there.
- * Returns 0 or -EINVAL with diag filled (file is taken from the caller), or
- * -ENOMEM. */
-NODISCARD int option_read(const struct option *, const struct doc_node *,
-	const char *file, void *base, struct diag *);
+ * Returns 0, -EINVAL or -ENOMEM; the source's diag is filled on failure. */
+NODISCARD int option_read(const struct option *, const struct doc_source *,
+	const struct doc_node *, void *base);
 
 /* Sets all options of one home to their defaults; required ones to zero or "".
  * base is raw memory before.  Returns 0 or -ENOMEM. */
@@ -98,14 +100,18 @@ NODISCARD int option_set_defaults(enum option_home, void *base);
 /* Frees what the options of one home hold, secrets wiped first. */
 void option_free(enum option_home, void *base);
 
+/* Copies a value from one struct to another; text and lists are not copied and
+ * still belong to from. */
+void option_borrow(const struct option *, const void *from, void *to);
+
 bool option_same(const struct option *, const void *a, const void *b);
 
 /* The value as a user would write it, without quotes; secrets as "***" unless
  * empty, lists as "a, b".  Returns what malloc gave, or NULL without memory. */
 char *option_text(const struct option *, const void *base);
 
-/* Its default in the same form: "" for text and lists that default to nothing,
- * NULL where it must be given. */
+/* Its default in the same form: "" for text and lists that default to nothing, and
+ * where it must be given.  Returns to. */
 const char *option_default_text(const struct option *, char *to, size_t size);
 
 /* "0 to 65535", "10ms to 1h", "transaction, session or statement", ... Returns
@@ -117,8 +123,5 @@ const char *const *option_words(enum option_type, size_t *count);
 
 const char *option_type_name(enum option_type);
 const char *option_effect_name(enum option_effect);     /* "at reload", ... */
-
-/* The one of names nearest to what was written, or NULL if none is near. */
-const char *option_nearest(const char *written, const char *const *names, size_t count);
 
 #endif
