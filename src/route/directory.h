@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Where names become pools: which host, pool and limits belong to a client of
+ * this workload who asks for that database as that user.
+ *
+ * Owns:   hosts with their monitors, workloads, pools, counters, and a reference
+ *         to the current configuration.  Hosts, workloads and counters live as
+ *         long as the directory; pools until nobody uses them; routes as long as
+ *         somebody holds a reference.
+ * Thread: any; one mutex, taken at logins, reloads and views, never per query.
+ *         What a route points to is constant or has its own lock.
+ * Limits: DIRECTORY_POOLS_MAX pools, BUDGET_SHARES_MAX workloads since start.
+ */
+#ifndef ROUTE_DIRECTORY_H
+#define ROUTE_DIRECTORY_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/diag.h"
+#include "base/hash.h"
+#include "net/addr.h"
+#include "pool/monitor.h"
+#include "route/stats.h"
+
+enum { DIRECTORY_POOLS_MAX = 10000, DIRECTORY_ADDRS_MAX = 16, DIRECTORY_HOSTS_MAX = 256 };
+
+struct config;
+struct directory;
+
+enum route_mode { ROUTE_TRANSACTION, ROUTE_SESSION, ROUTE_STATEMENT };
+
+const char *route_mode_name(enum route_mode);
+
+/* How to reach a host; replaced as a whole when it changes. */
+struct host_target {
+	struct addr addrs[DIRECTORY_ADDRS_MAX];
+	uint32_t addr_count;
+	uint32_t first;                 /* try this one first */
+	struct sock_tcp tcp;
+	uint64_t connect_timeout_us;
+	uint64_t close_timeout_us;
+};
+
+struct route_host {
+	char *name;
+	uint32_t index;
+	struct monitor monitor;
+	struct share shares[BUDGET_SHARES_MAX];         /* by workload->index */
+	pthread_mutex_t lock;                           /* of target */
+	struct host_target target;
+	char *address;                                  /* as configured, for views */
+	uint16_t port;
+	_Atomic uint32_t cancels;                       /* connections that cancel */
+	_Atomic uint32_t cancels_max;
+	_Atomic uint32_t replications;
+	_Atomic uint32_t replications_max;
+	bool is_gone;                                   /* not configured any more */
+};
+
+/* A copy of how to reach it now. */
+void route_host_target(struct route_host *, struct host_target *);
+/* The address at this position did not answer: begin with the next one. */
+void route_host_failed(struct route_host *, uint32_t position);
+
+struct route_workload {
+	char *name;
+	uint32_t index;
+	enum route_mode mode;
+	_Atomic uint32_t clients;
+	_Atomic uint32_t max_client_conn;
+	_Atomic uint64_t login_timeout_us;
+	struct sock_tcp tcp;
+	bool is_gone;
+};
+
+/* Counters of a database by the name that clients use. */
+struct route_database {
+	struct hash_node node;
+	char *name;
+	struct stats_block *stats;                      /* one for each worker */
+};
+
+struct route_pool {
+	struct pool pool;
+	struct hash_node node;
+	struct route_host *host;
+	char *dbname;
+	char *user;
+	char *options;                  /* for the server's startup packet; or "" */
+	char *password;                 /* secret text for the login, or "" */
+	struct slice slices[BUDGET_SHARES_MAX];
+	void *session;                  /* what session/ keeps with a pool */
+};
+
+/* Limits as values, for one client. */
+struct route_limits {
+	uint64_t query_wait_timeout_us;
+	uint64_t query_wait_notify_us;
+	uint64_t query_timeout_us;
+	uint64_t transaction_timeout_us;
+	uint64_t idle_transaction_timeout_us;
+	uint64_t client_idle_timeout_us;
+	uint64_t cancel_wait_timeout_us;
+	uint64_t server_check_delay_us;
+	uint32_t max_waiting;
+	bool wait_is_fatal;
+	char *reset_query;
+	char *check_query;
+	char **ignored;                 /* startup parameters, NULL at the end */
+};
+
+struct route {
+	_Atomic uint32_t refs;
+	uint64_t generation;
+	struct directory *directory;
+	struct route_workload *workload;
+	struct route_host *host;
+	struct route_pool *pool;
+	struct slice *slice;
+	struct route_database *database;
+	char *user;                     /* the client's */
+	struct route_limits limits;
+};
+
+enum route_result {
+	ROUTE_OK,
+	ROUTE_NO_DATABASE,              /* 3D000 */
+	ROUTE_NOT_HERE,                 /* the workload does not serve it */
+	ROUTE_FULL,                     /* too many pools */
+	ROUTE_NO_MEMORY
+};
+
+/* What session/ keeps with each pool. */
+struct directory_hooks {
+	void *(*pool_create)(struct route_pool *);      /* NULL: out of memory */
+	void (*pool_destroy)(void *);
+};
+
+/* Returns 0, or -errno with diag filled.  Resolves the names of hosts: may
+ * block. */
+NODISCARD int directory_create(struct directory **, struct config *, uint32_t workers,
+	const struct directory_hooks *, struct diag *);
+void directory_destroy(struct directory **);
+
+/* Goes over to another configuration, all of it or (on error) nothing.  May
+ * block. */
+NODISCARD int directory_reload(struct directory *, struct config *, struct diag *);
+
+/* Looks the hosts' names up again; servers of an address that is gone close when
+ * they are returned.  May block. */
+void directory_resolve(struct directory *);
+
+/* Changes with every reload: a route of another generation is to be asked for
+ * again at the next idle point. */
+uint64_t directory_generation(const struct directory *);
+
+/* Before a login: may this database be asked for here? */
+enum route_result directory_check(struct directory *, const struct route_workload *,
+	const char *database);
+
+/* After a login.  *out has a reference. */
+NODISCARD enum route_result directory_find(struct directory *,
+	struct route_workload *, const char *database, const char *user,
+	struct route **out);
+struct route *route_ref(struct route *);
+void route_unref(struct route *);               /* accepts NULL */
+
+/* How clients prove who they are. */
+enum route_auth { ROUTE_AUTH_TRUST, ROUTE_AUTH_PASSWORD, ROUTE_AUTH_MD5, ROUTE_AUTH_SCRAM };
+
+enum { ROUTE_ADMIN = 1, ROUTE_STATS = 2 };
+
+/* The method, the user's stored secret (what malloc gave; NULL when the user is
+ * unknown) and rights on the console (bits). */
+enum route_auth directory_auth(struct directory *, const char *user, char **secret,
+	unsigned *console);
+
+/* The current configuration, with a reference. */
+struct config *directory_config(struct directory *);
+
+struct route_workload *directory_workload(struct directory *, uint32_t index);
+uint32_t directory_workload_count(struct directory *);
+struct route_host *directory_host(struct directory *, uint32_t index);
+uint32_t directory_host_count(struct directory *);
+uint32_t directory_workers(const struct directory *);
+uint32_t directory_max_client_conn(struct directory *);
+
+/* Calls f for each database that has been used, under the directory's lock. */
+void directory_each_database(struct directory *,
+	void (*f)(const struct route_database *, void *), void *arg);
+
+/* Gives up pools that nobody has used for a while.  Once a minute or so. */
+void directory_sweep(struct directory *);
+
+#endif

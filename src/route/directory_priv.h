@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the files of the directory share.  Fields are under directory->lock but
+ * where their comment says otherwise.
+ */
+#ifndef ROUTE_DIRECTORY_PRIV_H
+#define ROUTE_DIRECTORY_PRIV_H
+
+#include "config/config.h"
+#include "route/directory.h"
+
+struct directory {
+	pthread_mutex_t lock;
+	struct config *config;
+	_Atomic uint64_t generation;
+	uint32_t workers;
+	struct directory_hooks hooks;
+	struct route_host *hosts[DIRECTORY_HOSTS_MAX];
+	uint32_t host_count;
+	struct route_workload *workloads[BUDGET_SHARES_MAX];
+	uint32_t workload_count;
+	struct hash_table pools;
+	struct hash_table databases;
+};
+
+/* host.c */
+struct route_host *host_create(const struct config_host *, uint32_t index, struct diag *);
+void host_destroy(struct route_host *);
+NODISCARD int host_resolve(const struct config_host *, struct host_target *, struct diag *);
+/* True when the addresses are not the same as before. */
+bool host_apply(struct route_host *, const struct config_host *, const struct host_target *);
+
+/* route.c */
+NODISCARD int route_limits_make(struct directory *, const struct config_workload *,
+	const struct config_database *, const char *user, struct route_limits *);
+void route_limits_free(struct route_limits *);
+void pool_settings_apply(struct directory *, const struct config_workload *,
+	const struct config_database *, struct route_pool *, struct slice *);
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * One route: settings as values, and the pool they belong to.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "route/directory_priv.h"
+
+static const char *const mode_names[] = {
+	[ROUTE_TRANSACTION] = "transaction",
+	[ROUTE_SESSION] = "session",
+	[ROUTE_STATEMENT] = "statement",
+};
+
+const char *route_mode_name(enum route_mode mode)
+{
+	return mode_names[mode];
+}
+
+void route_limits_free(struct route_limits *l)
+{
+	free(l->reset_query);
+	free(l->check_query);
+	for (char **name = l->ignored; name != NULL && *name != NULL; name++)
+		free(*name);
+	free(l->ignored);
+}
+
+static char **list_copy(const struct option_list *list)
+{
+	char **copy = calloc(list->count + 1, sizeof(char *));
+
+	for (size_t i = 0; copy != NULL && i < list->count; i++) {
+		copy[i] = strdup(list->items[i]);
+		if (copy[i] == NULL)
+			break;
+	}
+	return copy;
+}
+
+int route_limits_make(struct directory *d, const struct config_workload *workload,
+	const struct config_database *database, const char *user, struct route_limits *out)
+{
+	struct settings s;
+
+	config_resolve(d->config, workload, database, user, &s);
+	*out = (struct route_limits){
+		.query_wait_timeout_us = s.query_wait_timeout_us,
+		.query_wait_notify_us = s.query_wait_notify_us,
+		.query_timeout_us = s.query_timeout_us,
+		.transaction_timeout_us = s.transaction_timeout_us,
+		.idle_transaction_timeout_us = s.idle_transaction_timeout_us,
+		.client_idle_timeout_us = s.client_idle_timeout_us,
+		.cancel_wait_timeout_us = s.cancel_wait_timeout_us,
+		.server_check_delay_us = s.server_check_delay_us,
+		.max_waiting = s.max_waiting,
+		.wait_is_fatal = s.wait_error == CONFIG_WAIT_FATAL,
+		.reset_query = strdup(s.server_reset_query),
+		.check_query = strdup(s.server_check_query),
+		.ignored = list_copy(&s.ignore_startup_parameters),
+	};
+	if (out->reset_query != NULL && out->check_query != NULL && out->ignored != NULL)
+		return 0;
+	route_limits_free(out);
+	return -ENOMEM;
+}
+
+/* The pool's limits are those of the user that it logs in as. */
+void pool_settings_apply(struct directory *d, const struct config_workload *workload,
+	const struct config_database *database, struct route_pool *pool,
+	struct slice *slice)
+{
+	struct slice_limits limits;
+	struct settings s;
+
+	config_resolve(d->config, workload, database, pool->user, &s);
+	limits = (struct slice_limits){
+		.servers_max = s.default_pool_size,
+		.servers_min = s.min_pool_size,
+		.waiting_max = s.max_waiting,
+		.idle_timeout_us = s.server_idle_timeout_us,
+		.lifetime_us = s.server_lifetime_us,
+	};
+	/* After one use: whatever lifetime has passed by then. */
+	if (limits.lifetime_us == 0)
+		limits.lifetime_us = 1;
+	monitor_slice_set_limits(pool->pool.monitor, slice, &limits);
+}
+
+struct route *route_ref(struct route *r)
+{
+	atomic_fetch_add(&r->refs, 1);
+	return r;
+}
+
+void route_unref(struct route *r)
+{
+	if (r == NULL || atomic_fetch_sub(&r->refs, 1) != 1)
+		return;
+	monitor_client_count(&r->host->monitor, r->slice, -1);
+	route_limits_free(&r->limits);
+	free(r->user);
+	free(r);
+}
