@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: ISC
+"""Free ports, and who listens, without making a connection."""
+import os
+import random
+import socket
+
+# Below the range from which the kernel takes the ports of outgoing connections:
+# a test with ten thousand clients would sooner or later take ours.
+PORTS = range(15000, 32000)
+_used = set()
+
+
+def free_port():
+    while True:
+        port = random.choice(PORTS)
+        if port in _used:
+            continue
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        _used.add(port)
+        return port
+
+
+def listening_ports():
+    """TCP ports on which somebody listens, IPv4 and IPv6."""
+    ports = set()
+    for name in ("/proc/net/tcp", "/proc/net/tcp6"):
+        if not os.path.exists(name):
+            continue
+        with open(name, encoding="ascii") as table:
+            next(table)
+            for line in table:
+                fields = line.split()
+                if fields[3] == "0A":
+                    ports.add(int(fields[1].rsplit(":", 1)[1], 16))
+    return ports
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
