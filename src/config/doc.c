@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <yaml.h>
@@ -449,6 +450,13 @@ int doc_read_file(const char *path, size_t max, char **text, size_t *len,
 	else if (ret < 0)
 		diag_set(diag, path, 0, 0, "cannot read: %s", strerror(-ret));
 	return ret;
+}
+
+bool doc_is_public(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && (st.st_mode & S_IROTH) != 0;
 }
 
 struct doc_node *doc_get(const struct doc_node *map, const char *key)

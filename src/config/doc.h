@@ -53,6 +53,9 @@ NODISCARD int doc_read_file(const char *path, size_t max, char **text, size_t *l
 	struct diag *);
 void doc_free_text(char *text, size_t len);
 
+/* Whether everybody on this machine may read the file. */
+bool doc_is_public(const char *path);
+
 /* The child of a MAP with that key, or NULL. */
 struct doc_node *doc_get(const struct doc_node *, const char *key);
 

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: ISC */
+#include "config/config.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/diag.h"
+#include "config/build.h"
+#include "config/doc.h"
+#include "config/share.h"
+#include "config/userlist.h"
+#include "config/verify.h"
+
+enum { PASSWORD_MAX = 4096 };
+
+const char *config_default_path(void)
+{
+	return CONFIG_DEFAULT_PATH;
+}
+
+static void list_free(struct option_list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		free(list->items[i]);
+	free(list->items);
+}
+
+static void free_hosts(struct config *config)
+{
+	for (size_t i = 0; i < config->host_count; i++) {
+		struct config_host *host = &config->hosts[i];
+
+		option_free(OPTION_IN_HOST, &host->options);
+		if (host->own_password != NULL)
+			explicit_bzero(host->own_password, strlen(host->own_password));
+		free(host->own_password);
+		free(host->name);
+	}
+	free(config->hosts);
+}
+
+static void free_workloads(struct config *config)
+{
+	for (size_t i = 0; i < config->workload_count; i++) {
+		struct config_workload *w = &config->workloads[i];
+
+		option_free(OPTION_IN_WORKLOAD, &w->options);
+		option_free(OPTION_IN_SETTINGS, &w->level.values);
+		free(w->shares);
+		free(w->name);
+	}
+	free(config->workloads);
+}
+
+static void config_free(struct config *config)
+{
+	free_hosts(config);
+	free_workloads(config);
+	for (size_t i = 0; i < config->database_count; i++) {
+		struct config_database *db = &config->databases[i];
+
+		option_free(OPTION_IN_DATABASE, &db->options);
+		option_free(OPTION_IN_SETTINGS, &db->level.values);
+		free(db->name);
+	}
+	for (size_t i = 0; i < config->user_count; i++) {
+		struct config_user *user = &config->users[i];
+
+		option_free(OPTION_IN_USER, &user->options);
+		option_free(OPTION_IN_SETTINGS, &user->level.values);
+		free(user->name);
+	}
+	free(config->databases);
+	free(config->users);
+	hash_table_finish(&config->database_names);
+	hash_table_finish(&config->user_names);
+	option_free(OPTION_IN_PROCESS, &config->process);
+	option_free(OPTION_IN_AUTH, &config->auth);
+	option_free(OPTION_IN_ADMIN, &config->admin);
+	option_free(OPTION_IN_LOG, &config->log);
+	option_free(OPTION_IN_SETTINGS, &config->defaults.values);
+	userlist_destroy(&config->userlist);
+	list_free(&config->warnings);
+	free(config->path);
+	free(config);
+}
+
+struct config *config_ref(struct config *config)
+{
+	uint32_t before = atomic_fetch_add_explicit(&config->refs, 1, memory_order_relaxed);
+
+	assert(before > 0);
+	return config;
+}
+
+void config_unref(struct config *config)
+{
+	uint32_t before;
+
+	if (config == NULL)
+		return;
+	before = atomic_fetch_sub_explicit(&config->refs, 1, memory_order_acq_rel);
+	assert(before > 0);
+	if (before == 1)
+		config_free(config);
+}
+
+/* The router's own password, as far as the YAML file holds it. */
+static int take_own_passwords(struct config *config)
+{
+	for (size_t i = 0; i < config->host_count; i++) {
+		struct config_host *host = &config->hosts[i];
+
+		host->own_password = strdup(host->options.password);
+		if (host->own_password == NULL)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int fill(struct config *config, const char *text, size_t len, const char *path,
+	struct diag *diag)
+{
+	struct doc_node *root = doc_parse(text, len, path, diag);
+	struct doc_source source = { .root = root, .file = path, .diag = diag };
+	int ret;
+
+	if (root == NULL)
+		return -EINVAL;
+	ret = build_config(config, &source);
+	if (ret == 0)
+		ret = verify_config(config, &source);
+	if (ret == 0)
+		ret = share_compute(config, &source);
+	if (ret == 0)
+		ret = take_own_passwords(config);
+	doc_free(root);
+	return ret;
+}
+
+struct config *config_load_memory(const char *text, size_t len, const char *path,
+	struct diag *diag)
+{
+	struct config *config = calloc(1, sizeof(*config));
+
+	if (config == NULL) {
+		diag_set(diag, path, 0, 0, "out of memory");
+		return NULL;
+	}
+	atomic_init(&config->refs, 1);
+	config->path = strdup(path);
+	if (config->path == NULL || fill(config, text, len, path, diag) < 0) {
+		diag_set(diag, path, 0, 0, "out of memory");
+		config_unref(config);
+		return NULL;
+	}
+	return config;
+}
+
+/* A file that the configuration names; a relative name is relative to it.  What
+ * malloc gave, or NULL. */
+static char *file_path(const struct config *config, const char *name)
+{
+	const char *slash = strrchr(config->path, '/');
+	char *path;
+
+	if (name[0] == '/' || slash == NULL)
+		return strdup(name);
+	if (asprintf(&path, "%.*s/%s", (int)(slash - config->path), config->path, name) < 0)
+		return NULL;
+	return path;
+}
+
+/* The first line of a file, of which everything is wiped that is not returned. */
+static int read_password(const char *path, char **to, struct diag *diag)
+{
+	size_t len, line;
+	char *text;
+	int ret;
+
+	ret = doc_read_file(path, PASSWORD_MAX, &text, &len, diag);
+	if (ret < 0)
+		return ret;
+	line = strcspn(text, "\r\n");
+	if (line == 0 || strlen(text) != len) {
+		diag_set(diag, path, 1, 1, line == 0 ? "the first line holds no password" :
+			"a zero byte");
+		ret = -EINVAL;
+	} else {
+		*to = strndup(text, line);
+		ret = *to == NULL ? -ENOMEM : 0;
+	}
+	doc_free_text(text, len);
+	return ret;
+}
+
+static int load_password(struct config *config, struct config_host *host,
+	struct diag *diag)
+{
+	char *path, *password;
+	int ret;
+
+	if (host->options.password_file[0] == '\0')
+		return 0;
+	path = file_path(config, host->options.password_file);
+	if (path == NULL)
+		return -ENOMEM;
+	ret = read_password(path, &password, diag);
+	if (ret == 0) {
+		free(host->own_password);       /* it was empty */
+		host->own_password = password;
+		if (doc_is_public(path))
+			ret = verify_warn(config, "everybody may read %s, which holds a "
+				"password; chmod 640 would hide it", path);
+	}
+	free(path);
+	return ret;
+}
+
+static int load_userlist(struct config *config, struct diag *diag)
+{
+	char *path, *warning = NULL;
+	int ret = 0;
+
+	if (config->auth.auth_file[0] == '\0')
+		return 0;
+	path = file_path(config, config->auth.auth_file);
+	if (path == NULL)
+		return -ENOMEM;
+	config->userlist = userlist_load(path, &warning, diag);
+	if (config->userlist == NULL)
+		ret = -EINVAL;
+	else if (warning != NULL)
+		ret = verify_warn(config, "%s", warning);
+	free(warning);
+	free(path);
+	return ret;
+}
+
+struct config *config_load(const char *path, struct diag *diag)
+{
+	struct config *config;
+	char *text;
+	size_t len;
+	int ret;
+
+	if (doc_read_file(path, DOC_FILE_MAX, &text, &len, diag) < 0)
+		return NULL;
+	config = config_load_memory(text, len, path, diag);
+	doc_free_text(text, len);
+	if (config == NULL)
+		return NULL;
+	ret = load_userlist(config, diag);
+	for (size_t i = 0; ret == 0 && i < config->host_count; i++)
+		ret = load_password(config, &config->hosts[i], diag);
+	if (ret < 0) {
+		diag_set(diag, path, 0, 0, "out of memory");
+		config_unref(config);
+		return NULL;
+	}
+	return config;
+}
+
+const struct config_database *config_find_database(const struct config *config,
+	const char *name)
+{
+	uint64_t hash = hash_bytes(name, strlen(name));
+	struct hash_node *node = hash_table_find(&config->database_names, hash);
+
+	while (node != NULL) {
+		const struct config_database *db = container_of(node,
+			struct config_database, node);
+
+		if (strcmp(db->name, name) == 0)
+			return db;
+		node = hash_next(node);
+	}
+	return config->wildcard;
+}
+
+const char *config_dbname(const struct config_database *db, const char *asked)
+{
+	return db->options.dbname[0] != '\0' ? db->options.dbname : asked;
+}
+
+static bool list_has(const struct option_list *list, const char *name)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		if (strcmp(list->items[i], name) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool config_workload_allows(const struct config_workload *w, const char *database)
+{
+	const struct option_list *names = &w->options.databases;
+
+	return names->count == 0 || list_has(names, database) || list_has(names, "*");
+}
+
+const struct config_user *config_find_user(const struct config *config, const char *name)
+{
+	uint64_t hash = hash_bytes(name, strlen(name));
+	struct hash_node *node = hash_table_find(&config->user_names, hash);
+
+	while (node != NULL) {
+		const struct config_user *user = container_of(node, struct config_user,
+			node);
+
+		if (strcmp(user->name, name) == 0)
+			return user;
+		node = hash_next(node);
+	}
+	return NULL;
+}
+
+const struct config_host *config_find_host(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->host_count; i++) {
+		if (strcmp(config->hosts[i].name, name) == 0)
+			return &config->hosts[i];
+	}
+	return NULL;
+}
+
+const struct config_workload *config_find_workload(const struct config *config,
+	const char *name)
+{
+	for (size_t i = 0; i < config->workload_count; i++) {
+		if (strcmp(config->workloads[i].name, name) == 0)
+			return &config->workloads[i];
+	}
+	return NULL;
+}
+
+const char *config_secret(const struct config *config, const char *user)
+{
+	const struct config_user *entry = config_find_user(config, user);
+
+	if (entry != NULL && entry->options.password[0] != '\0')
+		return entry->options.password;
+	return config->userlist == NULL ? NULL : userlist_find(config->userlist, user);
+}
+
+static void overlay(const struct config_level *level, struct settings *out)
+{
+	uint64_t left = level->given;
+
+	while (left != 0) {
+		unsigned setting = (unsigned)__builtin_ctzll(left);
+
+		option_borrow(option_of_setting(setting), &level->values, out);
+		left &= left - 1;
+	}
+}
+
+void config_resolve(const struct config *config, const struct config_workload *workload,
+	const struct config_database *database, const char *user, struct settings *out)
+{
+	const struct config_user *entry = NULL;
+
+	if (user != NULL)
+		entry = config_find_user(config, user);
+	*out = config->defaults.values;
+	if (workload != NULL)
+		overlay(&workload->level, out);
+	if (database != NULL)
+		overlay(&database->level, out);
+	if (entry != NULL)
+		overlay(&entry->level, out);
+}
+
+bool config_is_admin(const struct config *config, const char *user)
+{
+	return list_has(&config->admin.admin_users, user);
+}
+
+bool config_is_stats(const struct config *config, const char *user)
+{
+	return list_has(&config->admin.stats_users, user);
+}

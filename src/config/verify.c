@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: ISC */
+#include "config/verify.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config.h"
+#include "config/doc.h"
+#include "config/listen.h"
+#include "config/value.h"
+
+enum { WHY_MAX = 300, WARNING_MAX = 400 };
+
+static int fail_memory(const struct doc_source *source)
+{
+	(void)doc_fail(source, NULL, "out of memory");
+	return -ENOMEM;
+}
+
+int verify_warn(struct config *config, const char *fmt, ...)
+{
+	struct option_list *list = &config->warnings;
+	char text[WARNING_MAX];
+	va_list args;
+	char **items;
+
+	va_start(args, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	items = realloc(list->items, (list->count + 1) * sizeof(*items));
+	if (items == NULL)
+		return -ENOMEM;
+	list->items = items;
+	items[list->count] = strdup(text);
+	if (items[list->count] == NULL)
+		return -ENOMEM;
+	list->count++;
+	return 0;
+}
+
+/* databases left out: every name, on the only host. */
+static int add_wildcard(struct config *config, const struct doc_source *source)
+{
+	const struct doc_node *node = doc_get(source->root, "databases");
+	struct config_database *db;
+
+	if (node != NULL && node->kind == DOC_MAP)
+		return doc_fail_key(source, node, "databases is empty; name some, or leave it "
+			"out for all databases of the only host");
+	if (config->host_count > 1)
+		return doc_fail(source, source->root, "databases is missing; with more than "
+			"one host it says which database is on which");
+	db = calloc(1, sizeof(*db));
+	if (db == NULL)
+		return fail_memory(source);
+	config->databases = db;
+	config->database_count = 1;
+	db->name = strdup("*");
+	if (db->name == NULL || option_set_defaults(OPTION_IN_DATABASE, &db->options) < 0)
+		return fail_memory(source);
+	hash_table_add(&config->database_names, &db->node, hash_bytes("*", 1));
+	return 0;
+}
+
+static int find_database_host(const struct config *config, const struct doc_source *source,
+	struct config_database *db)
+{
+	const struct doc_node *node = doc_reach(source->root, "databases", db->name, "host",
+		NULL);
+	const char *names[CONFIG_HOSTS_MAX], *near;
+	const struct config_host *host;
+
+	if (db->options.host[0] == '\0') {
+		db->host = 0;
+		if (config->host_count == 1)
+			return 0;
+		return doc_fail_key(source, node, "databases.%s needs host, as there is more "
+			"than one", db->name);
+	}
+	host = config_find_host(config, db->options.host);
+	if (host != NULL) {
+		db->host = (size_t)(host - config->hosts);
+		return 0;
+	}
+	for (size_t i = 0; i < config->host_count; i++)
+		names[i] = config->hosts[i].name;
+	near = value_nearest(db->options.host, names, config->host_count);
+	if (near == NULL && config->host_count == 1)
+		near = config->hosts[0].name;
+	return doc_fail(source, node, "host: hosts has no entry \"%.60s\"%s%s%s",
+		db->options.host, near == NULL ? "" : "; did you mean ",
+		near == NULL ? "" : near, near == NULL ? "" : "?");
+}
+
+static int verify_database(struct config *config, const struct doc_source *source,
+	struct config_database *db)
+{
+	const struct doc_node *node = doc_reach(source->root, "databases", db->name, NULL);
+
+	if (strcmp(db->name, "pgbouncer") == 0 || strcmp(db->name, "pgtandem") == 0)
+		return doc_fail_key(source, node, "the database name %s is reserved for the "
+			"console", db->name);
+	if (db->options.password[0] != '\0' && db->options.user[0] == '\0')
+		return doc_fail_key(source, doc_get(node, "password"), "databases.%s: "
+			"password without user", db->name);
+	if (strcmp(db->name, "*") == 0)
+		config->wildcard = db;
+	return find_database_host(config, source, db);
+}
+
+static int verify_host(const struct config_host *host, const struct doc_source *source)
+{
+	const struct doc_node *node = doc_reach(source->root, "hosts", host->name, NULL);
+	bool has_password = host->options.password[0] != '\0';
+	bool has_file = host->options.password_file[0] != '\0';
+
+	if (has_password && has_file)
+		return doc_fail_key(source, doc_get(node, "password_file"), "hosts.%s: "
+			"password and password_file exclude each other", host->name);
+	if ((has_password || has_file) && host->options.user[0] == '\0')
+		return doc_fail_key(source,
+			doc_get(node, has_file ? "password_file" : "password"),
+			"hosts.%s: %s without user", host->name,
+			has_file ? "password_file" : "password");
+	return 0;
+}
+
+static int verify_user(const struct config_user *user, const struct doc_source *source)
+{
+	if (strcmp(user->name, "*") != 0)
+		return 0;
+	return doc_fail_key(source, doc_reach(source->root, "users", "*", NULL),
+		"users has no entry for all; write what holds for all into defaults");
+}
+
+/* Where the item of a list stands in the file; a list may be a single value. */
+static const struct doc_node *item_node(const struct doc_node *list, size_t index)
+{
+	const struct doc_node *node = list;
+
+	if (list->kind == DOC_LIST) {
+		node = list->first;
+		while (index-- > 0)
+			node = node->next;
+	}
+	return node;
+}
+
+/* One listen address against all before it. */
+static int verify_address(const struct doc_source *source, const struct doc_node *node,
+	const char *text, struct listen_address *seen, size_t count)
+{
+	char why[WHY_MAX];
+
+	if (!listen_parse(text, &seen[count], why, sizeof(why)))
+		return doc_fail(source, node, "listen: %s", why);
+	for (size_t i = 0; i < count; i++) {
+		if (listen_clash(&seen[i], &seen[count]))
+			return doc_fail(source, node, "listen: %.100s is listened on already, "
+				"further up in the file", text);
+	}
+	return 0;
+}
+
+static int verify_listen(const struct config *config, const struct doc_source *source)
+{
+	struct listen_address *seen;
+	size_t total = 0, count = 0;
+	int ret = 0;
+
+	for (size_t i = 0; i < config->workload_count; i++)
+		total += config->workloads[i].options.listen.count;
+	seen = calloc(total, sizeof(*seen));
+	if (seen == NULL)
+		return fail_memory(source);
+	for (size_t i = 0; i < config->workload_count; i++) {
+		const struct config_workload *w = &config->workloads[i];
+		const struct doc_node *list = doc_reach(source->root, "workloads", w->name,
+			"listen", NULL);
+
+		for (size_t j = 0; ret == 0 && j < w->options.listen.count; j++)
+			ret = verify_address(source, item_node(list, j),
+				w->options.listen.items[j], seen, count++);
+	}
+	free(seen);
+	return ret;
+}
+
+/* The names in workloads.W.databases. */
+static int verify_names(const struct config *config, const struct doc_source *source,
+	const struct config_workload *w, const struct doc_node *node)
+{
+	const struct option_list *list = &w->options.databases;
+
+	for (size_t i = 0; i < list->count; i++) {
+		const char *name = list->items[i];
+
+		if (strcmp(name, "*") == 0 || config_find_database(config, name) != NULL)
+			continue;
+		return doc_fail(source, item_node(doc_get(node, "databases"), i),
+			"databases: there is no database \"%.60s\" in databases, nor \"*\"",
+			name);
+	}
+	return 0;
+}
+
+static int verify_workload(const struct config *config, const struct doc_source *source,
+	struct config_workload *w)
+{
+	const struct doc_node *node = doc_reach(source->root, "workloads", w->name, NULL);
+	uint32_t total = config->process.max_client_conn;
+
+	w->max_client_conn = w->options.max_client_conn;
+	if (w->max_client_conn == 0)
+		w->max_client_conn = total;
+	if (w->max_client_conn > total)
+		return doc_fail(source, doc_get(node, "max_client_conn"), "max_client_conn: "
+			"%u is more than the %u of process.max_client_conn",
+			w->max_client_conn, total);
+	return verify_names(config, source, w, node);
+}
+
+/* Two settings of one level that contradict each other. */
+static int verify_level(const struct doc_source *source, const struct config_level *level,
+	const struct doc_node *node)
+{
+	const uint64_t both = UINT64_C(1) << OPTION_SETTING_min_pool_size |
+		UINT64_C(1) << OPTION_SETTING_default_pool_size;
+	const struct settings *s = &level->values;
+
+	if ((level->given & both) != both || s->default_pool_size == 0 ||
+		s->min_pool_size <= s->default_pool_size)
+		return 0;
+	return doc_fail(source, doc_get(node, "min_pool_size"),
+		"min_pool_size: %u is more than default_pool_size, which is %u",
+		s->min_pool_size, s->default_pool_size);
+}
+
+static int verify_levels(const struct config *config, const struct doc_source *source)
+{
+	const struct doc_node *root = source->root;
+	int ret = verify_level(source, &config->defaults, doc_get(root, "defaults"));
+
+	for (size_t i = 0; ret == 0 && i < config->workload_count; i++)
+		ret = verify_level(source, &config->workloads[i].level,
+			doc_reach(root, "workloads", config->workloads[i].name, NULL));
+	for (size_t i = 0; ret == 0 && i < config->database_count; i++) {
+		if (config->databases[i].level.given != 0)
+			ret = verify_level(source, &config->databases[i].level,
+				doc_reach(root, "databases", config->databases[i].name, NULL));
+	}
+	for (size_t i = 0; ret == 0 && i < config->user_count; i++) {
+		if (config->users[i].level.given != 0)
+			ret = verify_level(source, &config->users[i].level,
+				doc_reach(root, "users", config->users[i].name, NULL));
+	}
+	return ret;
+}
+
+/* What is allowed but cannot be meant. */
+static int warn(struct config *config, const struct doc_source *source)
+{
+	bool has_secret = config->auth.auth_file[0] != '\0' ||
+		config->auth.auth_type == CONFIG_AUTH_TRUST;
+	int ret = 0;
+
+	for (size_t i = 0; i < config->user_count; i++)
+		has_secret = has_secret || config->users[i].options.password[0] != '\0';
+	if (!has_secret)
+		ret = verify_warn(config, "nobody can log in: auth_file is not set, and no "
+			"entry of users has a password");
+	for (size_t i = 0; ret == 0 && i < config->host_count; i++) {
+		size_t users = 0;
+
+		for (size_t j = 0; j < config->database_count; j++)
+			users += config->databases[j].host == i;
+		if (users == 0)
+			ret = verify_warn(config, "no database is on the host %s",
+				config->hosts[i].name);
+	}
+	return ret < 0 ? fail_memory(source) : 0;
+}
+
+int verify_config(struct config *config, const struct doc_source *source)
+{
+	int ret = 0;
+
+	if (config->database_count == 0)
+		ret = add_wildcard(config, source);
+	for (size_t i = 0; ret == 0 && i < config->host_count; i++)
+		ret = verify_host(&config->hosts[i], source);
+	for (size_t i = 0; ret == 0 && i < config->database_count; i++)
+		ret = verify_database(config, source, &config->databases[i]);
+	for (size_t i = 0; ret == 0 && i < config->user_count; i++)
+		ret = verify_user(&config->users[i], source);
+	if (ret == 0)
+		ret = verify_listen(config, source);
+	for (size_t i = 0; ret == 0 && i < config->workload_count; i++)
+		ret = verify_workload(config, source, &config->workloads[i]);
+	if (ret == 0)
+		ret = verify_levels(config, source);
+	return ret < 0 ? ret : warn(config, source);
+}

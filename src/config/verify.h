@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What has to fit together in a configuration: names that are referred to exist,
+ * addresses are listened on once, limits do not contradict each other.  Fills in
+ * what the file leaves to us (the database "*", the only host).
+ *
+ * Thread: one.
+ */
+#ifndef CONFIG_VERIFY_H
+#define CONFIG_VERIFY_H
+
+#include "base/base.h"
+
+struct config;
+struct doc_source;
+
+/* After build_config().  Returns 0 or a negative error with the source's diag
+ * filled. */
+NODISCARD int verify_config(struct config *, const struct doc_source *);
+
+/* Adds a sentence to the warnings of a config.  Returns 0 or -ENOMEM. */
+NODISCARD int verify_warn(struct config *, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+#endif
