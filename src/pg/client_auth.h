@@ -87,13 +87,14 @@ struct client_auth_params {
 	enum client_auth_method method;
 	const char *user;
 	const char *stored;             /* secret; NULL: no such user */
-	bool is_doomed;                 /* asks, and fails: expired, not allowed */
+	/* Asks, and fails: expired, not allowed.  With trust it fails at once. */
+	bool is_doomed;
 	/* Method md5, unknown user: pretend that a SCRAM secret is stored.  Set it
 	 * where most users have one. */
 	bool mocks_scram;
 	/* Of a plain password: from an earlier client_auth_derived(), or NULL. */
 	const struct secret_scram *derived;
-	/* NULL without TLS.  Offers SCRAM-SHA-256-PLUS. */
+	/* NULL without TLS.  Offers SCRAM-SHA-256-PLUS.  The type is borrowed. */
 	const struct scram_binding *binding;
 	const uint8_t *mock_key;        /* SCRAM_MOCK_KEY_LEN bytes, per process */
 	const uint8_t *salt;            /* md5: 4 bytes; NULL: random */
@@ -109,11 +110,12 @@ struct client_auth {
 	char user[STARTUP_NAME_SIZE];
 	char *stored;                   /* a copy; NULL: none */
 	enum secret_kind stored_kind;
-	bool was_derived;               /* secret below is from a plain password */
+	bool must_derive;               /* the secret's salt is there, no more yet */
+	bool was_derived;               /* the secret is from a plain password */
 	struct secret_scram secret;
 	bool has_binding;
-	size_t binding_len;
-	uint8_t binding[SCRAM_BINDING_MAX];
+	struct scram_binding binding;   /* data: the bytes below */
+	uint8_t binding_data[SCRAM_BINDING_MAX];
 	uint8_t salt[4];
 	uint8_t nonce_raw[SCRAM_NONCE_RAW];
 	struct scram_server scram;

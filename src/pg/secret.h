@@ -22,7 +22,8 @@ enum {
 	SECRET_SALT_MAX = 256,          /* of salts that others made */
 	SECRET_ITERATIONS = 4096,       /* of secrets that we make, as PostgreSQL */
 	SECRET_MD5_LEN = 35,            /* "md5" and 32 digits */
-	SECRET_SCRAM_TEXT_MAX = 512     /* a SCRAM secret as text, with its NUL */
+	SECRET_SCRAM_TEXT_MAX = 512,    /* a SCRAM secret as text, with its NUL */
+	SECRET_SASLPREP_MAX = 4096      /* bytes; see secret_saslprep() */
 };
 
 enum secret_kind {
@@ -91,7 +92,10 @@ NODISCARD bool secret_md5_answer(const char *md5_secret, const uint8_t salt[4],
 NODISCARD bool secret_hmac(const uint8_t key[SECRET_KEY_LEN], const void *data, size_t len,
 	uint8_t to[SECRET_KEY_LEN]);
 
-/* A copy of the password after SASLprep, or as it is; NULL without memory.
+/* A copy of the password after SASLprep, or as it is: where that is not
+ * possible, where it is plain ASCII, where it has more than SECRET_SASLPREP_MAX
+ * bytes (normalising takes the square of the length, and a client may send 64
+ * kB before we know it), and in a build without libidn.  NULL without memory.
  * Wipe and free() it. */
 NODISCARD char *secret_saslprep(const char *password);
 

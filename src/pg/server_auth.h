@@ -61,6 +61,7 @@ enum server_auth_state {
 struct server_auth {
 	enum server_auth_state state;
 	struct server_auth_credentials with;
+	bool is_ok;                     /* after SERVER_AUTH_OK */
 	bool has_scram;                 /* the machine below is initialised */
 	struct scram_client scram;
 };

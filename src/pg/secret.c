@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: ISC */
+#include "pg/secret.h"
+
+#include <assert.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef HAVE_LIBIDN
+#include <stringprep.h>
+#endif
+
+#include "pg/base64.h"
+
+enum { MD5_BYTES = 16, MD5_DIGITS = 2 * MD5_BYTES };
+
+/* NFKC makes at most 33 bytes of 3 (U+FDFA), plus room for its NUL. */
+enum { SASLPREP_GROWTH = 12 };
+
+static const char scram_prefix[] = "SCRAM-SHA-256$";
+
+/* --- classifying and parsing ---------------------------------------------- */
+
+static bool is_md5(const char *stored)
+{
+	return strlen(stored) == SECRET_MD5_LEN && strncmp(stored, "md5", 3) == 0 &&
+		strspn(stored + 3, "0123456789abcdef") == MD5_DIGITS;
+}
+
+enum secret_kind secret_classify(const char *stored)
+{
+	struct secret_scram scram;
+	bool is_scram;
+
+	if (stored == NULL || stored[0] == '\0')
+		return SECRET_NONE;
+	if (is_md5(stored))
+		return SECRET_MD5;
+	if (strncmp(stored, scram_prefix, sizeof(scram_prefix) - 1) != 0)
+		return SECRET_PLAIN;
+	is_scram = secret_parse_scram(stored, &scram);
+	secret_scram_wipe(&scram);
+	return is_scram ? SECRET_SCRAM : SECRET_MALFORMED;
+}
+
+/* Digits up to the colon, without sign or leading zero; 0 when wrong. */
+static uint32_t parse_iterations(const char *text, size_t len)
+{
+	uint32_t value = 0;
+
+	if (len == 0 || len > 9 || text[0] == '0')
+		return 0;
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] < '0' || text[i] > '9')
+			return 0;
+		value = value * 10 + (uint32_t)(text[i] - '0');
+	}
+	return value;
+}
+
+static bool parse_key(const char *text, size_t len, uint8_t to[SECRET_KEY_LEN])
+{
+	size_t got;
+
+	return base64_decode(text, len, to, SECRET_KEY_LEN, &got) && got == SECRET_KEY_LEN;
+}
+
+bool secret_parse_scram(const char *stored, struct secret_scram *out)
+{
+	const char *iterations = stored + sizeof(scram_prefix) - 1;
+	const char *salt, *stored_key, *server_key;
+
+	*out = (struct secret_scram){ .iterations = 0 };
+	if (strncmp(stored, scram_prefix, sizeof(scram_prefix) - 1) != 0)
+		return false;
+	salt = strchr(iterations, ':');
+	if (salt == NULL)
+		return false;
+	stored_key = strchr(salt, '$');
+	if (stored_key == NULL)
+		return false;
+	server_key = strchr(stored_key, ':');
+	if (server_key == NULL)
+		return false;
+
+	salt++;
+	stored_key++;
+	server_key++;
+	out->iterations = parse_iterations(iterations, (size_t)(salt - 1 - iterations));
+	return out->iterations != 0 &&
+		base64_decode(salt, (size_t)(stored_key - 1 - salt), out->salt,
+			sizeof(out->salt), &out->salt_len) &&
+		out->salt_len > 0 &&
+		parse_key(stored_key, (size_t)(server_key - 1 - stored_key),
+			out->stored_key) &&
+		parse_key(server_key, strlen(server_key), out->server_key);
+}
+
+const char *secret_format_scram(const struct secret_scram *s,
+	char to[SECRET_SCRAM_TEXT_MAX])
+{
+	char salt[BASE64_LEN(SECRET_SALT_MAX) + 1];
+	char stored_key[BASE64_LEN(SECRET_KEY_LEN) + 1];
+	char server_key[BASE64_LEN(SECRET_KEY_LEN) + 1];
+	int len;
+
+	assert(s->salt_len <= SECRET_SALT_MAX);
+	(void)base64_encode(s->salt, s->salt_len, salt, sizeof(salt));
+	(void)base64_encode(s->stored_key, SECRET_KEY_LEN, stored_key, sizeof(stored_key));
+	(void)base64_encode(s->server_key, SECRET_KEY_LEN, server_key, sizeof(server_key));
+	len = snprintf(to, SECRET_SCRAM_TEXT_MAX, "%s%u:%s$%s:%s", scram_prefix,
+		s->iterations, salt, stored_key, server_key);
+	assert(len > 0 && len < SECRET_SCRAM_TEXT_MAX);
+	OPENSSL_cleanse(stored_key, sizeof(stored_key));
+	OPENSSL_cleanse(server_key, sizeof(server_key));
+	return to;
+}
+
+/* --- SCRAM ---------------------------------------------------------------- */
+
+#ifdef HAVE_LIBIDN
+static bool is_ascii(const char *text)
+{
+	for (; *text != '\0'; text++) {
+		if ((unsigned char)*text >= 0x80)
+			return false;
+	}
+	return true;
+}
+
+/* Plain ASCII stays as it is, control characters too: PostgreSQL does not run
+ * it through SASLprep.  An empty result counts as failure there. */
+char *secret_saslprep(const char *password)
+{
+	size_t len = strlen(password);
+	size_t size = SASLPREP_GROWTH * len + 1;
+	char *to;
+	int ret;
+
+	if (is_ascii(password) || len > SECRET_SASLPREP_MAX)
+		return strdup(password);
+	to = malloc(size);
+	if (to == NULL)
+		return NULL;
+	memcpy(to, password, len + 1);
+	ret = stringprep(to, size, STRINGPREP_NO_UNASSIGNED, stringprep_saslprep);
+	if (ret != STRINGPREP_OK || to[0] == '\0')
+		memcpy(to, password, len + 1);
+	return to;
+}
+#else
+char *secret_saslprep(const char *password)
+{
+	return strdup(password);
+}
+#endif
+
+bool secret_hmac(const uint8_t key[SECRET_KEY_LEN], const void *data, size_t len,
+	uint8_t to[SECRET_KEY_LEN])
+{
+	unsigned got = 0;
+
+	return HMAC(EVP_sha256(), key, SECRET_KEY_LEN, data, len, to, &got) != NULL &&
+		got == SECRET_KEY_LEN;
+}
+
+bool secret_derive_keys(const char *password, const uint8_t *salt, size_t salt_len,
+	uint32_t iterations, struct secret_keys *out)
+{
+	uint8_t salted[SECRET_KEY_LEN];
+	char *prepared = secret_saslprep(password);
+	bool is_fine;
+
+	assert(salt_len <= SECRET_SALT_MAX && iterations > 0 && iterations <= INT32_MAX);
+	if (prepared == NULL)
+		return false;
+	*out = (struct secret_keys){ .iterations = iterations, .salt_len = salt_len };
+	memcpy(out->salt, salt, salt_len);
+	is_fine = PKCS5_PBKDF2_HMAC(prepared, (int)strlen(prepared), salt, (int)salt_len,
+			  (int)iterations, EVP_sha256(), sizeof(salted), salted) == 1 &&
+		secret_hmac(salted, "Client Key", 10, out->client_key) &&
+		secret_hmac(salted, "Server Key", 10, out->server_key);
+	OPENSSL_cleanse(salted, sizeof(salted));
+	OPENSSL_cleanse(prepared, strlen(prepared));
+	free(prepared);
+	if (!is_fine)
+		secret_keys_wipe(out);
+	return is_fine;
+}
+
+bool secret_from_keys(const struct secret_keys *keys, struct secret_scram *out)
+{
+	unsigned got = 0;
+
+	*out = (struct secret_scram){ .iterations = keys->iterations,
+		.salt_len = keys->salt_len };
+	memcpy(out->salt, keys->salt, keys->salt_len);
+	memcpy(out->server_key, keys->server_key, SECRET_KEY_LEN);
+	return EVP_Digest(keys->client_key, SECRET_KEY_LEN, out->stored_key, &got,
+		       EVP_sha256(), NULL) == 1 &&
+		got == SECRET_KEY_LEN;
+}
+
+bool secret_keys_match(const struct secret_keys *keys, const uint8_t *salt,
+	size_t salt_len, uint32_t iterations)
+{
+	return keys->iterations == iterations && iterations != 0 &&
+		keys->salt_len == salt_len && memcmp(keys->salt, salt, salt_len) == 0;
+}
+
+/* --- md5 ------------------------------------------------------------------ */
+
+/* "md5" and the digits of the digest of a and b, one after the other. */
+static bool md5_two(const void *a, size_t a_len, const void *b, size_t b_len,
+	char to[SECRET_MD5_LEN + 1])
+{
+	static const char hex[] = "0123456789abcdef";
+	uint8_t digest[EVP_MAX_MD_SIZE];
+	unsigned got = 0;
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	bool is_fine;
+
+	to[0] = '\0';
+	is_fine = ctx != NULL && EVP_DigestInit_ex(ctx, EVP_md5(), NULL) == 1 &&
+		EVP_DigestUpdate(ctx, a, a_len) == 1 &&
+		EVP_DigestUpdate(ctx, b, b_len) == 1 &&
+		EVP_DigestFinal_ex(ctx, digest, &got) == 1 && got == MD5_BYTES;
+	EVP_MD_CTX_free(ctx);
+	if (is_fine) {
+		memcpy(to, "md5", 3);
+		for (size_t i = 0; i < MD5_BYTES; i++) {
+			to[3 + 2 * i] = hex[digest[i] >> 4];
+			to[4 + 2 * i] = hex[digest[i] & 15];
+		}
+		to[SECRET_MD5_LEN] = '\0';
+	}
+	OPENSSL_cleanse(digest, sizeof(digest));
+	return is_fine;
+}
+
+bool secret_md5(const char *password, const char *user, char to[SECRET_MD5_LEN + 1])
+{
+	return md5_two(password, strlen(password), user, strlen(user), to);
+}
+
+bool secret_md5_answer(const char *md5_secret, const uint8_t salt[4],
+	char to[SECRET_MD5_LEN + 1])
+{
+	assert(strlen(md5_secret) == SECRET_MD5_LEN);
+	return md5_two(md5_secret + 3, MD5_DIGITS, salt, 4, to);
+}
+
+/* --- wiping --------------------------------------------------------------- */
+
+void secret_keys_wipe(struct secret_keys *keys)
+{
+	OPENSSL_cleanse(keys, sizeof(*keys));
+}
+
+void secret_scram_wipe(struct secret_scram *s)
+{
+	OPENSSL_cleanse(s, sizeof(*s));
+}
