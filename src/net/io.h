@@ -110,7 +110,9 @@ struct io_conn {
 	uint32_t gen;
 	uint16_t flags;
 	uint16_t full_reads;
-	struct list_node starved;
+	int end_error;
+	struct list_node wish;          /* wants something else from the kernel */
+	struct list_node report;        /* an on_end() or on_quiet() is due */
 };
 
 void io_conn_init(struct io_conn *, const struct io_conn_ops *);
@@ -122,6 +124,12 @@ NODISCARD int io_conn_attach(struct io *, struct io_conn *, int fd);
 void io_conn_rx_start(struct io_conn *);
 void io_conn_rx_stop(struct io_conn *);
 void io_conn_tx_wait(struct io_conn *); /* one on_writable() */
+
+/* A hint: the socket will stay with its loop and be read often and little at a
+ * time, so the engine may keep one receive armed for many arrivals.  More may
+ * then come after io_conn_rx_stop(), and io_conn_quiesce() costs more.  Kept
+ * until io_conn_init(). */
+void io_conn_rx_multishot(struct io_conn *, bool);
 
 /* Stops everything the kernel still does for this socket.  True: it is quiet
  * now.  False: on_quiet() will come; on_data() or on_end() may come before. */
@@ -152,6 +160,7 @@ struct io_listener {
 	uint32_t gen;
 	uint16_t flags;
 	uint64_t retry_us;              /* after EMFILE and the like */
+	struct list_node node;
 };
 
 /* Several loops may listen on one descriptor: connections are spread evenly
@@ -168,6 +177,7 @@ struct io_stats {
 	uint64_t cq_overflows;
 	uint64_t stale_events;
 	uint64_t accept_errors;
+	uint32_t armed;                 /* requests that the kernel holds now */
 };
 
 void io_stats_read(const struct io *, struct io_stats *);

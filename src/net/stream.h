@@ -61,6 +61,7 @@ struct stream {
 	uint32_t chunk_len;
 	uint32_t held_max;
 	uint16_t flags;
+	uint32_t epoch;                 /* counts attachments */
 	int end_error;
 	uint64_t rx_bytes;              /* since stream_attach() of a new descriptor */
 	uint64_t tx_bytes;
@@ -103,10 +104,13 @@ void stream_flush(struct stream *);
 
 /* The graceful end: sends what is queued, then FIN, discards what still arrives
  * (so that the peer is not reset before it has read our last words) and calls
- * on_end() when the peer has closed too.  on_data() does not come any more. */
+ * on_end() when the peer has closed too.  on_data() does not come any more.
+ * on_end() comes exactly once after this call, even if it came before; the time
+ * that the peer may take is the owner's to limit. */
 void stream_finish(struct stream *);
 
-/* The immediate end.  No callback follows.  Safe to call twice. */
+/* The immediate end: what was collected in this turn is offered to the kernel,
+ * the backlog is dropped.  No callback follows.  Safe to call twice. */
 void stream_close(struct stream *);
 
 /* Moving to another worker: quiesce, then detach, then attach there.  A stream

@@ -1,0 +1,584 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Bytes come up from io_conn through receive() and go down through transmit();
+ * between them and the rest of this file lies the place for a layer that
+ * changes bytes: what is held, collected and counted as congestion is plain,
+ * what is in the backlog is as the peer gets it.
+ *
+ * While the owner looks at held bytes they are taken out of the stream, so
+ * that it may close it meanwhile.  The epoch then tells that it did.
+ *
+ * Thread: the worker's.
+ */
+#include "net/stream.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "net/addr.h"
+
+enum stream_flags {
+	STREAM_RESUMED = 1 << 0,        /* the owner wants to read */
+	STREAM_READING = 1 << 1,        /* rx is on */
+	STREAM_CONNECTING = 1 << 2,
+	STREAM_CONGESTED = 1 << 3,
+	STREAM_FRESH = 1 << 4,          /* held bytes that were never offered */
+	STREAM_OFFER = 1 << 5,          /* offer them, paused or not */
+	STREAM_ENDED = 1 << 6,          /* the peer is gone */
+	STREAM_TOLD = 1 << 7,           /* ... and the owner knows */
+	STREAM_FAILED = 1 << 8,         /* sending is over */
+	STREAM_FINISHING = 1 << 9,
+	STREAM_FIN_SENT = 1 << 10,
+	STREAM_QUIESCING = 1 << 11
+};
+
+enum { POOL_KEEPS = 256 };
+
+struct chunk {
+	struct chunk *next;
+};
+
+struct stream_pool {
+	struct chunk *free;
+	uint32_t count;
+};
+
+static struct stream *stream_of(struct io_conn *c)
+{
+	return container_of(c, struct stream, conn);
+}
+
+/* --- chunks ----------------------------------------------------------------- */
+
+struct stream_pool *stream_pool_create(void)
+{
+	return calloc(1, sizeof(struct stream_pool));
+}
+
+void stream_pool_destroy(struct stream_pool **poolp)
+{
+	struct stream_pool *pool = *poolp;
+
+	*poolp = NULL;
+	if (pool == NULL)
+		return;
+	while (pool->free != NULL) {
+		struct chunk *chunk = pool->free;
+
+		pool->free = chunk->next;
+		free(chunk);
+	}
+	free(pool);
+}
+
+static uint8_t *chunk_take(struct stream_pool *pool)
+{
+	struct chunk *chunk = pool->free;
+
+	if (chunk == NULL)
+		return malloc(STREAM_CHUNK);
+	pool->free = chunk->next;
+	pool->count--;
+	return (uint8_t *)chunk;
+}
+
+static void chunk_put(struct stream_pool *pool, uint8_t *bytes)
+{
+	struct chunk *chunk = (struct chunk *)(void *)bytes;
+
+	if (pool->count == POOL_KEEPS) {
+		free(bytes);
+		return;
+	}
+	chunk->next = pool->free;
+	pool->free = chunk;
+	pool->count++;
+}
+
+static void drop_chunk(struct stream *s)
+{
+	if (s->chunk != NULL)
+		chunk_put(s->pool, s->chunk);
+	s->chunk = NULL;
+	s->chunk_len = 0;
+}
+
+/* --- reading: what the owner gets --------------------------------------------- */
+
+static void run_again(struct stream *s)
+{
+	io_defer(s->conn.io, &s->again, IO_PHASE_RUN);
+}
+
+/* After a send that failed reading would find the end.  Who does not read is
+ * told from the loop. */
+static void end_unread(struct stream *s)
+{
+	const uint16_t mask = STREAM_FAILED | STREAM_ENDED | STREAM_READING |
+		STREAM_QUIESCING;
+
+	if ((s->flags & mask) != STREAM_FAILED)
+		return;
+	s->flags |= STREAM_ENDED;
+	s->flags &= (uint16_t)~STREAM_FRESH;
+	run_again(s);
+}
+
+/* The one place that starts and stops reading. */
+static void update_reading(struct stream *s)
+{
+	bool wanted = s->flags & STREAM_FINISHING ||
+		(s->flags & STREAM_RESUMED && buf_len(&s->held) < s->held_max);
+
+	if (s->flags & (STREAM_CONNECTING | STREAM_QUIESCING | STREAM_ENDED))
+		wanted = false;
+	if (wanted != ((s->flags & STREAM_READING) != 0)) {
+		s->flags ^= STREAM_READING;
+		if (wanted)
+			io_conn_rx_start(&s->conn);
+		else
+			io_conn_rx_stop(&s->conn);
+	}
+	end_unread(s);
+}
+
+static void tell_end(struct stream *s)
+{
+	if (s->flags & STREAM_TOLD)
+		return;
+	s->flags |= STREAM_TOLD;
+	s->ops->on_end(s, s->end_error);
+}
+
+/* After stream_finish() the end is told when our words are on their way, too. */
+static void end_maybe(struct stream *s)
+{
+	bool words_left = s->flags & STREAM_FINISHING &&
+		!(s->flags & (STREAM_FIN_SENT | STREAM_FAILED));
+
+	if (s->flags & STREAM_ENDED && !(s->flags & STREAM_FRESH) && !words_left)
+		tell_end(s);
+}
+
+static size_t offer(struct stream *s, const uint8_t *data, size_t len)
+{
+	size_t used = s->ops->on_data(s, data, len);
+
+	assert(used <= len);
+	return used;
+}
+
+/* False: the stream was closed meanwhile. */
+static bool offer_held(struct stream *s)
+{
+	struct buf held = s->held;
+	uint32_t epoch = s->epoch;
+	size_t used;
+
+	s->flags &= (uint16_t)~(STREAM_FRESH | STREAM_OFFER);
+	buf_init(&s->held, 0);
+	used = offer(s, buf_data(&held), buf_len(&held));
+	if (s->epoch != epoch || s->flags & STREAM_FINISHING) {
+		buf_finish(&held);
+		return s->epoch == epoch;
+	}
+	buf_consume(&held, used);
+	s->held = held;
+	return true;
+}
+
+/* Without memory for them the bytes are lost, and with them the connection. */
+static void hold(struct stream *s, const uint8_t *data, size_t len)
+{
+	buf_add(&s->held, data, len);
+	s->flags |= STREAM_FRESH;
+	if (buf_ok(&s->held))
+		return;
+	buf_finish(&s->held);
+	s->flags &= (uint16_t)~STREAM_FRESH;
+	s->flags |= STREAM_ENDED | STREAM_FAILED;
+	s->end_error = -ENOMEM;
+	run_again(s);
+}
+
+/* Bytes as the owner is to see them. */
+static void deliver(struct stream *s, const uint8_t *data, size_t len)
+{
+	uint32_t epoch = s->epoch;
+	size_t used;
+
+	if (s->flags & (STREAM_FINISHING | STREAM_ENDED))
+		return;
+	if (!(s->flags & STREAM_RESUMED)) {
+		hold(s, data, len);
+	} else if (buf_len(&s->held) > 0) {
+		hold(s, data, len);
+		if (s->flags & STREAM_FRESH && !offer_held(s))
+			return;
+	} else {
+		used = offer(s, data, len);
+		if (s->epoch != epoch || s->flags & STREAM_FINISHING)
+			return;
+		if (used < len)
+			hold(s, data + used, len - used);
+		s->flags &= (uint16_t)~STREAM_FRESH;
+	}
+	update_reading(s);
+}
+
+/* Bytes as the socket gave them; a layer in between would decrypt here. */
+static void receive(struct io_conn *c, const uint8_t *data, size_t len)
+{
+	struct stream *s = stream_of(c);
+
+	s->rx_bytes += len;
+	deliver(s, data, len);
+}
+
+static void on_conn_end(struct io_conn *c, int error)
+{
+	struct stream *s = stream_of(c);
+
+	/* What made sending fail says more than the end of file that follows. */
+	if (s->flags & STREAM_ENDED)
+		return;
+	if (error != 0 || !(s->flags & STREAM_FAILED))
+		s->end_error = error;
+	s->flags |= STREAM_ENDED;
+	s->flags &= (uint16_t)~STREAM_READING;
+	end_maybe(s);
+}
+
+static void on_again(struct io_task *task)
+{
+	struct stream *s = container_of(task, struct stream, again);
+
+	if (buf_len(&s->held) > 0 && s->flags & (STREAM_RESUMED | STREAM_OFFER) &&
+		!offer_held(s))
+		return;
+	s->flags &= (uint16_t)~STREAM_OFFER;
+	update_reading(s);
+	end_maybe(s);
+}
+
+/* --- sending ---------------------------------------------------------------- */
+
+/* Everything queued is lost.  Reading goes on to its end, which shutdown(2)
+ * makes near: the peer's last words may say why. */
+static void send_failed(struct stream *s, int error)
+{
+	s->flags |= STREAM_FAILED;
+	s->flags &= (uint16_t)~STREAM_CONGESTED;
+	drop_chunk(s);
+	buf_finish(&s->backlog);
+	(void)shutdown(s->conn.fd, SHUT_RDWR);
+	if (s->flags & STREAM_ENDED)
+		return;
+	s->end_error = error;
+	end_unread(s);
+}
+
+static void fin_maybe(struct stream *s)
+{
+	if (!(s->flags & STREAM_FINISHING) || s->flags & STREAM_FIN_SENT ||
+		stream_unsent(s) > 0)
+		return;
+	s->flags |= STREAM_FIN_SENT;
+	(void)shutdown(s->conn.fd, SHUT_WR);    /* fails if the peer is gone */
+	if (s->flags & STREAM_ENDED)
+		run_again(s);
+}
+
+static void add_backlog(struct stream *s, const uint8_t *data, size_t len)
+{
+	buf_add(&s->backlog, data, len);
+	if (!buf_ok(&s->backlog))
+		send_failed(s, -ENOMEM);
+	else if (buf_len(&s->backlog) > STREAM_BACKLOG_HIGH)
+		s->flags |= STREAM_CONGESTED;
+}
+
+/* Bytes as the peer is to get them; a layer in between would encrypt before.
+ * The backlog is empty.  Sends a, then b, and keeps what the kernel does not
+ * take. */
+static void transmit(struct stream *s, const uint8_t *a, size_t a_len, const uint8_t *b,
+	size_t b_len)
+{
+	struct iovec iov[2] = { { (void *)(uintptr_t)a, a_len },
+		{ (void *)(uintptr_t)b, b_len } };
+	ssize_t n = 0;
+	size_t sent;
+
+	assert(buf_len(&s->backlog) == 0);
+	if (!(s->flags & STREAM_CONNECTING))
+		n = a_len > 0 ? io_conn_send(&s->conn, iov, b_len > 0 ? 2 : 1) :
+				io_conn_send(&s->conn, iov + 1, 1);
+	if (n < 0) {
+		send_failed(s, (int)n);
+		return;
+	}
+	sent = (size_t)n;
+	s->tx_bytes += sent;
+	if (sent == a_len + b_len)
+		return;
+	if (sent < a_len)
+		add_backlog(s, a + sent, a_len - sent);
+	sent -= size_min(sent, a_len);
+	if (sent < b_len && !(s->flags & STREAM_FAILED))
+		add_backlog(s, b + sent, b_len - sent);
+	if (!(s->flags & STREAM_FAILED))
+		io_conn_tx_wait(&s->conn);
+}
+
+/* Sends what was collected, and data behind it. */
+static void push(struct stream *s, const uint8_t *data, size_t len)
+{
+	uint8_t *chunk = s->chunk;
+	size_t chunk_len = s->chunk_len;
+
+	s->chunk = NULL;
+	s->chunk_len = 0;
+	if (chunk_len + len > 0)
+		transmit(s, chunk, chunk_len, data, len);
+	if (chunk != NULL)
+		chunk_put(s->pool, chunk);
+	fin_maybe(s);
+}
+
+static bool collect(struct stream *s, const uint8_t *data, size_t len)
+{
+	if (s->chunk_len + len > STREAM_CHUNK)
+		return false;
+	if (s->chunk == NULL)
+		s->chunk = chunk_take(s->pool);
+	if (s->chunk == NULL)
+		return false;
+	memcpy(s->chunk + s->chunk_len, data, len);
+	s->chunk_len += (uint32_t)len;
+	io_defer(s->conn.io, &s->flush, IO_PHASE_FLUSH);
+	return true;
+}
+
+void stream_send(struct stream *s, const void *data, size_t len)
+{
+	if (len == 0 || !stream_is_open(s) ||
+		s->flags & (STREAM_FAILED | STREAM_FINISHING))
+		return;
+	if (buf_len(&s->backlog) > 0)
+		add_backlog(s, data, len);
+	else if (!collect(s, data, len))
+		push(s, data, len);
+}
+
+void stream_send_buf(struct stream *s, struct buf *b)
+{
+	stream_send(s, buf_data(b), buf_len(b));
+	buf_consume(b, buf_len(b));
+}
+
+void stream_flush(struct stream *s)
+{
+	io_task_cancel(&s->flush);
+	if (stream_is_open(s) && !(s->flags & STREAM_FAILED))
+		push(s, NULL, 0);
+}
+
+static void on_flush(struct io_task *task)
+{
+	stream_flush(container_of(task, struct stream, flush));
+}
+
+static void send_backlog(struct stream *s)
+{
+	struct iovec iov = { buf_data(&s->backlog), buf_len(&s->backlog) };
+	ssize_t n;
+
+	if (iov.iov_len == 0 || s->flags & STREAM_FAILED)
+		return;
+	n = io_conn_send(&s->conn, &iov, 1);
+	if (n < 0) {
+		send_failed(s, (int)n);
+		return;
+	}
+	s->tx_bytes += (uint64_t)n;
+	buf_consume(&s->backlog, (size_t)n);
+	if (buf_len(&s->backlog) > 0)
+		io_conn_tx_wait(&s->conn);
+	fin_maybe(s);
+}
+
+static void on_connected(struct stream *s)
+{
+	int error = sock_error(s->conn.fd);
+
+	s->flags &= (uint16_t)~STREAM_CONNECTING;
+	if (error == 0) {
+		send_backlog(s);
+		fin_maybe(s);
+		update_reading(s);
+	}
+	s->ops->on_connected(s, error);
+}
+
+static void on_writable(struct io_conn *c)
+{
+	struct stream *s = stream_of(c);
+
+	if (s->flags & STREAM_CONNECTING) {
+		on_connected(s);
+		return;
+	}
+	send_backlog(s);
+	if (s->flags & STREAM_CONGESTED && buf_len(&s->backlog) < STREAM_BACKLOG_LOW) {
+		s->flags &= (uint16_t)~STREAM_CONGESTED;
+		s->ops->on_drained(s);
+	}
+}
+
+bool stream_is_congested(const struct stream *s)
+{
+	return s->flags & STREAM_CONGESTED;
+}
+
+size_t stream_unsent(const struct stream *s)
+{
+	return s->chunk_len + buf_len(&s->backlog);
+}
+
+size_t stream_held(const struct stream *s)
+{
+	return buf_len(&s->held);
+}
+
+/* --- life ------------------------------------------------------------------- */
+
+static void on_conn_quiet(struct io_conn *c)
+{
+	struct stream *s = stream_of(c);
+
+	s->flags &= (uint16_t)~STREAM_QUIESCING;
+	s->ops->on_quiet(s);
+}
+
+static const struct io_conn_ops conn_ops = {
+	.on_data = receive,
+	.on_end = on_conn_end,
+	.on_writable = on_writable,
+	.on_quiet = on_conn_quiet,
+};
+
+void stream_init(struct stream *s, const struct stream_ops *ops)
+{
+	*s = (struct stream){ .ops = ops, .held_max = STREAM_HELD_MAX };
+	io_conn_init(&s->conn, &conn_ops);
+	io_task_init(&s->flush, on_flush);
+	io_task_init(&s->again, on_again);
+	buf_init(&s->held, 0);
+	buf_init(&s->backlog, 0);
+}
+
+int stream_attach(struct stream *s, struct io *io, struct stream_pool *pool, int fd)
+{
+	int ret = io_conn_attach(io, &s->conn, fd);
+
+	if (ret < 0)
+		return ret;
+	s->pool = pool;
+	s->flags = 0;
+	s->end_error = 0;
+	s->rx_bytes = 0;
+	s->tx_bytes = 0;
+	s->epoch++;
+	return 0;
+}
+
+void stream_connect_wait(struct stream *s)
+{
+	s->flags |= STREAM_CONNECTING;
+	update_reading(s);
+	io_conn_tx_wait(&s->conn);
+}
+
+void stream_resume(struct stream *s)
+{
+	if (!stream_is_open(s) || s->flags & STREAM_FINISHING)
+		return;
+	s->flags |= STREAM_RESUMED;
+	update_reading(s);
+	if (buf_len(&s->held) > 0 || s->flags & STREAM_ENDED)
+		run_again(s);
+}
+
+void stream_pause(struct stream *s)
+{
+	if (!stream_is_open(s))
+		return;
+	s->flags &= (uint16_t)~STREAM_RESUMED;
+	update_reading(s);
+}
+
+void stream_retry(struct stream *s)
+{
+	if (!stream_is_open(s) || s->flags & STREAM_FINISHING)
+		return;
+	s->flags |= STREAM_OFFER;
+	run_again(s);
+}
+
+void stream_finish(struct stream *s)
+{
+	if (!stream_is_open(s) || s->flags & STREAM_FINISHING)
+		return;
+	s->flags |= STREAM_FINISHING;
+	s->flags &= (uint16_t)~(STREAM_TOLD | STREAM_FRESH | STREAM_CONGESTED);
+	buf_finish(&s->held);
+	update_reading(s);
+	if (!(s->flags & STREAM_CONNECTING))
+		io_defer(s->conn.io, &s->flush, IO_PHASE_FLUSH);
+	run_again(s);
+}
+
+static void drop_queues(struct stream *s)
+{
+	io_task_cancel(&s->flush);
+	io_task_cancel(&s->again);
+	drop_chunk(s);
+	buf_finish(&s->held);
+	buf_finish(&s->backlog);
+	s->flags = 0;
+	s->epoch++;
+}
+
+void stream_close(struct stream *s)
+{
+	if (!stream_is_open(s))
+		return;
+	if (s->chunk_len > 0)
+		stream_flush(s);
+	io_conn_close(&s->conn);
+	drop_queues(s);
+}
+
+bool stream_quiesce(struct stream *s)
+{
+	stream_flush(s);
+	s->flags |= STREAM_QUIESCING;
+	s->flags &= (uint16_t)~STREAM_READING;
+	if (!io_conn_quiesce(&s->conn))
+		return false;
+	s->flags &= (uint16_t)~STREAM_QUIESCING;
+	return true;
+}
+
+int stream_detach(struct stream *s)
+{
+	int fd;
+
+	assert(stream_held(s) == 0 && stream_unsent(s) == 0);
+	fd = io_conn_detach(&s->conn);
+	drop_queues(s);
+	return fd;
+}
