@@ -65,10 +65,8 @@ static char *join(const char *section, const char *name, const char *option)
 	char *path;
 	int len;
 
-	if (name == NULL)
-		len = asprintf(&path, "%s.%s", section, option);
-	else if (option == NULL)
-		len = asprintf(&path, "%s.%s", section, name);
+	if (name == NULL || option == NULL)
+		len = asprintf(&path, "%s.%s", section, name == NULL ? option : name);
 	else
 		len = asprintf(&path, "%s.%s.%s", section, name, option);
 	return len < 0 ? NULL : path;
