@@ -64,12 +64,13 @@ static const char *list_names(const char *const *names, size_t count, char *to,
 	return to;
 }
 
-static const char *level_name(unsigned levels)
+/* "defaults, workloads". */
+static const char *level_names(unsigned levels, char *to, size_t size)
 {
 	static const struct {
 		enum option_level level;
 		const char *name;
-	} names[] = {
+	} all[] = {
 		{ OPTION_AT_PROCESS, "process" },
 		{ OPTION_AT_DEFAULTS, "defaults" },
 		{ OPTION_AT_HOST, "hosts" },
@@ -80,12 +81,26 @@ static const char *level_name(unsigned levels)
 		{ OPTION_AT_ADMIN, "admin" },
 		{ OPTION_AT_LOG, "log" },
 	};
+	const char *names[COUNT_OF(all)];
+	size_t count = 0;
 
-	for (size_t i = 0; i < COUNT_OF(names); i++) {
-		if ((levels & names[i].level) != 0)
-			return names[i].name;
+	for (size_t i = 0; i < COUNT_OF(all); i++) {
+		if ((levels & all[i].level) != 0)
+			names[count++] = all[i].name;
 	}
-	return "?";
+	return list_names(names, count, to, size);
+}
+
+/* All places of a word: several options may have one name (user, host). */
+static unsigned places_of(const char *name)
+{
+	unsigned levels = 0;
+
+	for (size_t i = 0; i < option_count; i++) {
+		if (strcmp(option_table[i].name, name) == 0)
+			levels |= option_table[i].levels;
+	}
+	return levels;
 }
 
 /* A typing error first, then a right word in the wrong place. */
@@ -96,13 +111,10 @@ static int fail_unknown(const struct doc_source *source, const struct doc_node *
 	size_t count = names_of(section->level, names);
 	char list[LIST_MAX];
 
-	for (size_t i = 0; i < option_count; i++) {
-		const struct option *o = &option_table[i];
-
-		if (strcmp(o->name, node->key) == 0)
-			return doc_fail_key(source, node, "%s cannot stand in %s; its place is "
-				"%s", o->name, section->path, level_name(o->levels));
-	}
+	if (places_of(node->key) != 0)
+		return doc_fail_key(source, node, "%s cannot stand in %s, only in: %s",
+			node->key, section->path,
+			level_names(places_of(node->key), list, sizeof(list)));
 	near = value_nearest(node->key, names, count);
 	if (near != NULL)
 		return doc_fail_key(source, node, "unknown option \"%.60s\" in %s; did you "

@@ -329,6 +329,9 @@ static int fail_syntax(struct reader *r)
 			"be UTF-8 text", p->problem);
 	if (byte_at(r, p->problem_mark.index) == '\t')
 		return fail_at(r, p->problem_mark, "a tab; YAML is indented with spaces");
+	if (p->context != NULL && strstr(p->context, "alias") != NULL)
+		return fail_at(r, p->context_mark, "a text that begins with * needs quotes, "
+			"such as \"*\"");
 	if (p->context != NULL)
 		return fail_at(r, p->problem_mark, "%s (%s, line %zu)", p->problem,
 			p->context, p->context_mark.line + 1);

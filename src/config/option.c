@@ -347,10 +347,12 @@ static int read_word(const struct option *o, const struct doc_source *source,
 		}
 	}
 	near = value_nearest(node->text, type->words, type->word_count);
-	return doc_fail(source, node, "%s: unknown word \"%.60s\"%s%s%s; allowed is %s",
-		o->name, node->text, near == NULL ? "" : "; did you mean ",
-		near == NULL ? "" : near, near == NULL ? "" : "?",
-		option_range(o, range, sizeof(range)));
+	(void)option_range(o, range, sizeof(range));
+	if (near != NULL)
+		return doc_fail(source, node, "%s: unknown word \"%.60s\"; did you mean %s? "
+			"Allowed is %s", o->name, node->text, near, range);
+	return doc_fail(source, node, "%s: unknown word \"%.60s\"; allowed is %s", o->name,
+		node->text, range);
 }
 
 static int add_item(const struct option *o, const struct doc_source *source,

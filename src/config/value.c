@@ -80,21 +80,29 @@ bool value_read_number(const char *text, uint64_t *out, char *why, size_t why_si
 	return true;
 }
 
-/* A number with one of units after it, both in one word or with a space between. */
+/* A number with one of units after it, both in one word or with a space between.
+ * What does not fit is UINT64_MAX, which is out of everybody's bounds. */
 static bool read_with_unit(const char *text, const struct unit *units, size_t count,
 	uint64_t *out, const char **unit)
 {
 	int digits = read_digits(text, out);
 
 	*unit = "";
-	if (digits <= 0 || is_leading_zero(text))
+	if (digits < 0) {
+		*out = UINT64_MAX;
+		return true;
+	}
+	if (digits == 0 || is_leading_zero(text))
 		return false;
 	*unit = text + digits;
 	if (**unit == ' ' && (*unit)[1] != '\0')
 		(*unit)++;
 	for (size_t i = 0; i < count; i++) {
-		if (strcmp(*unit, units[i].name) == 0)
-			return !__builtin_mul_overflow(*out, units[i].factor, out);
+		if (strcmp(*unit, units[i].name) != 0)
+			continue;
+		if (__builtin_mul_overflow(*out, units[i].factor, out))
+			*out = UINT64_MAX;
+		return true;
 	}
 	return **unit == '\0' && *out == 0;
 }
@@ -109,9 +117,9 @@ bool value_read_duration(const char *text, uint64_t *us, char *why, size_t why_s
 		(void)snprintf(why, why_size, "%.*s has no unit; did you mean %.*ss? (%s)",
 			SHOWN_MAX, text, SHOWN_MAX, text, time_unit_names);
 	else if (strcmp(unit, "m") == 0)
-		(void)snprintf(why, why_size, "\"%.*s\" could be minutes or months; did you "
-			"mean %.*smin? (%s)", SHOWN_MAX, text, SHOWN_MAX, text,
-			time_unit_names);
+		(void)snprintf(why, why_size, "%.*s has no unit that is known; did you mean "
+			"%.*smin? (%s)", SHOWN_MAX, text,
+			(int)strspn(text, "0123456789"), text, time_unit_names);
 	else
 		(void)snprintf(why, why_size, "needs a whole number with a unit, such as "
 			"5s, not \"%.*s\" (%s)", SHOWN_MAX, text, time_unit_names);
