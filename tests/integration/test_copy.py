@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: ISC
+"""COPY in both directions, its failures, and what is sent too early or too late."""
+import pytest
+from support import wire as w
+from support.wait import wait_until
+
+ROWS = b"".join(b"copied %d\n" % n for n in range(1000))
+
+
+@pytest.fixture
+def wire(port):
+    with port.wire() as connection:
+        connection.query("DELETE FROM items")
+        yield connection
+
+
+def count(wire):
+    return int(wire.value("SELECT count(*) FROM items"))
+
+
+def test_copy_in(wire):
+    wire.send(w.query("COPY items (body) FROM STDIN"))
+    wire.until("G")
+    wire.send(*(w.copy_data(line + b"\n") for line in ROWS.splitlines()), w.copy_done())
+    answer = wire.until_ready()
+    assert w.types(answer) == "CZ"
+    assert answer[0].tag == "COPY 1000"
+    assert count(wire) == 1000
+
+
+def test_copy_data_in_odd_pieces(wire):
+    """CopyData boundaries mean nothing: rows cut anywhere."""
+    wire.send(w.query("COPY items (body) FROM STDIN"))
+    wire.until("G")
+    for at in range(0, len(ROWS), 777):
+        wire.send(w.copy_data(ROWS[at:at + 777]))
+    wire.send(w.copy_data(b""), w.copy_done())
+    assert wire.until_ready()[0].tag == "COPY 1000"
+
+
+def test_copy_in_sent_ahead(wire):
+    """The data need not wait for CopyInResponse."""
+    wire.send(w.query("COPY items (body) FROM STDIN"), w.copy_data(ROWS), w.copy_done(),
+              w.query("SELECT 'behind'"))
+    answer = wire.until_ready()
+    assert w.types(answer) == "GCZ"
+    assert w.rows(wire.until_ready()) == [("behind",)]
+
+
+def test_copy_out(wire):
+    answer = wire.query("COPY (SELECT generate_series(1, 1000)) TO STDOUT")
+    assert w.types(answer) == "H" + "d" * 1000 + "cCZ"
+    assert answer[1].body == b"1\n"
+
+
+def test_copy_fail(wire):
+    """The client gives up: 57014, nothing is stored, the session goes on."""
+    wire.send(w.query("COPY items (body) FROM STDIN"))
+    wire.until("G")
+    wire.send(w.copy_data(ROWS), w.copy_fail("changed my mind"))
+    answer = wire.until_ready()
+    assert w.errors(answer) == ["57014"]
+    assert "changed my mind" in answer[0].text
+    assert count(wire) == 0
+
+
+def test_copy_in_with_bad_data(wire):
+    """The server gives up while the client goes on sending: what is left of the data
+    is dropped, and the session goes on."""
+    wire.send(w.query("COPY items (id, body) FROM STDIN"))
+    wire.until("G")
+    wire.send(w.copy_data(b"not a number\ttext\n"))
+    wire.send(*(w.copy_data(b"1\tx\n") for _ in range(2000)), w.copy_done())
+    assert w.errors(wire.until_ready()) == ["22P02"]
+    assert wire.value("SELECT 1") == "1"
+    assert count(wire) == 0
+
+
+def test_extended_copy_in(wire):
+    wire.send(w.parse("COPY items (body) FROM STDIN"), w.bind(), w.execute(), w.flush())
+    assert w.types(wire.until("G")) == "12G"
+    wire.send(w.copy_data(ROWS), w.copy_done(), w.sync())
+    answer = wire.until_ready()
+    assert w.types(answer) == "CZ"
+    assert answer[0].tag == "COPY 1000"
+
+
+def test_extended_copy_in_with_sync_sent_at_once(wire):
+    """As libpq does it: Sync right behind Execute.  It arrives in COPY mode, where it
+    is dropped without an answer; the one after CopyDone ends the exchange.  Who counts
+    Syncs and waits for two answers hangs here."""
+    wire.send(w.parse("COPY items (body) FROM STDIN"), w.bind(), w.execute(), w.sync())
+    assert w.types(wire.until("G")) == "12G"
+    wire.send(w.copy_data(ROWS), w.copy_done(), w.sync())
+    answer = wire.until_ready()
+    assert w.types(answer) == "CZ"
+    assert wire.is_quiet()
+    assert wire.value("SELECT 'next'") == "next"
+
+
+def test_extended_copy_fail(wire):
+    wire.send(w.parse("COPY items (body) FROM STDIN"), w.bind(), w.execute(), w.sync())
+    wire.until("G")
+    wire.send(w.copy_data(ROWS), w.copy_fail(), w.sync())
+    assert w.errors(wire.until_ready()) == ["57014"]
+    assert wire.value("SELECT 'next'") == "next"
+
+
+def test_copy_in_a_transaction(wire):
+    assert wire.query("BEGIN")[-1].body == b"T"
+    wire.send(w.query("COPY items (body) FROM STDIN"), w.copy_data(ROWS), w.copy_done())
+    assert wire.until_ready()[-1].body == b"T"
+    assert count(wire) == 1000
+    wire.query("ROLLBACK")
+    assert count(wire) == 0
+
+
+def test_several_copies_in_one_query(wire):
+    wire.send(w.query("COPY items (body) FROM STDIN; SELECT 5; COPY items (body) FROM STDIN"))
+    wire.until("G")
+    wire.send(w.copy_data(ROWS), w.copy_done())
+    assert w.types(wire.until("G")) == "CTDCG"
+    wire.send(w.copy_data(ROWS), w.copy_done())
+    assert w.types(wire.until_ready()) == "CZ"
+    assert count(wire) == 2000
+
+
+def test_stray_copy_messages_are_dropped(wire):
+    """Outside COPY PostgreSQL ignores d, c and f, which clients may send before they
+    have heard of an error."""
+    wire.send(w.copy_data(b"stray"), w.copy_done(), w.copy_fail(), w.query("SELECT 1"))
+    assert w.rows(wire.until_ready()) == [("1",)]
+    assert wire.is_quiet(0.05)
+
+
+def test_other_messages_in_copy(wire):
+    """A Query in the middle of COPY IN is a protocol error that ends the session."""
+    wire.send(w.query("COPY items (body) FROM STDIN"))
+    wire.until("G")
+    wire.send(w.query("SELECT 1"))
+    assert w.errors(wire.until_closed())[0] == "08P01"
+
+
+def test_client_lost_in_copy(port, postgres):
+    """Nothing of a COPY that was not finished is stored, and nothing hangs."""
+    with port.wire() as wire:
+        wire.query("DELETE FROM items")
+        wire.send(w.query("COPY items (body) FROM STDIN"))
+        wire.until("G")
+        wire.send(w.copy_data(ROWS))
+    wait_until(lambda: postgres.count("query LIKE 'COPY%' AND state = 'active'") == 0, 10,
+               "the COPY has ended")
+    assert postgres.sql("SELECT count(*) FROM items", dbname="app") == [(0,)]
+    with port.wire() as wire:
+        assert wire.value("SELECT 1") == "1"
+
+
+def test_client_lost_in_copy_out(port, postgres):
+    with port.wire() as wire:
+        wire.send(w.query("COPY (SELECT repeat('x', 1000) FROM generate_series(1, 10000000))"
+                          " TO STDOUT"))
+        wire.until("d")
+    wait_until(lambda: postgres.count("query LIKE 'COPY (SELECT repeat%' AND state = 'active'")
+               == 0, 10, "the COPY has ended")
+    with port.wire() as wire:
+        assert wire.value("SELECT 1") == "1"
+
+
+@pytest.mark.router_only
+def test_copy_holds_its_server(make_router):
+    """On a transaction port the server is the client's until ReadyForQuery, not only
+    until CopyInResponse."""
+    router = make_router({"workloads": {"transactional": {
+        "guaranteed_connections": 1, "max_connections": 1}}})
+    with router.transactional.wire() as copier, router.transactional.wire() as other:
+        copier.query("DELETE FROM items")
+        copier.send(w.query("COPY items (body) FROM STDIN"))
+        copier.until("G")
+        other.send(w.query("SELECT count(*) FROM items"))
+        assert other.is_quiet(0.1)
+        copier.send(w.copy_data(ROWS), w.copy_done())
+        assert w.types(copier.until_ready()) == "CZ"
+        assert w.rows(other.until_ready()) == [("1000",)]

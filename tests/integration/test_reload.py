@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: ISC
+"""SIGHUP and RELOAD: all or nothing, and live sessions survive."""
+import psycopg
+import pytest
+from support import wire as w
+from support.net import free_port, listening_ports
+from support.router import Endpoint
+from support.wait import wait_until
+
+pytestmark = pytest.mark.router_only
+
+
+def test_limits_change_under_a_live_session(make_router):
+    router = make_router({"workloads": {"transactional": {
+        "guaranteed_connections": 1, "max_connections": 1, "query_wait_timeout": "60s"}}})
+    with router.transactional.wire() as holder, router.transactional.wire() as waiter:
+        holder.query("BEGIN")
+        waiter.send(w.query("SELECT 'second server'"))
+        wait_until(lambda: router.pool().get("cl_waiting") == 1, 5, "it waits")
+        router.reload({"workloads": {"transactional": {
+            "guaranteed_connections": 2, "max_connections": 2}}})
+        assert w.rows(waiter.until_ready()) == [("second server",)]
+        assert holder.query("COMMIT")[-1].body == b"I"
+
+
+def test_smaller_limits_never_exceed_and_take_effect(make_router, postgres):
+    router = make_router({"hosts": {"main": {"connection_budget": 8}}})
+    wires = [router.transactional.wire() for _ in range(4)]
+    for wire in wires:
+        wire.query("BEGIN")
+    router.reload({"hosts": {"main": {"connection_budget": 2}}})
+    for wire in wires:
+        assert wire.query("COMMIT")[-1].body == b"I"
+        assert wire.value("SELECT 1") == "1"
+    wait_until(lambda: postgres.count("usename = 'app_scram'") <= 2, 10, "the rest is closed")
+    for wire in wires:
+        wire.quit()
+
+
+@pytest.mark.parametrize("broken, said", [
+    ("workloads: [", None),
+    ("no_such_section: {}", "no_such_section"),
+    ("hosts:\n  main: {host: 127.0.0.1, connection_budget: -4}", "connection_budget"),
+    ("process:\n  workers: 1\n  workers: 2", "workers"),
+], ids=["syntax", "unknown key", "range", "duplicate"])
+def test_error_keeps_the_old_configuration_whole(make_router, broken, said):
+    """The error is logged with its place, and nothing changes."""
+    router = make_router()
+    router.expect_error("reload|config")
+    with router.session.connect() as connection:
+        good = router.config_file.read_text()
+        router.config_file.write_text(broken + "\n")
+        text = router.reload(expect="error")
+        assert "pgtandem.yaml:" in text
+        if said:
+            assert said in text
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+        with router.transactional.connect() as other:
+            assert other.execute("SELECT 1").fetchone() == (1,)
+        router.config_file.write_text(good)
+        router.reload()
+
+
+def test_reload_command_reports_the_error(router):
+    router.expect_error("reload|config")
+    good = router.config_file.read_text()
+    router.config_file.write_text("nonsense: 1\n")
+    with router.admin() as admin:
+        with pytest.raises(psycopg.Error, match="nonsense"):
+            admin.execute("RELOAD")
+        router.config_file.write_text(good)
+        assert admin.execute("RELOAD").statusmessage == "RELOAD"
+
+
+def test_users_are_read_again(make_router):
+    router = make_router()
+    router.write_userlist(['"app_scram" "scram secret"', '"admin" "admin secret"'])
+    router.reload()
+    with router.transactional.connect() as connection:
+        connection.execute("SELECT 1")
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        router.transactional.connect(user="other")
+
+
+def test_new_listener_and_removed_listener(make_router):
+    """A new address is there after the reload; a removed one refuses newcomers, and its
+    sessions stay."""
+    router = make_router()
+    old, new = router.ports["session"], free_port()
+    with router.session.connect() as connection:
+        connection.execute("SET app.tenant_id = '3'")
+        router.reload({"workloads": {"session": {"listen": [f"127.0.0.1:{new}"]}}})
+        wait_until(lambda: new in listening_ports(), 5, "the new address listens")
+        wait_until(lambda: old not in listening_ports(), 5, "the old one does not")
+        assert connection.execute("SHOW app.tenant_id").fetchone() == ("3",)
+        with Endpoint("127.0.0.1", new).connect() as other:
+            assert other.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_new_workload(make_router):
+    router = make_router()
+    router.reload({"workloads": {"late": {"pool_mode": "transaction"}}})
+    wait_until(lambda: router.ports["late"] in listening_ports(), 5)
+    with router.late.connect() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_what_needs_a_restart_is_named(make_router):
+    router = make_router()
+    assert "workers" in router.reload({"process": {"workers": 1}})
+
+
+def test_changed_host_drains(make_router, postgres):
+    """New servers go to the new address, old ones are closed when they come back."""
+    router = make_router()
+    with router.transactional.wire() as wire:
+        pid = wire.value("SELECT pg_backend_pid()")
+        router.reload({"hosts": {"main": {"host": str(postgres.socket_dir)}}})
+        wait_until(lambda: wire.value("SELECT inet_client_addr()") is None, 5,
+                   "servers by the unix socket")
+        wait_until(lambda: postgres.count(f"pid = {pid}") == 0, 5, "the old server is closed")
+
+
+def test_removed_database(make_router):
+    """A transaction client of a database that is gone gets FATAL 57P01 when it is next
+    idle; newcomers get 3D000."""
+    router = make_router({"databases": {"app": {"host": "main"}, "second": {"host": "main"},
+                                        "*": None}})
+    with router.transactional.wire(dbname="second") as wire:
+        wire.query("SELECT 1")
+        router.reload({"databases": {"second": None}})
+        assert [m.sqlstate for m in wire.until_closed() if m.type == "E"] == ["57P01"]
+    with pytest.raises(RuntimeError, match="3D000"):
+        router.transactional.wire(dbname="second")
+
+
+def test_many_reloads_under_load(make_router):
+    router = make_router()
+    wires = [router.transactional.wire() for _ in range(10)]
+    for budget in range(5, 25):
+        for wire in wires:
+            wire.send(w.query("SELECT pg_sleep(0.002)"))
+        router.reload({"hosts": {"main": {"connection_budget": budget}}})
+        for wire in wires:
+            assert w.errors(wire.until_ready()) == []
+    for wire in wires:
+        wire.quit()

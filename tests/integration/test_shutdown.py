@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: ISC
+"""How the router ends: gracefully, quickly, at once."""
+import signal
+
+import pytest
+from support import wire as w
+from support.net import listening_ports
+from support.wait import wait_until
+
+pytestmark = pytest.mark.router_only
+
+
+def test_sigterm_without_clients(router):
+    router.signal(signal.SIGTERM)
+    assert router.wait_exit() == 0
+
+
+def test_sigterm_lets_sessions_end(router, postgres):
+    """No new clients, but those who are in finish their work; then the router ends, and
+    its servers with it."""
+    with router.session.wire() as session, router.transactional.wire() as wire:
+        session.query("BEGIN")
+        wire.query("BEGIN")
+        router.signal(signal.SIGTERM)
+        wait_until(lambda: router.ports["session"] not in listening_ports(), 5,
+                   "it does not listen any more")
+        assert session.value("SELECT 1") == "1"
+        assert session.query("COMMIT")[-1].body == b"I"
+        assert wire.query("COMMIT")[-1].body == b"I"
+        session.quit()
+        wire.quit()
+    assert router.wait_exit() == 0
+    wait_until(lambda: postgres.count("usename = 'app_scram'") == 0, 5, "no server is left")
+
+
+def test_second_sigterm_ends_at_once(router):
+    with router.session.wire() as wire:
+        wire.query("BEGIN")
+        router.signal(signal.SIGTERM)
+        wait_until(lambda: router.ports["session"] not in listening_ports(), 5)
+        assert router.is_running()
+        router.signal(signal.SIGTERM)
+        assert router.wait_exit() == 0
+        assert [m.sqlstate for m in wire.until_closed() if m.type == "E"] in (["57P01"], [])
+
+
+def test_sigint_waits_for_servers(router):
+    """Idle clients are told to go; a transaction in progress gets to its end."""
+    with router.transactional.wire() as busy, router.transactional.wire() as idle:
+        idle.query("SELECT 1")
+        busy.query("BEGIN")
+        router.signal(signal.SIGINT)
+        wait_until(lambda: router.ports["session"] not in listening_ports(), 5)
+        assert busy.value("SELECT 1") == "1"
+        assert router.is_running()
+        busy.send(w.query("COMMIT"))
+        assert busy.until_ready()[-1].body == b"I"
+        assert router.wait_exit() == 0
+
+
+def test_sigquit_ends_at_once(router, postgres):
+    with router.session.wire() as wire:
+        wire.send(w.query("SELECT pg_sleep(300)"))
+        wait_until(lambda: postgres.count("query LIKE '%pg_sleep(300)%' AND state = 'active'") == 1)
+        router.signal(signal.SIGQUIT)
+        assert router.wait_exit() == 0
+    postgres.terminate("query LIKE '%pg_sleep(300)%'")
+
+
+def test_shutdown_with_waiting_clients(make_router):
+    """Who waits for a server when the router goes down is told, not left hanging."""
+    router = make_router({"workloads": {"transactional": {
+        "guaranteed_connections": 1, "max_connections": 1}}})
+    with router.transactional.wire() as holder, router.transactional.wire() as waiter:
+        holder.query("BEGIN")
+        waiter.send(w.query("SELECT 1"))
+        wait_until(lambda: router.pool().get("cl_waiting") == 1)
+        router.signal(signal.SIGINT)
+        wait_until(lambda: router.ports["session"] not in listening_ports(), 5)
+        holder.query("COMMIT")
+        seen = waiter.until_closed()
+        assert [m.type for m in seen if m.type in "ED"]
+        assert router.wait_exit() == 0
+
+
+def test_restart_on_the_same_ports(router):
+    """Sockets of old clients in TIME_WAIT are no obstacle."""
+    for _ in range(3):
+        with router.transactional.connect() as connection:
+            connection.execute("SELECT 1")
+        assert router.stop() == 0
+        router.start()
+
+
+def test_port_that_is_taken(make_router, router):
+    """The error names the address; the exit code tells."""
+    second = make_router({"workloads": {"session": {
+        "listen": [f"127.0.0.1:{router.ports['session']}"]}}}, start=False)
+    second.expected_exit = 1
+    second.expect_error(".")
+    second.start(wait=False)
+    assert second.wait_exit() == 1
+    assert str(router.ports["session"]) in second.log()
