@@ -326,7 +326,7 @@ void io_conn_rx_multishot(struct io_conn *c, bool wanted)
 	if (wanted)
 		c->flags |= IO_MULTISHOT;
 	else
-		c->flags &= (uint16_t)~IO_MULTISHOT;
+		io_clear(c, IO_MULTISHOT);
 }
 
 void io_conn_rx_start(struct io_conn *c)
@@ -344,7 +344,7 @@ void io_conn_rx_start(struct io_conn *c)
  * does before reading starts again. */
 void io_conn_rx_stop(struct io_conn *c)
 {
-	c->flags &= (uint16_t)~IO_RX_ON;
+	io_clear(c, IO_RX_ON);
 }
 
 void io_conn_tx_wait(struct io_conn *c)
@@ -358,7 +358,7 @@ void io_conn_tx_wait(struct io_conn *c)
 bool io_conn_quiesce(struct io_conn *c)
 {
 	assert(c->io != NULL);
-	c->flags &= (uint16_t)~(IO_RX_ON | IO_TX_WANT);
+	io_clear(c, IO_RX_ON | IO_TX_WANT);
 	if (!(c->flags & (IO_RX_ARMED | IO_TX_ARMED | IO_END_PENDING)))
 		return true;
 	c->flags |= IO_QUIESCING;
@@ -427,7 +427,7 @@ void io_ended(struct io *io, struct io_conn *c, int error)
 		c->end_error = error;
 		return;
 	}
-	c->flags &= (uint16_t)~(IO_RX_ON | IO_END_PENDING);
+	io_clear(c, IO_RX_ON | IO_END_PENDING);
 	c->flags |= IO_ENDED;
 	io_wish(io, c);
 	c->ops->on_end(c, error);
@@ -438,7 +438,7 @@ void io_quiet_check(struct io *io, struct io_conn *c)
 	if (!(c->flags & IO_QUIESCING) ||
 		c->flags & (IO_RX_ARMED | IO_TX_ARMED | IO_END_PENDING))
 		return;
-	c->flags &= (uint16_t)~IO_QUIESCING;
+	io_clear(c, IO_QUIESCING);
 	/* Whoever asked for more in the meantime gets it if they stay. */
 	if (c->flags & (IO_RX_ON | IO_TX_WANT))
 		io_wish(io, c);
@@ -516,7 +516,7 @@ void io_accepted(struct io *io, struct io_listener *l, int fd)
 		accept_failed(io, l, -fd);
 		return;
 	}
-	l->flags &= (uint16_t)~IO_LISTENER_FAILING;
+	l->flags &= ~(uint32_t)IO_LISTENER_FAILING;
 	if (!list_is_linked(&l->node))
 		list_push_back(&io->listener_wishes, &l->node);
 	l->on_accept(l, fd);

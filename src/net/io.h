@@ -108,8 +108,8 @@ struct io_conn {
 	int fd;                         /* -1 while detached */
 	uint32_t slot;                  /* the rest belongs to the engine */
 	uint32_t gen;
-	uint16_t flags;
-	uint16_t full_reads;
+	uint32_t flags;
+	uint32_t full_reads;
 	int end_error;
 	struct list_node wish;          /* wants something else from the kernel */
 	struct list_node report;        /* an on_end() or on_quiet() is due */
@@ -158,7 +158,7 @@ struct io_listener {
 	int fd;                         /* shared by all workers; not owned */
 	uint32_t slot;
 	uint32_t gen;
-	uint16_t flags;
+	uint32_t flags;
 	uint64_t retry_us;              /* after EMFILE and the like */
 	struct list_node node;
 };

@@ -98,7 +98,7 @@ static int open_loop(struct io **io, const struct io_options *options)
 
 static void set_registered(struct io_conn *c, uint32_t events)
 {
-	c->flags &= (uint16_t)~(IO_EPOLL_IN | IO_EPOLL_OUT);
+	io_clear(c, IO_EPOLL_IN | IO_EPOLL_OUT);
 	if (events & EPOLLIN)
 		c->flags |= IO_EPOLL_IN;
 	if (events & EPOLLOUT)
@@ -134,7 +134,7 @@ static void apply(struct io *io, struct io_conn *c)
 	}
 	/* No memory, or fs.epoll.max_user_watches: this socket cannot go on. */
 	assert(ret == -ENOMEM || ret == -ENOSPC);
-	c->flags &= (uint16_t)~IO_TX_WANT;
+	io_clear(c, IO_TX_WANT);
 	c->flags |= IO_RX_ON | IO_END_PENDING;
 	c->end_error = ret;
 	if (!list_is_linked(&c->report))
@@ -180,7 +180,7 @@ static void unlisten(struct io *io, struct io_listener *l)
 {
 	if (l->flags & IO_LISTENER_ARMED)
 		(void)control(io, EPOLL_CTL_DEL, l->fd, 0, 0);
-	l->flags &= (uint16_t)~IO_LISTENER_ARMED;
+	l->flags &= ~(uint32_t)IO_LISTENER_ARMED;
 }
 
 /* --- events ----------------------------------------------------------------- */
@@ -223,7 +223,7 @@ static void on_conn(struct io *io, struct io_conn *c, uint32_t events)
 	if ((readable && !(c->flags & IO_RX_ON)) || (events & EPOLLOUT))
 		io_wish(io, c);
 	if (writable && c->flags & IO_TX_WANT) {
-		c->flags &= (uint16_t)~IO_TX_WANT;
+		io_clear(c, IO_TX_WANT);
 		c->ops->on_writable(c);
 		if (io_find(io, tag, IO_SLOT_CONN) != c)
 			return;

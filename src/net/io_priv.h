@@ -46,7 +46,7 @@ enum io_listener_flags {
 
 enum io_slot_kind { IO_SLOT_FREE, IO_SLOT_CONN, IO_SLOT_LISTENER };
 
-enum { IO_GEN_BITS = 24, IO_GEN_MASK = (1 << IO_GEN_BITS) - 1 };
+enum { IO_GEN_BITS = 24, IO_GEN_MASK = (1 << IO_GEN_BITS) - 1, IO_TAG_BITS = 56 };
 
 struct io_slot {
 	void *owner;
@@ -100,7 +100,7 @@ extern const struct io_engine io_epoll_engine;
 NODISCARD int io_setup(struct io *, const struct io_engine *, const struct io_options *);
 void io_teardown(struct io *);
 
-/* Slot and generation in one number, below bit 56. */
+/* Slot and generation in one number of IO_TAG_BITS. */
 static inline uint64_t io_tag(uint32_t slot, uint32_t gen)
 {
 	return ((uint64_t)gen << 32) | slot;
@@ -128,6 +128,11 @@ static inline void *io_find(const struct io *io, uint64_t tag, enum io_slot_kind
 	if (s->kind != kind || s->gen != ((tag >> 32) & IO_GEN_MASK))
 		return NULL;
 	return s->owner;
+}
+
+static inline void io_clear(struct io_conn *c, uint32_t flags)
+{
+	c->flags &= ~flags;
 }
 
 static inline void io_wish(struct io *io, struct io_conn *c)

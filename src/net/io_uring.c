@@ -3,32 +3,26 @@
  * The loop on io_uring(7).
  *
  * Sockets are received into buffers of the ring, one receive armed per socket
- * at most; sends are plain sendmsg(2), which measured the same and needs no
- * memory to outlive the call.  A request carries operation, generation and slot
- * (io_priv.h), never a pointer, so a late event can always be told.
+ * at most.  Requests are made in io_ring.c.
  *
  * An event without IORING_CQE_F_MORE is the last of its request whatever its
  * result: with a full completion queue a multishot receive ends with good data.
  *
  * Owns:   the ring and two sizes of receive buffers.
  * Thread: the one that created the ring; the kernel refuses others.
- * Limits: a full submission queue is submitted and filled again; an overflowing
- *         completion queue is kept by the kernel, counted and logged.
+ * Limits: an overflowing completion queue is kept by the kernel, counted and
+ *         logged.
  */
 #include <assert.h>
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <liburing.h>
-
 #include "base/clock.h"
 #include "base/slog.h"
-#include "net/io_bufs.h"
-#include "net/io_priv.h"
+#include "net/io_ring.h"
 
 enum {
 	SQ_ENTRIES = 1024,
@@ -45,23 +39,13 @@ enum {
 	CLOSE_PATIENCE_US = 1000000
 };
 
-/* Of kernel 6.10: it came with what makes multishot receives fair, and liburing
- * 2.3 does not know it. */
-enum { FEAT_RECVSEND_BUNDLE = 1 << 14 };
-
-enum op { OP_WAKE, OP_RECV_SMALL, OP_RECV_LARGE, OP_RECV_MULTI, OP_WRITABLE, OP_ACCEPT,
-	OP_CANCEL };
-
-enum { OP_SHIFT = 56 };
-
-struct uring {
-	struct io io;
-	struct io_uring ring;
-	struct io_bufs small;
-	struct io_bufs large;
-	struct list starved;            /* conns whose receive found no buffer */
-	bool has_multishot;
-	bool wake_armed;
+/* liburing 2.3 does not know them.  The first is of kernel 6.10, which also made
+ * multishot receives fair; the others are of 6.15: a loop that waits is then not
+ * counted as waiting for a disk. */
+enum {
+	FEAT_RECVSEND_BUNDLE = 1 << 14,
+	FEAT_NO_IOWAIT = 1 << 17,
+	ENTER_NO_IOWAIT = 1 << 7
 };
 
 struct event {
@@ -70,235 +54,6 @@ struct event {
 	uint32_t flags;
 };
 
-static struct uring *uring_of(struct io *io)
-{
-	return container_of(io, struct uring, io);
-}
-
-/* --- requests --------------------------------------------------------------- */
-
-static struct io_uring_sqe *get_sqe(struct uring *u)
-{
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
-
-	if (sqe != NULL)
-		return sqe;
-	/* An error shows in the wait that follows. */
-	(void)io_uring_submit(&u->ring);
-	return io_uring_get_sqe(&u->ring);
-}
-
-/* Last, because the helpers that fill in a request clear the rest of it. */
-static void mark(struct uring *u, struct io_uring_sqe *sqe, enum op op, uint64_t tag)
-{
-	io_uring_sqe_set_data64(sqe, ((uint64_t)op << OP_SHIFT) | tag);
-	if (op != OP_CANCEL)
-		u->io.stats.armed++;
-}
-
-/* The failures ("it has just finished") are no news either. */
-static bool cancel(struct uring *u, enum op op, uint64_t tag)
-{
-	struct io_uring_sqe *sqe = get_sqe(u);
-
-	if (sqe == NULL)
-		return false;
-	io_uring_prep_cancel64(sqe, ((uint64_t)op << OP_SHIFT) | tag, 0);
-	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-	mark(u, sqe, OP_CANCEL, 0);
-	return true;
-}
-
-/* With what the receive that is armed was armed. */
-static enum op armed_op(const struct io_conn *c)
-{
-	if (c->flags & IO_RX_MULTI)
-		return OP_RECV_MULTI;
-	return c->flags & IO_RX_IS_LARGE ? OP_RECV_LARGE : OP_RECV_SMALL;
-}
-
-static bool arm_recv(struct uring *u, struct io_conn *c)
-{
-	struct io_uring_sqe *sqe = get_sqe(u);
-
-	if (sqe == NULL)
-		return false;
-	if (c->flags & IO_RX_LARGE)
-		c->flags |= IO_RX_IS_LARGE;
-	else if (c->flags & IO_MULTISHOT && u->has_multishot)
-		c->flags |= IO_RX_MULTI;
-	if (c->flags & IO_RX_MULTI)
-		io_uring_prep_recv_multishot(sqe, c->fd, NULL, 0, 0);
-	else
-		io_uring_prep_recv(sqe, c->fd, NULL, 0, 0);
-	sqe->flags |= IOSQE_BUFFER_SELECT;
-	sqe->buf_group = c->flags & IO_RX_IS_LARGE ? u->large.group : u->small.group;
-	/* Trying before waiting is a wasted try, and it wants a buffer. */
-	if (!(c->flags & IO_RX_MORE))
-		sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
-	c->flags &= (uint16_t)~IO_RX_MORE;
-	c->flags |= IO_RX_ARMED;
-	mark(u, sqe, armed_op(c), io_conn_tag(c));
-	return true;
-}
-
-static bool arm_writable(struct uring *u, struct io_conn *c)
-{
-	struct io_uring_sqe *sqe = get_sqe(u);
-
-	if (sqe == NULL)
-		return false;
-	io_uring_prep_poll_add(sqe, c->fd, POLLOUT);
-	mark(u, sqe, OP_WRITABLE, io_conn_tag(c));
-	c->flags |= IO_TX_ARMED;
-	return true;
-}
-
-static bool arm_accept(struct uring *u, struct io_listener *l)
-{
-	struct io_uring_sqe *sqe = get_sqe(u);
-
-	if (sqe == NULL)
-		return false;
-	io_uring_prep_accept(sqe, l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	mark(u, sqe, OP_ACCEPT, io_listener_tag(l));
-	l->flags |= IO_LISTENER_ARMED;
-	return true;
-}
-
-/* Each write to the eventfd is an event; nobody has to read it. */
-static void arm_wake(struct uring *u)
-{
-	struct io_uring_sqe *sqe = get_sqe(u);
-
-	if (sqe == NULL)
-		return;
-	io_uring_prep_poll_multishot(sqe, u->io.wake_fd, POLLIN);
-	mark(u, sqe, OP_WAKE, 0);
-	u->wake_armed = true;
-}
-
-/* A request that the kernel has not seen yet names a descriptor that is about
- * to be closed, and perhaps to be used anew.  Happens only after a submission
- * that failed. */
-static void defuse(struct uring *u, uint64_t tag)
-{
-	struct io_uring_sq *sq = &u->ring.sq;
-	const uint64_t mask = (UINT64_C(1) << OP_SHIFT) - 1;
-
-	if (io_uring_sq_ready(&u->ring) == 0)
-		return;
-	for (unsigned i = io_uring_smp_load_acquire(sq->khead); i != sq->sqe_tail; i++) {
-		struct io_uring_sqe *sqe = &sq->sqes[i & sq->ring_mask];
-
-		if (sqe->opcode == IORING_OP_ASYNC_CANCEL || (sqe->user_data & mask) != tag)
-			continue;
-		tag = sqe->user_data;
-		io_uring_prep_nop(sqe);
-		sqe->user_data = tag;
-		tag &= mask;
-	}
-}
-
-/* --- wishes ----------------------------------------------------------------- */
-
-static bool apply_rx(struct uring *u, struct io_conn *c)
-{
-	bool unwanted;
-
-	if (!(c->flags & IO_RX_ARMED))
-		return !(c->flags & IO_RX_ON) || c->flags & IO_QUIESCING || arm_recv(u, c);
-	unwanted = c->flags & IO_QUIESCING ||
-		(c->flags & IO_RX_MULTI &&
-			(c->flags & IO_RX_LARGE || !(c->flags & IO_RX_ON)));
-	if (!unwanted || c->flags & IO_RX_CANCEL)
-		return true;
-	if (!cancel(u, armed_op(c), io_conn_tag(c)))
-		return false;
-	c->flags |= IO_RX_CANCEL;
-	return true;
-}
-
-static bool apply_tx(struct uring *u, struct io_conn *c)
-{
-	if (!(c->flags & IO_TX_ARMED))
-		return !(c->flags & IO_TX_WANT) || c->flags & IO_QUIESCING ||
-			arm_writable(u, c);
-	if (!(c->flags & IO_QUIESCING) || c->flags & IO_TX_CANCEL)
-		return true;
-	if (!cancel(u, OP_WRITABLE, io_conn_tag(c)))
-		return false;
-	c->flags |= IO_TX_CANCEL;
-	return true;
-}
-
-/* At most one for each buffer on offer; who finds none comes back, behind the
- * others. */
-static void feed_starved(struct uring *u)
-{
-	uint32_t most = u->small.offered;
-
-	while (most-- > 0) {
-		struct list_node *node = list_pop_front(&u->starved);
-
-		if (node == NULL)
-			return;
-		list_push_back(&u->io.wishes, node);
-	}
-}
-
-static void flush(struct io *io)
-{
-	struct uring *u = uring_of(io);
-	struct list_node *node;
-
-	io_bufs_offer(&u->small);
-	io_bufs_offer(&u->large);
-	feed_starved(u);
-	if (!u->wake_armed)
-		arm_wake(u);
-	while ((node = list_first(&io->wishes)) != NULL) {
-		struct io_conn *c = container_of(node, struct io_conn, wish);
-
-		if (!apply_rx(u, c) || !apply_tx(u, c))
-			return;
-		list_remove(node);
-	}
-	while ((node = list_first(&io->listener_wishes)) != NULL) {
-		if (!arm_accept(u, container_of(node, struct io_listener, node)))
-			return;
-		list_remove(node);
-	}
-}
-
-/* Nothing to do: the conn is quiet. */
-static void detach(struct io *io, struct io_conn *c)
-{
-	(void)io;
-	(void)c;
-}
-
-/* close(2) alone would not end what is armed, nor send FIN while it lasts. */
-static void close_conn(struct io *io, struct io_conn *c)
-{
-	if (c->flags & (IO_RX_ARMED | IO_TX_ARMED)) {
-		defuse(uring_of(io), io_conn_tag(c));
-		(void)shutdown(c->fd, SHUT_RDWR);       /* fails if the peer was first */
-	}
-	close(c->fd);
-}
-
-static void stop_listener(struct io *io, struct io_listener *l)
-{
-	struct uring *u = uring_of(io);
-
-	if (!(l->flags & IO_LISTENER_ARMED))
-		return;
-	/* Without room for it the accept stays, and its connection is closed. */
-	defuse(u, io_listener_tag(l));
-	(void)cancel(u, OP_ACCEPT, io_listener_tag(l));
-}
-
 /* --- events ----------------------------------------------------------------- */
 
 /* One that fills small buffers again and again gets large ones, and small ones
@@ -306,7 +61,7 @@ static void stop_listener(struct io *io, struct io_listener *l)
 static void choose_size(struct io_conn *c, bool large, size_t len)
 {
 	if (!large) {
-		c->full_reads = len == SMALL_SIZE ? (uint16_t)(c->full_reads + 1) : 0;
+		c->full_reads = len == SMALL_SIZE ? c->full_reads + 1 : 0;
 		if (c->full_reads < FULL_READS)
 			return;
 		c->flags |= IO_RX_LARGE;
@@ -316,18 +71,18 @@ static void choose_size(struct io_conn *c, bool large, size_t len)
 	} else if (c->full_reads > 1) {
 		c->full_reads--;
 	} else {
-		c->flags &= (uint16_t)~IO_RX_LARGE;
+		io_clear(c, IO_RX_LARGE);
 		c->full_reads = 0;
 	}
 }
 
-static void no_buffer(struct uring *u, struct io_conn *c, enum op op)
+static void no_buffer(struct io_ring *u, struct io_conn *c, enum io_ring_op op)
 {
 	u->io.stats.rx_starved++;
 	if (op == OP_RECV_LARGE) {
 		/* There may be small ones; and it will show again if it fills them. */
 		io_bufs_starved(&u->large);
-		c->flags &= (uint16_t)~IO_RX_LARGE;
+		io_clear(c, IO_RX_LARGE);
 		c->full_reads = 0;
 		return;
 	}
@@ -338,7 +93,7 @@ static void no_buffer(struct uring *u, struct io_conn *c, enum op op)
 	}
 }
 
-static void recv_without_data(struct uring *u, struct io_conn *c, enum op op, int res)
+static void recv_without_data(struct io_ring *u, struct io_conn *c, enum io_ring_op op, int res)
 {
 	switch (-res) {
 	case ENOBUFS:
@@ -362,7 +117,7 @@ static void recv_without_data(struct uring *u, struct io_conn *c, enum op op, in
 }
 
 /* What the end of a request, or what came with it, asks for next. */
-static void after_recv(struct uring *u, struct io_conn *c)
+static void after_recv(struct io_ring *u, struct io_conn *c)
 {
 	bool armed = c->flags & IO_RX_ARMED;
 	bool on = c->flags & IO_RX_ON;
@@ -374,14 +129,13 @@ static void after_recv(struct uring *u, struct io_conn *c)
 	io_quiet_check(&u->io, c);
 }
 
-static void on_recv(struct uring *u, struct io_conn *c, const struct event *e, enum op op,
+static void on_recv(struct io_ring *u, struct io_conn *c, const struct event *e, enum io_ring_op op,
 	const uint8_t *data)
 {
 	uint64_t tag = io_conn_tag(c);
 
 	if (!(e->flags & IORING_CQE_F_MORE))
-		c->flags &= (uint16_t)~(
-			IO_RX_ARMED | IO_RX_MULTI | IO_RX_CANCEL | IO_RX_IS_LARGE);
+		io_clear(c, IO_RX_ARMED | IO_RX_MULTI | IO_RX_CANCEL | IO_RX_IS_LARGE);
 	if (e->res > 0 && data != NULL) {
 		if (e->flags & IORING_CQE_F_SOCK_NONEMPTY)
 			c->flags |= IO_RX_MORE;
@@ -394,7 +148,7 @@ static void on_recv(struct uring *u, struct io_conn *c, const struct event *e, e
 		after_recv(u, c);
 }
 
-static void on_recv_event(struct uring *u, const struct event *e, enum op op)
+static void on_recv_event(struct io_ring *u, const struct event *e, enum io_ring_op op)
 {
 	struct io_bufs *bufs = op == OP_RECV_LARGE ? &u->large : &u->small;
 	struct io_conn *c = io_find(&u->io, e->tag, IO_SLOT_CONN);
@@ -410,7 +164,7 @@ static void on_recv_event(struct uring *u, const struct event *e, enum op op)
 		io_bufs_put(bufs, id);
 }
 
-static void on_writable_event(struct uring *u, const struct event *e)
+static void on_writable_event(struct io_ring *u, const struct event *e)
 {
 	struct io_conn *c = io_find(&u->io, e->tag, IO_SLOT_CONN);
 
@@ -418,11 +172,11 @@ static void on_writable_event(struct uring *u, const struct event *e)
 		u->io.stats.stale_events++;
 		return;
 	}
-	c->flags &= (uint16_t)~(IO_TX_ARMED | IO_TX_CANCEL);
+	io_clear(c, IO_TX_ARMED | IO_TX_CANCEL);
 	if (c->flags & IO_TX_WANT && e->res == -ECANCELED) {
 		io_wish(&u->io, c);
 	} else if (c->flags & IO_TX_WANT) {
-		c->flags &= (uint16_t)~IO_TX_WANT;
+		io_clear(c, IO_TX_WANT);
 		c->ops->on_writable(c);
 		if (io_find(&u->io, e->tag, IO_SLOT_CONN) != c)
 			return;
@@ -430,12 +184,12 @@ static void on_writable_event(struct uring *u, const struct event *e)
 	io_quiet_check(&u->io, c);
 }
 
-static void on_accept_event(struct uring *u, const struct event *e)
+static void on_accept_event(struct io_ring *u, const struct event *e)
 {
 	struct io_listener *l = io_find(&u->io, e->tag, IO_SLOT_LISTENER);
 
 	if (l != NULL) {
-		l->flags &= (uint16_t)~IO_LISTENER_ARMED;
+		l->flags &= ~(uint32_t)IO_LISTENER_ARMED;
 		io_accepted(&u->io, l, e->res);
 		return;
 	}
@@ -444,10 +198,10 @@ static void on_accept_event(struct uring *u, const struct event *e)
 		close(e->res);
 }
 
-static void on_event(struct uring *u, const struct io_uring_cqe *cqe)
+static void on_event(struct io_ring *u, const struct io_uring_cqe *cqe)
 {
-	enum op op = (enum op)(cqe->user_data >> OP_SHIFT);
-	struct event e = { .tag = cqe->user_data & ((UINT64_C(1) << OP_SHIFT) - 1),
+	enum io_ring_op op = io_ring_op(cqe->user_data);
+	struct event e = { .tag = io_ring_tag(cqe->user_data),
 		.res = cqe->res, .flags = cqe->flags };
 
 	if (op != OP_CANCEL && !(e.flags & IORING_CQE_F_MORE)) {
@@ -478,7 +232,7 @@ static void on_event(struct uring *u, const struct io_uring_cqe *cqe)
  * queue has room again, and handlers may submit. */
 static void dispatch(struct io *io)
 {
-	struct uring *u = uring_of(io);
+	struct io_ring *u = io_ring_of(io);
 	struct io_uring_cqe *ready[REAP_BATCH];
 	struct io_uring_cqe batch[REAP_BATCH];
 	unsigned left = io_uring_cq_ready(&u->ring);
@@ -501,23 +255,36 @@ static void dispatch(struct io *io)
 
 /* --- waiting ---------------------------------------------------------------- */
 
-static int enter(struct uring *u, uint64_t wait_us)
+/* liburing 2.3 cannot pass the flag, nor submit in the same call without it;
+ * a loop that idles for long has nothing to submit. */
+static int wait_without_iowait(struct io_ring *u, struct __kernel_timespec *ts)
 {
-	struct __kernel_timespec ts = {
+	struct io_uring_getevents_arg arg = { .ts = (uint64_t)(uintptr_t)ts };
+
+	return io_uring_enter2((unsigned)u->ring.ring_fd, 0, 1,
+		IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG | ENTER_NO_IOWAIT,
+		(sigset_t *)(void *)&arg, sizeof(arg));
+}
+
+static int enter(struct io_ring *u, uint64_t wait_us)
+{
+	struct __kernel_timespec limit = {
 		.tv_sec = (int64_t)(wait_us / USEC_PER_SEC),
 		.tv_nsec = (long long)(wait_us % USEC_PER_SEC * 1000),
 	};
+	struct __kernel_timespec *ts = wait_us == UINT64_MAX ? NULL : &limit;
 	struct io_uring_cqe *cqe;
 
 	if (wait_us == 0 || io_uring_cq_ready(&u->ring) > 0)
 		return io_uring_submit_and_get_events(&u->ring);
-	return io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1,
-		wait_us == UINT64_MAX ? NULL : &ts, NULL);
+	if (u->has_no_iowait && io_uring_sq_ready(&u->ring) == 0)
+		return wait_without_iowait(u, ts);
+	return io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, ts, NULL);
 }
 
 static int wait_events(struct io *io, uint64_t wait_us)
 {
-	struct uring *u = uring_of(io);
+	struct io_ring *u = io_ring_of(io);
 	int ret;
 
 	if (io_uring_cq_has_overflow(&u->ring)) {
@@ -541,7 +308,7 @@ static int wait_events(struct io *io, uint64_t wait_us)
 /* --- life ------------------------------------------------------------------- */
 
 /* The flags of kernel 6.1 on, or what 5.19 has of them. */
-static int open_ring(struct io_uring *ring, const struct io_options *o, bool *has_bundle)
+static int open_ring(struct io_uring *ring, const struct io_options *o, uint32_t *features)
 {
 	static const unsigned ladder[] = {
 		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
@@ -559,12 +326,12 @@ static int open_ring(struct io_uring *ring, const struct io_options *o, bool *ha
 
 		ret = io_uring_queue_init_params(
 			o->sq_entries == 0 ? SQ_ENTRIES : o->sq_entries, ring, &p);
-		*has_bundle = p.features & FEAT_RECVSEND_BUNDLE;
+		*features = p.features;
 	}
 	return ret;
 }
 
-static int open_buffers(struct uring *u, const struct io_options *o)
+static int open_buffers(struct io_ring *u, const struct io_options *o)
 {
 	int ret = io_bufs_open(&u->small, &u->ring, 1,
 		o->small_buffers == 0 ? SMALL_COUNT : o->small_buffers, SMALL_SIZE,
@@ -579,8 +346,8 @@ static int open_buffers(struct uring *u, const struct io_options *o)
 
 static int open_loop(struct io **io, const struct io_options *options)
 {
-	struct uring *u = calloc(1, sizeof(*u));
-	bool has_bundle;
+	struct io_ring *u = calloc(1, sizeof(*u));
+	uint32_t features;
 	int ret;
 
 	if (u == NULL)
@@ -588,11 +355,12 @@ static int open_loop(struct io **io, const struct io_options *options)
 	ret = io_setup(&u->io, &io_uring_engine, options);
 	if (ret < 0)
 		goto fail_setup;
-	ret = open_ring(&u->ring, options, &has_bundle);
+	ret = open_ring(&u->ring, options, &features);
 	if (ret < 0)
 		goto fail_ring;
 	list_init(&u->starved);
-	u->has_multishot = has_bundle && !options->legacy;
+	u->has_multishot = features & FEAT_RECVSEND_BUNDLE && !options->legacy;
+	u->has_no_iowait = features & FEAT_NO_IOWAIT && !options->legacy;
 	ret = open_buffers(u, options);
 	if (ret < 0)
 		goto fail_buffers;
@@ -614,20 +382,14 @@ fail_setup:
 
 /* Everybody is detached; waits for the kernel to let go of the buffers.  False
  * if it did not. */
-static bool drain(struct uring *u)
+static bool drain(struct io_ring *u)
 {
 	uint64_t until_us = clock_now_us() + CLOSE_PATIENCE_US;
 	bool asked = false;
 
 	while (u->io.stats.armed > 0 && clock_now_us() < until_us) {
-		struct io_uring_sqe *sqe = asked ? NULL : get_sqe(u);
-
-		if (sqe != NULL) {
-			io_uring_prep_cancel64(sqe, 0,
-				IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
-			mark(u, sqe, OP_CANCEL, 0);
-			asked = true;
-		}
+		if (!asked)
+			asked = io_ring_cancel_all(u);
 		if (wait_events(&u->io, USEC_PER_MSEC * 10) < 0)
 			break;
 		dispatch(&u->io);
@@ -637,7 +399,7 @@ static bool drain(struct uring *u)
 
 static void close_loop(struct io *io)
 {
-	struct uring *u = uring_of(io);
+	struct io_ring *u = io_ring_of(io);
 	bool drained = drain(u);
 
 	io_uring_queue_exit(&u->ring);
@@ -654,10 +416,10 @@ const struct io_engine io_uring_engine = {
 	.name = "io_uring",
 	.open = open_loop,
 	.close = close_loop,
-	.flush = flush,
+	.flush = io_ring_flush,
 	.wait = wait_events,
 	.dispatch = dispatch,
-	.detach = detach,
-	.close_conn = close_conn,
-	.stop_listener = stop_listener,
+	.detach = io_ring_detach,
+	.close_conn = io_ring_close_conn,
+	.stop_listener = io_ring_stop_listener,
 };

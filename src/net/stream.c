@@ -51,6 +51,11 @@ static struct stream *stream_of(struct io_conn *c)
 	return container_of(c, struct stream, conn);
 }
 
+static void clear(struct stream *s, uint32_t flags)
+{
+	s->flags &= ~flags;
+}
+
 /* --- chunks ----------------------------------------------------------------- */
 
 struct stream_pool *stream_pool_create(void)
@@ -117,13 +122,13 @@ static void run_again(struct stream *s)
  * told from the loop. */
 static void end_unread(struct stream *s)
 {
-	const uint16_t mask = STREAM_FAILED | STREAM_ENDED | STREAM_READING |
+	const uint32_t mask = STREAM_FAILED | STREAM_ENDED | STREAM_READING |
 		STREAM_QUIESCING;
 
 	if ((s->flags & mask) != STREAM_FAILED)
 		return;
 	s->flags |= STREAM_ENDED;
-	s->flags &= (uint16_t)~STREAM_FRESH;
+	clear(s, STREAM_FRESH);
 	run_again(s);
 }
 
@@ -178,7 +183,7 @@ static bool offer_held(struct stream *s)
 	uint32_t epoch = s->epoch;
 	size_t used;
 
-	s->flags &= (uint16_t)~(STREAM_FRESH | STREAM_OFFER);
+	clear(s, STREAM_FRESH | STREAM_OFFER);
 	buf_init(&s->held, 0);
 	used = offer(s, buf_data(&held), buf_len(&held));
 	if (s->epoch != epoch || s->flags & STREAM_FINISHING) {
@@ -198,7 +203,7 @@ static void hold(struct stream *s, const uint8_t *data, size_t len)
 	if (buf_ok(&s->held))
 		return;
 	buf_finish(&s->held);
-	s->flags &= (uint16_t)~STREAM_FRESH;
+	clear(s, STREAM_FRESH);
 	s->flags |= STREAM_ENDED | STREAM_FAILED;
 	s->end_error = -ENOMEM;
 	run_again(s);
@@ -224,7 +229,7 @@ static void deliver(struct stream *s, const uint8_t *data, size_t len)
 			return;
 		if (used < len)
 			hold(s, data + used, len - used);
-		s->flags &= (uint16_t)~STREAM_FRESH;
+		clear(s, STREAM_FRESH);
 	}
 	update_reading(s);
 }
@@ -248,7 +253,7 @@ static void on_conn_end(struct io_conn *c, int error)
 	if (error != 0 || !(s->flags & STREAM_FAILED))
 		s->end_error = error;
 	s->flags |= STREAM_ENDED;
-	s->flags &= (uint16_t)~STREAM_READING;
+	clear(s, STREAM_READING);
 	end_maybe(s);
 }
 
@@ -259,7 +264,7 @@ static void on_again(struct io_task *task)
 	if (buf_len(&s->held) > 0 && s->flags & (STREAM_RESUMED | STREAM_OFFER) &&
 		!offer_held(s))
 		return;
-	s->flags &= (uint16_t)~STREAM_OFFER;
+	clear(s, STREAM_OFFER);
 	update_reading(s);
 	end_maybe(s);
 }
@@ -271,7 +276,7 @@ static void on_again(struct io_task *task)
 static void send_failed(struct stream *s, int error)
 {
 	s->flags |= STREAM_FAILED;
-	s->flags &= (uint16_t)~STREAM_CONGESTED;
+	clear(s, STREAM_CONGESTED);
 	drop_chunk(s);
 	buf_finish(&s->backlog);
 	(void)shutdown(s->conn.fd, SHUT_RDWR);
@@ -414,7 +419,7 @@ static void on_connected(struct stream *s)
 {
 	int error = sock_error(s->conn.fd);
 
-	s->flags &= (uint16_t)~STREAM_CONNECTING;
+	clear(s, STREAM_CONNECTING);
 	if (error == 0) {
 		send_backlog(s);
 		fin_maybe(s);
@@ -433,7 +438,7 @@ static void on_writable(struct io_conn *c)
 	}
 	send_backlog(s);
 	if (s->flags & STREAM_CONGESTED && buf_len(&s->backlog) < STREAM_BACKLOG_LOW) {
-		s->flags &= (uint16_t)~STREAM_CONGESTED;
+		clear(s, STREAM_CONGESTED);
 		s->ops->on_drained(s);
 	}
 }
@@ -459,7 +464,7 @@ static void on_conn_quiet(struct io_conn *c)
 {
 	struct stream *s = stream_of(c);
 
-	s->flags &= (uint16_t)~STREAM_QUIESCING;
+	clear(s, STREAM_QUIESCING);
 	s->ops->on_quiet(s);
 }
 
@@ -516,7 +521,7 @@ void stream_pause(struct stream *s)
 {
 	if (!stream_is_open(s))
 		return;
-	s->flags &= (uint16_t)~STREAM_RESUMED;
+	clear(s, STREAM_RESUMED);
 	update_reading(s);
 }
 
@@ -533,7 +538,7 @@ void stream_finish(struct stream *s)
 	if (!stream_is_open(s) || s->flags & STREAM_FINISHING)
 		return;
 	s->flags |= STREAM_FINISHING;
-	s->flags &= (uint16_t)~(STREAM_TOLD | STREAM_FRESH | STREAM_CONGESTED);
+	clear(s, STREAM_TOLD | STREAM_FRESH | STREAM_CONGESTED);
 	buf_finish(&s->held);
 	update_reading(s);
 	if (!(s->flags & STREAM_CONNECTING))
@@ -566,10 +571,10 @@ bool stream_quiesce(struct stream *s)
 {
 	stream_flush(s);
 	s->flags |= STREAM_QUIESCING;
-	s->flags &= (uint16_t)~STREAM_READING;
+	clear(s, STREAM_READING);
 	if (!io_conn_quiesce(&s->conn))
 		return false;
-	s->flags &= (uint16_t)~STREAM_QUIESCING;
+	clear(s, STREAM_QUIESCING);
 	return true;
 }
 

@@ -60,7 +60,7 @@ struct stream {
 	uint8_t *chunk;                 /* collected in this turn, or NULL */
 	uint32_t chunk_len;
 	uint32_t held_max;
-	uint16_t flags;
+	uint32_t flags;
 	uint32_t epoch;                 /* counts attachments */
 	int end_error;
 	uint64_t rx_bytes;              /* since stream_attach() of a new descriptor */

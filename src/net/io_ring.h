@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the two halves of the io_uring engine share: io_ring.c makes requests,
+ * io_uring.c waits for events and hands them out.
+ */
+#ifndef NET_IO_RING_H
+#define NET_IO_RING_H
+
+#include <liburing.h>
+
+#include "net/io_bufs.h"
+#include "net/io_priv.h"
+
+enum io_ring_op {
+	OP_WAKE,
+	OP_RECV_SMALL,
+	OP_RECV_LARGE,
+	OP_RECV_MULTI,
+	OP_WRITABLE,
+	OP_ACCEPT,
+	OP_CANCEL
+};
+
+struct io_ring {
+	struct io io;
+	struct io_uring ring;
+	struct io_bufs small;
+	struct io_bufs large;
+	struct list starved;            /* conns whose receive found no buffer */
+	bool has_multishot;
+	bool has_no_iowait;
+	bool wake_armed;
+};
+
+static inline struct io_ring *io_ring_of(struct io *io)
+{
+	return container_of(io, struct io_ring, io);
+}
+
+/* user_data is operation, generation and slot. */
+static inline enum io_ring_op io_ring_op(uint64_t user_data)
+{
+	return (enum io_ring_op)(user_data >> IO_TAG_BITS);
+}
+
+static inline uint64_t io_ring_tag(uint64_t user_data)
+{
+	return user_data & ((UINT64_C(1) << IO_TAG_BITS) - 1);
+}
+
+/* For the engine's table. */
+void io_ring_flush(struct io *);
+void io_ring_detach(struct io *, struct io_conn *);
+void io_ring_close_conn(struct io *, struct io_conn *);
+void io_ring_stop_listener(struct io *, struct io_listener *);
+
+/* Asks the kernel to end every request; false: no room, try again. */
+NODISCARD bool io_ring_cancel_all(struct io_ring *);
+
+#endif
