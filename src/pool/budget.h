@@ -34,6 +34,7 @@ struct share {
 	uint32_t max;
 	uint32_t used;
 	uint32_t idle;                  /* of the used ones */
+	uint32_t closing;               /* of the used ones */
 	uint32_t waiting;               /* leases in the queue */
 	struct list waiters;            /* struct lease.in_share, oldest first */
 	struct list hungry;             /* struct slice.in_hungry: slices with waiters */

@@ -87,7 +87,8 @@ bool monitor_pool_remove(struct monitor *m, struct pool *pool)
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
 		const struct slice *slice = pool->slices[i];
 
-		if (slice != NULL && (slice->clients > 0 || slice->waiting > 0))
+		if (slice != NULL && (slice->clients > 0 || slice->waiting > 0 ||
+			slice->coming > 0))
 			unused = false;
 	}
 	unused = unused && pool->servers == 0;
@@ -126,27 +127,53 @@ void monitor_client_count(struct monitor *m, struct slice *slice, int change)
 
 /* --- leases ------------------------------------------------------------------ */
 
-static bool pool_is_refused(const struct pool *pool, uint64_t now_us)
+/* Nobody gets in, and there is no server left that could be returned. */
+static bool pool_is_refused(const struct monitor *m, const struct pool *pool,
+	uint64_t now_us)
 {
-	return pool->error.sqlstate[0] != '\0' && now_us < pool->retry_at_us &&
-		pool->servers == 0;
+	if (pool->error.sqlstate[0] == '\0' || now_us >= pool->retry_at_us)
+		return false;
+	for (uint32_t i = 0; i < m->budget.share_count; i++) {
+		const struct slice *slice = pool->slices[i];
+
+		if (slice != NULL && slice->servers > slice->closing)
+			return false;
+	}
+	return true;
+}
+
+/* Nobody of its pool waits: who comes next takes what is idle. */
+static bool take_idle_at_once(struct monitor *m, struct lease *l, struct slice *slice,
+	uint64_t now_us, struct monitor_actions *actions)
+{
+	struct pool_server *s;
+	struct slice *from;
+
+	if (slice->pool->waiting > 0)
+		return false;
+	s = choose_idle(m, l, slice);
+	if (s == NULL)
+		return false;
+	from = s->slice;
+	l->slice = slice;
+	l->asked_at_us = now_us;
+	lease_hold(m, l, s, now_us);
+	/* The other workload has one less: perhaps it may open one now. */
+	if (from != slice)
+		choose_openings(m, now_us, actions);
+	return true;
 }
 
 enum lease_verdict monitor_request(struct monitor *m, struct lease *l,
 	struct slice *slice, uint64_t now_us, struct monitor_actions *actions)
 {
 	enum lease_verdict verdict = LEASE_VERDICT_WAIT;
-	struct pool_server *s;
 
 	lock(m);
 	assert(l->state == LEASE_NONE);
-	s = choose_idle(m, l, slice);
-	if (s != NULL) {
-		l->slice = slice;
-		l->asked_at_us = now_us;
-		lease_hold(m, l, s, now_us);
+	if (take_idle_at_once(m, l, slice, now_us, actions)) {
 		verdict = LEASE_VERDICT_HELD;
-	} else if (pool_is_refused(slice->pool, now_us)) {
+	} else if (pool_is_refused(m, slice->pool, now_us)) {
 		l->error = slice->pool->error;
 		verdict = LEASE_VERDICT_ERROR;
 	} else if (slice->limits.waiting_max != 0 &&
@@ -155,6 +182,11 @@ enum lease_verdict monitor_request(struct monitor *m, struct lease *l,
 	} else {
 		lease_enqueue(m, l, slice, now_us);
 		choose_openings(m, now_us, actions);
+		if (l->state == LEASE_GRANTED) {
+			list_remove(&l->in_slice);
+			l->state = LEASE_HELD;
+			verdict = LEASE_VERDICT_HELD;
+		}
 	}
 	unlock(m);
 	return verdict;
@@ -230,7 +262,10 @@ bool monitor_has_waiters(struct monitor *m, const struct slice *slice)
 	bool waiting;
 
 	lock(m);
-	waiting = slice->pool->waiting > 0;
+	/* Of other pools too: a lease that goes on and on would never give back
+	 * what a workload below its floor has a right to. */
+	(void)slice;
+	waiting = m->waiting > 0;
 	unlock(m);
 	return waiting;
 }
@@ -262,7 +297,8 @@ void monitor_open_failed(struct monitor *m, struct slice *slice, uint64_t now_us
 	slice->pool->connecting--;
 	m->connecting--;
 	slice_lost_server(m, slice);
-	m->retry_at_us = now_us + m->limits.retry_us;
+	if (m->retry_at_us < now_us + m->limits.retry_us)
+		m->retry_at_us = now_us + m->limits.retry_us;
 	choose_openings(m, now_us, actions);
 	unlock(m);
 }
@@ -343,6 +379,8 @@ void monitor_connect_failed(struct monitor *m, struct pool_server *s,
 			m->failures++;
 		m->retry_at_us = now_us + backoff(m, m->failures);
 	}
+	/* There is room for another connect. */
+	choose_openings(m, now_us, actions);
 	unlock(m);
 }
 

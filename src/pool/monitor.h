@@ -48,6 +48,7 @@ struct monitor {
 	uint32_t idle;
 	uint32_t closing;
 	uint64_t next_server_id;
+	uint32_t check_round;           /* each idle server is looked at once in it */
 	/* The host does not let us in: no connect before retry_at_us. */
 	uint64_t retry_at_us;
 	uint32_t failures;

@@ -4,8 +4,9 @@
  * to go for it.
  *
  * Thread: under the monitor's lock.
- * Limits: work is bounded by workloads and by pools in which somebody waits,
- *         never by the number of waiters.
+ * Limits: work is bounded by workloads, by pools in which somebody waits and,
+ *         when an idle server has to go, by idle servers; never by the number of
+ *         waiters.
  */
 #include "pool/monitor_priv.h"
 
@@ -31,117 +32,195 @@ static bool may_use(const struct monitor *m, const struct pool_server *s,
 	return slice_has_room(to) && budget_may_take(&m->budget, to->share, s->slice->share);
 }
 
-/* Prefers a server that already carries the client's state. */
+/* Prefers a server that already carries the client's state.  Looks at a few of
+ * those that may be used; the others it passes over. */
 struct pool_server *choose_idle(struct monitor *m, const struct lease *l,
 	const struct slice *slice)
 {
+	const struct slice *refused = NULL;
 	struct pool_server *first = NULL;
 	int looked = 0;
 
 	list_for_each(&slice->pool->idle, node) {
-		struct pool_server *s = container_of(node, struct pool_server, in_idle);
+		struct pool_server *s = server_of_idle(node);
 
-		if (looked++ == CHOOSE_IDLE_LOOK)
-			break;
-		if (!may_use(m, s, slice))
+		if (s->slice == refused || s->epoch != slice->pool->epoch)
 			continue;
+		if (!may_use(m, s, slice)) {
+			refused = s->slice;
+			continue;
+		}
 		if (s->state_key == l->state_key)
 			return s;
 		if (first == NULL)
 			first = s;
+		if (++looked == CHOOSE_IDLE_LOOK)
+			break;
 	}
 	return first;
 }
 
-static struct lease *older(struct lease *a, struct lease *b)
+static struct slice *slice_of_hungry(struct list_node *node)
 {
-	if (a == NULL || b == NULL)
-		return a == NULL ? b : a;
-	return b->asked_at_us < a->asked_at_us ? b : a;
+	return container_of(node, struct slice, in_hungry);
 }
 
-static struct lease *share_oldest(const struct share *share)
+static struct lease *slice_oldest(const struct slice *slice)
 {
-	struct list_node *node = list_first(&share->waiters);
-
-	return node == NULL ? NULL : container_of(node, struct lease, in_share);
+	return lease_of_slice(list_first(&slice->waiters));
 }
 
-/* The oldest waiter of a workload that is below its floor, other than this. */
-static struct lease *oldest_below_floor(const struct monitor *m, const struct share *not)
+static bool is_older(const struct slice *a, const struct slice *b)
 {
-	struct lease *best = NULL;
+	return b == NULL || slice_oldest(a)->asked_at_us < slice_oldest(b)->asked_at_us;
+}
 
+static bool host_is_open(const struct monitor *m, uint64_t now_us)
+{
+	return m->connecting < m->limits.connecting_max && now_us >= m->retry_at_us;
+}
+
+/* Is there a waiter that no connect is under way for, though one may be? */
+static bool slice_may_connect(const struct slice *slice, uint64_t now_us)
+{
+	return slice->connecting < slice->waiting && slice_has_room(slice) &&
+		now_us >= slice->pool->retry_at_us;
+}
+
+/* Would the unit of s, once s has closed, help a waiter of this slice whom
+ * nothing else is going to help? */
+static bool closing_helps(const struct monitor *m, const struct pool_server *s,
+	const struct slice *slice, uint64_t now_us)
+{
+	return host_is_open(m, now_us) && slice_may_connect(slice, now_us) &&
+		slice->connecting + slice->coming < slice->waiting &&
+		!budget_may_take(&m->budget, slice->share, NULL) &&
+		budget_may_take(&m->budget, slice->share, s->slice->share);
+}
+
+/* Of the workloads below their floor, the slice that has waited longest and that
+ * a borrowed unit can help: with its server, or by closing it. */
+static struct slice *oldest_claim(const struct monitor *m, const struct pool_server *s,
+	uint64_t now_us)
+{
+	struct slice *best = NULL;
+
+	if (!share_is_borrowing(s->slice->share))
+		return NULL;
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
 		const struct share *share = m->budget.shares[i];
 
-		if (share != not && share_is_below_floor(share))
-			best = older(best, share_oldest(share));
+		if (share == s->slice->share || !share_is_below_floor(share))
+			continue;
+		list_for_each(&share->hungry, node) {
+			struct slice *slice = slice_of_hungry(node);
+
+			if (!is_older(slice, best))
+				continue;
+			if (slice->pool == s->slice->pool ?
+				may_use(m, s, slice) : closing_helps(m, s, slice, now_us))
+				best = slice;
+		}
 	}
 	return best;
 }
 
-static struct lease *oldest_in_pool(const struct monitor *m, const struct pool_server *s)
+/* A unit within its owner's floor is lent only if the owner leaves it unused. */
+static bool may_lend(const struct pool_server *s, const struct slice *to, bool is_wanted)
+{
+	const struct share *owner = s->slice->share;
+
+	return to->share == owner || share_is_below_floor(to->share) ||
+		share_is_borrowing(owner) || !is_wanted;
+}
+
+static struct slice *oldest_in_pool(const struct monitor *m, const struct pool_server *s)
 {
 	const struct pool *pool = s->slice->pool;
-	struct lease *best = NULL;
+	struct slice *best = NULL;
 
 	if (pool->waiting == 0)
 		return NULL;
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
-		const struct slice *slice = pool->slices[i];
+		struct slice *slice = pool->slices[i];
 
-		if (slice == NULL || slice->waiting == 0 || !may_use(m, s, slice))
+		if (slice == NULL || slice->waiting == 0 || !is_older(slice, best))
 			continue;
-		best = older(best, lease_of_slice(list_first(&slice->waiters)));
+		if (may_use(m, s, slice) && may_lend(s, slice, s->slice->waiting > 0))
+			best = slice;
 	}
 	return best;
 }
 
 /* A pool with fewer servers whose oldest waiter has waited for long, and longer
  * than ours, and who can only be helped by giving up this unit. */
-static bool other_pool_is_due(const struct monitor *m, const struct pool_server *s,
-	const struct lease *ours, uint64_t now_us)
+static struct slice *other_pool_due(const struct monitor *m, const struct pool_server *s,
+	const struct slice *ours, uint64_t now_us)
 {
 	const struct pool *pool = s->slice->pool;
+	struct slice *best = NULL;
 
+	/* The unit may have come from another pool when this server was opened. */
+	if (elapsed_us(now_us, s->connected_at_us) < MONITOR_SWITCH_AFTER_US)
+		return NULL;
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
-		const struct lease *l = share_oldest(m->budget.shares[i]);
-		const struct pool *other;
+		list_for_each(&m->budget.shares[i]->hungry, node) {
+			struct slice *slice = slice_of_hungry(node);
+			const struct pool *other = slice->pool;
 
-		if (l == NULL || l->slice->pool == pool)
-			continue;
-		other = l->slice->pool;
-		if (now_us - l->asked_at_us < MONITOR_SWITCH_AFTER_US ||
-			(ours != NULL && ours->asked_at_us <= l->asked_at_us))
-			continue;
-		if (other->servers != 0 && other->servers + 1 >= pool->servers)
-			continue;
-		if (other->connecting + m->closing >= other->waiting ||
-			now_us < other->retry_at_us || !slice_has_room(l->slice))
-			continue;
-		if (!budget_may_take(&m->budget, l->slice->share, NULL) &&
-			budget_may_take(&m->budget, l->slice->share, s->slice->share))
-			return true;
+			if (other == pool || !is_older(slice, ours) ||
+				!is_older(slice, best))
+				continue;
+			if (elapsed_us(now_us, slice_oldest(slice)->asked_at_us) <
+				MONITOR_SWITCH_AFTER_US)
+				continue;
+			if (other->servers != 0 && other->servers + 1 >= pool->servers)
+				continue;
+			if (closing_helps(m, s, slice, now_us) && may_lend(s, slice, true))
+				best = slice;
+		}
 	}
-	return false;
+	return best;
+}
+
+/* Is there one more than some limit allows?  Those that are closing already will
+ * make room. */
+bool choose_is_surplus(const struct monitor *m, const struct pool_server *s)
+{
+	const struct slice *slice = s->slice;
+
+	return m->budget.used - m->closing > m->budget.limit ||
+		slice->share->used - slice->share->closing > slice->share->max ||
+		(slice->limits.servers_max != 0 &&
+			slice->servers - slice->closing > slice->limits.servers_max);
 }
 
 static bool must_close(const struct monitor *m, const struct pool_server *s,
 	uint64_t now_us)
 {
-	const struct slice *slice = s->slice;
-
-	return s->epoch != slice->pool->epoch || m->budget.used > m->budget.limit ||
-		slice->share->used > slice->share->max ||
+	return s->epoch != s->slice->pool->epoch || choose_is_surplus(m, s) ||
 		(s->expires_at_us != 0 && now_us >= s->expires_at_us);
 }
 
-static void close_server(struct monitor *m, struct pool_server *s,
+static void close_server(struct monitor *m, struct pool_server *s, struct slice *for_whom,
 	struct monitor_actions *actions)
 {
 	server_enter(m, s, SERVER_CLOSING);
+	if (for_whom != NULL) {
+		s->closing_for = for_whom;
+		for_whom->coming++;
+	}
 	actions_add(actions, MONITOR_CLOSE, s->slice, s);
+}
+
+static void grant(struct monitor *m, struct slice *slice, struct pool_server *s,
+	uint64_t now_us, struct monitor_actions *actions)
+{
+	struct lease *l = slice_oldest(slice);
+
+	lease_dequeue(m, l);
+	lease_hold(m, l, s, now_us);
+	lease_post(m, l, LEASE_GRANTED, actions);
 }
 
 /* A server is clean and nobody's: passes it on, keeps it, or ends it.  The
@@ -149,42 +228,38 @@ static void close_server(struct monitor *m, struct pool_server *s,
 void choose_for_server(struct monitor *m, struct pool_server *s, uint64_t now_us,
 	struct monitor_actions *actions)
 {
-	struct lease *floor = NULL, *ours;
+	struct slice *claim, *ours, *due;
 
 	if (must_close(m, s, now_us)) {
-		close_server(m, s, actions);
+		close_server(m, s, NULL, actions);
 		return;
 	}
-	if (share_is_borrowing(s->slice->share))
-		floor = oldest_below_floor(m, s->slice->share);
-	if (floor != NULL && floor->slice->pool == s->slice->pool &&
-		may_use(m, s, floor->slice)) {
-		ours = floor;
-	} else if (floor != NULL && floor->slice->pool != s->slice->pool &&
-		m->closing < m->waiting && slice_has_room(floor->slice)) {
-		close_server(m, s, actions);
-		return;
-	} else {
-		ours = oldest_in_pool(m, s);
-		if (m->waiting > 0 && other_pool_is_due(m, s, ours, now_us)) {
-			close_server(m, s, actions);
-			return;
-		}
-	}
-	if (ours == NULL) {
+	if (m->waiting == 0) {
 		server_enter(m, s, SERVER_IDLE);
 		return;
 	}
-	lease_dequeue(m, ours);
-	lease_hold(m, ours, s, now_us);
-	lease_post(m, ours, LEASE_GRANTED, actions);
+	claim = oldest_claim(m, s, now_us);
+	if (claim != NULL && claim->pool != s->slice->pool) {
+		close_server(m, s, claim, actions);
+		return;
+	}
+	ours = claim != NULL ? claim : oldest_in_pool(m, s);
+	if (ours == NULL) {
+		/* choose_openings() may close it for another pool. */
+		server_enter(m, s, SERVER_IDLE);
+		return;
+	}
+	due = claim != NULL ? NULL : other_pool_due(m, s, ours, now_us);
+	if (due != NULL)
+		close_server(m, s, due, actions);
+	else
+		grant(m, ours, s, now_us, actions);
 }
 
 bool choose_may_open(const struct monitor *m, const struct slice *slice, uint64_t now_us)
 {
-	return m->connecting < m->limits.connecting_max && now_us >= m->retry_at_us &&
-		now_us >= slice->pool->retry_at_us && slice_has_room(slice) &&
-		budget_may_take(&m->budget, slice->share, NULL);
+	return host_is_open(m, now_us) && now_us >= slice->pool->retry_at_us &&
+		slice_has_room(slice) && budget_may_take(&m->budget, slice->share, NULL);
 }
 
 void choose_open(struct monitor *m, struct slice *slice, struct monitor_actions *actions)
@@ -198,101 +273,135 @@ void choose_open(struct monitor *m, struct slice *slice, struct monitor_actions 
 	actions_add(actions, MONITOR_OPEN, slice, NULL);
 }
 
-/* The slice whose oldest waiter has waited longest and for whom no server is on
- * its way; those of workloads below their floor first. */
-static struct slice *neediest(const struct monitor *m, uint64_t now_us)
+/* May this idle server go for a waiter of that slice?  One that the waiter could
+ * use as it is has been offered before; a retired one nobody can use. */
+static bool may_evict(const struct monitor *m, const struct pool_server *s,
+	const struct slice *to)
 {
-	struct slice *best = NULL;
-	uint64_t best_at = 0;
-	bool best_floor = false;
+	if (s->slice->pool == to->pool && s->epoch == to->pool->epoch)
+		return false;
+	return budget_may_take(&m->budget, to->share, s->slice->share);
+}
 
-	for (uint32_t i = 0; i < m->budget.share_count; i++) {
-		struct share *share = m->budget.shares[i];
-		bool floor = share_is_below_floor(share);
+/* The idle server longest unused whose unit this share could have; first of its
+ * own and of those who borrow, then of what others have within their floors. */
+static struct pool_server *idle_victim(const struct monitor *m, const struct slice *to)
+{
+	struct pool_server *best = NULL;
+	bool best_is_cheap = false;
 
-		list_for_each(&share->hungry, node) {
-			struct slice *slice = container_of(node, struct slice, in_hungry);
-			uint64_t at = lease_of_slice(list_first(&slice->waiters))->asked_at_us;
+	list_for_each(&m->pools, node) {
+		struct pool *pool = container_of(node, struct pool, in_monitor);
+		const struct slice *refused = NULL;
 
-			if (slice->connecting >= slice->waiting || !slice_has_room(slice) ||
-				now_us < slice->pool->retry_at_us)
+		list_for_each(&pool->idle, idle) {
+			struct pool_server *s = server_of_idle(idle);
+			struct share *owner = s->slice->share;
+			bool is_cheap = owner == to->share || share_is_borrowing(owner);
+
+			if (s->slice == refused && s->epoch == pool->epoch)
 				continue;
-			if (best != NULL && (best_floor > floor ||
-				(best_floor == floor && best_at <= at)))
+			if (best != NULL && (best_is_cheap > is_cheap ||
+				(best_is_cheap == is_cheap &&
+					best->used_at_us < s->used_at_us)))
 				continue;
-			best = slice;
-			best_at = at;
-			best_floor = floor;
+			if (!may_evict(m, s, to)) {
+				refused = s->slice;
+				continue;
+			}
+			best = s;
+			best_is_cheap = is_cheap;
 		}
 	}
 	return best;
 }
 
-/* The idle server longest unused whose unit this share could have. */
-static struct pool_server *idle_victim(const struct monitor *m, const struct slice *to)
+/* How the oldest waiter of a slice can be helped. */
+enum help {
+	HELP_NONE,
+	HELP_IDLE,                      /* with *s as it is */
+	HELP_OPEN,
+	HELP_EVICT                      /* by closing *s */
+};
+
+static enum help help_for(struct monitor *m, const struct slice *slice, uint64_t now_us,
+	struct pool_server **s)
 {
-	struct pool_server *best = NULL;
-
-	list_for_each(&m->pools, node) {
-		struct pool *pool = container_of(node, struct pool, in_monitor);
-		struct list_node *last = list_last(&pool->idle);
-		struct pool_server *s;
-
-		if (last == NULL || pool == to->pool)
-			continue;
-		s = container_of(last, struct pool_server, in_idle);
-		if (!budget_may_take(&m->budget, to->share, s->slice->share))
-			continue;
-		if (best == NULL || s->used_at_us < best->used_at_us)
-			best = s;
+	/* What kept it from an idle server of its own pool may have gone. */
+	if (slice->pool->idle_count > 0) {
+		*s = choose_idle(m, slice_oldest(slice), slice);
+		if (*s != NULL)
+			return HELP_IDLE;
 	}
-	return best;
+	if (!host_is_open(m, now_us) || !slice_may_connect(slice, now_us))
+		return HELP_NONE;
+	if (budget_may_take(&m->budget, slice->share, NULL))
+		return HELP_OPEN;
+	/* A unit that is coming will be free in a moment: not two for one. */
+	if (m->idle == 0 || slice->connecting + slice->coming >= slice->waiting)
+		return HELP_NONE;
+	*s = idle_victim(m, slice);
+	return *s != NULL ? HELP_EVICT : HELP_NONE;
 }
 
-/* What kept a waiter from an idle server of its own pool may have gone. */
-static bool use_idle(struct monitor *m, struct slice *slice, uint64_t now_us,
-	struct monitor_actions *actions)
+/* The slice whose oldest waiter has waited longest and can be helped; those of
+ * workloads below their floor first. */
+static enum help neediest(struct monitor *m, uint64_t now_us, struct slice **slice,
+	struct pool_server **s)
 {
-	struct lease *l = lease_of_slice(list_first(&slice->waiters));
-	struct pool_server *s;
+	enum help best = HELP_NONE;
+	bool best_floor = false;
 
-	if (slice->pool->idle_count == 0)
-		return false;
-	s = choose_idle(m, l, slice);
-	if (s == NULL)
-		return false;
-	lease_dequeue(m, l);
-	lease_hold(m, l, s, now_us);
-	lease_post(m, l, LEASE_GRANTED, actions);
-	return true;
+	*slice = NULL;
+	for (uint32_t i = 0; i < m->budget.share_count; i++) {
+		struct share *share = m->budget.shares[i];
+		bool floor = share_is_below_floor(share);
+
+		/* The usual case: at its maximum, with all of it in use. */
+		if (share->used >= share->max && m->idle == 0)
+			continue;
+		list_for_each(&share->hungry, node) {
+			struct slice *one = slice_of_hungry(node);
+			struct pool_server *found = NULL;
+			enum help help;
+
+			if (best_floor > floor ||
+				(best_floor == floor && !is_older(one, *slice)))
+				continue;
+			help = help_for(m, one, now_us, &found);
+			if (help == HELP_NONE)
+				continue;
+			best = help;
+			best_floor = floor;
+			*slice = one;
+			*s = found;
+		}
+	}
+	return best;
 }
 
 void choose_openings(struct monitor *m, uint64_t now_us, struct monitor_actions *actions)
 {
 	while (m->waiting > 0 && actions_have_room(actions)) {
-		struct pool_server *victim;
+		struct pool_server *s = NULL;
 		struct slice *slice;
 
-		/* The usual case at saturation, told without looking further. */
-		if (m->budget.used >= m->budget.limit && m->idle == 0)
+		/* The usual cases, told without looking further. */
+		if (m->idle == 0 && (m->budget.used >= m->budget.limit ||
+			!host_is_open(m, now_us)))
 			return;
-		if (m->connecting >= m->limits.connecting_max || now_us < m->retry_at_us)
+		switch (neediest(m, now_us, &slice, &s)) {
+		case HELP_NONE:
 			return;
-		slice = neediest(m, now_us);
-		if (slice == NULL)
-			return;
-		if (use_idle(m, slice, now_us, actions))
-			continue;
-		if (choose_may_open(m, slice, now_us)) {
+		case HELP_IDLE:
+			grant(m, slice, s, now_us, actions);
+			break;
+		case HELP_OPEN:
 			choose_open(m, slice, actions);
-			continue;
+			break;
+		case HELP_EVICT:
+			close_server(m, s, slice, actions);
+			break;
 		}
-		/* A unit that is closing will be free in a moment: not two for one. */
-		if (m->idle == 0 || m->closing >= m->waiting)
-			return;
-		victim = idle_victim(m, slice);
-		if (victim == NULL)
-			return;
-		close_server(m, victim, actions);
 	}
 }

@@ -5,7 +5,14 @@
 #ifndef POOL_MONITOR_PRIV_H
 #define POOL_MONITOR_PRIV_H
 
+#include <assert.h>
+
 #include "pool/monitor.h"
+
+static inline struct pool_server *server_of_idle(struct list_node *node)
+{
+	return container_of(node, struct pool_server, in_idle);
+}
 
 /* monitor_state.c: the only assignments to the states and to the counts. */
 void server_enter(struct monitor *, struct pool_server *, enum server_state next);
@@ -23,8 +30,15 @@ struct pool_server *choose_idle(struct monitor *, const struct lease *,
 void choose_for_server(struct monitor *, struct pool_server *, uint64_t now_us,
 	struct monitor_actions *);
 void choose_openings(struct monitor *, uint64_t now_us, struct monitor_actions *);
+bool choose_is_surplus(const struct monitor *, const struct pool_server *);
 bool choose_may_open(const struct monitor *, const struct slice *, uint64_t now_us);
 void choose_open(struct monitor *, struct slice *, struct monitor_actions *);
+
+/* Workers read the clock once a turn: what another one did may lie ahead of ours. */
+static inline uint64_t elapsed_us(uint64_t now_us, uint64_t since_us)
+{
+	return now_us > since_us ? now_us - since_us : 0;
+}
 
 static inline bool actions_have_room(const struct monitor_actions *a)
 {
@@ -34,6 +48,7 @@ static inline bool actions_have_room(const struct monitor_actions *a)
 static inline void actions_add(struct monitor_actions *a, enum monitor_verb verb,
 	struct slice *slice, struct pool_server *server)
 {
+	assert(actions_have_room(a));
 	a->list[a->count++] =
 		(struct monitor_action){ .verb = verb, .slice = slice, .server = server };
 }

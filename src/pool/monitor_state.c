@@ -17,12 +17,26 @@ static const unsigned legal_next[SERVER_STATE_COUNT] = {
 #undef SERVER_STATE
 };
 
+/* Last used first.  One that comes back from a look keeps its place. */
+static void idle_insert(struct pool *pool, struct pool_server *s)
+{
+	struct list_node *after = pool->idle.head.prev;
+
+	if (!list_is_empty(&pool->idle) &&
+		s->used_at_us >= server_of_idle(list_first(&pool->idle))->used_at_us)
+		after = &pool->idle.head;
+	while (after != &pool->idle.head &&
+		server_of_idle(after)->used_at_us < s->used_at_us)
+		after = after->prev;
+	list_insert_after(after, &s->in_idle);
+}
+
 static void idle_count(struct monitor *m, struct pool_server *s, bool more)
 {
 	struct pool *pool = s->slice->pool;
 
 	if (more) {
-		list_push_front(&pool->idle, &s->in_idle);
+		idle_insert(pool, s);
 		pool->idle_count++;
 		s->slice->share->idle++;
 		m->idle++;
@@ -32,6 +46,19 @@ static void idle_count(struct monitor *m, struct pool_server *s, bool more)
 	pool->idle_count--;
 	s->slice->share->idle--;
 	m->idle--;
+}
+
+static void closing_count(struct monitor *m, struct pool_server *s, bool more)
+{
+	uint32_t change = more ? 1 : UINT32_MAX;
+
+	m->closing += change;
+	s->slice->closing += change;
+	s->slice->share->closing += change;
+	if (!more && s->closing_for != NULL) {
+		s->closing_for->coming--;
+		s->closing_for = NULL;
+	}
 }
 
 void server_enter(struct monitor *m, struct pool_server *s, enum server_state next)
@@ -47,12 +74,12 @@ void server_enter(struct monitor *m, struct pool_server *s, enum server_state ne
 		slice->connecting--;
 	}
 	if (s->state == SERVER_CLOSING)
-		m->closing--;
+		closing_count(m, s, false);
 	s->state = next;
 	if (next == SERVER_IDLE)
 		idle_count(m, s, true);
 	if (next == SERVER_CLOSING)
-		m->closing++;
+		closing_count(m, s, true);
 }
 
 void server_end_lease(struct pool_server *s)
@@ -62,6 +89,8 @@ void server_end_lease(struct pool_server *s)
 	if (lease == NULL)
 		return;
 	assert(lease->server == s);
+	/* A server in somebody's inbox is in nobody's hands. */
+	assert(lease->state != LEASE_GRANTED);
 	lease->slice->leased--;
 	lease->server = NULL;
 	lease->state = LEASE_NONE;

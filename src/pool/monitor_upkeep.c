@@ -16,21 +16,21 @@ static bool has_expired(const struct pool_server *s, uint64_t now_us)
 		return true;
 	if (s->expires_at_us != 0 && now_us >= s->expires_at_us)
 		return true;
-	return idle_timeout != 0 && now_us - s->used_at_us >= idle_timeout &&
-		slice->servers > slice->limits.servers_min;
+	return idle_timeout != 0 && elapsed_us(now_us, s->used_at_us) >= idle_timeout &&
+		slice->servers - slice->closing > slice->limits.servers_min;
 }
 
 static void expire_pool(struct monitor *m, struct pool *pool, uint64_t now_us,
 	struct monitor_actions *actions)
 {
-	list_for_each_safe(&pool->idle, node) {
-		struct pool_server *s = container_of(node, struct pool_server, in_idle);
-		bool over = m->budget.used - m->closing > m->budget.limit ||
-			s->slice->share->used > s->slice->share->max;
+	struct list_node *node = pool->idle.head.prev;
 
-		if (!actions_have_room(actions))
-			return;
-		if (!over && !has_expired(s, now_us))
+	/* Those go first that nobody has used for long. */
+	while (node != &pool->idle.head && actions_have_room(actions)) {
+		struct pool_server *s = server_of_idle(node);
+
+		node = node->prev;
+		if (!choose_is_surplus(m, s) && !has_expired(s, now_us))
 			continue;
 		server_enter(m, s, SERVER_CLOSING);
 		actions_add(actions, MONITOR_CLOSE, s->slice, s);
@@ -43,7 +43,8 @@ static void fill_pool(struct monitor *m, struct pool *pool, uint64_t now_us,
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
 		struct slice *slice = pool->slices[i];
 
-		while (slice != NULL && slice->servers < slice->limits.servers_min &&
+		while (slice != NULL &&
+			slice->servers - slice->closing < slice->limits.servers_min &&
 			actions_have_room(actions) && choose_may_open(m, slice, now_us))
 			choose_open(m, slice, actions);
 	}
@@ -58,34 +59,58 @@ bool monitor_upkeep(struct monitor *m, uint64_t now_us, struct monitor_actions *
 		struct pool *pool = container_of(node, struct pool, in_monitor);
 
 		expire_pool(m, pool, now_us, actions);
+	}
+	/* Who waits comes before what is only kept in stock. */
+	choose_openings(m, now_us, actions);
+	list_for_each(&m->pools, node) {
+		struct pool *pool = container_of(node, struct pool, in_monitor);
+
 		fill_pool(m, pool, now_us, actions);
 	}
-	choose_openings(m, now_us, actions);
 	more = !actions_have_room(actions);
 	pthread_mutex_unlock(&m->lock);
 	return more;
 }
 
-uint32_t monitor_take_idle(struct monitor *m, uint64_t now_us, uint64_t min_idle_us,
-	struct pool_server **out, uint32_t max)
+/* Those of this round that have not been looked at yet. */
+static uint32_t take_idle_of_round(struct monitor *m, uint64_t now_us,
+	uint64_t min_idle_us, struct pool_server **out, uint32_t max)
 {
 	uint32_t count = 0;
 
-	pthread_mutex_lock(&m->lock);
-	list_for_each(&m->pools, node) {
-		struct pool *pool = container_of(node, struct pool, in_monitor);
-		struct list_node *last;
+	list_for_each(&m->pools, in_monitor) {
+		struct pool *pool = container_of(in_monitor, struct pool, in_monitor);
+		struct list_node *node = pool->idle.head.prev;
 
-		while (count < max && (last = list_last(&pool->idle)) != NULL) {
-			struct pool_server *s =
-				container_of(last, struct pool_server, in_idle);
+		while (count < max && node != &pool->idle.head) {
+			struct pool_server *s = server_of_idle(node);
 
-			if (now_us - s->used_at_us < min_idle_us)
+			node = node->prev;
+			if (elapsed_us(now_us, s->used_at_us) < min_idle_us)
 				break;
+			if (s->check_round == m->check_round)
+				continue;
+			s->check_round = m->check_round;
 			server_enter(m, s, SERVER_CHECKING);
 			out[count++] = s;
 		}
 	}
+	return count;
+}
+
+uint32_t monitor_take_idle(struct monitor *m, uint64_t now_us, uint64_t min_idle_us,
+	struct pool_server **out, uint32_t max)
+{
+	uint32_t count;
+
+	pthread_mutex_lock(&m->lock);
+	count = take_idle_of_round(m, now_us, min_idle_us, out, max);
+	if (count == 0) {
+		m->check_round++;
+		count = take_idle_of_round(m, now_us, min_idle_us, out, max);
+	}
+	if (count < max)
+		m->check_round++;
 	pthread_mutex_unlock(&m->lock);
 	return count;
 }
@@ -128,15 +153,41 @@ static uint32_t list_count(const struct list *list)
 	return count;
 }
 
-static void check_slice(const struct slice *slice, uint32_t *waiting)
+struct check_totals {
+	uint32_t closing;
+	uint32_t idle;
+	uint32_t coming;
+	uint32_t leased;
+};
+
+static void check_server(const struct pool_server *s, struct check_totals *t)
+{
+	assert(list_is_linked(&s->in_idle) == (s->state == SERVER_IDLE));
+	assert(s->lease == NULL || s->state == SERVER_LEASED);
+	assert(s->lease == NULL || (s->lease->server == s && s->lease->slice == s->slice &&
+		(s->lease->state == LEASE_HELD || s->lease->state == LEASE_GRANTED)));
+	assert(s->closing_for == NULL || s->state == SERVER_CLOSING);
+	assert(s->state != SERVER_GONE);
+	t->idle += s->state == SERVER_IDLE;
+	t->closing += s->state == SERVER_CLOSING;
+	t->coming += s->closing_for != NULL;
+	t->leased += s->lease != NULL;
+}
+
+static void check_slice(const struct slice *slice, uint32_t *waiting,
+	struct check_totals *t)
 {
 	assert(list_count(&slice->waiters) == slice->waiting);
 	assert(list_is_linked(&slice->in_hungry) == (slice->waiting > 0));
-	assert(slice->connecting <= slice->servers);
+	assert(slice->connecting + slice->closing <= slice->servers);
+	t->closing -= slice->closing;
+	t->coming -= slice->coming;
+	t->leased -= slice->leased;
 	*waiting += slice->waiting;
 }
 
-static void check_pool(const struct monitor *m, const struct pool *pool)
+static void check_pool(const struct monitor *m, const struct pool *pool,
+	struct check_totals *t)
 {
 	uint32_t servers = 0, waiting = 0, connecting = 0;
 
@@ -145,7 +196,7 @@ static void check_pool(const struct monitor *m, const struct pool *pool)
 
 		if (slice == NULL)
 			continue;
-		check_slice(slice, &waiting);
+		check_slice(slice, &waiting, t);
 		servers += slice->servers;
 		connecting += slice->connecting;
 	}
@@ -158,12 +209,16 @@ static void check_pool(const struct monitor *m, const struct pool *pool)
 void monitor_check(struct monitor *m)
 {
 	uint32_t servers = 0, waiting = 0, idle = 0, connecting = 0, used = 0;
+	struct check_totals t = { 0 };
 
 	pthread_mutex_lock(&m->lock);
+	list_for_each(&m->servers, node)
+		check_server(container_of(node, struct pool_server, in_monitor), &t);
+	assert(t.idle == m->idle && t.closing == m->closing);
 	list_for_each(&m->pools, node) {
 		const struct pool *pool = container_of(node, struct pool, in_monitor);
 
-		check_pool(m, pool);
+		check_pool(m, pool, &t);
 		servers += pool->servers;
 		waiting += pool->waiting;
 		idle += pool->idle_count;
@@ -174,7 +229,10 @@ void monitor_check(struct monitor *m)
 
 		assert(list_count(&share->waiters) == share->waiting);
 		used += share->used;
+		t.idle -= share->idle;
 	}
+	/* The servers' totals less the sums of what slices and shares say. */
+	assert(t.closing == 0 && t.coming == 0 && t.leased == 0 && t.idle == 0);
 	assert(used == m->budget.used);
 	assert(servers == m->budget.used);
 	assert(waiting == m->waiting);

@@ -57,6 +57,8 @@ struct slice {
 	uint32_t waiting;
 	uint32_t servers;               /* all that hold a unit */
 	uint32_t connecting;
+	uint32_t closing;
+	uint32_t coming;                /* units that others give up for its waiters */
 	uint32_t clients;               /* logged in */
 	uint32_t leased;                /* leases held */
 };
@@ -85,6 +87,8 @@ struct pool_server {
 	struct lease *lease;            /* LEASED only; NULL when nobody listens */
 	enum server_state state;
 	uint32_t epoch;
+	uint32_t check_round;           /* monitor->check_round when last taken */
+	struct slice *closing_for;      /* CLOSING: whose waiter gets the unit */
 	uint64_t id;
 	uint64_t connected_at_us;       /* 0 until logged in */
 	uint64_t expires_at_us;         /* server_lifetime with jitter; 0: never */

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TESTS_UNIT_POOL_SUITES_H
+#define TESTS_UNIT_POOL_SUITES_H
+
+#include <check.h>
+
+Suite *budget_suite(void);
+Suite *monitor_suite(void);
+Suite *sharing_suite(void);
+Suite *failing_suite(void);
+Suite *upkeep_suite(void);
+
+#endif
