@@ -56,17 +56,49 @@ static bool is_explained(const struct option *o, enum option_level level)
 	return (o->levels & level) != 0;
 }
 
-/* Text for mdoc: no line may begin with a control character, nor a backslash mean
- * anything. */
-static void man_text(FILE *out, const char *text)
+/* A word for mdoc: no line may begin with what looks like a macro, nor a backslash
+ * mean anything. */
+static size_t man_word(FILE *out, const char *word, size_t len)
 {
-	if (*text == '.' || *text == '\'')
+	size_t width = len;
+
+	if (len > 0 && (word[0] == '.' || word[0] == '\'')) {
 		fputs("\\&", out);
-	for (; *text != '\0'; text++) {
-		if (*text == '\\')
+		width += 2;
+	}
+	for (size_t i = 0; i < len; i++) {
+		if (word[i] == '\\')
 			fputs("\\e", out);
 		else
-			fputc(*text, out);
+			fputc(word[i], out);
+	}
+	return width;
+}
+
+/* Text for mdoc: each sentence begins a line, and lines are short. */
+static void man_text(FILE *out, const char *text)
+{
+	size_t column = 0;
+
+	while (*text != '\0') {
+		size_t len = strcspn(text, " ");
+		bool ends_sentence = len > 0 && text[len - 1] == '.' && text[len] == ' ';
+
+		if (column > 0 && column + 1 + len > WIDTH) {
+			fputc('\n', out);
+			column = 0;
+		}
+		if (column > 0) {
+			fputc(' ', out);
+			column++;
+		}
+		column += man_word(out, text, len);
+		if (ends_sentence) {
+			fputc('\n', out);
+			column = 0;
+		}
+		text += len;
+		text += strspn(text, " ");
 	}
 }
 
