@@ -54,8 +54,8 @@ static const char *list_names(const char *const *names, size_t count, char *to,
 
 	to[0] = '\0';
 	for (size_t i = 0; i < count; i++) {
-		used += (size_t)snprintf(to + used, size - used, "%s%s", i == 0 ? "" : ", ",
-			names[i]);
+		used += (size_t)snprintf(
+			to + used, size - used, "%s%s", i == 0 ? "" : ", ", names[i]);
 		if (used >= size) {
 			(void)snprintf(to, size, "many, see pgtandem.yaml(5)");
 			break;
@@ -117,8 +117,9 @@ static int fail_unknown(const struct doc_source *source, const struct doc_node *
 			level_names(places_of(node->key), list, sizeof(list)));
 	near = value_nearest(node->key, names, count);
 	if (near != NULL)
-		return doc_fail_key(source, node, "unknown option \"%.60s\" in %s; did you "
-			"mean %s?", node->key, section->path, near);
+		return doc_fail_key(source, node,
+			"unknown option \"%.60s\" in %s; did you mean %s?",
+			node->key, section->path, near);
 	return doc_fail_key(source, node, "unknown option \"%.60s\" in %s; known are: %s",
 		node->key, section->path, list_names(names, count, list, sizeof(list)));
 }
@@ -184,9 +185,9 @@ static int read_plain(const struct doc_source *source, const char *name,
 static int read_defaults(struct config *config, const struct doc_source *source)
 {
 	const struct doc_node *node = doc_get(source->root, "defaults");
-	const struct section section = {
-		.level = OPTION_AT_DEFAULTS, .path = "defaults", .settings = &config->defaults
-	};
+	const struct section section = { .level = OPTION_AT_DEFAULTS,
+		.path = "defaults",
+		.settings = &config->defaults };
 
 	if (option_set_defaults(OPTION_IN_SETTINGS, &config->defaults.values) < 0)
 		return fail_memory(source);
@@ -226,8 +227,10 @@ static int copy_label(const struct doc_source *source, const struct doc_node *no
 	size_t len = strlen(node->key);
 
 	if (len > CONFIG_NAME_MAX || strspn(node->key, allowed) != len)
-		return doc_fail_key(source, node, "the name \"%.70s\" is not made of at most "
-			"%d letters, digits, '_', '.' and '-'", node->key, CONFIG_NAME_MAX);
+		return doc_fail_key(source, node,
+			"the name \"%.70s\" is not made of at most %d letters, digits, "
+			"'_', '.' and '-'",
+			node->key, CONFIG_NAME_MAX);
 	*to = strdup(node->key);
 	return *to == NULL ? fail_memory(source) : 0;
 }
@@ -255,8 +258,8 @@ static int read_hosts(struct config *config, const struct doc_source *source)
 	char path[PATH_MAX_BYTES];
 	int ret;
 
-	ret = open_entries(source, "hosts", CONFIG_HOSTS_MAX, sizeof(*config->hosts), &node,
-		&config->hosts);
+	ret = open_entries(source, "hosts", CONFIG_HOSTS_MAX, sizeof(*config->hosts),
+		&node, &config->hosts);
 	for (; ret == 0 && node != NULL; node = node->next) {
 		struct config_host *host = &config->hosts[config->host_count++];
 		const struct section section = {
@@ -271,10 +274,6 @@ static int read_hosts(struct config *config, const struct doc_source *source)
 		if (ret == 0)
 			ret = read_section(source, node, &section);
 	}
-	if (ret == 0 && config->host_count == 0)
-		ret = doc_fail(source, source->root, "hosts is missing; at least one is "
-			"needed, such as  hosts: { main: { host: 127.0.0.1, "
-			"connection_budget: 35 } }");
 	return ret;
 }
 
@@ -288,10 +287,12 @@ static int fail_no_host(const struct config *config, const struct doc_source *so
 		names[i] = config->hosts[i].name;
 	near = value_nearest(node->key, names, config->host_count);
 	if (near != NULL)
-		return doc_fail_key(source, node, "%s: there is no host \"%.60s\"; did you "
-			"mean %s?", path, node->key, near);
+		return doc_fail_key(source, node,
+			"%s: there is no host \"%.60s\"; did you mean %s?",
+			path, node->key, near);
 	return doc_fail_key(source, node, "%s: there is no host \"%.60s\"; hosts are: %s",
-		path, node->key, list_names(names, config->host_count, list, sizeof(list)));
+		path, node->key,
+		list_names(names, config->host_count, list, sizeof(list)));
 }
 
 /* workloads.W.hosts: where one host differs. */
@@ -302,18 +303,19 @@ static int read_overrides(const struct config *config, const struct doc_source *
 	char path[PATH_MAX_BYTES], host_path[2 * PATH_MAX_BYTES];
 	int ret = 0;
 
-	w->shares = calloc(config->host_count, sizeof(*w->shares));
+	w->shares = calloc(config->host_count + 1, sizeof(*w->shares));
 	if (w->shares == NULL)
 		return fail_memory(source);
 	for (size_t i = 0; i < config->host_count; i++)
 		w->shares[i].given = w->share;
-	if (hosts == NULL || hosts->kind == DOC_NULL)
-		return 0;
+	if (hosts == NULL || hosts->kind == DOC_NULL || config->host_count == 0)
+		return 0;       /* check_needed() */
 	(void)snprintf(path, sizeof(path), "workloads.%s.hosts", w->name);
 	if (hosts->kind != DOC_MAP)
 		return doc_fail(source, hosts, "%s: needs named entries, not %s", path,
 			doc_kind_name(hosts));
-	for (const struct doc_node *n = hosts->first; ret == 0 && n != NULL; n = n->next) {
+	for (const struct doc_node *n = hosts->first; ret == 0 && n != NULL;
+		n = n->next) {
 		const struct config_host *host = config_find_host(config, n->key);
 		struct section section = { .level = OPTION_AT_SHARE, .path = host_path };
 
@@ -360,10 +362,6 @@ static int read_workloads(struct config *config, const struct doc_source *source
 	for (; ret == 0 && node != NULL; node = node->next)
 		ret = read_workload(config, source, node,
 			&config->workloads[config->workload_count++]);
-	if (ret == 0 && config->workload_count == 0)
-		ret = doc_fail(source, source->root, "workloads is missing; at least one is "
-			"needed, such as  workloads: { web: { listen: \"*:6432\", "
-			"pool_mode: transaction } }");
 	return ret;
 }
 
@@ -447,11 +445,27 @@ static int check_top(const struct doc_source *source)
 			continue;
 		near = value_nearest(n->key, names, COUNT_OF(names));
 		if (near != NULL)
-			return doc_fail_key(source, n, "unknown section \"%.60s\"; did you "
-				"mean %s?", n->key, near);
+			return doc_fail_key(source, n,
+				"unknown section \"%.60s\"; did you mean %s?",
+				n->key, near);
 		return doc_fail_key(source, n, "unknown section \"%.60s\"; known are: %s",
 			n->key, list_names(names, COUNT_OF(names), list, sizeof(list)));
 	}
+	return 0;
+}
+
+/* After all has been read: a typing error is told before what is missing. */
+static int check_needed(const struct config *config, const struct doc_source *source)
+{
+	if (config->host_count == 0)
+		return doc_fail(source, source->root,
+			"hosts is missing; at least one is needed, such as  hosts: { "
+			"main: { host: 127.0.0.1, connection_budget: 35 } }");
+	if (config->workload_count == 0)
+		return doc_fail(source, source->root,
+			"workloads is missing; at least one is needed, such as  "
+			"workloads: { web: { listen: \"*:6432\", pool_mode: transaction "
+			"} }");
 	return 0;
 }
 
@@ -483,6 +497,7 @@ int build_config(struct config *config, const struct doc_source *source)
 		ret = read_plain(source, "admin", OPTION_AT_ADMIN, OPTION_IN_ADMIN,
 			&config->admin);
 	if (ret == 0)
-		ret = read_plain(source, "log", OPTION_AT_LOG, OPTION_IN_LOG, &config->log);
-	return ret;
+		ret = read_plain(source, "log", OPTION_AT_LOG, OPTION_IN_LOG,
+			&config->log);
+	return ret < 0 ? ret : check_needed(config, source);
 }

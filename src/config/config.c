@@ -91,7 +91,8 @@ static void config_free(struct config *config)
 
 struct config *config_ref(struct config *config)
 {
-	uint32_t before = atomic_fetch_add_explicit(&config->refs, 1, memory_order_relaxed);
+	uint32_t before =
+		atomic_fetch_add_explicit(&config->refs, 1, memory_order_relaxed);
 
 	assert(before > 0);
 	return config;
@@ -170,7 +171,8 @@ static char *file_path(const struct config *config, const char *name)
 
 	if (name[0] == '/' || slash == NULL)
 		return strdup(name);
-	if (asprintf(&path, "%.*s/%s", (int)(slash - config->path), config->path, name) < 0)
+	if (asprintf(&path, "%.*s/%s", (int)(slash - config->path), config->path, name) <
+		0)
 		return NULL;
 	return path;
 }
@@ -187,8 +189,8 @@ static int read_password(const char *path, char **to, struct diag *diag)
 		return ret;
 	line = strcspn(text, "\r\n");
 	if (line == 0 || strlen(text) != len) {
-		diag_set(diag, path, 1, 1, line == 0 ? "the first line holds no password" :
-			"a zero byte");
+		diag_set(diag, path, 1, 1,
+			line == 0 ? "the first line holds no password" : "a zero byte");
 		ret = -EINVAL;
 	} else {
 		*to = strndup(text, line);

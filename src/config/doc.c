@@ -177,8 +177,8 @@ static int check_duplicates(struct reader *r, const struct doc_node *map)
 	if (again == NULL)
 		return 0;
 	return doc_fail_key(&r->source, again,
-		"\"%.60s\" stands here a second time; the first is on line %u", again->key,
-		first->key_line);
+		"\"%.60s\" stands here a second time; the first is on line %u",
+		again->key, first->key_line);
 }
 
 static int end(struct reader *r)
@@ -275,8 +275,9 @@ static int on_event(struct reader *r, const yaml_event_t *event)
 	case YAML_SEQUENCE_END_EVENT:
 		return end(r);
 	case YAML_ALIAS_EVENT:
-		return fail_at(r, event->start_mark, "aliases are not supported; a text that "
-			"begins with * needs quotes: \"*\"");
+		return fail_at(r, event->start_mark,
+			"aliases are not supported; a text that begins with * needs "
+			"quotes: \"*\"");
 	case YAML_DOCUMENT_START_EVENT:
 		if (r->documents++ > 0)
 			return fail_at(r, event->start_mark,
@@ -325,13 +326,14 @@ static int fail_syntax(struct reader *r)
 	if (p->error == YAML_MEMORY_ERROR)
 		return fail_at(r, p->mark, "out of memory");
 	if (p->error == YAML_READER_ERROR)
-		return fail_at(r, mark_of_offset(r, p->problem_offset), "%s; the file must "
-			"be UTF-8 text", p->problem);
+		return fail_at(r, mark_of_offset(r, p->problem_offset),
+			"%s; the file must be UTF-8 text",
+			p->problem);
 	if (byte_at(r, p->problem_mark.index) == '\t')
 		return fail_at(r, p->problem_mark, "a tab; YAML is indented with spaces");
 	if (p->context != NULL && strstr(p->context, "alias") != NULL)
-		return fail_at(r, p->context_mark, "a text that begins with * needs quotes, "
-			"such as \"*\"");
+		return fail_at(r, p->context_mark,
+			"a text that begins with * needs quotes, such as \"*\"");
 	if (p->context != NULL)
 		return fail_at(r, p->problem_mark, "%s (%s, line %zu)", p->problem,
 			p->context, p->context_mark.line + 1);

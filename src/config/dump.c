@@ -18,33 +18,36 @@ struct place {
 static const struct place places[] = {
 	{ OPTION_AT_PROCESS, "process", "The program as a whole.", NULL },
 	{ OPTION_AT_HOST, "hosts.NAME",
-		"One PostgreSQL instance and its budget of connections. At least one is needed.",
+		"One PostgreSQL instance and its budget of connections. At least one is "
+		"needed.",
 		"main" },
 	{ OPTION_AT_WORKLOAD, "workloads.NAME",
-		"A named port: where it listens, how it pools, and its part of each host's "
-		"budget. At least one is needed. Besides these options, a workload takes "
-		"settings; see defaults.",
+		"A named port: where it listens, how it pools, and its part of each "
+		"host's budget. At least one is needed. Besides these options, a "
+		"workload takes settings; see defaults.",
 		"transactional" },
 	{ OPTION_AT_SHARE, "workloads.NAME.hosts.HOST",
-		"The numbers of a workload apply to each host by itself; here they are set for "
-		"one host.",
+		"The numbers of a workload apply to each host by itself; here they are "
+		"set for one host.",
 		NULL },
 	{ OPTION_AT_DATABASE, "databases.NAME",
-		"What the names of databases mean that clients ask for. The name \"*\" stands "
-		"for all that have no entry. Left out, it is all databases of the only host. "
-		"Besides these options, a database takes settings; see defaults.",
+		"What the names of databases mean that clients ask for. The name \"*\" "
+		"stands for all that have no entry. Left out, it is all databases of "
+		"the only host. Besides these options, a database takes settings; see "
+		"defaults.",
 		"\"*\"" },
 	{ OPTION_AT_USER, "users.NAME",
-		"Users that need something of their own. Besides these options, a user takes "
-		"settings; see defaults.",
+		"Users that need something of their own. Besides these options, a user "
+		"takes settings; see defaults.",
 		"app" },
 	{ OPTION_AT_DEFAULTS, "defaults",
-		"Settings that hold where nothing nearer says otherwise. Each may also stand "
-		"where its entry says; a user's goes before a database's before a workload's "
-		"before these.",
+		"Settings that hold where nothing nearer says otherwise. Each may also "
+		"stand where its entry says; a user's goes before a database's before a "
+		"workload's before these.",
 		NULL },
 	{ OPTION_AT_AUTH, "auth", "Who may log in.", NULL },
-	{ OPTION_AT_ADMIN, "admin", "Who may use the console, the database pgbouncer.", NULL },
+	{ OPTION_AT_ADMIN, "admin", "Who may use the console, the database pgbouncer.",
+		NULL },
 	{ OPTION_AT_LOG, "log", "What is written to the log.", NULL },
 };
 
@@ -208,9 +211,10 @@ static void sample_option(FILE *out, int indent, const struct option *o)
 
 void dump_sample(FILE *out)
 {
-	sample_comment(out, 0, "Every option of pgtandem.yaml at its default; host, "
-		"connection_budget, listen and pool_mode have none and are examples. A file "
-		"of your own needs only what differs.");
+	sample_comment(out, 0,
+		"Every option of pgtandem.yaml at its default; host, connection_budget, "
+		"listen and pool_mode have none and are examples. A file of your own "
+		"needs only what differs.");
 	for (size_t i = 0; i < COUNT_OF(places); i++) {
 		const struct place *place = &places[i];
 		int name_len = (int)strcspn(place->path, "."), indent = 2;
@@ -242,8 +246,9 @@ void dump_options(FILE *out)
 
 			if ((o->levels & places[i].level) == 0)
 				continue;
-			fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", places[i].path, o->name,
-				option_type_name(o->type), o->def == NULL ? "" : o->def,
+			fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", places[i].path,
+				o->name, option_type_name(o->type),
+				o->def == NULL ? "" : o->def,
 				option_range(o, range, sizeof(range)),
 				option_effect_name(o->effect), o->help);
 		}

@@ -93,8 +93,8 @@ static void show_defaults(struct show *show, const struct config *config)
 
 static void show_workload(struct show *show, const struct config_workload *w)
 {
-	const struct entry entry = { OPTION_AT_WORKLOAD, "workloads", w->name, &w->options,
-		&w->share, &w->level };
+	const struct entry entry = { OPTION_AT_WORKLOAD, "workloads", w->name,
+		&w->options, &w->share, &w->level };
 
 	show_entry(show, &entry);
 }
@@ -105,9 +105,9 @@ static void show_shares(struct show *show, const struct config *config,
 {
 	for (size_t i = 0; i < config->host_count && show->error == 0; i++) {
 		const struct share_options *given = &w->shares[i].given;
-		struct entry entry = {
-			.level = OPTION_AT_SHARE, .name = config->hosts[i].name, .share = given
-		};
+		struct entry entry = { .level = OPTION_AT_SHARE,
+			.name = config->hosts[i].name,
+			.share = given };
 		char *section;
 
 		if (given->guaranteed_connections == w->share.guaranteed_connections &&

@@ -19,15 +19,18 @@ static bool parse_unix(const char *dir, struct listen_address *to, char *why,
 
 	to->kind = LISTEN_UNIX;
 	if (dir[0] != '/') {
-		(void)snprintf(why, why_size, "a unix socket needs a directory that begins "
-			"with a slash: unix:/run/pgtandem:6432");
+		(void)snprintf(why, why_size,
+			"a unix socket needs a directory that begins with a slash: "
+			"unix:/run/pgtandem:6432");
 		return false;
 	}
 	while (len > 1 && dir[len - 1] == '/')
 		len--;
 	if (len > LISTEN_DIR_MAX) {
-		(void)snprintf(why, why_size, "the directory of a unix socket has at most %d "
-			"bytes, this one %zu", LISTEN_DIR_MAX, len);
+		(void)snprintf(why, why_size,
+			"the directory of a unix socket has at most %d bytes, this one "
+			"%zu",
+			LISTEN_DIR_MAX, len);
 		return false;
 	}
 	memcpy(to->dir, dir, len);
@@ -60,20 +63,22 @@ bool listen_parse(const char *text, struct listen_address *to, char *why, size_t
 
 	memset(to, 0, sizeof(*to));
 	if (colon == NULL || strspn(text, "0123456789") == strlen(text)) {
-		(void)snprintf(why, why_size, "\"%.60s\" is not an address with a port; %s",
-			text, forms);
+		(void)snprintf(why, why_size,
+			"\"%.60s\" is not an address with a port; %s", text, forms);
 		return false;
 	}
 	if (!value_read_number(colon + 1, &port, why_port, sizeof(why_port)) ||
 		port < 1 || port > UINT16_MAX) {
-		(void)snprintf(why, why_size, "the port in \"%.60s\" is not a number from 1 "
-			"to 65535; %s", text, forms);
+		(void)snprintf(why, why_size,
+			"the port in \"%.60s\" is not a number from 1 to 65535; %s",
+			text, forms);
 		return false;
 	}
 	to->port = (uint16_t)port;
 	len = (size_t)(colon - text);
 	if (len > HOST_MAX) {
-		(void)snprintf(why, why_size, "\"%.60s...\" is too long; %s", text, forms);
+		(void)snprintf(
+			why, why_size, "\"%.60s...\" is too long; %s", text, forms);
 		return false;
 	}
 	memcpy(host, text, len);
@@ -82,8 +87,9 @@ bool listen_parse(const char *text, struct listen_address *to, char *why, size_t
 		return parse_unix(host + 5, to, why, why_size);
 	if (parse_host(host, to))
 		return true;
-	(void)snprintf(why, why_size, "\"%.60s\" has no address of this machine (names are "
-		"not looked up); %s", text, forms);
+	(void)snprintf(why, why_size,
+		"\"%.60s\" has no address of this machine (names are not looked up); %s",
+		text, forms);
 	return false;
 }
 

@@ -218,8 +218,9 @@ static int want_scalar(const struct option *o, const struct doc_source *source,
 		return doc_fail(source, node, "%s: needs a %s, not %s", o->name,
 			types[o->type].name, doc_kind_name(node));
 	if (is_bare && node->is_quoted)
-		return doc_fail(source, node, "%s: needs a %s, not a text; write it without "
-			"quotes", o->name, types[o->type].name);
+		return doc_fail(source, node,
+			"%s: needs a %s, not a text; write it without quotes",
+			o->name, types[o->type].name);
 	return 0;
 }
 
@@ -238,8 +239,9 @@ static int read_u32(const struct option *o, const struct doc_source *source,
 		return 0;
 	}
 	if (o->type == OPTION_BUDGET && strcmp(node->text, "auto") == 0)
-		return fail(o, source, node, "auto is not supported by this version; give a "
-			"number, less than PostgreSQL's max_connections");
+		return fail(o, source, node,
+			"auto is not supported by this version; give a number, less "
+			"than PostgreSQL's max_connections");
 	if (node->text[0] == '-' && value_read_number(node->text + 1, &value, why,
 			sizeof(why)))
 		return fail_range(o, source, node);
@@ -260,8 +262,8 @@ static int read_bool(const struct option *o, const struct doc_source *source,
 		return ret;
 	*out = strcmp(node->text, "true") == 0;
 	if (!*out && strcmp(node->text, "false") != 0)
-		return doc_fail(source, node, "%s: write true or false, not %.60s", o->name,
-			node->text);
+		return doc_fail(source, node, "%s: write true or false, not %.60s",
+			o->name, node->text);
 	return 0;
 }
 
@@ -320,8 +322,9 @@ static int read_text(const struct option *o, const struct doc_source *source,
 	if (node->len < o->min)
 		return fail(o, source, node, "must not be empty");
 	if (node->len > o->max)
-		return doc_fail(source, node, "%s: %zu bytes are too long; at most %" PRIu64
-			" are allowed", o->name, node->len, o->max);
+		return doc_fail(source, node,
+			"%s: %zu bytes are too long; at most %" PRIu64 " are allowed",
+			o->name, node->len, o->max);
 	copy = strdup(node->text);
 	if (copy == NULL)
 		return fail_memory(source, node);
@@ -349,10 +352,11 @@ static int read_word(const struct option *o, const struct doc_source *source,
 	near = value_nearest(node->text, type->words, type->word_count);
 	(void)option_range(o, range, sizeof(range));
 	if (near != NULL)
-		return doc_fail(source, node, "%s: unknown word \"%.60s\"; did you mean %s? "
-			"Allowed is %s", o->name, node->text, near, range);
-	return doc_fail(source, node, "%s: unknown word \"%.60s\"; allowed is %s", o->name,
-		node->text, range);
+		return doc_fail(source, node,
+			"%s: unknown word \"%.60s\"; did you mean %s? Allowed is %s",
+			o->name, node->text, near, range);
+	return doc_fail(source, node, "%s: unknown word \"%.60s\"; allowed is %s",
+		o->name, node->text, range);
 }
 
 static int add_item(const struct option *o, const struct doc_source *source,
@@ -362,12 +366,14 @@ static int add_item(const struct option *o, const struct doc_source *source,
 		return doc_fail(source, node, "%s: needs a list of texts; this is %s",
 			o->name, doc_kind_name(node));
 	if (node->len == 0 || node->len > ITEM_MAX)
-		return doc_fail(source, node, "%s: an item has 1 to %d bytes, this one %zu",
-			o->name, ITEM_MAX, node->len);
+		return doc_fail(source, node,
+			"%s: an item has 1 to %d bytes, this one %zu", o->name, ITEM_MAX,
+			node->len);
 	for (size_t i = 0; i < list->count; i++) {
 		if (strcmp(list->items[i], node->text) == 0)
-			return doc_fail(source, node, "%s: \"%.60s\" stands in the list twice",
-				o->name, node->text);
+			return doc_fail(source, node,
+				"%s: \"%.60s\" stands in the list twice", o->name,
+				node->text);
 	}
 	list->items[list->count] = strdup(node->text);
 	if (list->items[list->count] == NULL)

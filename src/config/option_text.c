@@ -53,7 +53,8 @@ static char *number_text(const struct option *o, const void *value)
 	memcpy(&number, value, sizeof(number));
 	if (o->type == OPTION_COUNT && number == OPTION_AUTO)
 		return strdup("auto");
-	(void)snprintf(text, sizeof(text), o->type == OPTION_MODE ? "%04o" : "%u", number);
+	(void)snprintf(
+		text, sizeof(text), o->type == OPTION_MODE ? "%04o" : "%u", number);
 	return strdup(text);
 }
 
@@ -74,7 +75,8 @@ char *option_text(const struct option *o, const void *base)
 		return strdup(value_print_duration(*(const uint64_t *)value, text,
 			sizeof(text)));
 	case OPTION_SIZE:
-		return strdup(value_print_size(*(const uint64_t *)value, text, sizeof(text)));
+		return strdup(
+			value_print_size(*(const uint64_t *)value, text, sizeof(text)));
 	case OPTION_TEXT:
 		return strdup(*(char *const *)value);
 	case OPTION_SECRET:
@@ -102,7 +104,8 @@ static void words_range(enum option_type type, char *to, size_t size)
 	for (size_t i = 0; i < count && used < size; i++) {
 		const char *before = i == 0 ? "" : i + 1 == count ? " or " : ", ";
 
-		used += (size_t)snprintf(to + used, size - used, "%s%s", before, words[i]);
+		used += (size_t)snprintf(
+			to + used, size - used, "%s%s", before, words[i]);
 	}
 }
 

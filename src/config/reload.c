@@ -299,7 +299,8 @@ int reload_compare(const struct config *before, const struct config *after,
 	struct compare c = { .diff = diff };
 
 	memset(diff, 0, sizeof(*diff));
-	compare_plain(&c, OPTION_AT_PROCESS, "process", &before->process, &after->process);
+	compare_plain(
+		&c, OPTION_AT_PROCESS, "process", &before->process, &after->process);
 	compare_defaults(&c, before, after);
 	compare_hosts(&c, before, after);
 	compare_workloads(&c, before, after);

@@ -31,7 +31,8 @@ static bool reaches_host(const struct config *config, const struct config_worklo
 /* Where an option of a share stands: in the override of the host, or else in the
  * workload; the workload itself when it is not written at all. */
 static const struct doc_node *place(const struct doc_source *source,
-	const struct config_workload *w, const struct config_host *host, const char *option)
+	const struct config_workload *w, const struct config_host *host,
+	const char *option)
 {
 	const struct doc_node *node = doc_reach(source->root, "workloads", w->name, NULL);
 	const struct doc_node *hosts = doc_get(node, "hosts");
@@ -58,16 +59,16 @@ static int fail_sum(const struct config *config, const struct doc_source *source
 			s->given.guaranteed_connections == 0)
 			continue;
 		if (used < sizeof(text))
-			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s %u",
-				last == NULL ? "" : " + ", w->name,
+			used += (size_t)snprintf(text + used, sizeof(text) - used,
+				"%s%s %u", last == NULL ? "" : " + ", w->name,
 				s->given.guaranteed_connections);
 		last = w;
 	}
 	return doc_fail(source,
 		last == NULL ? NULL : place(source, last, h, "guaranteed_connections"),
-		"guaranteed_connections add up to %" PRIu64 " on host %s (%s), which is more "
-		"than its connection_budget of %u", sum, h->name, text,
-		h->options.connection_budget);
+		"guaranteed_connections add up to %" PRIu64
+		" on host %s (%s), which is more than its connection_budget of %u",
+		sum, h->name, text, h->options.connection_budget);
 }
 
 /* What is written down: guaranteed where given, max as far as it is known. */
@@ -89,10 +90,11 @@ static int take_given(struct config *config, const struct doc_source *source, si
 		if (!s->is_used)
 			continue;
 		if (guaranteed != OPTION_AUTO && max != OPTION_AUTO && max < guaranteed)
-			return doc_fail(source, place(source, w, &config->hosts[host],
-				"max_connections"), "max_connections: %u is less than the "
-				"guaranteed_connections of workload %s, which are %u", max,
-				w->name, guaranteed);
+			return doc_fail(source,
+				place(source, w, &config->hosts[host], "max_connections"),
+				"max_connections: %u is less than the "
+				"guaranteed_connections of workload %s, which are %u",
+				max, w->name, guaranteed);
 		if (guaranteed != OPTION_AUTO)
 			s->guaranteed = guaranteed;
 		s->max = max < budget ? max : budget;
@@ -143,9 +145,9 @@ static int settle_max(struct config *config, const struct doc_source *source, si
 			return doc_fail(source,
 				place(source, w, h, "guaranteed_connections"),
 				"workload %s could have no connection on host %s: it is "
-				"guaranteed none of the connection_budget of %u, and in session "
-				"mode max_connections is as many unless set", w->name, h->name,
-				h->options.connection_budget);
+				"guaranteed none of the connection_budget of %u, and in "
+				"session mode max_connections is as many unless set",
+				w->name, h->name, h->options.connection_budget);
 	}
 	return 0;
 }
@@ -163,8 +165,10 @@ static int check_overrides(const struct config *config, const struct doc_source 
 		const struct doc_node *node = doc_get(hosts, h->name);
 
 		if (node != NULL && !w->shares[host].is_used)
-			return doc_fail_key(source, node, "workloads.%s.hosts.%s: no database "
-				"of this workload is on that host", w->name, h->name);
+			return doc_fail_key(source, node,
+				"workloads.%s.hosts.%s: no database of this workload is "
+				"on that host",
+				w->name, h->name);
 	}
 	return 0;
 }

@@ -35,7 +35,8 @@ struct reader {
 
 static bool fail(const struct reader *r, const char *at, const char *why)
 {
-	diag_set(r->diag, r->path, r->line, (uint32_t)(at - r->line_start) + 1, "%s", why);
+	diag_set(
+		r->diag, r->path, r->line, (uint32_t)(at - r->line_start) + 1, "%s", why);
 	return false;
 }
 
@@ -134,7 +135,8 @@ static bool read_entry(struct reader *r, struct entry *entry)
 	if (entry->name[0] == '\0')
 		return fail(r, r->pos - 2, "the user name is empty");
 	if (is_at_end(r) || (*r->pos != ' ' && *r->pos != '\t'))
-		return fail(r, r->pos, "needs a blank and \"secret\" after the user name");
+		return fail(
+			r, r->pos, "needs a blank and \"secret\" after the user name");
 	skip_blanks(r);
 	entry->secret_size = SECRET_MAX_BYTES + 1;
 	if (!read_quoted(r, SECRET_MAX_BYTES, "needs \"secret\" after the user name",
@@ -161,7 +163,8 @@ static bool add_entry(struct userlist *list, struct reader *r)
 	first = find_entry(list, entry->name);
 	if (first != NULL) {
 		diag_set(r->diag, r->path, r->line, (uint32_t)(start - r->line_start) + 1,
-			"the user \"%s\" stands here a second time; the first is on line %u",
+			"the user \"%s\" stands here a second time; the first is on "
+			"line %u",
 			entry->name, first->line);
 		entry_free(entry);
 		return false;

@@ -114,12 +114,14 @@ bool value_read_duration(const char *text, uint64_t *us, char *why, size_t why_s
 	if (read_with_unit(text, time_units, COUNT_OF(time_units), us, &unit))
 		return true;
 	if (*unit == '\0' && *text != '\0' && strspn(text, "0123456789") == strlen(text))
-		(void)snprintf(why, why_size, "%.*s has no unit; did you mean %.*ss? (%s)",
-			SHOWN_MAX, text, SHOWN_MAX, text, time_unit_names);
+		(void)snprintf(why, why_size,
+			"%.*s has no unit; did you mean %.*ss? (%s)", SHOWN_MAX, text,
+			SHOWN_MAX, text, time_unit_names);
 	else if (strcmp(unit, "m") == 0)
-		(void)snprintf(why, why_size, "%.*s has no unit that is known; did you mean "
-			"%.*smin? (%s)", SHOWN_MAX, text,
-			(int)strspn(text, "0123456789"), text, time_unit_names);
+		(void)snprintf(why, why_size,
+			"%.*s has no unit that is known; did you mean %.*smin? (%s)",
+			SHOWN_MAX, text, (int)strspn(text, "0123456789"), text,
+			time_unit_names);
 	else
 		(void)snprintf(why, why_size, "needs a whole number with a unit, such as "
 			"5s, not \"%.*s\" (%s)", SHOWN_MAX, text, time_unit_names);
@@ -133,8 +135,9 @@ bool value_read_size(const char *text, uint64_t *bytes, char *why, size_t why_si
 	if (read_with_unit(text, size_units, COUNT_OF(size_units), bytes, &unit))
 		return true;
 	if (*unit == '\0' && *text != '\0' && strspn(text, "0123456789") == strlen(text))
-		(void)snprintf(why, why_size, "%.*s has no unit; did you mean %.*sB? (%s)",
-			SHOWN_MAX, text, SHOWN_MAX, text, size_unit_names);
+		(void)snprintf(why, why_size,
+			"%.*s has no unit; did you mean %.*sB? (%s)", SHOWN_MAX, text,
+			SHOWN_MAX, text, size_unit_names);
 	else
 		(void)snprintf(why, why_size, "needs a whole number with a unit, such as "
 			"64kB, not \"%.*s\" (%s)", SHOWN_MAX, text, size_unit_names);
@@ -199,7 +202,8 @@ static size_t distance(const char *a, size_t a_len, const char *b, size_t b_len)
 
 			now[j] = size_min(last[j], now[j - 1]) + 1;
 			now[j] = size_min(now[j], last[j - 1] + (same ? 0 : 1));
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] &&
+				a[i - 2] == b[j - 1])
 				now[j] = size_min(now[j], row[(i - 2) % 3][j - 2] + 1);
 		}
 	}

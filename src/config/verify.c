@@ -48,11 +48,13 @@ static int add_wildcard(struct config *config, const struct doc_source *source)
 	struct config_database *db;
 
 	if (node != NULL && node->kind == DOC_MAP)
-		return doc_fail_key(source, node, "databases is empty; name some, or leave it "
-			"out for all databases of the only host");
+		return doc_fail_key(source, node,
+			"databases is empty; name some, or leave it out for all "
+			"databases of the only host");
 	if (config->host_count > 1)
-		return doc_fail(source, source->root, "databases is missing; with more than "
-			"one host it says which database is on which");
+		return doc_fail(source, source->root,
+			"databases is missing; with more than one host it says which "
+			"database is on which");
 	db = calloc(1, sizeof(*db));
 	if (db == NULL)
 		return fail_memory(source);
@@ -65,11 +67,11 @@ static int add_wildcard(struct config *config, const struct doc_source *source)
 	return 0;
 }
 
-static int find_database_host(const struct config *config, const struct doc_source *source,
-	struct config_database *db)
+static int find_database_host(const struct config *config,
+	const struct doc_source *source, struct config_database *db)
 {
-	const struct doc_node *node = doc_reach(source->root, "databases", db->name, "host",
-		NULL);
+	const struct doc_node *node =
+		doc_reach(source->root, "databases", db->name, "host", NULL);
 	const char *names[CONFIG_HOSTS_MAX], *near;
 	const struct config_host *host;
 
@@ -77,8 +79,9 @@ static int find_database_host(const struct config *config, const struct doc_sour
 		db->host = 0;
 		if (config->host_count == 1)
 			return 0;
-		return doc_fail_key(source, node, "databases.%s needs host, as there is more "
-			"than one", db->name);
+		return doc_fail_key(source, node,
+			"databases.%s needs host, as there is more than one",
+			db->name);
 	}
 	host = config_find_host(config, db->options.host);
 	if (host != NULL) {
@@ -98,11 +101,13 @@ static int find_database_host(const struct config *config, const struct doc_sour
 static int verify_database(struct config *config, const struct doc_source *source,
 	struct config_database *db)
 {
-	const struct doc_node *node = doc_reach(source->root, "databases", db->name, NULL);
+	const struct doc_node *node =
+		doc_reach(source->root, "databases", db->name, NULL);
 
 	if (strcmp(db->name, "pgbouncer") == 0 || strcmp(db->name, "pgtandem") == 0)
-		return doc_fail_key(source, node, "the database name %s is reserved for the "
-			"console", db->name);
+		return doc_fail_key(source, node,
+			"the database name %s is reserved for the console",
+			db->name);
 	if (db->options.password[0] != '\0' && db->options.user[0] == '\0')
 		return doc_fail_key(source, doc_get(node, "password"), "databases.%s: "
 			"password without user", db->name);
@@ -159,8 +164,10 @@ static int verify_address(const struct doc_source *source, const struct doc_node
 		return doc_fail(source, node, "listen: %s", why);
 	for (size_t i = 0; i < count; i++) {
 		if (listen_clash(&seen[i], &seen[count]))
-			return doc_fail(source, node, "listen: %.100s is listened on already, "
-				"further up in the file", text);
+			return doc_fail(source, node,
+				"listen: %.100s is listened on already, further up in "
+				"the file",
+				text);
 	}
 	return 0;
 }
@@ -178,8 +185,8 @@ static int verify_listen(const struct config *config, const struct doc_source *s
 		return fail_memory(source);
 	for (size_t i = 0; i < config->workload_count; i++) {
 		const struct config_workload *w = &config->workloads[i];
-		const struct doc_node *list = doc_reach(source->root, "workloads", w->name,
-			"listen", NULL);
+		const struct doc_node *list =
+			doc_reach(source->root, "workloads", w->name, "listen", NULL);
 
 		for (size_t j = 0; ret == 0 && j < w->options.listen.count; j++)
 			ret = verify_address(source, item_node(list, j),
@@ -201,7 +208,8 @@ static int verify_names(const struct config *config, const struct doc_source *so
 		if (strcmp(name, "*") == 0 || config_find_database(config, name) != NULL)
 			continue;
 		return doc_fail(source, item_node(doc_get(node, "databases"), i),
-			"databases: there is no database \"%.60s\" in databases, nor \"*\"",
+			"databases: there is no database \"%.60s\" in databases, nor "
+			"\"*\"",
 			name);
 	}
 	return 0;
@@ -217,8 +225,9 @@ static int verify_workload(const struct config *config, const struct doc_source 
 	if (w->max_client_conn == 0)
 		w->max_client_conn = total;
 	if (w->max_client_conn > total)
-		return doc_fail(source, doc_get(node, "max_client_conn"), "max_client_conn: "
-			"%u is more than the %u of process.max_client_conn",
+		return doc_fail(source, doc_get(node, "max_client_conn"),
+			"max_client_conn: %u is more than the %u of "
+			"process.max_client_conn",
 			w->max_client_conn, total);
 	return verify_names(config, source, w, node);
 }
@@ -250,7 +259,8 @@ static int verify_levels(const struct config *config, const struct doc_source *s
 	for (size_t i = 0; ret == 0 && i < config->database_count; i++) {
 		if (config->databases[i].level.given != 0)
 			ret = verify_level(source, &config->databases[i].level,
-				doc_reach(root, "databases", config->databases[i].name, NULL));
+				doc_reach(root, "databases", config->databases[i].name,
+					NULL));
 	}
 	for (size_t i = 0; ret == 0 && i < config->user_count; i++) {
 		if (config->users[i].level.given != 0)
@@ -270,8 +280,9 @@ static int warn(struct config *config, const struct doc_source *source)
 	for (size_t i = 0; i < config->user_count; i++)
 		has_secret = has_secret || config->users[i].options.password[0] != '\0';
 	if (!has_secret)
-		ret = verify_warn(config, "nobody can log in: auth_file is not set, and no "
-			"entry of users has a password");
+		ret = verify_warn(config,
+			"nobody can log in: auth_file is not set, and no entry of users "
+			"has a password");
 	for (size_t i = 0; ret == 0 && i < config->host_count; i++) {
 		size_t users = 0;
 

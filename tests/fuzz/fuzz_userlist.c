@@ -10,7 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct diag diag = { 0 };
-	struct userlist *list = userlist_parse((const char *)data, size, "fuzz.txt", &diag);
+	struct userlist *list =
+		userlist_parse((const char *)data, size, "fuzz.txt", &diag);
 
 	assert((list == NULL) == diag_is_set(&diag));
 	if (list == NULL) {

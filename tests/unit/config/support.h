@@ -16,7 +16,8 @@
 static inline struct config *load(const char *text)
 {
 	struct diag diag = { 0 };
-	struct config *config = config_load_memory(text, strlen(text), "test.yaml", &diag);
+	struct config *config =
+		config_load_memory(text, strlen(text), "test.yaml", &diag);
 
 	ck_assert_msg(config != NULL, "%u:%u: %s", diag.line, diag.column, diag.text);
 	return config;

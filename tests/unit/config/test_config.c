@@ -114,7 +114,8 @@ END_TEST
 
 START_TEST(a_secret_of_the_file_needs_no_user_list)
 {
-	struct config *config = load(HOST WEB "users:\n  app: { password: x }\n  b: {}\n");
+	struct config *config =
+		load(HOST WEB "users:\n  app: { password: x }\n  b: {}\n");
 
 	ck_assert_pstr_eq(config_secret(config, "app"), "x");
 	ck_assert_ptr_null(config_secret(config, "b"));
@@ -156,7 +157,8 @@ struct files {
 	char path[96];
 };
 
-static void put(const struct files *files, const char *name, const char *text, mode_t mode)
+static void put(
+	const struct files *files, const char *name, const char *text, mode_t mode)
 {
 	char path[128];
 	FILE *file;
@@ -175,8 +177,10 @@ static void make_files(struct files *files)
 	ck_assert_ptr_nonnull(mkdtemp(files->dir));
 	snprintf(files->path, sizeof(files->path), "%s/pgtandem.yaml", files->dir);
 	put(files, "pgtandem.yaml",
-		"hosts: { main: { host: x, connection_budget: 9, user: u, password_file: pw } }\n"
-		WEB "auth: { auth_file: userlist.txt }\nusers: { a: { password: own } }\n", 0640);
+		"hosts: { main: { host: x, connection_budget: 9, user: u, "
+		"password_file: pw } }\n" WEB
+		"auth: { auth_file: userlist.txt }\nusers: { a: { password: own } }\n",
+		0640);
 	put(files, "userlist.txt", "\"a\" \"list\"\n\"b\" \"list\"\n", 0640);
 	put(files, "pw", "swordfish\nignored\n", 0640);
 }

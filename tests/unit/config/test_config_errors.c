@@ -48,8 +48,13 @@ static const struct {
 	{ "no workloads",
 		HOST,
 		1, 1,
-		"workloads is missing; at least one is needed, such as  workloads: { web: "
-		"{ listen: \"*:6432\", pool_mode: transaction } }" },
+		"workloads is missing; at least one is needed, such as  workloads: { "
+		"web: { listen: \"*:6432\", pool_mode: transaction } }" },
+	{ "a typing error before what is missing",
+		"workloads: { a: { listen: \"*:1\", " "pool_mode: transactoin } }\n",
+		1, 45,
+		"pool_mode: unknown word \"transactoin\"; did you mean transaction? "
+		"Allowed is transaction, session or statement" },
 	{ "hosts is null",
 		"hosts:\n" WORKLOAD,
 		1, 1,
@@ -74,8 +79,8 @@ static const struct {
 	{ "budget of auto",
 		"hosts:\n" "  main: { host: a, connection_budget: auto }\n" WORKLOAD,
 		2, 39,
-		"connection_budget: auto is not supported by this version; give a number, "
-		"less than PostgreSQL's max_connections" },
+		"connection_budget: auto is not supported by this version; give a "
+		"number, less than PostgreSQL's max_connections" },
 	{ "budget of 0",
 		"hosts:\n" "  main: { host: a, connection_budget: 0 }\n" WORKLOAD,
 		2, 39,
@@ -85,28 +90,29 @@ static const struct {
 		2, 39,
 		"connection_budget: -3 is out of range; allowed is 1 to 262143" },
 	{ "budget too large",
-		"hosts:\n" "  main: { host: a, connection_budget: 99999999999999999999 }\n"
-		WORKLOAD,
+		"hosts:\n" "  main: { host: a, "
+		"connection_budget: 99999999999999999999 }\n" WORKLOAD,
 		2, 39,
 		"connection_budget: the number is too large" },
 	{ "empty host",
-		"hosts:\n" "  main: { host: \"\", connection_budget: 35 }\n" WORKLOAD,
+		"hosts:\n" "  main: { host: \"\", connection_budget: 35 }\n"
+		WORKLOAD,
 		2, 17,
 		"host: must not be empty" },
 	{ "name of a host with a space",
-		"hosts:\n" "  \"main db\": { host: a, connection_budget: 35 }\n" WORKLOAD,
-		2, 3,
-		"the name \"main db\" is not made of at most 63 letters, digits, '_', '.' "
-		"and '-'" },
-	{ "password without user",
-		"hosts:\n" "  main: { host: a, connection_budget: 35, password: x }\n"
+		"hosts:\n" "  \"main db\": { host: a, connection_budget: 35 }\n"
 		WORKLOAD,
+		2, 3,
+		"the name \"main db\" is not made of at most 63 letters, digits, '_', "
+		"'.' and '-'" },
+	{ "password without user",
+		"hosts:\n" "  main: { host: a, connection_budget: 35, "
+		"password: x }\n" WORKLOAD,
 		2, 43,
 		"hosts.main: password without user" },
 	{ "two passwords",
-		"hosts:\n"
-		"  main: { host: a, connection_budget: 35, user: u, password: x, password_file: y }\n"
-		WORKLOAD,
+		"hosts:\n" "  main: { host: a, connection_budget: 35, user: u, "
+		"password: x, password_file: y }\n" WORKLOAD,
 		2, 65,
 		"hosts.main: password and password_file exclude each other" },
 	{ "unknown section, near",
@@ -151,7 +157,8 @@ static const struct {
 	{ "octal number",
 		HOST WORKLOAD "process: { workers: 010 }\n",
 		5, 21,
-		"workers: 010 begins with a zero; write 10 (there are no octal numbers)" },
+		"workers: 010 begins with a zero; write 10 (there are no octal "
+		"numbers)" },
 	{ "hexadecimal number",
 		HOST WORKLOAD "process: { workers: 0x10 }\n",
 		5, 21,
@@ -183,8 +190,8 @@ static const struct {
 	{ "duration without unit",
 		HOST WORKLOAD "defaults: { query_wait_timeout: 5 }\n",
 		5, 33,
-		"query_wait_timeout: 5 has no unit; did you mean 5s? (units are us, ms, "
-		"s, min, h and d)" },
+		"query_wait_timeout: 5 has no unit; did you mean 5s? (units are us, "
+		"ms, s, min, h and d)" },
 	{ "duration with m",
 		HOST WORKLOAD "defaults: { query_wait_timeout: 5m }\n",
 		5, 33,
@@ -193,13 +200,13 @@ static const struct {
 	{ "duration with a fraction",
 		HOST WORKLOAD "defaults: { query_wait_timeout: 1.5h }\n",
 		5, 33,
-		"query_wait_timeout: needs a whole number with a unit, such as 5s, not "
-		"\"1.5h\" (units are us, ms, s, min, h and d)" },
+		"query_wait_timeout: needs a whole number with a unit, such as 5s, "
+		"not \"1.5h\" (units are us, ms, s, min, h and d)" },
 	{ "duration with an unknown unit",
 		HOST WORKLOAD "defaults: { query_wait_timeout: 5sec }\n",
 		5, 33,
-		"query_wait_timeout: needs a whole number with a unit, such as 5s, not "
-		"\"5sec\" (units are us, ms, s, min, h and d)" },
+		"query_wait_timeout: needs a whole number with a unit, such as 5s, "
+		"not \"5sec\" (units are us, ms, s, min, h and d)" },
 	{ "duration too long",
 		HOST WORKLOAD "defaults: { query_wait_timeout: 2d }\n",
 		5, 33,
@@ -209,24 +216,23 @@ static const struct {
 		5, 35,
 		"client_login_timeout: 0 is out of range; allowed is 100ms to 1h" },
 	{ "duration overflows",
-		HOST WORKLOAD "defaults: { query_wait_timeout: 999999999999999999d }\n",
+		HOST WORKLOAD
+		"defaults: { query_wait_timeout: 999999999999999999d }\n",
 		5, 33,
-		"query_wait_timeout: 999999999999999999d is out of range; allowed is 0 to "
-		"1d" },
+		"query_wait_timeout: 999999999999999999d is out of range; allowed is "
+		"0 to 1d" },
 	{ "size without unit",
-		"hosts:\n"
-		"  main: { host: a, connection_budget: 35, tcp_socket_buffer: 4096 }\n"
-		WORKLOAD,
+		"hosts:\n" "  main: { host: a, connection_budget: 35, "
+		"tcp_socket_buffer: 4096 }\n" WORKLOAD,
 		2, 62,
-		"tcp_socket_buffer: 4096 has no unit; did you mean 4096B? (units are B, "
-		"kB, MB and GB)" },
+		"tcp_socket_buffer: 4096 has no unit; did you mean 4096B? (units are "
+		"B, kB, MB and GB)" },
 	{ "size with a wrong unit",
-		"hosts:\n"
-		"  main: { host: a, connection_budget: 35, tcp_socket_buffer: 64KB }\n"
-		WORKLOAD,
+		"hosts:\n" "  main: { host: a, connection_budget: 35, "
+		"tcp_socket_buffer: 64KB }\n" WORKLOAD,
 		2, 62,
-		"tcp_socket_buffer: needs a whole number with a unit, such as 64kB, not "
-		"\"64KB\" (units are B, kB, MB and GB)" },
+		"tcp_socket_buffer: needs a whole number with a unit, such as 64kB, "
+		"not \"64KB\" (units are B, kB, MB and GB)" },
 	{ "mode without quotes",
 		HOST WORKLOAD "process: { unix_socket_mode: 0770 }\n",
 		5, 30,
@@ -234,12 +240,13 @@ static const struct {
 	{ "mode with an 8",
 		HOST WORKLOAD "process: { unix_socket_mode: \"0780\" }\n",
 		5, 30,
-		"unix_socket_mode: needs three or four octal digits in quotes, such as "
-		"\"0770\"" },
+		"unix_socket_mode: needs three or four octal digits in quotes, such "
+		"as \"0770\"" },
 	{ "mode too large",
 		HOST WORKLOAD "process: { unix_socket_mode: \"1777\" }\n",
 		5, 30,
-		"unix_socket_mode: 1777 is out of range; allowed is \"0000\" to \"0777\"" },
+		"unix_socket_mode: 1777 is out of range; allowed is \"0000\" to "
+		"\"0777\"" },
 	{ "word, near",
 		HOST "workloads:\n"
 		"  web: { listen: \"*:6432\", pool_mode: transactional }\n",
@@ -247,10 +254,11 @@ static const struct {
 		"pool_mode: unknown word \"transactional\"; did you mean transaction? "
 		"Allowed is transaction, session or statement" },
 	{ "word, far",
-		HOST "workloads:\n" "  web: { listen: \"*:6432\", pool_mode: pooled }\n",
+		HOST "workloads:\n"
+		"  web: { listen: \"*:6432\", pool_mode: pooled }\n",
 		4, 39,
-		"pool_mode: unknown word \"pooled\"; allowed is transaction, session or "
-		"statement" },
+		"pool_mode: unknown word \"pooled\"; allowed is transaction, session "
+		"or statement" },
 	{ "workload without listen",
 		HOST "workloads:\n" "  web: { pool_mode: session }\n",
 		4, 3,
@@ -264,7 +272,8 @@ static const struct {
 		4, 18,
 		"listen: has 0 items; allowed is 1 to 64 items" },
 	{ "listen has commas",
-		HOST "workloads:\n" "  web: { listen: \"*:1,*:2\", pool_mode: session }\n",
+		HOST "workloads:\n"
+		"  web: { listen: \"*:1,*:2\", pool_mode: session }\n",
 		4, 18,
 		"listen: write several as a list: [ a, b ]" },
 	{ "listen is a number",
@@ -273,95 +282,109 @@ static const struct {
 		"listen: \"6432\" is not an address with a port; forms are "
 		"127.0.0.1:6432, [::1]:6432, *:6432 and unix:/run/pgtandem:6432" },
 	{ "listen on a name",
-		HOST "workloads:\n"
-		"  web: { listen: \"localhost:6432\", pool_mode: session }\n",
+		HOST "workloads:\n" "  web: { listen: \"localhost:6432\", "
+		"pool_mode: session }\n",
 		4, 18,
-		"listen: \"localhost:6432\" has no address of this machine (names are not "
-		"looked up); forms are 127.0.0.1:6432, [::1]:6432, *:6432 and "
+		"listen: \"localhost:6432\" has no address of this machine (names are "
+		"not looked up); forms are 127.0.0.1:6432, [::1]:6432, *:6432 and "
 		"unix:/run/pgtandem:6432" },
 	{ "listen on port 0",
-		HOST "workloads:\n" "  web: { listen: \"*:0\", pool_mode: session }\n",
-		4, 18,
-		"listen: the port in \"*:0\" is not a number from 1 to 65535; forms are "
-		"127.0.0.1:6432, [::1]:6432, *:6432 and unix:/run/pgtandem:6432" },
-	{ "listen twice in a list",
 		HOST "workloads:\n"
-		"  web: { listen: [ \"*:6432\", \"*:6432\" ], pool_mode: session }\n",
+		"  web: { listen: \"*:0\", pool_mode: session }\n",
+		4, 18,
+		"listen: the port in \"*:0\" is not a number from 1 to 65535; forms "
+		"are 127.0.0.1:6432, [::1]:6432, *:6432 and unix:/run/pgtandem:6432" },
+	{ "listen twice in a list",
+		HOST "workloads:\n" "  web: { listen: [ \"*:6432\", \"*:6432\" ], "
+		"pool_mode: session }\n",
 		4, 30,
 		"listen: \"*:6432\" stands in the list twice" },
 	{ "listen twice, written differently",
-		HOST "workloads:\n" "  a: { listen: \"[::1]:6432\", pool_mode: session }\n"
+		HOST "workloads:\n"
+		"  a: { listen: \"[::1]:6432\", pool_mode: session }\n"
 		"  b: { listen: \"[0:0::1]:6432\", pool_mode: session }\n",
 		5, 16,
 		"listen: [0:0::1]:6432 is listened on already, further up in the file" },
 	{ "listen on all twice",
-		HOST "workloads:\n" "  a: { listen: \"*:6432\", pool_mode: session }\n"
-		"  b: { listen: [ \"127.0.0.1:6432\", \"0.0.0.0:6432\" ], pool_mode: session }\n",
+		HOST "workloads:\n"
+		"  a: { listen: \"*:6432\", pool_mode: session }\n"
+		"  b: { listen: [ \"127.0.0.1:6432\", \"0.0.0.0:6432\" ], "
+		"pool_mode: session }\n",
 		5, 36,
 		"listen: 0.0.0.0:6432 is listened on already, further up in the file" },
 	{ "unix socket without slash",
-		HOST "workloads:\n"
-		"  web: { listen: \"unix:tmp:6432\", pool_mode: session }\n",
+		HOST "workloads:\n" "  web: { listen: \"unix:tmp:6432\", "
+		"pool_mode: session }\n",
 		4, 18,
 		"listen: a unix socket needs a directory that begins with a slash: "
 		"unix:/run/pgtandem:6432" },
 	{ "floors over the budget",
 		HOST "workloads:\n"
-		"  t: { listen: \"*:6432\", pool_mode: transaction, guaranteed_connections: 25 }\n"
-		"  s: { listen: \"*:6433\", pool_mode: session, guaranteed_connections: 15 }\n",
+		"  t: { listen: \"*:6432\", pool_mode: transaction, "
+		"guaranteed_connections: 25 }\n"
+		"  s: { listen: \"*:6433\", pool_mode: session, "
+		"guaranteed_connections: 15 }\n",
 		5, 70,
-		"guaranteed_connections add up to 40 on host main (t 25 + s 15), which is "
-		"more than its connection_budget of 35" },
+		"guaranteed_connections add up to 40 on host main (t 25 + s 15), "
+		"which is more than its connection_budget of 35" },
 	{ "max below floor",
 		HOST "workloads:\n"
-		"  t: { listen: \"*:6432\", pool_mode: transaction, guaranteed_connections: 25, max_connections: 5 }\n",
+		"  t: { listen: \"*:6432\", pool_mode: transaction, "
+		"guaranteed_connections: 25, max_connections: 5 }\n",
 		4, 95,
-		"max_connections: 5 is less than the guaranteed_connections of workload "
-		"t, which are 25" },
+		"max_connections: 5 is less than the guaranteed_connections of "
+		"workload t, which are 25" },
 	{ "max of 0",
 		HOST "workloads:\n"
-		"  t: { listen: \"*:6432\", pool_mode: transaction, max_connections: 0 }\n",
+		"  t: { listen: \"*:6432\", pool_mode: transaction, "
+		"max_connections: 0 }\n",
 		4, 67,
 		"max_connections: 0 is out of range; allowed is 1 to 262143, or auto" },
 	{ "nothing left for a session port",
 		HOST "workloads:\n"
-		"  t: { listen: \"*:6432\", pool_mode: transaction, guaranteed_connections: 35 }\n"
+		"  t: { listen: \"*:6432\", pool_mode: transaction, "
+		"guaranteed_connections: 35 }\n"
 		"  s: { listen: \"*:6433\", pool_mode: session }\n",
 		5, 6,
-		"workload s could have no connection on host main: it is guaranteed none "
-		"of the connection_budget of 35, and in session mode max_connections is "
-		"as many unless set" },
+		"workload s could have no connection on host main: it is guaranteed "
+		"none of the connection_budget of 35, and in session mode "
+		"max_connections is as many unless set" },
 	{ "session port of 0",
-		HOST "workloads:\n" "  t: { listen: \"*:6432\", pool_mode: transaction }\n"
-		"  s: { listen: \"*:6433\", pool_mode: session, guaranteed_connections: 0 }\n",
+		HOST "workloads:\n"
+		"  t: { listen: \"*:6432\", pool_mode: transaction }\n"
+		"  s: { listen: \"*:6433\", pool_mode: session, "
+		"guaranteed_connections: 0 }\n",
 		5, 70,
-		"workload s could have no connection on host main: it is guaranteed none "
-		"of the connection_budget of 35, and in session mode max_connections is "
-		"as many unless set" },
+		"workload s could have no connection on host main: it is guaranteed "
+		"none of the connection_budget of 35, and in session mode "
+		"max_connections is as many unless set" },
 	{ "override for an unknown host",
 		TWO_HOSTS "workloads:\n"
-		"  web: { listen: \"*:1\", pool_mode: session, hosts: { aa: { max_connections: 5 } } }\n"
+		"  web: { listen: \"*:1\", pool_mode: session, "
+		"hosts: { aa: { max_connections: 5 } } }\n"
 		"databases: { \"*\": { host: a } }\n",
 		5, 54,
 		"workloads.web.hosts: there is no host \"aa\"; did you mean a?" },
 	{ "override for an unused host",
 		TWO_HOSTS "workloads:\n"
-		"  web: { listen: \"*:1\", pool_mode: session, hosts: { b: { max_connections: 5 } } }\n"
+		"  web: { listen: \"*:1\", pool_mode: session, "
+		"hosts: { b: { max_connections: 5 } } }\n"
 		"databases: { \"*\": { host: a } }\n",
 		5, 54,
 		"workloads.web.hosts.b: no database of this workload is on that host" },
 	{ "override over the budget",
 		TWO_HOSTS "workloads:\n"
-		"  web: { listen: \"*:1\", pool_mode: session, hosts: { b: { guaranteed_connections: 21 } } }\n"
+		"  web: { listen: \"*:1\", pool_mode: session, "
+		"hosts: { b: { guaranteed_connections: 21 } } }\n"
 		"databases: { x: { host: a }, \"*\": { host: b } }\n",
 		5, 83,
-		"guaranteed_connections add up to 21 on host b (web 21), which is more "
-		"than its connection_budget of 20" },
+		"guaranteed_connections add up to 21 on host b (web 21), which is "
+		"more than its connection_budget of 20" },
 	{ "several hosts, no databases",
 		TWO_HOSTS WORKLOAD,
 		1, 1,
-		"databases is missing; with more than one host it says which database is "
-		"on which" },
+		"databases is missing; with more than one host it says which database "
+		"is on which" },
 	{ "several hosts, none named",
 		TWO_HOSTS WORKLOAD "databases:\n" "  rag: {}\n",
 		7, 3,
@@ -369,8 +392,8 @@ static const struct {
 	{ "databases is empty",
 		HOST WORKLOAD "databases: {}\n",
 		5, 1,
-		"databases is empty; name some, or leave it out for all databases of the "
-		"only host" },
+		"databases is empty; name some, or leave it out for all databases of "
+		"the only host" },
 	{ "unknown host, near",
 		HOST WORKLOAD "databases:\n" "  rag: { host: mian }\n",
 		6, 16,
@@ -384,9 +407,8 @@ static const struct {
 		6, 10,
 		"databases.rag: password without user" },
 	{ "unknown database in a workload",
-		HOST "workloads:\n"
-		"  web: { listen: \"*:1\", pool_mode: session, databases: [ rag, \"*\", web ] }\n"
-		"databases: { rag: {} }\n",
+		HOST "workloads:\n" "  web: { listen: \"*:1\", pool_mode: session, "
+		"databases: [ rag, \"*\", web ] }\n" "databases: { rag: {} }\n",
 		4, 68,
 		"databases: there is no database \"web\" in databases, nor \"*\"" },
 	{ "database with a long name",
@@ -394,27 +416,29 @@ static const struct {
 		"  xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx: {}\n",
 		6, 3,
 		"the name "
-		"\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\" is "
-		"longer than PostgreSQL's 63 bytes" },
+		"\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\" "
+		"is longer than PostgreSQL's 63 bytes" },
 	{ "user *",
 		HOST WORKLOAD "users:\n" "  \"*\": { query_timeout: 5s }\n",
 		6, 3,
 		"users has no entry for all; write what holds for all into defaults" },
 	{ "more clients than in process",
 		HOST "process: { max_client_conn: 100 }\n" "workloads:\n"
-		"  web: { listen: \"*:1\", pool_mode: session, max_client_conn: 101 }\n",
+		"  web: { listen: \"*:1\", pool_mode: session, "
+		"max_client_conn: 101 }\n",
 		5, 62,
 		"max_client_conn: 101 is more than the 100 of process.max_client_conn" },
 	{ "pool sizes that contradict",
-		HOST WORKLOAD "defaults: { default_pool_size: 5, min_pool_size: 6 }\n",
+		HOST WORKLOAD
+		"defaults: { default_pool_size: 5, min_pool_size: 6 }\n",
 		5, 50,
 		"min_pool_size: 6 is more than default_pool_size, which is 5" },
 	{ "setting of a user in a workload",
-		HOST "workloads:\n"
-		"  web: { listen: \"*:1\", pool_mode: session, max_user_connections: 1 }\n",
+		HOST "workloads:\n" "  web: { listen: \"*:1\", pool_mode: session, "
+		"max_user_connections: 1 }\n",
 		4, 45,
-		"max_user_connections cannot stand in workloads.web, only in: defaults, "
-		"users" },
+		"max_user_connections cannot stand in workloads.web, only in: "
+		"defaults, users" },
 	{ "a list item twice",
 		HOST WORKLOAD "admin: { admin_users: [ a, b, a ] }\n",
 		5, 31,
@@ -454,7 +478,8 @@ static const struct {
 	{ "unclosed bracket",
 		HOST WORKLOAD "log: { level: info\n",
 		6, 1,
-		"did not find expected ',' or '}' (while parsing a flow mapping, line 5)" },
+		"did not find expected ',' or '}' (while parsing a flow mapping, line "
+		"5)" },
 	{ "not UTF-8",
 		HOST WORKLOAD "log: { level: in\377" "fo }\n",
 		5, 17,

@@ -129,7 +129,8 @@ START_TEST(reads_a_file_up_to_its_limit)
 	ck_assert_uint_eq(len, sizeof(block));
 	ck_assert_int_eq(memcmp(text, block, len), 0);
 	doc_free_text(text, len);
-	ck_assert_int_eq(doc_read_file(path, sizeof(block) - 1, &text, &len, &diag), -EFBIG);
+	ck_assert_int_eq(
+		doc_read_file(path, sizeof(block) - 1, &text, &len, &diag), -EFBIG);
 	ck_assert_str_eq(diag.text, "longer than 39999 bytes");
 	unlink(path);
 }

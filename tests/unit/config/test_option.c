@@ -70,7 +70,8 @@ START_TEST(every_name_is_found_where_it_may_stand)
 	const struct option *o = &option_table[_i];
 
 	for (unsigned level = OPTION_AT_PROCESS; level <= OPTION_AT_LOG; level <<= 1) {
-		const struct option *found = option_find((enum option_level)level, o->name);
+		const struct option *found =
+			option_find((enum option_level)level, o->name);
 
 		if ((o->levels & level) != 0)
 			ck_assert_msg(found == o, "%s stands twice in a level", o->name);
@@ -160,7 +161,8 @@ Suite *option_suite(void)
 	TCase *table = tcase_create("table");
 	TCase *value = tcase_create("value");
 
-	tcase_add_loop_test(table, every_default_reads_as_it_is_set, 0, (int)option_count);
+	tcase_add_loop_test(
+		table, every_default_reads_as_it_is_set, 0, (int)option_count);
 	tcase_add_loop_test(table, every_row_is_complete, 0, (int)option_count);
 	tcase_add_loop_test(table, every_name_is_found_where_it_may_stand, 0,
 		(int)option_count);

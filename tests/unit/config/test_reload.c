@@ -17,8 +17,8 @@ static const char before[] = HOST WEB
 	"users: { app: { password: one }, bob: { query_timeout: 2s } }\n";
 
 static const char after[] =
-	"hosts:\n  main: { host: 127.0.0.1, connection_budget: 40, user: u, password: p }\n"
-	WEB
+	"hosts:\n  main: { host: 127.0.0.1, connection_budget: 40, user: u, password: p "
+	"}\n" WEB
 	"  job: { listen: [ '*:2', '*:3' ], pool_mode: session,\n"
 	"    hosts: { main: { max_connections: 20 } } }\n"
 	"process: { workers: 3, drain_timeout: 1min }\n"

@@ -22,30 +22,35 @@ static const struct {
 	{ "alone it gets everything", { TX(1) }, { 35 }, { 35 } },
 	{ "two share evenly, the first the odd one; a session port lends nothing",
 		{ TX(1), SESS(2) }, { 18, 17 }, { 35, 17 } },
-	{ "three share evenly", { TX(1), TX(2), SESS(3) }, { 12, 12, 11 }, { 35, 35, 11 } },
+	{ "three share evenly", { TX(1), TX(2), SESS(3) }, { 12, 12, 11 },
+		{ 35, 35, 11 } },
 	{ "what is said is kept",
 		{ TX(1) ", guaranteed_connections: 25, max_connections: 30",
 			SESS(2) ", guaranteed_connections: 10, max_connections: 12" },
 		{ 25, 10 }, { 30, 12 } },
 	{ "the rest is for those that do not say",
-		{ TX(1) ", guaranteed_connections: 5", SESS(2), TX(3) },
-		{ 5, 15, 15 }, { 35, 15, 35 } },
+		{ TX(1) ", guaranteed_connections: 5", SESS(2), TX(3) }, { 5, 15, 15 },
+		{ 35, 15, 35 } },
 	{ "nobody is guaranteed more than its max",
 		{ TX(1) ", max_connections: 3", SESS(2) ", max_connections: 7", TX(3) },
 		{ 3, 7, 25 }, { 3, 7, 35 } },
 	{ "unclaimed units may stay so",
-		{ TX(1) ", guaranteed_connections: 5", SESS(2) ", guaranteed_connections: 5" },
+		{ TX(1) ", guaranteed_connections: 5",
+			SESS(2) ", guaranteed_connections: 5" },
 		{ 5, 5 }, { 35, 5 } },
 	{ "a floor of nothing is fine where one may borrow",
-		{ TX(1) ", guaranteed_connections: 0", SESS(2) ", guaranteed_connections: 35" },
+		{ TX(1) ", guaranteed_connections: 0",
+			SESS(2) ", guaranteed_connections: 35" },
 		{ 0, 35 }, { 35, 35 } },
 	{ "a session port may borrow when it says so",
 		{ TX(1) ", guaranteed_connections: 35",
 			SESS(2) ", guaranteed_connections: 0, max_connections: 4" },
 		{ 35, 0 }, { 35, 4 } },
-	{ "max is never above the budget", { TX(1) ", max_connections: 500" }, { 35 }, { 35 } },
+	{ "max is never above the budget", { TX(1) ", max_connections: 500" }, { 35 },
+		{ 35 } },
 	{ "statement mode is as transaction mode",
-		{ "listen: '*:1', pool_mode: statement", TX(2) }, { 18, 17 }, { 35, 35 } },
+		{ "listen: '*:1', pool_mode: statement", TX(2) }, { 18, 17 },
+		{ 35, 35 } },
 };
 
 START_TEST(divides_the_budget)
@@ -56,8 +61,8 @@ START_TEST(divides_the_budget)
 	int len = snprintf(text, sizeof(text), "%sworkloads:\n", HOST);
 
 	while (count < WORKLOADS && cases[_i].workloads[count] != NULL) {
-		len += snprintf(text + len, sizeof(text) - (size_t)len, "  w%zu: { %s }\n",
-			count, cases[_i].workloads[count]);
+		len += snprintf(text + len, sizeof(text) - (size_t)len,
+			"  w%zu: { %s }\n", count, cases[_i].workloads[count]);
 		count++;
 	}
 	config = load(text);
@@ -67,8 +72,8 @@ START_TEST(divides_the_budget)
 
 		ck_assert(s->is_used);
 		ck_assert_msg(s->guaranteed == cases[_i].guaranteed[i] &&
-			s->max == cases[_i].max[i], "%s: w%zu has %u to %u", cases[_i].why, i,
-			s->guaranteed, s->max);
+				s->max == cases[_i].max[i],
+			"%s: w%zu has %u to %u", cases[_i].why, i, s->guaranteed, s->max);
 	}
 	config_unref(config);
 }
@@ -109,9 +114,10 @@ START_TEST(holds_its_promises_for_every_budget)
 		struct config *config;
 		uint32_t sum = 0;
 
-		snprintf(text, sizeof(text), "hosts: { h: { host: x, connection_budget: %d } }\n"
-			"workloads:\n  a: { %s }\n  b: { %s }\n  c: { %s }\n", budget, TX(1),
-			SESS(2), TX(3));
+		snprintf(text, sizeof(text),
+			"hosts: { h: { host: x, connection_budget: %d } }\n"
+			"workloads:\n  a: { %s }\n  b: { %s }\n  c: { %s }\n",
+			budget, TX(1), SESS(2), TX(3));
 		config = load(text);
 		for (size_t i = 0; i < config->workload_count; i++) {
 			const struct config_share *s = &config->workloads[i].shares[0];

@@ -86,7 +86,8 @@ static const struct {
 	{ "app secret\n", 1, 1, "needs a line of the form \"user\" \"secret\"" },
 	{ "\"app\"\n", 1, 6, "needs a blank and \"secret\" after the user name" },
 	{ "\"app\" \n", 1, 7, "needs \"secret\" after the user name" },
-	{ "\"app\"\"secret\"\n", 1, 14, "needs a blank and \"secret\" after the user name" },
+	{ "\"app\"\"secret\"\n", 1, 14,
+		"needs a blank and \"secret\" after the user name" },
 	{ "\"app\" secret\n", 1, 7, "needs \"secret\" after the user name" },
 	{ "\n \"app\" \"secret\n", 2, 8, "the closing quote is missing" },
 	{ "\"app", 1, 1, "the closing quote is missing" },
@@ -95,8 +96,8 @@ static const struct {
 	{ "\"a\" \"b\"\n\"c\" \"d\"\n \"a\" \"e\"\n", 3, 2,
 		"the user \"a\" stands here a second time; the first is on line 1" },
 	{ "\"a\" \"b\001\"\n", 1, 7, "a control character within quotes" },
-	{ "\"0123456789012345678901234567890123456789012345678901234567890123\" \"b\"", 1, 1,
-		"the user name is longer than 63 bytes" },
+	{ "\"0123456789012345678901234567890123456789012345678901234567890123\" \"b\"", 1,
+		1, "the user name is longer than 63 bytes" },
 };
 
 START_TEST(says_what_is_wrong_and_where)

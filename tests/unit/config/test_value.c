@@ -59,13 +59,13 @@ START_TEST(reads_sizes)
 		bytes == UINT64_C(3) << 30);
 	ck_assert(!value_read_size("64KB", &bytes, why, sizeof(why)));
 	ck_assert(!value_read_size("64", &bytes, why, sizeof(why)));
-	ck_assert_str_eq(why, "64 has no unit; did you mean 64B? (units are B, kB, MB and "
-			      "GB)");
+	ck_assert_str_eq(why,
+		"64 has no unit; did you mean 64B? (units are B, kB, MB and GB)");
 }
 END_TEST
 
-static const char *const not_numbers[] = { "", "-1", "+1", "1.0", "1e3", "0x1", "010", "1 ",
-	" 1", "1_000", "one", "9999999999999999999" };
+static const char *const not_numbers[] = { "", "-1", "+1", "1.0", "1e3", "0x1", "010",
+	"1 ", " 1", "1_000", "one", "9999999999999999999" };
 
 START_TEST(refuses_what_is_no_number)
 {
@@ -108,7 +108,8 @@ START_TEST(prints_what_it_reads)
 		ck_assert(value_read_size(text, &back, why, sizeof(why)));
 		ck_assert_uint_eq(back, values[i]);
 	}
-	ck_assert_str_eq(value_print_duration(90 * USEC_PER_SEC, text, sizeof(text)), "90s");
+	ck_assert_str_eq(
+		value_print_duration(90 * USEC_PER_SEC, text, sizeof(text)), "90s");
 	ck_assert_str_eq(value_print_duration(120 * USEC_PER_SEC, text, sizeof(text)),
 		"2min");
 }
@@ -161,7 +162,8 @@ Suite *value_suite(void)
 	TCase *near = tcase_create("nearest");
 
 	tcase_add_loop_test(tc, reads_durations, 0, (int)COUNT_OF(durations));
-	tcase_add_loop_test(tc, refuses_what_is_no_duration, 0, (int)COUNT_OF(not_durations));
+	tcase_add_loop_test(
+		tc, refuses_what_is_no_duration, 0, (int)COUNT_OF(not_durations));
 	tcase_add_test(tc, reads_sizes);
 	tcase_add_loop_test(tc, refuses_what_is_no_number, 0, (int)COUNT_OF(not_numbers));
 	tcase_add_test(tc, reads_modes_as_octal);
