@@ -73,7 +73,6 @@ static enum scram_error take_first(struct scram_server *s, struct wire_slice mes
 	struct wire_slice user, nonce;
 	struct scram_attrs attrs;
 	enum scram_error error;
-	char ours[SCRAM_NONCE_LEN];
 
 	error = take_gs2(s, &message);
 	if (error != SCRAM_ERROR_NONE)
@@ -88,15 +87,14 @@ static enum scram_error take_first(struct scram_server *s, struct wire_slice mes
 	error = scram_attrs_skip(&attrs);
 	if (error != SCRAM_ERROR_NONE)
 		return error;
-	if (nonce.len > SCRAM_NONCE_MAX - SCRAM_NONCE_LEN)
+	if (nonce.len > SCRAM_NONCE_MAX - s->nonce_len)
 		return SCRAM_ERROR_TOO_LONG;
 	if (!scram_nonce_is_valid(nonce))
 		return SCRAM_ERROR_MALFORMED;
 
-	memcpy(ours, s->nonce, sizeof(ours));
+	memmove(s->nonce + nonce.len, s->nonce, s->nonce_len);
 	memcpy(s->nonce, nonce.data, nonce.len);
-	memcpy(s->nonce + nonce.len, ours, sizeof(ours));
-	s->nonce_len = nonce.len + sizeof(ours);
+	s->nonce_len += nonce.len;
 	return scram_transcript_add(&s->transcript, message.data, message.len) ?
 		SCRAM_ERROR_NONE : SCRAM_ERROR_TOO_LONG;
 }

@@ -35,7 +35,9 @@ uint16_t wire_u16(struct wire_in *in)
 {
 	const uint8_t *at = wire_bytes(in, 2);
 
-	return at == NULL ? 0 : (uint16_t)(at[0] << 8 | at[1]);
+	if (at == NULL)
+		return 0;
+	return (uint16_t)(at[0] << 8 | at[1]);
 }
 
 uint32_t wire_u32(struct wire_in *in)
