@@ -525,6 +525,13 @@ void stream_pause(struct stream *s)
 	update_reading(s);
 }
 
+void stream_offer(struct stream *s)
+{
+	io_task_cancel(&s->again);
+	s->flags |= STREAM_OFFER;
+	on_again(&s->again);
+}
+
 void stream_retry(struct stream *s)
 {
 	if (!stream_is_open(s) || s->flags & STREAM_FINISHING)

@@ -90,6 +90,9 @@ void stream_pause(struct stream *);
 /* Offers held bytes again, from the loop, also while paused for reading. */
 void stream_retry(struct stream *);
 
+/* The same at once.  Not from within on_data() of the same stream. */
+void stream_offer(struct stream *);
+
 /* Queues bytes; data need not outlive the call.  After an error of the socket
  * bytes are dropped: on_end() tells. */
 void stream_send(struct stream *, const void *data, size_t len);

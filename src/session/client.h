@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A client: somebody's connection to us, from accept to its last byte.
+ *
+ * Owns:   its stream, its route, its lease, and while it logs in a
+ *         struct client_login.
+ * Thread: the worker that accepted it, for life.
+ * Life:   client_close() is safe anywhere and the first reason wins.  The memory
+ *         goes at the end of a turn, when no callback is on the stack.
+ */
+#ifndef SESSION_CLIENT_H
+#define SESSION_CLIENT_H
+
+#include "session/params.h"
+#include "session/router.h"
+
+enum { CLIENT_KEY_MAX = 32, CLIENT_LEASE_BYTES = 16 * 1024, CLIENT_TURNS_MAX = 64 };
+
+struct client_login;
+
+/* What to do with messages that no server will see. */
+enum client_skip { CLIENT_SKIP_NOTHING, CLIENT_SKIP_ONE, CLIENT_SKIP_TO_SYNC };
+
+struct client {
+	uint32_t magic;
+	enum client_state state;
+	struct stream stream;
+	struct worker *worker;
+	struct route_workload *workload;
+	struct route *route;            /* from LOGIN on */
+	struct server *server;          /* while it has a lease, until it is released */
+	struct lease lease;
+	struct timer deadline;
+	struct timer notify;            /* tells a waiting client that it waits */
+	struct client_login *login;     /* until IDLE */
+	struct stats_block *stats;
+	struct params params;
+	struct list_node in_free;
+	uint64_t id;
+	uint32_t slot;
+	uint8_t key_len;
+	uint8_t key[CLIENT_KEY_MAX];    /* of its cancel requests */
+	uint8_t console;                /* ROUTE_ADMIN, ROUTE_STATS */
+	uint8_t skip;                   /* enum client_skip */
+	uint8_t wanted;                 /* type of the message a lease was asked for */
+	bool body_drops;                /* body_left bytes go nowhere */
+	bool wants_lease;               /* asked again before the last was released */
+	bool is_quitting;               /* Terminate is behind what still runs */
+	bool is_cancelled;              /* a cancel came before its query was sent */
+	bool is_console_busy;
+	bool is_relaying;               /* within client_query_data() */
+	bool is_paused_by_server;       /* the server takes no more bytes now */
+	bool is_counted;                /* in max_client_conn of the workload */
+	uint32_t body_left;             /* of a message that streams through */
+	uint32_t lease_exchanges;       /* in this lease */
+	uint64_t connected_us;
+	uint64_t wall_us;               /* connected, by the calendar */
+	uint64_t state_us;              /* since when it is in this state */
+	uint64_t query_us;              /* 0: no query runs */
+	uint64_t xact_us;               /* 0: not in a transaction */
+	uint64_t queries;
+	uint64_t xacts;
+	uint64_t cancel_pid;            /* CANCEL: whom it is about, for views */
+};
+
+const char *client_state_show(enum client_state);
+const char *close_reason_word(enum close_reason);
+
+/* A connection was accepted; the descriptor is taken over. */
+void client_accept(struct worker *, struct route_workload *, int fd);
+
+/* Ends it with the text of the reason, if it has one. */
+void client_close(struct client *, enum close_reason);
+
+/* The same with a message of its own.  hint may be NULL. */
+void client_close_with(struct client *, enum close_reason, const char *sqlstate,
+	const char *message, const char *hint);
+
+/* Sends an answer. */
+void client_send(struct client *, struct buf *);
+void client_send_ready(struct client *, char status);
+void client_notice(struct client *, const char *message, const char *detail);
+
+/* The only assignment to the state. */
+void client_enter(struct client *, enum client_state);
+
+/* The client with this number, or NULL: numbers are told in BackendKeyData. */
+struct client *client_find(struct worker *, uint32_t pid);
+uint32_t client_pid(const struct client *);
+
+/* For views: the client that had this slot when it was that one, or NULL. */
+struct client *client_find_id(struct worker *, uint32_t slot, uint64_t id);
+
+/* The answer of the console, ReadyForQuery included. */
+void client_console_reply(struct client *, struct buf *);
+
+/* The process ends: closed without a word. */
+void client_abort(struct client *);
+
+/* Frees what was closed in this turn. */
+void client_reap(struct worker *);
+
+/* --- between the two machines -------------------------------------------------- */
+
+/* The lease that was waited for has come, or was refused. */
+void client_granted(struct client *);
+void client_refused(struct client *);
+
+/* The server is ready for the client's messages (settings applied). */
+void client_server_ready(struct client *);
+
+/* Applying the client's settings failed. */
+void client_server_unfit(struct client *, const char *sqlstate, const char *message);
+
+/* An exchange ended. */
+void client_exchange_done(struct client *, char status);
+
+/* The lease is over; the server is about to be released, and then it was. */
+void client_lease_over(struct client *);
+void client_lease_released(struct client *);
+
+/* The server takes bytes again, or has room for exchanges again. */
+void client_resume(struct client *);
+
+/* A reload or a drain: look at what has changed. */
+void client_recheck(struct client *);
+
+#endif

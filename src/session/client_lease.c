@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A client and its lease: asking, waiting, getting, giving back; and the limits
+ * on how long each may take.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/slog.h"
+#include "pg/msg_out.h"
+#include "session/client_priv.h"
+#include "session/server.h"
+
+/* --- time limits ------------------------------------------------------------------------- */
+
+static uint64_t sooner(uint64_t deadline, uint64_t since_us, uint64_t limit_us)
+{
+	if (limit_us == 0 || since_us == 0)
+		return deadline;
+	return u64_min(deadline, since_us + limit_us);
+}
+
+static uint64_t active_deadline(const struct client *c)
+{
+	const struct route_limits *limits = &c->route->limits;
+	uint64_t deadline = UINT64_MAX;
+
+	deadline = sooner(deadline, c->query_us, limits->query_timeout_us);
+	deadline = sooner(deadline, c->xact_us, limits->transaction_timeout_us);
+	if (c->query_us != 0)
+		return deadline;
+	/* Between queries: in a transaction, or (in a session) outside of one. */
+	if (c->xact_us != 0)
+		return sooner(deadline, c->state_us, limits->idle_transaction_timeout_us);
+	return sooner(deadline, c->state_us, limits->client_idle_timeout_us);
+}
+
+static uint64_t deadline_of(const struct client *c)
+{
+	uint64_t login_us = atomic_load_explicit(&c->workload->login_timeout_us,
+		memory_order_relaxed);
+
+	switch (c->state) {
+	case CLIENT_STARTUP:
+	case CLIENT_AUTH:
+	case CLIENT_CANCEL:
+		return c->connected_us + login_us;
+	case CLIENT_LOGIN:
+		return sooner(c->connected_us + login_us, c->state_us,
+			c->route->limits.query_wait_timeout_us);
+	case CLIENT_IDLE:
+		return sooner(UINT64_MAX, c->state_us, c->route->limits.client_idle_timeout_us);
+	case CLIENT_WAITING:
+		return sooner(UINT64_MAX, c->state_us, c->route->limits.query_wait_timeout_us);
+	case CLIENT_ACTIVE:
+		return active_deadline(c);
+	case CLIENT_ADMIN:
+	case CLIENT_ENDING:
+	case CLIENT_CLOSED:
+	case CLIENT_STATE_COUNT:
+		return UINT64_MAX;
+	}
+	return UINT64_MAX;
+}
+
+void client_arm(struct client *c)
+{
+	uint64_t deadline = deadline_of(c);
+
+	if (deadline == UINT64_MAX)
+		timer_stop(&c->deadline);
+	else
+		timer_set(&c->worker->timers, &c->deadline, deadline);
+	if (c->state != CLIENT_WAITING)
+		timer_stop(&c->notify);
+	else if (c->route->limits.query_wait_notify_us != 0)
+		timer_set(&c->worker->timers, &c->notify,
+			c->state_us + c->route->limits.query_wait_notify_us);
+}
+
+/* What stood in the way, for the hint. */
+static void wait_timed_out(struct client *c)
+{
+	char hint[POOL_ERROR_TEXT_MAX + 64];
+	uint32_t position, used, limit;
+	struct pool_error error;
+
+	monitor_position(&c->route->host->monitor, &c->lease, &position, &used, &limit);
+	if (monitor_last_error(&c->route->host->monitor, &c->route->pool->pool, &error))
+		(void)snprintf(hint, sizeof(hint), "The last attempt to connect failed: %s",
+			error.message);
+	else
+		(void)snprintf(hint, sizeof(hint),
+			"The workload uses %u of its %u server connections.", used, limit);
+	client_refuse(c, "57014", "canceling statement due to query_wait_timeout", hint);
+}
+
+static void active_timed_out(struct client *c, uint64_t now_us)
+{
+	const struct route_limits *limits = &c->route->limits;
+
+	if (sooner(UINT64_MAX, c->query_us, limits->query_timeout_us) <= now_us)
+		client_close(c, CLOSE_QUERY_TIMEOUT);
+	else if (sooner(UINT64_MAX, c->xact_us, limits->transaction_timeout_us) <= now_us)
+		client_close(c, CLOSE_TRANSACTION_TIMEOUT);
+	else if (c->xact_us != 0)
+		client_close(c, CLOSE_IDLE_TRANSACTION);
+	else
+		client_close(c, CLOSE_IDLE);
+}
+
+void client_on_deadline(struct timer *timer, uint64_t now_us)
+{
+	struct client *c = container_of(timer, struct client, deadline);
+
+	switch (c->state) {
+	case CLIENT_STARTUP:
+	case CLIENT_AUTH:
+		client_close(c, CLOSE_LOGIN_TIMEOUT);
+		return;
+	case CLIENT_CANCEL:
+		client_close(c, CLOSE_CANCEL_DONE);
+		return;
+	case CLIENT_LOGIN:
+	case CLIENT_WAITING:
+		wait_timed_out(c);
+		return;
+	case CLIENT_IDLE:
+		client_close(c, CLOSE_IDLE);
+		return;
+	case CLIENT_ACTIVE:
+		active_timed_out(c, now_us);
+		return;
+	case CLIENT_ENDING:
+		client_linger_over(c);
+		return;
+	case CLIENT_ADMIN:
+	case CLIENT_CLOSED:
+	case CLIENT_STATE_COUNT:
+		return;
+	}
+}
+
+void client_on_notify(struct timer *timer, uint64_t now_us)
+{
+	struct client *c = container_of(timer, struct client, notify);
+	uint32_t position, used, limit;
+	char detail[128];
+
+	(void)now_us;
+	if (c->state != CLIENT_WAITING)
+		return;
+	monitor_position(&c->route->host->monitor, &c->lease, &position, &used, &limit);
+	(void)snprintf(detail, sizeof(detail),
+		"Position %u in the queue; the workload uses %u of its %u server connections.",
+		position, used, limit);
+	client_notice(c, "no server connection available, waiting for one", detail);
+}
+
+/* --- refusing ------------------------------------------------------------------------------ */
+
+/* Whoever waits gets an error instead of a server, and stays connected: its
+ * exchange is skipped as PostgreSQL skips after an error. */
+void client_refuse(struct client *c, const char *sqlstate, const char *message,
+	const char *hint)
+{
+	struct msg_out_error error = { .severity = "ERROR",
+		.sqlstate = sqlstate,
+		.message = message,
+		.hint = hint };
+	struct buf out;
+
+	if (c->state == CLIENT_LOGIN || c->route->limits.wait_is_fatal) {
+		client_close_with(c,
+			c->state == CLIENT_LOGIN ? CLOSE_LOGIN_REFUSED : CLOSE_WAIT_TIMEOUT,
+			sqlstate, message, hint);
+		return;
+	}
+	client_give_back(c);
+	buf_init(&out, 0);
+	msg_out_error(&out, &error);
+	client_send(c, &out);
+	buf_finish(&out);
+	c->skip = c->wanted == 'Q' || c->wanted == 'F' ? CLIENT_SKIP_ONE : CLIENT_SKIP_TO_SYNC;
+	if (c->state != CLIENT_IDLE)
+		client_enter(c, CLIENT_IDLE);
+	stream_retry(&c->stream);
+}
+
+/* --- asking and getting ---------------------------------------------------------------------- */
+
+/* The configuration has changed: by which limits, and is it still there? */
+static bool reroute(struct client *c)
+{
+	struct directory *d = c->worker->router->directory;
+	struct route *route;
+
+	if (c->route->generation == directory_generation(d))
+		return true;
+	if (directory_find(d, c->workload, c->route->database->name, c->route->user,
+		&route) != ROUTE_OK) {
+		client_close(c, CLOSE_REMOVED);
+		return false;
+	}
+	route_unref(c->route);
+	c->route = route;
+	return true;
+}
+
+/* A lease was assigned: true if its server lives. */
+static bool take(struct client *c)
+{
+	struct server *s = server_from_ps(c->lease.server);
+	uint64_t now = worker_now(c->worker);
+
+	c->server = s;
+	c->lease_exchanges = 0;
+	stats_add(c->stats, STAT_server_assignment_count, 1);
+	stats_add(c->stats, STAT_wait_time,
+		now > c->lease.asked_at_us ? now - c->lease.asked_at_us : 0);
+	if (c->state != CLIENT_LOGIN)
+		client_enter(c, CLIENT_ACTIVE);
+	if (server_lease(c->worker, s, c))
+		return true;
+	c->server = NULL;
+	if (c->state == CLIENT_ACTIVE)
+		client_enter(c, CLIENT_IDLE);
+	return false;
+}
+
+static void not_granted(struct client *c, enum lease_verdict verdict)
+{
+	if (verdict == LEASE_VERDICT_FULL)
+		client_refuse(c, "53300", "too many clients are waiting for a server connection",
+			"The queue is limited by max_waiting.");
+	else
+		client_refused(c);
+}
+
+void client_request(struct client *c)
+{
+	struct monitor_actions actions;
+	enum lease_verdict verdict;
+	struct route_host *host;
+
+	if (c->lease.state != LEASE_NONE) {
+		/* The last one is on its way back. */
+		c->wants_lease = true;
+		if (c->state == CLIENT_IDLE)
+			client_enter(c, CLIENT_WAITING);
+		return;
+	}
+	if (c->state != CLIENT_LOGIN && !reroute(c))
+		return;
+	do {
+		actions = (struct monitor_actions){ .count = 0 };
+		host = c->route->host;
+		c->lease.state_key = c->params.key;
+		verdict = monitor_request(&host->monitor, &c->lease, c->route->slice,
+			worker_now(c->worker), &actions);
+		worker_act(c->worker, host, &actions);
+	} while (verdict == LEASE_VERDICT_HELD && !take(c));
+	if (verdict == LEASE_VERDICT_WAIT && c->state == CLIENT_IDLE)
+		client_enter(c, CLIENT_WAITING);
+	else if (verdict == LEASE_VERDICT_FULL || verdict == LEASE_VERDICT_ERROR)
+		not_granted(c, verdict);
+}
+
+void client_granted(struct client *c)
+{
+	if (!take(c))
+		client_request(c);
+}
+
+/* PostgreSQL does not let this database and user in. */
+void client_refused(struct client *c)
+{
+	char message[POOL_ERROR_TEXT_MAX];
+
+	(void)snprintf(message, sizeof(message), "%s", c->lease.error.message);
+	client_refuse(c, c->lease.error.sqlstate, message, NULL);
+}
+
+void client_server_ready(struct client *c)
+{
+	if (c->state == CLIENT_LOGIN) {
+		client_login_granted(c);
+		return;
+	}
+	if (c->is_cancelled) {
+		struct server *s = c->server;
+
+		c->is_cancelled = false;
+		client_refuse(c, "57014", "canceling statement due to user request", NULL);
+		(void)s;
+		return;
+	}
+	if (!c->is_relaying)
+		stream_offer(&c->stream);
+}
+
+void client_server_unfit(struct client *c, const char *sqlstate, const char *message)
+{
+	char text[POOL_ERROR_TEXT_MAX];
+
+	/* As PostgreSQL does with a startup packet that it cannot honour. */
+	(void)snprintf(text, sizeof(text), "%s", message);
+	client_close_with(c, CLOSE_LOGIN_REFUSED, sqlstate, text, NULL);
+}
+
+/* --- giving back --------------------------------------------------------------------------------- */
+
+/* Whatever this client has of a lease: the place in the queue, or the server. */
+void client_give_back(struct client *c)
+{
+	struct monitor_actions actions = { .count = 0 };
+	struct server *s = c->server;
+
+	c->wants_lease = false;
+	c->query_us = 0;
+	c->xact_us = 0;
+	if (s != NULL) {
+		c->server = NULL;
+		server_client_gone(s, c->body_left > 0 && !c->body_drops);
+		return;
+	}
+	if (c->lease.state == LEASE_NONE)
+		return;
+	monitor_withdraw(&c->route->host->monitor, &c->lease, worker_now(c->worker),
+		&actions);
+	worker_act(c->worker, c->route->host, &actions);
+}
+
+void client_lease_over(struct client *c)
+{
+	c->query_us = 0;
+	c->xact_us = 0;
+	client_enter(c, CLIENT_IDLE);
+}
+
+void client_lease_released(struct client *c)
+{
+	c->server = NULL;
+	if (c->wants_lease) {
+		c->wants_lease = false;
+		/* As if it asked now: those who waited before it come first. */
+		client_request(c);
+		return;
+	}
+	if (c->state == CLIENT_IDLE && stream_held(&c->stream) > 0)
+		stream_retry(&c->stream);
+}
+
+void client_recheck(struct client *c)
+{
+	enum router_drain drain = (enum router_drain)atomic_load(&c->worker->router->drain);
+
+	if (c->state == CLIENT_IDLE && c->workload->mode != ROUTE_SESSION &&
+		drain != ROUTER_SERVES)
+		client_close(c, CLOSE_SHUTDOWN);
+	else if (c->state == CLIENT_IDLE && c->server == NULL && reroute(c))
+		client_arm(c);
+}

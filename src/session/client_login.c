@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Who is it, may they, and the welcome: what PostgreSQL tells a client that has
+ * logged in.  The settings in it come from a server that was given the client's
+ * own; they are kept with the pool, so that most logins need no server.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/rand.h"
+#include "base/slog.h"
+#include "pg/frame.h"
+#include "pg/msg_out.h"
+#include "session/client_priv.h"
+#include "session/login.h"
+#include "session/server.h"
+
+enum { AUTH_BODY_MAX = 32768 };
+
+void client_login_free(struct client *c)
+{
+	struct client_login *login = c->login;
+
+	if (login == NULL)
+		return;
+	if (login->has_auth)
+		client_auth_finish(&login->auth);
+	buf_wipe(&login->first);
+	free(login);
+	c->login = NULL;
+}
+
+/* --- the welcome ------------------------------------------------------------------------ */
+
+static void make_key(struct client *c)
+{
+	c->key_len = c->login->protocol >= STARTUP_PROTOCOL_3_2 ? CLIENT_KEY_MAX : 4;
+	rand_bytes(c->key, c->key_len);
+}
+
+static void log_login(struct client *c)
+{
+	char addr[ADDR_TEXT_MAX], user[160], database[160], application[160];
+	const char *name = params_get(&c->params, "application_name");
+	const struct client_login *login = c->login;
+	struct addr peer;
+
+	if (!atomic_load_explicit(&c->worker->router->log_connections,
+		memory_order_relaxed))
+		return;
+	name = name == NULL ? "" : name;
+	if (!sock_peer(c->stream.conn.fd, &peer))
+		peer = (struct addr){ .len = 0 };
+	SLOG(INFO, "client-login",
+		"id=%lu workload=%s addr=%s user=%s database=%s application=%s",
+		(unsigned long)c->id, c->workload->name, addr_text(&peer, addr, sizeof(addr)),
+		slog_quote(user, sizeof(user), login->user, strlen(login->user)),
+		slog_quote(database, sizeof(database), login->database,
+			strlen(login->database)),
+		slog_quote(application, sizeof(application), name, strlen(name)));
+}
+
+static void send_welcome(struct client *c, const struct params *settings)
+{
+	struct buf *out = &c->login->first;
+	const char *name, *value;
+	size_t pos = 0;
+
+	make_key(c);
+	while (params_next(settings, &pos, &name, &value))
+		msg_out_parameter_status(out, name, value);
+	msg_out_backend_key_data(out, client_pid(c), c->key, c->key_len);
+	msg_out_ready_for_query(out, 'I');
+	client_send(c, out);
+	log_login(c);
+}
+
+static void logged_in(struct client *c, const struct params *settings)
+{
+	send_welcome(c, settings);
+	stats_add(c->stats, STAT_client_login_count, 1);
+	client_login_free(c);
+}
+
+/* The server that was leased for it has the client's settings. */
+void client_login_granted(struct client *c)
+{
+	struct server *s = c->server;
+	struct pool_login *login = c->route->pool->session;
+
+	login_set_welcome(login, c->params.key, &s->reported);
+	logged_in(c, &s->reported);
+	client_lease_over(c);
+	server_release(s);
+}
+
+static bool is_ignored(const struct route *route, const char *name)
+{
+	for (char **each = route->limits.ignored; *each != NULL; each++) {
+		if (strcasecmp(*each, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool drop_ignored(struct client *c)
+{
+	const char *name, *value;
+	struct params kept;
+	size_t pos = 0;
+	bool ok = true;
+
+	if (c->route->limits.ignored[0] == NULL)
+		return true;
+	params_init(&kept);
+	while (ok && params_next(&c->params, &pos, &name, &value)) {
+		if (!is_ignored(c->route, name))
+			ok = params_set(&kept, name, value);
+	}
+	params_finish(&c->params);
+	c->params = kept;
+	params_seal(&c->params);
+	return ok;
+}
+
+static void welcome(struct client *c)
+{
+	struct params settings;
+
+	client_enter(c, CLIENT_LOGIN);
+	if (!drop_ignored(c)) {
+		client_close(c, CLOSE_NO_MEMORY);
+		return;
+	}
+	params_init(&settings);
+	if (login_get_welcome(c->route->pool->session, c->params.key, &settings)) {
+		logged_in(c, &settings);
+		client_enter(c, CLIENT_IDLE);
+		stream_retry(&c->stream);
+	} else {
+		client_request(c);
+	}
+	params_finish(&settings);
+}
+
+/* --- the console ------------------------------------------------------------------------- */
+
+static void welcome_console(struct client *c)
+{
+	static const char *const settings[][2] = {
+		{ "server_encoding", "UTF8" },
+		{ "client_encoding", "UTF8" },
+		{ "DateStyle", "ISO" },
+		{ "TimeZone", "GMT" },
+		{ "standard_conforming_strings", "on" },
+		{ "integer_datetimes", "on" },
+		{ "is_superuser", "on" },
+	};
+	const char *application = params_get(&c->params, "application_name");
+	struct params all;
+	bool ok;
+
+	params_init(&all);
+	ok = params_set(&all, "server_version", c->worker->router->version);
+	for (size_t i = 0; ok && i < COUNT_OF(settings); i++)
+		ok = params_set(&all, settings[i][0], settings[i][1]);
+	ok = ok && params_set(&all, "application_name", application == NULL ? "" : application);
+	client_enter(c, CLIENT_ADMIN);
+	if (ok) {
+		send_welcome(c, &all);
+		client_login_free(c);
+		stream_retry(&c->stream);
+	} else {
+		client_close(c, CLOSE_NO_MEMORY);
+	}
+	params_finish(&all);
+}
+
+/* --- after the proof -------------------------------------------------------------------- */
+
+static void no_route(struct client *c, enum route_result result)
+{
+	char text[160];
+
+	switch (result) {
+	case ROUTE_NO_DATABASE:
+		(void)snprintf(text, sizeof(text), "database \"%s\" does not exist",
+			c->login->database);
+		client_close_with(c, CLOSE_NO_DATABASE, "3D000", text,
+			"The connection router has no entry for it under databases.");
+		return;
+	case ROUTE_NOT_HERE:
+		(void)snprintf(text, sizeof(text), "database \"%s\" is not served on this port",
+			c->login->database);
+		client_close_with(c, CLOSE_NO_DATABASE, "3D000", text,
+			"The workload lists the databases that it serves.");
+		return;
+	case ROUTE_FULL:
+		client_close_with(c, CLOSE_TOO_MANY, "53300",
+			"too many combinations of database and user", NULL);
+		return;
+	case ROUTE_NO_MEMORY:
+	case ROUTE_OK:
+		client_close(c, CLOSE_NO_MEMORY);
+		return;
+	}
+}
+
+/* What the client proved opens PostgreSQL for the pool of the same user. */
+static void keep_proof(struct client *c)
+{
+	struct client_auth *auth = &c->login->auth;
+	const struct route_pool *pool = c->route->pool;
+
+	if (!c->login->has_auth || strcmp(pool->user, c->login->user) != 0)
+		return;
+	if (auth->known.keys != NULL && !auth->was_derived)
+		login_set_keys(pool->session, auth->known.keys);
+	if (auth->known.password != NULL)
+		login_set_password(pool->session, auth->known.password);
+}
+
+static void proven(struct client *c)
+{
+	struct client_login *login = c->login;
+	enum route_result result;
+
+	if (login->is_console) {
+		if (c->console == 0)
+			client_close_with(c, CLOSE_NOT_ALLOWED, "28000", "not allowed",
+				"The user is not listed in admin_users or stats_users.");
+		else
+			welcome_console(c);
+		return;
+	}
+	if (login->replication != STARTUP_REPLICATION_NONE) {
+		client_close_with(c, CLOSE_NOT_ALLOWED, "0A000",
+			"replication connections are not supported by this connection router",
+			"Connect to PostgreSQL directly.");
+		return;
+	}
+	result = directory_find(c->worker->router->directory, c->workload, login->database,
+		login->user, &c->route);
+	if (result != ROUTE_OK) {
+		no_route(c, result);
+		return;
+	}
+	c->stats = &c->route->database->stats[c->worker->index];
+	keep_proof(c);
+	welcome(c);
+}
+
+/* --- the proof ------------------------------------------------------------------------------ */
+
+static void failed(struct client *c)
+{
+	struct client_auth *auth = &c->login->auth;
+	char user[160];
+	struct buf out;
+
+	SLOG_LIMITED(WARN, "client-auth-failed", "id=%lu workload=%s user=%s reason=\"%s\"",
+		(unsigned long)c->id, c->workload->name,
+		slog_quote(user, sizeof(user), c->login->user, strlen(c->login->user)),
+		client_auth_failure_text(auth));
+	buf_init(&out, 0);
+	client_auth_write_error(auth, &out);
+	client_send(c, &out);
+	buf_finish(&out);
+	client_close(c, CLOSE_AUTH);
+}
+
+static void auth_went(struct client *c, enum client_auth_result result, struct buf *out)
+{
+	const struct secret_scram *derived = client_auth_derived(&c->login->auth);
+
+	if (derived != NULL)
+		login_set_derived(c->worker->router, c->login->user,
+			c->login->auth.stored, derived);
+	switch (result) {
+	case CLIENT_AUTH_CONTINUE:
+		client_send(c, out);
+		return;
+	case CLIENT_AUTH_OK:
+		buf_add(&c->login->first, buf_data(out), buf_len(out));
+		proven(c);
+		return;
+	case CLIENT_AUTH_FAILED:
+		failed(c);
+		return;
+	}
+}
+
+void client_login_begin(struct client *c)
+{
+	static const enum client_auth_method methods[] = {
+		[ROUTE_AUTH_TRUST] = CLIENT_AUTH_TRUST,
+		[ROUTE_AUTH_PASSWORD] = CLIENT_AUTH_PASSWORD,
+		[ROUTE_AUTH_MD5] = CLIENT_AUTH_MD5,
+		[ROUTE_AUTH_SCRAM] = CLIENT_AUTH_SCRAM,
+	};
+	struct router *r = c->worker->router;
+	struct client_login *login = c->login;
+	struct client_auth_params params = { .user = login->user, .mock_key = r->mock_key };
+	struct secret_scram derived;
+	unsigned console;
+	struct buf out;
+	char *secret;
+
+	params.method = methods[directory_auth(r->directory, login->user, &secret, &console)];
+	params.stored = secret;
+	c->console = (uint8_t)console;
+	if (secret != NULL && login_get_derived(r, login->user, secret, &derived))
+		params.derived = &derived;
+	client_auth_init(&login->auth, &params);
+	login->has_auth = true;
+	client_enter(c, CLIENT_AUTH);
+	buf_init(&out, 0);
+	auth_went(c, client_auth_start(&login->auth, &out), &out);
+	buf_finish(&out);
+	if (secret != NULL)
+		explicit_bzero(secret, strlen(secret));
+	free(secret);
+	if (c->state == CLIENT_AUTH)
+		stream_retry(&c->stream);
+}
+
+size_t client_auth_data(struct client *c, const uint8_t *data, size_t len)
+{
+	size_t pos = 0;
+
+	while (c->state == CLIENT_AUTH) {
+		struct frame f;
+		struct buf out;
+
+		switch (frame_next(data + pos, len - pos, AUTH_BODY_MAX, &f)) {
+		case FRAME_NEED_MORE:
+			return pos;
+		case FRAME_BAD:
+			client_close_with(c, CLOSE_PROTOCOL, "08P01",
+				"invalid message length", NULL);
+			return len;
+		case FRAME_OK:
+			break;
+		}
+		if (f.type != 'p') {
+			client_close_with(c, CLOSE_PROTOCOL, "08P01",
+				"expected password response", NULL);
+			return len;
+		}
+		if (!frame_is_whole(&f))
+			return pos;
+		pos += frame_size(&f);
+		buf_init(&out, 0);
+		auth_went(c, client_auth_message(&c->login->auth, f.body, f.body_len, &out),
+			&out);
+		buf_wipe(&out);
+	}
+	return c->state == CLIENT_ENDING || c->state == CLIENT_CLOSED ? len : pos;
+}

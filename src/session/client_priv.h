@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the files of the client machine share.
+ */
+#ifndef SESSION_CLIENT_PRIV_H
+#define SESSION_CLIENT_PRIV_H
+
+#include "pg/client_auth.h"
+#include "pg/startup.h"
+#include "session/client.h"
+
+enum { CLIENT_MAGIC = 0x636c6e74, CLIENT_LINGER_US = 2000000 };
+
+/* What is needed until a client is logged in, and freed then. */
+struct client_login {
+	struct client_auth auth;
+	bool has_auth;
+	unsigned startup_flags;
+	uint32_t protocol;
+	enum startup_replication replication;
+	char user[STARTUP_NAME_SIZE];
+	char database[STARTUP_NAME_SIZE];
+	bool is_console;
+	struct buf first;       /* goes out in front of the welcome */
+};
+
+static inline struct client *client_from_stream(struct stream *stream)
+{
+	return container_of(stream, struct client, stream);
+}
+
+/* Each takes bytes and returns how many it used. */
+size_t client_startup_data(struct client *, const uint8_t *data, size_t len);
+size_t client_auth_data(struct client *, const uint8_t *data, size_t len);
+size_t client_query_data(struct client *, const uint8_t *data, size_t len);
+size_t client_console_data(struct client *, const uint8_t *data, size_t len);
+
+/* client_login.c */
+void client_login_begin(struct client *);
+void client_login_free(struct client *);
+void client_login_welcome(struct client *);
+void client_login_granted(struct client *);
+
+/* client_lease.c */
+void client_request(struct client *);
+void client_give_back(struct client *);
+void client_refuse(struct client *, const char *sqlstate, const char *message,
+	const char *hint);
+void client_arm(struct client *);
+void client_linger_over(struct client *);
+void client_on_deadline(struct timer *, uint64_t now_us);
+void client_on_notify(struct timer *, uint64_t now_us);
+
+#endif

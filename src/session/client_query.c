@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The relay from the client to PostgreSQL.
+ *
+ * A lease is asked for when the client has sent something that PostgreSQL will
+ * answer (Query, FunctionCall, Sync, Flush), or much; until then its bytes wait
+ * here and cost no server.  Once leased, bytes go on as they come.
+ */
+#include <stdio.h>
+
+#include "base/slog.h"
+#include "pg/frame.h"
+#include "pg/message.h"
+#include "pg/msg_out.h"
+#include "session/client_priv.h"
+#include "session/server.h"
+#include "session/server_priv.h"
+
+static void bad_message(struct client *c, uint8_t type, bool is_length)
+{
+	char text[64];
+
+	if (is_length)
+		(void)snprintf(text, sizeof(text), "invalid message length");
+	else
+		(void)snprintf(text, sizeof(text), "invalid frontend message type %u", type);
+	client_close_with(c, CLOSE_PROTOCOL, "08P01", text, NULL);
+}
+
+/* The next message, or NEED_MORE; a bad one ends the client. */
+static enum frame_result next(struct client *c, const uint8_t *data, size_t len,
+	struct frame *f)
+{
+	const struct message_def *def;
+	bool is_known;
+
+	if (len == 0)
+		return FRAME_NEED_MORE;
+	def = &message_frontend_defs[data[0]];
+	is_known = def->kind != MESSAGE_NONE && def->kind != MESSAGE_AUTH;
+	if (is_known && len < FRAME_HEADER)
+		return FRAME_NEED_MORE;
+	if (is_known && frame_next(data, len, def->body_max, f) == FRAME_OK)
+		return FRAME_OK;
+	bad_message(c, data[0], is_known);
+	return FRAME_BAD;
+}
+
+/* --- without a server ------------------------------------------------------------------- */
+
+/* Is there enough to make a server work?  Sets what the first message is. */
+static bool deserves_lease(struct client *c, const uint8_t *data, size_t len)
+{
+	size_t pos = 0;
+	struct frame f;
+
+	c->wanted = data[0];
+	while (frame_next(data + pos, len - pos, FRAME_BODY_MAX, &f) == FRAME_OK) {
+		if (f.type == 'S' || f.type == 'H')
+			return true;
+		if (!frame_is_whole(&f))
+			break;
+		if (f.type == 'Q' || f.type == 'F')
+			return true;
+		pos += frame_size(&f);
+	}
+	return len >= CLIENT_LEASE_BYTES;
+}
+
+/* Uses the message up without sending it anywhere. */
+static size_t discard(struct client *c, const struct frame *f)
+{
+	c->body_left = f->body_len - (uint32_t)f->available;
+	c->body_drops = true;
+	return FRAME_HEADER + f->available;
+}
+
+/* After an error of ours PostgreSQL's rule holds: all is skipped up to Sync. */
+static size_t skip_message(struct client *c, const struct frame *f)
+{
+	if (f->type == 'X') {
+		client_close(c, CLOSE_QUIT);
+		return 0;
+	}
+	if (c->skip == CLIENT_SKIP_ONE || f->type == 'S') {
+		c->skip = CLIENT_SKIP_NOTHING;
+		client_send_ready(c, 'I');
+	}
+	return discard(c, f);
+}
+
+/* Messages that need no server: how PostgreSQL answers them when idle. */
+static bool answer_alone(struct client *c, const struct frame *f)
+{
+	switch (f->type) {
+	case 'X':
+		client_close(c, CLOSE_QUIT);
+		return true;
+	case 'S':
+		client_send_ready(c, 'I');
+		return true;
+	case 'H':
+	case 'd':
+	case 'c':
+	case 'f':
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Returns the bytes used; *stuck when nothing more can be done now. */
+static size_t idle_step(struct client *c, const uint8_t *data, size_t len, bool *stuck)
+{
+	struct frame f;
+
+	if (c->body_left > 0) {
+		size_t n = size_min(c->body_left, len);
+
+		c->body_left -= (uint32_t)n;
+		return n;
+	}
+	if (next(c, data, len, &f) != FRAME_OK) {
+		*stuck = true;
+		return 0;
+	}
+	if (c->skip != CLIENT_SKIP_NOTHING)
+		return skip_message(c, &f);
+	if (answer_alone(c, &f))
+		return discard(c, &f);
+	*stuck = !deserves_lease(c, data, len);
+	if (!*stuck) {
+		client_request(c);
+		*stuck = c->state != CLIENT_ACTIVE;
+	}
+	return 0;
+}
+
+/* --- with a server ------------------------------------------------------------------------ */
+
+static void began(struct client *c, struct server *s)
+{
+	uint64_t now = worker_now(c->worker);
+
+	if (s->xq.pending != 0 || c->query_us != 0)
+		return;
+	c->query_us = now;
+	if (c->xact_us == 0)
+		c->xact_us = now;
+	client_arm(c);
+}
+
+/* A name for a prepared statement belongs to the server's session. */
+static void note_parse(struct client *c, struct server *s, const struct frame *f)
+{
+	stats_add(c->stats, STAT_client_parse_count, 1);
+	stats_add(c->stats, STAT_server_parse_count, 1);
+	if (f->available > 0 && f->body[0] != '\0')
+		s->is_dirty = true;
+}
+
+/* May this message go on now?  Terminate waits for what still runs. */
+static bool may_forward(struct client *c, struct server *s, const struct frame *f)
+{
+	if (f->type == 'X') {
+		if (exchange_is_idle(&s->xq)) {
+			client_close(c, CLOSE_QUIT);
+			return false;
+		}
+		c->is_quitting = true;
+		return false;
+	}
+	if (f->type == 'P' && f->available == 0 && f->body_len > 0)
+		return false;
+	return exchange_has_room(&s->xq);
+}
+
+/* The lease is spent and others wait: what comes next waits in its turn. */
+static bool is_spent(struct client *c, struct server *s)
+{
+	if (s->is_session || c->lease_exchanges < CLIENT_TURNS_MAX || s->xq.open ||
+		s->xq.status != 'I')
+		return false;
+	return monitor_has_waiters(&s->host->monitor, c->route->slice);
+}
+
+static size_t forward_step(struct client *c, struct server *s, const uint8_t *data,
+	size_t len)
+{
+	struct frame f;
+
+	if (c->body_left > 0) {
+		size_t n = size_min(c->body_left, len);
+
+		c->body_left -= (uint32_t)n;
+		return n;
+	}
+	if (next(c, data, len, &f) != FRAME_OK || is_spent(c, s) || !may_forward(c, s, &f))
+		return 0;
+	if (f.type == 'P')
+		note_parse(c, s, &f);
+	else if (f.type == 'B')
+		stats_add(c->stats, STAT_bind_count, 1);
+	began(c, s);
+	exchange_sent(&s->xq, f.type);
+	c->body_left = f.body_len - (uint32_t)f.available;
+	c->body_drops = false;
+	return FRAME_HEADER + f.available;
+}
+
+/* What was sent got no answer and will get none: CopyData after its COPY failed,
+ * a Flush.  The lease is over then, too. */
+static void end_if_nothing_runs(struct client *c, struct server *s)
+{
+	if (s->phase == SERVER_PHASE_READY && !s->is_session && c->body_left == 0 &&
+		exchange_is_idle(&s->xq) && s->xq.status == 'I')
+		server_lease_ends(s);
+}
+
+static size_t forward(struct client *c, const uint8_t *data, size_t len)
+{
+	struct server *s = c->server;
+	size_t pos = 0;
+
+	if (s->phase != SERVER_PHASE_READY)
+		return 0;
+	/* A slow server stops its client; a message that has begun may fill up. */
+	while (pos < len && !stream_is_congested(&s->stream)) {
+		size_t used = forward_step(c, s, data + pos, len - pos);
+
+		if (used == 0)
+			break;
+		pos += used;
+	}
+	if (c->state != CLIENT_ACTIVE)
+		return len;
+	if (pos > 0) {
+		stream_send(&s->stream, data, pos);
+		end_if_nothing_runs(c, s);
+	}
+	if (stream_is_congested(&s->stream))
+		stream_pause(&c->stream);
+	return pos;
+}
+
+size_t client_query_data(struct client *c, const uint8_t *data, size_t len)
+{
+	size_t pos = 0;
+	bool stuck = false;
+
+	c->is_relaying = true;
+	while (pos < len && !stuck) {
+		size_t used;
+
+		if (c->state == CLIENT_ACTIVE) {
+			used = forward(c, data + pos, len - pos);
+			stuck = used == 0 || c->state == CLIENT_ACTIVE;
+		} else if (c->state == CLIENT_IDLE) {
+			used = idle_step(c, data + pos, len - pos, &stuck);
+		} else {
+			break;
+		}
+		pos += used;
+	}
+	c->is_relaying = false;
+	if (c->state == CLIENT_ENDING || c->state == CLIENT_CLOSED)
+		return len;
+	stats_add(c->stats, STAT_received, pos);
+	return pos;
+}
+
+/* --- what the server tells ------------------------------------------------------------------- */
+
+void client_exchange_done(struct client *c, char status)
+{
+	uint64_t now = worker_now(c->worker);
+
+	c->queries++;
+	c->lease_exchanges++;
+	stats_add(c->stats, STAT_query_count, 1);
+	if (c->query_us != 0)
+		stats_add(c->stats, STAT_query_time, now - c->query_us);
+	c->query_us = c->server->xq.pending > 0 ? now : 0;
+	if (status == 'I') {
+		c->xacts++;
+		stats_add(c->stats, STAT_xact_count, 1);
+		if (c->xact_us != 0)
+			stats_add(c->stats, STAT_xact_time, now - c->xact_us);
+		c->xact_us = c->query_us;
+	}
+	c->state_us = now;
+	client_arm(c);
+	if (stream_held(&c->stream) > 0)
+		stream_retry(&c->stream);
+}
+
+void client_resume(struct client *c)
+{
+	if (c->state == CLIENT_ACTIVE || c->state == CLIENT_IDLE)
+		stream_resume(&c->stream);
+}
+
+/* --- the console -------------------------------------------------------------------------------- */
+
+size_t client_console_data(struct client *c, const uint8_t *data, size_t len)
+{
+	const struct console_ops *console = &c->worker->router->console;
+	size_t pos = 0;
+	struct frame f;
+
+	while (c->state == CLIENT_ADMIN && !c->is_console_busy) {
+		if (next(c, data + pos, len - pos, &f) != FRAME_OK || !frame_is_whole(&f))
+			break;
+		pos += frame_size(&f);
+		if (f.type == 'X') {
+			client_close(c, CLOSE_QUIT);
+		} else if (f.type == 'S') {
+			client_send_ready(c, 'I');
+		} else if (f.type == 'Q' && f.body_len > 0 && f.body[f.body_len - 1] == '\0') {
+			c->is_console_busy = true;
+			console->query(console->arg, c, (const char *)f.body);
+		} else if (f.type != 'H') {
+			client_close_with(c, CLOSE_PROTOCOL, "08P01",
+				"extended query protocol not supported by admin console",
+				NULL);
+		}
+	}
+	return c->state == CLIENT_ADMIN ? pos : len;
+}
+
+void client_console_reply(struct client *c, struct buf *out)
+{
+	c->is_console_busy = false;
+	client_send(c, out);
+	stream_retry(&c->stream);
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The first packets of a connection: encryption requests, cancel requests, and
+ * the startup packet with its parameters.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/slog.h"
+#include "pg/msg_out.h"
+#include "pg/options.h"
+#include "session/cancel.h"
+#include "session/client_priv.h"
+#include "session/server.h"
+
+static bool is_console_name(const char *database)
+{
+	return strcmp(database, "pgbouncer") == 0 || strcmp(database, "pgtandem") == 0;
+}
+
+static void bad_startup(struct client *c, const struct startup *st)
+{
+	char text[256], quoted[256];
+
+	startup_error_text(st, text, sizeof(text));
+	SLOG_LIMITED(INFO, "client-startup-bad", "id=%lu problem=%s", (unsigned long)c->id,
+		slog_quote(quoted, sizeof(quoted), text, strlen(text)));
+	if (startup_error_is_silent(st->error))
+		client_close(c, CLOSE_NOT_POSTGRES);
+	else
+		client_close_with(c, CLOSE_STARTUP, startup_error_sqlstate(st->error), text,
+			startup_error_hint(st->error));
+}
+
+/* Parameters that the configuration says to drop are not known before the route:
+ * they are taken out later. */
+static bool take_params(struct client *c, const struct startup *st)
+{
+	const char *name, *value;
+	struct diag diag;
+	struct buf pairs;
+	size_t pos = 0;
+	bool ok;
+
+	buf_init(&pairs, PARAMS_BYTES_MAX);
+	diag_clear(&diag);
+	ok = options_parse(st->options, &pairs, &diag);
+	if (!ok)
+		client_close_with(c, CLOSE_STARTUP, "42601", diag.text, NULL);
+	/* The options come first, so that a parameter of its own overrides them, as
+	 * in PostgreSQL (process_startup_options()). */
+	while (ok && options_next(&pairs, &pos, &name, &value))
+		ok = params_set(&c->params, name, value);
+	for (pos = 0; ok && startup_param_next(st, &pos, &name, &value);)
+		ok = params_set(&c->params, name, value);
+	if (!ok)
+		client_close(c, CLOSE_STARTUP);
+	params_seal(&c->params);
+	buf_finish(&pairs);
+	return ok;
+}
+
+static bool count_in(struct client *c)
+{
+	struct route_workload *workload = c->workload;
+	struct router *r = c->worker->router;
+
+	if (atomic_load(&r->clients) > atomic_load(&r->max_client_conn))
+		return false;
+	if (atomic_fetch_add(&workload->clients, 1) >=
+		atomic_load(&workload->max_client_conn)) {
+		atomic_fetch_sub(&workload->clients, 1);
+		return false;
+	}
+	c->is_counted = true;
+	return true;
+}
+
+static void take_session(struct client *c, const struct startup *st)
+{
+	struct client_login *login = c->login;
+
+	memcpy(login->user, st->user, sizeof(login->user));
+	memcpy(login->database, st->database, sizeof(login->database));
+	login->protocol = st->protocol;
+	login->replication = st->replication;
+	login->is_console = is_console_name(st->database);
+	if (st->needs_negotiation)
+		msg_out_negotiate_protocol(&login->first, st);
+	if (!login->is_console && !count_in(c)) {
+		client_close(c, CLOSE_TOO_MANY);
+		return;
+	}
+	if (atomic_load(&c->worker->router->drain) != ROUTER_SERVES) {
+		client_close_with(c, CLOSE_SHUTDOWN, "57P01",
+			"the connection router is shutting down", NULL);
+		return;
+	}
+	if (take_params(c, st))
+		client_login_begin(c);
+}
+
+static void take_cancel(struct client *c, const struct startup *st)
+{
+	client_enter(c, CLIENT_CANCEL);
+	cancel_request(c, st->cancel_pid, st->cancel_key, st->cancel_key_len);
+}
+
+static void refuse_encryption(struct client *c, unsigned flag)
+{
+	c->login->startup_flags |= flag;
+	stream_send(&c->stream, "N", 1);
+}
+
+size_t client_startup_data(struct client *c, const uint8_t *data, size_t len)
+{
+	size_t pos = 0;
+
+	while (c->state == CLIENT_STARTUP) {
+		struct startup st;
+
+		switch (startup_parse(data + pos, len - pos, c->login->startup_flags, &st)) {
+		case STARTUP_NEED_MORE:
+			return pos;
+		case STARTUP_BAD:
+			bad_startup(c, &st);
+			return len;
+		case STARTUP_OK:
+			break;
+		}
+		switch (st.kind) {
+		case STARTUP_DIRECT_TLS:
+			client_close(c, CLOSE_NOT_POSTGRES);
+			return len;
+		case STARTUP_TLS_REQUEST:
+			refuse_encryption(c, STARTUP_TLS_ANSWERED);
+			break;
+		case STARTUP_GSS_REQUEST:
+			refuse_encryption(c, STARTUP_GSS_ANSWERED);
+			break;
+		case STARTUP_CANCEL:
+			take_cancel(c, &st);
+			return len;
+		case STARTUP_SESSION:
+			take_session(c, &st);
+			break;
+		}
+		pos += st.packet_len;
+	}
+	if (c->state == CLIENT_ENDING || c->state == CLIENT_CLOSED)
+		return len;
+	return pos;
+}

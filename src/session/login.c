@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: ISC */
+#include "session/login.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct welcome {
+	struct params params;
+	uint64_t key;
+};
+
+struct pool_login {
+	pthread_mutex_t lock;
+	struct secret_keys keys;        /* iterations 0: none */
+	char *password;
+	struct welcome welcomes[LOGIN_WELCOMES_MAX];
+	uint32_t welcome_count;
+};
+
+/* One user's secret, derived from the text it was stored as. */
+struct derived {
+	struct hash_node node;
+	uint64_t stored_hash;
+	char *user;
+	struct secret_scram secret;
+};
+
+static void text_wipe(char *text)
+{
+	if (text == NULL)
+		return;
+	explicit_bzero(text, strlen(text));
+	free(text);
+}
+
+struct pool_login *login_create(struct route_pool *pool)
+{
+	struct pool_login *l = calloc(1, sizeof(*l));
+
+	(void)pool;
+	if (l != NULL)
+		pthread_mutex_init(&l->lock, NULL);
+	return l;
+}
+
+void login_destroy(void *arg)
+{
+	struct pool_login *l = arg;
+
+	login_forget_welcomes(l);
+	secret_keys_wipe(&l->keys);
+	text_wipe(l->password);
+	pthread_mutex_destroy(&l->lock);
+	free(l);
+}
+
+void login_set_keys(struct pool_login *l, const struct secret_keys *keys)
+{
+	pthread_mutex_lock(&l->lock);
+	l->keys = *keys;
+	pthread_mutex_unlock(&l->lock);
+}
+
+bool login_get_keys(struct pool_login *l, struct secret_keys *out)
+{
+	bool found;
+
+	pthread_mutex_lock(&l->lock);
+	found = l->keys.iterations != 0;
+	if (found)
+		*out = l->keys;
+	pthread_mutex_unlock(&l->lock);
+	return found;
+}
+
+void login_set_password(struct pool_login *l, const char *password)
+{
+	char *copy = strdup(password), *old;
+
+	if (copy == NULL)
+		return;
+	pthread_mutex_lock(&l->lock);
+	old = l->password;
+	l->password = copy;
+	pthread_mutex_unlock(&l->lock);
+	text_wipe(old);
+}
+
+char *login_get_password(struct pool_login *l)
+{
+	char *copy;
+
+	pthread_mutex_lock(&l->lock);
+	copy = l->password == NULL ? NULL : strdup(l->password);
+	pthread_mutex_unlock(&l->lock);
+	return copy;
+}
+
+bool login_get_welcome(struct pool_login *l, uint64_t key, struct params *out)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&l->lock);
+	for (uint32_t i = 0; i < l->welcome_count && !found; i++) {
+		if (l->welcomes[i].key == key)
+			found = params_copy(out, &l->welcomes[i].params);
+	}
+	pthread_mutex_unlock(&l->lock);
+	return found;
+}
+
+void login_set_welcome(struct pool_login *l, uint64_t key, const struct params *params)
+{
+	struct welcome *w;
+
+	pthread_mutex_lock(&l->lock);
+	for (uint32_t i = 0; i < l->welcome_count; i++) {
+		if (l->welcomes[i].key == key)
+			goto out;
+	}
+	if (l->welcome_count == LOGIN_WELCOMES_MAX)
+		goto out;
+	w = &l->welcomes[l->welcome_count];
+	params_init(&w->params);
+	w->key = key;
+	if (params_copy(&w->params, params))
+		l->welcome_count++;
+	else
+		params_finish(&w->params);
+out:
+	pthread_mutex_unlock(&l->lock);
+}
+
+void login_forget_welcomes(struct pool_login *l)
+{
+	pthread_mutex_lock(&l->lock);
+	for (uint32_t i = 0; i < l->welcome_count; i++)
+		params_finish(&l->welcomes[i].params);
+	l->welcome_count = 0;
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* --- derived secrets -------------------------------------------------------------- */
+
+static struct derived *derived_find(struct router *r, const char *user, uint64_t hash)
+{
+	for (struct hash_node *node = hash_table_find(&r->derived, hash); node != NULL;
+		node = hash_next(node)) {
+		struct derived *d = container_of(node, struct derived, node);
+
+		if (strcmp(d->user, user) == 0)
+			return d;
+	}
+	return NULL;
+}
+
+bool login_get_derived(struct router *r, const char *user, const char *stored,
+	struct secret_scram *out)
+{
+	uint64_t stored_hash = hash_bytes(stored, strlen(stored));
+	struct derived *d;
+	bool found;
+
+	pthread_mutex_lock(&r->derived_lock);
+	d = derived_find(r, user, hash_bytes(user, strlen(user)));
+	found = d != NULL && d->stored_hash == stored_hash;
+	if (found)
+		*out = d->secret;
+	pthread_mutex_unlock(&r->derived_lock);
+	return found;
+}
+
+static struct derived *derived_add(struct router *r, const char *user, uint64_t hash)
+{
+	struct derived *d;
+
+	if (r->derived.count >= LOGIN_DERIVED_MAX)
+		return NULL;
+	d = calloc(1, sizeof(*d));
+	if (d == NULL || (d->user = strdup(user)) == NULL) {
+		free(d);
+		return NULL;
+	}
+	hash_table_add(&r->derived, &d->node, hash);
+	return d;
+}
+
+void login_set_derived(struct router *r, const char *user, const char *stored,
+	const struct secret_scram *secret)
+{
+	uint64_t hash = hash_bytes(user, strlen(user));
+	struct derived *d;
+
+	pthread_mutex_lock(&r->derived_lock);
+	d = derived_find(r, user, hash);
+	if (d == NULL)
+		d = derived_add(r, user, hash);
+	if (d != NULL) {
+		d->stored_hash = hash_bytes(stored, strlen(stored));
+		d->secret = *secret;
+	}
+	pthread_mutex_unlock(&r->derived_lock);
+}
+
+void login_wipe_derived(struct router *r)
+{
+	struct hash_node *node;
+
+	pthread_mutex_lock(&r->derived_lock);
+	while ((node = hash_table_walk(&r->derived, NULL)) != NULL) {
+		struct derived *d = container_of(node, struct derived, node);
+
+		hash_table_remove(&r->derived, node);
+		secret_scram_wipe(&d->secret);
+		free(d->user);
+		free(d);
+	}
+	pthread_mutex_unlock(&r->derived_lock);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What logins leave behind for later ones: with each pool the keys to log in to
+ * PostgreSQL and the settings that PostgreSQL reports; in the process the secrets
+ * derived from plain passwords.
+ *
+ * Owns:   copies of all of it, wiped when freed.
+ * Thread: any; own locks.
+ * Limits: LOGIN_WELCOMES_MAX sets of settings per pool; a client with yet other
+ *         startup parameters needs a server to log in.
+ */
+#ifndef SESSION_LOGIN_H
+#define SESSION_LOGIN_H
+
+#include "pg/scram.h"
+#include "session/params.h"
+#include "session/router.h"
+
+enum { LOGIN_WELCOMES_MAX = 32, LOGIN_DERIVED_MAX = 10000 };
+
+struct pool_login;
+
+struct pool_login *login_create(struct route_pool *);
+void login_destroy(void *);
+
+/* Keys proven by a client, or found when logging in. */
+void login_set_keys(struct pool_login *, const struct secret_keys *);
+bool login_get_keys(struct pool_login *, struct secret_keys *out);
+
+/* A password that a client sent in clear.  get: what malloc gave, or NULL; wipe
+ * and free it. */
+void login_set_password(struct pool_login *, const char *password);
+char *login_get_password(struct pool_login *);
+
+/* What a client with these startup parameters is told; false: not known yet. */
+bool login_get_welcome(struct pool_login *, uint64_t key, struct params *out);
+void login_set_welcome(struct pool_login *, uint64_t key, const struct params *);
+void login_forget_welcomes(struct pool_login *);
+
+/* Secrets derived from plain passwords. */
+bool login_get_derived(struct router *, const char *user, const char *stored,
+	struct secret_scram *out);
+void login_set_derived(struct router *, const char *user, const char *stored,
+	const struct secret_scram *);
+void login_wipe_derived(struct router *);
+
+#endif

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: ISC */
+#include "session/params.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "base/hash.h"
+#include "pg/msg_out.h"
+
+void params_init(struct params *p)
+{
+	buf_init(&p->text, PARAMS_BYTES_MAX);
+	p->key = 0;
+}
+
+void params_finish(struct params *p)
+{
+	buf_finish(&p->text);
+	p->key = 0;
+}
+
+bool params_next(const struct params *p, size_t *pos, const char **name,
+	const char **value)
+{
+	const char *text = (const char *)buf_data(&p->text);
+
+	if (*pos >= buf_len(&p->text))
+		return false;
+	*name = text + *pos;
+	*pos += strlen(*name) + 1;
+	*value = text + *pos;
+	*pos += strlen(*value) + 1;
+	return true;
+}
+
+const char *params_get(const struct params *p, const char *wanted)
+{
+	const char *name, *value;
+	size_t pos = 0;
+
+	while (params_next(p, &pos, &name, &value)) {
+		if (strcasecmp(name, wanted) == 0)
+			return value;
+	}
+	return NULL;
+}
+
+static bool params_append(struct params *p, const char *name, const char *value)
+{
+	buf_add_cstr(&p->text, name);
+	buf_add_cstr(&p->text, value);
+	return buf_ok(&p->text);
+}
+
+bool params_set(struct params *p, const char *name, const char *value)
+{
+	const char *old = params_get(p, name), *each, *its;
+	struct params rest;
+	size_t pos = 0;
+	bool ok = true;
+
+	if (old == NULL)
+		return params_append(p, name, value);
+	if (strcmp(old, value) == 0)
+		return true;
+	params_init(&rest);
+	while (ok && params_next(p, &pos, &each, &its)) {
+		bool same = strcasecmp(each, name) == 0;
+
+		ok = params_append(&rest, each, same ? value : its);
+	}
+	if (!ok) {
+		params_finish(&rest);
+		return false;
+	}
+	rest.key = p->key;
+	params_finish(p);
+	*p = rest;
+	return true;
+}
+
+bool params_copy(struct params *to, const struct params *from)
+{
+	params_finish(to);
+	params_init(to);
+	buf_add(&to->text, buf_data(&from->text), buf_len(&from->text));
+	to->key = from->key;
+	return buf_ok(&to->text);
+}
+
+void params_seal(struct params *p)
+{
+	p->key = 0;
+	if (buf_len(&p->text) == 0)
+		return;
+	p->key = hash_bytes(buf_data(&p->text), buf_len(&p->text));
+	if (p->key == 0)
+		p->key = 1;
+}
+
+/* E'' is understood alike whatever standard_conforming_strings says. */
+static void add_literal(struct buf *out, const char *text)
+{
+	buf_add_str(out, "E'");
+	for (const char *c = text; *c != '\0'; c++) {
+		if (*c == '\'' || *c == '\\')
+			buf_add(out, c, 1);
+		buf_add(out, c, 1);
+	}
+	buf_add_str(out, "'");
+}
+
+void params_write_replay(const struct params *p, bool must_reset, struct buf *out)
+{
+	const char *name, *value, *join = "SELECT ";
+	struct buf sql;
+	size_t pos = 0;
+
+	buf_init(&sql, 4 * PARAMS_BYTES_MAX);
+	if (must_reset)
+		buf_add_str(&sql, "RESET SESSION AUTHORIZATION; RESET ALL; ");
+	while (params_next(p, &pos, &name, &value)) {
+		buf_add_str(&sql, join);
+		buf_add_str(&sql, "pg_catalog.set_config(");
+		add_literal(&sql, name);
+		buf_add_str(&sql, ", ");
+		add_literal(&sql, value);
+		buf_add_str(&sql, ", false)");
+		join = ", ";
+	}
+	buf_add_cstr(&sql, "");
+	if (buf_ok(&sql))
+		msg_out_query(out, (const char *)buf_data(&sql));
+	else
+		out->failed = true;
+	buf_finish(&sql);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Settings that a client brought in its startup packet, and what a server has
+ * reported: short lists of names and values.
+ *
+ * Owns:   their text.
+ * Thread: one.
+ * Limits: PARAMS_BYTES_MAX bytes.
+ */
+#ifndef SESSION_PARAMS_H
+#define SESSION_PARAMS_H
+
+#include "base/buf.h"
+
+enum { PARAMS_BYTES_MAX = 64 * 1024 };
+
+/* name NUL value NUL ..., each name once (case does not count). */
+struct params {
+	struct buf text;
+	uint64_t key;           /* 0 when empty; else tells this list from others */
+};
+
+void params_init(struct params *);
+void params_finish(struct params *);
+
+/* Sets or replaces.  False when there is no room. */
+NODISCARD bool params_set(struct params *, const char *name, const char *value);
+const char *params_get(const struct params *, const char *name);
+NODISCARD bool params_copy(struct params *to, const struct params *from);
+
+/* *pos starts as 0. */
+bool params_next(const struct params *, size_t *pos, const char **name,
+	const char **value);
+
+/* Computes the key; after the last params_set(). */
+void params_seal(struct params *);
+
+/* Appends the Query that gives a server these settings, and takes away those of
+ * another client before. */
+void params_write_replay(const struct params *, bool must_reset, struct buf *out);
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The process as its sessions see it: the workers, the directory, and the few
+ * numbers that all workers read.
+ *
+ * Owns:   workers and directory belong to main; here is where they meet.
+ * Thread: fields are constant after start, atomic, or locked as their comments
+ *         say.  Workers talk to each other by mail: worker_post().
+ */
+#ifndef SESSION_ROUTER_H
+#define SESSION_ROUTER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "net/io.h"
+#include "net/stream.h"
+#include "net/timers.h"
+#include "pg/scram.h"
+#include "route/directory.h"
+
+enum { ROUTER_WORKERS_MAX = MONITOR_WORKERS_MAX, ROUTER_LISTENERS_MAX = 256 };
+
+struct client;
+struct server;
+struct worker;
+
+enum client_state {
+#define CLIENT_STATE(name, show, next) CLIENT_##name,
+#include "client_states.def"
+#undef CLIENT_STATE
+	CLIENT_STATE_COUNT
+};
+
+enum close_reason {
+#define CLOSE_REASON(name, sqlstate, word, text) CLOSE_##name,
+#include "close_reasons.def"
+#undef CLOSE_REASON
+	CLOSE_REASON_COUNT
+};
+
+/* How the process ends. */
+enum router_drain {
+	ROUTER_SERVES,
+	ROUTER_DRAINS_SERVERS,  /* no new client; done when no lease is held */
+	ROUTER_DRAINS_CLIENTS   /* no new client; done when all have left */
+};
+
+/* What answers on the virtual databases pgbouncer and pgtandem. */
+struct console_ops {
+	/* One Query message.  The answer, with its ReadyForQuery, goes to
+	 * client_console_reply(), now or later from the same worker. */
+	void (*query)(void *arg, struct client *, const char *sql);
+	void *arg;
+};
+
+struct router {
+	struct directory *directory;
+	struct worker *workers[ROUTER_WORKERS_MAX];
+	uint32_t worker_count;
+	struct console_ops console;
+	uint8_t mock_key[SCRAM_MOCK_KEY_LEN];
+	const char *version;            /* server_version on the console */
+	_Atomic int drain;              /* enum router_drain */
+	_Atomic uint32_t clients;       /* connections, logged in or not */
+	_Atomic uint32_t max_client_conn;
+	_Atomic uint64_t next_client_id;
+	_Atomic bool log_connections;
+	_Atomic bool log_disconnections;
+	/* Secrets derived from plain passwords, which take 1 ms each. */
+	pthread_mutex_t derived_lock;
+	struct hash_table derived;
+};
+
+NODISCARD int router_init(struct router *, struct directory *, const struct console_ops *,
+	const char *version);
+void router_finish(struct router *);
+
+/* The hooks the directory needs. */
+extern const struct directory_hooks router_directory_hooks;
+
+/* --- workers ------------------------------------------------------------------- */
+
+/* A letter to a worker; embedded in what it is about. */
+struct mail {
+	struct list_node node;
+	void (*deliver)(struct mail *, struct worker *);
+};
+
+/* A socket that clients connect to; main opens it, every worker listens. */
+struct door {
+	struct io_listener listener;
+	struct worker *worker;
+	struct route_workload *workload;
+	struct list_node in_worker;
+};
+
+struct worker {
+	struct router *router;
+	uint32_t index;
+	struct io *io;
+	struct timers timers;
+	struct stream_pool *chunks;
+	struct list doors;
+	/* Clients by slot, for cancel requests and views. */
+	struct client **clients;
+	uint32_t client_slots;
+	struct list free_clients;       /* closed, to be freed at the end of the turn */
+	uint32_t client_free_slot;      /* where to look for a free slot next */
+	uint32_t clients_in_state[CLIENT_STATE_COUNT];
+	uint64_t closed[CLOSE_REASON_COUNT];
+	/* Servers whose lease has ended in this turn, and those to be freed. */
+	struct list releasing;
+	struct list free_servers;
+	struct list servers;            /* attached here */
+	struct list cancels;            /* connections that cancel */
+	uint32_t held;                  /* leases held by clients of this worker */
+	struct io_task release_task;
+	struct io_task reap_task;
+	_Atomic bool has_grants;
+	pthread_mutex_t mail_lock;
+	struct list mail;
+	struct timer upkeep;            /* worker 0 only */
+	uint64_t sweep_at_us;
+	_Atomic uint32_t client_count;  /* for whoever waits for the drain */
+	_Atomic uint32_t held_count;
+	_Atomic bool is_over;           /* worker_run() should return */
+	bool closing_doors;
+};
+
+/* The calling thread will run it. */
+NODISCARD int worker_create(struct worker **, struct router *, uint32_t index,
+	const struct io_options *);
+/* Runs until worker_stop(); 0 or -errno of the loop. */
+NODISCARD int worker_run(struct worker *);
+void worker_destroy(struct worker **);
+
+/* Any thread.  The memory is the receiver's until delivered. */
+void worker_post(struct worker *, struct mail *);
+void worker_stop(struct worker *);
+
+/* The worker's own thread: begin and stop listening. */
+NODISCARD int worker_open_door(struct worker *, struct route_workload *, int fd);
+void worker_close_door(struct worker *, int fd);
+void worker_close_doors(struct worker *);
+
+static inline uint64_t worker_now(const struct worker *w)
+{
+	return io_now_us(w->io);
+}
+
+/* Carries out what a monitor decided. */
+void worker_act(struct worker *, struct route_host *, struct monitor_actions *);
+
+/* Runs what a release, a grant or a letter left to do, at the end of the events
+ * of this turn. */
+void worker_defer_release(struct worker *);
+
+#endif

@@ -1,0 +1,574 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The server machine: how a server comes, is leased, is released and goes.
+ * Logging in is in server_login.c, the relay in server_query.c, what happens
+ * after its client is gone in server_clean.c.
+ */
+#include "session/server.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/slog.h"
+#include "pg/msg_out.h"
+#include "session/cancel.h"
+#include "session/client.h"
+#include "session/login.h"
+#include "session/server_priv.h"
+
+/* A pooled server that was unused for longer gets its socket looked at. */
+enum { SERVER_PEEK_US = 1000000 };
+
+void server_enter_phase(struct server *s, enum server_phase next)
+{
+	s->phase = next;
+	timer_stop(&s->timer);
+}
+
+void server_set_timer(struct server *s, uint64_t after_us)
+{
+	timer_set(&s->worker->timers, &s->timer, worker_now(s->worker) + after_us);
+}
+
+/* --- coming ------------------------------------------------------------------------ */
+
+static struct server *server_create(struct worker *w, struct slice *slice)
+{
+	struct server *s = calloc(1, sizeof(*s));
+
+	if (s == NULL)
+		return NULL;
+	s->magic = SERVER_MAGIC;
+	s->worker = w;
+	s->pool = slice->pool->owner;
+	s->host = s->pool->host;
+	s->fd = -1;
+	s->phase = SERVER_PHASE_CONNECT;
+	pool_server_init(&s->ps, 0);
+	exchange_init(&s->xq);
+	stream_init(&s->stream, &server_stream_ops);
+	params_init(&s->reported);
+	timer_init(&s->timer, server_on_timer);
+	list_node_init(&s->in_worker);
+	list_node_init(&s->in_release);
+	return s;
+}
+
+void server_open(struct worker *w, struct slice *slice)
+{
+	struct server *s = server_create(w, slice);
+
+	if (s == NULL) {
+		struct route_pool *pool = slice->pool->owner;
+		struct monitor_actions actions = { .count = 0 };
+
+		SLOG_LIMITED(ERROR, "server-open", "error=\"%s\"", "out of memory");
+		monitor_open_failed(&pool->host->monitor, slice, worker_now(w), &actions);
+		worker_act(w, pool->host, &actions);
+		return;
+	}
+	list_push_back(&w->servers, &s->in_worker);
+	monitor_connecting(&s->host->monitor, &s->ps, slice);
+	server_login_start(s, slice);
+}
+
+/* --- leasing ------------------------------------------------------------------------- */
+
+static int server_attach(struct worker *w, struct server *s)
+{
+	int ret = stream_attach(&s->stream, w->io, w->chunks, s->fd);
+
+	if (ret < 0)
+		return ret;
+	s->fd = -1;
+	s->worker = w;
+	list_push_back(&w->servers, &s->in_worker);
+	return 0;
+}
+
+/* The socket could not be used at all: the unit comes back at once. */
+static void server_drop(struct worker *w, struct server *s)
+{
+	struct monitor_actions actions = { .count = 0 };
+
+	if (s->fd >= 0)
+		close(s->fd);
+	s->fd = -1;
+	s->worker = w;
+	monitor_closing(&s->host->monitor, &s->ps);
+	monitor_gone(&s->host->monitor, &s->ps, worker_now(w), &actions);
+	list_push_back(&w->free_servers, &s->in_release);
+	io_defer(w->io, &w->reap_task, IO_PHASE_RUN);
+	worker_act(w, s->host, &actions);
+}
+
+void server_take_to_close(struct worker *w, struct server *s)
+{
+	if (server_attach(w, s) < 0) {
+		server_drop(w, s);
+		return;
+	}
+	server_close(s);
+}
+
+/* Settings of this client, if the server does not carry them already. */
+static void server_fit(struct server *s)
+{
+	struct client *c = s->client;
+	struct buf out;
+
+	if (s->ps.state_key == c->params.key) {
+		server_enter_phase(s, SERVER_PHASE_READY);
+		client_server_ready(c);
+		return;
+	}
+	server_enter_phase(s, SERVER_PHASE_SETTINGS);
+	server_set_timer(s, SERVER_CLEAN_US);
+	buf_init(&out, 0);
+	params_write_replay(&c->params, s->ps.state_key != 0, &out);
+	s->own_failed = false;
+	exchange_sent_own(&s->xq);
+	stream_send_buf(&s->stream, &out);
+	buf_finish(&out);
+}
+
+static void server_check(struct server *s, uint64_t idle_us)
+{
+	const struct route_limits *limits = &s->client->route->limits;
+
+	if (limits->check_query[0] == '\0' || idle_us < limits->server_check_delay_us) {
+		server_fit(s);
+		return;
+	}
+	server_enter_phase(s, SERVER_PHASE_CHECK);
+	server_set_timer(s, SERVER_CLEAN_US);
+	server_send_own(s, limits->check_query);
+}
+
+bool server_lease(struct worker *w, struct server *s, struct client *c)
+{
+	uint64_t now = worker_now(w);
+	uint64_t idle_us = now > s->ps.used_at_us ? now - s->ps.used_at_us : 0;
+
+	if (idle_us > SERVER_PEEK_US && sock_is_stale(s->fd)) {
+		server_drop(w, s);
+		return false;
+	}
+	if (server_attach(w, s) < 0) {
+		server_drop(w, s);
+		return false;
+	}
+	s->client = c;
+	s->is_session = c->workload->mode == ROUTE_SESSION;
+	s->is_broken = false;
+	stream_resume(&s->stream);
+	server_check(s, idle_us);
+	return true;
+}
+
+/* --- the router's own queries ------------------------------------------------------- */
+
+void server_send_own(struct server *s, const char *sql)
+{
+	struct buf out;
+
+	s->own_failed = false;
+	buf_init(&out, 0);
+	msg_out_query(&out, sql);
+	exchange_sent_own(&s->xq);
+	stream_send_buf(&s->stream, &out);
+	buf_finish(&out);
+}
+
+static void settings_done(struct server *s)
+{
+	struct client *c = s->client;
+
+	if (s->own_failed) {
+		/* What it carries now is not known. */
+		s->is_dirty = true;
+		server_enter_phase(s, SERVER_PHASE_READY);
+		client_server_unfit(c, s->sqlstate, s->message);
+		return;
+	}
+	s->ps.state_key = c->params.key;
+	server_enter_phase(s, SERVER_PHASE_READY);
+	client_server_ready(c);
+}
+
+void server_own_done(struct server *s)
+{
+	switch (s->phase) {
+	case SERVER_PHASE_CHECK:
+		if (s->own_failed)
+			server_fail(s, CLOSE_SERVER_LOST, "the server did not pass its check");
+		else
+			server_fit(s);
+		return;
+	case SERVER_PHASE_SETTINGS:
+		settings_done(s);
+		return;
+	case SERVER_PHASE_BARRIER:
+		exchange_init(&s->xq);
+		server_enter_phase(s, SERVER_PHASE_READY);
+		if (s->is_session)
+			client_resume(s->client);
+		else
+			server_lease_ends(s);
+		return;
+	case SERVER_PHASE_ABORT:
+	case SERVER_PHASE_ROLLBACK:
+		server_after_abort(s);
+		return;
+	case SERVER_PHASE_RESET:
+		server_reset_done(s);
+		return;
+	case SERVER_PHASE_CONNECT:
+	case SERVER_PHASE_LOGIN:
+	case SERVER_PHASE_READY:
+	case SERVER_PHASE_ENDING:
+	case SERVER_PHASE_CLOSE:
+		return;
+	}
+}
+
+/* --- releasing ------------------------------------------------------------------------ */
+
+void server_release(struct server *s)
+{
+	struct worker *w = s->worker;
+
+	server_enter_phase(s, SERVER_PHASE_ENDING);
+	stream_pause(&s->stream);
+	if (!list_is_linked(&s->in_release))
+		list_push_back(&w->releasing, &s->in_release);
+	worker_defer_release(w);
+}
+
+static void back_to_pool(struct server *s)
+{
+	struct monitor_actions actions = { .count = 0 };
+	struct client *c = s->client;
+	struct worker *w = s->worker;
+	struct route_host *host = s->host;
+	uint64_t now = worker_now(w);
+
+	s->fd = stream_detach(&s->stream);
+	timer_finish(&w->timers, &s->timer);
+	list_remove(&s->in_worker);
+	s->client = NULL;
+	s->worker = NULL;
+	s->is_session = false;
+	server_forget_route(s);
+	/* From here on another worker may have it. */
+	if (s->ps.connected_at_us == 0)
+		monitor_ready(&host->monitor, &s->ps, now, &actions);
+	else
+		monitor_return(&host->monitor, &s->ps, now, &actions);
+	if (c != NULL)
+		client_lease_released(c);
+	worker_act(w, host, &actions);
+}
+
+void server_release_now(struct server *s)
+{
+	if (s->phase != SERVER_PHASE_ENDING)
+		return;
+	if (s->is_broken || stream_held(&s->stream) > 0) {
+		server_fail(s, CLOSE_SERVER_LOST, NULL);
+		return;
+	}
+	/* A cancel on its way must not hit whoever comes next. */
+	if (s->cancels > 0)
+		return;
+	if (s->is_dirty) {
+		struct client *c = s->client;
+
+		server_keep_route(s);
+		s->client = NULL;
+		server_reset(s);
+		if (c != NULL)
+			client_lease_released(c);
+		return;
+	}
+	stream_flush(&s->stream);
+	if (stream_quiesce(&s->stream))
+		back_to_pool(s);
+}
+
+void server_lease_ends(struct server *s)
+{
+	if (s->client != NULL)
+		client_lease_over(s->client);
+	server_release(s);
+}
+
+void server_cancel_done(struct server *s)
+{
+	assert(s->cancels > 0);
+	s->cancels--;
+	if (s->cancels > 0)
+		return;
+	if (s->phase == SERVER_PHASE_ENDING)
+		server_release(s);
+	else if (s->phase == SERVER_PHASE_ABORT && exchange_is_idle(&s->xq))
+		server_after_abort(s);
+}
+
+/* --- going ------------------------------------------------------------------------------ */
+
+static void server_free(struct server *s)
+{
+	server_login_free(s);
+	server_forget_route(s);
+	params_finish(&s->reported);
+	s->magic = 0;
+	free(s);
+}
+
+void server_reap(struct worker *w)
+{
+	struct list_node *node;
+
+	while ((node = list_pop_front(&w->free_servers)) != NULL)
+		server_free(container_of(node, struct server, in_release));
+}
+
+/* PostgreSQL has closed its side, or will not answer any more. */
+static void server_gone(struct server *s)
+{
+	struct monitor_actions actions = { .count = 0 };
+	struct worker *w = s->worker;
+	struct route_host *host = s->host;
+
+	cancel_forget(s);
+	stream_close(&s->stream);
+	timer_finish(&w->timers, &s->timer);
+	list_remove(&s->in_worker);
+	list_remove(&s->in_release);
+	monitor_gone(&host->monitor, &s->ps, worker_now(w), &actions);
+	list_push_back(&w->free_servers, &s->in_release);
+	io_defer(w->io, &w->reap_task, IO_PHASE_RUN);
+	worker_act(w, host, &actions);
+}
+
+static void server_abort(struct worker *w, struct server *s)
+{
+	struct monitor_actions actions = { .count = 0 };
+	struct buf out;
+
+	s->client = NULL;
+	if (s->worker != NULL) {
+		cancel_forget(s);
+		buf_init(&out, 0);
+		msg_out_terminate(&out);
+		stream_send_buf(&s->stream, &out);
+		stream_flush(&s->stream);
+		buf_finish(&out);
+		stream_close(&s->stream);
+		timer_finish(&w->timers, &s->timer);
+		list_remove(&s->in_worker);
+		list_remove(&s->in_release);
+	} else {
+		static const uint8_t terminate[] = { 'X', 0, 0, 0, 4 };
+
+		/* It will see the end of file if this does not arrive. */
+		if (send(s->fd, terminate, sizeof(terminate), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+			SLOG(DEBUG, "server-abort", "server=%lu", (unsigned long)s->ps.id);
+		close(s->fd);
+	}
+	monitor_closing(&s->host->monitor, &s->ps);
+	monitor_gone(&s->host->monitor, &s->ps, worker_now(w), &actions);
+	list_push_back(&w->free_servers, &s->in_release);
+}
+
+void server_abort_all(struct worker *w)
+{
+	struct list_node *node;
+
+	while ((node = list_first(&w->servers)) != NULL)
+		server_abort(w, container_of(node, struct server, in_worker));
+}
+
+static void keep_pooled(const struct pool_server *ps, void *arg)
+{
+	const struct pool_server **found = arg;
+
+	*found = ps;
+}
+
+/* All workers but this one are gone, and so are all clients. */
+void server_abort_pooled(struct worker *w, struct route_host *host)
+{
+	for (;;) {
+		struct pool_server *ps = NULL;
+
+		monitor_each_server(&host->monitor, keep_pooled, &ps);
+		if (ps == NULL)
+			break;
+		server_abort(w, server_from_ps(ps));
+	}
+	server_reap(w);
+}
+
+void server_close(struct server *s)
+{
+	struct host_target target;
+	struct buf out;
+
+	if (s->phase == SERVER_PHASE_CLOSE)
+		return;
+	SLOG(DEBUG, "server-close", "server=%lu", (unsigned long)s->ps.id);
+	server_enter_phase(s, SERVER_PHASE_CLOSE);
+	if (s->client != NULL) {
+		struct client *c = s->client;
+
+		s->client = NULL;
+		monitor_closing(&s->host->monitor, &s->ps);
+		client_lease_released(c);
+	} else {
+		monitor_closing(&s->host->monitor, &s->ps);
+	}
+	if (!stream_is_open(&s->stream)) {
+		server_gone(s);
+		return;
+	}
+	route_host_target(s->host, &target);
+	server_set_timer(s, target.close_timeout_us);
+	buf_init(&out, 0);
+	msg_out_terminate(&out);
+	stream_send_buf(&s->stream, &out);
+	buf_finish(&out);
+	stream_finish(&s->stream);
+}
+
+void server_fail(struct server *s, enum close_reason reason, const char *message)
+{
+	struct client *c = s->client;
+
+	if (s->phase == SERVER_PHASE_CLOSE)
+		return;
+	if (s->phase == SERVER_PHASE_CONNECT || s->phase == SERVER_PHASE_LOGIN) {
+		server_login_lost(s, -ECONNRESET);
+		return;
+	}
+	if (c != NULL && s->phase != SERVER_PHASE_ENDING) {
+		s->client = NULL;
+		monitor_closing(&s->host->monitor, &s->ps);
+		client_lease_released(c);
+		if (s->is_broken)
+			client_close(c, CLOSE_SERVER_FATAL);
+		else if (message != NULL)
+			client_close_with(c, reason, reason == CLOSE_SERVER_PROTOCOL ?
+				"08P01" : "08006", message, NULL);
+		else
+			client_close(c, reason);
+	}
+	server_close(s);
+}
+
+/* --- what the stream tells --------------------------------------------------------------- */
+
+static size_t on_data(struct stream *stream, const uint8_t *data, size_t len)
+{
+	struct server *s = server_from_stream(stream);
+
+	assert(s->magic == SERVER_MAGIC);
+	if (s->phase == SERVER_PHASE_CLOSE)
+		return len;
+	if (s->phase == SERVER_PHASE_LOGIN || s->phase == SERVER_PHASE_CONNECT)
+		return server_login_data(s, data, len);
+	return server_query_data(s, data, len);
+}
+
+static void on_end(struct stream *stream, int error)
+{
+	struct server *s = server_from_stream(stream);
+
+	assert(s->magic == SERVER_MAGIC);
+	switch (s->phase) {
+	case SERVER_PHASE_CLOSE:
+		server_gone(s);
+		return;
+	case SERVER_PHASE_CONNECT:
+	case SERVER_PHASE_LOGIN:
+		server_login_lost(s, error == 0 ? -ECONNRESET : error);
+		return;
+	case SERVER_PHASE_READY:
+	case SERVER_PHASE_CHECK:
+	case SERVER_PHASE_SETTINGS:
+	case SERVER_PHASE_BARRIER:
+	case SERVER_PHASE_ENDING:
+	case SERVER_PHASE_ABORT:
+	case SERVER_PHASE_ROLLBACK:
+	case SERVER_PHASE_RESET:
+		SLOG_LIMITED(INFO, "server-lost", "server=%lu error=%d",
+			(unsigned long)s->ps.id, -error);
+		server_fail(s, CLOSE_SERVER_LOST, NULL);
+		return;
+	}
+}
+
+static void on_drained(struct stream *stream)
+{
+	struct server *s = server_from_stream(stream);
+
+	if (s->client != NULL)
+		client_resume(s->client);
+}
+
+static void on_connected(struct stream *stream, int error)
+{
+	server_login_connected(server_from_stream(stream), error);
+}
+
+static void on_quiet(struct stream *stream)
+{
+	server_release(server_from_stream(stream));
+}
+
+const struct stream_ops server_stream_ops = {
+	.on_data = on_data,
+	.on_end = on_end,
+	.on_drained = on_drained,
+	.on_connected = on_connected,
+	.on_quiet = on_quiet,
+};
+
+void server_on_timer(struct timer *timer, uint64_t now_us)
+{
+	struct server *s = container_of(timer, struct server, timer);
+
+	(void)now_us;
+	switch (s->phase) {
+	case SERVER_PHASE_CLOSE:
+		SLOG_LIMITED(WARN, "server-close-timeout", "server=%lu pid=%u",
+			(unsigned long)s->ps.id, s->backend_pid);
+		server_gone(s);
+		return;
+	case SERVER_PHASE_CONNECT:
+	case SERVER_PHASE_LOGIN:
+		server_login_timeout(s);
+		return;
+	case SERVER_PHASE_CHECK:
+	case SERVER_PHASE_SETTINGS:
+	case SERVER_PHASE_BARRIER:
+		server_fail(s, CLOSE_SERVER_LOST, "the server did not answer in time");
+		return;
+	case SERVER_PHASE_ABORT:
+	case SERVER_PHASE_ROLLBACK:
+	case SERVER_PHASE_RESET:
+		SLOG_LIMITED(WARN, "server-clean-timeout", "server=%lu pid=%u",
+			(unsigned long)s->ps.id, s->backend_pid);
+		server_close(s);
+		return;
+	case SERVER_PHASE_READY:
+	case SERVER_PHASE_ENDING:
+		return;
+	}
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A server: a connection of ours to PostgreSQL.
+ *
+ * Owns:   its stream, the queue of exchanges, and a unit of the host's budget
+ *         from server_open() until PostgreSQL has closed its side.
+ * Thread: the worker it is attached to; while pooled it belongs to the pool, has
+ *         no worker, and nothing of it is touched but by the monitor.
+ * Life:   server_close() begins its end; the memory goes at the end of the turn
+ *         in which the socket is gone.
+ */
+#ifndef SESSION_SERVER_H
+#define SESSION_SERVER_H
+
+#include "session/exchange.h"
+#include "session/params.h"
+#include "session/router.h"
+
+enum { SERVER_KEY_MAX = 256, SERVER_INSPECT_MAX = 16 * 1024 };
+
+struct server_login;
+
+enum server_phase {
+	SERVER_PHASE_CONNECT,   /* waits for the socket */
+	SERVER_PHASE_LOGIN,
+	SERVER_PHASE_READY,     /* passes messages on for its client */
+	SERVER_PHASE_CHECK,     /* server_check_query before use */
+	SERVER_PHASE_SETTINGS,  /* takes over the client's settings */
+	SERVER_PHASE_BARRIER,   /* finds out which exchanges are still to come */
+	SERVER_PHASE_ENDING,    /* the lease is over; on the way back to the pool */
+	SERVER_PHASE_ABORT,     /* the client is gone; waits for what still runs */
+	SERVER_PHASE_ROLLBACK,
+	SERVER_PHASE_RESET,
+	SERVER_PHASE_CLOSE      /* waits for PostgreSQL to close */
+};
+
+struct server {
+	uint32_t magic;
+	enum server_phase phase;
+	struct pool_server ps;
+	struct stream stream;
+	struct exchange_queue xq;
+	struct worker *worker;          /* NULL while pooled */
+	struct route_host *host;
+	struct route_pool *pool;
+	struct route *route;            /* of the client that is gone, while cleaning */
+	struct client *client;          /* who has it; NULL when gone */
+	struct server_login *login;     /* until logged in */
+	struct timer timer;             /* of the phase */
+	struct list_node in_worker;     /* worker->servers */
+	struct list_node in_release;    /* worker->releasing or ->free_servers */
+	struct params reported;         /* what ParameterStatus said */
+	uint64_t nonce;                 /* of the barrier */
+	uint32_t body_left;             /* of a message that streams through */
+	bool body_drops;
+	bool own_failed;                /* the router's own query got an error */
+	bool own_seen;                  /* BARRIER: its reply has begun */
+	bool is_dirty;                  /* carries session state: reset before reuse */
+	bool is_broken;                 /* said FATAL: not to be reused */
+	bool is_session;                /* leased until the client leaves */
+	bool is_replication;
+	uint32_t cancels;               /* cancel connections not yet at their end */
+	uint32_t backend_pid;
+	uint16_t key_len;
+	uint8_t key[SERVER_KEY_MAX];
+	int fd;                         /* while pooled */
+	char sqlstate[6];               /* of own_failed */
+	char message[POOL_ERROR_TEXT_MAX];
+};
+
+/* MONITOR_OPEN: begins to connect. */
+void server_open(struct worker *, struct slice *);
+
+/* MONITOR_CLOSE: a server from the pool, to be ended. */
+void server_take_to_close(struct worker *, struct server *);
+
+/* A lease was granted: attaches the server to the client's worker and makes it
+ * fit.  False: it was dead (and is being closed); ask again. */
+NODISCARD bool server_lease(struct worker *, struct server *, struct client *);
+
+/* The client of this server has gone or has been thrown out: what runs is
+ * cancelled, the transaction ended, the session reset. */
+void server_client_gone(struct server *, bool was_mid_message);
+
+/* Back to the pool, through the worker's release task. */
+void server_release(struct server *);
+void server_release_now(struct server *);
+
+/* Terminate, FIN, wait for PostgreSQL. */
+void server_close(struct server *);
+
+/* The other half of the relay: bytes from PostgreSQL. */
+size_t server_query_data(struct server *, const uint8_t *data, size_t len);
+size_t server_login_data(struct server *, const uint8_t *data, size_t len);
+
+/* A cancel connection has come to its end. */
+void server_cancel_done(struct server *);
+
+/* The process ends: all servers of the worker, and those of the pools, which the
+ * last worker takes along. */
+void server_abort_all(struct worker *);
+void server_abort_pooled(struct worker *, struct route_host *);
+
+/* Frees what ended in this turn. */
+void server_reap(struct worker *);
+
+static inline struct server *server_from_ps(struct pool_server *ps)
+{
+	return container_of(ps, struct server, ps);
+}
+
+#endif

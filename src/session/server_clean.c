@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * After the client is gone: what still runs is cancelled, the transaction ended,
+ * the session reset, each checked; or the server is closed.
+ */
+#include <string.h>
+
+#include "base/slog.h"
+#include "pg/msg_out.h"
+#include "session/cancel.h"
+#include "session/client.h"
+#include "session/server_priv.h"
+
+/* What the settings of a server are after a reset query of the user's own. */
+#define STATE_UNKNOWN UINT64_MAX
+
+/* How long a cancel request of our own waits for a connection. */
+enum { CANCEL_PATIENCE_US = 5000000 };
+
+void server_keep_route(struct server *s)
+{
+	if (s->route == NULL && s->client != NULL)
+		s->route = route_ref(s->client->route);
+}
+
+void server_forget_route(struct server *s)
+{
+	route_unref(s->route);
+	s->route = NULL;
+}
+
+/* Ends what the client began and will not end. */
+static void finish_for_client(struct server *s)
+{
+	struct buf out;
+
+	buf_init(&out, 0);
+	if (s->xq.copy == EXCHANGE_COPY_IN && !s->xq.copy_end_sent) {
+		msg_out_copy_fail(&out, "the client is gone");
+		exchange_sent(&s->xq, 'f');
+	}
+	if (s->xq.open) {
+		msg_out_sync(&out);
+		exchange_sent(&s->xq, 'S');
+	}
+	stream_send_buf(&s->stream, &out);
+	buf_finish(&out);
+}
+
+void server_client_gone(struct server *s, bool was_mid_message)
+{
+	bool was_ending = s->phase == SERVER_PHASE_ENDING;
+	bool was_own = s->phase == SERVER_PHASE_CHECK || s->phase == SERVER_PHASE_SETTINGS;
+	static const struct cancel_reply nobody;
+
+	if (s->phase == SERVER_PHASE_CLOSE)
+		return;
+	server_keep_route(s);
+	s->client = NULL;
+	monitor_cleaning(&s->host->monitor, &s->ps);
+	if (was_ending)
+		return;
+	if (was_mid_message || s->xq.in_doubt || s->xq.copy == EXCHANGE_COPY_BOTH ||
+		s->phase == SERVER_PHASE_BARRIER || !exchange_has_room(&s->xq)) {
+		if (s->xq.pending > 0 || s->xq.open)
+			cancel_server(s, CANCEL_PATIENCE_US, &nobody);
+		server_close(s);
+		return;
+	}
+	s->is_dirty = s->is_dirty || was_own || s->is_session || s->xq.status != 'I' ||
+		!exchange_is_idle(&s->xq);
+	if (exchange_is_idle(&s->xq)) {
+		server_after_abort(s);
+		return;
+	}
+	server_enter_phase(s, SERVER_PHASE_ABORT);
+	server_set_timer(s, SERVER_CLEAN_US);
+	stream_resume(&s->stream);
+	finish_for_client(s);
+	if (!was_own)
+		cancel_server(s, CANCEL_PATIENCE_US, &nobody);
+}
+
+/* Nothing is in flight, or what was has ended. */
+void server_after_abort(struct server *s)
+{
+	if (s->cancels > 0) {
+		if (s->phase != SERVER_PHASE_ABORT) {
+			server_enter_phase(s, SERVER_PHASE_ABORT);
+			server_set_timer(s, SERVER_CLEAN_US);
+		}
+		return;
+	}
+	if (s->phase == SERVER_PHASE_ROLLBACK && (s->own_failed || s->xq.status != 'I')) {
+		SLOG_LIMITED(WARN, "server-rollback-failed", "server=%lu sqlstate=%s",
+			(unsigned long)s->ps.id, s->sqlstate);
+		server_close(s);
+		return;
+	}
+	if (s->xq.status == 'I') {
+		server_release(s);
+		return;
+	}
+	server_enter_phase(s, SERVER_PHASE_ROLLBACK);
+	server_set_timer(s, SERVER_CLEAN_US);
+	server_send_own(s, "ROLLBACK");
+}
+
+static const char *reset_query(const struct server *s)
+{
+	return s->route == NULL ? "DISCARD ALL" : s->route->limits.reset_query;
+}
+
+/* Takes away what the last client left, before anybody else gets the server. */
+void server_reset(struct server *s)
+{
+	monitor_cleaning(&s->host->monitor, &s->ps);
+	if (reset_query(s)[0] == '\0') {
+		server_close(s);
+		return;
+	}
+	stream_resume(&s->stream);
+	server_enter_phase(s, SERVER_PHASE_RESET);
+	server_set_timer(s, SERVER_CLEAN_US);
+	server_send_own(s, reset_query(s));
+}
+
+void server_reset_done(struct server *s)
+{
+	bool knows = strcmp(reset_query(s), "DISCARD ALL") == 0;
+
+	if (s->own_failed || s->xq.status != 'I') {
+		SLOG_LIMITED(WARN, "server-reset-failed", "server=%lu sqlstate=%s",
+			(unsigned long)s->ps.id, s->sqlstate);
+		server_close(s);
+		return;
+	}
+	s->is_dirty = false;
+	s->ps.state_key = knows ? 0 : STATE_UNKNOWN;
+	server_release(s);
+}

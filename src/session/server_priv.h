@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the files of the server machine share.
+ */
+#ifndef SESSION_SERVER_PRIV_H
+#define SESSION_SERVER_PRIV_H
+
+#include "session/server.h"
+
+enum { SERVER_MAGIC = 0x73727672, SERVER_CLEAN_US = 10000000 };
+
+/* The only assignment to the phase. */
+void server_enter_phase(struct server *, enum server_phase);
+void server_set_timer(struct server *, uint64_t after_us);
+
+/* Sends a Query of the router's own, to be swallowed. */
+void server_send_own(struct server *, const char *sql);
+
+/* A swallowed exchange has ended: what comes next in this phase. */
+void server_own_done(struct server *);
+
+/* The connection is of no use any more: tells the client why, and ends it.
+ * message NULL: PostgreSQL's own words went to the client already. */
+void server_fail(struct server *, enum close_reason, const char *message);
+
+/* The server's client is about to go: its settings say how to clean. */
+void server_keep_route(struct server *);
+void server_forget_route(struct server *);
+
+void server_reset(struct server *);
+void server_reset_done(struct server *);
+void server_after_abort(struct server *);
+void server_lease_ends(struct server *);
+void server_barrier(struct server *);
+
+/* server_login.c */
+void server_login_start(struct server *, struct slice *);
+void server_login_connected(struct server *, int error);
+void server_login_lost(struct server *, int error);
+void server_login_free(struct server *);
+void server_login_timeout(struct server *);
+
+void server_on_timer(struct timer *, uint64_t now_us);
+extern const struct stream_ops server_stream_ops;
+
+static inline struct server *server_from_stream(struct stream *stream)
+{
+	return container_of(stream, struct server, stream);
+}
+
+#endif

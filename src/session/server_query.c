@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The relay from PostgreSQL to the client.
+ *
+ * Messages are looked at where they arrived and passed on in as few pieces as
+ * possible.  Only what decides something must be whole before it is handled:
+ * ReadyForQuery, CommandComplete, ErrorResponse, ParameterStatus.  All else,
+ * rows of 1 GB included, streams through.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/rand.h"
+#include "base/slog.h"
+#include "pg/error.h"
+#include "pg/frame.h"
+#include "pg/message.h"
+#include "pg/msg_out.h"
+#include "pg/result.h"
+#include "session/client.h"
+#include "session/server_priv.h"
+
+enum verdict { FORWARD, DROP, STOP };
+
+static void bad_message(struct server *s, const char *what, uint8_t type)
+{
+	SLOG_LIMITED(WARN, "server-protocol", "server=%lu problem=\"%s\" type=0x%02x",
+		(unsigned long)s->ps.id, what, type);
+	server_fail(s, CLOSE_SERVER_PROTOCOL,
+		"the server sent a message that does not belong there");
+}
+
+/* --- the barrier ----------------------------------------------------------------------- */
+
+static void barrier_name(const struct server *s, char to[64])
+{
+	(void)snprintf(to, 64, "pgtandem_barrier_%016lx", (unsigned long)s->nonce);
+}
+
+/* It is not known how many ReadyForQuery are still to come: asks something whose
+ * answer is told from all others, and so finds the end. */
+void server_barrier(struct server *s)
+{
+	char name[64], sql[96];
+	struct buf out;
+
+	rand_bytes(&s->nonce, sizeof(s->nonce));
+	barrier_name(s, name);
+	(void)snprintf(sql, sizeof(sql), "SELECT 1 AS %s", name);
+	server_enter_phase(s, SERVER_PHASE_BARRIER);
+	server_set_timer(s, SERVER_CLEAN_US);
+	s->own_seen = false;
+	buf_init(&out, 0);
+	msg_out_query(&out, sql);
+	stream_send_buf(&s->stream, &out);
+	buf_finish(&out);
+}
+
+static enum verdict on_barrier(struct server *s, const struct frame *f)
+{
+	char name[64];
+
+	barrier_name(s, name);
+	if (f->type == 'T' && f->body_len > 2 + strlen(name) &&
+		memcmp(f->body + 2, name, strlen(name) + 1) == 0)
+		s->own_seen = true;
+	if (!s->own_seen)
+		return FORWARD;
+	if (f->type == 'Z')
+		server_own_done(s);
+	return DROP;
+}
+
+/* --- messages that decide --------------------------------------------------------------- */
+
+static void keep_error(struct server *s, const struct error_fields *e)
+{
+	s->own_failed = true;
+	memcpy(s->sqlstate, e->sqlstate, sizeof(s->sqlstate));
+	(void)snprintf(s->message, sizeof(s->message), "%.*s",
+		(int)size_min(e->message.len, sizeof(s->message) - 1), e->message.data);
+}
+
+static enum verdict on_error(struct server *s, const struct frame *f)
+{
+	enum exchange_reply owner = exchange_owner(&s->xq);
+	struct error_fields e;
+
+	error_parse(f->body, f->available, &e);
+	if (error_is_fatal(&e)) {
+		s->is_broken = true;
+		SLOG_LIMITED(INFO, "server-fatal", "server=%lu pid=%u sqlstate=%s",
+			(unsigned long)s->ps.id, s->backend_pid, e.sqlstate);
+		return s->client != NULL && s->phase != SERVER_PHASE_ENDING ? FORWARD : DROP;
+	}
+	if (!exchange_received(&s->xq, 'E', 0)) {
+		bad_message(s, "error out of place", 'E');
+		return STOP;
+	}
+	if (owner == EXCHANGE_TO_CLIENT)
+		return FORWARD;
+	keep_error(s, &e);
+	return DROP;
+}
+
+/* Tags that tell of session state.  What they do not show is found by what the
+ * port promises: see docs/architecture.md, "Session state". */
+static void note_tag(struct server *s, const struct frame *f)
+{
+	switch ((int)result_classify(f->body, f->body_len)) {
+	case RESULT_SET:
+	case RESULT_RESET:
+	case RESULT_DISCARD:
+	case RESULT_LISTEN:
+	case RESULT_DECLARE:
+	case RESULT_PREPARE:
+	case RESULT_LOAD:
+		s->is_dirty = true;
+		return;
+	default:
+		return;
+	}
+}
+
+static enum verdict on_complete(struct server *s, const struct frame *f)
+{
+	enum exchange_reply owner = exchange_owner(&s->xq);
+
+	if (owner == EXCHANGE_UNASKED || !exchange_received(&s->xq, 'C', 0)) {
+		bad_message(s, "result out of place", 'C');
+		return STOP;
+	}
+	if (owner == EXCHANGE_TO_ROUTER)
+		return DROP;
+	note_tag(s, f);
+	return FORWARD;
+}
+
+/* The lease of a transaction ends here; in doubt only behind a barrier. */
+static enum verdict client_ready(struct server *s, char status)
+{
+	struct client *c = s->client;
+
+	if (c == NULL)
+		return DROP;
+	client_exchange_done(c, status);
+	if (s->client != c || s->phase == SERVER_PHASE_CLOSE)
+		return STOP;
+	if (status == 'I' && s->xq.in_doubt) {
+		if (s->phase == SERVER_PHASE_READY)
+			server_barrier(s);
+		return FORWARD;
+	}
+	if (s->is_session || !exchange_is_idle(&s->xq) || c->body_left > 0)
+		return FORWARD;
+	if (status == 'I')
+		server_lease_ends(s);
+	else if (c->workload->mode == ROUTE_STATEMENT)
+		client_close(c, CLOSE_STATEMENT_MODE);
+	return FORWARD;
+}
+
+static enum verdict on_ready(struct server *s, const struct frame *f)
+{
+	enum exchange_reply owner = exchange_owner(&s->xq);
+	char status = f->body_len == 1 ? (char)f->body[0] : 0;
+
+	if ((status != 'I' && status != 'T' && status != 'E') ||
+		!exchange_received(&s->xq, 'Z', status)) {
+		bad_message(s, "ready without a query", 'Z');
+		return STOP;
+	}
+	if (owner == EXCHANGE_TO_ROUTER) {
+		server_own_done(s);
+		return DROP;
+	}
+	if (s->phase == SERVER_PHASE_ABORT) {
+		if (exchange_is_idle(&s->xq))
+			server_after_abort(s);
+		return DROP;
+	}
+	return client_ready(s, status);
+}
+
+static enum verdict on_setting(struct server *s, const struct frame *f)
+{
+	const char *name, *value;
+	struct wire_in in;
+
+	wire_init(&in, f->body, f->body_len);
+	name = wire_cstr(&in);
+	value = wire_cstr(&in);
+	if (!wire_done(&in) || !params_set(&s->reported, name, value)) {
+		bad_message(s, "malformed setting", 'S');
+		return STOP;
+	}
+	return exchange_owner(&s->xq) == EXCHANGE_TO_CLIENT || s->is_session ? FORWARD : DROP;
+}
+
+/* Notices and notifications: a transaction's client gets those of its own
+ * exchanges. */
+static enum verdict on_async(struct server *s)
+{
+	switch (exchange_owner(&s->xq)) {
+	case EXCHANGE_TO_CLIENT:
+		return FORWARD;
+	case EXCHANGE_TO_ROUTER:
+		return DROP;
+	case EXCHANGE_UNASKED:
+		return s->is_session && s->phase == SERVER_PHASE_READY ? FORWARD : DROP;
+	}
+	return DROP;
+}
+
+static enum verdict on_reply(struct server *s, uint8_t type)
+{
+	enum exchange_reply owner = exchange_owner(&s->xq);
+
+	if (owner == EXCHANGE_UNASKED || !exchange_received(&s->xq, type, 0)) {
+		bad_message(s, "reply without a query", type);
+		return STOP;
+	}
+	return owner == EXCHANGE_TO_CLIENT ? FORWARD : DROP;
+}
+
+static enum verdict on_message(struct server *s, const struct frame *f)
+{
+	if (s->phase == SERVER_PHASE_BARRIER && (s->own_seen || f->type == 'T')) {
+		if (on_barrier(s, f) == DROP)
+			return DROP;
+	}
+	switch (f->type) {
+	case 'Z':
+		return on_ready(s, f);
+	case 'C':
+		return on_complete(s, f);
+	case 'E':
+		return on_error(s, f);
+	case 'S':
+		return on_setting(s, f);
+	case 'N':
+	case 'A':
+		return on_async(s);
+	case 'R':
+	case 'K':
+	case 'v':
+		bad_message(s, "login message after login", f->type);
+		return STOP;
+	default:
+		return on_reply(s, f->type);
+	}
+}
+
+/* --- the relay --------------------------------------------------------------------------- */
+
+static bool needs_whole(const struct server *s, uint8_t type)
+{
+	switch (type) {
+	case 'Z':
+	case 'C':
+	case 'E':
+	case 'S':
+		return true;
+	case 'T':
+		return s->phase == SERVER_PHASE_BARRIER;
+	default:
+		return false;
+	}
+}
+
+static void pass_on(struct server *s, struct client *c, const uint8_t *data, size_t len)
+{
+	if (len == 0 || c == NULL || c->state == CLIENT_ENDING || c->state == CLIENT_CLOSED)
+		return;
+	stream_send(&c->stream, data, len);
+	stats_add(c->stats, STAT_sent, len);
+	/* A slow reader stops its sender. */
+	if (stream_is_congested(&c->stream) && s->phase != SERVER_PHASE_CLOSE)
+		stream_pause(&s->stream);
+}
+
+/* One step: a piece of a message that streams, or the next message.  Returns the
+ * bytes used, 0 when more are needed. */
+static size_t step(struct server *s, const uint8_t *data, size_t len, enum verdict *verdict)
+{
+	const struct message_def *def;
+	struct frame f;
+
+	if (s->body_left > 0) {
+		size_t n = size_min(s->body_left, len);
+
+		s->body_left -= (uint32_t)n;
+		*verdict = s->body_drops ? DROP : FORWARD;
+		return n;
+	}
+	if (frame_next(data, len, FRAME_BODY_MAX, &f) == FRAME_NEED_MORE)
+		return 0;
+	def = &message_backend_defs[data[0]];
+	if (frame_next(data, len, def->body_max, &f) == FRAME_BAD ||
+		def->kind == MESSAGE_NONE) {
+		bad_message(s, "unknown type or impossible length", data[0]);
+		*verdict = STOP;
+		return len;
+	}
+	if (!frame_is_whole(&f) && needs_whole(s, f.type)) {
+		if (f.body_len <= SERVER_INSPECT_MAX)
+			return 0;
+		/* Errors may be of any length; what decides is at their beginning. */
+		if (f.type != 'E') {
+			bad_message(s, "message too long", f.type);
+			*verdict = STOP;
+			return len;
+		}
+		if (f.available < SERVER_INSPECT_MAX / 2)
+			return 0;
+	}
+	*verdict = on_message(s, &f);
+	s->body_left = f.body_len - (uint32_t)f.available;
+	s->body_drops = *verdict != FORWARD;
+	return FRAME_HEADER + f.available;
+}
+
+size_t server_query_data(struct server *s, const uint8_t *data, size_t len)
+{
+	size_t start = 0, pos = 0;
+
+	while (pos < len) {
+		struct client *c = s->client;
+		enum verdict verdict = FORWARD;
+		size_t used = step(s, data + pos, len - pos, &verdict);
+
+		if (used == 0)
+			break;
+		if (verdict == FORWARD) {
+			pos += used;
+			/* The client may have changed with this message. */
+			if (s->client != c) {
+				pass_on(s, c, data + start, pos - start);
+				start = pos;
+			}
+			continue;
+		}
+		pass_on(s, c, data + start, pos - start);
+		pos += used;
+		start = pos;
+		if (verdict == STOP || s->phase == SERVER_PHASE_CLOSE)
+			return len;
+	}
+	pass_on(s, s->client, data + start, pos - start);
+	return pos;
+}

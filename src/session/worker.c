@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A worker: one loop, its clients, and the servers that are attached to it.
+ *
+ * One turn: events; then letters from other workers, leases that ended, leases
+ * that were granted, what closed is freed; then everything that was written is
+ * sent.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/rand.h"
+#include "base/slog.h"
+#include "session/cancel.h"
+#include "session/client.h"
+#include "session/login.h"
+#include "session/router.h"
+#include "session/server.h"
+
+enum {
+	UPKEEP_US = 250000,
+	SWEEP_US = 10000000,
+	IDLE_LOOK_US = 1000000,         /* servers unused for that long are looked at */
+	IDLE_LOOK_MAX = 256,
+	CLIENTS_OVERFLOW = 100          /* beyond max_client_conn, to be told so */
+};
+
+/* --- carrying out ----------------------------------------------------------------------- */
+
+static void wake_for_grants(struct worker *w)
+{
+	atomic_store(&w->has_grants, true);
+	io_wake(w->io);
+}
+
+void worker_act(struct worker *w, struct route_host *host, struct monitor_actions *actions)
+{
+	struct router *r = w->router;
+	/* What is done here may lead back here: the list is the caller's. */
+	struct monitor_actions todo = *actions;
+
+	(void)host;
+	actions->count = 0;
+	actions->wake = 0;
+	for (uint32_t i = 0; i < r->worker_count; i++) {
+		if ((todo.wake >> i & 1) == 0)
+			continue;
+		if (i != w->index) {
+			wake_for_grants(r->workers[i]);
+			continue;
+		}
+		atomic_store(&w->has_grants, true);
+		worker_defer_release(w);
+	}
+	for (uint32_t i = 0; i < todo.count; i++) {
+		const struct monitor_action *action = &todo.list[i];
+
+		switch (action->verb) {
+		case MONITOR_OPEN:
+			server_open(w, action->slice);
+			break;
+		case MONITOR_CLOSE:
+			server_take_to_close(w, server_from_ps(action->server));
+			break;
+		}
+	}
+}
+
+void worker_defer_release(struct worker *w)
+{
+	io_defer(w->io, &w->release_task, IO_PHASE_RUN);
+}
+
+static void take_grants_of(struct worker *w, struct route_host *host)
+{
+	bool refused;
+	struct lease *l;
+
+	while ((l = monitor_inbox_take(&host->monitor, w->index, &refused)) != NULL) {
+		struct client *c = container_of(l, struct client, lease);
+
+		if (refused)
+			client_refused(c);
+		else
+			client_granted(c);
+	}
+}
+
+static void take_grants(struct worker *w)
+{
+	while (atomic_exchange(&w->has_grants, false)) {
+		uint32_t hosts = directory_host_count(w->router->directory);
+
+		for (uint32_t i = 0; i < hosts; i++)
+			take_grants_of(w, directory_host(w->router->directory, i));
+	}
+}
+
+/* Servers go back first, so that those who waited longest get them. */
+static void on_release(struct io_task *task)
+{
+	struct worker *w = container_of(task, struct worker, release_task);
+	struct list now;
+	struct list_node *node;
+
+	list_init(&now);
+	list_splice_back(&now, &w->releasing);
+	while ((node = list_pop_front(&now)) != NULL)
+		server_release_now(container_of(node, struct server, in_release));
+	take_grants(w);
+}
+
+static void on_reap(struct io_task *task)
+{
+	struct worker *w = container_of(task, struct worker, reap_task);
+
+	client_reap(w);
+	server_reap(w);
+}
+
+/* --- mail --------------------------------------------------------------------------------- */
+
+void worker_post(struct worker *w, struct mail *mail)
+{
+	pthread_mutex_lock(&w->mail_lock);
+	list_push_back(&w->mail, &mail->node);
+	pthread_mutex_unlock(&w->mail_lock);
+	io_wake(w->io);
+}
+
+static void read_mail(struct worker *w)
+{
+	struct list now;
+	struct list_node *node;
+
+	list_init(&now);
+	pthread_mutex_lock(&w->mail_lock);
+	list_splice_back(&now, &w->mail);
+	pthread_mutex_unlock(&w->mail_lock);
+	while ((node = list_pop_front(&now)) != NULL) {
+		struct mail *mail = container_of(node, struct mail, node);
+
+		mail->deliver(mail, w);
+	}
+}
+
+static void on_wake(struct io *io, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)io;
+	read_mail(w);
+	if (atomic_load(&w->has_grants))
+		worker_defer_release(w);
+}
+
+/* --- doors ---------------------------------------------------------------------------------- */
+
+static void on_accept(struct io_listener *listener, int fd)
+{
+	struct door *door = container_of(listener, struct door, listener);
+	struct router *r = door->worker->router;
+
+	if (atomic_load(&r->clients) >= atomic_load(&r->max_client_conn) + CLIENTS_OVERFLOW) {
+		SLOG_LIMITED(WARN, "client-accept", "workload=%s error=\"too many connections\"",
+			door->workload->name);
+		close(fd);
+		return;
+	}
+	client_accept(door->worker, door->workload, fd);
+}
+
+int worker_open_door(struct worker *w, struct route_workload *workload, int fd)
+{
+	struct door *door = calloc(1, sizeof(*door));
+	int ret;
+
+	if (door == NULL)
+		return -ENOMEM;
+	door->worker = w;
+	door->workload = workload;
+	ret = io_listener_start(w->io, &door->listener, fd, on_accept);
+	if (ret < 0) {
+		free(door);
+		return ret;
+	}
+	list_push_back(&w->doors, &door->in_worker);
+	return 0;
+}
+
+static void close_door(struct door *door)
+{
+	io_listener_stop(&door->listener);
+	list_remove(&door->in_worker);
+	free(door);
+}
+
+void worker_close_door(struct worker *w, int fd)
+{
+	list_for_each_safe(&w->doors, node) {
+		struct door *door = container_of(node, struct door, in_worker);
+
+		if (door->listener.fd == fd)
+			close_door(door);
+	}
+}
+
+void worker_close_doors(struct worker *w)
+{
+	list_for_each_safe(&w->doors, node)
+		close_door(container_of(node, struct door, in_worker));
+}
+
+/* --- upkeep ------------------------------------------------------------------------------------ */
+
+/* A look at servers that nobody has used for a while: has PostgreSQL gone? */
+static void look_at_idle(struct worker *w, struct route_host *host)
+{
+	struct pool_server *idle[IDLE_LOOK_MAX];
+	struct pollfd fds[IDLE_LOOK_MAX];
+	uint64_t now = worker_now(w);
+	uint32_t count = monitor_take_idle(&host->monitor, now, IDLE_LOOK_US, idle,
+		IDLE_LOOK_MAX);
+
+	for (uint32_t i = 0; i < count; i++)
+		fds[i] = (struct pollfd){ .fd = server_from_ps(idle[i])->fd, .events = POLLIN };
+	if (count > 0 && poll(fds, count, 0) < 0)
+		fds[0].revents = 0;
+	/* In this order the last one returned is the one used last. */
+	for (uint32_t i = 0; i < count; i++) {
+		struct monitor_actions actions = { .count = 0 };
+
+		if (fds[i].revents != 0) {
+			server_take_to_close(w, server_from_ps(idle[i]));
+			continue;
+		}
+		monitor_return(&host->monitor, idle[i], now, &actions);
+		worker_act(w, host, &actions);
+	}
+}
+
+static void on_upkeep(struct timer *timer, uint64_t now_us)
+{
+	struct worker *w = container_of(timer, struct worker, upkeep);
+	struct directory *d = w->router->directory;
+	uint32_t hosts = directory_host_count(d);
+
+	for (uint32_t i = 0; i < hosts; i++) {
+		struct route_host *host = directory_host(d, i);
+		struct monitor_actions actions = { .count = 0 };
+
+		while (monitor_upkeep(&host->monitor, now_us, &actions))
+			worker_act(w, host, &actions);
+		worker_act(w, host, &actions);
+		look_at_idle(w, host);
+	}
+	if (now_us >= w->sweep_at_us) {
+		w->sweep_at_us = now_us + SWEEP_US;
+		directory_sweep(d);
+	}
+	timer_set(&w->timers, &w->upkeep, now_us + UPKEEP_US);
+}
+
+/* --- life ------------------------------------------------------------------------------------------ */
+
+int worker_create(struct worker **out, struct router *r, uint32_t index,
+	const struct io_options *options)
+{
+	struct io_options mine = *options;
+	struct worker *w = calloc(1, sizeof(*w));
+	int ret = -ENOMEM;
+
+	if (w == NULL)
+		return ret;
+	w->router = r;
+	w->index = index;
+	list_init(&w->doors);
+	list_init(&w->free_clients);
+	list_init(&w->releasing);
+	list_init(&w->free_servers);
+	list_init(&w->servers);
+	list_init(&w->cancels);
+	list_init(&w->mail);
+	pthread_mutex_init(&w->mail_lock, NULL);
+	io_task_init(&w->release_task, on_release);
+	io_task_init(&w->reap_task, on_reap);
+	timer_init(&w->upkeep, on_upkeep);
+	mine.on_wake = on_wake;
+	mine.arg = w;
+	w->chunks = stream_pool_create();
+	if (w->chunks != NULL)
+		ret = io_create(&w->io, &mine);
+	if (ret < 0) {
+		worker_destroy(&w);
+		return ret;
+	}
+	timers_init(&w->timers, worker_now(w));
+	*out = w;
+	return 0;
+}
+
+int worker_run(struct worker *w)
+{
+	int ret = 0;
+
+	if (w->index == 0)
+		timer_set(&w->timers, &w->upkeep, worker_now(w) + UPKEEP_US);
+	while (ret == 0 && !atomic_load_explicit(&w->is_over, memory_order_acquire)) {
+		ret = io_turn(w->io, timers_next_us(&w->timers));
+		timers_run(&w->timers, worker_now(w));
+	}
+	return ret;
+}
+
+void worker_stop(struct worker *w)
+{
+	atomic_store_explicit(&w->is_over, true, memory_order_release);
+	io_wake(w->io);
+}
+
+/* Everything ends at once: nobody is told. */
+static void close_all(struct worker *w)
+{
+	worker_close_doors(w);
+	for (uint32_t i = 0; i < w->client_slots; i++) {
+		if (w->clients[i] != NULL)
+			client_abort(w->clients[i]);
+	}
+	server_abort_all(w);
+	cancel_abort_all(w);
+	client_reap(w);
+	server_reap(w);
+}
+
+void worker_destroy(struct worker **slot)
+{
+	struct worker *w = *slot;
+
+	*slot = NULL;
+	if (w == NULL)
+		return;
+	if (w->io != NULL) {
+		close_all(w);
+		io_destroy(&w->io);
+	}
+	stream_pool_destroy(&w->chunks);
+	pthread_mutex_destroy(&w->mail_lock);
+	free(w->clients);
+	free(w);
+}
+
+/* --- the router ---------------------------------------------------------------------------------------- */
+
+static void *pool_create(struct route_pool *pool)
+{
+	return login_create(pool);
+}
+
+const struct directory_hooks router_directory_hooks = {
+	.pool_create = pool_create,
+	.pool_destroy = login_destroy,
+};
+
+int router_init(struct router *r, struct directory *directory,
+	const struct console_ops *console, const char *version)
+{
+	*r = (struct router){ .directory = directory, .version = version };
+	r->console = *console;
+	rand_bytes(r->mock_key, sizeof(r->mock_key));
+	pthread_mutex_init(&r->derived_lock, NULL);
+	return hash_table_init(&r->derived, 64);
+}
+
+void router_finish(struct router *r)
+{
+	login_wipe_derived(r);
+	hash_table_finish(&r->derived);
+	pthread_mutex_destroy(&r->derived_lock);
+	explicit_bzero(r->mock_key, sizeof(r->mock_key));
+}
