@@ -84,6 +84,14 @@ static void add_value(struct buf *b, const char *value)
 	buf_add(b, value, len);
 }
 
+/* A key may be what a server sent, so a wrong length is no bug of ours. */
+static void add_key(struct buf *b, const uint8_t *key, size_t len)
+{
+	if (len < STARTUP_KEY_MIN || len > STARTUP_KEY_MAX)
+		b->failed = true;
+	buf_add(b, key, len);
+}
+
 /* --- to clients: login ---------------------------------------------------- */
 
 static void auth(struct buf *b, enum auth_code code, const void *data, size_t len)
@@ -145,9 +153,8 @@ void msg_out_backend_key_data(struct buf *b, uint32_t pid, const uint8_t *key,
 {
 	size_t at = begin(b, BE_BACKEND_KEY_DATA);
 
-	assert(key_len >= STARTUP_KEY_MIN && key_len <= STARTUP_KEY_MAX);
 	buf_add_u32(b, pid);
-	buf_add(b, key, key_len);
+	add_key(b, key, key_len);
 	finish(b, at);
 }
 
@@ -340,10 +347,9 @@ void msg_out_cancel_request(struct buf *b, uint32_t pid, const uint8_t *key,
 {
 	size_t at = begin_length(b);
 
-	assert(key_len >= STARTUP_KEY_MIN && key_len <= STARTUP_KEY_MAX);
 	buf_add_u32(b, STARTUP_CODE_CANCEL);
 	buf_add_u32(b, pid);
-	buf_add(b, key, key_len);
+	add_key(b, key, key_len);
 	finish(b, at);
 }
 

@@ -35,7 +35,7 @@ void msg_out_auth_sasl(struct buf *, const char *const *mechanisms, size_t count
 void msg_out_auth_sasl_continue(struct buf *, const void *data, size_t len);
 void msg_out_auth_sasl_final(struct buf *, const void *data, size_t len);
 void msg_out_parameter_status(struct buf *, const char *name, const char *value);
-/* key_len: 4 for protocol 3.0, at most 256 for 3.2. */
+/* key_len: 4 for protocol 3.0, 4 to 256 for 3.2; others fail the buffer. */
 void msg_out_backend_key_data(struct buf *, uint32_t pid, const uint8_t *key,
 	size_t key_len);
 /* Names startup->protocol and the client's _pq_. parameters, all unknown.
@@ -88,6 +88,7 @@ void msg_out_notification(struct buf *, uint32_t pid, const char *channel,
 void msg_out_startup(struct buf *, uint32_t protocol, const char *const *pairs,
 	size_t count);
 void msg_out_tls_request(struct buf *);
+/* The same for key_len. */
 void msg_out_cancel_request(struct buf *, uint32_t pid, const uint8_t *key,
 	size_t key_len);
 void msg_out_password(struct buf *, const char *password);

@@ -188,6 +188,23 @@ START_TEST(survives_a_buffer_that_moves)
 }
 END_TEST
 
+/* A key from a server goes into a CancelRequest as it came. */
+START_TEST(refuses_keys_of_wrong_lengths)
+{
+	static const uint8_t key[STARTUP_KEY_MAX + 1];
+	bool fits = _i >= STARTUP_KEY_MIN && _i <= STARTUP_KEY_MAX;
+	struct buf b;
+
+	buf_init(&b, 0);
+	msg_out_cancel_request(&b, 1, key, (size_t)_i);
+	ck_assert_int_eq(buf_ok(&b), fits);
+	buf_clear(&b);
+	msg_out_backend_key_data(&b, 1, key, (size_t)_i);
+	ck_assert_int_eq(buf_ok(&b), fits);
+	buf_finish(&b);
+}
+END_TEST
+
 START_TEST(tells_when_there_is_no_room)
 {
 	struct buf b;
@@ -212,6 +229,7 @@ Suite *msg_out_suite(void)
 	tcase_add_test(tc, writes_logins_to_servers);
 	tcase_add_test(tc, writes_statements);
 	tcase_add_test(tc, survives_a_buffer_that_moves);
+	tcase_add_loop_test(tc, refuses_keys_of_wrong_lengths, 0, STARTUP_KEY_MAX + 2);
 	tcase_add_loop_test(tc, tells_when_there_is_no_room, 0, 33);
 	suite_add_tcase(s, tc);
 	return s;
