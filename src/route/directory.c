@@ -33,13 +33,26 @@ static struct route_host *find_host(struct directory *d, const char *name)
 	return NULL;
 }
 
-static struct route_workload *find_workload(struct directory *d, const char *name)
+/* A workload that changes its mode becomes another one: who came to the old one
+ * stays as promised. */
+static struct route_workload *find_workload(struct directory *d,
+	const struct config_workload *conf)
 {
 	for (uint32_t i = 0; i < d->workload_count; i++) {
-		if (strcmp(d->workloads[i]->name, name) == 0)
+		if (strcmp(d->workloads[i]->name, conf->name) == 0 &&
+			d->workloads[i]->mode == mode_from(conf->options.pool_mode))
 			return d->workloads[i];
 	}
 	return NULL;
+}
+
+/* What the file says of this workload now, or NULL. */
+static const struct config_workload *workload_conf(const struct directory *d,
+	const struct route_workload *w)
+{
+	const struct config_workload *conf = config_find_workload(d->config, w->name);
+
+	return conf != NULL && mode_from(conf->options.pool_mode) == w->mode ? conf : NULL;
 }
 
 static void host_add_shares(struct directory *d, struct route_host *h, uint32_t from)
@@ -72,7 +85,7 @@ static int ensure_host(struct directory *d, const struct config_host *conf, stru
 static int ensure_workload(struct directory *d, const struct config_workload *conf,
 	struct diag *diag)
 {
-	struct route_workload *w = find_workload(d, conf->name);
+	struct route_workload *w = find_workload(d, conf);
 
 	if (w != NULL)
 		return 0;
@@ -123,8 +136,7 @@ static void shares_apply(struct directory *d)
 
 		for (uint32_t k = 0; k < d->workload_count; k++) {
 			struct route_workload *w = d->workloads[k];
-			const struct config_workload *conf =
-				config_find_workload(d->config, w->name);
+			const struct config_workload *conf = workload_conf(d, w);
 			const struct config_share *share = NULL;
 
 			if (host != NULL && conf != NULL)
@@ -148,7 +160,7 @@ static void pools_apply(struct directory *d)
 
 		for (uint32_t i = 0; i < d->workload_count; i++) {
 			const struct config_workload *conf =
-				config_find_workload(d->config, d->workloads[i]->name);
+				workload_conf(d, d->workloads[i]);
 
 			if (p->slices[i].pool != NULL && conf != NULL)
 				pool_settings_apply(d, conf,
@@ -174,7 +186,7 @@ static void apply(struct directory *d, const struct host_target *targets)
 	for (size_t i = 0; i < d->config->workload_count; i++) {
 		const struct config_workload *conf = &d->config->workloads[i];
 
-		workload_apply(d, find_workload(d, conf->name), conf);
+		workload_apply(d, find_workload(d, conf), conf);
 	}
 	shares_apply(d);
 	pools_apply(d);
@@ -318,7 +330,7 @@ static enum route_result check(struct directory *d, const struct route_workload 
 	const char *database, const struct config_workload **workload,
 	const struct config_database **found)
 {
-	*workload = config_find_workload(d->config, w->name);
+	*workload = workload_conf(d, w);
 	*found = config_find_database(d->config, database);
 	if (*found == NULL)
 		return ROUTE_NO_DATABASE;
@@ -528,6 +540,19 @@ struct config *directory_config(struct directory *d)
 uint64_t directory_generation(const struct directory *d)
 {
 	return atomic_load_explicit(&d->generation, memory_order_relaxed);
+}
+
+struct route_workload *directory_current_workload(struct directory *d, const char *name)
+{
+	const struct config_workload *conf;
+	struct route_workload *w = NULL;
+
+	pthread_mutex_lock(&d->lock);
+	conf = config_find_workload(d->config, name);
+	if (conf != NULL)
+		w = find_workload(d, conf);
+	pthread_mutex_unlock(&d->lock);
+	return w;
 }
 
 struct route_workload *directory_workload(struct directory *d, uint32_t index)

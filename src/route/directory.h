@@ -179,6 +179,8 @@ enum route_auth directory_auth(struct directory *, const char *user, char **secr
 /* The current configuration, with a reference. */
 struct config *directory_config(struct directory *);
 
+/* The workload of that name in the current configuration, or NULL. */
+struct route_workload *directory_current_workload(struct directory *, const char *name);
 struct route_workload *directory_workload(struct directory *, uint32_t index);
 uint32_t directory_workload_count(struct directory *);
 struct route_host *directory_host(struct directory *, uint32_t index);

@@ -13,7 +13,7 @@
 
 #include "base/base.h"
 
-enum stat {
+enum stats_field {
 #define STAT(field, column, help) STAT_##field,
 #include "stats.def"
 #undef STAT
@@ -27,7 +27,7 @@ struct stats_block {
 	_Alignas(128) _Atomic uint64_t values[STAT_COUNT];
 };
 
-static inline void stats_add(struct stats_block *b, enum stat which, uint64_t more)
+static inline void stats_add(struct stats_block *b, enum stats_field which, uint64_t more)
 {
 	uint64_t value = atomic_load_explicit(&b->values[which], memory_order_relaxed);
 

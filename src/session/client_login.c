@@ -284,6 +284,7 @@ static void auth_went(struct client *c, enum client_auth_result result, struct b
 		return;
 	case CLIENT_AUTH_OK:
 		buf_add(&c->login->first, buf_data(out), buf_len(out));
+		msg_out_auth_ok(&c->login->first);
 		proven(c);
 		return;
 	case CLIENT_AUTH_FAILED:

@@ -133,6 +133,8 @@ NODISCARD int worker_create(struct worker **, struct router *, uint32_t index,
 	const struct io_options *);
 /* Runs until worker_stop(); 0 or -errno of the loop. */
 NODISCARD int worker_run(struct worker *);
+/* After the loop has ended: everybody is cut off, servers first told. */
+void worker_end(struct worker *);
 void worker_destroy(struct worker **);
 
 /* Any thread.  The memory is the receiver's until delivered. */
@@ -143,6 +145,9 @@ void worker_stop(struct worker *);
 NODISCARD int worker_open_door(struct worker *, struct route_workload *, int fd);
 void worker_close_door(struct worker *, int fd);
 void worker_close_doors(struct worker *);
+
+/* The configuration has changed, or the process drains. */
+void worker_recheck(struct worker *);
 
 static inline uint64_t worker_now(const struct worker *w)
 {

@@ -176,9 +176,17 @@ static void on_accept(struct io_listener *listener, int fd)
 
 int worker_open_door(struct worker *w, struct route_workload *workload, int fd)
 {
-	struct door *door = calloc(1, sizeof(*door));
+	struct door *door;
 	int ret;
 
+	list_for_each(&w->doors, node) {
+		door = container_of(node, struct door, in_worker);
+		if (door->listener.fd != fd)
+			continue;
+		door->workload = workload;
+		return 0;
+	}
+	door = calloc(1, sizeof(*door));
 	if (door == NULL)
 		return -ENOMEM;
 	door->worker = w;
@@ -213,6 +221,14 @@ void worker_close_doors(struct worker *w)
 {
 	list_for_each_safe(&w->doors, node)
 		close_door(container_of(node, struct door, in_worker));
+}
+
+void worker_recheck(struct worker *w)
+{
+	for (uint32_t i = 0; i < w->client_slots; i++) {
+		if (w->clients[i] != NULL)
+			client_recheck(w->clients[i]);
+	}
 }
 
 /* --- upkeep ------------------------------------------------------------------------------------ */
@@ -323,7 +339,7 @@ void worker_stop(struct worker *w)
 }
 
 /* Everything ends at once: nobody is told. */
-static void close_all(struct worker *w)
+void worker_end(struct worker *w)
 {
 	worker_close_doors(w);
 	for (uint32_t i = 0; i < w->client_slots; i++) {
@@ -344,7 +360,7 @@ void worker_destroy(struct worker **slot)
 	if (w == NULL)
 		return;
 	if (w->io != NULL) {
-		close_all(w);
+		worker_end(w);
 		io_destroy(&w->io);
 	}
 	stream_pool_destroy(&w->chunks);

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The console: what answers on the virtual databases pgbouncer and pgtandem.
+ *
+ * Owns:   its own state; sessions and pools are read, never changed but through
+ *         commands.
+ * Thread: queries run on the worker of the client that asks; console_done_f may
+ *         be called by any.
+ */
+#ifndef ADMIN_CONSOLE_H
+#define ADMIN_CONSOLE_H
+
+#include "session/router.h"
+
+struct console;
+
+typedef void console_done_f(void *done_arg, bool ok, const char *text);
+
+/* What main does for the console. */
+struct console_calls {
+	/* Begins a reload; done comes later, on any thread, exactly once. */
+	void (*reload)(void *arg, console_done_f *done, void *done_arg);
+	/* mode: enum router_drain; ROUTER_SERVES means at once. */
+	void (*shutdown)(void *arg, int mode);
+	void *arg;
+};
+
+/* Returns 0 or -ENOMEM.  The router need not be initialised yet. */
+NODISCARD int console_create(struct console **, struct router *,
+	const struct console_calls *);
+void console_destroy(struct console **);
+void console_fill_ops(struct console *, struct console_ops *);
+
+#endif

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the command line can ask for.  Apart from the rest, because getopt.h and
+ * config/option.h both have a struct option.
+ */
+#ifndef MAIN_COMMANDS_H
+#define MAIN_COMMANDS_H
+
+/* Each returns the exit status. */
+int command_run(const char *path);
+int command_check(const char *path);
+int command_dump(const char *what);     /* -1: there is no such thing */
+
+const char *command_default_path(void);
+
+#endif

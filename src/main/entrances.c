@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Listening sockets.  A reload opens the new ones before anything is changed, so
+ * that it can still be refused; those that are gone are closed when every worker
+ * has left them.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/slog.h"
+#include "main/program.h"
+
+/* One order to all workers; freed by the last. */
+struct order {
+	_Atomic uint32_t left;
+	struct route_workload *workload;        /* NULL: leave the socket */
+	struct addr addr;
+	int fd;
+};
+
+struct order_mail {
+	struct mail mail;
+	struct order *order;
+};
+
+static void close_socket(int fd, const struct addr *addr)
+{
+	close(fd);
+	if (addr_is_unix(addr) && addr->un.sun_path[0] != '\0')
+		(void)unlink(addr->un.sun_path);
+}
+
+static void deliver(struct mail *mail, struct worker *w)
+{
+	struct order_mail *m = container_of(mail, struct order_mail, mail);
+	struct order *order = m->order;
+	int ret;
+
+	free(m);
+	if (order->workload == NULL) {
+		worker_close_door(w, order->fd);
+	} else {
+		ret = worker_open_door(w, order->workload, order->fd);
+		if (ret < 0)
+			SLOG(ERROR, "listen", "worker=%u error=\"%s\"", w->index,
+				strerror(-ret));
+	}
+	if (atomic_fetch_sub(&order->left, 1) != 1)
+		return;
+	if (order->workload == NULL)
+		close_socket(order->fd, &order->addr);
+	free(order);
+}
+
+static void tell_workers(struct program *p, const struct entrance *e,
+	struct route_workload *workload)
+{
+	struct order *order = calloc(1, sizeof(*order));
+	struct order_mail *mails[ROUTER_WORKERS_MAX] = { NULL };
+	bool ok = order != NULL;
+
+	for (uint32_t i = 0; ok && i < p->thread_count; i++) {
+		mails[i] = calloc(1, sizeof(*mails[i]));
+		ok = mails[i] != NULL;
+	}
+	if (!ok) {
+		SLOG(ERROR, "listen", "address=%s error=\"out of memory\"", e->text);
+		for (uint32_t i = 0; i < p->thread_count; i++)
+			free(mails[i]);
+		free(order);
+		return;
+	}
+	order->left = p->thread_count;
+	order->workload = workload;
+	order->addr = e->addr;
+	order->fd = e->fd;
+	for (uint32_t i = 0; i < p->thread_count; i++) {
+		mails[i]->mail.deliver = deliver;
+		mails[i]->order = order;
+		worker_post(p->threads[i].worker, &mails[i]->mail);
+	}
+}
+
+static struct entrance *find(struct program *p, const struct addr *addr)
+{
+	list_for_each(&p->entrances, node) {
+		struct entrance *e = container_of(node, struct entrance, node);
+
+		if (addr_equal(&e->addr, addr))
+			return e;
+	}
+	return NULL;
+}
+
+static void entrance_free(struct entrance *e)
+{
+	list_remove(&e->node);
+	free(e->text);
+	free(e);
+}
+
+static int open_one(struct program *p, const struct config *config, const char *text,
+	const struct addr *addr, struct diag *diag)
+{
+	struct entrance *e = calloc(1, sizeof(*e));
+
+	if (e == NULL || (e->text = strdup(text)) == NULL) {
+		free(e);
+		diag_set(diag, NULL, 0, 0, "out of memory");
+		return -ENOMEM;
+	}
+	e->addr = *addr;
+	e->is_wanted = true;
+	e->fd = addr_listen(addr, (int)config->process.listen_backlog,
+		config->process.unix_socket_mode);
+	if (e->fd < 0) {
+		int error = e->fd;
+
+		diag_set(diag, NULL, 0, 0, "cannot listen on %s: %s%s", text,
+			strerror(-error),
+			error == -EADDRINUSE ? " (is another pooler running?)" : "");
+		free(e->text);
+		free(e);
+		return error;
+	}
+	list_push_back(&p->entrances, &e->node);
+	return 0;
+}
+
+int entrances_open(struct program *p, const struct config *config, struct diag *diag)
+{
+	list_for_each(&p->entrances, node)
+		container_of(node, struct entrance, node)->is_wanted = false;
+	for (size_t i = 0; i < config->workload_count; i++) {
+		const struct option_list *list = &config->workloads[i].options.listen;
+
+		for (size_t k = 0; k < list->count; k++) {
+			struct entrance *e;
+			struct addr addr;
+			char why[128];
+			int ret;
+
+			ret = addr_parse_listen(list->items[k], &addr, why, sizeof(why));
+			if (ret < 0) {
+				diag_set(diag, NULL, 0, 0, "listen %s: %s",
+					list->items[k], why);
+				return ret;
+			}
+			e = find(p, &addr);
+			if (e != NULL)
+				e->is_wanted = true;
+			else if ((ret = open_one(p, config, list->items[k], &addr,
+					  diag)) < 0)
+				return ret;
+		}
+	}
+	return 0;
+}
+
+/* Which workload an address belongs to now. */
+static struct route_workload *owner(struct program *p, const struct addr *addr)
+{
+	const struct config *config = p->config;
+
+	for (size_t i = 0; i < config->workload_count; i++) {
+		const struct option_list *list = &config->workloads[i].options.listen;
+
+		for (size_t k = 0; k < list->count; k++) {
+			struct addr each;
+			char why[128];
+
+			if (addr_parse_listen(list->items[k], &each, why, sizeof(why)) == 0 &&
+				addr_equal(&each, addr))
+				return directory_current_workload(p->directory,
+					config->workloads[i].name);
+		}
+	}
+	return NULL;
+}
+
+void entrances_commit(struct program *p)
+{
+	list_for_each_safe(&p->entrances, node) {
+		struct entrance *e = container_of(node, struct entrance, node);
+		struct route_workload *workload = owner(p, &e->addr);
+
+		if (e->is_wanted && workload == e->workload)
+			continue;
+		if (e->is_wanted && workload != NULL) {
+			SLOG(INFO, "listen", "address=%s workload=%s pool_mode=%s", e->text,
+				workload->name, route_mode_name(workload->mode));
+			e->workload = workload;
+			tell_workers(p, e, workload);
+			continue;
+		}
+		SLOG(INFO, "listen-end", "address=%s", e->text);
+		tell_workers(p, e, NULL);
+		entrance_free(e);
+	}
+}
+
+/* New sockets have no workload yet. */
+void entrances_abandon(struct program *p)
+{
+	list_for_each_safe(&p->entrances, node) {
+		struct entrance *e = container_of(node, struct entrance, node);
+
+		if (e->workload == NULL)
+			entrance_end(e);
+	}
+}
+
+void entrance_end(struct entrance *e)
+{
+	close_socket(e->fd, &e->addr);
+	entrance_free(e);
+}
+
+/* The process drains: nobody new comes in.  Sockets are left by the workers. */
+void entrances_close(struct program *p)
+{
+	list_for_each_safe(&p->entrances, node) {
+		struct entrance *e = container_of(node, struct entrance, node);
+
+		tell_workers(p, e, NULL);
+		entrance_free(e);
+	}
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the process may use, and as whom.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/slog.h"
+#include "main/program.h"
+
+/* Listening sockets, rings, logs and the like. */
+enum { FILES_BESIDE = 200, FILES_PER_WORKER = 8, CLIENTS_OVERFLOW = 100 };
+
+static uint64_t files_needed(const struct config *config, uint32_t workers)
+{
+	uint64_t need = FILES_BESIDE + FILES_PER_WORKER * (uint64_t)workers;
+
+	need += config->process.max_client_conn + CLIENTS_OVERFLOW;
+	for (size_t i = 0; i < config->host_count; i++)
+		need += config->hosts[i].options.connection_budget +
+			config->hosts[i].options.max_cancel_connections;
+	return need;
+}
+
+int limits_apply(const struct config *config, uint32_t workers, struct diag *diag)
+{
+	uint64_t need = files_needed(config, workers);
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -errno;
+	if (limit.rlim_cur < need) {
+		struct rlimit more = { .rlim_cur = need, .rlim_max = limit.rlim_max };
+
+		if (more.rlim_max < need)
+			more.rlim_max = need;
+		if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+			limit = more;
+		else if (limit.rlim_max >= need)
+			limit.rlim_max = 0;
+	}
+	if (limit.rlim_cur >= need)
+		return 0;
+	diag_set(diag, NULL, 0, 0,
+		"process.max_client_conn %u and the hosts' budgets need %lu open files, and the limit is %lu: lower max_client_conn, or raise the limit (ulimit -n; LimitNOFILE= of systemd)",
+		config->process.max_client_conn, (unsigned long)need,
+		(unsigned long)limit.rlim_cur);
+	return -EMFILE;
+}
+
+int limits_become(const char *user, struct diag *diag)
+{
+	const struct passwd *pw;
+
+	if (user[0] == '\0')
+		return 0;
+	pw = getpwnam(user);
+	if (pw == NULL) {
+		diag_set(diag, NULL, 0, 0, "process.user: there is no system user \"%s\"",
+			user);
+		return -ENOENT;
+	}
+	if (getuid() == pw->pw_uid)
+		return 0;
+	if (initgroups(user, pw->pw_gid) < 0 || setgid(pw->pw_gid) < 0 ||
+		setuid(pw->pw_uid) < 0) {
+		diag_set(diag, NULL, 0, 0, "process.user: cannot become \"%s\": %s", user,
+			strerror(errno));
+		return -EPERM;
+	}
+	return 0;
+}
+
+int limits_pid_file(const char *path, struct diag *diag)
+{
+	FILE *file;
+
+	if (path[0] == '\0')
+		return 0;
+	file = fopen(path, "we");
+	if (file == NULL) {
+		diag_set(diag, NULL, 0, 0, "process.pid_file: %s: %s", path, strerror(errno));
+		return -EIO;
+	}
+	(void)fprintf(file, "%ld\n", (long)getpid());
+	if (fclose(file) == 0)
+		return 0;
+	diag_set(diag, NULL, 0, 0, "process.pid_file: %s: %s", path, strerror(errno));
+	return -EIO;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The command line.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "main/commands.h"
+
+enum { EXIT_USAGE = 2 };
+
+enum { OPT_CONFIG = 256, OPT_CHECK, OPT_DUMP, OPT_VERSION, OPT_HELP };
+
+static void usage(FILE *to)
+{
+	fputs("usage: pgtandem [--config FILE]\n"
+	      "       pgtandem --check FILE\n"
+	      "       pgtandem --dump=man|sample|options\n"
+	      "       pgtandem --version | --help\n"
+	      "\n"
+	      "Routes PostgreSQL connections: several ports, each with its pooling mode,\n"
+	      "and one budget of server connections for all of them.\n"
+	      "\n"
+	      "  -c, --config FILE   the configuration (default /etc/pgtandem/pgtandem.yaml)\n"
+	      "      --check FILE    read and check a configuration, and exit\n"
+	      "      --dump=WHAT     print the options as manual, sample file or table\n"
+	      "  -V, --version       print the version, and exit\n"
+	      "  -h, --help          print this, and exit\n"
+	      "\n"
+	      "SIGHUP reloads, SIGTERM drains and stops, SIGINT waits for servers only,\n"
+	      "SIGQUIT stops at once.  See pgtandem(1) and pgtandem.yaml(5).\n",
+		to);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "check", required_argument, NULL, OPT_CHECK },
+		{ "dump", required_argument, NULL, OPT_DUMP },
+		{ "version", no_argument, NULL, 'V' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	const char *path = command_default_path();
+	int opt, status;
+
+	while ((opt = getopt_long(argc, argv, "c:Vh", longs, NULL)) != -1) {
+		switch (opt) {
+		case 'c':
+			path = optarg;
+			break;
+		case OPT_CHECK:
+			return command_check(optarg);
+		case OPT_DUMP:
+			status = command_dump(optarg);
+			if (status >= 0)
+				return status;
+			(void)fprintf(stderr,
+				"pgtandem: --dump takes man, sample or options\n");
+			return EXIT_USAGE;
+		case 'V':
+			(void)printf("pgtandem %s\n", PGTANDEM_VERSION);
+			return EXIT_SUCCESS;
+		case 'h':
+			usage(stdout);
+			return EXIT_SUCCESS;
+		default:
+			usage(stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		(void)fprintf(stderr, "pgtandem: unexpected argument \"%s\"\n", argv[optind]);
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	return command_run(path);
+}

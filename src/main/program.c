@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: ISC */
+#include "main/program.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/slog.h"
+#include "session/server.h"
+
+enum { TICK_US = 200000, WORKERS_AUTO_MAX = 4 };
+
+/* Asks the main thread to look at its requests. */
+#define SIGNAL_REQUEST SIGRTMIN
+
+/* --- workers ----------------------------------------------------------------------------- */
+
+static void *worker_main(void *arg)
+{
+	struct worker_thread *t = arg;
+
+	t->result = worker_create(&t->worker, &t->program->router, t->index,
+		&t->program->io);
+	sem_post(&t->program->started);
+	if (t->result == 0)
+		t->result = worker_run(t->worker);
+	if (t->result < 0) {
+		SLOG(ERROR, "worker-failed", "worker=%u error=\"%s\"", t->index,
+			strerror(-t->result));
+		pthread_kill(t->program->main_thread, SIGNAL_REQUEST);
+	}
+	return NULL;
+}
+
+static uint32_t worker_count(const struct config *config)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (config->process.workers != 0)
+		return config->process.workers;
+	if (cores < 1)
+		return 1;
+	return cores > WORKERS_AUTO_MAX ? WORKERS_AUTO_MAX : (uint32_t)cores;
+}
+
+static int start_workers(struct program *p, struct diag *diag)
+{
+	uint32_t count = worker_count(p->config);
+	int failed = 0;
+
+	p->router.worker_count = count;
+	for (uint32_t i = 0; i < count; i++) {
+		struct worker_thread *t = &p->threads[i];
+
+		*t = (struct worker_thread){ .program = p, .index = i };
+		failed = pthread_create(&t->thread, NULL, worker_main, t);
+		if (failed != 0)
+			break;
+		p->thread_count++;
+	}
+	for (uint32_t i = 0; i < p->thread_count; i++) {
+		while (sem_wait(&p->started) < 0)
+			;
+	}
+	for (uint32_t i = 0; i < p->thread_count; i++) {
+		p->router.workers[i] = p->threads[i].worker;
+		if (p->threads[i].result < 0)
+			failed = -p->threads[i].result;
+	}
+	if (failed == 0)
+		return 0;
+	diag_set(diag, NULL, 0, 0, "cannot start %u workers: %s", count, strerror(failed));
+	return -failed;
+}
+
+static void stop_workers(struct program *p)
+{
+	for (uint32_t i = 0; i < p->thread_count; i++) {
+		if (p->threads[i].worker != NULL)
+			worker_stop(p->threads[i].worker);
+	}
+	for (uint32_t i = 0; i < p->thread_count; i++)
+		pthread_join(p->threads[i].thread, NULL);
+	/* One after the other, as servers that wait in pools belong to nobody. */
+	for (uint32_t i = 0; i < p->thread_count; i++) {
+		struct worker *w = p->threads[i].worker;
+
+		if (w == NULL)
+			continue;
+		worker_end(w);
+		if (i == 0)
+			continue;
+		worker_destroy(&p->threads[i].worker);
+	}
+	if (p->thread_count == 0 || p->threads[0].worker == NULL)
+		return;
+	for (uint32_t i = 0; i < directory_host_count(p->directory); i++)
+		server_abort_pooled(p->threads[0].worker, directory_host(p->directory, i));
+	worker_destroy(&p->threads[0].worker);
+}
+
+/* --- console ------------------------------------------------------------------------------- */
+
+static void call_reload(void *arg, console_done_f *done, void *done_arg)
+{
+	struct program *p = arg;
+	struct reload_request *request = calloc(1, sizeof(*request));
+
+	if (request == NULL) {
+		done(done_arg, false, "out of memory");
+		return;
+	}
+	request->done = done;
+	request->done_arg = done_arg;
+	pthread_mutex_lock(&p->requests_lock);
+	list_push_back(&p->requests, &request->node);
+	pthread_mutex_unlock(&p->requests_lock);
+	pthread_kill(p->main_thread, SIGNAL_REQUEST);
+}
+
+static void call_shutdown(void *arg, int mode)
+{
+	static const int signals[] = {
+		[ROUTER_SERVES] = SIGQUIT,
+		[ROUTER_DRAINS_SERVERS] = SIGINT,
+		[ROUTER_DRAINS_CLIENTS] = SIGTERM,
+	};
+	struct program *p = arg;
+
+	atomic_store(&p->shutdown_mode, signals[mode]);
+	pthread_kill(p->main_thread, SIGNAL_REQUEST);
+}
+
+static void answer_requests(struct program *p)
+{
+	struct list now;
+	struct list_node *node;
+
+	list_init(&now);
+	pthread_mutex_lock(&p->requests_lock);
+	list_splice_back(&now, &p->requests);
+	pthread_mutex_unlock(&p->requests_lock);
+	while ((node = list_pop_front(&now)) != NULL) {
+		struct reload_request *request =
+			container_of(node, struct reload_request, node);
+		char text[DIAG_TEXT_MAX + DIAG_FILE_MAX];
+		bool ok = program_reload(p, text, sizeof(text));
+
+		request->done(request->done_arg, ok, text);
+		free(request);
+	}
+}
+
+/* --- setting up ------------------------------------------------------------------------------- */
+
+static void block_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGHUP);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGQUIT);
+	sigaddset(set, SIGNAL_REQUEST);
+	pthread_sigmask(SIG_BLOCK, set, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+}
+
+static int choose_engine(struct program *p, struct diag *diag)
+{
+	static const enum io_backend backends[] = {
+		[CONFIG_IO_AUTO] = IO_BACKEND_AUTO,
+		[CONFIG_IO_URING] = IO_BACKEND_URING,
+		[CONFIG_IO_EPOLL] = IO_BACKEND_EPOLL,
+	};
+	char why[512];
+	int ret = io_probe(backends[p->config->process.io_backend], why, sizeof(why));
+
+	if (ret < 0) {
+		diag_set(diag, NULL, 0, 0, "process.io_backend: io_uring: %s", why);
+		return ret;
+	}
+	p->io = (struct io_options){ .backend = (enum io_backend)ret };
+	if (why[0] != '\0')
+		SLOG(WARN, "io-backend", "engine=epoll reason=\"%s\"", why);
+	else
+		SLOG(INFO, "io-backend", "engine=%s",
+			ret == IO_BACKEND_EPOLL ? "epoll" : "io_uring");
+	return 0;
+}
+
+static int set_up(struct program *p, struct diag *diag)
+{
+	const struct console_calls calls = { .reload = call_reload,
+		.shutdown = call_shutdown,
+		.arg = p };
+	struct console_ops ops;
+	int ret;
+
+	p->config = config_load(p->path, diag);
+	if (p->config == NULL)
+		return -EINVAL;
+	slog_set_level(p->config->log.level);
+	ret = limits_apply(p->config, worker_count(p->config), diag);
+	if (ret == 0)
+		ret = choose_engine(p, diag);
+	if (ret == 0)
+		ret = directory_create(&p->directory, p->config, worker_count(p->config),
+			&router_directory_hooks, diag);
+	if (ret == 0)
+		ret = entrances_open(p, p->config, diag);
+	if (ret == 0)
+		ret = limits_pid_file(p->config->process.pid_file, diag);
+	if (ret == 0)
+		ret = limits_become(p->config->process.user, diag);
+	if (ret == 0)
+		ret = console_create(&p->console, &p->router, &calls);
+	if (ret < 0)
+		return ret;
+	console_fill_ops(p->console, &ops);
+	ret = router_init(&p->router, p->directory, &ops,
+		PGTANDEM_VERSION "/pgtandem");
+	if (ret == 0)
+		program_apply_log(p);
+	return ret == 0 ? start_workers(p, diag) : ret;
+}
+
+/* --- running -------------------------------------------------------------------------------------- */
+
+static void begin_drain(struct program *p, enum router_drain drain)
+{
+	uint64_t limit = p->config->process.drain_timeout_us;
+
+	SLOG(INFO, "drain", "waits_for=%s",
+		drain == ROUTER_DRAINS_CLIENTS ? "clients" : "servers");
+	atomic_store(&p->router.drain, (int)drain);
+	p->drain_until_us = limit == 0 ? 0 : clock_now_us() + limit;
+	entrances_close(p);
+	program_tell_workers(p);
+}
+
+static void count_leased(const struct pool_server *s, void *arg)
+{
+	uint32_t *count = arg;
+
+	if (s->state == SERVER_LEASED || s->state == SERVER_CLEANING)
+		++*count;
+}
+
+static bool is_drained(struct program *p)
+{
+	uint32_t count = 0;
+
+	switch ((enum router_drain)atomic_load(&p->router.drain)) {
+	case ROUTER_SERVES:
+		return false;
+	case ROUTER_DRAINS_CLIENTS:
+		count = atomic_load(&p->router.clients);
+		break;
+	case ROUTER_DRAINS_SERVERS:
+		for (uint32_t i = 0; i < directory_host_count(p->directory); i++)
+			monitor_each_server(&directory_host(p->directory, i)->monitor,
+				count_leased, &count);
+		break;
+	}
+	return count == 0 ||
+		(p->drain_until_us != 0 && clock_now_us() >= p->drain_until_us);
+}
+
+/* True: stop now. */
+static bool on_signal(struct program *p, int signal)
+{
+	char text[DIAG_TEXT_MAX + DIAG_FILE_MAX];
+
+	if (signal == SIGNAL_REQUEST) {
+		answer_requests(p);
+		signal = atomic_exchange(&p->shutdown_mode, 0);
+	}
+	switch (signal) {
+	case SIGHUP:
+		(void)program_reload(p, text, sizeof(text));
+		return false;
+	case SIGQUIT:
+		return true;
+	case SIGTERM:
+	case SIGINT:
+		if (atomic_load(&p->router.drain) != ROUTER_SERVES)
+			return true;
+		begin_drain(p, signal == SIGTERM ? ROUTER_DRAINS_CLIENTS :
+						   ROUTER_DRAINS_SERVERS);
+		return false;
+	default:
+		return false;
+	}
+}
+
+static bool workers_are_well(const struct program *p)
+{
+	for (uint32_t i = 0; i < p->thread_count; i++) {
+		if (p->threads[i].result < 0)
+			return false;
+	}
+	return true;
+}
+
+static int wait_for_the_end(struct program *p, const sigset_t *set)
+{
+	const struct timespec tick = { .tv_nsec = TICK_US * 1000 };
+
+	p->resolve_at_us = clock_now_us() + p->config->process.dns_max_ttl_us;
+	for (;;) {
+		int signal = sigtimedwait(set, NULL, &tick);
+
+		if (signal > 0 && on_signal(p, signal))
+			return 0;
+		if (is_drained(p))
+			return 0;
+		if (!workers_are_well(p))
+			return -EIO;
+		if (clock_now_us() < p->resolve_at_us)
+			continue;
+		directory_resolve(p->directory);
+		p->resolve_at_us = clock_now_us() + size_max(p->config->process.dns_max_ttl_us,
+			USEC_PER_SEC);
+	}
+}
+
+static void tear_down(struct program *p)
+{
+	struct list_node *node;
+
+	stop_workers(p);
+	while ((node = list_first(&p->entrances)) != NULL)
+		entrance_end(container_of(node, struct entrance, node));
+	if (p->router.directory != NULL)
+		router_finish(&p->router);
+	if (p->config != NULL && p->config->process.pid_file[0] != '\0')
+		(void)unlink(p->config->process.pid_file);
+	console_destroy(&p->console);
+	directory_destroy(&p->directory);
+	config_unref(p->config);
+	sem_destroy(&p->started);
+	pthread_mutex_destroy(&p->requests_lock);
+}
+
+int program_run(struct program *p, const char *path)
+{
+	char text[DIAG_TEXT_MAX + DIAG_FILE_MAX];
+	struct diag diag;
+	sigset_t set;
+	int ret;
+
+	memset(p, 0, sizeof(*p));
+	p->path = path;
+	p->main_thread = pthread_self();
+	list_init(&p->entrances);
+	list_init(&p->requests);
+	pthread_mutex_init(&p->requests_lock, NULL);
+	sem_init(&p->started, 0, 0);
+	block_signals(&set);
+	diag_clear(&diag);
+	ret = set_up(p, &diag);
+	if (ret == 0) {
+		entrances_commit(p);
+		SLOG(INFO, "start", "version=%s workers=%u config=%s", PGTANDEM_VERSION,
+			p->thread_count, path);
+		ret = wait_for_the_end(p, &set);
+		SLOG(INFO, "stop", "clients=%u", atomic_load(&p->router.clients));
+	} else {
+		SLOG(ERROR, "start-failed", "error=\"%s\"",
+			diag_format(&diag, text, sizeof(text)));
+	}
+	tear_down(p);
+	return ret == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The process: creates everything, joins everything, and ends it.
+ *
+ * Owns:   the configuration in force, directory, router, workers' threads, doors.
+ * Thread: the main thread, which moves no data: it handles signals, reloads,
+ *         name look-ups, and waits.
+ */
+#ifndef MAIN_PROGRAM_H
+#define MAIN_PROGRAM_H
+
+#include <pthread.h>
+#include <semaphore.h>
+
+#include "admin/console.h"
+#include "config/config.h"
+#include "session/router.h"
+
+/* A listening socket. */
+struct entrance {
+	struct list_node node;
+	char *text;                     /* as configured */
+	struct addr addr;
+	struct route_workload *workload;
+	int fd;
+	bool is_wanted;
+};
+
+struct worker_thread {
+	struct program *program;
+	pthread_t thread;
+	uint32_t index;
+	struct worker *worker;
+	int result;
+};
+
+/* Somebody on the console waits for a reload. */
+struct reload_request {
+	struct list_node node;
+	console_done_f *done;
+	void *done_arg;
+};
+
+struct program {
+	const char *path;
+	struct config *config;
+	struct directory *directory;
+	struct router router;
+	struct console *console;
+	struct list entrances;
+	struct worker_thread threads[ROUTER_WORKERS_MAX];
+	uint32_t thread_count;
+	struct io_options io;
+	sem_t started;
+	pthread_t main_thread;
+	pthread_mutex_t requests_lock;
+	struct list requests;           /* struct reload_request */
+	_Atomic int shutdown_mode;      /* asked for on the console: a signal, or 0 */
+	uint64_t drain_until_us;        /* 0: no limit */
+	uint64_t resolve_at_us;
+};
+
+/* Runs until told to stop; the exit status. */
+int program_run(struct program *, const char *path);
+
+/* limits.c: raises the limit of open files and checks that it is enough.
+ * Returns 0 or -errno with diag filled. */
+NODISCARD int limits_apply(const struct config *, uint32_t workers, struct diag *);
+NODISCARD int limits_become(const char *user, struct diag *);
+NODISCARD int limits_pid_file(const char *path, struct diag *);
+
+/* entrances.c */
+NODISCARD int entrances_open(struct program *, const struct config *, struct diag *);
+void entrances_commit(struct program *);        /* after the directory has changed */
+void entrances_abandon(struct program *);       /* after it has not */
+void entrances_close(struct program *);
+void entrance_end(struct entrance *);            /* nobody listens any more */
+
+/* reload.c */
+bool program_reload(struct program *, char *text, size_t size);
+void program_apply_log(struct program *);
+
+/* Workers look at their idle clients: something has changed for them. */
+void program_tell_workers(struct program *);
+
+#endif
