@@ -46,7 +46,7 @@ enum client_auth_method {
 
 enum client_auth_result {
 	CLIENT_AUTH_CONTINUE,   /* send what is in out, wait for 'p' */
-	CLIENT_AUTH_OK,         /* send what is in out; see client_auth.result */
+	CLIENT_AUTH_OK,         /* send what is in out; see client_auth.known */
 	CLIENT_AUTH_FAILED      /* see client_auth.failure */
 };
 

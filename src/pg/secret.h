@@ -37,7 +37,7 @@ enum secret_kind {
 
 /* What a server keeps to verify a password, and what salt made it. */
 struct secret_scram {
-	uint32_t iterations;            /* 1 or more; 0: nothing is here */
+	uint32_t iterations;            /* 1 to 999999999; 0: nothing is here */
 	size_t salt_len;
 	uint8_t salt[SECRET_SALT_MAX];
 	uint8_t stored_key[SECRET_KEY_LEN];

@@ -147,6 +147,7 @@ START_TEST(lets_in_whom_it_should)
 		client_auth_failure_text(&a));
 	if (!gets_in)
 		ck_told(&a, "28P01", WRONG);
+	ck_assert_ptr_nonnull(client_auth_failure_text(&a));
 	ck_assert_msg((a.known.password != NULL) == logins[_i].knows_password, "%s",
 		logins[_i].why);
 	ck_assert_msg((a.known.keys != NULL) == logins[_i].knows_keys, "%s", logins[_i].why);
@@ -412,6 +413,56 @@ START_TEST(asks_for_a_late_first_message)
 }
 END_TEST
 
+/* Whatever does not fit into the output: a failure, and no half of a message
+ * that counts. */
+START_TEST(fails_without_room)
+{
+	static const char first[] = "SCRAM-SHA-256\0\0\0\0\x0bn,,n=,r=abc";
+	enum client_auth_result result;
+	struct client_auth a;
+	struct buf out;
+
+	buf_init(&out, (size_t)_i + 1);
+	client_auth_init(&a, &usual);
+	result = client_auth_start(&a, &out);
+	if (result == CLIENT_AUTH_CONTINUE)
+		result = client_auth_message(&a, (const uint8_t *)first, sizeof(first) - 1,
+			&out);
+	ck_assert_int_eq(result, CLIENT_AUTH_FAILED);
+	ck_assert_int_eq(a.failure, CLIENT_AUTH_INTERNAL);
+	ck_told(&a, "53200", "out of memory while authenticating");
+	client_auth_finish(&a);
+	buf_finish(&out);
+}
+END_TEST
+
+START_TEST(bounds_messages)
+{
+	static uint8_t body[CLIENT_AUTH_BODY_MAX + 1];
+	struct client_auth_params params = usual;
+
+	memset(body, 'x', sizeof(body));
+	params.method = CLIENT_AUTH_PASSWORD;
+	params.stored = "secret";
+	for (int i = 0; i < 2; i++) {
+		struct client_auth a;
+		struct buf out;
+
+		buf_init(&out, 0);
+		body[CLIENT_AUTH_BODY_MAX - 1 + i] = 0;
+		client_auth_init(&a, &params);
+		ck_assert_int_eq(client_auth_start(&a, &out), CLIENT_AUTH_CONTINUE);
+		ck_assert_int_eq(client_auth_message(&a, body,
+					 CLIENT_AUTH_BODY_MAX + (size_t)i, &out),
+			CLIENT_AUTH_FAILED);
+		ck_assert_int_eq(a.failure, i == 0 ? CLIENT_AUTH_WRONG_PASSWORD :
+						     CLIENT_AUTH_MALFORMED);
+		client_auth_finish(&a);
+		buf_finish(&out);
+	}
+}
+END_TEST
+
 /* --- a recorded conversation, cut at every byte ----------------------------- */
 
 static const uint8_t our_nonce[SCRAM_NONCE_RAW] = { 1 };
@@ -543,6 +594,8 @@ Suite *client_auth_suite(void)
 	tcase_add_test(tc, binds_to_the_channel);
 	tcase_add_loop_test(tc, refuses_bad_messages, 0, (int)COUNT_OF(bad));
 	tcase_add_test(tc, asks_for_a_late_first_message);
+	tcase_add_loop_test(tc, fails_without_room, 0, 80);
+	tcase_add_test(tc, bounds_messages);
 	tcase_add_test(tc, replays_cut_at_every_byte);
 	tcase_add_test(tc, refuses_every_changed_byte);
 	suite_add_tcase(s, tc);

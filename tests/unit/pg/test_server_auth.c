@@ -368,6 +368,21 @@ START_TEST(says_that_keys_do_not_fit)
 }
 END_TEST
 
+START_TEST(fails_without_room)
+{
+	struct server_auth a;
+	struct diag diag;
+	struct buf out;
+
+	buf_init(&out, (size_t)_i + 1);
+	server_auth_init(&a, &with_pencil);
+	ck_assert_int_eq(TELL(&a, SASL), SERVER_AUTH_FAILED);
+	ck_assert_str_eq(diag.text, "out of memory");
+	server_auth_finish(&a);
+	buf_finish(&out);
+}
+END_TEST
+
 /* --- a recorded server, cut and changed --------------------------------------- */
 
 static const uint8_t our_nonce[SCRAM_NONCE_RAW] = { 4 };
@@ -488,6 +503,7 @@ Suite *server_auth_suite(void)
 	tcase_add_test(tc, does_not_trust_an_early_ok);
 	tcase_add_test(tc, refuses_messages_out_of_order);
 	tcase_add_test(tc, says_that_keys_do_not_fit);
+	tcase_add_loop_test(tc, fails_without_room, 0, 50);
 	tcase_add_test(tc, replays_cut_at_every_byte);
 	tcase_add_test(tc, refuses_every_changed_byte);
 	suite_add_tcase(s, tc);

@@ -162,6 +162,8 @@ START_TEST(answers_bad_packets_as_postgresql_does)
 	ck_assert_str_eq(startup_error_text(&s, text, sizeof(text)), bad[_i].text);
 	ck_assert_msg(startup_error_is_silent(s.error) == bad[_i].is_silent, "%s",
 		bad[_i].why);
+	ck_assert_int_eq(startup_error_hint(s.error) != NULL,
+		s.error == STARTUP_ERROR_REPLICATION);
 }
 END_TEST
 
@@ -247,7 +249,7 @@ START_TEST(gives_the_other_parameters)
 	const char *name, *value;
 	struct startup s;
 
-	ck_assert_int_eq(startup_parse(data, len - 0, 0, &s), STARTUP_OK);
+	ck_assert_int_eq(startup_parse(data, len, 0, &s), STARTUP_OK);
 	while (startup_param_next(&s, &pos, &name, &value)) {
 		ck_assert_str_eq(name, pairs[n++]);
 		ck_assert_str_eq(value, pairs[n++]);
