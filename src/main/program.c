@@ -20,6 +20,12 @@ enum { TICK_US = 200000, WORKERS_AUTO_MAX = 4 };
 
 /* --- workers ----------------------------------------------------------------------------- */
 
+static void wait_for(sem_t *sem)
+{
+	while (sem_wait(sem) < 0)
+		;
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker_thread *t = arg;
@@ -34,6 +40,13 @@ static void *worker_main(void *arg)
 			strerror(-t->result));
 		pthread_kill(t->program->main_thread, SIGNAL_REQUEST);
 	}
+	if (t->worker != NULL)
+		worker_end(t->worker);
+	/* The others may still wake this one: its loop goes when all have ended. */
+	sem_post(&t->program->ended);
+	wait_for(&t->program->may_go);
+	if (t->worker != NULL)
+		worker_close_loop(t->worker);
 	return NULL;
 }
 
@@ -63,10 +76,8 @@ static int start_workers(struct program *p, struct diag *diag)
 			break;
 		p->thread_count++;
 	}
-	for (uint32_t i = 0; i < p->thread_count; i++) {
-		while (sem_wait(&p->started) < 0)
-			;
-	}
+	for (uint32_t i = 0; i < p->thread_count; i++)
+		wait_for(&p->started);
 	for (uint32_t i = 0; i < p->thread_count; i++) {
 		p->router.workers[i] = p->threads[i].worker;
 		if (p->threads[i].result < 0)
@@ -78,6 +89,20 @@ static int start_workers(struct program *p, struct diag *diag)
 	return -failed;
 }
 
+/* A letter may lead to another one. */
+static void read_last_mail(struct program *p)
+{
+	bool more = true;
+
+	while (more) {
+		more = false;
+		for (uint32_t i = 0; i < p->thread_count; i++) {
+			if (p->threads[i].worker != NULL)
+				more |= worker_read_last_mail(p->threads[i].worker);
+		}
+	}
+}
+
 static void stop_workers(struct program *p)
 {
 	for (uint32_t i = 0; i < p->thread_count; i++) {
@@ -85,23 +110,18 @@ static void stop_workers(struct program *p)
 			worker_stop(p->threads[i].worker);
 	}
 	for (uint32_t i = 0; i < p->thread_count; i++)
+		wait_for(&p->ended);
+	for (uint32_t i = 0; i < p->thread_count; i++)
+		sem_post(&p->may_go);
+	for (uint32_t i = 0; i < p->thread_count; i++)
 		pthread_join(p->threads[i].thread, NULL);
-	/* One after the other, as servers that wait in pools belong to nobody. */
-	for (uint32_t i = 0; i < p->thread_count; i++) {
-		struct worker *w = p->threads[i].worker;
-
-		if (w == NULL)
-			continue;
-		worker_end(w);
-		if (i == 0)
-			continue;
+	read_last_mail(p);
+	for (uint32_t i = 0; i < p->thread_count; i++)
 		worker_destroy(&p->threads[i].worker);
-	}
-	if (p->thread_count == 0 || p->threads[0].worker == NULL)
+	if (p->directory == NULL)
 		return;
 	for (uint32_t i = 0; i < directory_host_count(p->directory); i++)
-		server_abort_pooled(p->threads[0].worker, directory_host(p->directory, i));
-	worker_destroy(&p->threads[0].worker);
+		server_abort_pooled(directory_host(p->directory, i));
 }
 
 /* --- console ------------------------------------------------------------------------------- */
@@ -344,6 +364,8 @@ static void tear_down(struct program *p)
 	directory_destroy(&p->directory);
 	config_unref(p->config);
 	sem_destroy(&p->started);
+	sem_destroy(&p->ended);
+	sem_destroy(&p->may_go);
 	pthread_mutex_destroy(&p->requests_lock);
 }
 
@@ -361,6 +383,8 @@ int program_run(struct program *p, const char *path)
 	list_init(&p->requests);
 	pthread_mutex_init(&p->requests_lock, NULL);
 	sem_init(&p->started, 0, 0);
+	sem_init(&p->ended, 0, 0);
+	sem_init(&p->may_go, 0, 0);
 	block_signals(&set);
 	diag_clear(&diag);
 	ret = set_up(p, &diag);

@@ -52,6 +52,8 @@ struct program {
 	uint32_t thread_count;
 	struct io_options io;
 	sem_t started;
+	sem_t ended;
+	sem_t may_go;
 	pthread_t main_thread;
 	pthread_mutex_t requests_lock;
 	struct list requests;           /* struct reload_request */

@@ -125,6 +125,7 @@ struct worker {
 	_Atomic uint32_t client_count;  /* for whoever waits for the drain */
 	_Atomic uint32_t held_count;
 	_Atomic bool is_over;           /* worker_run() should return */
+	_Atomic bool has_ended;         /* nobody is to be woken any more */
 	bool closing_doors;
 };
 
@@ -133,8 +134,12 @@ NODISCARD int worker_create(struct worker **, struct router *, uint32_t index,
 	const struct io_options *);
 /* Runs until worker_stop(); 0 or -errno of the loop. */
 NODISCARD int worker_run(struct worker *);
-/* After the loop has ended: everybody is cut off, servers first told. */
+/* After the loop has ended, by its thread: everybody is cut off, servers first
+ * told.  Then, when all workers have come so far, the loop itself. */
 void worker_end(struct worker *);
+void worker_close_loop(struct worker *);
+/* By main, when all threads have ended: letters that are left, then the memory. */
+bool worker_read_last_mail(struct worker *);
 void worker_destroy(struct worker **);
 
 /* Any thread.  The memory is the receiver's until delivered. */

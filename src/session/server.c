@@ -331,12 +331,17 @@ static void server_free(struct server *s)
 	free(s);
 }
 
-void server_reap(struct worker *w)
+static void free_list(struct list *list)
 {
 	struct list_node *node;
 
-	while ((node = list_pop_front(&w->free_servers)) != NULL)
+	while ((node = list_pop_front(list)) != NULL)
 		server_free(container_of(node, struct server, in_release));
+}
+
+void server_reap(struct worker *w)
+{
+	free_list(&w->free_servers);
 }
 
 /* PostgreSQL has closed its side, or will not answer any more. */
@@ -357,7 +362,7 @@ static void server_gone(struct server *s)
 	worker_act(w, host, &actions);
 }
 
-static void server_abort(struct worker *w, struct server *s)
+static void server_abort(struct server *s, struct list *freed)
 {
 	struct monitor_actions actions = { .count = 0 };
 	struct buf out;
@@ -371,7 +376,7 @@ static void server_abort(struct worker *w, struct server *s)
 		stream_flush(&s->stream);
 		buf_finish(&out);
 		stream_close(&s->stream);
-		timer_finish(&w->timers, &s->timer);
+		timer_finish(&s->worker->timers, &s->timer);
 		list_remove(&s->in_worker);
 		list_remove(&s->in_release);
 	} else {
@@ -383,8 +388,8 @@ static void server_abort(struct worker *w, struct server *s)
 		close(s->fd);
 	}
 	monitor_closing(&s->host->monitor, &s->ps);
-	monitor_gone(&s->host->monitor, &s->ps, worker_now(w), &actions);
-	list_push_back(&w->free_servers, &s->in_release);
+	monitor_gone(&s->host->monitor, &s->ps, clock_now_us(), &actions);
+	list_push_back(freed, &s->in_release);
 }
 
 void server_abort_all(struct worker *w)
@@ -392,7 +397,7 @@ void server_abort_all(struct worker *w)
 	struct list_node *node;
 
 	while ((node = list_first(&w->servers)) != NULL)
-		server_abort(w, container_of(node, struct server, in_worker));
+		server_abort(container_of(node, struct server, in_worker), &w->free_servers);
 }
 
 static void keep_pooled(const struct pool_server *ps, void *arg)
@@ -402,18 +407,20 @@ static void keep_pooled(const struct pool_server *ps, void *arg)
 	*found = ps;
 }
 
-/* All workers but this one are gone, and so are all clients. */
-void server_abort_pooled(struct worker *w, struct route_host *host)
+void server_abort_pooled(struct route_host *host)
 {
+	struct list freed;
+
+	list_init(&freed);
 	for (;;) {
 		struct pool_server *ps = NULL;
 
 		monitor_each_server(&host->monitor, keep_pooled, &ps);
 		if (ps == NULL)
 			break;
-		server_abort(w, server_from_ps(ps));
+		server_abort(server_from_ps(ps), &freed);
 	}
-	server_reap(w);
+	free_list(&freed);
 }
 
 void server_close(struct server *s)

@@ -96,10 +96,10 @@ size_t server_login_data(struct server *, const uint8_t *data, size_t len);
 /* A cancel connection has come to its end. */
 void server_cancel_done(struct server *);
 
-/* The process ends: all servers of the worker, and those of the pools, which the
- * last worker takes along. */
+/* The process ends: all servers of the worker, and, when the workers have ended,
+ * those in the pools. */
 void server_abort_all(struct worker *);
-void server_abort_pooled(struct worker *, struct route_host *);
+void server_abort_pooled(struct route_host *);
 
 /* Frees what ended in this turn. */
 void server_reap(struct worker *);

@@ -31,10 +31,16 @@ enum {
 
 /* --- carrying out ----------------------------------------------------------------------- */
 
+static void wake(struct worker *w)
+{
+	if (!atomic_load(&w->has_ended))
+		io_wake(w->io);
+}
+
 static void wake_for_grants(struct worker *w)
 {
 	atomic_store(&w->has_grants, true);
-	io_wake(w->io);
+	wake(w);
 }
 
 void worker_act(struct worker *w, struct route_host *host, struct monitor_actions *actions)
@@ -129,10 +135,10 @@ void worker_post(struct worker *w, struct mail *mail)
 	pthread_mutex_lock(&w->mail_lock);
 	list_push_back(&w->mail, &mail->node);
 	pthread_mutex_unlock(&w->mail_lock);
-	io_wake(w->io);
+	wake(w);
 }
 
-static void read_mail(struct worker *w)
+static bool read_mail(struct worker *w)
 {
 	struct list now;
 	struct list_node *node;
@@ -141,11 +147,19 @@ static void read_mail(struct worker *w)
 	pthread_mutex_lock(&w->mail_lock);
 	list_splice_back(&now, &w->mail);
 	pthread_mutex_unlock(&w->mail_lock);
+	if (list_is_empty(&now))
+		return false;
 	while ((node = list_pop_front(&now)) != NULL) {
 		struct mail *mail = container_of(node, struct mail, node);
 
 		mail->deliver(mail, w);
 	}
+	return true;
+}
+
+bool worker_read_last_mail(struct worker *w)
+{
+	return read_mail(w);
 }
 
 static void on_wake(struct io *io, void *arg)
@@ -153,7 +167,7 @@ static void on_wake(struct io *io, void *arg)
 	struct worker *w = arg;
 
 	(void)io;
-	read_mail(w);
+	(void)read_mail(w);
 	if (atomic_load(&w->has_grants))
 		worker_defer_release(w);
 }
@@ -335,12 +349,13 @@ int worker_run(struct worker *w)
 void worker_stop(struct worker *w)
 {
 	atomic_store_explicit(&w->is_over, true, memory_order_release);
-	io_wake(w->io);
+	wake(w);
 }
 
 /* Everything ends at once: nobody is told. */
 void worker_end(struct worker *w)
 {
+	(void)read_mail(w);
 	worker_close_doors(w);
 	for (uint32_t i = 0; i < w->client_slots; i++) {
 		if (w->clients[i] != NULL)
@@ -350,6 +365,12 @@ void worker_end(struct worker *w)
 	cancel_abort_all(w);
 	client_reap(w);
 	server_reap(w);
+	atomic_store(&w->has_ended, true);
+}
+
+void worker_close_loop(struct worker *w)
+{
+	io_destroy(&w->io);
 }
 
 void worker_destroy(struct worker **slot)
@@ -359,10 +380,6 @@ void worker_destroy(struct worker **slot)
 	*slot = NULL;
 	if (w == NULL)
 		return;
-	if (w->io != NULL) {
-		worker_end(w);
-		io_destroy(&w->io);
-	}
 	stream_pool_destroy(&w->chunks);
 	pthread_mutex_destroy(&w->mail_lock);
 	free(w->clients);
