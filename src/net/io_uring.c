@@ -93,7 +93,8 @@ static void no_buffer(struct io_ring *u, struct io_conn *c, enum io_ring_op op)
 	}
 }
 
-static void recv_without_data(struct io_ring *u, struct io_conn *c, enum io_ring_op op, int res)
+static void recv_without_data(
+	struct io_ring *u, struct io_conn *c, enum io_ring_op op, int res)
 {
 	switch (-res) {
 	case ENOBUFS:
@@ -129,8 +130,8 @@ static void after_recv(struct io_ring *u, struct io_conn *c)
 	io_quiet_check(&u->io, c);
 }
 
-static void on_recv(struct io_ring *u, struct io_conn *c, const struct event *e, enum io_ring_op op,
-	const uint8_t *data)
+static void on_recv(struct io_ring *u, struct io_conn *c, const struct event *e,
+	enum io_ring_op op, const uint8_t *data)
 {
 	uint64_t tag = io_conn_tag(c);
 
@@ -308,7 +309,8 @@ static int wait_events(struct io *io, uint64_t wait_us)
 /* --- life ------------------------------------------------------------------- */
 
 /* The flags of kernel 6.1 on, or what 5.19 has of them. */
-static int open_ring(struct io_uring *ring, const struct io_options *o, uint32_t *features)
+static int open_ring(
+	struct io_uring *ring, const struct io_options *o, uint32_t *features)
 {
 	static const unsigned ladder[] = {
 		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,

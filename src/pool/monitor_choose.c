@@ -75,9 +75,15 @@ static bool is_older(const struct slice *a, const struct slice *b)
 	return b == NULL || slice_oldest(a)->asked_at_us < slice_oldest(b)->asked_at_us;
 }
 
-static bool host_is_open(const struct monitor *m, uint64_t now_us)
+/* Except: a server that has just logged in and is not counted as such yet. */
+static bool host_is_open(const struct monitor *m, const struct pool_server *except,
+	uint64_t now_us)
 {
-	return m->connecting < m->limits.connecting_max && now_us >= m->retry_at_us;
+	uint32_t connecting = m->connecting;
+
+	if (except != NULL && except->state == SERVER_CONNECTING)
+		connecting--;
+	return connecting < m->limits.connecting_max && now_us >= m->retry_at_us;
 }
 
 /* Is there a waiter that no connect is under way for, though one may be? */
@@ -92,25 +98,34 @@ static bool slice_may_connect(const struct slice *slice, uint64_t now_us)
 static bool closing_helps(const struct monitor *m, const struct pool_server *s,
 	const struct slice *slice, uint64_t now_us)
 {
-	return host_is_open(m, now_us) && slice_may_connect(slice, now_us) &&
+	return host_is_open(m, s, now_us) && slice_may_connect(slice, now_us) &&
 		slice->connecting + slice->coming < slice->waiting &&
 		!budget_may_take(&m->budget, slice->share, NULL) &&
 		budget_may_take(&m->budget, slice->share, s->slice->share);
 }
 
+/* Would a share be below its floor without the unit of s? */
+static bool has_claim(const struct share *share, const struct pool_server *s)
+{
+	if (share == s->slice->share)
+		return !share_is_borrowing(share);
+	return share_is_below_floor(share);
+}
+
 /* Of the workloads below their floor, the slice that has waited longest and that
- * a borrowed unit can help: with its server, or by closing it. */
+ * this unit, borrowed or not wanted here by its owner, can help: with its server,
+ * or by closing it. */
 static struct slice *oldest_claim(const struct monitor *m, const struct pool_server *s,
 	uint64_t now_us)
 {
 	struct slice *best = NULL;
 
-	if (!share_is_borrowing(s->slice->share))
+	if (!share_is_borrowing(s->slice->share) && s->slice->waiting > 0)
 		return NULL;
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
 		const struct share *share = m->budget.shares[i];
 
-		if (share == s->slice->share || !share_is_below_floor(share))
+		if (!has_claim(share, s))
 			continue;
 		list_for_each(&share->hungry, node) {
 			struct slice *slice = slice_of_hungry(node);
@@ -258,7 +273,7 @@ void choose_for_server(struct monitor *m, struct pool_server *s, uint64_t now_us
 
 bool choose_may_open(const struct monitor *m, const struct slice *slice, uint64_t now_us)
 {
-	return host_is_open(m, now_us) && now_us >= slice->pool->retry_at_us &&
+	return host_is_open(m, NULL, now_us) && now_us >= slice->pool->retry_at_us &&
 		slice_has_room(slice) && budget_may_take(&m->budget, slice->share, NULL);
 }
 
@@ -273,14 +288,37 @@ void choose_open(struct monitor *m, struct slice *slice, struct monitor_actions 
 	actions_add(actions, MONITOR_OPEN, slice, NULL);
 }
 
+/* A lasting loan may need more than one unit to go: all that others have above
+ * their floors counts against it.  Would it do if the idle ones went? */
+static bool idle_would_do(const struct monitor *m, const struct share *to)
+{
+	uint64_t claims = (uint64_t)to->used + 1;
+
+	if (to->kind != SHARE_LASTING || to->used >= to->max)
+		return false;
+	for (uint32_t i = 0; i < m->budget.share_count; i++) {
+		const struct share *s = m->budget.shares[i];
+
+		if (s == to)
+			continue;
+		claims += s->guaranteed;
+		if (s->used > s->guaranteed + s->idle)
+			claims += s->used - s->guaranteed - s->idle;
+	}
+	return claims <= m->budget.limit;
+}
+
 /* May this idle server go for a waiter of that slice?  One that the waiter could
  * use as it is has been offered before; a retired one nobody can use. */
 static bool may_evict(const struct monitor *m, const struct pool_server *s,
 	const struct slice *to)
 {
-	if (s->slice->pool == to->pool && s->epoch == to->pool->epoch)
-		return false;
-	return budget_may_take(&m->budget, to->share, s->slice->share);
+	const struct share *owner = s->slice->share;
+
+	if (budget_may_take(&m->budget, to->share, owner))
+		return s->slice->pool != to->pool || s->epoch != to->pool->epoch;
+	return owner != to->share && share_is_borrowing(owner) &&
+		idle_would_do(m, to->share);
 }
 
 /* The idle server longest unused whose unit this share could have; first of its
@@ -333,7 +371,7 @@ static enum help help_for(struct monitor *m, const struct slice *slice, uint64_t
 		if (*s != NULL)
 			return HELP_IDLE;
 	}
-	if (!host_is_open(m, now_us) || !slice_may_connect(slice, now_us))
+	if (!host_is_open(m, NULL, now_us) || !slice_may_connect(slice, now_us))
 		return HELP_NONE;
 	if (budget_may_take(&m->budget, slice->share, NULL))
 		return HELP_OPEN;
@@ -355,7 +393,8 @@ static enum help neediest(struct monitor *m, uint64_t now_us, struct slice **sli
 	*slice = NULL;
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
 		struct share *share = m->budget.shares[i];
-		bool floor = share_is_below_floor(share);
+		/* An idle server in another pool is of no use to it yet. */
+		bool floor = share->used - share->idle < share->guaranteed;
 
 		/* The usual case: at its maximum, with all of it in use. */
 		if (share->used >= share->max && m->idle == 0)
@@ -388,7 +427,7 @@ void choose_openings(struct monitor *m, uint64_t now_us, struct monitor_actions 
 
 		/* The usual cases, told without looking further. */
 		if (m->idle == 0 && (m->budget.used >= m->budget.limit ||
-			!host_is_open(m, now_us)))
+			!host_is_open(m, NULL, now_us)))
 			return;
 		switch (neediest(m, now_us, &slice, &s)) {
 		case HELP_NONE:

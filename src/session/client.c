@@ -306,6 +306,9 @@ void client_accept(struct worker *w, struct route_workload *workload, int fd)
 static void log_end(struct client *c, enum close_reason reason)
 {
 	struct router *r = c->worker->router;
+	const char *user_name = c->route == NULL ? "" : c->route->user;
+	const char *database_name = c->route == NULL ? "pgbouncer" : c->route->database->name;
+	char user[160], database[160];
 
 	if (!atomic_load_explicit(&r->log_disconnections, memory_order_relaxed))
 		return;
@@ -314,8 +317,12 @@ static void log_end(struct client *c, enum close_reason reason)
 			(unsigned long)c->id, c->workload->name, reasons[reason].word);
 	else
 		SLOG(INFO, "client-close",
-			"id=%lu workload=%s reason=%s age_ms=%lu queries=%lu transactions=%lu received=%lu sent=%lu",
-			(unsigned long)c->id, c->workload->name, reasons[reason].word,
+			"id=%lu workload=%s user=%s database=%s reason=%s age_ms=%lu queries=%lu transactions=%lu received=%lu sent=%lu",
+			(unsigned long)c->id, c->workload->name,
+			slog_quote(user, sizeof(user), user_name, strlen(user_name)),
+			slog_quote(database, sizeof(database), database_name,
+				strlen(database_name)),
+			reasons[reason].word,
 			(unsigned long)((worker_now(c->worker) - c->connected_us) / 1000),
 			(unsigned long)c->queries, (unsigned long)c->xacts,
 			(unsigned long)c->stream.rx_bytes, (unsigned long)c->stream.tx_bytes);

@@ -14,7 +14,7 @@
 #include "session/params.h"
 #include "session/router.h"
 
-enum { CLIENT_KEY_MAX = 32, CLIENT_LEASE_BYTES = 16 * 1024, CLIENT_TURNS_MAX = 64 };
+enum { CLIENT_KEY_MAX = 32, CLIENT_LEASE_BYTES = 16 * 1024, CLIENT_TURNS_MAX = 16 };
 
 struct client_login;
 
@@ -52,7 +52,7 @@ struct client {
 	bool is_paused_by_server;       /* the server takes no more bytes now */
 	bool is_counted;                /* in max_client_conn of the workload */
 	uint32_t body_left;             /* of a message that streams through */
-	uint32_t lease_exchanges;       /* in this lease */
+	uint32_t lease_exchanges;       /* sent in this lease */
 	uint64_t connected_us;
 	uint64_t wall_us;               /* connected, by the calendar */
 	uint64_t state_us;              /* since when it is in this state */

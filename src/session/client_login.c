@@ -90,10 +90,16 @@ void client_login_granted(struct client *c)
 	struct server *s = c->server;
 	struct pool_login *login = c->route->pool->session;
 
-	login_set_welcome(login, c->params.key, &s->reported);
+	if (s->replication == NULL)
+		login_set_welcome(login, c->params.key, &s->reported);
 	logged_in(c, &s->reported);
 	client_lease_over(c);
-	server_release(s);
+	if (s->replication == NULL) {
+		server_release(s);
+		return;
+	}
+	client_enter(c, CLIENT_ACTIVE);
+	stream_retry(&c->stream);
 }
 
 static bool is_ignored(const struct route *route, const char *name)
@@ -222,6 +228,17 @@ static void keep_proof(struct client *c)
 		login_set_password(pool->session, auth->known.password);
 }
 
+static void begin_replication(struct client *c)
+{
+	bool is_logical = c->login->replication == STARTUP_REPLICATION_LOGICAL;
+
+	client_enter(c, CLIENT_LOGIN);
+	if (!server_open_replication(c, is_logical ? "database" : "true"))
+		client_close_with(c, CLOSE_TOO_MANY, "53300",
+			"too many replication connections",
+			"They are limited by max_replication_connections of the host.");
+}
+
 static void proven(struct client *c)
 {
 	struct client_login *login = c->login;
@@ -235,10 +252,10 @@ static void proven(struct client *c)
 			welcome_console(c);
 		return;
 	}
-	if (login->replication != STARTUP_REPLICATION_NONE) {
+	if (login->replication != STARTUP_REPLICATION_NONE &&
+		c->workload->mode != ROUTE_SESSION) {
 		client_close_with(c, CLOSE_NOT_ALLOWED, "0A000",
-			"replication connections are not supported by this connection router",
-			"Connect to PostgreSQL directly.");
+			"replication connections need a port with pool_mode session", NULL);
 		return;
 	}
 	result = directory_find(c->worker->router->directory, c->workload, login->database,
@@ -249,7 +266,10 @@ static void proven(struct client *c)
 	}
 	c->stats = &c->route->database->stats[c->worker->index];
 	keep_proof(c);
-	welcome(c);
+	if (login->replication == STARTUP_REPLICATION_NONE)
+		welcome(c);
+	else
+		begin_replication(c);
 }
 
 /* --- the proof ------------------------------------------------------------------------------ */

@@ -175,13 +175,12 @@ static bool may_forward(struct client *c, struct server *s, const struct frame *
 	return exchange_has_room(&s->xq);
 }
 
-/* The lease is spent and others wait: what comes next waits in its turn. */
-static bool is_spent(struct client *c, struct server *s)
+/* A client may send many exchanges at once; outside a transaction it gets a
+ * server for so many at a time, and then waits in its turn like anybody else. */
+static bool is_spent(const struct client *c, const struct server *s)
 {
-	if (s->is_session || c->lease_exchanges < CLIENT_TURNS_MAX || s->xq.open ||
-		s->xq.status != 'I')
-		return false;
-	return monitor_has_waiters(&s->host->monitor, c->route->slice);
+	return !s->is_session && c->lease_exchanges >= CLIENT_TURNS_MAX && !s->xq.open &&
+		s->xq.status == 'I';
 }
 
 static size_t forward_step(struct client *c, struct server *s, const uint8_t *data,
@@ -203,6 +202,8 @@ static size_t forward_step(struct client *c, struct server *s, const uint8_t *da
 		stats_add(c->stats, STAT_bind_count, 1);
 	began(c, s);
 	exchange_sent(&s->xq, f.type);
+	if (f.type == 'S' || f.type == 'Q' || f.type == 'F')
+		c->lease_exchanges++;
 	c->body_left = f.body_len - (uint32_t)f.available;
 	c->body_drops = false;
 	return FRAME_HEADER + f.available;
@@ -276,7 +277,6 @@ void client_exchange_done(struct client *c, char status)
 	uint64_t now = worker_now(c->worker);
 
 	c->queries++;
-	c->lease_exchanges++;
 	stats_add(c->stats, STAT_query_count, 1);
 	if (c->query_us != 0)
 		stats_add(c->stats, STAT_query_time, now - c->query_us);

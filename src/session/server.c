@@ -35,9 +35,30 @@ void server_set_timer(struct server *s, uint64_t after_us)
 	timer_set(&s->worker->timers, &s->timer, worker_now(s->worker) + after_us);
 }
 
+/* A unit of the budget, which replication connections do not have. */
+void server_unit_cleaning(struct server *s)
+{
+	if (s->replication == NULL)
+		monitor_cleaning(&s->host->monitor, &s->ps);
+}
+
+static void unit_closing(struct server *s)
+{
+	if (s->replication == NULL)
+		monitor_closing(&s->host->monitor, &s->ps);
+}
+
+static void unit_gone(struct server *s, uint64_t now_us, struct monitor_actions *actions)
+{
+	if (s->replication == NULL)
+		monitor_gone(&s->host->monitor, &s->ps, now_us, actions);
+	else
+		atomic_fetch_sub(&s->host->replications, 1);
+}
+
 /* --- coming ------------------------------------------------------------------------ */
 
-static struct server *server_create(struct worker *w, struct slice *slice)
+static struct server *server_create(struct worker *w, struct route_pool *pool)
 {
 	struct server *s = calloc(1, sizeof(*s));
 
@@ -45,7 +66,7 @@ static struct server *server_create(struct worker *w, struct slice *slice)
 		return NULL;
 	s->magic = SERVER_MAGIC;
 	s->worker = w;
-	s->pool = slice->pool->owner;
+	s->pool = pool;
 	s->host = s->pool->host;
 	s->fd = -1;
 	s->phase = SERVER_PHASE_CONNECT;
@@ -61,7 +82,7 @@ static struct server *server_create(struct worker *w, struct slice *slice)
 
 void server_open(struct worker *w, struct slice *slice)
 {
-	struct server *s = server_create(w, slice);
+	struct server *s = server_create(w, slice->pool->owner);
 
 	if (s == NULL) {
 		struct route_pool *pool = slice->pool->owner;
@@ -74,7 +95,27 @@ void server_open(struct worker *w, struct slice *slice)
 	}
 	list_push_back(&w->servers, &s->in_worker);
 	monitor_connecting(&s->host->monitor, &s->ps, slice);
-	server_login_start(s, slice);
+	server_login_start(s);
+}
+
+bool server_open_replication(struct client *c, const char *mode)
+{
+	struct route_host *host = c->route->host;
+	struct server *s;
+
+	if (atomic_fetch_add(&host->replications, 1) >=
+			atomic_load(&host->replications_max) ||
+		(s = server_create(c->worker, c->route->pool)) == NULL) {
+		atomic_fetch_sub(&host->replications, 1);
+		return false;
+	}
+	s->replication = mode;
+	s->is_session = true;
+	s->client = c;
+	c->server = s;
+	list_push_back(&c->worker->servers, &s->in_worker);
+	server_login_start(s);
+	return true;
 }
 
 /* --- leasing ------------------------------------------------------------------------- */
@@ -100,8 +141,8 @@ static void server_drop(struct worker *w, struct server *s)
 		close(s->fd);
 	s->fd = -1;
 	s->worker = w;
-	monitor_closing(&s->host->monitor, &s->ps);
-	monitor_gone(&s->host->monitor, &s->ps, worker_now(w), &actions);
+	unit_closing(s);
+	unit_gone(s, worker_now(w), &actions);
 	list_push_back(&w->free_servers, &s->in_release);
 	io_defer(w->io, &w->reap_task, IO_PHASE_RUN);
 	worker_act(w, s->host, &actions);
@@ -356,7 +397,7 @@ static void server_gone(struct server *s)
 	timer_finish(&w->timers, &s->timer);
 	list_remove(&s->in_worker);
 	list_remove(&s->in_release);
-	monitor_gone(&host->monitor, &s->ps, worker_now(w), &actions);
+	unit_gone(s, worker_now(w), &actions);
 	list_push_back(&w->free_servers, &s->in_release);
 	io_defer(w->io, &w->reap_task, IO_PHASE_RUN);
 	worker_act(w, host, &actions);
@@ -387,8 +428,8 @@ static void server_abort(struct server *s, struct list *freed)
 			SLOG(DEBUG, "server-abort", "server=%lu", (unsigned long)s->ps.id);
 		close(s->fd);
 	}
-	monitor_closing(&s->host->monitor, &s->ps);
-	monitor_gone(&s->host->monitor, &s->ps, clock_now_us(), &actions);
+	unit_closing(s);
+	unit_gone(s, clock_now_us(), &actions);
 	list_push_back(freed, &s->in_release);
 }
 
@@ -436,10 +477,10 @@ void server_close(struct server *s)
 		struct client *c = s->client;
 
 		s->client = NULL;
-		monitor_closing(&s->host->monitor, &s->ps);
+		unit_closing(s);
 		client_lease_released(c);
 	} else {
-		monitor_closing(&s->host->monitor, &s->ps);
+		unit_closing(s);
 	}
 	if (!stream_is_open(&s->stream)) {
 		server_gone(s);
@@ -466,7 +507,7 @@ void server_fail(struct server *s, enum close_reason reason, const char *message
 	}
 	if (c != NULL && s->phase != SERVER_PHASE_ENDING) {
 		s->client = NULL;
-		monitor_closing(&s->host->monitor, &s->ps);
+		unit_closing(s);
 		client_lease_released(c);
 		if (s->is_broken)
 			client_close(c, CLOSE_SERVER_FATAL);

@@ -58,7 +58,7 @@ struct server {
 	bool is_dirty;                  /* carries session state: reset before reuse */
 	bool is_broken;                 /* said FATAL: not to be reused */
 	bool is_session;                /* leased until the client leaves */
-	bool is_replication;
+	const char *replication;        /* "true", "database"; NULL: an ordinary server */
 	uint32_t cancels;               /* cancel connections not yet at their end */
 	uint32_t backend_pid;
 	uint16_t key_len;
@@ -70,6 +70,11 @@ struct server {
 
 /* MONITOR_OPEN: begins to connect. */
 void server_open(struct worker *, struct slice *);
+
+/* A replication connection: the client's own, outside the pools and the budget,
+ * and closed with it.  The client is told how it went.  False: there are too many
+ * already. */
+NODISCARD bool server_open_replication(struct client *, const char *mode);
 
 /* MONITOR_CLOSE: a server from the pool, to be ended. */
 void server_take_to_close(struct worker *, struct server *);

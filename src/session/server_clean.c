@@ -57,9 +57,13 @@ void server_client_gone(struct server *s, bool was_mid_message)
 		return;
 	server_keep_route(s);
 	s->client = NULL;
-	monitor_cleaning(&s->host->monitor, &s->ps);
+	server_unit_cleaning(s);
 	if (was_ending)
 		return;
+	if (s->replication != NULL) {
+		server_close(s);
+		return;
+	}
 	if (was_mid_message || s->xq.in_doubt || s->xq.copy == EXCHANGE_COPY_BOTH ||
 		s->phase == SERVER_PHASE_BARRIER || !exchange_has_room(&s->xq)) {
 		if (s->xq.pending > 0 || s->xq.open)
@@ -114,7 +118,7 @@ static const char *reset_query(const struct server *s)
 /* Takes away what the last client left, before anybody else gets the server. */
 void server_reset(struct server *s)
 {
-	monitor_cleaning(&s->host->monitor, &s->ps);
+	server_unit_cleaning(s);
 	if (reset_query(s)[0] == '\0') {
 		server_close(s);
 		return;

@@ -16,10 +16,11 @@
 #include "pg/message.h"
 #include "pg/msg_out.h"
 #include "pg/server_auth.h"
+#include "session/client.h"
 #include "session/login.h"
 #include "session/server_priv.h"
 
-enum { LOGIN_BODY_MAX = 60000 };
+enum { LOGIN_BODY_MAX = 60000, STARTUP_PAIRS_MAX = 128 };
 
 struct server_login {
 	struct host_target target;
@@ -49,6 +50,19 @@ void server_login_free(struct server *s)
 
 /* --- failing ------------------------------------------------------------------------- */
 
+static void replication_failed(struct server *s, const struct pool_error *error)
+{
+	struct client *c = s->client;
+
+	s->client = NULL;
+	if (c != NULL) {
+		c->server = NULL;
+		client_close_with(c, CLOSE_LOGIN_REFUSED, error->sqlstate, error->message,
+			NULL);
+	}
+	server_close(s);
+}
+
 static void login_failed(struct server *s, enum connect_failure failure,
 	const char *sqlstate, const char *message, size_t len)
 {
@@ -63,6 +77,10 @@ static void login_failed(struct server *s, enum connect_failure failure,
 	SLOG_LIMITED(WARN, "server-login-failed", "host=%s database=%s user=%s sqlstate=%s message=%s",
 		s->host->name, s->pool->dbname, s->pool->user, error.sqlstate,
 		slog_quote(quoted, sizeof(quoted), error.message, strlen(error.message)));
+	if (s->replication != NULL) {
+		replication_failed(s, &error);
+		return;
+	}
 	monitor_connect_failed(&s->host->monitor, &s->ps, failure, &error, worker_now(w),
 		&actions);
 	worker_act(w, s->host, &actions);
@@ -102,20 +120,40 @@ static void refused(struct server *s, const struct frame *f)
 
 /* --- connecting ---------------------------------------------------------------------- */
 
+/* This connection is never anybody else's: the client's own settings go along. */
+static size_t add_replication(struct server *s, const char **pairs, size_t count)
+{
+	const char *name, *value;
+	size_t pos = 0;
+
+	pairs[count++] = "replication";
+	pairs[count++] = s->replication;
+	while (count + 2 <= STARTUP_PAIRS_MAX &&
+		params_next(&s->client->params, &pos, &name, &value)) {
+		pairs[count++] = name;
+		pairs[count++] = value;
+	}
+	return count;
+}
+
 static void send_startup(struct server *s)
 {
-	const char *pairs[8];
+	const char *pairs[STARTUP_PAIRS_MAX];
 	struct buf out;
 	size_t count = 0;
 
 	pairs[count++] = "user";
 	pairs[count++] = s->pool->user;
-	pairs[count++] = "database";
-	pairs[count++] = s->pool->dbname;
+	if (s->pool->dbname[0] != '\0') {
+		pairs[count++] = "database";
+		pairs[count++] = s->pool->dbname;
+	}
 	if (s->pool->options[0] != '\0') {
 		pairs[count++] = "options";
 		pairs[count++] = s->pool->options;
 	}
+	if (s->replication != NULL && s->client != NULL)
+		count = add_replication(s, pairs, count);
 	server_enter_phase(s, SERVER_PHASE_LOGIN);
 	server_set_timer(s, s->login->target.connect_timeout_us);
 	buf_init(&out, 0);
@@ -192,11 +230,10 @@ static void credentials(struct server *s, struct server_auth_credentials *with)
 		with->keys = &l->keys;
 }
 
-void server_login_start(struct server *s, struct slice *slice)
+void server_login_start(struct server *s)
 {
 	struct server_auth_credentials with;
 
-	(void)slice;
 	s->login = calloc(1, sizeof(*s->login));
 	if (s->login == NULL) {
 		login_failed(s, CONNECT_FAILED_HOST, "53200", "out of memory", 13);
@@ -314,9 +351,14 @@ static void logged_in(struct server *s)
 	SLOG(DEBUG, "server-login", "server=%lu host=%s database=%s user=%s pid=%u",
 		(unsigned long)s->ps.id, s->host->name, s->pool->dbname, s->pool->user,
 		s->backend_pid);
-	login_set_welcome(s->pool->session, 0, &s->reported);
 	server_login_free(s);
 	exchange_init(&s->xq);
+	if (s->replication != NULL) {
+		server_enter_phase(s, SERVER_PHASE_READY);
+		client_server_ready(s->client);
+		return;
+	}
+	login_set_welcome(s->pool->session, 0, &s->reported);
 	server_release(s);
 }
 

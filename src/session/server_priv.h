@@ -27,6 +27,7 @@ void server_fail(struct server *, enum close_reason, const char *message);
 void server_keep_route(struct server *);
 void server_forget_route(struct server *);
 
+void server_unit_cleaning(struct server *);
 void server_reset(struct server *);
 void server_reset_done(struct server *);
 void server_after_abort(struct server *);
@@ -34,7 +35,7 @@ void server_lease_ends(struct server *);
 void server_barrier(struct server *);
 
 /* server_login.c */
-void server_login_start(struct server *, struct slice *);
+void server_login_start(struct server *);
 void server_login_connected(struct server *, int error);
 void server_login_lost(struct server *, int error);
 void server_login_free(struct server *);

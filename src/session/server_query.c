@@ -146,7 +146,7 @@ static enum verdict client_ready(struct server *s, char status)
 	client_exchange_done(c, status);
 	if (s->client != c || s->phase == SERVER_PHASE_CLOSE)
 		return STOP;
-	if (status == 'I' && s->xq.in_doubt) {
+	if (status == 'I' && s->xq.in_doubt && s->replication == NULL) {
 		if (s->phase == SERVER_PHASE_READY)
 			server_barrier(s);
 		return FORWARD;

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * One command that a client of the console waits for: from the query to the
+ * answer.
+ *
+ * What belongs to the workers is gathered by a tour: the ask is a letter that
+ * goes from worker to worker, each adds what is its own, and comes home.  What
+ * main does is waited for in the same way.  The client may have gone by then; it
+ * is found again by its slot and number.
+ *
+ * Owns:   its answer.  Asks that never came home are freed with the console.
+ * Thread: the worker that it is at.
+ */
+#ifndef ADMIN_ASK_H
+#define ADMIN_ASK_H
+
+#include "admin/averages.h"
+#include "admin/command.h"
+#include "admin/console.h"
+#include "admin/table.h"
+#include "base/buf.h"
+#include "session/client.h"
+
+/* Is the answer complete? */
+enum ask_result { ASK_DONE, ASK_LATER };
+
+struct ask;
+typedef void ask_visit_f(struct ask *, struct worker *);
+typedef void ask_finish_f(struct ask *);
+
+struct ask {
+	struct mail mail;
+	struct list_node in_console;
+	struct console *console;
+	struct worker *home;
+	uint32_t slot;                  /* who asks */
+	uint64_t id;
+	struct command command;
+	ask_visit_f *visit;             /* of the tour; NULL: only counts */
+	ask_finish_f *finish;           /* back home; NULL: nothing left to do */
+	const struct table *table;      /* of what the visits add */
+	uint32_t clients_in_state[CLIENT_STATE_COUNT];  /* of all workers, after a tour */
+	bool is_ok;                     /* what main said */
+	struct buf out;                 /* the answer, without ReadyForQuery */
+};
+
+/* What a word of commands.def or views.def leads to. */
+typedef enum ask_result ask_handler_f(struct ask *);
+
+struct console {
+	struct router *router;
+	struct console_calls calls;
+	pthread_mutex_t lock;           /* of what follows */
+	struct list asks;
+	struct averages averages;
+	_Atomic uint64_t commands;
+	_Atomic uint64_t sent_bytes;
+	_Atomic uint64_t received_bytes;
+};
+
+/* Visits all workers, this one first, then finishes. */
+enum ask_result ask_tour(struct ask *, ask_visit_f *, ask_finish_f *);
+
+/* The answer is an error; what was written before is dropped. */
+void ask_error(struct ask *, const char *sqlstate, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* Sends the answer and frees the ask.  On the client's worker. */
+void ask_reply(struct ask *);
+
+struct ask *ask_create(struct console *, struct client *);
+void ask_destroy(struct ask *);
+
+static inline struct directory *ask_directory(const struct ask *ask)
+{
+	return ask->console->router->directory;
+}
+
+#endif

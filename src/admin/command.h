@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Reads one command of the console: words, nothing of SQL.
+ *
+ *   WORD [WORD] [;]            a word may be "quoted"
+ *   SET WORD {=|TO} value [;]
+ *
+ * Blanks and comments may stand between words.  One command at a time, as in
+ * PgBouncer.
+ *
+ * Thread: any; pure.
+ */
+#ifndef ADMIN_COMMAND_H
+#define ADMIN_COMMAND_H
+
+#include "base/base.h"
+
+enum { COMMAND_WORD_MAX = 31, COMMAND_ARGUMENT_MAX = 63, COMMAND_VALUE_MAX = 255 };
+
+enum command_result {
+	COMMAND_OK,
+	COMMAND_EMPTY,                  /* blanks, comments, semicolons */
+	COMMAND_BAD
+};
+
+struct command {
+	char word[COMMAND_WORD_MAX + 1];
+	char argument[COMMAND_ARGUMENT_MAX + 1];        /* "" when there is none */
+	char value[COMMAND_VALUE_MAX + 1];              /* of SET */
+	bool has_argument;
+	bool has_value;
+};
+
+enum command_result command_parse(const char *text, struct command *);
+
+#endif

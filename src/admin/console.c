@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * From a Query to its handler, and the commands that are no views.
+ */
+#include "admin/console.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "admin/ask.h"
+#include "admin/show.h"
+#include "admin/utf8.h"
+#include "base/clock.h"
+#include "base/slog.h"
+#include "pg/msg_out.h"
+
+enum { QUOTED_MAX = 200, AVERAGES_PERIOD_US = 60000000 };
+
+/* What may follow the word. */
+enum arguments { ARGUMENTS_NONE, ARGUMENTS_ONE, ARGUMENTS_MAYBE_ONE, ARGUMENTS_SETTING };
+
+enum { RIGHTS_ADMIN = ROUTE_ADMIN, RIGHTS_STATS = ROUTE_ADMIN | ROUTE_STATS };
+
+#define COMMAND(word, arguments, who, handler, help) static ask_handler_f handler;
+/* SHOW and SELECT are one handler: declared twice. */
+#include "commands.def"
+#undef COMMAND
+
+static const struct command_def {
+	const char *word;
+	enum arguments arguments;
+	unsigned rights;
+	ask_handler_f *handler;
+	const char *help;
+} commands[] = {
+#define COMMAND(word, arguments, who, handler, help)                                     \
+	{ #word, ARGUMENTS_##arguments, RIGHTS_##who, handler, (help) },
+#include "commands.def"
+#undef COMMAND
+};
+
+const struct view show_views[] = {
+#define VIEW(word, who, handler, help) { #word, RIGHTS_##who, handler, (help) },
+#include "views.def"
+#undef VIEW
+};
+const size_t show_view_count = COUNT_OF(show_views);
+
+/* --- commands -------------------------------------------------------------------- */
+
+static unsigned rights_of(const struct ask *ask)
+{
+	const struct client *c = client_find_id(ask->home, ask->slot, ask->id);
+
+	return c == NULL ? 0 : c->console;
+}
+
+static enum ask_result invalid(struct ask *ask, const char *sql)
+{
+	struct buf clean;
+
+	buf_init(&clean, 0);
+	utf8_add_clean(&clean, sql);
+	if (buf_ok(&clean))
+		ask_error(ask, "08P01", "invalid command '%.*s%s', use SHOW HELP;", QUOTED_MAX,
+			(const char *)buf_data(&clean),
+			buf_len(&clean) > QUOTED_MAX + 1 ? "..." : "");
+	else
+		ask_error(ask, "53200", "out of memory");
+	buf_finish(&clean);
+	return ASK_DONE;
+}
+
+static enum ask_result not_allowed(struct ask *ask)
+{
+	ask_error(ask, "08P01", "admin access needed");
+	return ASK_DONE;
+}
+
+static enum ask_result show_setting(struct ask *ask, const char *value)
+{
+	const struct msg_out_column column = { .name = ask->command.argument,
+		.type = MSG_OUT_TEXT };
+
+	msg_out_row_description(&ask->out, &column, 1);
+	msg_out_data_row(&ask->out, &value, 1);
+	show_end(ask);
+	return ASK_DONE;
+}
+
+static enum ask_result console_show(struct ask *ask)
+{
+	const char *word = ask->command.argument;
+	const char *faked = show_faked(word);
+
+	for (size_t i = 0; i < show_view_count; i++) {
+		const struct view *view = &show_views[i];
+
+		if (strcasecmp(view->word, word) != 0)
+			continue;
+		return (view->rights & rights_of(ask)) != 0 ? view->handler(ask) :
+							      not_allowed(ask);
+	}
+	if (faked != NULL)
+		return show_setting(ask, faked);
+	ask_error(ask, "08P01", "invalid command 'SHOW %s', use SHOW HELP;", word);
+	return ASK_DONE;
+}
+
+/* Drivers set a few things when they connect: said to be done, and not done. */
+static enum ask_result console_set(struct ask *ask)
+{
+	const struct msg_out_error notice = { .severity = "NOTICE",
+		.sqlstate = "00000",
+		.message = "SET ignored" };
+
+	if (show_faked(ask->command.argument) == NULL) {
+		ask_error(ask, "08P01",
+			"SET failed: change the configuration file and use RELOAD;");
+		return ASK_DONE;
+	}
+	msg_out_notice(&ask->out, &notice);
+	msg_out_command_complete(&ask->out, "SET");
+	return ASK_DONE;
+}
+
+static void deliver_reloaded(struct mail *mail, struct worker *w)
+{
+	struct ask *ask = container_of(mail, struct ask, mail);
+
+	(void)w;
+	ask_reply(ask);
+}
+
+/* Any thread. */
+static void on_reloaded(void *arg, bool ok, const char *text)
+{
+	struct ask *ask = arg;
+	const struct msg_out_error notice = { .severity = "NOTICE",
+		.sqlstate = "00000",
+		.message = text };
+
+	if (!ok) {
+		ask_error(ask, "F0000", "RELOAD failed: %s", text);
+	} else {
+		if (text != NULL && text[0] != '\0')
+			msg_out_notice(&ask->out, &notice);
+		msg_out_command_complete(&ask->out, "RELOAD");
+	}
+	ask->mail.deliver = deliver_reloaded;
+	worker_post(ask->home, &ask->mail);
+}
+
+static enum ask_result console_reload(struct ask *ask)
+{
+	const struct console_calls *calls = &ask->console->calls;
+
+	SLOG(INFO, "console-command", "command=reload client=%lu", (unsigned long)ask->id);
+	calls->reload(calls->arg, on_reloaded, ask);
+	return ASK_LATER;
+}
+
+static enum ask_result console_shutdown(struct ask *ask)
+{
+	static const struct {
+		const char *word;
+		enum router_drain drain;
+	} modes[] = {
+		{ "", ROUTER_SERVES },
+		{ "WAIT_FOR_SERVERS", ROUTER_DRAINS_SERVERS },
+		{ "WAIT_FOR_CLIENTS", ROUTER_DRAINS_CLIENTS },
+	};
+	const struct console_calls *calls = &ask->console->calls;
+
+	for (size_t i = 0; i < COUNT_OF(modes); i++) {
+		if (strcasecmp(modes[i].word, ask->command.argument) != 0)
+			continue;
+		SLOG(INFO, "console-command", "command=shutdown mode=%s client=%lu",
+			i == 0 ? "immediate" : modes[i].word, (unsigned long)ask->id);
+		msg_out_command_complete(&ask->out, "SHUTDOWN");
+		calls->shutdown(calls->arg, (int)modes[i].drain);
+		return ASK_DONE;
+	}
+	ask_error(ask, "08P01", "invalid command 'SHUTDOWN %s', use SHOW HELP;",
+		ask->command.argument);
+	return ASK_DONE;
+}
+
+/* --- help ------------------------------------------------------------------------- */
+
+enum ask_result show_help(struct ask *ask)
+{
+	struct msg_out_error notice = { .severity = "NOTICE",
+		.sqlstate = "00000",
+		.message = "Console usage" };
+	struct buf text;
+
+	buf_init(&text, 0);
+	for (size_t i = 0; i < COUNT_OF(commands); i++)
+		buf_addf(&text, "\n\t%s", commands[i].help);
+	buf_add_str(&text, "\nviews:");
+	for (size_t i = 0; i < show_view_count; i++)
+		buf_addf(&text, "\n\t%-15s %s", show_views[i].word, show_views[i].help);
+	buf_add_u8(&text, 0);
+	notice.detail = (const char *)buf_data(&text);
+	if (buf_ok(&text))
+		msg_out_notice(&ask->out, &notice);
+	else
+		ask->out.failed = true;
+	buf_finish(&text);
+	show_end(ask);
+	return ASK_DONE;
+}
+
+/* --- the query ---------------------------------------------------------------------- */
+
+static const struct command_def *find(const struct command *c)
+{
+	for (size_t i = 0; i < COUNT_OF(commands); i++) {
+		const struct command_def *def = &commands[i];
+
+		if (strcasecmp(def->word, c->word) != 0)
+			continue;
+		if (c->has_value != (def->arguments == ARGUMENTS_SETTING))
+			return NULL;
+		if (def->arguments == ARGUMENTS_NONE && c->has_argument)
+			return NULL;
+		if (def->arguments == ARGUMENTS_ONE && !c->has_argument)
+			return NULL;
+		return def;
+	}
+	return NULL;
+}
+
+static enum ask_result run(struct ask *ask, const char *sql)
+{
+	const struct command_def *def;
+
+	switch (command_parse(sql, &ask->command)) {
+	case COMMAND_EMPTY:
+		msg_out_empty_query(&ask->out);
+		return ASK_DONE;
+	case COMMAND_BAD:
+		return invalid(ask, sql);
+	case COMMAND_OK:
+		break;
+	}
+	def = find(&ask->command);
+	if (def == NULL)
+		return invalid(ask, sql);
+	if ((def->rights & rights_of(ask)) == 0)
+		return not_allowed(ask);
+	return def->handler(ask);
+}
+
+static void no_memory(struct client *c)
+{
+	const struct msg_out_error error = { .severity = "ERROR",
+		.sqlstate = "53200",
+		.message = "out of memory" };
+	struct buf out;
+
+	buf_init(&out, 0);
+	msg_out_error(&out, &error);
+	msg_out_ready_for_query(&out, 'I');
+	client_console_reply(c, &out);
+	buf_finish(&out);
+}
+
+static void on_query(void *arg, struct client *c, const char *sql)
+{
+	struct console *console = arg;
+	struct ask *ask = ask_create(console, c);
+
+	atomic_fetch_add_explicit(&console->commands, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&console->received_bytes, strlen(sql) + 6,
+		memory_order_relaxed);
+	if (ask == NULL)
+		no_memory(c);
+	else if (run(ask, sql) == ASK_DONE)
+		ask_reply(ask);
+}
+
+/* --- life ----------------------------------------------------------------------------- */
+
+int console_create(struct console **out, struct router *router,
+	const struct console_calls *calls)
+{
+	struct console *console = calloc(1, sizeof(*console));
+
+	if (console == NULL)
+		return -ENOMEM;
+	console->router = router;
+	console->calls = *calls;
+	pthread_mutex_init(&console->lock, NULL);
+	list_init(&console->asks);
+	averages_init(&console->averages, AVERAGES_PERIOD_US, clock_now_us());
+	*out = console;
+	return 0;
+}
+
+void console_destroy(struct console **slot)
+{
+	struct console *console = *slot;
+
+	*slot = NULL;
+	if (console == NULL)
+		return;
+	list_for_each_safe(&console->asks, node)
+		ask_destroy(container_of(node, struct ask, in_console));
+	averages_finish(&console->averages);
+	pthread_mutex_destroy(&console->lock);
+	free(console);
+}
+
+void console_fill_ops(struct console *console, struct console_ops *ops)
+{
+	*ops = (struct console_ops){ .query = on_query, .arg = console };
+}

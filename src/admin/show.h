@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The views of the console (include/views.def).
+ *
+ * A view copies what it shows, outside of the monitors' locks makes rows out of
+ * it, and adds them to the answer.
+ *
+ * Thread: the worker of the client that asks; parts that belong to other workers
+ *         are gathered by ask_tour().
+ */
+#ifndef ADMIN_SHOW_H
+#define ADMIN_SHOW_H
+
+#include "admin/ask.h"
+
+struct view {
+	const char *word;
+	unsigned rights;                /* any of ROUTE_ADMIN, ROUTE_STATS */
+	ask_handler_f *handler;
+	const char *help;
+};
+
+extern const struct view show_views[];
+extern const size_t show_view_count;
+
+#define VIEW(word, who, handler, help) ask_handler_f handler;
+#include "views.def"
+#undef VIEW
+
+/* A setting that drivers ask for or set: what it is, or NULL. */
+const char *show_faked(const char *setting);
+
+/* Adds a name to a list "a, b" in a fixed array, once; what does not fit ends in
+ * dots. */
+void show_list_add(char *list, size_t size, const char *name);
+
+/* The end of an answer of rows. */
+void show_end(struct ask *);
+
+#endif

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: ISC */
+#include "admin/snap.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROWS_MORE = 64 };
+
+/* Rows being filled.  What does not fit is only counted. */
+struct fill {
+	struct route_host *host;
+	char *rows;
+	size_t row_size;
+	size_t count;
+	size_t capacity;
+};
+
+static void *fill_next(struct fill *f)
+{
+	size_t at = f->count++;
+
+	return at < f->capacity ? f->rows + at * f->row_size : NULL;
+}
+
+/* Runs each() until all that it has to say about this host has found room. */
+static int fill_host(struct fill *f, void (*each)(struct fill *))
+{
+	size_t before = f->count;
+
+	for (;;) {
+		size_t capacity;
+		char *rows;
+
+		f->count = before;
+		each(f);
+		if (f->count <= f->capacity)
+			return 0;
+		capacity = f->count + ROWS_MORE;
+		rows = realloc(f->rows, capacity * f->row_size);
+		if (rows == NULL)
+			return -ENOMEM;
+		f->rows = rows;
+		f->capacity = capacity;
+	}
+}
+
+static int fill_all(struct fill *f, struct directory *d, void (*each)(struct fill *))
+{
+	uint32_t hosts = directory_host_count(d);
+	int ret = 0;
+
+	for (uint32_t i = 0; i < hosts && ret == 0; i++) {
+		f->host = directory_host(d, i);
+		ret = fill_host(f, each);
+	}
+	if (ret == 0)
+		return 0;
+	free(f->rows);
+	*f = (struct fill){ .row_size = f->row_size };
+	return ret;
+}
+
+static void copy_name(char to[SNAP_NAME_SIZE], const char *name)
+{
+	size_t len = size_min(strlen(name), SNAP_NAME_SIZE - 1);
+
+	memcpy(to, name, len);
+	to[len] = '\0';
+}
+
+static void copy_names(struct snap_names *to, const struct pool *pool)
+{
+	const struct route_pool *p = pool->owner;
+
+	copy_name(to->database, p->dbname);
+	copy_name(to->user, p->user);
+	to->options = hash_bytes(p->options, strlen(p->options));
+}
+
+/* --- pools ------------------------------------------------------------------------ */
+
+static uint64_t oldest_of(const struct slice *slice)
+{
+	struct list_node *first = list_first(&slice->waiters);
+
+	return first == NULL ? 0 : container_of(first, struct lease, in_slice)->asked_at_us;
+}
+
+static void add_pool(const struct pool *pool, void *arg)
+{
+	struct fill *f = arg;
+
+	for (size_t i = 0; i < COUNT_OF(pool->slices); i++) {
+		const struct slice *slice = pool->slices[i];
+		struct snap_pool *row;
+
+		if (slice == NULL || (row = fill_next(f)) == NULL)
+			continue;
+		*row = (struct snap_pool){
+			.slice = slice,
+			.host = f->host,
+			.workload = slice->share->name,
+			.workload_index = slice->share->index,
+			.clients = slice->clients,
+			.waiting = slice->waiting,
+			.oldest_us = oldest_of(slice),
+		};
+		copy_names(&row->names, pool);
+	}
+}
+
+static void each_pool(struct fill *f)
+{
+	monitor_each_pool(&f->host->monitor, add_pool, f);
+}
+
+static int compare_slices(const void *a, const void *b)
+{
+	const struct slice *left = ((const struct snap_pool *)a)->slice;
+	const struct slice *right = ((const struct snap_pool *)b)->slice;
+
+	return left < right ? -1 : left > right;
+}
+
+/* A server of a pool that was not there yet is left out. */
+static void count_servers(struct snap_pools *pools, const struct snap_servers *servers)
+{
+	if (pools->count == 0)
+		return;
+	qsort(pools->rows, pools->count, sizeof(pools->rows[0]), compare_slices);
+	for (size_t i = 0; i < servers->count; i++) {
+		const struct snap_pool key = { .slice = servers->rows[i].slice };
+		struct snap_pool *row = bsearch(&key, pools->rows, pools->count,
+			sizeof(pools->rows[0]), compare_slices);
+
+		if (row != NULL)
+			row->servers[servers->rows[i].state]++;
+	}
+}
+
+int snap_pools(struct directory *d, struct snap_pools *out)
+{
+	struct fill f = { .row_size = sizeof(struct snap_pool) };
+	struct snap_servers servers;
+	int ret;
+
+	*out = (struct snap_pools){ .count = 0 };
+	ret = fill_all(&f, d, each_pool);
+	if (ret < 0)
+		return ret;
+	*out = (struct snap_pools){ .rows = (struct snap_pool *)(void *)f.rows,
+		.count = f.count };
+	ret = snap_servers(d, &servers);
+	if (ret < 0) {
+		snap_pools_finish(out);
+		return ret;
+	}
+	count_servers(out, &servers);
+	snap_servers_finish(&servers);
+	return 0;
+}
+
+void snap_pools_finish(struct snap_pools *pools)
+{
+	free(pools->rows);
+	*pools = (struct snap_pools){ .count = 0 };
+}
+
+/* --- servers ------------------------------------------------------------------------ */
+
+static void add_server(const struct pool_server *s, void *arg)
+{
+	struct fill *f = arg;
+	struct snap_server *row = fill_next(f);
+
+	if (row == NULL)
+		return;
+	*row = (struct snap_server){
+		.slice = s->slice,
+		.host = f->host,
+		.workload = s->slice->share->name,
+		.state = s->state,
+		.id = s->id,
+		.client_id = s->state == SERVER_LEASED ? s->client_id : 0,
+		.connected_us = s->connected_at_us,
+		.used_us = s->used_at_us,
+		.close_needed = s->epoch != s->slice->pool->epoch,
+	};
+	/* Its worker sets these before the lock is first taken with it logged in. */
+	if (s->connected_at_us != 0) {
+		row->backend_pid = s->backend_pid;
+		row->local_port = s->local_port;
+	}
+	copy_names(&row->names, s->slice->pool);
+}
+
+static void each_server(struct fill *f)
+{
+	monitor_each_server(&f->host->monitor, add_server, f);
+}
+
+int snap_servers(struct directory *d, struct snap_servers *out)
+{
+	struct fill f = { .row_size = sizeof(struct snap_server) };
+	int ret = fill_all(&f, d, each_server);
+
+	*out = (struct snap_servers){ .rows = (struct snap_server *)(void *)f.rows,
+		.count = f.count };
+	return ret;
+}
+
+void snap_servers_finish(struct snap_servers *servers)
+{
+	free(servers->rows);
+	*servers = (struct snap_servers){ .count = 0 };
+}
+
+/* --- the budget ---------------------------------------------------------------------- */
+
+void snap_budget(struct route_host *h, struct snap_budget *out)
+{
+	struct monitor *m = &h->monitor;
+
+	memset(out, 0, sizeof(*out));
+	pthread_mutex_lock(&m->lock);
+	out->limit = m->budget.limit;
+	out->used = m->budget.used;
+	out->idle = m->idle;
+	out->connecting = m->connecting;
+	out->closing = m->closing;
+	out->waiting = m->waiting;
+	out->error = m->error;
+	out->share_count = m->budget.share_count;
+	for (uint32_t i = 0; i < out->share_count; i++) {
+		const struct share *s = m->budget.shares[i];
+
+		out->shares[i] = (struct snap_share){ .workload = s->name,
+			.guaranteed = s->guaranteed,
+			.max = s->max,
+			.used = s->used,
+			.idle = s->idle,
+			.closing = s->closing,
+			.waiting = s->waiting };
+	}
+	pthread_mutex_unlock(&m->lock);
+}
