@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: ISC */
-/* Runs the unit tests of src/base. */
 #include <stdlib.h>
 
-#include "base/suites.h"
+#include "suites.h"
 
 int main(void)
 {
 	SRunner *runner = srunner_create(buf_suite());
 	int failed;
 
-	srunner_add_suite(runner, diag_suite());
-	srunner_add_suite(runner, hash_suite());
 	srunner_add_suite(runner, list_suite());
-	srunner_add_suite(runner, rand_suite());
+	srunner_add_suite(runner, hash_suite());
 	srunner_add_suite(runner, slog_suite());
+	srunner_add_suite(runner, diag_suite());
+	srunner_add_suite(runner, rand_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

@@ -1,131 +1,114 @@
 /* SPDX-License-Identifier: ISC */
-#include "base/suites.h"
-
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
+#include "suites.h"
 
-enum { ENTRIES = 5000 };
+enum { ENTRIES = 1000 };
 
 struct entry {
 	struct hash_node node;
-	uint32_t key;
-	uint32_t seen;
+	bool is_in;
+	bool is_seen;
 };
 
-static struct entry *find(const struct hash_table *t, uint32_t key)
+static struct entry entries[ENTRIES];
+static struct hash_table table;
+
+static void begin(void)
 {
-	struct hash_node *node = hash_table_find(t, hash_bytes(&key, sizeof(key)));
-
-	for (; node != NULL; node = hash_next(node)) {
-		struct entry *e = container_of(node, struct entry, node);
-
-		if (e->key == key)
-			return e;
-	}
-	return NULL;
+	memset(entries, 0, sizeof(entries));
+	ck_assert_int_eq(hash_table_init(&table, 1), 0);
 }
 
-static struct entry *fill(struct hash_table *t)
+static void end(void)
 {
-	struct entry *all = calloc(ENTRIES, sizeof(*all));
-
-	ck_assert_int_eq(hash_table_init(t, 0), 0);
-	for (uint32_t i = 0; i < ENTRIES; i++) {
-		all[i].key = i;
-		hash_table_add(t, &all[i].node, hash_bytes(&i, sizeof(i)));
-	}
-	return all;
+	hash_table_finish(&table);
 }
 
-START_TEST(finds_everything_after_growing)
+static bool is_found(const struct entry *entry, uint64_t hash)
 {
-	struct hash_table t;
-	struct entry *all = fill(&t);
+	struct hash_node *node = hash_table_find(&table, hash);
 
-	ck_assert_uint_eq(t.count, ENTRIES);
-	ck_assert_uint_ge(t.mask, ENTRIES / 2);
-	for (uint32_t i = 0; i < ENTRIES; i++)
-		ck_assert_ptr_eq(find(&t, i), &all[i]);
-	ck_assert_ptr_null(find(&t, ENTRIES));
-	hash_table_finish(&t);
-	free(all);
+	while (node != NULL && node != &entry->node)
+		node = hash_next(node);
+	return node != NULL;
+}
+
+START_TEST(finds_what_was_added_and_not_removed)
+{
+	for (uint64_t i = 0; i < ENTRIES; i++)
+		hash_table_add(&table, &entries[i].node, hash_mix(i, 0));
+	ck_assert_uint_eq(table.count, ENTRIES);
+	for (uint64_t i = 0; i < ENTRIES; i += 3)
+		hash_table_remove(&table, &entries[i].node);
+	for (uint64_t i = 0; i < ENTRIES; i++)
+		ck_assert(is_found(&entries[i], hash_mix(i, 0)) == (i % 3 != 0));
+	ck_assert_ptr_null(hash_table_find(&table, hash_mix(0, 1)));
 }
 END_TEST
 
-START_TEST(finds_the_rest_after_removing)
+START_TEST(gives_all_nodes_of_one_hash_and_no_others)
 {
-	struct hash_table t;
-	struct entry *all = fill(&t);
+	int count = 0;
 
-	for (uint32_t i = 0; i < ENTRIES; i += 2)
-		hash_table_remove(&t, &all[i].node);
-	ck_assert_uint_eq(t.count, ENTRIES / 2);
-	for (uint32_t i = 0; i < ENTRIES; i++)
-		ck_assert_ptr_eq(find(&t, i), i % 2 == 0 ? NULL : &all[i]);
-	hash_table_finish(&t);
-	free(all);
+	/* 5 and 13 share a bucket of the smallest table. */
+	for (int i = 0; i < 4; i++)
+		hash_table_add(&table, &entries[i].node, i % 2 == 0 ? 5 : 13);
+	for (struct hash_node *n = hash_table_find(&table, 5); n != NULL; n = hash_next(n)) {
+		ck_assert_uint_eq(n->hash, 5);
+		count++;
+	}
+	ck_assert_int_eq(count, 2);
 }
 END_TEST
 
-START_TEST(walks_over_every_node_once)
+START_TEST(walk_visits_each_node_once)
 {
-	struct hash_table t;
-	struct entry *all = fill(&t);
-	uint32_t count = 0;
+	struct hash_node *node = NULL;
+	size_t count = 0;
 
-	for (struct hash_node *n = hash_table_walk(&t, NULL); n != NULL;
-		n = hash_table_walk(&t, n)) {
-		container_of(n, struct entry, node)->seen++;
+	ck_assert_ptr_null(hash_table_walk(&table, NULL));
+	for (uint64_t i = 0; i < ENTRIES; i++)
+		hash_table_add(&table, &entries[i].node, hash_mix(i / 2, 7));
+	while ((node = hash_table_walk(&table, node)) != NULL) {
+		struct entry *entry = container_of(node, struct entry, node);
+
+		ck_assert(!entry->is_seen);
+		entry->is_seen = true;
 		count++;
 	}
 	ck_assert_uint_eq(count, ENTRIES);
-	for (uint32_t i = 0; i < ENTRIES; i++)
-		ck_assert_uint_eq(all[i].seen, 1);
-	hash_table_finish(&t);
-	free(all);
 }
 END_TEST
 
-/* Two keys with one hash are two entries. */
-START_TEST(keeps_equal_hashes_apart)
+START_TEST(grows_with_what_is_in_it)
 {
-	struct hash_node a, b, c;
-	struct hash_table t;
-	struct hash_node *found;
-	int seen = 0;
-
-	ck_assert_int_eq(hash_table_init(&t, 4), 0);
-	hash_table_add(&t, &a, 7);
-	hash_table_add(&t, &b, 7);
-	hash_table_add(&t, &c, 7 + 8); /* The same bucket, another hash. */
-	for (found = hash_table_find(&t, 7); found != NULL; found = hash_next(found)) {
-		ck_assert_ptr_ne(found, &c);
-		seen++;
-	}
-	ck_assert_int_eq(seen, 2);
-	hash_table_remove(&t, &a);
-	ck_assert_ptr_eq(hash_table_find(&t, 7), &b);
-	ck_assert_ptr_null(hash_next(&b));
-	hash_table_finish(&t);
+	for (uint64_t i = 0; i < ENTRIES; i++)
+		hash_table_add(&table, &entries[i].node, i);
+	ck_assert_uint_ge(table.mask + 1, ENTRIES);
+	ck_assert_uint_eq((table.mask + 1) & table.mask, 0);
 }
 END_TEST
 
-START_TEST(depends_on_every_byte_and_the_length)
+/* Each length of a text, and each bit of it, counts. */
+START_TEST(hash_depends_on_every_byte_and_on_the_length)
 {
-	uint8_t data[40];
-	uint64_t whole;
+	uint8_t text[40] = { 0 };
+	uint64_t plain[41];
 
-	memset(data, 0, sizeof(data));
-	whole = hash_bytes(data, (size_t)_i);
-	ck_assert_uint_eq(whole, hash_bytes(data, (size_t)_i));
-	ck_assert_uint_ne(whole, hash_bytes(data, (size_t)_i + 1));
-	for (int i = 0; i < _i; i++) {
-		data[i] = 1;
-		ck_assert_uint_ne(whole, hash_bytes(data, (size_t)_i));
-		data[i] = 0;
+	for (size_t len = 0; len <= 40; len++) {
+		plain[len] = hash_bytes(text, len);
+		ck_assert_uint_eq(plain[len], hash_bytes(text, len));
+		for (size_t other = 0; other < len; other++)
+			ck_assert_uint_ne(plain[len], plain[other]);
+		for (size_t bit = 0; bit < len * 8; bit++) {
+			text[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+			ck_assert_uint_ne(hash_bytes(text, len), plain[len]);
+			text[bit / 8] = 0;
+		}
 	}
+	ck_assert_uint_ne(hash_mix(1, 2), hash_mix(2, 1));
 }
 END_TEST
 
@@ -134,11 +117,12 @@ Suite *hash_suite(void)
 	Suite *s = suite_create("base/hash");
 	TCase *tc = tcase_create("hash");
 
-	tcase_add_test(tc, finds_everything_after_growing);
-	tcase_add_test(tc, finds_the_rest_after_removing);
-	tcase_add_test(tc, walks_over_every_node_once);
-	tcase_add_test(tc, keeps_equal_hashes_apart);
-	tcase_add_loop_test(tc, depends_on_every_byte_and_the_length, 0, 39);
+	tcase_add_checked_fixture(tc, begin, end);
+	tcase_add_test(tc, finds_what_was_added_and_not_removed);
+	tcase_add_test(tc, gives_all_nodes_of_one_hash_and_no_others);
+	tcase_add_test(tc, walk_visits_each_node_once);
+	tcase_add_test(tc, grows_with_what_is_in_it);
+	tcase_add_test(tc, hash_depends_on_every_byte_and_on_the_length);
 	suite_add_tcase(s, tc);
 	return s;
 }

@@ -1,104 +1,100 @@
 /* SPDX-License-Identifier: ISC */
-#include "base/suites.h"
-
 #include "base/list.h"
+#include "suites.h"
 
 struct item {
-	int number;
 	struct list_node node;
+	char name;
 };
 
-static int number(const struct list_node *node)
-{
-	return container_of(node, const struct item, node)->number;
-}
+static struct item items[4];
+static struct list list;
 
-/* Fills the list with 0, 1, 2, ... */
-static void fill(struct list *list, struct item *items, int count)
+static void begin(void)
 {
-	list_init(list);
-	for (int i = 0; i < count; i++) {
-		items[i].number = i;
+	list_init(&list);
+	for (int i = 0; i < 4; i++) {
 		list_node_init(&items[i].node);
-		list_push_back(list, &items[i].node);
+		items[i].name = (char)('a' + i);
 	}
 }
 
-START_TEST(keeps_the_order_of_pushes)
+static void is(const struct list *l, const char *names)
 {
-	struct item items[3], first = { .number = -1 };
-	struct list list;
-	int wanted = -1;
+	size_t at = 0;
 
-	fill(&list, items, 3);
-	list_push_front(&list, &first.node);
-	list_for_each(&list, node)
-		ck_assert_int_eq(number(node), wanted++);
-	ck_assert_int_eq(wanted, 3);
-	ck_assert_int_eq(number(list_first(&list)), -1);
-	ck_assert_int_eq(number(list_last(&list)), 2);
+	list_for_each(l, node) {
+		ck_assert_int_eq(container_of(node, struct item, node)->name, names[at]);
+		ck_assert_ptr_eq(node->next->prev, node);
+		at++;
+	}
+	ck_assert_int_eq(names[at], '\0');
+	ck_assert(list_is_empty(l) == (at == 0));
+}
+
+START_TEST(pushes_at_both_ends)
+{
+	list_push_back(&list, &items[1].node);
+	list_push_back(&list, &items[2].node);
+	list_push_front(&list, &items[0].node);
+	list_insert_after(&items[1].node, &items[3].node);
+	is(&list, "abdc");
+	ck_assert_ptr_eq(list_first(&list), &items[0].node);
+	ck_assert_ptr_eq(list_last(&list), &items[2].node);
 }
 END_TEST
 
-START_TEST(an_empty_list_has_neither_end)
+START_TEST(removing_twice_is_harmless)
 {
-	struct list list;
+	list_push_back(&list, &items[0].node);
+	list_push_back(&list, &items[1].node);
+	list_remove(&items[0].node);
+	ck_assert(!list_is_linked(&items[0].node));
+	list_remove(&items[0].node);
+	is(&list, "b");
+	ck_assert(list_is_linked(&items[1].node));
+}
+END_TEST
 
-	list_init(&list);
-	ck_assert(list_is_empty(&list));
+START_TEST(pops_until_empty)
+{
+	list_push_back(&list, &items[0].node);
+	list_push_back(&list, &items[1].node);
+	ck_assert_ptr_eq(list_pop_front(&list), &items[0].node);
+	ck_assert_ptr_eq(list_pop_front(&list), &items[1].node);
+	ck_assert_ptr_null(list_pop_front(&list));
 	ck_assert_ptr_null(list_first(&list));
 	ck_assert_ptr_null(list_last(&list));
-	ck_assert_ptr_null(list_pop_front(&list));
 }
 END_TEST
 
-START_TEST(a_node_may_be_removed_twice)
+START_TEST(splices_behind_what_is_there)
 {
-	struct item items[3];
-	struct list list;
+	struct list other;
 
-	fill(&list, items, 3);
-	ck_assert(list_is_linked(&items[1].node));
-	list_remove(&items[1].node);
-	ck_assert(!list_is_linked(&items[1].node));
-	list_remove(&items[1].node);
-	ck_assert_int_eq(number(list_pop_front(&list)), 0);
-	ck_assert_int_eq(number(list_pop_front(&list)), 2);
-	ck_assert(list_is_empty(&list));
+	list_init(&other);
+	list_splice_back(&list, &other);
+	is(&list, "");
+	list_push_back(&other, &items[1].node);
+	list_push_back(&other, &items[2].node);
+	list_push_back(&list, &items[0].node);
+	list_splice_back(&list, &other);
+	is(&list, "abc");
+	is(&other, "");
+	list_splice_back(&other, &list);
+	is(&other, "abc");
 }
 END_TEST
 
-START_TEST(the_current_node_may_go_during_a_walk)
+START_TEST(safe_walk_may_remove_where_it_stands)
 {
-	struct item items[6];
-	struct list list;
-
-	fill(&list, items, 6);
+	for (int i = 0; i < 4; i++)
+		list_push_back(&list, &items[i].node);
 	list_for_each_safe(&list, node) {
-		if (number(node) % 2 == 0)
+		if (container_of(node, struct item, node)->name != 'c')
 			list_remove(node);
 	}
-	for (int wanted = 1; wanted < 6; wanted += 2)
-		ck_assert_int_eq(number(list_pop_front(&list)), wanted);
-	ck_assert(list_is_empty(&list));
-}
-END_TEST
-
-START_TEST(splicing_moves_everything)
-{
-	struct item a[2], b[2];
-	struct list to, from;
-
-	fill(&to, a, 2);
-	fill(&from, b, 2);
-	list_splice_back(&to, &from);
-	ck_assert(list_is_empty(&from));
-	list_splice_back(&to, &from);
-	ck_assert_int_eq(number(list_pop_front(&to)), 0);
-	ck_assert_int_eq(number(list_pop_front(&to)), 1);
-	ck_assert_ptr_eq(list_pop_front(&to), &b[0].node);
-	ck_assert_ptr_eq(list_pop_front(&to), &b[1].node);
-	ck_assert(list_is_empty(&to));
+	is(&list, "c");
 }
 END_TEST
 
@@ -107,11 +103,12 @@ Suite *list_suite(void)
 	Suite *s = suite_create("base/list");
 	TCase *tc = tcase_create("list");
 
-	tcase_add_test(tc, keeps_the_order_of_pushes);
-	tcase_add_test(tc, an_empty_list_has_neither_end);
-	tcase_add_test(tc, a_node_may_be_removed_twice);
-	tcase_add_test(tc, the_current_node_may_go_during_a_walk);
-	tcase_add_test(tc, splicing_moves_everything);
+	tcase_add_checked_fixture(tc, begin, NULL);
+	tcase_add_test(tc, pushes_at_both_ends);
+	tcase_add_test(tc, removing_twice_is_harmless);
+	tcase_add_test(tc, pops_until_empty);
+	tcase_add_test(tc, splices_behind_what_is_there);
+	tcase_add_test(tc, safe_walk_may_remove_where_it_stands);
 	suite_add_tcase(s, tc);
 	return s;
 }
