@@ -82,7 +82,8 @@ def test_server_dies_idle(router, postgres):
     with router.transactional.wire() as wire:
         pid = wire.value("SELECT pg_backend_pid()")
         postgres.terminate(f"pid = {pid}")
-        wait_until(lambda: w.errors(wire.query("SELECT 1")) == [], 5, "it works again")
+        wait_until(lambda: postgres.count(f"pid = {pid}") == 0, 5, "it has gone")
+        assert w.errors(wire.query("SELECT 1")) == []
         assert wire.value("SELECT pg_backend_pid()") != pid
 
 

@@ -86,17 +86,21 @@ def test_waiters_are_served_in_order(make_router):
 
 @pytest.mark.router_only
 def test_lease_ends_between_buffered_transactions(make_router):
-    """A client with a thousand queries buffered does not keep the server from one
-    that waits: at ReadyForQuery 'I' the lease ends."""
+    """A client with hundreds of queries sent ahead does not keep the server from one
+    that waits: once somebody waits, its lease ends at a ReadyForQuery 'I'."""
     router = make_router(limited(1))
     with router.transactional.wire() as greedy, router.transactional.wire() as patient:
         greedy.query("SELECT 1")
-        greedy.send(*(w.query(f"SELECT {n}, pg_sleep(0.005), clock_timestamp()")
-                      for n in range(400)))
+        # More than any buffer holds.
+        sender = threading.Thread(target=lambda: greedy.send(
+            *(w.query(f"SELECT {n}, pg_sleep(0.005), clock_timestamp() /*{'x' * 4000}*/")
+              for n in range(500))))
+        sender.start()
         greedy.until_ready()
         patient.send(w.query("SELECT clock_timestamp()"))
         served = w.rows(patient.until_ready())[0][0]
-        last = [w.rows(greedy.until_ready())[0][2] for _ in range(399)][-1]
+        last = [w.rows(greedy.until_ready())[0][2] for _ in range(499)][-1]
+        sender.join()
         assert served < last
 
 

@@ -31,6 +31,7 @@ def test_smaller_limits_never_exceed_and_take_effect(make_router, postgres):
     router.reload({"hosts": {"main": {"connection_budget": 2}}})
     for wire in wires:
         assert wire.query("COMMIT")[-1].body == b"I"
+    for wire in wires:
         assert wire.value("SELECT 1") == "1"
     wait_until(lambda: postgres.count("usename = 'app_scram'") <= 2, 10, "the rest is closed")
     for wire in wires:

@@ -164,4 +164,5 @@ def test_server_check_after_a_pause(make_router, postgres):
     with router.transactional.wire() as wire:
         pid = wire.value("SELECT pg_backend_pid()")
         postgres.terminate(f"pid = {pid}")
+        wait_until(lambda: postgres.count(f"pid = {pid}") == 0, 5, "it has gone")
         assert wire.value("SELECT pg_backend_pid()") != pid

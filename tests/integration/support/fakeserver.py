@@ -55,15 +55,16 @@ class Accepted(w.Wire):
 
     def serve(self):
         """Answers everything with success, until the end."""
+        answers = {"Q": w.message("C", b"SELECT 0\0") + w.message("Z", b"I"),
+                   "P": w.message("1"), "B": w.message("2"), "D": w.message("n"),
+                   "E": w.message("C", b"SELECT 0\0"), "C": w.message("3"),
+                   "S": w.message("Z", b"I")}
         try:
             while True:
                 got = self.receive()
-                if got.type == "Q":
-                    self.send(w.message("C", b"SELECT 0\0"), w.message("Z", b"I"))
-                elif got.type == "S":
-                    self.send(w.message("Z", b"I"))
-                elif got.type == "X":
+                if got.type == "X":
                     break
+                self.send(answers.get(got.type, b""))
         except (OSError, EOFError):
             pass
         self.socket.close()
@@ -110,6 +111,11 @@ class FakeServer:
 
     def take(self):
         return self.waiting.get(timeout=self.timeout)
+
+    @staticmethod
+    def serve(connection):
+        """From now on it answers by itself."""
+        threading.Thread(target=connection.serve, daemon=True).start()
 
     def forget(self):
         """Ends all connections of a run of a script."""

@@ -191,6 +191,19 @@ class Run:
             return
         self.same(got.body, body_of(detail), f"body of {name}")
 
+    @staticmethod
+    def barrier(peer):
+        """Answers the query with which the router finds its place again."""
+        got = peer.receive()
+        text = got.body.rstrip(b"\0").decode()
+        found = re.fullmatch(r"SELECT 1 AS (pgtandem_barrier_\w+)", text)
+        if got.type != "Q" or not found:
+            raise ScriptError(f"{got} instead of a barrier")
+        peer.send(w.message("T", struct.pack("!h", 1) + w.cstr(found[1])
+                            + struct.pack("!ihihih", 0, 0, 23, 4, -1, 0)),
+                  w.message("D", struct.pack("!hi", 1, 1) + b"1"),
+                  w.message("C", b"SELECT 1\0"), w.message("Z", b"I"))
+
     def clients(self):
         return [peer for name, peer in self.peers.items() if name[0] == "c"]
 
@@ -214,6 +227,10 @@ class Run:
             self.send(self.peers[word], verb, detail)
         elif verb == "<":
             self.expect(self.peers[word], detail)
+        elif verb == "serve":
+            self.server.serve(self.peers[word])
+        elif verb == "barrier":
+            self.barrier(self.peers[word])
         elif verb == "close":
             self.peers[word].socket.close()
         elif verb == "shutdown":
