@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the views share, and those of one row.
+ */
+#include "admin/show.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "pg/msg_out.h"
+
+void show_end(struct ask *ask)
+{
+	msg_out_command_complete(&ask->out, "SHOW");
+}
+
+const char *show_faked(const char *setting)
+{
+	static const char *const faked[][2] = {
+		{ "client_encoding", "UTF8" },
+		{ "default_transaction_isolation", "read committed" },
+		{ "standard_conforming_strings", "on" },
+		{ "datestyle", "ISO" },
+		{ "timezone", "GMT" },
+		{ "extra_float_digits", "1" },
+		{ "application_name", "" },
+	};
+
+	for (size_t i = 0; i < COUNT_OF(faked); i++) {
+		if (strcasecmp(faked[i][0], setting) == 0)
+			return faked[i][1];
+	}
+	return NULL;
+}
+
+static bool list_has(const char *list, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *at = list; (at = strstr(at, name)) != NULL; at++) {
+		if ((at == list || at[-1] == ' ') && (at[len] == '\0' || at[len] == ','))
+			return true;
+	}
+	return false;
+}
+
+void show_list_add(char *list, size_t size, const char *name)
+{
+	static const char dots[] = ", ...";
+	size_t used = strlen(list), need = strlen(name) + (used > 0 ? 2 : 0);
+
+	if (name[0] == '\0' || list_has(list, name) || list_has(list, "..."))
+		return;
+	if (used + need + sizeof(dots) > size) {
+		if (used + sizeof(dots) <= size)
+			memcpy(list + used, used > 0 ? dots : dots + 2,
+				sizeof(dots) - (used > 0 ? 0 : 2));
+		return;
+	}
+	if (used > 0) {
+		memcpy(list + used, ", ", 2);
+		used += 2;
+	}
+	memcpy(list + used, name, strlen(name) + 1);
+}
+
+/* --- VERSION, STATE ----------------------------------------------------------------- */
+
+struct pair_row {
+	const char *key;
+	const char *value;
+};
+
+enum ask_result show_version(struct ask *ask)
+{
+	static const struct table_column columns[] = {
+		TABLE_COLUMN_AS("version", TEXT, pair_row, value),
+	};
+	static const struct table table = TABLE_OF(columns);
+	const struct pair_row row = { .value = PACKAGE_STRING };
+
+	table_head(&table, &ask->out);
+	table_row(&table, &row, &ask->out);
+	show_end(ask);
+	return ASK_DONE;
+}
+
+enum ask_result show_state(struct ask *ask)
+{
+	static const struct table_column columns[] = {
+		TABLE_COLUMN(TEXT, pair_row, key),
+		TABLE_COLUMN(TEXT, pair_row, value),
+	};
+	static const struct table table = TABLE_OF(columns);
+	bool serves = atomic_load(&ask->console->router->drain) == ROUTER_SERVES;
+	const struct pair_row rows[] = {
+		{ "active", serves ? "yes" : "no" },
+		{ "paused", "no" },
+		{ "suspended", "no" },
+	};
+
+	table_head(&table, &ask->out);
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+		table_row(&table, &rows[i], &ask->out);
+	show_end(ask);
+	return ASK_DONE;
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * SHOW CONFIG, SHOW DATABASES: what the configuration says, and for databases how
+ * much of it is in use.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/alias.h"
+#include "admin/show.h"
+#include "config/config.h"
+#include "config/dump.h"
+
+/* --- CONFIG -------------------------------------------------------------------------- */
+
+struct config_row {
+	const char *key;
+	const char *value;
+	const char *def;
+	const char *changeable;
+};
+
+static const struct table_column config_columns[] = {
+	TABLE_COLUMN(TEXT, config_row, key),
+	TABLE_COLUMN(TEXT, config_row, value),
+	TABLE_COLUMN_AS("default", TEXT, config_row, def),
+	TABLE_COLUMN(TEXT, config_row, changeable),
+};
+static const struct table config_table = TABLE_OF(config_columns);
+
+/* Sections whose options PgBouncer has by the bare name, which is what scripts
+ * and exporters look for. */
+static const char *bare_key(const char *path)
+{
+	static const char *const sections[] = { "process.", "defaults.", "auth.", "admin." };
+
+	for (size_t i = 0; i < COUNT_OF(sections); i++) {
+		if (strncmp(path, sections[i], strlen(sections[i])) == 0)
+			return path + strlen(sections[i]);
+	}
+	return strncmp(path, "log.log_", 8) == 0 ? path + 4 : path;
+}
+
+static void add_option(void *arg, const struct dump_row *option)
+{
+	struct ask *ask = arg;
+	const struct config_row row = {
+		.key = bare_key(option->name),
+		.value = option->value,
+		.def = option->def[0] == '\0' ? NULL : option->def,
+		.changeable = option->is_changeable ? "yes" : "no",
+	};
+
+	table_row(&config_table, &row, &ask->out);
+}
+
+enum ask_result show_config(struct ask *ask)
+{
+	struct config *config = directory_config(ask_directory(ask));
+
+	table_head(&config_table, &ask->out);
+	if (dump_show(config, add_option, ask) < 0)
+		ask->out.failed = true;
+	config_unref(config);
+	show_end(ask);
+	return ASK_DONE;
+}
+
+/* --- DATABASES ------------------------------------------------------------------------- */
+
+struct database_row {
+	const char *name;
+	const char *host;
+	uint32_t port;
+	const char *database;
+	const char *force_user;
+	uint32_t pool_size;
+	uint32_t min_pool_size;
+	uint32_t reserve_pool_size;
+	uint32_t server_lifetime;
+	const char *pool_mode;
+	const char *load_balance_hosts;
+	uint32_t max_connections;
+	uint32_t current_connections;
+	uint32_t max_client_connections;
+	uint32_t current_client_connections;
+	uint32_t paused;
+	uint32_t disabled;
+	const char *workload;
+	const char *host_name;
+	char workloads[512];
+};
+
+static const struct table_column database_columns[] = {
+	TABLE_COLUMN(TEXT, database_row, name),
+	TABLE_COLUMN(TEXT, database_row, host),
+	TABLE_COLUMN(U32, database_row, port),
+	TABLE_COLUMN(TEXT, database_row, database),
+	TABLE_COLUMN(TEXT, database_row, force_user),
+	TABLE_COLUMN(U32, database_row, pool_size),
+	TABLE_COLUMN(U32, database_row, min_pool_size),
+	TABLE_COLUMN(U32, database_row, reserve_pool_size),
+	TABLE_COLUMN(U32, database_row, server_lifetime),
+	TABLE_COLUMN(TEXT, database_row, pool_mode),
+	TABLE_COLUMN(TEXT, database_row, load_balance_hosts),
+	TABLE_COLUMN(U32, database_row, max_connections),
+	TABLE_COLUMN(U32, database_row, current_connections),
+	TABLE_COLUMN(U32, database_row, max_client_connections),
+	TABLE_COLUMN(U32, database_row, current_client_connections),
+	TABLE_COLUMN(U32, database_row, paused),
+	TABLE_COLUMN(U32, database_row, disabled),
+	TABLE_COLUMN(TEXT, database_row, workload),
+	TABLE_COLUMN(TEXT, database_row, host_name),
+};
+static const struct table database_table = TABLE_OF(database_columns);
+
+/* A database that clients can ask for: of the configuration, or by "*". */
+struct entry {
+	const char *name;
+	const struct config_database *conf;     /* NULL: the console itself */
+	uint32_t servers;
+	uint32_t clients;
+};
+
+struct entries {
+	struct entry *list;
+	size_t count;
+	size_t capacity;
+	const struct config *config;
+};
+
+static void entry_add(struct entries *e, const char *name, const struct config_database *conf)
+{
+	size_t at = e->count++;
+
+	if (at < e->capacity)
+		e->list[at] = (struct entry){ .name = name, .conf = conf };
+}
+
+/* Those that were asked for and have no entry of their own. */
+static void add_used(const struct route_database *database, void *arg)
+{
+	struct entries *e = arg;
+	const struct config_database *conf = config_find_database(e->config, database->name);
+
+	if (conf != NULL && conf == e->config->wildcard)
+		entry_add(e, database->name, conf);
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+	return strcmp(((const struct entry *)a)->name, ((const struct entry *)b)->name);
+}
+
+static bool entries_fill(struct entries *e, struct directory *d)
+{
+	for (;;) {
+		struct entry *list;
+
+		e->count = 0;
+		for (size_t i = 0; i < e->config->database_count; i++) {
+			const struct config_database *db = &e->config->databases[i];
+
+			if (db != e->config->wildcard)
+				entry_add(e, db->name, db);
+		}
+		directory_each_database(d, add_used, e);
+		entry_add(e, "pgbouncer", NULL);
+		if (e->count <= e->capacity)
+			break;
+		list = realloc(e->list, e->count * sizeof(*list));
+		if (list == NULL)
+			return false;
+		e->list = list;
+		e->capacity = e->count;
+	}
+	qsort(e->list, e->count, sizeof(e->list[0]), compare_entries);
+	return true;
+}
+
+static void entries_count(struct entries *e, const struct snap_pools *pools,
+	const struct alias_map *aliases)
+{
+	for (size_t i = 0; i < pools->count; i++) {
+		const struct snap_pool *p = &pools->rows[i];
+		const struct entry key = { .name = alias_find(aliases, p->host->name, &p->names) };
+		struct entry *entry = bsearch(&key, e->list, e->count, sizeof(key),
+			compare_entries);
+
+		if (entry == NULL)
+			continue;
+		entry->clients += p->clients;
+		for (size_t k = 0; k < SERVER_STATE_COUNT; k++)
+			entry->servers += p->servers[k];
+	}
+}
+
+/* The most servers that one pool of it can have: its size where there is one, else
+ * what its workloads may have. */
+static uint32_t pool_size_of(const struct config *config, const struct entry *e,
+	const struct settings *s, char *workloads, size_t size)
+{
+	const struct config_host *host = &config->hosts[e->conf->host];
+	uint64_t all = 0;
+
+	for (size_t i = 0; i < config->workload_count; i++) {
+		const struct config_workload *w = &config->workloads[i];
+
+		if (!config_workload_allows(w, e->name))
+			continue;
+		show_list_add(workloads, size, w->name);
+		all += w->shares[e->conf->host].max;
+	}
+	if (s->default_pool_size != 0)
+		return s->default_pool_size;
+	return (uint32_t)u64_min(all, host->options.connection_budget);
+}
+
+static void row_of_database(struct database_row *row, const struct config *config,
+	const struct entry *e)
+{
+	const struct config_host *host = &config->hosts[e->conf->host];
+	struct settings s;
+
+	config_resolve(config, NULL, e->conf, NULL, &s);
+	*row = (struct database_row){
+		.name = e->name,
+		/* PgBouncer: none means the unix socket. */
+		.host = strchr("/@", host->options.host[0]) != NULL ? NULL :
+								      host->options.host,
+		.port = host->options.port,
+		.database = config_dbname(e->conf, e->name),
+		.force_user = e->conf->options.user[0] == '\0' ? NULL : e->conf->options.user,
+		.min_pool_size = s.min_pool_size,
+		.server_lifetime = (uint32_t)(s.server_lifetime_us / USEC_PER_SEC),
+		.max_connections = s.max_db_connections,
+		.current_connections = e->servers,
+		.max_client_connections = s.max_db_client_connections,
+		.current_client_connections = e->clients,
+		.host_name = host->name,
+	};
+	row->pool_size = pool_size_of(config, e, &s, row->workloads, sizeof(row->workloads));
+	row->workload = row->workloads;
+}
+
+static void add_databases(struct ask *ask, const struct entries *e)
+{
+	table_head(&database_table, &ask->out);
+	for (size_t i = 0; i < e->count; i++) {
+		struct database_row row = { .name = "pgbouncer",
+			.database = "pgbouncer",
+			.force_user = "pgbouncer",
+			.pool_size = 2,
+			.pool_mode = "statement",
+			.current_client_connections = ask->clients_in_state[CLIENT_ADMIN] };
+
+		if (e->list[i].conf != NULL)
+			row_of_database(&row, e->config, &e->list[i]);
+		table_row(&database_table, &row, &ask->out);
+	}
+	show_end(ask);
+}
+
+static void finish_databases(struct ask *ask)
+{
+	struct config *config = directory_config(ask_directory(ask));
+	struct entries entries = { .config = config };
+	struct alias_map aliases;
+	struct snap_pools pools;
+
+	if (snap_pools(ask_directory(ask), &pools) < 0 ||
+		alias_map_init(&aliases, config) < 0) {
+		ask->out.failed = true;
+	} else {
+		if (entries_fill(&entries, ask_directory(ask))) {
+			entries_count(&entries, &pools, &aliases);
+			add_databases(ask, &entries);
+		} else {
+			ask->out.failed = true;
+		}
+		alias_map_finish(&aliases);
+	}
+	free(entries.list);
+	snap_pools_finish(&pools);
+	config_unref(config);
+}
+
+enum ask_result show_databases(struct ask *ask)
+{
+	return ask_tour(ask, NULL, finish_databases);
+}

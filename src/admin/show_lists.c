@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * SHOW LISTS, SHOW MEM, SHOW USERS: how many there are.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/show.h"
+#include "admin/snap.h"
+#include "config/config.h"
+#include "config/userlist.h"
+#include "session/server.h"
+
+/* --- what is counted ------------------------------------------------------------------ */
+
+struct counts {
+	uint32_t databases;
+	uint32_t users;
+	uint32_t pools;
+	uint32_t clients;
+	uint32_t clients_max;
+	uint32_t clients_login;
+	uint32_t servers;
+	uint32_t servers_max;
+};
+
+static void count_pool(const struct pool *pool, void *arg)
+{
+	struct counts *n = arg;
+
+	(void)pool;
+	n->pools++;
+}
+
+static void count_database(const struct route_database *database, void *arg)
+{
+	uint32_t *count = arg;
+
+	(void)database;
+	++*count;
+}
+
+static void count_config(struct counts *n, const struct config *config)
+{
+	n->databases = (uint32_t)config->database_count;
+	if (config->wildcard != NULL)
+		n->databases--;
+	n->users = (uint32_t)config->user_count;
+	if (config->userlist != NULL)
+		n->users += (uint32_t)userlist_count(config->userlist);
+}
+
+static void count_all(const struct ask *ask, struct counts *n)
+{
+	const struct router *r = ask->console->router;
+	struct directory *d = ask_directory(ask);
+	struct config *config = directory_config(d);
+
+	*n = (struct counts){ .clients = atomic_load(&r->clients),
+		.clients_max = atomic_load(&r->max_client_conn),
+		.clients_login = ask->clients_in_state[CLIENT_STARTUP] +
+			ask->clients_in_state[CLIENT_AUTH] +
+			ask->clients_in_state[CLIENT_LOGIN] };
+	count_config(n, config);
+	config_unref(config);
+	for (uint32_t i = 0; i < directory_host_count(d); i++) {
+		struct route_host *h = directory_host(d, i);
+		struct snap_budget budget;
+
+		snap_budget(h, &budget);
+		n->servers += budget.used;
+		n->servers_max += budget.limit;
+		monitor_each_pool(&h->monitor, count_pool, n);
+	}
+	/* The console is a database and a pool, too, as in PgBouncer. */
+	n->databases++;
+	n->users++;
+	n->pools++;
+}
+
+static uint32_t room(uint32_t max, uint32_t used)
+{
+	return max > used ? max - used : 0;
+}
+
+/* --- LISTS ------------------------------------------------------------------------------ */
+
+struct list_row {
+	const char *list;
+	uint32_t items;
+};
+
+static void finish_lists(struct ask *ask)
+{
+	static const struct table_column columns[] = {
+		TABLE_COLUMN(TEXT, list_row, list),
+		TABLE_COLUMN(U32, list_row, items),
+	};
+	static const struct table table = TABLE_OF(columns);
+	struct counts n;
+
+	count_all(ask, &n);
+	const struct list_row rows[] = {
+		{ "databases", n.databases },
+		{ "users", n.users },
+		{ "peers", 0 },
+		{ "pools", n.pools },
+		{ "peer_pools", 0 },
+		{ "free_clients", room(n.clients_max, n.clients) },
+		{ "used_clients", n.clients },
+		{ "login_clients", n.clients_login },
+		{ "free_servers", room(n.servers_max, n.servers) },
+		{ "used_servers", n.servers },
+		{ "dns_names", 0 },
+		{ "dns_zones", 0 },
+		{ "dns_queries", 0 },
+		{ "dns_pending", 0 },
+	};
+	table_head(&table, &ask->out);
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+		table_row(&table, &rows[i], &ask->out);
+	show_end(ask);
+}
+
+enum ask_result show_lists(struct ask *ask)
+{
+	return ask_tour(ask, NULL, finish_lists);
+}
+
+/* --- MEM -------------------------------------------------------------------------------- */
+
+struct mem_row {
+	const char *name;
+	uint32_t size;
+	uint32_t used;
+	uint32_t free;
+	uint32_t memtotal;
+};
+
+enum ask_result show_mem(struct ask *ask)
+{
+	static const struct table_column columns[] = {
+		TABLE_COLUMN(TEXT, mem_row, name),
+		TABLE_COLUMN(U32, mem_row, size),
+		TABLE_COLUMN(U32, mem_row, used),
+		TABLE_COLUMN(U32, mem_row, free),
+		TABLE_COLUMN(U32, mem_row, memtotal),
+	};
+	static const struct table table = TABLE_OF(columns);
+	struct directory *d = ask_directory(ask);
+	uint32_t databases = 0;
+	struct counts n;
+
+	count_all(ask, &n);
+	directory_each_database(d, count_database, &databases);
+	const struct {
+		const char *name;
+		size_t size;
+		uint32_t used;
+	} things[] = {
+		{ "db_cache", directory_workers(d) * sizeof(struct stats_block), databases },
+		{ "pool_cache", sizeof(struct route_pool), n.pools - 1 },
+		{ "server_cache", sizeof(struct server), n.servers },
+		{ "client_cache", sizeof(struct client), n.clients },
+	};
+	table_head(&table, &ask->out);
+	for (size_t i = 0; i < COUNT_OF(things); i++) {
+		const struct mem_row row = { .name = things[i].name,
+			.size = (uint32_t)things[i].size,
+			.used = things[i].used,
+			.memtotal = (uint32_t)u64_min(
+				(uint64_t)things[i].size * things[i].used, INT32_MAX) };
+
+		table_row(&table, &row, &ask->out);
+	}
+	show_end(ask);
+	return ASK_DONE;
+}
+
+/* --- USERS ------------------------------------------------------------------------------ */
+
+struct user_row {
+	const char *name;
+	const char *pool_size;
+	const char *reserve_pool_size;
+	const char *pool_mode;
+	uint32_t max_user_connections;
+	uint32_t current_connections;
+	uint32_t max_user_client_connections;
+	uint32_t current_client_connections;
+};
+
+static const struct table_column user_columns[] = {
+	TABLE_COLUMN(TEXT, user_row, name),
+	TABLE_COLUMN(TEXT, user_row, pool_size),
+	TABLE_COLUMN(TEXT, user_row, reserve_pool_size),
+	TABLE_COLUMN(TEXT, user_row, pool_mode),
+	TABLE_COLUMN(U32, user_row, max_user_connections),
+	TABLE_COLUMN(U32, user_row, current_connections),
+	TABLE_COLUMN(U32, user_row, max_user_client_connections),
+	TABLE_COLUMN(U32, user_row, current_client_connections),
+};
+static const struct table user_table = TABLE_OF(user_columns);
+
+/* Sorted by name; one name may come several times, from several pools. */
+static int compare_users(const void *a, const void *b)
+{
+	return strcmp(((const struct user_row *)a)->name, ((const struct user_row *)b)->name);
+}
+
+static size_t add_pool_users(struct user_row *rows, const struct snap_pools *pools)
+{
+	for (size_t i = 0; i < pools->count; i++) {
+		const struct snap_pool *p = &pools->rows[i];
+
+		rows[i] = (struct user_row){ .name = p->names.user,
+			.current_client_connections = p->clients };
+		for (size_t k = 0; k < SERVER_STATE_COUNT; k++)
+			rows[i].current_connections += p->servers[k];
+	}
+	return pools->count;
+}
+
+static size_t add_list(struct user_row *rows, const struct option_list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		rows[i] = (struct user_row){ .name = list->items[i] };
+	return list->count;
+}
+
+static size_t collect_users(struct user_row *rows, const struct config *config,
+	const struct snap_pools *pools, uint32_t on_console)
+{
+	size_t count = add_pool_users(rows, pools);
+
+	count += add_list(rows + count, &config->admin.admin_users);
+	count += add_list(rows + count, &config->admin.stats_users);
+	for (size_t i = 0; i < config->user_count; i++)
+		rows[count++] = (struct user_row){ .name = config->users[i].name };
+	rows[count++] = (struct user_row){ .name = "pgbouncer",
+		.current_client_connections = on_console };
+	qsort(rows, count, sizeof(rows[0]), compare_users);
+	return count;
+}
+
+static void end_user(struct ask *ask, const struct config *config, struct user_row *row)
+{
+	struct settings s;
+
+	config_resolve(config, NULL, NULL, row->name, &s);
+	row->pool_size = "";
+	row->reserve_pool_size = "";
+	row->max_user_connections = s.max_user_connections;
+	row->max_user_client_connections = s.max_user_client_connections;
+	table_row(&user_table, row, &ask->out);
+}
+
+static void add_users(struct ask *ask, const struct config *config, struct user_row *rows,
+	size_t count)
+{
+	table_head(&user_table, &ask->out);
+	for (size_t i = 0; i < count; i++) {
+		if (i + 1 == count || strcmp(rows[i].name, rows[i + 1].name) != 0) {
+			end_user(ask, config, &rows[i]);
+			continue;
+		}
+		rows[i + 1].current_connections += rows[i].current_connections;
+		rows[i + 1].current_client_connections += rows[i].current_client_connections;
+	}
+	show_end(ask);
+}
+
+static void finish_users(struct ask *ask)
+{
+	struct config *config = directory_config(ask_directory(ask));
+	struct user_row *rows = NULL;
+	struct snap_pools pools;
+
+	if (snap_pools(ask_directory(ask), &pools) == 0)
+		rows = calloc(pools.count + config->user_count +
+				config->admin.admin_users.count +
+				config->admin.stats_users.count + 1,
+			sizeof(*rows));
+	if (rows == NULL)
+		ask->out.failed = true;
+	else
+		add_users(ask, config, rows,
+			collect_users(rows, config, &pools,
+				ask->clients_in_state[CLIENT_ADMIN]));
+	free(rows);
+	snap_pools_finish(&pools);
+	config_unref(config);
+}
+
+enum ask_result show_users(struct ask *ask)
+{
+	return ask_tour(ask, NULL, finish_users);
+}

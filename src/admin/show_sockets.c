@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * SHOW CLIENTS, SHOW SERVERS: one table, as in PgBouncer.
+ *
+ * Clients are shown by the worker that they belong to.  ptr and link tell which
+ * client has which server; they are made of the numbers of both, and are no
+ * addresses.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "admin/alias.h"
+#include "admin/show.h"
+#include "base/clock.h"
+#include "config/config.h"
+#include "session/server.h"
+
+enum { PTR_SIZE = 24 };
+
+/* Clients and servers count on their own, servers for each host. */
+#define PTR_OF_CLIENTS    (UINT64_C(0xc) << 44)
+#define PTR_OF_SERVERS(h) (UINT64_C(0x5) << 44 | (uint64_t)(h)->index << 36)
+
+struct endpoint {
+	char addr[ADDR_TEXT_MAX];
+	uint32_t port;
+};
+
+struct socket_row {
+	const char *type;
+	const char *user;
+	const char *database;
+	const char *replication;
+	const char *state;
+	const char *addr;
+	uint32_t port;
+	const char *local_addr;
+	uint32_t local_port;
+	uint64_t connect_time;
+	uint64_t request_time;
+	uint32_t wait;
+	uint32_t wait_us;
+	uint32_t close_needed;
+	const char *ptr;
+	const char *link;
+	uint32_t remote_pid;
+	const char *tls;
+	const char *application_name;
+	uint32_t prepared_statements;
+	uint32_t id;
+	const char *workload;
+	const char *host;
+	/* What the texts above point to. */
+	struct endpoint far;
+	struct endpoint near;
+	char ptr_text[PTR_SIZE];
+	char link_text[PTR_SIZE];
+};
+
+static const struct table_column socket_columns[] = {
+	TABLE_COLUMN(TEXT, socket_row, type),
+	TABLE_COLUMN(TEXT, socket_row, user),
+	TABLE_COLUMN(TEXT, socket_row, database),
+	TABLE_COLUMN(TEXT, socket_row, replication),
+	TABLE_COLUMN(TEXT, socket_row, state),
+	TABLE_COLUMN(TEXT, socket_row, addr),
+	TABLE_COLUMN(U32, socket_row, port),
+	TABLE_COLUMN(TEXT, socket_row, local_addr),
+	TABLE_COLUMN(U32, socket_row, local_port),
+	TABLE_COLUMN(TIME, socket_row, connect_time),
+	TABLE_COLUMN(TIME, socket_row, request_time),
+	TABLE_COLUMN(U32, socket_row, wait),
+	TABLE_COLUMN(U32, socket_row, wait_us),
+	TABLE_COLUMN(U32, socket_row, close_needed),
+	TABLE_COLUMN(TEXT, socket_row, ptr),
+	TABLE_COLUMN(TEXT, socket_row, link),
+	TABLE_COLUMN(U32, socket_row, remote_pid),
+	TABLE_COLUMN(TEXT, socket_row, tls),
+	TABLE_COLUMN(TEXT, socket_row, application_name),
+	TABLE_COLUMN(U32, socket_row, prepared_statements),
+	TABLE_COLUMN(U32, socket_row, id),
+	TABLE_COLUMN(TEXT, socket_row, workload),
+	TABLE_COLUMN(TEXT, socket_row, host),
+};
+static const struct table socket_table = TABLE_OF(socket_columns);
+
+/* --- what both have ------------------------------------------------------------------ */
+
+static const char *ptr_text(char to[PTR_SIZE], uint64_t kind, uint64_t id)
+{
+	(void)snprintf(to, PTR_SIZE, "0x%" PRIx64, kind | id);
+	return to;
+}
+
+/* A moment of the loop's clock by the calendar. */
+static uint64_t wall_of(uint64_t at_us)
+{
+	uint64_t now_us = clock_now_us();
+
+	return clock_wall_us() - (now_us > at_us ? now_us - at_us : 0);
+}
+
+/* A unix socket's port is the number in its name, /dir/.s.PGSQL.port. */
+static uint32_t port_of(const struct addr *addr)
+{
+	const char *dot;
+
+	if (!addr_is_unix(addr))
+		return addr_port(addr);
+	dot = addr->len <= offsetof(struct sockaddr_un, sun_path) ?
+		NULL :
+		strrchr(addr->un.sun_path, '.');
+	return dot == NULL ? 0 : (uint32_t)strtoul(dot + 1, NULL, 10);
+}
+
+static void endpoint_from(struct endpoint *e, const struct addr *addr)
+{
+	addr_host_text(addr, e->addr, sizeof(e->addr));
+	e->port = port_of(addr);
+}
+
+static void row_finish(struct socket_row *row)
+{
+	row->replication = "none";
+	row->tls = "";
+	row->addr = row->far.addr;
+	row->port = row->far.port;
+	row->local_addr = row->near.addr;
+	row->local_port = row->near.port;
+}
+
+/* --- clients -------------------------------------------------------------------------- */
+
+static bool is_shown(const struct client *c)
+{
+	switch (c->state) {
+	case CLIENT_IDLE:
+	case CLIENT_WAITING:
+	case CLIENT_ACTIVE:
+	case CLIENT_ADMIN:
+	case CLIENT_CANCEL:
+		return true;
+	case CLIENT_STARTUP:
+	case CLIENT_AUTH:
+	case CLIENT_LOGIN:
+	case CLIENT_ENDING:
+	case CLIENT_CLOSED:
+	case CLIENT_STATE_COUNT:
+		return false;
+	}
+	return false;
+}
+
+static void client_names(struct socket_row *row, const struct client *c)
+{
+	const char *application = params_get(&c->params, "application_name");
+
+	row->application_name = application == NULL ? "" : application;
+	row->workload = c->workload->name;
+	row->user = "(nouser)";
+	row->database = c->state == CLIENT_ADMIN ? "pgbouncer" : "(nodb)";
+	if (c->route == NULL)
+		return;
+	row->user = c->route->user;
+	row->database = c->route->database->name;
+	row->host = c->route->host->name;
+}
+
+static void client_times(struct socket_row *row, const struct client *c, uint64_t now_us)
+{
+	uint64_t asked_us = c->query_us != 0 ? c->query_us : c->state_us;
+
+	row->connect_time = c->wall_us;
+	row->request_time = wall_of(asked_us);
+	if (c->state != CLIENT_WAITING || now_us < c->state_us)
+		return;
+	row->wait = (uint32_t)((now_us - c->state_us) / USEC_PER_SEC);
+	row->wait_us = (uint32_t)((now_us - c->state_us) % USEC_PER_SEC);
+}
+
+static void client_addrs(struct socket_row *row, const struct client *c)
+{
+	struct addr addr;
+
+	if (!sock_local(c->stream.conn.fd, &addr))
+		return;
+	endpoint_from(&row->near, &addr);
+	/* The far side of a unix socket has no name. */
+	if (addr_is_unix(&addr))
+		row->far = row->near;
+	else if (sock_peer(c->stream.conn.fd, &addr))
+		endpoint_from(&row->far, &addr);
+}
+
+static void add_client(struct ask *ask, const struct client *c, uint64_t now_us)
+{
+	struct socket_row row = { .type = "C",
+		.state = client_state_show(c->state),
+		.id = (uint32_t)(c->id & INT32_MAX),
+		.link = "" };
+
+	client_names(&row, c);
+	client_times(&row, c, now_us);
+	client_addrs(&row, c);
+	row.ptr = ptr_text(row.ptr_text, PTR_OF_CLIENTS, c->id);
+	if (c->server != NULL)
+		row.link = ptr_text(row.link_text, PTR_OF_SERVERS(c->server->host),
+			c->server->ps.id);
+	row_finish(&row);
+	table_row(&socket_table, &row, &ask->out);
+}
+
+static void visit_clients(struct ask *ask, struct worker *w)
+{
+	uint64_t now_us = worker_now(w);
+
+	for (uint32_t i = 0; i < w->client_slots; i++) {
+		if (w->clients[i] != NULL && is_shown(w->clients[i]))
+			add_client(ask, w->clients[i], now_us);
+	}
+}
+
+enum ask_result show_clients(struct ask *ask)
+{
+	table_head(&socket_table, &ask->out);
+	return ask_tour(ask, visit_clients, show_end);
+}
+
+/* --- servers --------------------------------------------------------------------------- */
+
+/* Our address towards a host: what the system would choose.  Asks the routing
+ * table and sends nothing; a server's own socket belongs to another thread. */
+static void local_towards(struct endpoint *e, const struct addr *to)
+{
+	struct addr local;
+	int fd;
+
+	(void)snprintf(e->addr, sizeof(e->addr), "%s", addr_is_unix(to) ? "unix" : "");
+	if (addr_is_unix(to))
+		return;
+	fd = socket(to->sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	if (connect(fd, &to->sa, to->len) == 0 && sock_local(fd, &local))
+		addr_host_text(&local, e->addr, sizeof(e->addr));
+	close(fd);
+}
+
+/* Both ends of the connections to one host. */
+struct host_ends {
+	const struct route_host *host;
+	struct endpoint far;
+	struct endpoint near;
+};
+
+static void host_ends_find(struct host_ends *ends, struct route_host *h)
+{
+	struct host_target target;
+
+	if (ends->host == h)
+		return;
+	memset(ends, 0, sizeof(*ends));
+	ends->host = h;
+	route_host_target(h, &target);
+	if (target.addr_count == 0)
+		return;
+	endpoint_from(&ends->far, &target.addrs[target.first]);
+	local_towards(&ends->near, &target.addrs[target.first]);
+}
+
+static void add_server(struct ask *ask, const struct snap_server *s,
+	const struct alias_map *aliases, const struct host_ends *ends)
+{
+	struct socket_row row = { .type = "S",
+		.user = s->names.user,
+		.database = alias_find(aliases, s->host->name, &s->names),
+		.state = server_state_show(s->state),
+		.connect_time = s->connected_us == 0 ? 0 : wall_of(s->connected_us),
+		.request_time = s->used_us == 0 ? 0 : wall_of(s->used_us),
+		.close_needed = s->close_needed,
+		.link = "",
+		.remote_pid = s->backend_pid,
+		.application_name = "",
+		.id = (uint32_t)(s->id & INT32_MAX),
+		.workload = s->workload,
+		.host = s->host->name,
+		.far = ends->far,
+		.near = ends->near };
+
+	if (s->local_port != 0)
+		row.near.port = s->local_port;
+	row.ptr = ptr_text(row.ptr_text, PTR_OF_SERVERS(s->host), s->id);
+	if (s->client_id != 0)
+		row.link = ptr_text(row.link_text, PTR_OF_CLIENTS, s->client_id);
+	row_finish(&row);
+	table_row(&socket_table, &row, &ask->out);
+}
+
+static void add_servers(struct ask *ask, const struct snap_servers *servers,
+	const struct alias_map *aliases)
+{
+	struct host_ends ends = { .host = NULL };
+
+	table_head(&socket_table, &ask->out);
+	for (size_t i = 0; i < servers->count; i++) {
+		host_ends_find(&ends, servers->rows[i].host);
+		add_server(ask, &servers->rows[i], aliases, &ends);
+	}
+	show_end(ask);
+}
+
+enum ask_result show_servers(struct ask *ask)
+{
+	struct config *config = directory_config(ask_directory(ask));
+	struct alias_map aliases;
+	struct snap_servers servers;
+
+	if (snap_servers(ask_directory(ask), &servers) < 0 ||
+		alias_map_init(&aliases, config) < 0) {
+		ask->out.failed = true;
+	} else {
+		add_servers(ask, &servers, &aliases);
+		alias_map_finish(&aliases);
+	}
+	snap_servers_finish(&servers);
+	config_unref(config);
+	return ASK_DONE;
+}

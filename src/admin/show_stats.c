@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * SHOW STATS, STATS_TOTALS, STATS_AVERAGES, TOTALS: the counters of
+ * include/stats.def, under the names that PgBouncer gives them in each view.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/show.h"
+#include "base/clock.h"
+
+struct stats_row {
+	const char *database;
+	uint64_t total[STAT_COUNT];
+	uint64_t avg[STAT_COUNT];
+};
+
+struct total_row {
+	const char *name;
+	uint64_t value;
+};
+
+#define TOTAL(name, stat) TABLE_COLUMN_AS(name, NUMERIC, stats_row, total[STAT_##stat])
+#define AVG(name, stat)   TABLE_COLUMN_AS(name, NUMERIC, stats_row, avg[STAT_##stat])
+
+static const struct table_column stats_columns[] = {
+	TABLE_COLUMN(TEXT, stats_row, database),
+	TOTAL("total_server_assignment_count", server_assignment_count),
+	TOTAL("total_xact_count", xact_count),
+	TOTAL("total_query_count", query_count),
+	TOTAL("total_received", received),
+	TOTAL("total_sent", sent),
+	TOTAL("total_xact_time", xact_time),
+	TOTAL("total_query_time", query_time),
+	TOTAL("total_wait_time", wait_time),
+	TOTAL("total_client_parse_count", client_parse_count),
+	TOTAL("total_server_parse_count", server_parse_count),
+	TOTAL("total_bind_count", bind_count),
+	TOTAL("total_client_login_count", client_login_count),
+	AVG("avg_server_assignment_count", server_assignment_count),
+	AVG("avg_xact_count", xact_count),
+	AVG("avg_query_count", query_count),
+	AVG("avg_recv", received),
+	AVG("avg_sent", sent),
+	AVG("avg_xact_time", xact_time),
+	AVG("avg_query_time", query_time),
+	AVG("avg_wait_time", wait_time),
+	AVG("avg_client_parse_count", client_parse_count),
+	AVG("avg_server_parse_count", server_parse_count),
+	AVG("avg_bind_count", bind_count),
+	AVG("avg_client_login_count", client_login_count),
+};
+
+static const struct table_column totals_columns[] = {
+	TABLE_COLUMN(TEXT, stats_row, database),
+	TOTAL("server_assignment_count", server_assignment_count),
+	TOTAL("xact_count", xact_count),
+	TOTAL("query_count", query_count),
+	TOTAL("bytes_received", received),
+	TOTAL("bytes_sent", sent),
+	TOTAL("xact_time", xact_time),
+	TOTAL("query_time", query_time),
+	TOTAL("wait_time", wait_time),
+	TOTAL("client_parse_count", client_parse_count),
+	TOTAL("server_parse_count", server_parse_count),
+	TOTAL("bind_count", bind_count),
+	TOTAL("client_login_count", client_login_count),
+};
+
+/* The names are PgBouncer's, with the prefix on some of them. */
+static const struct table_column averages_columns[] = {
+	TABLE_COLUMN(TEXT, stats_row, database),
+	AVG("server_assignment_count", server_assignment_count),
+	AVG("xact_count", xact_count),
+	AVG("query_count", query_count),
+	AVG("bytes_received", received),
+	AVG("bytes_sent", sent),
+	AVG("xact_time", xact_time),
+	AVG("query_time", query_time),
+	AVG("wait_time", wait_time),
+	AVG("avg_client_parse_count", client_parse_count),
+	AVG("avg_server_parse_count", server_parse_count),
+	AVG("avg_bind_count", bind_count),
+	AVG("avg_client_login_count", client_login_count),
+};
+
+/* Rows of SHOW TOTALS, behind total_ and avg_. */
+static const struct {
+	const char *total;
+	const char *avg;
+	enum stats_field stat;
+} totals_rows[] = {
+#define ROW(name, stat) { "total_" name, "avg_" name, STAT_##stat }
+	ROW("server_assignment_count", server_assignment_count),
+	ROW("xact_count", xact_count),
+	ROW("query_count", query_count),
+	ROW("client_bytes", received),
+	ROW("server_bytes", sent),
+	ROW("xact_time", xact_time),
+	ROW("query_time", query_time),
+	ROW("wait_time", wait_time),
+	ROW("ps_client_parse_count", client_parse_count),
+	ROW("ps_server_parse_count", server_parse_count),
+	ROW("ps_bind_count", bind_count),
+	ROW("client_login_count", client_login_count),
+#undef ROW
+};
+
+_Static_assert(COUNT_OF(totals_columns) == STAT_COUNT + 1, "a counter is not shown");
+_Static_assert(COUNT_OF(averages_columns) == STAT_COUNT + 1, "a counter is not shown");
+_Static_assert(COUNT_OF(stats_columns) == 2 * STAT_COUNT + 1, "a counter is not shown");
+_Static_assert(COUNT_OF(totals_rows) == STAT_COUNT, "a counter is not shown");
+
+/* --- looking ---------------------------------------------------------------------- */
+
+struct looking {
+	struct averages_look look;
+	size_t capacity;
+	uint32_t workers;
+};
+
+static void add_database(const struct route_database *database, void *arg)
+{
+	struct looking *l = arg;
+	size_t at = l->look.count++;
+
+	if (at >= l->capacity)
+		return;
+	l->look.rows[at].name = database->name;
+	stats_sum(database->stats, l->workers, l->look.rows[at].totals);
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+	return strcmp(((const struct averages_row *)a)->name,
+		((const struct averages_row *)b)->name);
+}
+
+static bool look_at_databases(struct looking *l, struct directory *d)
+{
+	l->workers = directory_workers(d);
+	for (;;) {
+		struct averages_row *rows;
+
+		l->look.count = 0;
+		directory_each_database(d, add_database, l);
+		/* One more is for the console itself. */
+		if (l->look.count < l->capacity)
+			return true;
+		rows = realloc(l->look.rows, (l->look.count + 8) * sizeof(*rows));
+		if (rows == NULL)
+			return false;
+		l->look.rows = rows;
+		l->capacity = l->look.count + 8;
+	}
+}
+
+/* Commands of the console count for the database pgbouncer. */
+static void add_console(struct looking *l, const struct console *console)
+{
+	struct averages_row *row = &l->look.rows[l->look.count++];
+	uint64_t commands = atomic_load_explicit(&console->commands, memory_order_relaxed);
+
+	*row = (struct averages_row){ .name = "pgbouncer" };
+	row->totals[STAT_query_count] = commands;
+	row->totals[STAT_xact_count] = commands;
+	row->totals[STAT_received] =
+		atomic_load_explicit(&console->received_bytes, memory_order_relaxed);
+	row->totals[STAT_sent] =
+		atomic_load_explicit(&console->sent_bytes, memory_order_relaxed);
+}
+
+/* What all counters are now.  False: no memory, and nothing to free. */
+static bool take_look(const struct ask *ask, struct averages_look *out)
+{
+	struct looking l = { .capacity = 0 };
+
+	if (!look_at_databases(&l, ask_directory(ask))) {
+		free(l.look.rows);
+		return false;
+	}
+	add_console(&l, ask->console);
+	qsort(l.look.rows, l.look.count, sizeof(l.look.rows[0]), compare_rows);
+	l.look.at_us = clock_now_us();
+	*out = l.look;
+	return true;
+}
+
+/* --- showing ---------------------------------------------------------------------- */
+
+/* Runs add() with the counters of now, under the lock of the averages. */
+static enum ask_result with_look(struct ask *ask,
+	void (*add)(struct ask *, const struct averages_look *))
+{
+	struct console *console = ask->console;
+	struct averages_look look;
+
+	if (!take_look(ask, &look)) {
+		ask->out.failed = true;
+		return ASK_DONE;
+	}
+	pthread_mutex_lock(&console->lock);
+	if (averages_note(&console->averages, &look))
+		add(ask, &look);
+	else
+		ask->out.failed = true;
+	pthread_mutex_unlock(&console->lock);
+	free(look.rows);
+	show_end(ask);
+	return ASK_DONE;
+}
+
+static void add_rows(struct ask *ask, const struct averages_look *look)
+{
+	table_head(ask->table, &ask->out);
+	for (size_t i = 0; i < look->count; i++) {
+		struct stats_row row = { .database = look->rows[i].name };
+
+		memcpy(row.total, look->rows[i].totals, sizeof(row.total));
+		averages_get(&ask->console->averages, row.database, row.avg);
+		table_row(ask->table, &row, &ask->out);
+	}
+}
+
+static enum ask_result show_rows(struct ask *ask, const struct table *table)
+{
+	ask->table = table;
+	return with_look(ask, add_rows);
+}
+
+enum ask_result show_stats(struct ask *ask)
+{
+	static const struct table table = TABLE_OF(stats_columns);
+
+	return show_rows(ask, &table);
+}
+
+enum ask_result show_stats_totals(struct ask *ask)
+{
+	static const struct table table = TABLE_OF(totals_columns);
+
+	return show_rows(ask, &table);
+}
+
+enum ask_result show_stats_averages(struct ask *ask)
+{
+	static const struct table table = TABLE_OF(averages_columns);
+
+	return show_rows(ask, &table);
+}
+
+static void add_totals(struct ask *ask, const struct averages_look *look)
+{
+	static const struct table_column columns[] = {
+		TABLE_COLUMN(TEXT, total_row, name),
+		TABLE_COLUMN(NUMERIC, total_row, value),
+	};
+	static const struct table table = TABLE_OF(columns);
+	uint64_t sum[STAT_COUNT] = { 0 }, avg[STAT_COUNT];
+
+	for (size_t i = 0; i < look->count; i++) {
+		for (size_t k = 0; k < STAT_COUNT; k++)
+			sum[k] += look->rows[i].totals[k];
+	}
+	averages_get(&ask->console->averages, NULL, avg);
+	table_head(&table, &ask->out);
+	for (size_t i = 0; i < COUNT_OF(totals_rows); i++) {
+		struct total_row row = { totals_rows[i].total, sum[totals_rows[i].stat] };
+
+		table_row(&table, &row, &ask->out);
+	}
+	for (size_t i = 0; i < COUNT_OF(totals_rows); i++) {
+		struct total_row row = { totals_rows[i].avg, avg[totals_rows[i].stat] };
+
+		table_row(&table, &row, &ask->out);
+	}
+}
+
+enum ask_result show_totals(struct ask *ask)
+{
+	return with_look(ask, add_totals);
+}
