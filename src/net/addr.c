@@ -210,6 +210,11 @@ int addr_resolve(const char *host, uint16_t port, struct addr *to, size_t max, c
 	if (host[0] != '/' && host[0] != '@') {
 		if (parse_ip(to, host, port) == 0 && to->sa.sa_family != AF_UNSPEC)
 			return 1;
+		/* Which glibc would take for "any address". */
+		if (*host == '\0' || strcmp(host, "*") == 0) {
+			snprintf(why, why_size, "\"%s\" is no host to connect to", host);
+			return -EINVAL;
+		}
 		return resolve_name(host, port, to, max, why, why_size);
 	}
 	if (set_unix(to, host, port) == 0)

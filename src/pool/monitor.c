@@ -113,6 +113,13 @@ void monitor_slice_set_limits(struct monitor *m, struct slice *slice,
 	unlock(m);
 }
 
+void monitor_quota_set(struct monitor *m, struct quota *quota, uint32_t max)
+{
+	lock(m);
+	quota->max = max;
+	unlock(m);
+}
+
 void monitor_client_count(struct monitor *m, struct slice *slice, int change)
 {
 	lock(m);
@@ -286,6 +293,7 @@ static void slice_lost_server(struct monitor *m, struct slice *slice)
 {
 	slice->servers--;
 	slice->pool->servers--;
+	slice_count_quotas(slice, -1);
 	budget_free(&m->budget, slice->share);
 }
 

@@ -91,6 +91,9 @@ NODISCARD bool monitor_pool_remove(struct monitor *, struct pool *);
 void monitor_slice_add(struct monitor *, struct slice *);
 void monitor_slice_set_limits(struct monitor *, struct slice *,
 	const struct slice_limits *);
+/* Each server counts in the quotas of its slice. */
+void monitor_quota_set(struct monitor *, struct quota *, uint32_t max);
+
 void monitor_client_count(struct monitor *, struct slice *, int change);
 
 /* --- leases ------------------------------------------------------------------ */

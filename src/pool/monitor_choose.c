@@ -17,10 +17,25 @@ static struct lease *lease_of_slice(struct list_node *node)
 	return container_of(node, struct lease, in_slice);
 }
 
-static bool slice_has_room(const struct slice *slice)
+/* Room for one more server, given that "from" (or nobody: NULL) gives one up? */
+static bool slice_has_room_from(const struct slice *slice, const struct slice *from)
 {
+	for (size_t i = 0; i < SLICE_QUOTAS; i++) {
+		const struct quota *quota = slice->quotas[i];
+
+		if (quota == NULL || quota->max == 0 || quota->used < quota->max)
+			continue;
+		if (from == NULL ||
+			(from->quotas[0] != quota && from->quotas[1] != quota))
+			return false;
+	}
 	return slice->limits.servers_max == 0 ||
 		slice->servers < slice->limits.servers_max;
+}
+
+static bool slice_has_room(const struct slice *slice)
+{
+	return slice_has_room_from(slice, NULL);
 }
 
 /* May a server of this slice be used by that one? */
@@ -29,7 +44,8 @@ static bool may_use(const struct monitor *m, const struct pool_server *s,
 {
 	if (s->slice == to)
 		return true;
-	return slice_has_room(to) && budget_may_take(&m->budget, to->share, s->slice->share);
+	return slice_has_room_from(to, s->slice) &&
+		budget_may_take(&m->budget, to->share, s->slice->share);
 }
 
 /* Prefers a server that already carries the client's state.  Looks at a few of
@@ -281,6 +297,7 @@ void choose_open(struct monitor *m, struct slice *slice, struct monitor_actions 
 {
 	budget_take(&m->budget, slice->share);
 	slice->servers++;
+	slice_count_quotas(slice, 1);
 	slice->connecting++;
 	slice->pool->servers++;
 	slice->pool->connecting++;

@@ -17,6 +17,7 @@ static inline struct pool_server *server_of_idle(struct list_node *node)
 /* monitor_state.c: the only assignments to the states and to the counts. */
 void server_enter(struct monitor *, struct pool_server *, enum server_state next);
 void server_end_lease(struct pool_server *);
+void slice_count_quotas(struct slice *, int change);
 void server_set_slice(struct monitor *, struct pool_server *, struct slice *);
 void lease_enqueue(struct monitor *, struct lease *, struct slice *, uint64_t now_us);
 void lease_dequeue(struct monitor *, struct lease *);

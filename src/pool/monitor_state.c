@@ -82,6 +82,18 @@ void server_enter(struct monitor *m, struct pool_server *s, enum server_state ne
 		closing_count(m, s, true);
 }
 
+void slice_count_quotas(struct slice *slice, int change)
+{
+	for (size_t i = 0; i < SLICE_QUOTAS; i++) {
+		struct quota *quota = slice->quotas[i];
+
+		if (quota == NULL)
+			continue;
+		assert(change > 0 || quota->used > 0);
+		quota->used = change > 0 ? quota->used + 1 : quota->used - 1;
+	}
+}
+
 void server_end_lease(struct pool_server *s)
 {
 	struct lease *lease = s->lease;
@@ -108,6 +120,8 @@ void server_set_slice(struct monitor *m, struct pool_server *s, struct slice *to
 	assert(from->pool == to->pool);
 	if (from->share != to->share)
 		budget_move(from->share, to->share);
+	slice_count_quotas(from, -1);
+	slice_count_quotas(to, 1);
 	from->servers--;
 	to->servers++;
 	s->slice = to;

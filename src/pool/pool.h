@@ -48,8 +48,18 @@ struct slice_limits {
 	uint64_t lifetime_us;           /* 0: none */
 };
 
+/* A limit that several slices share: the servers of one database entry, or of one
+ * user. */
+struct quota {
+	uint32_t used;
+	uint32_t max;                   /* 0: no limit */
+};
+
+enum { SLICE_QUOTA_DATABASE, SLICE_QUOTA_USER, SLICE_QUOTAS };
+
 struct slice {
 	struct pool *pool;
+	struct quota *quotas[SLICE_QUOTAS];     /* NULL: none; set once */
 	struct share *share;
 	struct slice_limits limits;
 	struct list_node in_hungry;     /* share->hungry, while there are waiters */

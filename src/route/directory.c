@@ -229,10 +229,15 @@ int directory_create(struct directory **out, struct config *config, uint32_t wor
 	int ret = -ENOMEM;
 
 	if (d == NULL || hash_table_init(&d->pools, 64) < 0 ||
-		hash_table_init(&d->databases, 64) < 0) {
+		hash_table_init(&d->databases, 64) < 0 ||
+		hash_table_init(&d->users, 64) < 0 ||
+		hash_table_init(&d->quotas, 64) < 0) {
 		diag_set(diag, NULL, 0, 0, "out of memory");
-		if (d != NULL)
+		if (d != NULL) {
 			hash_table_finish(&d->pools);
+			hash_table_finish(&d->databases);
+			hash_table_finish(&d->users);
+		}
 		free(d);
 		return ret;
 	}
@@ -284,6 +289,20 @@ void directory_destroy(struct directory **slot)
 		hash_table_remove(&d->databases, node);
 		database_free(container_of(node, struct route_database, node));
 	}
+	while ((node = hash_table_walk(&d->users, NULL)) != NULL) {
+		struct route_user *user = container_of(node, struct route_user, node);
+
+		hash_table_remove(&d->users, node);
+		free(user->name);
+		free(user);
+	}
+	while ((node = hash_table_walk(&d->quotas, NULL)) != NULL) {
+		struct route_quota *quota = container_of(node, struct route_quota, node);
+
+		hash_table_remove(&d->quotas, node);
+		free(quota->name);
+		free(quota);
+	}
 	for (uint32_t i = 0; i < d->host_count; i++)
 		host_destroy(d->hosts[i]);
 	for (uint32_t i = 0; i < d->workload_count; i++) {
@@ -292,6 +311,8 @@ void directory_destroy(struct directory **slot)
 	}
 	hash_table_finish(&d->pools);
 	hash_table_finish(&d->databases);
+	hash_table_finish(&d->users);
+	hash_table_finish(&d->quotas);
 	config_unref(d->config);
 	pthread_mutex_destroy(&d->lock);
 	free(d);
@@ -416,6 +437,30 @@ static struct route_pool *find_pool(struct directory *d, const struct config_dat
 	return p;
 }
 
+static struct quota *find_quota(struct directory *d, struct route_host *h, char kind,
+	const char *name)
+{
+	uint64_t hash = hash_mix(hash_bytes(name, strlen(name)),
+		h->index * 256u + (unsigned char)kind);
+	struct route_quota *q;
+
+	for (struct hash_node *node = hash_table_find(&d->quotas, hash); node != NULL;
+		node = hash_next(node)) {
+		q = container_of(node, struct route_quota, node);
+		if (q->host == h && q->kind == kind && strcmp(q->name, name) == 0)
+			return &q->quota;
+	}
+	q = calloc(1, sizeof(*q));
+	if (q == NULL || (q->name = strdup(name)) == NULL) {
+		free(q);
+		return NULL;
+	}
+	q->host = h;
+	q->kind = kind;
+	hash_table_add(&d->quotas, &q->node, hash);
+	return &q->quota;
+}
+
 static struct slice *find_slice(struct directory *d, const struct route_workload *w,
 	const struct config_workload *workload, const struct config_database *conf,
 	struct route_pool *p)
@@ -424,6 +469,8 @@ static struct slice *find_slice(struct directory *d, const struct route_workload
 
 	if (slice->pool == NULL) {
 		slice_init(slice, &p->pool, &p->host->shares[w->index]);
+		slice->quotas[SLICE_QUOTA_DATABASE] = find_quota(d, p->host, 'd', p->dbname);
+		slice->quotas[SLICE_QUOTA_USER] = find_quota(d, p->host, 'u', p->user);
 		pool_settings_apply(d, workload, conf, p, slice);
 		monitor_slice_add(&p->host->monitor, slice);
 	}
@@ -455,6 +502,64 @@ static struct route_database *find_database(struct directory *d, const char *nam
 	return found;
 }
 
+static struct route_user *find_user(struct directory *d, const char *name)
+{
+	uint64_t hash = hash_bytes(name, strlen(name));
+	struct route_user *found;
+
+	for (struct hash_node *node = hash_table_find(&d->users, hash); node != NULL;
+		node = hash_next(node)) {
+		found = container_of(node, struct route_user, node);
+		if (strcmp(found->name, name) == 0)
+			return found;
+	}
+	found = calloc(1, sizeof(*found));
+	if (found == NULL || (found->name = strdup(name)) == NULL) {
+		free(found);
+		return NULL;
+	}
+	hash_table_add(&d->users, &found->node, hash);
+	return found;
+}
+
+static void client_limits_apply(struct directory *d, const struct config_workload *workload,
+	const struct config_database *conf, struct route *r)
+{
+	struct settings s;
+
+	config_resolve(d->config, workload, conf, r->user, &s);
+	atomic_store(&r->database->limit.clients_max, s.max_db_client_connections);
+	atomic_store(&r->account->limit.clients_max, s.max_user_client_connections);
+}
+
+static bool limit_take(struct route_limit *limit)
+{
+	uint32_t max = atomic_load(&limit->clients_max);
+
+	if (atomic_fetch_add(&limit->clients, 1) < max || max == 0)
+		return true;
+	atomic_fetch_sub(&limit->clients, 1);
+	return false;
+}
+
+enum route_result route_count_client(struct route *r)
+{
+	if (!limit_take(&r->database->limit))
+		return ROUTE_DATABASE_FULL;
+	if (!limit_take(&r->account->limit)) {
+		atomic_fetch_sub(&r->database->limit.clients, 1);
+		return ROUTE_USER_FULL;
+	}
+	r->is_counted = true;
+	return ROUTE_OK;
+}
+
+void route_move_count(struct route *from, struct route *to)
+{
+	to->is_counted = from->is_counted;
+	from->is_counted = false;
+}
+
 static enum route_result find(struct directory *d, struct route_workload *w,
 	const char *database, const char *user, struct route *r)
 {
@@ -470,10 +575,12 @@ static enum route_result find(struct directory *d, struct route_workload *w,
 	r->host = r->pool->host;
 	r->slice = find_slice(d, w, workload, conf, r->pool);
 	r->database = find_database(d, database);
+	r->account = find_user(d, user);
 	r->user = strdup(user);
-	if (r->database == NULL || r->user == NULL ||
+	if (r->database == NULL || r->account == NULL || r->user == NULL ||
 		route_limits_make(d, workload, conf, user, &r->limits) < 0)
 		return ROUTE_NO_MEMORY;
+	client_limits_apply(d, workload, conf, r);
 	r->generation = atomic_load(&d->generation);
 	r->directory = d;
 	r->workload = w;

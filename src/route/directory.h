@@ -74,11 +74,24 @@ struct route_workload {
 	bool is_gone;
 };
 
-/* Counters of a database by the name that clients use. */
+/* Clients of a name at all workloads together. */
+struct route_limit {
+	_Atomic uint32_t clients;
+	_Atomic uint32_t clients_max;                   /* 0: no limit */
+};
+
+/* A database by the name that clients use, or a user. */
 struct route_database {
 	struct hash_node node;
 	char *name;
 	struct stats_block *stats;                      /* one for each worker */
+	struct route_limit limit;
+};
+
+struct route_user {
+	struct hash_node node;
+	char *name;
+	struct route_limit limit;
 };
 
 struct route_pool {
@@ -119,6 +132,8 @@ struct route {
 	struct route_pool *pool;
 	struct slice *slice;
 	struct route_database *database;
+	struct route_user *account;     /* of the client's user */
+	bool is_counted;                /* in the clients of both */
 	char *user;                     /* the client's */
 	struct route_limits limits;
 };
@@ -128,6 +143,8 @@ enum route_result {
 	ROUTE_NO_DATABASE,              /* 3D000 */
 	ROUTE_NOT_HERE,                 /* the workload does not serve it */
 	ROUTE_FULL,                     /* too many pools */
+	ROUTE_DATABASE_FULL,            /* max_db_client_connections */
+	ROUTE_USER_FULL,                /* max_user_client_connections */
 	ROUTE_NO_MEMORY
 };
 
@@ -163,6 +180,11 @@ enum route_result directory_check(struct directory *, const struct route_workloa
 NODISCARD enum route_result directory_find(struct directory *,
 	struct route_workload *, const char *database, const char *user,
 	struct route **out);
+/* Counts one more client in the limits of its database and user, until the route
+ * is given up.  ROUTE_DATABASE_FULL or ROUTE_USER_FULL: there are enough. */
+NODISCARD enum route_result route_count_client(struct route *);
+/* The client goes over to another route of the same names. */
+void route_move_count(struct route *from, struct route *to);
 struct route *route_ref(struct route *);
 void route_unref(struct route *);               /* accepts NULL */
 

@@ -9,6 +9,15 @@
 #include "config/config.h"
 #include "route/directory.h"
 
+/* Servers of one database entry or one user at one host. */
+struct route_quota {
+	struct hash_node node;
+	struct route_host *host;
+	char kind;                      /* 'd' or 'u' */
+	char *name;
+	struct quota quota;             /* under the host's monitor */
+};
+
 struct directory {
 	pthread_mutex_t lock;
 	struct config *config;
@@ -21,6 +30,8 @@ struct directory {
 	uint32_t workload_count;
 	struct hash_table pools;
 	struct hash_table databases;
+	struct hash_table users;
+	struct hash_table quotas;
 };
 
 /* host.c */

@@ -87,6 +87,12 @@ void pool_settings_apply(struct directory *d, const struct config_workload *work
 	if (limits.lifetime_us == 0)
 		limits.lifetime_us = 1;
 	monitor_slice_set_limits(pool->pool.monitor, slice, &limits);
+	for (size_t i = 0; i < SLICE_QUOTAS; i++) {
+		if (slice->quotas[i] != NULL)
+			monitor_quota_set(pool->pool.monitor, slice->quotas[i],
+				i == SLICE_QUOTA_USER ? s.max_user_connections :
+							s.max_db_connections);
+	}
 }
 
 struct route *route_ref(struct route *r)
@@ -99,6 +105,10 @@ void route_unref(struct route *r)
 {
 	if (r == NULL || atomic_fetch_sub(&r->refs, 1) != 1)
 		return;
+	if (r->is_counted) {
+		atomic_fetch_sub(&r->database->limit.clients, 1);
+		atomic_fetch_sub(&r->account->limit.clients, 1);
+	}
 	monitor_client_count(&r->host->monitor, r->slice, -1);
 	route_limits_free(&r->limits);
 	free(r->user);

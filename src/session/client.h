@@ -48,6 +48,8 @@ struct client {
 	bool is_quitting;               /* Terminate is behind what still runs */
 	bool is_cancelled;              /* a cancel came before its query was sent */
 	bool is_console_busy;
+	bool has_sent;                  /* something, in this lease */
+	uint8_t deaths;                 /* of servers, since one last worked */
 	bool is_relaying;               /* within client_query_data() */
 	bool is_paused_by_server;       /* the server takes no more bytes now */
 	bool is_counted;                /* in max_client_conn of the workload */
@@ -111,6 +113,10 @@ void client_server_ready(struct client *);
 
 /* Applying the client's settings failed. */
 void client_server_unfit(struct client *, const char *sqlstate, const char *message);
+
+/* Its server died before it got anything of this client's: another one is asked
+ * for, up to a few times. */
+void client_server_died(struct client *);
 
 /* An exchange ended. */
 void client_exchange_done(struct client *, char status);

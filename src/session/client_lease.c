@@ -11,6 +11,8 @@
 #include "session/client_priv.h"
 #include "session/server.h"
 
+enum { CLIENT_DEATHS_MAX = 3 };
+
 /* --- time limits ------------------------------------------------------------------------- */
 
 static uint64_t sooner(uint64_t deadline, uint64_t since_us, uint64_t limit_us)
@@ -202,6 +204,7 @@ static bool reroute(struct client *c)
 		client_close(c, CLOSE_REMOVED);
 		return false;
 	}
+	route_move_count(c->route, route);
 	route_unref(c->route);
 	c->route = route;
 	return true;
@@ -215,6 +218,7 @@ static bool take(struct client *c)
 
 	c->server = s;
 	c->lease_exchanges = 0;
+	c->has_sent = false;
 	stats_add(c->stats, STAT_server_assignment_count, 1);
 	stats_add(c->stats, STAT_wait_time,
 		now > c->lease.asked_at_us ? now - c->lease.asked_at_us : 0);
@@ -264,6 +268,19 @@ void client_request(struct client *c)
 		client_enter(c, CLIENT_WAITING);
 	else if (verdict == LEASE_VERDICT_FULL || verdict == LEASE_VERDICT_ERROR)
 		not_granted(c, verdict);
+}
+
+void client_server_died(struct client *c)
+{
+	if (c->state == CLIENT_ENDING || c->state == CLIENT_CLOSED)
+		return;
+	if (++c->deaths > CLIENT_DEATHS_MAX) {
+		client_close(c, CLOSE_SERVER_LOST);
+		return;
+	}
+	if (c->state == CLIENT_ACTIVE)
+		client_enter(c, CLIENT_IDLE);
+	client_request(c);
 }
 
 void client_granted(struct client *c)

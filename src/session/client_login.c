@@ -207,6 +207,16 @@ static void no_route(struct client *c, enum route_result result)
 		client_close_with(c, CLOSE_TOO_MANY, "53300",
 			"too many combinations of database and user", NULL);
 		return;
+	case ROUTE_DATABASE_FULL:
+	case ROUTE_USER_FULL:
+		(void)snprintf(text, sizeof(text), "too many connections for %s \"%s\"",
+			result == ROUTE_USER_FULL ? "role" : "database",
+			result == ROUTE_USER_FULL ? c->login->user : c->login->database);
+		client_close_with(c, CLOSE_TOO_MANY, "53300", text,
+			result == ROUTE_USER_FULL ?
+				"They are limited by max_user_client_connections." :
+				"They are limited by max_db_client_connections.");
+		return;
 	case ROUTE_NO_MEMORY:
 	case ROUTE_OK:
 		client_close(c, CLOSE_NO_MEMORY);
@@ -260,6 +270,9 @@ static void proven(struct client *c)
 	}
 	result = directory_find(c->worker->router->directory, c->workload, login->database,
 		login->user, &c->route);
+	/* Administrators of the router get in when it is full. */
+	if (result == ROUTE_OK && (c->console & ROUTE_ADMIN) == 0)
+		result = route_count_client(c->route);
 	if (result != ROUTE_OK) {
 		no_route(c, result);
 		return;

@@ -236,6 +236,7 @@ static size_t forward(struct client *c, const uint8_t *data, size_t len)
 	if (c->state != CLIENT_ACTIVE)
 		return len;
 	if (pos > 0) {
+		c->has_sent = true;
 		stream_send(&s->stream, data, pos);
 		end_if_nothing_runs(c, s);
 	}
@@ -277,6 +278,7 @@ void client_exchange_done(struct client *c, char status)
 	uint64_t now = worker_now(c->worker);
 
 	c->queries++;
+	c->deaths = 0;
 	stats_add(c->stats, STAT_query_count, 1);
 	if (c->query_us != 0)
 		stats_add(c->stats, STAT_query_time, now - c->query_us);

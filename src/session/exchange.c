@@ -23,24 +23,44 @@ bool exchange_has_room(const struct exchange_queue *q)
 	return q->run_count < EXCHANGE_RUNS_MAX;
 }
 
-static void push(struct exchange_queue *q, enum exchange_kind kind, uint8_t end,
-	bool extended)
+static bool is_alike(const struct exchange_run *a, const struct exchange_run *b)
 {
-	struct exchange_run *last;
+	return a->kind == b->kind && a->end == b->end && a->extended == b->extended &&
+		a->asked == b->asked;
+}
 
+static void push_run(struct exchange_queue *q, const struct exchange_run *more)
+{
 	q->pending++;
 	if (q->run_count > 0) {
-		last = run_at(q, q->run_count - 1u);
-		if (last->kind == kind && last->end == end && last->extended == extended) {
+		struct exchange_run *last = run_at(q, q->run_count - 1u);
+
+		if (is_alike(last, more)) {
 			last->count++;
 			return;
 		}
 	}
 	assert(q->run_count < EXCHANGE_RUNS_MAX);
-	last = run_at(q, q->run_count++);
-	*last = (struct exchange_run){
-		.count = 1, .kind = (uint8_t)kind, .end = end, .extended = extended
-	};
+	*run_at(q, q->run_count) = *more;
+	run_at(q, q->run_count)->count = 1;
+	q->run_count++;
+}
+
+/* The exchange that was open, if any, ends with this message. */
+static void push(struct exchange_queue *q, enum exchange_kind kind, uint8_t end)
+{
+	bool is_ours = kind == EXCHANGE_SWALLOW;
+	struct exchange_run run = { .kind = (uint8_t)kind,
+		.end = end,
+		.extended = end == 'S' || (q->open && !is_ours),
+		/* At a Sync every error ends alike. */
+		.asked = end == 'S' || is_ours ? 0 : q->open_asked };
+
+	push_run(q, &run);
+	if (is_ours)
+		return;
+	q->open = false;
+	q->open_asked = 0;
 }
 
 static void pop(struct exchange_queue *q)
@@ -48,6 +68,7 @@ static void pop(struct exchange_queue *q)
 	struct exchange_run *run = run_at(q, 0);
 
 	q->pending--;
+	q->head_replied = 0;
 	if (--run->count == 0) {
 		q->first = (uint8_t)((q->first + 1u) % EXCHANGE_RUNS_MAX);
 		q->run_count--;
@@ -80,16 +101,14 @@ void exchange_sent(struct exchange_queue *q, uint8_t type)
 			q->syncs_ignored++;
 			return;
 		}
-		push(q, EXCHANGE_FORWARD, 'S', true);
-		q->open = false;
+		push(q, EXCHANGE_FORWARD, 'S');
 		q->skipping = false;
 		return;
 	case 'Q':
 	case 'F':
 		if (q->open && q->skipping)
 			return;
-		push(q, EXCHANGE_FORWARD, type, q->open);
-		q->open = false;
+		push(q, EXCHANGE_FORWARD, type);
 		return;
 	case 'c':
 	case 'f':
@@ -100,13 +119,14 @@ void exchange_sent(struct exchange_queue *q, uint8_t type)
 		return;
 	default:
 		q->open = true;
+		q->open_asked++;
 		return;
 	}
 }
 
 void exchange_sent_own(struct exchange_queue *q)
 {
-	push(q, EXCHANGE_SWALLOW, 'Q', false);
+	push(q, EXCHANGE_SWALLOW, 'Q');
 }
 
 enum exchange_reply exchange_owner(const struct exchange_queue *q)
@@ -134,7 +154,7 @@ static void drop(struct exchange_queue *q, uint32_t index, uint32_t count)
 
 		for (uint32_t n = 0; n < run->count; n++, at++) {
 			if (at < index || at >= index + count)
-				push(&rest, run->kind, run->end, run->extended);
+				push_run(&rest, run);
 		}
 	}
 	*q = rest;
@@ -160,20 +180,30 @@ static void copy_in_begins(struct exchange_queue *q)
 		q->open = true;
 }
 
+/* The error was in the extended messages before the head's Query: that Query and
+ * all else up to the next Sync are skipped and get no answer. */
+static void skip_to_sync(struct exchange_queue *q)
+{
+	while (q->run_count > 0 && run_at(q, 0)->end != 'S')
+		pop(q);
+	if (q->run_count > 0)
+		return;
+	q->open = true;
+	q->skipping = true;
+}
+
 static void on_error(struct exchange_queue *q)
 {
 	const struct exchange_run *run = head(q);
 
 	if (q->copy == EXCHANGE_COPY_IN && q->syncs_ignored > 0)
 		q->in_doubt = true;
-	if (run == NULL) {
-		q->skipping = q->open;
-	} else if (run->extended && run->end != 'S') {
-		/* In the messages before the Query, or in the Query? */
-		q->in_doubt = true;
-	}
 	q->copy = EXCHANGE_NO_COPY;
 	q->syncs_ignored = 0;
+	if (run == NULL)
+		q->skipping = q->open;
+	else if (run->extended && run->end != 'S' && q->head_replied < run->asked)
+		skip_to_sync(q);
 }
 
 bool exchange_received(struct exchange_queue *q, uint8_t type, char status)
@@ -189,7 +219,17 @@ bool exchange_received(struct exchange_queue *q, uint8_t type, char status)
 		q->copy = EXCHANGE_COPY_BOTH;
 		q->copy_end_sent = false;
 		return true;
+	case '1':
+	case '2':
+	case '3':
+	case 'n':
+	case 's':
+	case 'I':
+	case 'T':
+		q->head_replied++;
+		return true;
 	case 'C':
+		q->head_replied++;
 		/* The Syncs before the end of the data were read with the data. */
 		q->copy = EXCHANGE_NO_COPY;
 		q->syncs_ignored = 0;

@@ -14,9 +14,9 @@
  *     Sync is skipped, Query and FunctionCall included.
  *   - CopyData, CopyDone and CopyFail outside of COPY are ignored.
  *
- * In a few cases the replies do not tell whether the server saw a Sync during
- * COPY or after its failure.  Then the queue is in doubt, and the caller finds
- * out where the server is by sending a barrier before it relies on the count.
+ * When a COPY fails the replies do not tell whether the server saw a Sync before
+ * or after that.  Then the queue is in doubt, and the caller finds out where the
+ * server is by sending a barrier before it relies on the count.
  *
  * Owns:   nothing.
  * Thread: one; pure, no I/O, no clock.
@@ -39,6 +39,7 @@ struct exchange_run {
 	uint8_t kind;                   /* enum exchange_kind */
 	uint8_t end;                    /* 'Q', 'F' or 'S' */
 	bool extended;                  /* extended messages come before the end */
+	uint32_t asked;                 /* of those, how many get a reply each (end 'Q', 'F') */
 };
 
 struct exchange_queue {
@@ -53,6 +54,8 @@ struct exchange_queue {
 	bool has_early_end;             /* CopyDone or CopyFail sent before its COPY began */
 	uint32_t early_end_at;          /* behind so many exchanges */
 	uint32_t syncs_ignored;         /* by the COPY that runs, as far as we know */
+	uint32_t open_asked;            /* messages with a reply, in the open exchange */
+	uint32_t head_replied;          /* replies to single messages of the head */
 	uint32_t pending;               /* complete exchanges not answered */
 	char status;                    /* of the last ReadyForQuery: 'I', 'T', 'E' */
 };

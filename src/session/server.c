@@ -495,6 +495,29 @@ void server_close(struct server *s)
 	stream_finish(&s->stream);
 }
 
+/* Nothing of the client's has reached it: another server will do as well. */
+static bool is_untouched_by(const struct server *s, const struct client *c)
+{
+	switch (s->phase) {
+	case SERVER_PHASE_CHECK:
+	case SERVER_PHASE_SETTINGS:
+		return true;
+	case SERVER_PHASE_READY:
+		return c->lease_exchanges == 0 && exchange_is_idle(&s->xq) &&
+			c->body_left == 0 && s->replication == NULL && !c->has_sent;
+	case SERVER_PHASE_CONNECT:
+	case SERVER_PHASE_LOGIN:
+	case SERVER_PHASE_BARRIER:
+	case SERVER_PHASE_ENDING:
+	case SERVER_PHASE_ABORT:
+	case SERVER_PHASE_ROLLBACK:
+	case SERVER_PHASE_RESET:
+	case SERVER_PHASE_CLOSE:
+		return false;
+	}
+	return false;
+}
+
 void server_fail(struct server *s, enum close_reason reason, const char *message)
 {
 	struct client *c = s->client;
@@ -506,10 +529,14 @@ void server_fail(struct server *s, enum close_reason reason, const char *message
 		return;
 	}
 	if (c != NULL && s->phase != SERVER_PHASE_ENDING) {
+		bool is_untouched = is_untouched_by(s, c);
+
 		s->client = NULL;
 		unit_closing(s);
 		client_lease_released(c);
-		if (s->is_broken)
+		if (is_untouched)
+			client_server_died(c);
+		else if (s->is_broken)
 			client_close(c, CLOSE_SERVER_FATAL);
 		else if (message != NULL)
 			client_close_with(c, reason, reason == CLOSE_SERVER_PROTOCOL ?
