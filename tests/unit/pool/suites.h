@@ -9,5 +9,7 @@ Suite *monitor_suite(void);
 Suite *sharing_suite(void);
 Suite *failing_suite(void);
 Suite *upkeep_suite(void);
+Suite *model_suite(void);
+Suite *threads_suite(void);
 
 #endif

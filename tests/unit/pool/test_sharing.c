@@ -7,6 +7,7 @@
 #include "suites.h"
 
 static struct lease leases[8];
+static struct share third;
 
 static void begin(void)
 {
@@ -361,6 +362,65 @@ START_TEST(clock_of_another_worker_may_be_ahead)
 }
 END_TEST
 
+START_TEST(idle_unit_within_a_floor_serves_its_own_workload_first)
+{
+	struct pool_server *web, *idle;
+
+	host_limits(2, 1);
+	host_share(JOBS, 1, 2);
+	idle = idle_server(host_slice(POOL_A, JOBS));
+	wait_in(&leases[0], host_slice(POOL_C, WEB));
+	web = begin_open();
+	host_share(WEB, 0, 1);
+	wait_in(&leases[1], host_slice(POOL_A, WEB));
+	host_wait(1);
+	wait_in(&leases[2], host_slice(POOL_B, JOBS));
+	host_share(WEB, 0, 2);
+	ready(web);
+	ck_assert_ptr_eq(to_close(), idle);
+	ck_assert_ptr_eq(idle->closing_for, host_slice(POOL_B, JOBS));
+}
+END_TEST
+
+START_TEST(lasting_loan_closes_as_many_idle_servers_as_it_takes)
+{
+	struct pool_server *s[2];
+
+	host_share(WEB, 0, 4);
+	host_share(JOBS, 0, 4);
+	for (uint32_t i = 0; i < 2; i++)
+		s[i] = hold(&leases[i], host_slice(POOL_A, WEB));
+	for (uint32_t i = 0; i < 2; i++) {
+		host_wait(1);
+		give_back(s[i]);
+	}
+	/* A third workload, whose floor nobody uses, is all but one of the budget. */
+	share_init(&third, "third");
+	monitor_share_add(&host.m, &third);
+	monitor_share_set(&host.m, &third, SHARE_TRANSIENT, 3, 4);
+	wait_in(&leases[0], host_slice(POOL_B, JOBS));
+	ck_assert_ptr_eq(to_close(), s[0]);
+	gone(s[0]);
+	ck_assert_ptr_eq(to_close(), s[1]);
+	gone(s[1]);
+	ck_assert_uint_eq(todo_count(MONITOR_OPEN), 1);
+}
+END_TEST
+
+START_TEST(floor_counts_a_connect_that_is_ready_as_over)
+{
+	struct pool_server *web;
+
+	host_limits(1, 1);
+	host_share(JOBS, 1, 1);
+	wait_in(&leases[0], host_slice(POOL_A, WEB));
+	web = begin_open();
+	wait_in(&leases[1], host_slice(POOL_B, JOBS));
+	ready(web);
+	ck_assert_ptr_eq(to_close(), web);
+}
+END_TEST
+
 static void add_sharing(Suite *s)
 {
 	TCase *tc = tcase_create("sharing");
@@ -375,6 +435,9 @@ static void add_sharing(Suite *s)
 	tcase_add_test(tc, floor_takes_nothing_back_that_it_could_not_use);
 	tcase_add_test(tc, blocked_slice_does_not_hide_another_below_the_same_floor);
 	tcase_add_test(tc, unit_within_a_floor_serves_its_own_workload_first);
+	tcase_add_test(tc, idle_unit_within_a_floor_serves_its_own_workload_first);
+	tcase_add_test(tc, lasting_loan_closes_as_many_idle_servers_as_it_takes);
+	tcase_add_test(tc, floor_counts_a_connect_that_is_ready_as_over);
 	tcase_add_test(tc, idle_server_of_another_pool_is_evicted_for_a_waiter);
 	tcase_add_test(tc, no_two_evictions_for_one_waiter);
 	tcase_add_test(tc, evicts_the_borrowers_idle_server_first);
