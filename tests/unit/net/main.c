@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdlib.h>
+
+#include "net/suites.h"
+
+int main(void)
+{
+	SRunner *runner = srunner_create(timers_suite());
+	int failed;
+
+	srunner_add_suite(runner, addr_suite());
+	srunner_add_suite(runner, io_suite());
+	srunner_add_suite(runner, io_threads_suite());
+	srunner_add_suite(runner, stream_suite());
+	srunner_add_suite(runner, stream_bulk_suite());
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

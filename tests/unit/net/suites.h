@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: ISC */
+/* What main.c runs. */
+#ifndef TESTS_NET_SUITES_H
+#define TESTS_NET_SUITES_H
+
+#include <check.h>
+
+Suite *timers_suite(void);
+Suite *addr_suite(void);
+Suite *io_suite(void);
+Suite *io_threads_suite(void);
+Suite *stream_suite(void);
+Suite *stream_bulk_suite(void);
+
+#endif
