@@ -102,11 +102,19 @@ static bool host_is_open(const struct monitor *m, const struct pool_server *exce
 	return connecting < m->limits.connecting_max && now_us >= m->retry_at_us;
 }
 
-/* Is there a waiter that no connect is under way for, though one may be? */
-static bool slice_may_connect(const struct slice *slice, uint64_t now_us)
+/* Is there a waiter that no connect is under way for, though one may be, given
+ * that a server of "from" (or nobody's: NULL) closes for it? */
+static bool slice_may_connect(const struct slice *slice, const struct slice *from,
+	uint64_t now_us)
 {
-	return slice->connecting < slice->waiting && slice_has_room(slice) &&
+	return slice->connecting < slice->waiting && slice_has_room_from(slice, from) &&
 		now_us >= slice->pool->retry_at_us;
+}
+
+/* Nobody has to give up anything for it. */
+static bool slice_fits(const struct monitor *m, const struct slice *slice)
+{
+	return slice_has_room(slice) && budget_may_take(&m->budget, slice->share, NULL);
 }
 
 /* Would the unit of s, once s has closed, help a waiter of this slice whom
@@ -114,10 +122,9 @@ static bool slice_may_connect(const struct slice *slice, uint64_t now_us)
 static bool closing_helps(const struct monitor *m, const struct pool_server *s,
 	const struct slice *slice, uint64_t now_us)
 {
-	return host_is_open(m, s, now_us) && slice_may_connect(slice, now_us) &&
+	return host_is_open(m, s, now_us) && slice_may_connect(slice, s->slice, now_us) &&
 		slice->connecting + slice->coming < slice->waiting &&
-		!budget_may_take(&m->budget, slice->share, NULL) &&
-		budget_may_take(&m->budget, slice->share, s->slice->share);
+		!slice_fits(m, slice) && budget_may_take(&m->budget, slice->share, s->slice->share);
 }
 
 /* Would a share be below its floor without the unit of s? */
@@ -185,8 +192,8 @@ static struct slice *oldest_in_pool(const struct monitor *m, const struct pool_s
 
 /* A pool with fewer servers whose oldest waiter has waited for long, and longer
  * than ours, and who can only be helped by giving up this unit. */
-static struct slice *other_pool_due(const struct monitor *m, const struct pool_server *s,
-	const struct slice *ours, uint64_t now_us)
+static struct slice *other_pool_due(const struct monitor *m,
+	const struct pool_server *s, const struct slice *ours, uint64_t now_us)
 {
 	const struct pool *pool = s->slice->pool;
 	struct slice *best = NULL;
@@ -290,7 +297,7 @@ void choose_for_server(struct monitor *m, struct pool_server *s, uint64_t now_us
 bool choose_may_open(const struct monitor *m, const struct slice *slice, uint64_t now_us)
 {
 	return host_is_open(m, NULL, now_us) && now_us >= slice->pool->retry_at_us &&
-		slice_has_room(slice) && budget_may_take(&m->budget, slice->share, NULL);
+		slice_fits(m, slice);
 }
 
 void choose_open(struct monitor *m, struct slice *slice, struct monitor_actions *actions)
@@ -332,6 +339,8 @@ static bool may_evict(const struct monitor *m, const struct pool_server *s,
 {
 	const struct share *owner = s->slice->share;
 
+	if (!slice_has_room_from(to, s->slice))
+		return false;
 	if (budget_may_take(&m->budget, to->share, owner))
 		return s->slice->pool != to->pool || s->epoch != to->pool->epoch;
 	return owner != to->share && share_is_borrowing(owner) &&
@@ -388,9 +397,10 @@ static enum help help_for(struct monitor *m, const struct slice *slice, uint64_t
 		if (*s != NULL)
 			return HELP_IDLE;
 	}
-	if (!host_is_open(m, NULL, now_us) || !slice_may_connect(slice, now_us))
+	if (!host_is_open(m, NULL, now_us) || slice->connecting >= slice->waiting ||
+		now_us < slice->pool->retry_at_us)
 		return HELP_NONE;
-	if (budget_may_take(&m->budget, slice->share, NULL))
+	if (slice_fits(m, slice))
 		return HELP_OPEN;
 	/* A unit that is coming will be free in a moment: not two for one. */
 	if (m->idle == 0 || slice->connecting + slice->coming >= slice->waiting)

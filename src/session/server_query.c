@@ -91,7 +91,12 @@ static enum verdict on_error(struct server *s, const struct frame *f)
 		s->is_broken = true;
 		SLOG_LIMITED(INFO, "server-fatal", "server=%lu pid=%u sqlstate=%s",
 			(unsigned long)s->ps.id, s->backend_pid, e.sqlstate);
-		return s->client != NULL && s->phase != SERVER_PHASE_ENDING ? FORWARD : DROP;
+		/* One that nothing was asked of yet is replaced by another. */
+		return s->client != NULL && s->client->has_sent &&
+				(s->phase == SERVER_PHASE_READY ||
+					s->phase == SERVER_PHASE_BARRIER) ?
+			FORWARD :
+			DROP;
 	}
 	if (!exchange_received(&s->xq, 'E', 0)) {
 		bad_message(s, "error out of place", 'E');
