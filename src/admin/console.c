@@ -23,8 +23,8 @@ enum arguments { ARGUMENTS_NONE, ARGUMENTS_ONE, ARGUMENTS_MAYBE_ONE, ARGUMENTS_S
 
 enum { RIGHTS_ADMIN = ROUTE_ADMIN, RIGHTS_STATS = ROUTE_ADMIN | ROUTE_STATS };
 
+/* Some words share a handler, which is then declared twice. */
 #define COMMAND(word, arguments, who, handler, help) static ask_handler_f handler;
-/* SHOW and SELECT are one handler: declared twice. */
 #include "commands.def"
 #undef COMMAND
 

@@ -15,6 +15,7 @@
 
 struct counts {
 	uint32_t databases;
+	uint32_t databases_used;
 	uint32_t users;
 	uint32_t pools;
 	uint32_t clients;
@@ -32,17 +33,31 @@ static void count_pool(const struct pool *pool, void *arg)
 	n->pools++;
 }
 
+/* Those that were asked for. */
+struct used_databases {
+	const struct config *config;
+	uint32_t count;
+	uint32_t by_wildcard;
+};
+
 static void count_database(const struct route_database *database, void *arg)
 {
-	uint32_t *count = arg;
+	struct used_databases *used = arg;
+	const struct config_database *conf =
+		config_find_database(used->config, database->name);
 
-	(void)database;
-	++*count;
+	used->count++;
+	if (conf != NULL && conf == used->config->wildcard)
+		used->by_wildcard++;
 }
 
-static void count_config(struct counts *n, const struct config *config)
+static void count_config(struct counts *n, struct directory *d, const struct config *config)
 {
-	n->databases = (uint32_t)config->database_count;
+	struct used_databases used = { .config = config };
+
+	directory_each_database(d, count_database, &used);
+	n->databases_used = used.count;
+	n->databases = (uint32_t)config->database_count + used.by_wildcard;
 	if (config->wildcard != NULL)
 		n->databases--;
 	n->users = (uint32_t)config->user_count;
@@ -61,7 +76,7 @@ static void count_all(const struct ask *ask, struct counts *n)
 		.clients_login = ask->clients_in_state[CLIENT_STARTUP] +
 			ask->clients_in_state[CLIENT_AUTH] +
 			ask->clients_in_state[CLIENT_LOGIN] };
-	count_config(n, config);
+	count_config(n, d, config);
 	config_unref(config);
 	for (uint32_t i = 0; i < directory_host_count(d); i++) {
 		struct route_host *h = directory_host(d, i);
@@ -147,18 +162,16 @@ enum ask_result show_mem(struct ask *ask)
 		TABLE_COLUMN(U32, mem_row, memtotal),
 	};
 	static const struct table table = TABLE_OF(columns);
-	struct directory *d = ask_directory(ask);
-	uint32_t databases = 0;
+	uint32_t workers = directory_workers(ask_directory(ask));
 	struct counts n;
 
 	count_all(ask, &n);
-	directory_each_database(d, count_database, &databases);
 	const struct {
 		const char *name;
 		size_t size;
 		uint32_t used;
 	} things[] = {
-		{ "db_cache", directory_workers(d) * sizeof(struct stats_block), databases },
+		{ "db_cache", workers * sizeof(struct stats_block), n.databases_used },
 		{ "pool_cache", sizeof(struct route_pool), n.pools - 1 },
 		{ "server_cache", sizeof(struct server), n.servers },
 		{ "client_cache", sizeof(struct client), n.clients },

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: ISC */
+/* The manual of the console says something on every command and view. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/show.h"
+#include "suites.h"
+
+enum { MANUAL_MAX = 256 * 1024 };
+
+static char manual[MANUAL_MAX];
+
+static void read_manual(void)
+{
+	const char *top = getenv("top_srcdir");
+	char path[4096];
+	size_t len;
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "%s/man/pgtandem-console.7",
+		top == NULL ? "." : top);
+	file = fopen(path, "r");
+	ck_assert_msg(file != NULL, "%s is missing", path);
+	len = fread(manual, 1, sizeof(manual) - 1, file);
+	manual[len] = '\0';
+	(void)fclose(file);
+}
+
+START_TEST(tells_of_every_view)
+{
+	char entry[128];
+
+	(void)snprintf(entry, sizeof(entry), "\n.It Cm SHOW %s\n", show_views[_i].word);
+	ck_assert_msg(strstr(manual, entry) != NULL, "no entry for SHOW %s",
+		show_views[_i].word);
+}
+END_TEST
+
+static const char *const commands[] = {
+#define COMMAND(word, arguments, who, handler, help) #word,
+#include "commands.def"
+#undef COMMAND
+};
+
+START_TEST(tells_of_every_command)
+{
+	char entry[128];
+
+	(void)snprintf(entry, sizeof(entry), "Cm %s", commands[_i]);
+	ck_assert_msg(strstr(manual, entry) != NULL, "nothing on %s", commands[_i]);
+}
+END_TEST
+
+Suite *manual_suite(void)
+{
+	Suite *s = suite_create("admin/manual");
+	TCase *tc = tcase_create("manual");
+
+	tcase_add_unchecked_fixture(tc, read_manual, NULL);
+	tcase_add_loop_test(tc, tells_of_every_view, 0, (int)show_view_count);
+	tcase_add_loop_test(tc, tells_of_every_command, 0, (int)COUNT_OF(commands));
+	suite_add_tcase(s, tc);
+	return s;
+}
