@@ -165,6 +165,7 @@ void lease_hold(struct monitor *m, struct lease *l, struct pool_server *s, uint6
 	server_set_slice(m, s, l->slice);
 	s->lease = l;
 	s->client_id = l->client_id;
+	s->rested_us = now_us > s->used_at_us ? now_us - s->used_at_us : 0;
 	s->used_at_us = now_us;
 	l->server = s;
 	l->state = LEASE_HELD;

@@ -103,6 +103,7 @@ struct pool_server {
 	uint64_t connected_at_us;       /* 0 until logged in */
 	uint64_t expires_at_us;         /* server_lifetime with jitter; 0: never */
 	uint64_t used_at_us;            /* last lease granted or returned */
+	uint64_t rested_us;             /* how long it was unused before this lease */
 	uint64_t state_key;             /* what session state it carries */
 	uint64_t client_id;             /* who has it, for SHOW */
 	uint32_t backend_pid;           /* for SHOW */

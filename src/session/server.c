@@ -22,7 +22,7 @@
 #include "session/server_priv.h"
 
 /* A pooled server that was unused for longer gets its socket looked at. */
-enum { SERVER_PEEK_US = 1000000 };
+enum { SERVER_PEEK_US = 2000 };
 
 void server_enter_phase(struct server *s, enum server_phase next)
 {
@@ -193,8 +193,7 @@ static void server_check(struct server *s, uint64_t idle_us)
 
 bool server_lease(struct worker *w, struct server *s, struct client *c)
 {
-	uint64_t now = worker_now(w);
-	uint64_t idle_us = now > s->ps.used_at_us ? now - s->ps.used_at_us : 0;
+	uint64_t idle_us = s->ps.rested_us;
 
 	if (idle_us > SERVER_PEEK_US && sock_is_stale(s->fd)) {
 		server_drop(w, s);
