@@ -17,7 +17,8 @@ struct alias_node {
 
 static uint64_t hash_of(const char *host, const char *dbname)
 {
-	return hash_mix(hash_bytes(host, strlen(host)), hash_bytes(dbname, strlen(dbname)));
+	return hash_mix(
+		hash_bytes(host, strlen(host)), hash_bytes(dbname, strlen(dbname)));
 }
 
 int alias_map_init(struct alias_map *map, const struct config *config)
@@ -38,8 +39,10 @@ int alias_map_init(struct alias_map *map, const struct config *config)
 		node->database = db;
 		node->host = config->hosts[db->host].name;
 		node->dbname = config_dbname(db, db->name);
-		node->options = hash_bytes(db->options.options, strlen(db->options.options));
-		hash_table_add(&map->table, &node->node, hash_of(node->host, node->dbname));
+		node->options =
+			hash_bytes(db->options.options, strlen(db->options.options));
+		hash_table_add(
+			&map->table, &node->node, hash_of(node->host, node->dbname));
 	}
 	return 0;
 }
@@ -55,7 +58,8 @@ static bool leads_to(const struct alias_node *node, const char *host,
 {
 	const char *user = node->database->options.user;
 
-	return strcmp(node->host, host) == 0 && strcmp(node->dbname, names->database) == 0 &&
+	return strcmp(node->host, host) == 0 &&
+		strcmp(node->dbname, names->database) == 0 &&
 		node->options == names->options &&
 		(user[0] == '\0' || strcmp(user, names->user) == 0);
 }
@@ -74,7 +78,8 @@ const char *alias_find(const struct alias_map *map, const char *host,
 
 	for (struct hash_node *each = hash_table_find(&map->table,
 		hash_of(host, names->database)); each != NULL; each = hash_next(each)) {
-		const struct alias_node *node = container_of(each, struct alias_node, node);
+		const struct alias_node *node =
+			container_of(each, struct alias_node, node);
 
 		if (leads_to(node, host, names) && is_better(node, best))
 			best = node;

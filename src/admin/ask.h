@@ -40,7 +40,6 @@ struct ask {
 	ask_finish_f *finish;           /* back home; NULL: nothing left to do */
 	const struct table *table;      /* of what the visits add */
 	uint32_t clients_in_state[CLIENT_STATE_COUNT];  /* of all workers, after a tour */
-	bool is_ok;                     /* what main said */
 	struct buf out;                 /* the answer, without ReadyForQuery */
 };
 
@@ -62,7 +61,8 @@ struct console {
 enum ask_result ask_tour(struct ask *, ask_visit_f *, ask_finish_f *);
 
 /* The answer is an error; what was written before is dropped. */
-void ask_error(struct ask *, const char *sqlstate, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void ask_error(struct ask *, const char *sqlstate, const char *fmt, ...)
+	PRINTF_LIKE(3, 4);
 
 /* Sends the answer and frees the ask.  On the client's worker. */
 void ask_reply(struct ask *);

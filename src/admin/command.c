@@ -55,8 +55,8 @@ static const char *skip_end(const char *at)
 
 static bool is_word(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-		c == '_';
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+		(c >= '0' && c <= '9') || c == '_';
 }
 
 /* Each of these returns what comes behind, or NULL when the text is not that, or

@@ -64,8 +64,8 @@ static enum ask_result invalid(struct ask *ask, const char *sql)
 	buf_init(&clean, 0);
 	utf8_add_clean(&clean, sql);
 	if (buf_ok(&clean))
-		ask_error(ask, "08P01", "invalid command '%.*s%s', use SHOW HELP;", QUOTED_MAX,
-			(const char *)buf_data(&clean),
+		ask_error(ask, "08P01", "invalid command '%.*s%s', use SHOW HELP;",
+			QUOTED_MAX, (const char *)buf_data(&clean),
 			buf_len(&clean) > QUOTED_MAX + 1 ? "..." : "");
 	else
 		ask_error(ask, "53200", "out of memory");
@@ -157,7 +157,8 @@ static enum ask_result console_reload(struct ask *ask)
 {
 	const struct console_calls *calls = &ask->console->calls;
 
-	SLOG(INFO, "console-command", "command=reload client=%lu", (unsigned long)ask->id);
+	SLOG(INFO, "console-command", "command=reload client=%lu",
+		(unsigned long)ask->id);
 	calls->reload(calls->arg, on_reloaded, ask);
 	return ASK_LATER;
 }
@@ -283,7 +284,7 @@ static void on_query(void *arg, struct client *c, const char *sql)
 		ask_reply(ask);
 }
 
-/* --- life ----------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------ */
 
 int console_create(struct console **out, struct router *router,
 	const struct console_calls *calls)

@@ -62,7 +62,8 @@ static void row_add_pools(struct workload_row *row, const struct route_host *h,
 			continue;
 		row->clients += p->clients;
 		row->active += p->servers[SERVER_LEASED];
-		if (p->oldest_us != 0 && now_us > p->oldest_us && now_us - p->oldest_us > wait_us)
+		if (p->oldest_us != 0 && now_us > p->oldest_us &&
+			now_us - p->oldest_us > wait_us)
 			wait_us = now_us - p->oldest_us;
 	}
 	row->maxwait = (uint32_t)(wait_us / USEC_PER_SEC);
@@ -81,15 +82,16 @@ static bool is_shown(const struct config *config, const struct route_host *h,
 	return host != NULL && w != NULL && w->shares[host - config->hosts].is_used;
 }
 
-static void add_workloads(struct ask *ask, struct route_host *h, const struct config *config,
-	const struct snap_pools *pools)
+static void add_workloads(struct ask *ask, struct route_host *h,
+	const struct config *config, const struct snap_pools *pools)
 {
 	struct snap_budget budget;
 
 	snap_budget(h, &budget);
 	for (uint32_t i = 0; i < budget.share_count; i++) {
 		const struct snap_share *s = &budget.shares[i];
-		const struct route_workload *w = directory_workload(ask_directory(ask), i);
+		const struct route_workload *w =
+			directory_workload(ask_directory(ask), i);
 		struct workload_row row = { .workload = s->workload,
 			.host = h->name,
 			.pool_mode = w == NULL ? NULL : route_mode_name(w->mode),
@@ -125,7 +127,7 @@ enum ask_result show_workloads(struct ask *ask)
 	return ASK_DONE;
 }
 
-/* --- BUDGET ----------------------------------------------------------------------------- */
+/* --- BUDGET ---------------------------------------------------------------------- */
 
 struct budget_row {
 	const char *host;

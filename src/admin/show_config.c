@@ -11,7 +11,7 @@
 #include "config/config.h"
 #include "config/dump.h"
 
-/* --- CONFIG -------------------------------------------------------------------------- */
+/* --- CONFIG ---------------------------------------------------------------------- */
 
 struct config_row {
 	const char *key;
@@ -32,7 +32,8 @@ static const struct table config_table = TABLE_OF(config_columns);
  * and exporters look for. */
 static const char *bare_key(const char *path)
 {
-	static const char *const sections[] = { "process.", "defaults.", "auth.", "admin." };
+	static const char *const sections[] = { "process.", "defaults.", "auth.",
+		"admin." };
 
 	for (size_t i = 0; i < COUNT_OF(sections); i++) {
 		if (strncmp(path, sections[i], strlen(sections[i])) == 0)
@@ -66,7 +67,7 @@ enum ask_result show_config(struct ask *ask)
 	return ASK_DONE;
 }
 
-/* --- DATABASES ------------------------------------------------------------------------- */
+/* --- DATABASES ------------------------------------------------------------------- */
 
 struct database_row {
 	const char *name;
@@ -129,7 +130,8 @@ struct entries {
 	const struct config *config;
 };
 
-static void entry_add(struct entries *e, const char *name, const struct config_database *conf)
+static void entry_add(
+	struct entries *e, const char *name, const struct config_database *conf)
 {
 	size_t at = e->count++;
 
@@ -141,7 +143,8 @@ static void entry_add(struct entries *e, const char *name, const struct config_d
 static void add_used(const struct route_database *database, void *arg)
 {
 	struct entries *e = arg;
-	const struct config_database *conf = config_find_database(e->config, database->name);
+	const struct config_database *conf =
+		config_find_database(e->config, database->name);
 
 	if (conf != NULL && conf == e->config->wildcard)
 		entry_add(e, database->name, conf);
@@ -183,7 +186,8 @@ static void entries_count(struct entries *e, const struct snap_pools *pools,
 {
 	for (size_t i = 0; i < pools->count; i++) {
 		const struct snap_pool *p = &pools->rows[i];
-		const struct entry key = { .name = alias_find(aliases, p->host->name, &p->names) };
+		const struct entry key = { .name = alias_find(
+						   aliases, p->host->name, &p->names) };
 		struct entry *entry = bsearch(&key, e->list, e->count, sizeof(key),
 			compare_entries);
 
@@ -226,11 +230,12 @@ static void row_of_database(struct database_row *row, const struct config *confi
 	*row = (struct database_row){
 		.name = e->name,
 		/* PgBouncer: none means the unix socket. */
-		.host = strchr("/@", host->options.host[0]) != NULL ? NULL :
-								      host->options.host,
+		.host = strchr("/@", host->options.host[0]) != NULL ? NULL
+								    : host->options.host,
 		.port = host->options.port,
 		.database = config_dbname(e->conf, e->name),
-		.force_user = e->conf->options.user[0] == '\0' ? NULL : e->conf->options.user,
+		.force_user =
+			e->conf->options.user[0] == '\0' ? NULL : e->conf->options.user,
 		.min_pool_size = s.min_pool_size,
 		.server_lifetime = (uint32_t)(s.server_lifetime_us / USEC_PER_SEC),
 		.max_connections = s.max_db_connections,
@@ -239,7 +244,8 @@ static void row_of_database(struct database_row *row, const struct config *confi
 		.current_client_connections = e->clients,
 		.host_name = host->name,
 	};
-	row->pool_size = pool_size_of(config, e, &s, row->workloads, sizeof(row->workloads));
+	row->pool_size =
+		pool_size_of(config, e, &s, row->workloads, sizeof(row->workloads));
 	row->workload = row->workloads;
 }
 
@@ -252,7 +258,8 @@ static void add_databases(struct ask *ask, const struct entries *e)
 			.force_user = "pgbouncer",
 			.pool_size = 2,
 			.pool_mode = "statement",
-			.current_client_connections = ask->clients_in_state[CLIENT_ADMIN] };
+			.current_client_connections =
+				ask->clients_in_state[CLIENT_ADMIN] };
 
 		if (e->list[i].conf != NULL)
 			row_of_database(&row, e->config, &e->list[i]);

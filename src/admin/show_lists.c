@@ -11,7 +11,7 @@
 #include "config/userlist.h"
 #include "session/server.h"
 
-/* --- what is counted ------------------------------------------------------------------ */
+/* --- what is counted ------------------------------------------------------------- */
 
 struct counts {
 	uint32_t databases;
@@ -51,7 +51,8 @@ static void count_database(const struct route_database *database, void *arg)
 		used->by_wildcard++;
 }
 
-static void count_config(struct counts *n, struct directory *d, const struct config *config)
+static void count_config(
+	struct counts *n, struct directory *d, const struct config *config)
 {
 	struct used_databases used = { .config = config };
 
@@ -98,7 +99,7 @@ static uint32_t room(uint32_t max, uint32_t used)
 	return max > used ? max - used : 0;
 }
 
-/* --- LISTS ------------------------------------------------------------------------------ */
+/* --- LISTS ----------------------------------------------------------------------- */
 
 struct list_row {
 	const char *list;
@@ -142,7 +143,7 @@ enum ask_result show_lists(struct ask *ask)
 	return ask_tour(ask, NULL, finish_lists);
 }
 
-/* --- MEM -------------------------------------------------------------------------------- */
+/* --- MEM ------------------------------------------------------------------------- */
 
 struct mem_row {
 	const char *name;
@@ -190,7 +191,7 @@ enum ask_result show_mem(struct ask *ask)
 	return ASK_DONE;
 }
 
-/* --- USERS ------------------------------------------------------------------------------ */
+/* --- USERS ----------------------------------------------------------------------- */
 
 struct user_row {
 	const char *name;
@@ -218,7 +219,8 @@ static const struct table user_table = TABLE_OF(user_columns);
 /* Sorted by name; one name may come several times, from several pools. */
 static int compare_users(const void *a, const void *b)
 {
-	return strcmp(((const struct user_row *)a)->name, ((const struct user_row *)b)->name);
+	return strcmp(
+		((const struct user_row *)a)->name, ((const struct user_row *)b)->name);
 }
 
 static size_t add_pool_users(struct user_row *rows, const struct snap_pools *pools)
@@ -278,7 +280,8 @@ static void add_users(struct ask *ask, const struct config *config, struct user_
 			continue;
 		}
 		rows[i + 1].current_connections += rows[i].current_connections;
-		rows[i + 1].current_client_connections += rows[i].current_client_connections;
+		rows[i + 1].current_client_connections +=
+			rows[i].current_client_connections;
 	}
 	show_end(ask);
 }

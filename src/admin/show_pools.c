@@ -83,7 +83,8 @@ static int compare_parts(const void *a, const void *b)
 	if (order == 0)
 		order = strcmp(left->pool->names.user, right->pool->names.user);
 	if (order == 0)
-		order = (int)left->pool->workload_index - (int)right->pool->workload_index;
+		order = (int)left->pool->workload_index -
+			(int)right->pool->workload_index;
 	if (order == 0 && left->pool->host != NULL && right->pool->host != NULL)
 		order = strcmp(left->pool->host->name, right->pool->host->name);
 	return order;
@@ -103,7 +104,8 @@ static void row_begin(struct pool_row *row, const struct part *part)
 	row->user = part->pool->names.user;
 }
 
-static void row_add(struct pool_row *row, const struct ask *ask, const struct snap_pool *p)
+static void row_add(
+	struct pool_row *row, const struct ask *ask, const struct snap_pool *p)
 {
 	const struct route_workload *w;
 
@@ -159,8 +161,8 @@ static void add_rows(struct ask *ask, struct part *parts, size_t count, bool by_
 	show_end(ask);
 }
 
-static int show_parts(struct ask *ask, struct snap_pools *pools, struct alias_map *aliases,
-	bool by_workload)
+static int show_parts(struct ask *ask, struct snap_pools *pools,
+	struct alias_map *aliases, bool by_workload)
 {
 	/* The console's own row, which exporters count on. */
 	const struct snap_pool own = { .workload = "",
@@ -174,7 +176,8 @@ static int show_parts(struct ask *ask, struct snap_pools *pools, struct alias_ma
 	for (; count < pools->count; count++) {
 		const struct snap_pool *p = &pools->rows[count];
 
-		parts[count] = (struct part){ p, alias_find(aliases, p->host->name, &p->names) };
+		parts[count] =
+			(struct part){ p, alias_find(aliases, p->host->name, &p->names) };
 	}
 	if (!by_workload)
 		parts[count++] = (struct part){ &own, own.names.database };

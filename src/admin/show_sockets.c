@@ -87,7 +87,7 @@ static const struct table_column socket_columns[] = {
 };
 static const struct table socket_table = TABLE_OF(socket_columns);
 
-/* --- what both have ------------------------------------------------------------------ */
+/* --- what both have -------------------------------------------------------------- */
 
 static const char *ptr_text(char to[PTR_SIZE], uint64_t kind, uint64_t id)
 {
@@ -132,7 +132,7 @@ static void row_finish(struct socket_row *row)
 	row->local_port = row->near.port;
 }
 
-/* --- clients -------------------------------------------------------------------------- */
+/* --- clients --------------------------------------------------------------------- */
 
 static bool is_shown(const struct client *c)
 {
@@ -229,7 +229,7 @@ enum ask_result show_clients(struct ask *ask)
 	return ask_tour(ask, visit_clients, show_end);
 }
 
-/* --- servers --------------------------------------------------------------------------- */
+/* --- servers --------------------------------------------------------------------- */
 
 /* Our address towards a host: what the system would choose.  Asks the routing
  * table and sends nothing; a server's own socket belongs to another thread. */

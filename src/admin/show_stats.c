@@ -159,7 +159,8 @@ static bool look_at_databases(struct looking *l, struct directory *d)
 static void add_console(struct looking *l, const struct console *console)
 {
 	struct averages_row *row = &l->look.rows[l->look.count++];
-	uint64_t commands = atomic_load_explicit(&console->commands, memory_order_relaxed);
+	uint64_t commands =
+		atomic_load_explicit(&console->commands, memory_order_relaxed);
 
 	*row = (struct averages_row){ .name = "pgbouncer" };
 	row->totals[STAT_query_count] = commands;

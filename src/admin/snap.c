@@ -84,7 +84,8 @@ static uint64_t oldest_of(const struct slice *slice)
 {
 	struct list_node *first = list_first(&slice->waiters);
 
-	return first == NULL ? 0 : container_of(first, struct lease, in_slice)->asked_at_us;
+	return first == NULL ? 0
+			     : container_of(first, struct lease, in_slice)->asked_at_us;
 }
 
 static void add_pool(const struct pool *pool, void *arg)
@@ -216,7 +217,7 @@ void snap_servers_finish(struct snap_servers *servers)
 	*servers = (struct snap_servers){ .count = 0 };
 }
 
-/* --- the budget ---------------------------------------------------------------------- */
+/* --- the budget ------------------------------------------------------------------ */
 
 void snap_budget(struct route_host *h, struct snap_budget *out)
 {

@@ -39,7 +39,8 @@ const char *table_time_text(uint64_t wall_us, char to[TABLE_TIME_SIZE])
 }
 
 /* The field as text, which for numbers is written to scratch; NULL is SQL's. */
-static const char *cell(enum table_type type, const void *field, char scratch[TABLE_TIME_SIZE])
+static const char *cell(
+	enum table_type type, const void *field, char scratch[TABLE_TIME_SIZE])
 {
 	switch (type) {
 	case TABLE_TEXT:
@@ -50,7 +51,8 @@ static const char *cell(enum table_type type, const void *field, char scratch[TA
 			u64_min(*(const uint32_t *)field, INT32_MAX));
 		return scratch;
 	case TABLE_NUMERIC:
-		(void)snprintf(scratch, TABLE_TIME_SIZE, "%" PRIu64, *(const uint64_t *)field);
+		(void)snprintf(
+			scratch, TABLE_TIME_SIZE, "%" PRIu64, *(const uint64_t *)field);
 		return scratch;
 	case TABLE_TIME:
 		if (*(const uint64_t *)field == 0)
@@ -61,7 +63,8 @@ static const char *cell(enum table_type type, const void *field, char scratch[TA
 }
 
 /* Rows with such text are rare: only they need memory. */
-static void clean_row(const char **values, size_t count, struct buf *clean, struct buf *out)
+static void clean_row(
+	const char **values, size_t count, struct buf *clean, struct buf *out)
 {
 	size_t at[TABLE_COLUMNS_MAX];
 

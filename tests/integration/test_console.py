@@ -193,6 +193,218 @@ def test_psql_can_talk_to_it(router):
     assert done.stderr == ""
 
 
+# --------------------------------------------------------- what exporters rely on
+
+TEXT, INT4, NUMERIC = 25, 23, 1700
+
+
+def test_types(router):
+    """A label that is no text or integer becomes "<invalid>" in the Go exporter."""
+    with router.admin() as admin:
+        def types(what):
+            return {c.name: c.type_code for c in admin.execute(f"SHOW {what}").description}
+
+        pools = types("POOLS")
+        assert {pools.pop(name) for name in ("database", "user", "pool_mode", "host", "workload",
+                                             "load_balance_hosts")} == {TEXT}
+        assert set(pools.values()) == {INT4}
+        stats = types("STATS")
+        assert stats.pop("database") == TEXT
+        assert set(stats.values()) == {NUMERIC}
+        clients = types("CLIENTS")
+        assert [name for name, oid in clients.items() if oid == INT4] == [
+            "port", "local_port", "wait", "wait_us", "close_needed", "remote_pid",
+            "prepared_statements", "id"]
+        assert clients["connect_time"] == TEXT
+
+
+def test_one_row_for_a_database_and_user(router):
+    """Though both ports have clients of it: these two are labels, which must be unique."""
+    with router.transactional.wire() as first, router.session.wire() as second:
+        first.query("BEGIN")
+        second.query("SELECT 1")
+        rows = router.show("pools")
+        names = [(row["database"], row["user"]) for row in rows]
+        assert sorted(set(names)) == sorted(names)
+        assert ("pgbouncer", "pgbouncer") in names
+        row = router.pool()
+        assert (row["cl_active"], row["sv_active"]) == (2, 2)
+        assert row["pool_mode"] == "transaction, session"
+        assert row["workload"] == "transactional, session"
+        parts = {row["workload"]: row for row in router.show("workload_pools")}
+        assert {name: (row["pool_mode"], row["cl_active"], row["sv_active"])
+                for name, row in parts.items()} == {
+                    "transactional": ("transaction", 1, 1), "session": ("session", 1, 1)}
+
+
+def test_the_console_is_a_pool_even_when_nothing_else_is(router):
+    for what, name in (("pools", "database"), ("databases", "name"), ("stats", "database"),
+                       ("users", "name"), ("stats_totals", "database")):
+        assert "pgbouncer" in [row[name] for row in router.show(what)]
+
+
+def test_lists_and_config_have_the_form_that_exporters_read(router):
+    with router.admin(user=STATS[0]) as stats:
+        lists = stats.execute("SHOW LISTS;").fetchall()
+        assert all(len(row) == 2 and float(row["items"]) >= 0 for row in lists)
+        assert {"databases", "users", "pools", "free_clients", "used_clients", "login_clients",
+                "free_servers", "used_servers", "dns_names", "dns_zones", "dns_queries"} <= {
+                    row["list"] for row in lists}
+        rows = stats.execute("SHOW CONFIG;").fetchall()
+        config = {row["key"]: row["value"] for row in rows}
+        assert len(config) == len(rows)
+        assert int(config["max_client_conn"]) > 0
+        assert int(config["max_user_connections"]) == 0
+        assert [column.name for column in stats.execute("SHOW VERSION").description] == ["version"]
+
+
+def test_the_name_that_clients_ask_for_is_shown(make_router):
+    router = make_router({"databases": {"alias": {"host": "main", "dbname": "app"}}})
+    with router.transactional.wire(dbname="alias") as wire:
+        wire.query("BEGIN")
+        assert router.pool(database="alias")["sv_active"] == 1
+        assert {row["database"] for row in router.show("servers")} == {"alias"}
+        assert {row["database"] for row in router.show("clients")} == {"alias", "pgbouncer"}
+        row = next(row for row in router.show("databases") if row["name"] == "alias")
+        assert (row["database"], row["current_connections"]) == ("app", 1)
+        assert row["current_client_connections"] == 1
+
+
+# ----------------------------------------------------------------- own views
+
+def test_workloads_and_budget(make_router):
+    router = make_router({"hosts": {"main": {"connection_budget": 3}}, "workloads": {
+        "transactional": {"guaranteed_connections": 1, "max_connections": 2},
+        "session": {"guaranteed_connections": 1, "max_connections": 1}}})
+    with router.transactional.wire() as a, router.transactional.wire() as b, \
+            router.transactional.wire() as c:
+        a.query("BEGIN")
+        b.query("BEGIN")
+        c.send(w.query("SELECT 1"))
+
+        def row():
+            rows = {row["workload"]: row for row in router.show("workloads")}
+            assert set(rows) == {"transactional", "session"}
+            return rows["transactional"]
+
+        got = wait_until(lambda: row() if row()["waiting"] == 1 else None, 5, "one waits")
+        assert (got["host"], got["pool_mode"], got["guaranteed"], got["max"], got["used"],
+                got["borrowed"], got["active"], got["idle"], got["clients"]) == (
+                    "main", "transaction", 1, 2, 2, 1, 2, 0, 3)
+        assert got["maxwait"] * 1000000 + got["maxwait_us"] > 0
+        (budget,) = router.show("budget")
+        assert (budget["connection_budget"], budget["used"], budget["free"],
+                budget["guaranteed"], budget["borrowed"], budget["waiting"]) == (3, 2, 1, 2, 1, 1)
+        assert budget["error"] is None
+
+
+# ------------------------------------------------------------------- commands
+
+@pytest.mark.parametrize("text, kinds", [
+    ("", "IZ"), (" ; ", "IZ"), ("-- nothing", "IZ"),
+    ("SET client_encoding TO 'UTF8'", "CZ"), ("SHOW DateStyle", "TDCZ"),
+    ("/* why */ SHOW VERSION; -- because", "TDCZ"),
+])
+def test_what_drivers_say(router, text, kinds):
+    with router.transactional.wire(user=ADMIN[0], dbname="pgbouncer") as wire:
+        assert w.types(wire.query(text)) == kinds
+
+
+def test_error_of_an_unknown_command(router):
+    with router.transactional.wire(user=ADMIN[0], dbname="pgbouncer") as wire:
+        (error,) = [m for m in wire.query("FOO \xff BAR") if m.type == "E"]
+        assert error.sqlstate == "08P01"
+        assert error.text == "invalid command 'FOO \xff BAR', use SHOW HELP;"
+        (error,) = [m for m in wire.query(b"\xfe") if m.type == "E"]
+        assert error.text == "invalid command '\\xfe', use SHOW HELP;"
+
+
+def test_text_that_is_not_utf8_breaks_no_exporter(router):
+    with router.transactional.raw() as wire:
+        wire.send(w.startup(STATS[0], "pgbouncer", application_name=b"w\xf6rk"))
+        with pytest.raises(UnicodeDecodeError):         # it is told its own name
+            wire.authenticate(*STATS)
+        assert "w\\xf6rk" in [row["application_name"] for row in router.show("clients")]
+
+
+def test_help(router):
+    with router.transactional.wire(user=STATS[0], dbname="pgbouncer") as wire:
+        answer = wire.query("SHOW HELP")
+        assert [m.type for m in answer] == ["N", "C", "Z"]
+        assert b"WORKLOADS" in answer[0].body
+
+
+def test_reload_answers_when_it_is_done(router):
+    router.config["defaults"] = {"query_wait_timeout": "11s"}
+    router.write_config()
+    assert router.command("RELOAD") == "RELOAD"
+    values = {row["key"]: row["value"] for row in router.show("config")}
+    assert values["query_wait_timeout"] == "11s"
+
+
+def test_reload_of_a_bad_file_says_what_is_wrong(router):
+    router.expect_error("reload")
+    router.config["defaults"] = {"query_wait_timeout": "11parsecs"}
+    router.write_config()
+    with router.transactional.wire(user=ADMIN[0], dbname="pgbouncer") as wire:
+        (error,) = [m for m in wire.query("RELOAD") if m.type == "E"]
+        assert error.sqlstate == "F0000"
+        assert "pgtandem.yaml:" in error.text and "query_wait_timeout" in error.text
+        assert w.types(wire.query("SHOW VERSION")) == "TDCZ"
+
+
+def test_shutdown_at_once(router):
+    with router.transactional.wire(), router.transactional.wire(user=ADMIN[0],
+                                                                dbname="pgbouncer") as admin:
+        admin.send(w.query("SHUTDOWN"))
+        assert router.wait_exit() == 0
+
+
+def test_shutdown_waits_for_clients(router):
+    with router.session.wire() as wire:
+        wire.query("BEGIN")
+        assert router.command("SHUTDOWN WAIT_FOR_CLIENTS") == "SHUTDOWN"
+        assert wire.value("SELECT 1") == "1"
+        assert router.is_running()
+    assert router.wait_exit() == 0
+
+
+# -------------------------------------------------------------- many and hurried
+
+def test_clients_of_all_workers_are_shown(make_router):
+    router = make_router({"process": {"workers": 4}})
+    wires = [router.transactional.wire(application_name=f"n{i}") for i in range(60)]
+    try:
+        rows = router.show("clients")
+        assert {row["application_name"] for row in rows} >= {f"n{i}" for i in range(60)}
+        assert len(rows) == len({row["ptr"] for row in rows}) == 61
+        assert router.pool()["cl_active"] == 60
+        lists = {row["list"]: row["items"] for row in router.show("lists")}
+        assert lists["used_clients"] == 61
+    finally:
+        for wire in wires:
+            wire.close()
+
+
+def test_asking_and_leaving(make_router):
+    """The answer is on its way through the workers when the one who asked has gone."""
+    router = make_router({"process": {"workers": 4}})
+    for _ in range(40):
+        with router.transactional.wire(user=ADMIN[0], dbname="pgbouncer") as wire:
+            wire.send(w.query("SHOW CLIENTS"), w.query("SHOW POOLS"), w.query("RELOAD"),
+                      w.query("SHOW LISTS"))
+    wait_until(lambda: len(router.show("clients")) == 1, 5, "all have gone")
+
+
+def test_several_queries_in_a_row(router):
+    """Sent at once, answered in order."""
+    with router.transactional.wire(user=ADMIN[0], dbname="pgbouncer") as wire:
+        wire.send(*[w.query(text) for text in ("SHOW CLIENTS", "SHOW VERSION", "RELOAD", "FOO",
+                                               "SHOW STATE")])
+        assert [w.types(wire.until_ready())[-3:] for _ in range(5)] == [
+            "DCZ", "DCZ", "CZ", "EZ", "DCZ"]
+
+
 # ------------------------------------------------------------ command line
 
 def check(path):

@@ -50,7 +50,8 @@ START_TEST(finds_the_name_that_clients_use)
 	ck_assert_int_eq(alias_map_init(&map, config), 0);
 	strcpy(names.database, rows[_i].database);
 	strcpy(names.user, rows[_i].user);
-	ck_assert_msg(strcmp(alias_find(&map, rows[_i].host, &names), rows[_i].alias) == 0,
+	ck_assert_msg(
+		strcmp(alias_find(&map, rows[_i].host, &names), rows[_i].alias) == 0,
 		"%s: %s", rows[_i].why, alias_find(&map, rows[_i].host, &names));
 	alias_map_finish(&map);
 	config_unref(config);

@@ -18,7 +18,8 @@ static void note(struct averages *a, uint64_t at_s, uint64_t queries, uint64_t q
 	ck_assert(averages_note(a, &look));
 }
 
-static uint64_t average(const struct averages *a, const char *name, enum stats_field field)
+static uint64_t average(
+	const struct averages *a, const char *name, enum stats_field field)
 {
 	uint64_t values[STAT_COUNT];
 

@@ -38,7 +38,8 @@ START_TEST(reads)
 }
 END_TEST
 
-static const char *const empty[] = { "", " \n", ";", " ; ; ", "-- x", "/* x */ ;", "-- x\n" };
+static const char *const empty[] = { "", " \n", ";", " ; ; ", "-- x", "/* x */ ;",
+	"-- x\n" };
 
 START_TEST(finds_nothing_to_do)
 {
@@ -96,7 +97,8 @@ START_TEST(knows_its_limits)
 	ck_assert_int_eq(parse_long("SHOW ", COMMAND_ARGUMENT_MAX, ""), COMMAND_OK);
 	ck_assert_int_eq(parse_long("SHOW ", COMMAND_ARGUMENT_MAX + 1, ""), COMMAND_BAD);
 	ck_assert_int_eq(parse_long("SHOW \"", COMMAND_ARGUMENT_MAX, "\""), COMMAND_OK);
-	ck_assert_int_eq(parse_long("SHOW \"", COMMAND_ARGUMENT_MAX + 1, "\""), COMMAND_BAD);
+	ck_assert_int_eq(
+		parse_long("SHOW \"", COMMAND_ARGUMENT_MAX + 1, "\""), COMMAND_BAD);
 	ck_assert_int_eq(parse_long("SET a=", COMMAND_VALUE_MAX, ""), COMMAND_OK);
 	ck_assert_int_eq(parse_long("SET a=", COMMAND_VALUE_MAX + 1, ""), COMMAND_BAD);
 	ck_assert_int_eq(parse_long("SET a='", COMMAND_VALUE_MAX, "'"), COMMAND_OK);

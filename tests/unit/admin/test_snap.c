@@ -50,8 +50,9 @@ static struct route *route_to(uint32_t workload, const char *database, const cha
 {
 	struct route *route;
 
-	ck_assert_int_eq(directory_find(directory, directory_workload(directory, workload),
-				 database, user, &route),
+	ck_assert_int_eq(
+		directory_find(directory, directory_workload(directory, workload),
+			database, user, &route),
 		ROUTE_OK);
 	return route;
 }

@@ -64,7 +64,10 @@ START_TEST(writes_nulls_and_empty_text)
 
 	buf_init(&b, 0);
 	table_row(&table, &null, &b);
-	EXPECT(&b, "D\0\0\0\x18\0\4\xff\xff\xff\xff\0\0\0\1" "0\0\0\0\1" "0\xff\xff\xff\xff");
+	EXPECT(&b,
+		"D\0\0\0\x18\0\4\xff\xff\xff\xff\0\0\0\1"
+		"0\0\0\0\1"
+		"0\xff\xff\xff\xff");
 	table_row(&table, &empty, &b);
 	EXPECT(&b, "D\0\0\0\x18\0\4\0\0\0\0\0\0\0\1" "0\0\0\0\1" "0\xff\xff\xff\xff");
 }
@@ -77,7 +80,10 @@ START_TEST(keeps_int4_within_its_range)
 
 	buf_init(&b, 0);
 	table_row(&table, &row, &b);
-	EXPECT(&b, "D\0\0\0\x21\0\4\0\0\0\0\0\0\0\x0a" "2147483647\0\0\0\1" "0\xff\xff\xff\xff");
+	EXPECT(&b,
+		"D\0\0\0\x21\0\4\0\0\0\0\0\0\0\x0a"
+		"2147483647\0\0\0\1"
+		"0\xff\xff\xff\xff");
 }
 END_TEST
 
