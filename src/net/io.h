@@ -65,8 +65,8 @@ NODISCARD int io_turn(struct io *, uint64_t until_us);
 /* The clock as read once in this turn, after the wait. */
 uint64_t io_now_us(const struct io *);
 
-/* Makes the loop run on_wake() soon.  Any thread.  Cheap when the loop is awake:
- * no system call then. */
+/* Makes the loop run on_wake() soon.  Any thread, but not while the loop is being
+ * destroyed.  Cheap when the loop is awake: no system call then. */
 void io_wake(struct io *);
 
 /*

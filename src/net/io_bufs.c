@@ -85,8 +85,7 @@ void io_bufs_put(struct io_bufs *b, uint16_t id)
 
 void io_bufs_starved(struct io_bufs *b)
 {
-	if (b->window < b->count)
-		b->window *= 2;
+	b->starved = true;
 }
 
 void io_bufs_offer(struct io_bufs *b)
@@ -94,6 +93,9 @@ void io_bufs_offer(struct io_bufs *b)
 	int mask = io_uring_buf_ring_mask(b->count);
 	int added = 0;
 
+	if (b->starved && b->window < b->count)
+		b->window *= 2;
+	b->starved = false;
 	while (b->offered < b->window && b->idle_count > 0) {
 		uint16_t id = b->idle[--b->idle_count];
 

@@ -6,7 +6,7 @@
  * The ring hands out in the order in which buffers were put in, so of a full
  * ring every buffer would be used in turn and the memory of all of them be
  * touched.  Only a window of them is offered therefore, the last ones used
- * first; it doubles whenever a receive has found it empty.
+ * first; it doubles after a turn in which a receive has found it empty.
  *
  * Owns:   the ring and the buffers, both mapped memory.  None of it is pinned
  *         but the ring's own pages.
@@ -29,6 +29,7 @@ struct io_bufs {
 	uint32_t size;
 	uint32_t offered;               /* in the ring, not seen back yet */
 	uint32_t window;                /* most to be offered */
+	bool starved;                   /* in this turn */
 	uint16_t group;
 };
 

@@ -271,6 +271,7 @@ struct sharer {
 };
 
 static struct sharer sharers[SHARERS];
+static pthread_barrier_t share_over;
 
 static void on_accept(struct io_listener *l, int fd)
 {
@@ -292,6 +293,8 @@ static void *share(void *arg)
 	while (!atomic_load(&s->over))
 		ck_assert_int_eq(io_turn(io, loops_deadline()), 0);
 	io_listener_stop(&l);
+	/* The test may still be waking this loop. */
+	pthread_barrier_wait(&share_over);
 	io_destroy(&io);
 	return NULL;
 }
@@ -317,6 +320,7 @@ START_TEST(connections_go_round)
 	io_destroy(&io);
 	loop_number = _i;
 	listener = loops_tcp_listener(&port);
+	pthread_barrier_init(&share_over, NULL, SHARERS + 1);
 	for (size_t i = 0; i < SHARERS; i++) {
 		sharers[i] = (struct sharer){ .listener = listener };
 		ck_assert_int_eq(
@@ -332,8 +336,11 @@ START_TEST(connections_go_round)
 	for (size_t i = 0; i < SHARERS; i++) {
 		atomic_store(&sharers[i].over, true);
 		io_wake(atomic_load(&sharers[i].io));
-		pthread_join(sharers[i].thread, NULL);
 	}
+	pthread_barrier_wait(&share_over);
+	for (size_t i = 0; i < SHARERS; i++)
+		pthread_join(sharers[i].thread, NULL);
+	pthread_barrier_destroy(&share_over);
 	ck_assert_uint_eq(accepted_by_all(), CONNECTIONS);
 	for (size_t i = 0; i < SHARERS; i++)
 		ck_assert_uint_ge(atomic_load(&sharers[i].accepted), CONNECTIONS / 5);
