@@ -55,7 +55,8 @@ START_TEST(gives_all_nodes_of_one_hash_and_no_others)
 	/* 5 and 13 share a bucket of the smallest table. */
 	for (int i = 0; i < 4; i++)
 		hash_table_add(&table, &entries[i].node, i % 2 == 0 ? 5 : 13);
-	for (struct hash_node *n = hash_table_find(&table, 5); n != NULL; n = hash_next(n)) {
+	for (struct hash_node *n = hash_table_find(&table, 5); n != NULL;
+		n = hash_next(n)) {
 		ck_assert_uint_eq(n->hash, 5);
 		count++;
 	}

@@ -38,8 +38,8 @@ START_TEST(line_has_time_level_event_and_values)
 	capture_begin();
 	SLOG(ERROR, "client-close", "id=%d reason=%s", 17, "quit");
 	capture_end();
-	ck_assert_int_eq(sscanf(output, "%4u-%2u-%2u %2u:%2u:%2u.%3u UTC %n", &year, &month,
-		&day, &hour, &minute, &second, &millisecond, &at), 7);
+	ck_assert_int_eq(sscanf(output, "%4u-%2u-%2u %2u:%2u:%2u.%3u UTC %n", &year,
+		&month, &day, &hour, &minute, &second, &millisecond, &at), 7);
 	ck_assert_str_eq(output + at, "error client-close id=17 reason=quit\n");
 }
 END_TEST

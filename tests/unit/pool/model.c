@@ -94,6 +94,12 @@ void model_configure(struct model *w, uint64_t seed)
 		monitor_share_set(&w->m, &w->shares[i], w->shares[i].kind, floor,
 			max < floor ? floor : max);
 	}
+	for (int i = 0; i < MODEL_QUOTAS; i++) {
+		uint32_t max = (uint32_t)rand_small_below(&r, 5);
+
+		monitor_quota_set(&w->m, &w->quotas[i],
+			rand_small_below(&r, 3) == 0 ? max : 0);
+	}
 	for (int p = 0; p < MODEL_POOLS; p++) {
 		for (int i = 0; i < MODEL_SHARES; i++) {
 			struct slice_limits one = random_slice(&r);
@@ -123,6 +129,8 @@ void model_begin(struct model *w, uint64_t seed)
 		monitor_pool_add(&w->m, &w->pools[p]);
 		for (int i = 0; i < MODEL_SHARES; i++) {
 			slice_init(&w->slices[p][i], &w->pools[p], &w->shares[i]);
+			w->slices[p][i].quotas[SLICE_QUOTA_DATABASE] = &w->quotas[p / 2];
+			w->slices[p][i].quotas[SLICE_QUOTA_USER] = &w->quotas[2 + p % 2];
 			monitor_slice_add(&w->m, &w->slices[p][i]);
 		}
 	}

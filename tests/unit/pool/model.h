@@ -16,7 +16,8 @@
 
 enum {
 	MODEL_SHARES = 4,
-	MODEL_POOLS = 4,
+	MODEL_POOLS = 4,                /* two databases of two users */
+	MODEL_QUOTAS = 4,               /* of the databases, then of the users */
 	MODEL_WORKERS = 3,
 	MODEL_CLIENTS = 20,
 	MODEL_SERVERS = 16,
@@ -57,6 +58,7 @@ struct model_counts {
 	uint32_t connecting;
 	uint32_t lent;                  /* by how much lasting loans eat open floors */
 	uint32_t share_used[MODEL_SHARES];
+	uint32_t quota_used[MODEL_QUOTAS];
 	uint32_t slice_servers[MODEL_POOLS][MODEL_SHARES];
 	uint32_t slice_coming[MODEL_POOLS][MODEL_SHARES];
 	uint32_t slice_waiting[MODEL_POOLS][MODEL_SHARES];
@@ -66,6 +68,7 @@ struct model {
 	struct monitor m;
 	struct share shares[MODEL_SHARES];
 	struct pool pools[MODEL_POOLS];
+	struct quota quotas[MODEL_QUOTAS];
 	struct slice slices[MODEL_POOLS][MODEL_SHARES];
 	struct model_client clients[MODEL_CLIENTS];
 	struct model_server servers[MODEL_SERVERS];
@@ -78,6 +81,7 @@ struct model {
 	struct monitor_actions todo;
 	struct model_counts before;
 	struct pool_server *returned;   /* by this operation */
+	const struct share *owner;      /* whose unit it was then */
 	struct slice *asked;            /* by this operation */
 	bool limits_changed;            /* by this operation */
 	bool has_acted;                 /* this operation found somebody to act on */

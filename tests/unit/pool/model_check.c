@@ -48,6 +48,8 @@ void model_remember(struct model *w)
 	n->lent = lent_too_much(w);
 	for (int i = 0; i < MODEL_SHARES; i++)
 		n->share_used[i] = w->shares[i].used;
+	for (int i = 0; i < MODEL_QUOTAS; i++)
+		n->quota_used[i] = w->quotas[i].used;
 	for (uint32_t i = 0; i < SLICES; i++) {
 		const struct slice *slice = slice_at(w, i);
 
@@ -81,6 +83,11 @@ static void check_limits(struct model *w)
 	for (int i = 0; i < MODEL_SHARES; i++) {
 		if (exceeds(w->shares[i].used, w->shares[i].max, n->share_used[i]))
 			model_fail(w, "a share has more than its maximum");
+	}
+	for (int i = 0; i < MODEL_QUOTAS; i++) {
+		if (w->quotas[i].max != 0 &&
+			exceeds(w->quotas[i].used, w->quotas[i].max, n->quota_used[i]))
+			model_fail(w, "a database or user has more than its limit");
 	}
 	for (uint32_t i = 0; i < SLICES; i++) {
 		const struct slice *slice = slice_at(w, i);
@@ -122,6 +129,7 @@ static bool place_is_right(const struct model_server *server)
 static void check_servers(struct model *w)
 {
 	uint32_t of_slice[MODEL_POOLS][MODEL_SHARES] = { 0 };
+	uint32_t of_quota[MODEL_QUOTAS] = { 0 };
 	uint32_t units = w->open_count;
 
 	for (int i = 0; i < MODEL_SERVERS; i++) {
@@ -140,8 +148,16 @@ static void check_servers(struct model *w)
 	if (units != w->m.budget.used)
 		model_fail(w, "a unit without an owner, or with two");
 	for (uint32_t i = 0; i < SLICES; i++) {
-		if (of_slice[i / MODEL_SHARES][i % MODEL_SHARES] != slice_at(w, i)->servers)
+		const struct slice *slice = slice_at(w, i);
+
+		if (slice->servers != of_slice[i / MODEL_SHARES][i % MODEL_SHARES])
 			model_fail(w, "a unit counts for the wrong slice");
+		of_quota[slice->quotas[0] - w->quotas] += slice->servers;
+		of_quota[slice->quotas[1] - w->quotas] += slice->servers;
+	}
+	for (int i = 0; i < MODEL_QUOTAS; i++) {
+		if (of_quota[i] != w->quotas[i].used)
+			model_fail(w, "a quota counts wrongly");
 	}
 }
 
@@ -185,8 +201,16 @@ static void check_clients(struct model *w)
 	}
 }
 
-static bool has_room(const struct slice *slice)
+/* Once "from" (or nobody: NULL) has given a server up. */
+static bool has_room(const struct slice *slice, const struct slice *from)
 {
+	for (int i = 0; i < SLICE_QUOTAS; i++) {
+		const struct quota *quota = slice->quotas[i];
+		bool is_given_up = from != NULL && from->quotas[i] == quota;
+
+		if (quota->max != 0 && quota->used - (is_given_up ? 1 : 0) >= quota->max)
+			return false;
+	}
 	return slice->limits.servers_max == 0 ||
 		slice->servers < slice->limits.servers_max;
 }
@@ -196,7 +220,7 @@ static bool is_usable(const struct model *w, const struct pool_server *s,
 {
 	if (s->slice->pool != slice->pool || s->epoch != slice->pool->epoch)
 		return false;
-	return s->slice == slice || (has_room(slice) &&
+	return s->slice == slice || (has_room(slice, s->slice) &&
 		budget_may_take(&w->m.budget, slice->share, s->slice->share));
 }
 
@@ -205,14 +229,15 @@ static bool is_evictable(const struct model *w, const struct pool_server *s,
 {
 	if (s->slice->pool == slice->pool && s->epoch == slice->pool->epoch)
 		return false;
-	return budget_may_take(&w->m.budget, slice->share, s->slice->share);
+	return has_room(slice, s->slice) &&
+		budget_may_take(&w->m.budget, slice->share, s->slice->share);
 }
 
-/* Does anything but the budget keep a connect from being made for its waiters? */
+/* Does anything but limits keep a connect from being made for its waiters? */
 static bool connect_is_held(const struct model *w, const struct slice *slice)
 {
 	return w->must_choose || w->m.connecting >= w->m.limits.connecting_max ||
-		w->chosen_at < w->m.retry_at_us || !has_room(slice) ||
+		w->chosen_at < w->m.retry_at_us ||
 		w->chosen_at < slice->pool->retry_at_us ||
 		slice->connecting >= slice->waiting;
 }
@@ -223,7 +248,8 @@ static void check_waiters(struct model *w, const struct slice *slice)
 	bool is_held = connect_is_held(w, slice);
 	bool is_coming = slice->connecting + slice->coming >= slice->waiting;
 
-	if (!is_held && budget_may_take(&w->m.budget, slice->share, NULL))
+	if (!is_held && has_room(slice, NULL) &&
+		budget_may_take(&w->m.budget, slice->share, NULL))
 		model_fail(w, "a waiter, and a unit that it could have");
 	for (int i = 0; i < MODEL_SERVERS; i++) {
 		const struct pool_server *s = &w->servers[i].s;
@@ -247,6 +273,16 @@ static bool has_opened(const struct model *w)
 	return false;
 }
 
+/* Without the unit that was returned, and before it was chosen for anybody: an
+ * idle one may be lent from a floor whose own waiters cannot use it. */
+static bool was_below_floor(const struct model *w, const struct share *share)
+{
+	uint32_t before = w->before.share_used[share - w->shares];
+
+	return share_is_below_floor(share) &&
+		before - (w->owner == share ? 1 : 0) < share->guaranteed;
+}
+
 /* A borrowed unit that was returned stayed with a borrower: then nobody below a
  * floor waits for it whom nothing else is going to help. */
 static void check_returned(struct model *w, const struct slice *slice)
@@ -257,7 +293,8 @@ static void check_returned(struct model *w, const struct slice *slice)
 		!share_is_borrowing(s->slice->share) ||
 		w->m.budget.used > w->m.budget.limit || has_opened(w))
 		return;
-	if (share_is_below_floor(slice->share) && !connect_is_held(w, slice) &&
+	if (was_below_floor(w, slice->share) && !connect_is_held(w, slice) &&
+		has_room(slice, s->slice) &&
 		slice->connecting + slice->coming < slice->waiting)
 		model_fail(w, "a borrower keeps what a floor waits for");
 }
@@ -265,7 +302,8 @@ static void check_returned(struct model *w, const struct slice *slice)
 /* A server closes for a waiter, who may then be helped otherwise, too, within the
  * same operation; never do two close for one, nor one for whom a connect was under
  * way. */
-static void check_coming(struct model *w, const struct slice *slice, uint32_t p, uint32_t s)
+static void check_coming(struct model *w, const struct slice *slice, uint32_t p,
+	uint32_t s)
 {
 	uint32_t waited = w->before.slice_waiting[p][s] + (w->asked == slice ? 1 : 0);
 	uint32_t connecting = slice->connecting;

@@ -36,7 +36,8 @@ static void on_verdict(struct model *w, struct model_client *client,
 static void op_ask(struct model *w, uint32_t arg)
 {
 	struct model_client *client = model_client_in(w, CLIENT_OUT, arg);
-	struct slice *slice = &w->slices[arg / 32 % MODEL_POOLS][arg / 128 % MODEL_SHARES];
+	struct slice *slice =
+		&w->slices[arg / 32 % MODEL_POOLS][arg / 128 % MODEL_SHARES];
 	enum lease_verdict verdict;
 
 	if (client == NULL)
@@ -68,10 +69,16 @@ static void op_inbox(struct model *w, uint32_t arg)
 		client->place = CLIENT_OUT;
 }
 
+static void returns(struct model *w, struct pool_server *s)
+{
+	w->returned = s;
+	w->owner = s->slice->share;
+}
+
 static void server_returns(struct model *w, struct model_server *server)
 {
 	server->place = PLACE_POOL;
-	w->returned = &server->s;
+	returns(w, &server->s);
 	monitor_return(&w->m, &server->s, w->now, model_actions(w));
 	model_settle(w, true);
 }
@@ -132,7 +139,7 @@ static void op_withdraw(struct model *w, uint32_t arg)
 	if (client == NULL)
 		return;
 	if (client->lease.state == LEASE_GRANTED)
-		w->returned = client->lease.server;
+		returns(w, client->lease.server);
 	client->place = CLIENT_OUT;
 	monitor_withdraw(&w->m, &client->lease, w->now, model_actions(w));
 	model_settle(w, w->returned != NULL);
@@ -186,7 +193,7 @@ static void op_ready(struct model *w, uint32_t arg)
 	if (server == NULL)
 		return;
 	server->place = PLACE_POOL;
-	w->returned = &server->s;
+	returns(w, &server->s);
 	monitor_ready(&w->m, &server->s, w->now, model_actions(w));
 	model_settle(w, true);
 }

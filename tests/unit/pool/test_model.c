@@ -26,7 +26,8 @@ enum {
 	CALM_ROUNDS = 150,
 	/* A waiter is served after at most so many rounds in which all return. */
 	PATIENCE = 4 * MODEL_CLIENTS,
-	DRAIN_ROUNDS = 400
+	DRAIN_ROUNDS = 400,
+	REPLAYS_MAX = 5000
 };
 
 struct script {
@@ -99,9 +100,19 @@ static bool is_drained(void)
 		model_client_in(&world, CLIENT_HOLDS, 0) == NULL;
 }
 
+/* Who needs both a unit and room in a quota, held by two idle servers, may have to
+ * wait until they time out. */
+static void lift_quotas(void)
+{
+	for (int i = 0; i < MODEL_QUOTAS; i++)
+		monitor_quota_set(&world.m, &world.quotas[i], 0);
+	step(MODEL_UPKEEP, 0);
+}
+
 /* All clients are served and return, nothing fails: no unit is lost. */
 static void drain(void)
 {
+	lift_quotas();
 	for (int i = 0; i < DRAIN_ROUNDS && !is_drained(); i++) {
 		calm_round();
 		step(MODEL_TICK, 5 + 8 * 1000000);
@@ -154,11 +165,12 @@ static void script_remove(struct script *s, size_t at, size_t len)
 static void shorten(struct script *s)
 {
 	size_t piece = s->count, at;
+	int replays = 0;
 
-	while (piece > 0) {
+	while (piece > 0 && replays < REPLAYS_MAX) {
 		bool removed = false;
 
-		for (size_t i = 0; i + piece <= s->count;) {
+		for (size_t i = 0; i + piece <= s->count; replays++) {
 			static struct script less;
 
 			less = *s;
@@ -266,6 +278,7 @@ START_TEST(every_waiter_is_served_when_nothing_fails)
 		struct rand_small r;
 
 		model_begin(&world, seed);
+		lift_quotas();
 		rand_small_init(&r, seed);
 		for (int round = 0; round < CALM_ROUNDS && world.error == NULL; round++) {
 			for (int i = 0; i < MODEL_CLIENTS; i++) {

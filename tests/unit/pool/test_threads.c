@@ -96,7 +96,8 @@ static void carry_out(struct monitor_actions *first)
 		struct monitor_actions more;
 
 		if (a.verb == MONITOR_CLOSE)
-			server_close(container_of(a.server, struct thread_server, s), &more);
+			server_close(container_of(a.server, struct thread_server, s),
+				&more);
 		else
 			server_open(a.slice, &more);
 		memcpy(&left[count], more.list, more.count * sizeof(left[0]));
@@ -215,7 +216,9 @@ static void *work(void *arg)
 
 static void begin(void)
 {
-	const struct monitor_limits limits = { .budget = BUDGET, .connecting_max = BUDGET };
+	const struct monitor_limits limits = {
+		.budget = BUDGET, .connecting_max = BUDGET
+	};
 
 	ck_assert_int_eq(monitor_init(&monitor, &limits), 0);
 	for (int i = 0; i < SHARES; i++) {
