@@ -17,7 +17,7 @@
 #include "session/login.h"
 #include "session/server.h"
 
-enum { AUTH_BODY_MAX = 32768 };
+enum { AUTH_BODY_MAX = 32768, APPLICATION_NAME_SIZE = 64 };
 
 void client_login_free(struct client *c)
 {
@@ -84,6 +84,30 @@ static void logged_in(struct client *c, const struct params *settings)
 	client_login_free(c);
 }
 
+/* PostgreSQL reports an application_name of plain characters as it was given (it
+ * replaces others), so that welcomes need not differ by it: many applications put
+ * a process id into it. */
+static bool has_plain_name(const struct client *c, const char **name)
+{
+	*name = params_get(&c->params, "application_name");
+	if (*name == NULL || strlen(*name) >= APPLICATION_NAME_SIZE)
+		return false;
+	for (const char *at = *name; *at != '\0'; at++) {
+		if (*at < 0x20 || *at > 0x7e)
+			return false;
+	}
+	return true;
+}
+
+static uint64_t welcome_key(const struct client *c)
+{
+	const char *name;
+
+	if (has_plain_name(c, &name))
+		return params_key_without(&c->params, "application_name");
+	return c->params.key;
+}
+
 /* The server that was leased for it has the client's settings. */
 void client_login_granted(struct client *c)
 {
@@ -91,7 +115,7 @@ void client_login_granted(struct client *c)
 	struct pool_login *login = c->route->pool->session;
 
 	if (s->replication == NULL)
-		login_set_welcome(login, c->params.key, &s->reported);
+		login_set_welcome(login, welcome_key(c), &s->reported);
 	logged_in(c, &s->reported);
 	client_lease_over(c);
 	if (s->replication == NULL) {
@@ -131,6 +155,15 @@ static bool drop_ignored(struct client *c)
 	return ok;
 }
 
+static bool known_welcome(struct client *c, struct params *settings)
+{
+	const char *name;
+
+	if (!login_get_welcome(c->route->pool->session, welcome_key(c), settings))
+		return false;
+	return !has_plain_name(c, &name) || params_set(settings, "application_name", name);
+}
+
 static void welcome(struct client *c)
 {
 	struct params settings;
@@ -141,7 +174,7 @@ static void welcome(struct client *c)
 		return;
 	}
 	params_init(&settings);
-	if (login_get_welcome(c->route->pool->session, c->params.key, &settings)) {
+	if (known_welcome(c, &settings)) {
 		logged_in(c, &settings);
 		client_enter(c, CLIENT_IDLE);
 		stream_retry(&c->stream);

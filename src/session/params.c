@@ -98,6 +98,24 @@ void params_seal(struct params *p)
 		p->key = 1;
 }
 
+uint64_t params_key_without(const struct params *p, const char *without)
+{
+	const char *name, *value;
+	struct params rest;
+	uint64_t key;
+	size_t pos = 0;
+
+	params_init(&rest);
+	while (params_next(p, &pos, &name, &value)) {
+		if (strcasecmp(name, without) != 0)
+			(void)params_append(&rest, name, value);
+	}
+	params_seal(&rest);
+	key = rest.key;
+	params_finish(&rest);
+	return key;
+}
+
 /* E'' is understood alike whatever standard_conforming_strings says. */
 static void add_literal(struct buf *out, const char *text)
 {

@@ -35,6 +35,9 @@ bool params_next(const struct params *, size_t *pos, const char **name,
 /* Computes the key; after the last params_set(). */
 void params_seal(struct params *);
 
+/* The key that the list would have without this name; 0 also without memory. */
+uint64_t params_key_without(const struct params *, const char *name);
+
 /* Appends the Query that gives a server these settings, and takes away those of
  * another client before. */
 void params_write_replay(const struct params *, bool must_reset, struct buf *out);
