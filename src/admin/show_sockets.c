@@ -238,9 +238,10 @@ static void local_towards(struct endpoint *e, const struct addr *to)
 	struct addr local;
 	int fd;
 
-	(void)snprintf(e->addr, sizeof(e->addr), "%s", addr_is_unix(to) ? "unix" : "");
-	if (addr_is_unix(to))
+	if (addr_is_unix(to)) {
+		endpoint_from(e, to);
 		return;
+	}
 	fd = socket(to->sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return;
