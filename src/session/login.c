@@ -96,47 +96,80 @@ char *login_get_password(struct pool_login *l)
 	return copy;
 }
 
+static struct welcome *find_welcome(struct pool_login *l, uint64_t key)
+{
+	for (uint32_t i = 0; i < l->welcome_count; i++) {
+		if (l->welcomes[i].key == key)
+			return &l->welcomes[i];
+	}
+	return NULL;
+}
+
 bool login_get_welcome(struct pool_login *l, uint64_t key, struct params *out)
 {
-	bool found = false;
+	const struct welcome *w;
+	bool found;
 
 	pthread_mutex_lock(&l->lock);
-	for (uint32_t i = 0; i < l->welcome_count && !found; i++) {
-		if (l->welcomes[i].key == key)
-			found = params_copy(out, &l->welcomes[i].params);
-	}
+	w = find_welcome(l, key);
+	found = w != NULL && params_copy(out, &w->params);
 	pthread_mutex_unlock(&l->lock);
 	return found;
 }
 
-void login_set_welcome(struct pool_login *l, uint64_t key, const struct params *params)
+/* Under the lock. */
+static void add_welcome(struct pool_login *l, uint64_t key, const struct params *params)
 {
-	struct welcome *w;
+	struct welcome *w = &l->welcomes[l->welcome_count];
 
-	pthread_mutex_lock(&l->lock);
-	for (uint32_t i = 0; i < l->welcome_count; i++) {
-		if (l->welcomes[i].key == key)
-			goto out;
-	}
 	if (l->welcome_count == LOGIN_WELCOMES_MAX)
-		goto out;
-	w = &l->welcomes[l->welcome_count];
+		return;
 	params_init(&w->params);
 	w->key = key;
 	if (params_copy(&w->params, params))
 		l->welcome_count++;
 	else
 		params_finish(&w->params);
-out:
+}
+
+static void forget_welcomes(struct pool_login *l)
+{
+	for (uint32_t i = 0; i < l->welcome_count; i++)
+		params_finish(&l->welcomes[i].params);
+	l->welcome_count = 0;
+}
+
+void login_set_welcome(struct pool_login *l, uint64_t key, const struct params *params)
+{
+	pthread_mutex_lock(&l->lock);
+	if (find_welcome(l, key) == NULL)
+		add_welcome(l, key, params);
+	pthread_mutex_unlock(&l->lock);
+}
+
+static bool is_same(const struct params *a, const struct params *b)
+{
+	return buf_len(&a->text) == buf_len(&b->text) &&
+		memcmp(buf_data(&a->text), buf_data(&b->text), buf_len(&a->text)) == 0;
+}
+
+void login_refresh_welcome(struct pool_login *l, const struct params *reported)
+{
+	struct welcome *w;
+
+	pthread_mutex_lock(&l->lock);
+	w = find_welcome(l, 0);
+	if (w == NULL || !is_same(&w->params, reported)) {
+		forget_welcomes(l);
+		add_welcome(l, 0, reported);
+	}
 	pthread_mutex_unlock(&l->lock);
 }
 
 void login_forget_welcomes(struct pool_login *l)
 {
 	pthread_mutex_lock(&l->lock);
-	for (uint32_t i = 0; i < l->welcome_count; i++)
-		params_finish(&l->welcomes[i].params);
-	l->welcome_count = 0;
+	forget_welcomes(l);
 	pthread_mutex_unlock(&l->lock);
 }
 

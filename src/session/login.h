@@ -35,6 +35,9 @@ char *login_get_password(struct pool_login *);
 /* What a client with these startup parameters is told; false: not known yet. */
 bool login_get_welcome(struct pool_login *, uint64_t key, struct params *out);
 void login_set_welcome(struct pool_login *, uint64_t key, const struct params *);
+/* What a server without any client's settings has just reported: if that is not
+ * what it was, all that is known from before is forgotten. */
+void login_refresh_welcome(struct pool_login *, const struct params *reported);
 void login_forget_welcomes(struct pool_login *);
 
 /* Secrets derived from plain passwords. */

@@ -358,7 +358,7 @@ static void logged_in(struct server *s)
 		client_server_ready(s->client);
 		return;
 	}
-	login_set_welcome(s->pool->session, 0, &s->reported);
+	login_refresh_welcome(s->pool->session, &s->reported);
 	server_release(s);
 }
 
