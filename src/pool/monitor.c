@@ -289,6 +289,15 @@ void monitor_connecting(struct monitor *m, struct pool_server *s, struct slice *
 	unlock(m);
 }
 
+void monitor_describe(struct monitor *m, struct pool_server *s, uint32_t backend_pid,
+	uint16_t local_port)
+{
+	lock(m);
+	s->backend_pid = backend_pid;
+	s->local_port = local_port;
+	unlock(m);
+}
+
 static void slice_lost_server(struct monitor *m, struct slice *slice)
 {
 	slice->servers--;

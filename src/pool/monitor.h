@@ -130,6 +130,10 @@ bool monitor_has_waiters(struct monitor *, const struct slice *);
 /* After MONITOR_OPEN: the server that will use the unit.  Its id is set. */
 void monitor_connecting(struct monitor *, struct pool_server *, struct slice *);
 
+/* What views tell about a server. */
+void monitor_describe(struct monitor *, struct pool_server *, uint32_t backend_pid,
+	uint16_t local_port);
+
 /* MONITOR_OPEN could not even begin: the unit is free again. */
 void monitor_open_failed(struct monitor *, struct slice *, uint64_t now_us,
 	struct monitor_actions *);

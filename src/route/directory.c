@@ -100,12 +100,20 @@ static int ensure_workload(struct directory *d, const struct config_workload *co
 		diag_set(diag, NULL, 0, 0, "out of memory");
 		return -ENOMEM;
 	}
+	pthread_mutex_init(&w->lock, NULL);
 	w->index = d->workload_count;
 	w->mode = mode_from(conf->options.pool_mode);
 	d->workloads[d->workload_count++] = w;
 	for (uint32_t i = 0; i < d->host_count; i++)
 		host_add_shares(d, d->hosts[i], w->index);
 	return 0;
+}
+
+void route_workload_tcp(struct route_workload *w, struct sock_tcp *out)
+{
+	pthread_mutex_lock(&w->lock);
+	*out = w->tcp;
+	pthread_mutex_unlock(&w->lock);
 }
 
 static void workload_apply(struct directory *d, struct route_workload *w,
@@ -118,6 +126,7 @@ static void workload_apply(struct directory *d, struct route_workload *w,
 	w->is_gone = false;
 	atomic_store(&w->max_client_conn, conf->max_client_conn);
 	atomic_store(&w->login_timeout_us, s.client_login_timeout_us);
+	pthread_mutex_lock(&w->lock);
 	w->tcp = (struct sock_tcp){
 		.keepalive = o->tcp_keepalive,
 		.keepidle_s = (uint32_t)(o->tcp_keepidle_us / USEC_PER_SEC),
@@ -126,6 +135,7 @@ static void workload_apply(struct directory *d, struct route_workload *w,
 		.user_timeout_ms = (uint32_t)(o->tcp_user_timeout_us / USEC_PER_MSEC),
 		.socket_buffer = (uint32_t)o->tcp_socket_buffer_bytes,
 	};
+	pthread_mutex_unlock(&w->lock);
 }
 
 static void shares_apply(struct directory *d)
@@ -306,6 +316,7 @@ void directory_destroy(struct directory **slot)
 	for (uint32_t i = 0; i < d->host_count; i++)
 		host_destroy(d->hosts[i]);
 	for (uint32_t i = 0; i < d->workload_count; i++) {
+		pthread_mutex_destroy(&d->workloads[i]->lock);
 		free(d->workloads[i]->name);
 		free(d->workloads[i]);
 	}

@@ -70,9 +70,13 @@ struct route_workload {
 	_Atomic uint32_t clients;
 	_Atomic uint32_t max_client_conn;
 	_Atomic uint64_t login_timeout_us;
+	pthread_mutex_t lock;                           /* of tcp */
 	struct sock_tcp tcp;
 	bool is_gone;
 };
+
+/* A copy of the TCP settings for its clients. */
+void route_workload_tcp(struct route_workload *, struct sock_tcp *);
 
 /* Clients of a name at all workloads together. */
 struct route_limit {

@@ -284,13 +284,15 @@ static void client_free(struct client *c)
 void client_accept(struct worker *w, struct route_workload *workload, int fd)
 {
 	struct client *c = client_create(w, workload);
+	struct sock_tcp tcp;
 
 	if (c == NULL) {
 		SLOG_LIMITED(ERROR, "client-accept", "error=\"%s\"", "out of memory");
 		close(fd);
 		return;
 	}
-	sock_tune(fd, &workload->tcp);
+	route_workload_tcp(workload, &tcp);
+	sock_tune(fd, &tcp);
 	if (stream_attach(&c->stream, w->io, w->chunks, fd) < 0) {
 		close(fd);
 		client_closed(c);
@@ -390,7 +392,7 @@ void client_abort(struct client *c)
 		struct monitor_actions actions = { .count = 0 };
 
 		/* The servers are aborted next; nothing is carried out any more. */
-		if (c->server == NULL && c->lease.state != LEASE_NONE)
+		if (c->server == NULL && c->route != NULL)
 			monitor_withdraw(&c->route->host->monitor, &c->lease, worker_now(w),
 				&actions);
 		c->server = NULL;

@@ -247,7 +247,7 @@ void client_request(struct client *c)
 	enum lease_verdict verdict;
 	struct route_host *host;
 
-	if (c->lease.state != LEASE_NONE) {
+	if (c->server != NULL) {
 		/* The last one is on its way back. */
 		c->wants_lease = true;
 		if (c->state == CLIENT_IDLE)
@@ -341,7 +341,7 @@ void client_give_back(struct client *c)
 		server_client_gone(s, c->body_left > 0 && !c->body_drops);
 		return;
 	}
-	if (c->lease.state == LEASE_NONE)
+	if (c->route == NULL)
 		return;
 	monitor_withdraw(&c->route->host->monitor, &c->lease, worker_now(c->worker),
 		&actions);

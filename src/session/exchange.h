@@ -14,9 +14,13 @@
  *     Sync is skipped, Query and FunctionCall included.
  *   - CopyData, CopyDone and CopyFail outside of COPY are ignored.
  *
+ * CopyDone and CopyFail that were sent ahead are kept in their place in the queue,
+ * as only the replies tell which of them end a COPY and which are ignored.
+ *
  * When a COPY fails the replies do not tell whether the server saw a Sync before
  * or after that.  Then the queue is in doubt, and the caller finds out where the
- * server is by sending a barrier before it relies on the count.
+ * server is by sending a barrier before it relies on the count.  The same holds
+ * when a client sends such ends out of place, more of them than there is room for.
  *
  * Owns:   nothing.
  * Thread: one; pure, no I/O, no clock.
@@ -34,12 +38,16 @@ enum exchange_kind { EXCHANGE_FORWARD, EXCHANGE_SWALLOW };
 
 enum exchange_copy { EXCHANGE_NO_COPY, EXCHANGE_COPY_IN, EXCHANGE_COPY_OUT, EXCHANGE_COPY_BOTH };
 
+/*
+ * Exchanges that are alike, in a row; or the end of COPY data (end 'c'), which is
+ * no exchange of its own but lies within one.
+ */
 struct exchange_run {
-	uint32_t count;                 /* of alike exchanges in a row */
+	uint32_t count;
+	uint32_t asked;                 /* messages before the end that get a reply each;
+					   0 at a Sync, where it makes no difference */
 	uint8_t kind;                   /* enum exchange_kind */
-	uint8_t end;                    /* 'Q', 'F' or 'S' */
-	bool extended;                  /* extended messages come before the end */
-	uint32_t asked;                 /* of those, how many get a reply each (end 'Q', 'F') */
+	uint8_t end;                    /* 'Q', 'F', 'S' or 'c' */
 };
 
 struct exchange_queue {
@@ -51,11 +59,9 @@ struct exchange_queue {
 	bool open;                      /* extended messages sent, their end not */
 	bool skipping;                  /* an error in the open exchange: until Sync */
 	bool in_doubt;
-	bool has_early_end;             /* CopyDone or CopyFail sent before its COPY began */
-	uint32_t early_end_at;          /* behind so many exchanges */
 	uint32_t syncs_ignored;         /* by the COPY that runs, as far as we know */
-	uint32_t open_asked;            /* messages with a reply, in the open exchange */
-	uint32_t head_replied;          /* replies to single messages of the head */
+	uint32_t open_asked;            /* as asked, since the last run */
+	int64_t head_replied;           /* replies to single messages of the head */
 	uint32_t pending;               /* complete exchanges not answered */
 	char status;                    /* of the last ReadyForQuery: 'I', 'T', 'E' */
 };

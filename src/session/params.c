@@ -7,6 +7,9 @@
 #include "base/hash.h"
 #include "pg/msg_out.h"
 
+/* A SELECT has at most 1664 columns. */
+enum { PARAMS_PER_SELECT = 1000 };
+
 void params_init(struct params *p)
 {
 	buf_init(&p->text, PARAMS_BYTES_MAX);
@@ -45,11 +48,18 @@ const char *params_get(const struct params *p, const char *wanted)
 	return NULL;
 }
 
+/* Both or nothing. */
 static bool params_append(struct params *p, const char *name, const char *value)
 {
+	size_t room = PARAMS_BYTES_MAX - buf_len(&p->text);
+	size_t name_size = strlen(name) + 1, value_size = strlen(value) + 1;
+
+	if (name_size > room || value_size > room - name_size ||
+		buf_reserve(&p->text, name_size + value_size) == NULL)
+		return false;
 	buf_add_cstr(&p->text, name);
 	buf_add_cstr(&p->text, value);
-	return buf_ok(&p->text);
+	return true;
 }
 
 bool params_set(struct params *p, const char *name, const char *value)
@@ -116,12 +126,26 @@ uint64_t params_key_without(const struct params *p, const char *without)
 	return key;
 }
 
-/* E'' is understood alike whatever standard_conforming_strings says. */
+/*
+ * E'' is understood alike whatever standard_conforming_strings says, and what is
+ * not ASCII is written so that client_encoding does not matter: PostgreSQL takes
+ * the bytes of a startup packet as they are, too.
+ */
 static void add_literal(struct buf *out, const char *text)
 {
+	static const char digits[] = "0123456789abcdef";
+
 	buf_add_str(out, "E'");
 	for (const char *c = text; *c != '\0'; c++) {
-		if (*c == '\'' || *c == '\\')
+		uint8_t byte = (uint8_t)*c;
+
+		if (byte >= 0x80) {
+			const char hex[] = { '\\', 'x', digits[byte >> 4], digits[byte & 15] };
+
+			buf_add(out, hex, sizeof(hex));
+			continue;
+		}
+		if (byte == '\'' || byte == '\\')
 			buf_add(out, c, 1);
 		buf_add(out, c, 1);
 	}
@@ -130,21 +154,25 @@ static void add_literal(struct buf *out, const char *text)
 
 void params_write_replay(const struct params *p, bool must_reset, struct buf *out)
 {
-	const char *name, *value, *join = "SELECT ";
+	const char *name, *value;
+	uint32_t count = 0;
 	struct buf sql;
 	size_t pos = 0;
 
-	buf_init(&sql, 4 * PARAMS_BYTES_MAX);
+	buf_init(&sql, 0);
 	if (must_reset)
 		buf_add_str(&sql, "RESET SESSION AUTHORIZATION; RESET ALL; ");
 	while (params_next(p, &pos, &name, &value)) {
-		buf_add_str(&sql, join);
+		if (count % PARAMS_PER_SELECT != 0)
+			buf_add_str(&sql, ", ");
+		else
+			buf_add_str(&sql, count == 0 ? "SELECT " : "; SELECT ");
+		count++;
 		buf_add_str(&sql, "pg_catalog.set_config(");
 		add_literal(&sql, name);
 		buf_add_str(&sql, ", ");
 		add_literal(&sql, value);
 		buf_add_str(&sql, ", false)");
-		join = ", ";
 	}
 	buf_add_cstr(&sql, "");
 	if (buf_ok(&sql))

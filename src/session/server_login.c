@@ -327,7 +327,6 @@ static bool on_key(struct server *s, const struct frame *f)
 		return false;
 	memcpy(s->key, key, len);
 	s->key_len = (uint16_t)len;
-	s->ps.backend_pid = s->backend_pid;
 	return true;
 }
 
@@ -345,9 +344,11 @@ static bool on_setting(struct server *s, const struct frame *f)
 static void logged_in(struct server *s)
 {
 	struct addr local;
+	bool has_local = sock_local(s->stream.conn.fd, &local);
 
-	if (sock_local(s->stream.conn.fd, &local))
-		s->ps.local_port = addr_port(&local);
+	if (s->replication == NULL)
+		monitor_describe(&s->host->monitor, &s->ps, s->backend_pid,
+			has_local ? addr_port(&local) : 0);
 	SLOG(DEBUG, "server-login", "server=%lu host=%s database=%s user=%s pid=%u",
 		(unsigned long)s->ps.id, s->host->name, s->pool->dbname, s->pool->user,
 		s->backend_pid);
