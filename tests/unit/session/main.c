@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdlib.h>
+
+#include "suites.h"
+
+int main(void)
+{
+	SRunner *runner = srunner_create(exchange_suite());
+	int failed;
+
+	srunner_add_suite(runner, exchange_model_suite());
+	srunner_add_suite(runner, params_suite());
+	srunner_add_suite(runner, login_suite());
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

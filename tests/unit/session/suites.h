@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TESTS_UNIT_SESSION_SUITES_H
+#define TESTS_UNIT_SESSION_SUITES_H
+
+#include <check.h>
+
+Suite *exchange_suite(void);
+Suite *exchange_model_suite(void);
+Suite *params_suite(void);
+Suite *login_suite(void);
+
+#endif
