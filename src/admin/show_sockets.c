@@ -160,7 +160,7 @@ static void client_names(struct socket_row *row, const struct client *c)
 
 	row->application_name = application == NULL ? "" : application;
 	row->workload = c->workload->name;
-	row->user = "(nouser)";
+	row->user = c->console_user == NULL ? "(nouser)" : c->console_user;
 	row->database = c->state == CLIENT_ADMIN ? "pgbouncer" : "(nodb)";
 	if (c->route == NULL)
 		return;

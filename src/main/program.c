@@ -356,6 +356,8 @@ static void tear_down(struct program *p)
 	stop_workers(p);
 	while ((node = list_first(&p->entrances)) != NULL)
 		entrance_end(container_of(node, struct entrance, node));
+	while ((node = list_pop_front(&p->requests)) != NULL)
+		free(container_of(node, struct reload_request, node));
 	if (p->router.directory != NULL)
 		router_finish(&p->router);
 	if (p->config != NULL && p->config->process.pid_file[0] != '\0')

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
+ * Size: the whole contract of the hand-off stands here.
+ *
  * The monitor of a host: its budget, its pools and everybody who waits, under
  * one lock.  Every operation takes the lock, decides by counting, and says what
  * the caller has to do outside of it: open servers, close servers, wake workers.

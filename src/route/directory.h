@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
+ * Size: what hosts, workloads, pools and routes are stands in one place.
+ *
  * Where names become pools: which host, pool and limits belong to a client of
  * this workload who asks for that database as that user.
  *
@@ -101,9 +103,12 @@ struct route_user {
 struct route_pool {
 	struct pool pool;
 	struct hash_node node;
+	struct list_node in_retired;    /* when a reload has made it obsolete */
 	struct route_host *host;
+	char *asked;                    /* the name that it was first asked for by */
 	char *dbname;
 	char *user;
+	bool is_warm;                   /* kept for min_pool_size, clients or not */
 	char *options;                  /* for the server's startup packet; or "" */
 	char *password;                 /* secret text for the login, or "" */
 	struct slice slices[BUDGET_SHARES_MAX];

@@ -29,6 +29,7 @@ struct directory {
 	struct route_workload *workloads[BUDGET_SHARES_MAX];
 	uint32_t workload_count;
 	struct hash_table pools;
+	struct list retired;            /* struct route_pool.in_retired */
 	struct hash_table databases;
 	struct hash_table users;
 	struct hash_table quotas;
@@ -40,6 +41,29 @@ void host_destroy(struct route_host *);
 NODISCARD int host_resolve(const struct config_host *, struct host_target *, struct diag *);
 /* True when the addresses are not the same as before. */
 bool host_apply(struct route_host *, const struct config_host *, const struct host_target *);
+
+/* reload.c */
+struct route_host *reload_host(struct directory *, const char *name);
+struct route_workload *reload_workload(struct directory *, const struct config_workload *);
+/* What the file says of this workload now, or NULL. */
+const struct config_workload *reload_conf(const struct directory *,
+	const struct route_workload *);
+
+/* pools.c: what there is for a name, made when there is nothing yet; NULL without
+ * memory or room. */
+struct route_pool *pools_find(struct directory *, const struct config_database *,
+	const char *database, const char *user);
+struct slice *pools_slice(struct directory *, const struct route_workload *,
+	const struct config_workload *, const struct config_database *,
+	struct route_pool *);
+struct route_database *pools_database(struct directory *, const char *name);
+struct route_user *pools_user(struct directory *, const char *name);
+
+/* After a reload: pools take their new limits or are retired; those that are to be
+ * kept open though nobody has asked are made. */
+void pools_apply(struct directory *);
+void pools_warm(struct directory *);
+void pools_free_all(struct directory *);
 
 /* route.c */
 NODISCARD int route_limits_make(struct directory *, const struct config_workload *,

@@ -276,6 +276,7 @@ static void client_free(struct client *c)
 	client_login_free(c);
 	params_finish(&c->params);
 	route_unref(c->route);
+	free(c->console_user);
 	explicit_bzero(c->key, sizeof(c->key));
 	c->magic = 0;
 	free(c);
@@ -308,7 +309,8 @@ void client_accept(struct worker *w, struct route_workload *workload, int fd)
 static void log_end(struct client *c, enum close_reason reason)
 {
 	struct router *r = c->worker->router;
-	const char *user_name = c->route == NULL ? "" : c->route->user;
+	const char *user_name = c->route != NULL ? c->route->user :
+		c->console_user != NULL ? c->console_user : "";
 	const char *database_name = c->route == NULL ? "pgbouncer" : c->route->database->name;
 	char user[160], database[160];
 

@@ -62,7 +62,7 @@ struct client {
 	uint64_t xact_us;               /* 0: not in a transaction */
 	uint64_t queries;
 	uint64_t xacts;
-	uint64_t cancel_pid;            /* CANCEL: whom it is about, for views */
+	char *console_user;             /* of ADMIN, which has no route */
 };
 
 const char *client_state_show(enum client_state);

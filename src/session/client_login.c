@@ -84,26 +84,18 @@ static void logged_in(struct client *c, const struct params *settings)
 	client_login_free(c);
 }
 
-/* PostgreSQL reports an application_name of plain characters as it was given (it
- * replaces others), so that welcomes need not differ by it: many applications put
- * a process id into it. */
-static bool has_plain_name(const struct client *c, const char **name)
+/* PostgreSQL reports an application_name as it was given, so that welcomes need not
+ * differ by it: many applications put a process id into it. */
+static const char *application_name(const struct client *c)
 {
-	*name = params_get(&c->params, "application_name");
-	if (*name == NULL || strlen(*name) >= APPLICATION_NAME_SIZE)
-		return false;
-	for (const char *at = *name; *at != '\0'; at++) {
-		if (*at < 0x20 || *at > 0x7e)
-			return false;
-	}
-	return true;
+	const char *name = params_get(&c->params, "application_name");
+
+	return name == NULL || strlen(name) >= APPLICATION_NAME_SIZE ? NULL : name;
 }
 
 static uint64_t welcome_key(const struct client *c)
 {
-	const char *name;
-
-	if (has_plain_name(c, &name))
+	if (application_name(c) != NULL)
 		return params_key_without(&c->params, "application_name");
 	return c->params.key;
 }
@@ -157,11 +149,11 @@ static bool drop_ignored(struct client *c)
 
 static bool known_welcome(struct client *c, struct params *settings)
 {
-	const char *name;
+	const char *name = application_name(c);
 
 	if (!login_get_welcome(c->route->pool->session, welcome_key(c), settings))
 		return false;
-	return !has_plain_name(c, &name) || params_set(settings, "application_name", name);
+	return name == NULL || params_set(settings, "application_name", name);
 }
 
 static void welcome(struct client *c)
@@ -206,8 +198,9 @@ static void welcome_console(struct client *c)
 	for (size_t i = 0; ok && i < COUNT_OF(settings); i++)
 		ok = params_set(&all, settings[i][0], settings[i][1]);
 	ok = ok && params_set(&all, "application_name", application == NULL ? "" : application);
+	c->console_user = strdup(c->login->user);
 	client_enter(c, CLIENT_ADMIN);
-	if (ok) {
+	if (ok && c->console_user != NULL) {
 		send_welcome(c, &all);
 		client_login_free(c);
 		stream_retry(&c->stream);

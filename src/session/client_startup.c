@@ -4,6 +4,7 @@
  * the startup packet with its parameters.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -35,6 +36,27 @@ static void bad_startup(struct client *c, const struct startup *st)
 
 /* Parameters that the configuration says to drop are not known before the route:
  * they are taken out later. */
+/* Whatever is not plain ASCII becomes a question mark, as in PostgreSQL 15
+ * (pg_clean_ascii()): it may be in any encoding, and goes into logs and views. */
+static bool take_param(struct client *c, const char *name, const char *value)
+{
+	char *clean;
+	bool ok;
+
+	if (strcasecmp(name, "application_name") != 0)
+		return params_set(&c->params, name, value);
+	clean = strdup(value);
+	if (clean == NULL)
+		return false;
+	for (char *at = clean; *at != '\0'; at++) {
+		if (*at < 0x20 || *at > 0x7e)
+			*at = '?';
+	}
+	ok = params_set(&c->params, name, clean);
+	free(clean);
+	return ok;
+}
+
 static bool take_params(struct client *c, const struct startup *st)
 {
 	const char *name, *value;
@@ -51,9 +73,9 @@ static bool take_params(struct client *c, const struct startup *st)
 	/* The options come first, so that a parameter of its own overrides them, as
 	 * in PostgreSQL (process_startup_options()). */
 	while (ok && options_next(&pairs, &pos, &name, &value))
-		ok = params_set(&c->params, name, value);
+		ok = take_param(c, name, value);
 	for (pos = 0; ok && startup_param_next(st, &pos, &name, &value);)
-		ok = params_set(&c->params, name, value);
+		ok = take_param(c, name, value);
 	if (!ok)
 		client_close(c, CLOSE_STARTUP);
 	params_seal(&c->params);

@@ -27,7 +27,12 @@ void server_fail(struct server *, enum close_reason, const char *message);
 void server_keep_route(struct server *);
 void server_forget_route(struct server *);
 
+/* server_end.c: its unit of the budget, and its end. */
 void server_unit_cleaning(struct server *);
+void server_unit_closing(struct server *);
+void server_unit_gone(struct server *, uint64_t now_us, struct monitor_actions *);
+void server_gone(struct server *);
+
 void server_reset(struct server *);
 void server_reset_done(struct server *);
 void server_after_abort(struct server *);

@@ -364,3 +364,14 @@ def test_postgresql_by_unix_socket(make_router, postgres):
     router = make_router({"hosts": {"main": {"host": str(postgres.socket_dir)}}})
     with router.session.connect() as connection:
         assert connection.execute("SELECT inet_client_addr()").fetchone() == (None,)
+
+
+def test_application_name_in_another_encoding(router):
+    """Bytes that are no UTF-8 do not keep a client out; PostgreSQL 15 shows a question
+    mark for each of them."""
+    with router.transactional.raw() as wire:
+        wire.send(w.startup("app_scram", "app", client_encoding="LATIN1",
+                            application_name=b"w\xf6rk"))
+        wire.authenticate("app_scram", USERS["app_scram"][0])
+        assert wire.parameters["application_name"] == "w?rk"
+        assert wire.value("SELECT current_setting('application_name')") == "w?rk"

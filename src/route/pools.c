@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the directory finds or makes for names: pools and their slices, quotas,
+ * databases, users; and how they go again.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "route/directory_priv.h"
+
+static void pool_free(struct directory *d, struct route_pool *p)
+{
+	if (p->session != NULL)
+		d->hooks.pool_destroy(p->session);
+	free(p->asked);
+	free(p->dbname);
+	free(p->user);
+	free(p->options);
+	if (p->password != NULL)
+		explicit_bzero(p->password, strlen(p->password));
+	free(p->password);
+	free(p);
+}
+
+static void database_free(struct route_database *database)
+{
+	free(database->stats);
+	free(database->name);
+	free(database);
+}
+
+static uint64_t pool_hash(const struct route_host *h, const char *dbname,
+	const char *user, const char *options)
+{
+	uint64_t hash = hash_mix(h->index, hash_bytes(dbname, strlen(dbname)));
+
+	hash = hash_mix(hash, hash_bytes(user, strlen(user)));
+	return hash_mix(hash, hash_bytes(options, strlen(options)));
+}
+
+/* How servers for this database and user log in, as the configuration says. */
+struct pool_identity {
+	struct route_host *host;
+	const char *dbname;
+	const char *user;
+	const char *options;
+	const char *secret;             /* "" if nothing is known */
+};
+
+static void identify(struct directory *d, const struct config_database *conf,
+	const char *asked, const char *user, struct pool_identity *id)
+{
+	const struct config_host *host = &d->config->hosts[conf->host];
+
+	*id = (struct pool_identity){ .host = reload_host(d, host->name),
+		.dbname = config_dbname(conf, asked),
+		.user = conf->options.user[0] != '\0' ? conf->options.user : user,
+		.options = conf->options.options,
+		.secret = conf->options.password };
+	if (id->secret[0] == '\0')
+		id->secret = config_secret(d->config, id->user);
+	if (id->secret == NULL && strcmp(id->user, host->options.user) == 0)
+		id->secret = host->own_password;
+	if (id->secret == NULL)
+		id->secret = "";
+}
+
+static bool is_pool_of(const struct route_pool *p, const struct pool_identity *id)
+{
+	return p->host == id->host && strcmp(p->dbname, id->dbname) == 0 &&
+		strcmp(p->user, id->user) == 0 && strcmp(p->options, id->options) == 0;
+}
+
+static struct route_pool *pool_create(struct directory *d, const struct pool_identity *id,
+	const char *asked)
+{
+	struct route_pool *p = calloc(1, sizeof(*p));
+
+	if (p == NULL)
+		return NULL;
+	pool_init(&p->pool, &id->host->monitor, p);
+	list_node_init(&p->in_retired);
+	p->host = id->host;
+	p->asked = strdup(asked);
+	p->dbname = strdup(id->dbname);
+	p->user = strdup(id->user);
+	p->options = strdup(id->options);
+	p->password = strdup(id->secret);
+	if (p->asked != NULL && p->dbname != NULL && p->user != NULL &&
+		p->options != NULL && p->password != NULL)
+		p->session = d->hooks.pool_create(p);
+	if (p->session == NULL) {
+		pool_free(d, p);
+		return NULL;
+	}
+	return p;
+}
+
+struct route_pool *pools_find(struct directory *d, const struct config_database *conf,
+	const char *database, const char *user)
+{
+	struct pool_identity id;
+	struct route_pool *p;
+	uint64_t hash;
+
+	identify(d, conf, database, user, &id);
+	hash = pool_hash(id.host, id.dbname, id.user, id.options);
+	for (struct hash_node *node = hash_table_find(&d->pools, hash); node != NULL;
+		node = hash_next(node)) {
+		p = container_of(node, struct route_pool, node);
+		if (is_pool_of(p, &id))
+			return p;
+	}
+	if (d->pools.count >= DIRECTORY_POOLS_MAX)
+		return NULL;
+	p = pool_create(d, &id, database);
+	if (p == NULL)
+		return NULL;
+	monitor_pool_add(&id.host->monitor, &p->pool);
+	hash_table_add(&d->pools, &p->node, hash);
+	return p;
+}
+
+static struct quota *find_quota(struct directory *d, struct route_host *h, char kind,
+	const char *name)
+{
+	uint64_t hash = hash_mix(hash_bytes(name, strlen(name)),
+		h->index * 256u + (unsigned char)kind);
+	struct route_quota *q;
+
+	for (struct hash_node *node = hash_table_find(&d->quotas, hash); node != NULL;
+		node = hash_next(node)) {
+		q = container_of(node, struct route_quota, node);
+		if (q->host == h && q->kind == kind && strcmp(q->name, name) == 0)
+			return &q->quota;
+	}
+	q = calloc(1, sizeof(*q));
+	if (q == NULL || (q->name = strdup(name)) == NULL) {
+		free(q);
+		return NULL;
+	}
+	q->host = h;
+	q->kind = kind;
+	hash_table_add(&d->quotas, &q->node, hash);
+	return &q->quota;
+}
+
+struct slice *pools_slice(struct directory *d, const struct route_workload *w,
+	const struct config_workload *workload, const struct config_database *conf,
+	struct route_pool *p)
+{
+	struct slice *slice = &p->slices[w->index];
+
+	if (slice->pool == NULL) {
+		slice_init(slice, &p->pool, &p->host->shares[w->index]);
+		slice->quotas[SLICE_QUOTA_DATABASE] = find_quota(d, p->host, 'd', p->dbname);
+		slice->quotas[SLICE_QUOTA_USER] = find_quota(d, p->host, 'u', p->user);
+		pool_settings_apply(d, workload, conf, p, slice);
+		monitor_slice_add(&p->host->monitor, slice);
+	}
+	return slice;
+}
+
+struct route_database *pools_database(struct directory *d, const char *name)
+{
+	uint64_t hash = hash_bytes(name, strlen(name));
+	struct route_database *found;
+
+	for (struct hash_node *node = hash_table_find(&d->databases, hash); node != NULL;
+		node = hash_next(node)) {
+		found = container_of(node, struct route_database, node);
+		if (strcmp(found->name, name) == 0)
+			return found;
+	}
+	found = calloc(1, sizeof(*found));
+	if (found == NULL)
+		return NULL;
+	found->name = strdup(name);
+	found->stats = aligned_alloc(128, d->workers * sizeof(struct stats_block));
+	if (found->name == NULL || found->stats == NULL) {
+		database_free(found);
+		return NULL;
+	}
+	memset(found->stats, 0, d->workers * sizeof(struct stats_block));
+	hash_table_add(&d->databases, &found->node, hash);
+	return found;
+}
+
+struct route_user *pools_user(struct directory *d, const char *name)
+{
+	uint64_t hash = hash_bytes(name, strlen(name));
+	struct route_user *found;
+
+	for (struct hash_node *node = hash_table_find(&d->users, hash); node != NULL;
+		node = hash_next(node)) {
+		found = container_of(node, struct route_user, node);
+		if (strcmp(found->name, name) == 0)
+			return found;
+	}
+	found = calloc(1, sizeof(*found));
+	if (found == NULL || (found->name = strdup(name)) == NULL) {
+		free(found);
+		return NULL;
+	}
+	hash_table_add(&d->users, &found->node, hash);
+	return found;
+}
+
+void directory_each_database(struct directory *d,
+	void (*f)(const struct route_database *, void *), void *arg)
+{
+	struct hash_node *node = NULL;
+
+	pthread_mutex_lock(&d->lock);
+	while ((node = hash_table_walk(&d->databases, node)) != NULL)
+		f(container_of(node, struct route_database, node), arg);
+	pthread_mutex_unlock(&d->lock);
+}
+
+/* --- reload ------------------------------------------------------------------------- */
+
+/* The file says something else than what this pool's servers logged in with: it
+ * serves those who have it, and nobody new. */
+static void pool_retire(struct directory *d, struct route_pool *p)
+{
+	monitor_retire(&p->host->monitor, &p->pool);
+	hash_table_remove(&d->pools, &p->node);
+	list_push_back(&d->retired, &p->in_retired);
+}
+
+static void pool_apply(struct directory *d, struct route_pool *p)
+{
+	const struct config_database *conf = config_find_database(d->config, p->asked);
+	struct pool_identity id;
+
+	if (conf != NULL)
+		identify(d, conf, p->asked, p->user, &id);
+	if (conf == NULL || !is_pool_of(p, &id) || strcmp(p->password, id.secret) != 0) {
+		pool_retire(d, p);
+		return;
+	}
+	for (uint32_t i = 0; i < d->workload_count; i++) {
+		const struct config_workload *workload = reload_conf(d, d->workloads[i]);
+
+		if (p->slices[i].pool != NULL && workload != NULL)
+			pool_settings_apply(d, workload, conf, p, &p->slices[i]);
+	}
+}
+
+void pools_apply(struct directory *d)
+{
+	struct hash_node *node, *next;
+
+	for (node = hash_table_walk(&d->pools, NULL); node != NULL; node = next) {
+		next = hash_table_walk(&d->pools, node);
+		pool_apply(d, container_of(node, struct route_pool, node));
+	}
+}
+
+static void warm(struct directory *d, struct route_workload *w,
+	const struct config_workload *workload, const struct config_database *conf)
+{
+	const struct config_host *host = &d->config->hosts[conf->host];
+	const char *user = conf->options.user[0] != '\0' ? conf->options.user :
+							    host->options.user;
+	struct route_pool *p;
+	struct settings s;
+
+	if (user[0] == '\0' || strcmp(conf->name, "*") == 0 ||
+		!config_workload_allows(workload, conf->name))
+		return;
+	config_resolve(d->config, workload, conf, user, &s);
+	if (s.min_pool_size == 0)
+		return;
+	p = pools_find(d, conf, conf->name, user);
+	if (p == NULL)
+		return;
+	p->is_warm = true;
+	(void)pools_slice(d, w, workload, conf, p);
+}
+
+void pools_warm(struct directory *d)
+{
+	struct hash_node *node = NULL;
+
+	while ((node = hash_table_walk(&d->pools, node)) != NULL)
+		container_of(node, struct route_pool, node)->is_warm = false;
+	for (uint32_t i = 0; i < d->workload_count; i++) {
+		const struct config_workload *workload = reload_conf(d, d->workloads[i]);
+
+		for (size_t k = 0; workload != NULL && k < d->config->database_count; k++)
+			warm(d, d->workloads[i], workload, &d->config->databases[k]);
+	}
+}
+
+/* --- going ---------------------------------------------------------------------------- */
+
+void directory_sweep(struct directory *d)
+{
+	struct hash_node *node, *next;
+
+	pthread_mutex_lock(&d->lock);
+	for (node = hash_table_walk(&d->pools, NULL); node != NULL; node = next) {
+		struct route_pool *p = container_of(node, struct route_pool, node);
+
+		next = hash_table_walk(&d->pools, node);
+		if (p->is_warm || !monitor_pool_remove(&p->host->monitor, &p->pool))
+			continue;
+		hash_table_remove(&d->pools, node);
+		pool_free(d, p);
+	}
+	list_for_each_safe(&d->retired, each) {
+		struct route_pool *p = container_of(each, struct route_pool, in_retired);
+
+		if (!monitor_pool_remove(&p->host->monitor, &p->pool))
+			continue;
+		list_remove(&p->in_retired);
+		pool_free(d, p);
+	}
+	pthread_mutex_unlock(&d->lock);
+}
+
+static void quota_free(struct route_quota *q)
+{
+	free(q->name);
+	free(q);
+}
+
+static void user_free(struct route_user *user)
+{
+	free(user->name);
+	free(user);
+}
+
+void pools_free_all(struct directory *d)
+{
+	struct hash_node *node;
+	struct list_node *each;
+
+	while ((node = hash_table_walk(&d->pools, NULL)) != NULL) {
+		hash_table_remove(&d->pools, node);
+		pool_free(d, container_of(node, struct route_pool, node));
+	}
+	while ((each = list_pop_front(&d->retired)) != NULL)
+		pool_free(d, container_of(each, struct route_pool, in_retired));
+	while ((node = hash_table_walk(&d->databases, NULL)) != NULL) {
+		hash_table_remove(&d->databases, node);
+		database_free(container_of(node, struct route_database, node));
+	}
+	while ((node = hash_table_walk(&d->users, NULL)) != NULL) {
+		hash_table_remove(&d->users, node);
+		user_free(container_of(node, struct route_user, node));
+	}
+	while ((node = hash_table_walk(&d->quotas, NULL)) != NULL) {
+		hash_table_remove(&d->quotas, node);
+		quota_free(container_of(node, struct route_quota, node));
+	}
+	hash_table_finish(&d->pools);
+	hash_table_finish(&d->databases);
+	hash_table_finish(&d->users);
+	hash_table_finish(&d->quotas);
+}

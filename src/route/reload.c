@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Going over to another configuration: hosts, workloads, shares, pools.  What can
+ * fail or block comes before the first change.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/slog.h"
+#include "route/directory_priv.h"
+
+static enum route_mode mode_from(enum config_pool_mode mode)
+{
+	switch (mode) {
+	case CONFIG_POOL_TRANSACTION:
+		return ROUTE_TRANSACTION;
+	case CONFIG_POOL_SESSION:
+		return ROUTE_SESSION;
+	case CONFIG_POOL_STATEMENT:
+		return ROUTE_STATEMENT;
+	}
+	return ROUTE_SESSION;
+}
+
+struct route_host *reload_host(struct directory *d, const char *name)
+{
+	for (uint32_t i = 0; i < d->host_count; i++) {
+		if (strcmp(d->hosts[i]->name, name) == 0)
+			return d->hosts[i];
+	}
+	return NULL;
+}
+
+/* A workload that changes its mode becomes another one: who came to the old one
+ * stays as promised. */
+struct route_workload *reload_workload(struct directory *d,
+	const struct config_workload *conf)
+{
+	for (uint32_t i = 0; i < d->workload_count; i++) {
+		if (strcmp(d->workloads[i]->name, conf->name) == 0 &&
+			d->workloads[i]->mode == mode_from(conf->options.pool_mode))
+			return d->workloads[i];
+	}
+	return NULL;
+}
+
+const struct config_workload *reload_conf(const struct directory *d,
+	const struct route_workload *w)
+{
+	const struct config_workload *conf = config_find_workload(d->config, w->name);
+
+	return conf != NULL && mode_from(conf->options.pool_mode) == w->mode ? conf : NULL;
+}
+
+static void host_add_shares(struct directory *d, struct route_host *h, uint32_t from)
+{
+	for (uint32_t i = from; i < d->workload_count; i++) {
+		share_init(&h->shares[i], d->workloads[i]->name);
+		monitor_share_add(&h->monitor, &h->shares[i]);
+	}
+}
+
+static int ensure_host(struct directory *d, const struct config_host *conf, struct diag *diag)
+{
+	struct route_host *h = reload_host(d, conf->name);
+
+	if (h != NULL)
+		return 0;
+	if (d->host_count == DIRECTORY_HOSTS_MAX) {
+		diag_set(diag, NULL, 0, 0, "more than %d hosts since the start: restart",
+			DIRECTORY_HOSTS_MAX);
+		return -ENOSPC;
+	}
+	h = host_create(conf, d->host_count, diag);
+	if (h == NULL)
+		return -ENOMEM;
+	host_add_shares(d, h, 0);
+	d->hosts[d->host_count++] = h;
+	return 0;
+}
+
+static int ensure_workload(struct directory *d, const struct config_workload *conf,
+	struct diag *diag)
+{
+	struct route_workload *w = reload_workload(d, conf);
+
+	if (w != NULL)
+		return 0;
+	if (d->workload_count == BUDGET_SHARES_MAX) {
+		diag_set(diag, NULL, 0, 0, "more than %d workloads since the start: restart",
+			BUDGET_SHARES_MAX);
+		return -ENOSPC;
+	}
+	w = calloc(1, sizeof(*w));
+	if (w == NULL || (w->name = strdup(conf->name)) == NULL) {
+		free(w);
+		diag_set(diag, NULL, 0, 0, "out of memory");
+		return -ENOMEM;
+	}
+	pthread_mutex_init(&w->lock, NULL);
+	w->index = d->workload_count;
+	w->mode = mode_from(conf->options.pool_mode);
+	d->workloads[d->workload_count++] = w;
+	for (uint32_t i = 0; i < d->host_count; i++)
+		host_add_shares(d, d->hosts[i], w->index);
+	return 0;
+}
+
+void route_workload_tcp(struct route_workload *w, struct sock_tcp *out)
+{
+	pthread_mutex_lock(&w->lock);
+	*out = w->tcp;
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void workload_apply(struct directory *d, struct route_workload *w,
+	const struct config_workload *conf)
+{
+	const struct workload_options *o = &conf->options;
+	struct settings s;
+
+	config_resolve(d->config, conf, NULL, NULL, &s);
+	w->is_gone = false;
+	atomic_store(&w->max_client_conn, conf->max_client_conn);
+	atomic_store(&w->login_timeout_us, s.client_login_timeout_us);
+	pthread_mutex_lock(&w->lock);
+	w->tcp = (struct sock_tcp){
+		.keepalive = o->tcp_keepalive,
+		.keepidle_s = (uint32_t)(o->tcp_keepidle_us / USEC_PER_SEC),
+		.keepintvl_s = (uint32_t)(o->tcp_keepintvl_us / USEC_PER_SEC),
+		.keepcnt = o->tcp_keepcnt,
+		.user_timeout_ms = (uint32_t)(o->tcp_user_timeout_us / USEC_PER_MSEC),
+		.socket_buffer = (uint32_t)o->tcp_socket_buffer_bytes,
+	};
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void shares_apply(struct directory *d)
+{
+	for (uint32_t i = 0; i < d->host_count; i++) {
+		struct route_host *h = d->hosts[i];
+		const struct config_host *host = config_find_host(d->config, h->name);
+
+		for (uint32_t k = 0; k < d->workload_count; k++) {
+			struct route_workload *w = d->workloads[k];
+			const struct config_workload *conf = reload_conf(d, w);
+			const struct config_share *share = NULL;
+
+			if (host != NULL && conf != NULL)
+				share = &conf->shares[host - d->config->hosts];
+			monitor_share_set(&h->monitor, &h->shares[k],
+				w->mode == ROUTE_SESSION ? SHARE_LASTING : SHARE_TRANSIENT,
+				share == NULL ? 0 : share->guaranteed,
+				share == NULL ? 0 : share->max);
+		}
+	}
+}
+
+static void apply(struct directory *d, const struct host_target *targets)
+{
+	for (uint32_t i = 0; i < d->host_count; i++)
+		d->hosts[i]->is_gone = config_find_host(d->config, d->hosts[i]->name) == NULL;
+	for (uint32_t i = 0; i < d->workload_count; i++)
+		d->workloads[i]->is_gone = true;
+	for (size_t i = 0; i < d->config->host_count; i++) {
+		const struct config_host *conf = &d->config->hosts[i];
+		struct route_host *h = reload_host(d, conf->name);
+
+		if (host_apply(h, conf, &targets[i]))
+			monitor_retire(&h->monitor, NULL);
+	}
+	for (size_t i = 0; i < d->config->workload_count; i++) {
+		const struct config_workload *conf = &d->config->workloads[i];
+
+		workload_apply(d, reload_workload(d, conf), conf);
+	}
+	shares_apply(d);
+	pools_apply(d);
+	pools_warm(d);
+	atomic_fetch_add(&d->generation, 1);
+}
+
+int directory_reload(struct directory *d, struct config *config, struct diag *diag)
+{
+	struct host_target *targets = calloc(config->host_count, sizeof(*targets));
+	struct config *old;
+	int ret = 0;
+
+	if (targets == NULL) {
+		diag_set(diag, NULL, 0, 0, "out of memory");
+		return -ENOMEM;
+	}
+	/* All that can fail or block comes before the first change. */
+	for (size_t i = 0; ret == 0 && i < config->host_count; i++)
+		ret = host_resolve(&config->hosts[i], &targets[i], diag);
+	pthread_mutex_lock(&d->lock);
+	for (size_t i = 0; ret == 0 && i < config->host_count; i++)
+		ret = ensure_host(d, &config->hosts[i], diag);
+	for (size_t i = 0; ret == 0 && i < config->workload_count; i++)
+		ret = ensure_workload(d, &config->workloads[i], diag);
+	if (ret == 0) {
+		old = d->config;
+		d->config = config_ref(config);
+		apply(d, targets);
+		config_unref(old);
+	}
+	pthread_mutex_unlock(&d->lock);
+	free(targets);
+	return ret;
+}
+
+void directory_resolve(struct directory *d)
+{
+	struct config *config = directory_config(d);
+
+	for (size_t i = 0; i < config->host_count; i++) {
+		const struct config_host *conf = &config->hosts[i];
+		struct diag diag = { .text = "" };
+		struct host_target target;
+		struct route_host *h;
+		char text[DIAG_TEXT_MAX];
+
+		if (host_resolve(conf, &target, &diag) < 0) {
+			SLOG_LIMITED(WARN, "host-resolve", "%s",
+				diag_format(&diag, text, sizeof(text)));
+			continue;
+		}
+		pthread_mutex_lock(&d->lock);
+		h = reload_host(d, conf->name);
+		if (h != NULL && d->config == config && host_apply(h, conf, &target)) {
+			SLOG(INFO, "host-moved", "host=%s", h->name);
+			monitor_retire(&h->monitor, NULL);
+		}
+		pthread_mutex_unlock(&d->lock);
+	}
+	config_unref(config);
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * How a server goes: closed in an orderly way, lost, or cut off with the process;
+ * and what becomes of its unit of the budget.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/slog.h"
+#include "pg/msg_out.h"
+#include "session/cancel.h"
+#include "session/client.h"
+#include "session/server_priv.h"
+
+/* A unit of the budget, which replication connections do not have. */
+void server_unit_cleaning(struct server *s)
+{
+	if (s->replication == NULL)
+		monitor_cleaning(&s->host->monitor, &s->ps);
+}
+
+void server_unit_closing(struct server *s)
+{
+	if (s->replication == NULL)
+		monitor_closing(&s->host->monitor, &s->ps);
+}
+
+void server_unit_gone(struct server *s, uint64_t now_us, struct monitor_actions *actions)
+{
+	if (s->replication == NULL)
+		monitor_gone(&s->host->monitor, &s->ps, now_us, actions);
+	else
+		atomic_fetch_sub(&s->host->replications, 1);
+}
+
+static void server_free(struct server *s)
+{
+	server_login_free(s);
+	server_forget_route(s);
+	params_finish(&s->reported);
+	s->magic = 0;
+	free(s);
+}
+
+static void free_list(struct list *list)
+{
+	struct list_node *node;
+
+	while ((node = list_pop_front(list)) != NULL)
+		server_free(container_of(node, struct server, in_release));
+}
+
+void server_reap(struct worker *w)
+{
+	free_list(&w->free_servers);
+}
+
+/* PostgreSQL has closed its side, or will not answer any more. */
+void server_gone(struct server *s)
+{
+	struct monitor_actions actions = { .count = 0 };
+	struct worker *w = s->worker;
+	struct route_host *host = s->host;
+
+	cancel_forget(s);
+	stream_close(&s->stream);
+	timer_finish(&w->timers, &s->timer);
+	list_remove(&s->in_worker);
+	list_remove(&s->in_release);
+	server_unit_gone(s, worker_now(w), &actions);
+	list_push_back(&w->free_servers, &s->in_release);
+	io_defer(w->io, &w->reap_task, IO_PHASE_RUN);
+	worker_act(w, host, &actions);
+}
+
+static void server_abort(struct server *s, struct list *freed)
+{
+	struct monitor_actions actions = { .count = 0 };
+	struct buf out;
+
+	s->client = NULL;
+	if (s->worker != NULL) {
+		cancel_forget(s);
+		buf_init(&out, 0);
+		msg_out_terminate(&out);
+		stream_send_buf(&s->stream, &out);
+		stream_flush(&s->stream);
+		buf_finish(&out);
+		stream_close(&s->stream);
+		timer_finish(&s->worker->timers, &s->timer);
+		list_remove(&s->in_worker);
+		list_remove(&s->in_release);
+	} else {
+		static const uint8_t terminate[] = { 'X', 0, 0, 0, 4 };
+
+		/* It will see the end of file if this does not arrive. */
+		if (send(s->fd, terminate, sizeof(terminate), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+			SLOG(DEBUG, "server-abort", "server=%lu", (unsigned long)s->ps.id);
+		close(s->fd);
+	}
+	server_unit_closing(s);
+	server_unit_gone(s, clock_now_us(), &actions);
+	list_push_back(freed, &s->in_release);
+}
+
+void server_abort_all(struct worker *w)
+{
+	struct list_node *node;
+
+	while ((node = list_first(&w->servers)) != NULL)
+		server_abort(container_of(node, struct server, in_worker), &w->free_servers);
+}
+
+static void keep_pooled(const struct pool_server *ps, void *arg)
+{
+	const struct pool_server **found = arg;
+
+	*found = ps;
+}
+
+void server_abort_pooled(struct route_host *host)
+{
+	struct list freed;
+
+	list_init(&freed);
+	for (;;) {
+		struct pool_server *ps = NULL;
+
+		monitor_each_server(&host->monitor, keep_pooled, &ps);
+		if (ps == NULL)
+			break;
+		server_abort(server_from_ps(ps), &freed);
+	}
+	free_list(&freed);
+}
+
+void server_close(struct server *s)
+{
+	struct host_target target;
+	struct buf out;
+
+	if (s->phase == SERVER_PHASE_CLOSE)
+		return;
+	SLOG(DEBUG, "server-close", "server=%lu", (unsigned long)s->ps.id);
+	server_enter_phase(s, SERVER_PHASE_CLOSE);
+	if (s->client != NULL) {
+		struct client *c = s->client;
+
+		s->client = NULL;
+		server_unit_closing(s);
+		client_lease_released(c);
+	} else {
+		server_unit_closing(s);
+	}
+	if (!stream_is_open(&s->stream)) {
+		server_gone(s);
+		return;
+	}
+	route_host_target(s->host, &target);
+	server_set_timer(s, target.close_timeout_us);
+	buf_init(&out, 0);
+	msg_out_terminate(&out);
+	stream_send_buf(&s->stream, &out);
+	buf_finish(&out);
+	stream_finish(&s->stream);
+}
+
+/* Nothing of the client's has reached it: another server will do as well. */
+static bool is_untouched_by(const struct server *s, const struct client *c)
+{
+	switch (s->phase) {
+	case SERVER_PHASE_CHECK:
+	case SERVER_PHASE_SETTINGS:
+		return true;
+	case SERVER_PHASE_READY:
+		return c->lease_exchanges == 0 && exchange_is_idle(&s->xq) &&
+			c->body_left == 0 && s->replication == NULL && !c->has_sent;
+	case SERVER_PHASE_CONNECT:
+	case SERVER_PHASE_LOGIN:
+	case SERVER_PHASE_BARRIER:
+	case SERVER_PHASE_ENDING:
+	case SERVER_PHASE_ABORT:
+	case SERVER_PHASE_ROLLBACK:
+	case SERVER_PHASE_RESET:
+	case SERVER_PHASE_CLOSE:
+		return false;
+	}
+	return false;
+}
+
+void server_fail(struct server *s, enum close_reason reason, const char *message)
+{
+	struct client *c = s->client;
+
+	if (s->phase == SERVER_PHASE_CLOSE)
+		return;
+	if (s->phase == SERVER_PHASE_CONNECT || s->phase == SERVER_PHASE_LOGIN) {
+		server_login_lost(s, -ECONNRESET);
+		return;
+	}
+	if (c != NULL && s->phase != SERVER_PHASE_ENDING) {
+		bool is_untouched = is_untouched_by(s, c);
+
+		s->client = NULL;
+		server_unit_closing(s);
+		client_lease_released(c);
+		if (is_untouched)
+			client_server_died(c);
+		else if (s->is_broken)
+			client_close(c, CLOSE_SERVER_FATAL);
+		else if (message != NULL)
+			client_close_with(c, reason, reason == CLOSE_SERVER_PROTOCOL ?
+				"08P01" : "08006", message, NULL);
+		else
+			client_close(c, reason);
+	}
+	server_close(s);
+}
