@@ -84,6 +84,7 @@ int io_setup(struct io *io, const struct io_engine *engine, const struct io_opti
 	if (io->wake_fd < 0)
 		return -errno;
 	io->now_us = clock_now_us();
+	io->due_us = UINT64_MAX;
 	io->slot_free = UINT32_MAX;
 	list_init(&io->run);
 	list_init(&io->flush);
@@ -258,6 +259,7 @@ static uint64_t wait_us(struct io *io, uint64_t until_us)
 		!list_is_empty(&io->wishes) || !list_is_empty(&io->reports) ||
 		!list_is_empty(&io->listener_wishes))
 		return 0;
+	until_us = u64_min(until_us, io->due_us);
 	if (node != NULL)
 		until_us = u64_min(until_us,
 			container_of(node, struct io_listener, node)->retry_us);
@@ -303,6 +305,7 @@ void io_conn_init(struct io_conn *c, const struct io_conn_ops *ops)
 	*c = (struct io_conn){ .ops = ops, .fd = -1 };
 	list_node_init(&c->wish);
 	list_node_init(&c->report);
+	list_node_init(&c->suspect);
 }
 
 int io_conn_attach(struct io *io, struct io_conn *c, int fd)
@@ -374,6 +377,7 @@ static void leave(struct io *io, struct io_conn *c)
 {
 	list_remove(&c->wish);
 	list_remove(&c->report);
+	list_remove(&c->suspect);
 	slot_put(io, c->slot);
 	c->io = NULL;
 	c->fd = -1;

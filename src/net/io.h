@@ -113,6 +113,8 @@ struct io_conn {
 	int end_error;
 	struct list_node wish;          /* wants something else from the kernel */
 	struct list_node report;        /* an on_end() or on_quiet() is due */
+	struct list_node suspect;       /* its end may have been lost */
+	uint64_t suspect_us;
 };
 
 void io_conn_init(struct io_conn *, const struct io_conn_ops *);

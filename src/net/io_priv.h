@@ -35,8 +35,13 @@ enum io_conn_flags {
 
 	IO_RX_IS_LARGE = 1 << 13,       /* armed with a large buffer */
 
-	IO_EPOLL_IN = 1 << 14,          /* epoll: registered for */
-	IO_EPOLL_OUT = 1 << 15
+	IO_KIND_KNOWN = 1 << 14,        /* the kernel was asked for the family */
+	IO_KIND_TCP = 1 << 15,
+
+	IO_RX_STALE = 1 << 16,          /* ... and the receive missed an end */
+
+	IO_EPOLL_IN = 1 << 17,          /* epoll: registered for */
+	IO_EPOLL_OUT = 1 << 18
 };
 
 enum io_listener_flags {
@@ -79,6 +84,7 @@ struct io {
 	void (*on_wake)(struct io *, void *arg);
 	void *arg;
 	uint64_t now_us;
+	uint64_t due_us;                /* flush() has something to do then */
 	int wake_fd;
 	_Atomic int wake_state;
 	struct list run;                /* tasks */

@@ -13,9 +13,12 @@
  */
 #include "net/io_ring.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+enum { SUSPECT_US = 1000 * 1000 };
 
 /* --- requests --------------------------------------------------------------- */
 
@@ -65,6 +68,23 @@ static enum io_ring_op armed_op(const struct io_conn *c)
 	return c->flags & IO_RX_IS_LARGE ? OP_RECV_LARGE : OP_RECV_SMALL;
 }
 
+/* Not for unix sockets: see the suspects below, which for them would be many. */
+static bool may_multishot(const struct io_ring *u, struct io_conn *c)
+{
+	int domain = AF_UNIX;
+	socklen_t len = sizeof(domain);
+
+	if (!(c->flags & IO_MULTISHOT) || !u->has_multishot)
+		return false;
+	if (!(c->flags & IO_KIND_KNOWN)) {
+		c->flags |= IO_KIND_KNOWN;
+		if (getsockopt(c->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
+			domain != AF_UNIX)
+			c->flags |= IO_KIND_TCP;
+	}
+	return c->flags & IO_KIND_TCP;
+}
+
 static bool arm_recv(struct io_ring *u, struct io_conn *c)
 {
 	struct io_uring_sqe *sqe = get_sqe(u);
@@ -73,7 +93,7 @@ static bool arm_recv(struct io_ring *u, struct io_conn *c)
 		return false;
 	if (c->flags & IO_RX_LARGE)
 		c->flags |= IO_RX_IS_LARGE;
-	else if (c->flags & IO_MULTISHOT && u->has_multishot)
+	else if (may_multishot(u, c))
 		c->flags |= IO_RX_MULTI;
 	if (c->flags & IO_RX_MULTI)
 		io_uring_prep_recv_multishot(sqe, c->fd, NULL, 0, 0);
@@ -165,7 +185,7 @@ static bool apply_rx(struct io_ring *u, struct io_conn *c)
 
 	if (!(c->flags & IO_RX_ARMED))
 		return !(c->flags & IO_RX_ON) || c->flags & IO_QUIESCING || arm_recv(u, c);
-	unwanted = c->flags & IO_QUIESCING ||
+	unwanted = c->flags & (IO_QUIESCING | IO_RX_STALE) ||
 		(c->flags & IO_RX_MULTI &&
 			(c->flags & IO_RX_LARGE || !(c->flags & IO_RX_ON)));
 	if (!unwanted || c->flags & IO_RX_CANCEL)
@@ -204,11 +224,64 @@ static void feed_starved(struct io_ring *u)
 	}
 }
 
+/*
+ * Kernels to 6.18 at least lose the end of a connection when it wakes a multishot
+ * receive together with the last data: the receive says that nothing is left and
+ * waits for a wake-up that was already spent.  With TCP only a reset is lost so
+ * (after FIN the kernel counts one byte more), with unix sockets every end.  So
+ * who has been silent for a while is looked at once.
+ */
+void io_ring_suspect(struct io_ring *u, struct io_conn *c)
+{
+	list_remove(&c->suspect);
+	list_push_back(&u->suspects, &c->suspect);
+	c->suspect_us = u->io.now_us + SUSPECT_US;
+}
+
+/* Reading the error takes it away, so it has to be reported from here. */
+static void check_suspect(struct io_ring *u, struct io_conn *c)
+{
+	uint8_t byte;
+	ssize_t n;
+
+	if (!(c->flags & IO_RX_MULTI))
+		return;
+	n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	c->end_error = n < 0 ? -errno : 0;
+	c->flags |= IO_RX_STALE;
+	io_wish(&u->io, c);
+	if (n > 0)
+		return;
+	c->flags |= IO_END_PENDING;
+	if (c->flags & IO_RX_ON && !list_is_linked(&c->report))
+		list_push_back(&u->io.reports, &c->report);
+}
+
+static void check_suspects(struct io_ring *u)
+{
+	struct list_node *node;
+
+	u->io.due_us = UINT64_MAX;
+	while ((node = list_first(&u->suspects)) != NULL) {
+		struct io_conn *c = container_of(node, struct io_conn, suspect);
+
+		if (c->suspect_us > u->io.now_us) {
+			u->io.due_us = c->suspect_us;
+			return;
+		}
+		list_remove(node);
+		check_suspect(u, c);
+	}
+}
+
 void io_ring_flush(struct io *io)
 {
 	struct io_ring *u = io_ring_of(io);
 	struct list_node *node;
 
+	check_suspects(u);
 	io_bufs_offer(&u->small);
 	io_bufs_offer(&u->large);
 	feed_starved(u);

@@ -27,6 +27,7 @@ struct io_ring {
 	struct io_bufs small;
 	struct io_bufs large;
 	struct list starved;            /* conns whose receive found no buffer */
+	struct list suspects;           /* multishot conns, oldest first */
 	bool has_multishot;
 	bool has_no_iowait;
 	bool wake_armed;
@@ -53,6 +54,9 @@ void io_ring_flush(struct io *);
 void io_ring_detach(struct io *, struct io_conn *);
 void io_ring_close_conn(struct io *, struct io_conn *);
 void io_ring_stop_listener(struct io *, struct io_listener *);
+
+/* A multishot receive brought data and, as it said, all of it. */
+void io_ring_suspect(struct io_ring *, struct io_conn *);
 
 /* Asks the kernel to end every request; false: no room, try again. */
 NODISCARD bool io_ring_cancel_all(struct io_ring *);

@@ -136,10 +136,13 @@ static void on_recv(struct io_ring *u, struct io_conn *c, const struct event *e,
 	uint64_t tag = io_conn_tag(c);
 
 	if (!(e->flags & IORING_CQE_F_MORE))
-		io_clear(c, IO_RX_ARMED | IO_RX_MULTI | IO_RX_CANCEL | IO_RX_IS_LARGE);
+		io_clear(c, IO_RX_ARMED | IO_RX_MULTI | IO_RX_CANCEL | IO_RX_IS_LARGE |
+				    IO_RX_STALE);
 	if (e->res > 0 && data != NULL) {
 		if (e->flags & IORING_CQE_F_SOCK_NONEMPTY)
 			c->flags |= IO_RX_MORE;
+		else if (c->flags & IO_RX_MULTI)
+			io_ring_suspect(u, c);
 		choose_size(c, op == OP_RECV_LARGE, (size_t)e->res);
 		c->ops->on_data(c, data, (size_t)e->res);
 	} else {
@@ -361,6 +364,7 @@ static int open_loop(struct io **io, const struct io_options *options)
 	if (ret < 0)
 		goto fail_ring;
 	list_init(&u->starved);
+	list_init(&u->suspects);
 	u->has_multishot = features & FEAT_RECVSEND_BUNDLE && !options->legacy;
 	u->has_no_iowait = features & FEAT_NO_IOWAIT && !options->legacy;
 	ret = open_buffers(u, options);

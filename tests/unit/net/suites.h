@@ -8,6 +8,7 @@
 Suite *timers_suite(void);
 Suite *addr_suite(void);
 Suite *io_suite(void);
+Suite *io_random_suite(void);
 Suite *io_threads_suite(void);
 Suite *stream_suite(void);
 Suite *stream_bulk_suite(void);
