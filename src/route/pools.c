@@ -65,10 +65,14 @@ static void identify(struct directory *d, const struct config_database *conf,
 		id->secret = "";
 }
 
+/* Two entries may give one user different passwords: whoever has the wrong one gets
+ * no server of the others, and spoils nobody's pool. */
 static bool is_pool_of(const struct route_pool *p, const struct pool_identity *id)
 {
 	return p->host == id->host && strcmp(p->dbname, id->dbname) == 0 &&
-		strcmp(p->user, id->user) == 0 && strcmp(p->options, id->options) == 0;
+		strcmp(p->user, id->user) == 0 &&
+		strcmp(p->options, id->options) == 0 &&
+		strcmp(p->password, id->secret) == 0;
 }
 
 static struct route_pool *pool_create(struct directory *d, const struct pool_identity *id,
@@ -220,9 +224,17 @@ void directory_each_database(struct directory *d,
 /* --- reload ------------------------------------------------------------------------- */
 
 /* The file says something else than what this pool's servers logged in with: it
- * serves those who have it, and nobody new. */
+ * serves those who have it, and nobody new; none of its servers is kept in stock. */
 static void pool_retire(struct directory *d, struct route_pool *p)
 {
+	for (uint32_t i = 0; i < d->workload_count; i++) {
+		struct slice_limits limits = p->slices[i].limits;
+
+		if (p->slices[i].pool == NULL)
+			continue;
+		limits.servers_min = 0;
+		monitor_slice_set_limits(&p->host->monitor, &p->slices[i], &limits);
+	}
 	monitor_retire(&p->host->monitor, &p->pool);
 	hash_table_remove(&d->pools, &p->node);
 	list_push_back(&d->retired, &p->in_retired);
@@ -235,7 +247,7 @@ static void pool_apply(struct directory *d, struct route_pool *p)
 
 	if (conf != NULL)
 		identify(d, conf, p->asked, p->user, &id);
-	if (conf == NULL || !is_pool_of(p, &id) || strcmp(p->password, id.secret) != 0) {
+	if (conf == NULL || !is_pool_of(p, &id)) {
 		pool_retire(d, p);
 		return;
 	}

@@ -61,21 +61,38 @@ static void host_add_shares(struct directory *d, struct route_host *h, uint32_t 
 	}
 }
 
+/* Hosts and workloads stay as long as the directory. */
+static int check_room(struct directory *d, const struct config *config, struct diag *diag)
+{
+	size_t hosts = d->host_count, workloads = d->workload_count;
+
+	for (size_t i = 0; i < config->host_count; i++)
+		hosts += reload_host(d, config->hosts[i].name) == NULL;
+	for (size_t i = 0; i < config->workload_count; i++)
+		workloads += reload_workload(d, &config->workloads[i]) == NULL;
+	if (hosts <= DIRECTORY_HOSTS_MAX && workloads <= BUDGET_SHARES_MAX)
+		return 0;
+	if (hosts > DIRECTORY_HOSTS_MAX)
+		diag_set(diag, NULL, 0, 0, "more than %d hosts since the start: restart",
+			DIRECTORY_HOSTS_MAX);
+	else
+		diag_set(diag, NULL, 0, 0, "more than %d workloads since the start: restart",
+			BUDGET_SHARES_MAX);
+	return -ENOSPC;
+}
+
 static int ensure_host(struct directory *d, const struct config_host *conf, struct diag *diag)
 {
 	struct route_host *h = reload_host(d, conf->name);
 
 	if (h != NULL)
 		return 0;
-	if (d->host_count == DIRECTORY_HOSTS_MAX) {
-		diag_set(diag, NULL, 0, 0, "more than %d hosts since the start: restart",
-			DIRECTORY_HOSTS_MAX);
-		return -ENOSPC;
-	}
 	h = host_create(conf, d->host_count, diag);
 	if (h == NULL)
 		return -ENOMEM;
 	host_add_shares(d, h, 0);
+	/* Until the configuration that names it is in force. */
+	h->is_gone = true;
 	d->hosts[d->host_count++] = h;
 	return 0;
 }
@@ -87,11 +104,6 @@ static int ensure_workload(struct directory *d, const struct config_workload *co
 
 	if (w != NULL)
 		return 0;
-	if (d->workload_count == BUDGET_SHARES_MAX) {
-		diag_set(diag, NULL, 0, 0, "more than %d workloads since the start: restart",
-			BUDGET_SHARES_MAX);
-		return -ENOSPC;
-	}
 	w = calloc(1, sizeof(*w));
 	if (w == NULL || (w->name = strdup(conf->name)) == NULL) {
 		free(w);
@@ -101,6 +113,7 @@ static int ensure_workload(struct directory *d, const struct config_workload *co
 	pthread_mutex_init(&w->lock, NULL);
 	w->index = d->workload_count;
 	w->mode = mode_from(conf->options.pool_mode);
+	w->is_gone = true;
 	d->workloads[d->workload_count++] = w;
 	for (uint32_t i = 0; i < d->host_count; i++)
 		host_add_shares(d, d->hosts[i], w->index);
@@ -195,6 +208,8 @@ int directory_reload(struct directory *d, struct config *config, struct diag *di
 	for (size_t i = 0; ret == 0 && i < config->host_count; i++)
 		ret = host_resolve(&config->hosts[i], &targets[i], diag);
 	pthread_mutex_lock(&d->lock);
+	if (ret == 0)
+		ret = check_room(d, config, diag);
 	for (size_t i = 0; ret == 0 && i < config->host_count; i++)
 		ret = ensure_host(d, &config->hosts[i], diag);
 	for (size_t i = 0; ret == 0 && i < config->workload_count; i++)

@@ -19,13 +19,18 @@ const char *route_mode_name(enum route_mode mode)
 	return mode_names[mode];
 }
 
+static void list_free(char **list)
+{
+	for (char **name = list; name != NULL && *name != NULL; name++)
+		free(*name);
+	free(list);
+}
+
 void route_limits_free(struct route_limits *l)
 {
 	free(l->reset_query);
 	free(l->check_query);
-	for (char **name = l->ignored; name != NULL && *name != NULL; name++)
-		free(*name);
-	free(l->ignored);
+	list_free(l->ignored);
 }
 
 static char **list_copy(const struct option_list *list)
@@ -34,8 +39,10 @@ static char **list_copy(const struct option_list *list)
 
 	for (size_t i = 0; copy != NULL && i < list->count; i++) {
 		copy[i] = strdup(list->items[i]);
-		if (copy[i] == NULL)
-			break;
+		if (copy[i] == NULL) {
+			list_free(copy);
+			return NULL;
+		}
 	}
 	return copy;
 }

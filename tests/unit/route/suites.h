@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TESTS_UNIT_ROUTE_SUITES_H
+#define TESTS_UNIT_ROUTE_SUITES_H
+
+#include <check.h>
+
+Suite *directory_suite(void);
+Suite *limits_suite(void);
+Suite *pools_suite(void);
+Suite *reload_suite(void);
+Suite *stats_suite(void);
+Suite *threads_suite(void);
+
+#endif

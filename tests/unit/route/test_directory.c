@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Which pool, host and workload belong to which names.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "suites.h"
+#include "world.h"
+
+#define SOME_DATABASES \
+	"databases:\n" \
+	"  rag: { host: main, dbname: rag_v2 }\n" \
+	"  alias: { host: main, dbname: rag_v2 }\n" \
+	"  there: { host: other, dbname: rag_v2 }\n" \
+	"  forced: { host: main, dbname: rag_v2, user: bert, password: b }\n" \
+	"  guessed: { host: main, dbname: rag_v2, user: bert, password: wrong }\n" \
+	"  tuned: { host: main, dbname: rag_v2, options: '-c work_mem=1MB' }\n"
+
+static void begin(void)
+{
+	world_begin(HOSTS WORKLOADS SOME_DATABASES USERS);
+}
+
+/* --- pools ---------------------------------------------------------------------- */
+
+START_TEST(pool_is_named_as_postgresql_names_it)
+{
+	struct route *r = world_route("web", "rag", "anna");
+
+	ck_assert_str_eq(r->host->name, "main");
+	ck_assert_str_eq(r->pool->dbname, "rag_v2");
+	ck_assert_str_eq(r->pool->user, "anna");
+	ck_assert_str_eq(r->pool->options, "");
+	ck_assert_str_eq(r->pool->password, "a");
+	ck_assert_str_eq(r->database->name, "rag");
+	ck_assert_str_eq(r->user, "anna");
+	ck_assert_ptr_eq(r->workload, world_workload("web"));
+	route_unref(r);
+}
+END_TEST
+
+START_TEST(names_of_one_login_share_a_pool)
+{
+	struct route_pool *pool = world_pool("web", "rag", "anna");
+
+	ck_assert_ptr_eq(world_pool("web", "rag", "anna"), pool);
+	ck_assert_ptr_eq(world_pool("web", "alias", "anna"), pool);
+	ck_assert_ptr_eq(world_pool("jobs", "alias", "anna"), pool);
+	ck_assert_int_eq(world_sessions, 1);
+}
+END_TEST
+
+START_TEST(whatever_the_login_depends_on_makes_another_pool)
+{
+	struct route_pool *pool = world_pool("web", "rag", "anna");
+
+	ck_assert_ptr_ne(world_pool("web", "rag", "bert"), pool);
+	ck_assert_ptr_ne(world_pool("web", "there", "anna"), pool);
+	ck_assert_ptr_ne(world_pool("web", "tuned", "anna"), pool);
+	ck_assert_int_eq(world_sessions, 4);
+}
+END_TEST
+
+START_TEST(forced_user_shares_the_pool_of_that_user)
+{
+	struct route *r = world_route("web", "forced", "anna");
+
+	ck_assert_str_eq(r->user, "anna");
+	ck_assert_str_eq(r->pool->user, "bert");
+	ck_assert_str_eq(r->pool->password, "b");
+	ck_assert_ptr_eq(world_pool("web", "rag", "bert"), r->pool);
+	route_unref(r);
+}
+END_TEST
+
+/* Who does not know the password gets no server of those who do. */
+START_TEST(other_password_makes_another_pool)
+{
+	struct route_pool *pool = world_pool("web", "forced", "anna");
+
+	ck_assert_ptr_ne(world_pool("web", "guessed", "anna"), pool);
+	ck_assert_str_eq(world_pool("web", "guessed", "anna")->password, "wrong");
+}
+END_TEST
+
+START_TEST(user_without_a_secret_has_a_pool_without_one)
+{
+	ck_assert_str_eq(world_pool("web", "rag", "nobody")->password, "");
+}
+END_TEST
+
+START_TEST(each_workload_has_its_slice)
+{
+	struct route *web = world_route("web", "rag", "anna");
+	struct route *jobs = world_route("jobs", "rag", "anna");
+	struct route *again = world_route("web", "alias", "anna");
+
+	ck_assert_ptr_ne(web->slice, jobs->slice);
+	ck_assert_ptr_eq(web->slice, again->slice);
+	ck_assert_ptr_eq(web->slice->pool, &web->pool->pool);
+	ck_assert_ptr_eq(jobs->slice->pool, &web->pool->pool);
+	ck_assert_str_eq(web->slice->share->name, "web");
+	ck_assert_str_eq(jobs->slice->share->name, "jobs");
+	ck_assert_uint_eq(web->slice->clients, 2);
+	ck_assert_uint_eq(jobs->slice->clients, 1);
+	route_unref(again);
+	ck_assert_uint_eq(web->slice->clients, 1);
+	route_unref(web);
+	route_unref(jobs);
+}
+END_TEST
+
+START_TEST(shares_are_of_their_kind)
+{
+	struct route *web = world_route("web", "rag", "anna");
+	struct route *jobs = world_route("jobs", "rag", "anna");
+
+	ck_assert_int_eq(web->slice->share->kind, SHARE_TRANSIENT);
+	ck_assert_int_eq(jobs->slice->share->kind, SHARE_LASTING);
+	ck_assert_uint_eq(web->slice->share->max, 20);
+	route_unref(web);
+	route_unref(jobs);
+}
+END_TEST
+
+/* --- what is not there ---------------------------------------------------------- */
+
+START_TEST(unknown_database_is_refused)
+{
+	struct route *r;
+
+	ck_assert_int_eq(directory_check(directory, world_workload("web"), "nowhere"),
+		ROUTE_NO_DATABASE);
+	ck_assert_int_eq(world_ask("web", "nowhere", "anna", &r), ROUTE_NO_DATABASE);
+	ck_assert_int_eq(directory_check(directory, world_workload("web"), "rag"),
+		ROUTE_OK);
+	ck_assert_int_eq(world_sessions, 0);
+}
+END_TEST
+
+START_TEST(name_in_postgresql_is_not_a_name_for_clients)
+{
+	struct route *r;
+
+	ck_assert_int_eq(world_ask("web", "rag_v2", "anna", &r), ROUTE_NO_DATABASE);
+}
+END_TEST
+
+START_TEST(wildcard_serves_all_names_without_an_entry)
+{
+	world_reload(HOSTS WORKLOADS USERS
+		"databases: { rag: { host: main, dbname: rag_v2 }, '*': { host: other } }\n");
+	ck_assert_str_eq(world_pool("web", "any", "anna")->dbname, "any");
+	ck_assert_str_eq(world_pool("web", "any", "anna")->host->name, "other");
+	ck_assert_str_eq(world_pool("web", "rag", "anna")->host->name, "main");
+	ck_assert_ptr_ne(world_pool("web", "any", "anna"), world_pool("web", "all", "anna"));
+}
+END_TEST
+
+START_TEST(wildcard_may_lead_to_one_database)
+{
+	world_reload(HOSTS WORKLOADS USERS
+		"databases: { '*': { host: other, dbname: one } }\n");
+	ck_assert_ptr_eq(world_pool("web", "a", "anna"), world_pool("web", "b", "anna"));
+}
+END_TEST
+
+START_TEST(workload_serves_its_own_databases_only)
+{
+	struct route *r;
+
+	world_reload(HOSTS USERS
+		"workloads:\n"
+		"  web: { listen: '*:6432', pool_mode: transaction, databases: [ rag ] }\n"
+		"  jobs: { listen: '*:6433', pool_mode: session }\n"
+		"databases: { rag: { host: main }, there: { host: other } }\n");
+	ck_assert_int_eq(world_ask("web", "there", "anna", &r), ROUTE_NOT_HERE);
+	ck_assert_int_eq(directory_check(directory, world_workload("web"), "there"),
+		ROUTE_NOT_HERE);
+	ck_assert_int_eq(world_ask("web", "nowhere", "anna", &r), ROUTE_NO_DATABASE);
+	route_unref(world_route("web", "rag", "anna"));
+	route_unref(world_route("jobs", "there", "anna"));
+}
+END_TEST
+
+/* --- who may come --------------------------------------------------------------- */
+
+START_TEST(secrets_and_rights_are_told)
+{
+	unsigned console;
+	char *secret;
+
+	world_reload(PLAIN "auth: { auth_type: md5 }\n"
+		"admin: { admin_users: [ anna ], stats_users: [ bert ] }\n");
+	ck_assert_int_eq(directory_auth(directory, "anna", &secret, &console),
+		ROUTE_AUTH_MD5);
+	ck_assert_str_eq(secret, "a");
+	ck_assert_uint_eq(console, ROUTE_ADMIN | ROUTE_STATS);
+	free(secret);
+	(void)directory_auth(directory, "bert", &secret, &console);
+	ck_assert_uint_eq(console, ROUTE_STATS);
+	free(secret);
+	(void)directory_auth(directory, "nobody", &secret, &console);
+	ck_assert_ptr_null(secret);
+	ck_assert_uint_eq(console, 0);
+}
+END_TEST
+
+/* --- databases in use ----------------------------------------------------------- */
+
+static void keep_name(const struct route_database *database, void *arg)
+{
+	strcat(arg, database->name);
+}
+
+START_TEST(databases_are_counted_by_the_names_of_clients)
+{
+	struct route *a = world_route("web", "rag", "anna");
+	struct route *b = world_route("web", "alias", "anna");
+	char names[64] = "";
+
+	ck_assert_ptr_ne(a->database, b->database);
+	directory_each_database(directory, keep_name, names);
+	ck_assert(strcmp(names, "ragalias") == 0 || strcmp(names, "aliasrag") == 0);
+	ck_assert_uint_eq((uintptr_t)a->database->stats % 128, 0);
+	stats_add(&a->database->stats[0], STAT_query_count, 2);
+	stats_add(&a->database->stats[1], STAT_query_count, 3);
+	route_unref(a);
+	route_unref(b);
+}
+END_TEST
+
+Suite *directory_suite(void)
+{
+	Suite *s = suite_create("route/directory");
+	TCase *tc = tcase_create("directory");
+
+	tcase_add_checked_fixture(tc, begin, world_end);
+	tcase_add_test(tc, pool_is_named_as_postgresql_names_it);
+	tcase_add_test(tc, names_of_one_login_share_a_pool);
+	tcase_add_test(tc, whatever_the_login_depends_on_makes_another_pool);
+	tcase_add_test(tc, forced_user_shares_the_pool_of_that_user);
+	tcase_add_test(tc, other_password_makes_another_pool);
+	tcase_add_test(tc, user_without_a_secret_has_a_pool_without_one);
+	tcase_add_test(tc, each_workload_has_its_slice);
+	tcase_add_test(tc, shares_are_of_their_kind);
+	tcase_add_test(tc, unknown_database_is_refused);
+	tcase_add_test(tc, name_in_postgresql_is_not_a_name_for_clients);
+	tcase_add_test(tc, wildcard_serves_all_names_without_an_entry);
+	tcase_add_test(tc, wildcard_may_lead_to_one_database);
+	tcase_add_test(tc, workload_serves_its_own_databases_only);
+	tcase_add_test(tc, secrets_and_rights_are_told);
+	tcase_add_test(tc, databases_are_counted_by_the_names_of_clients);
+	suite_add_tcase(s, tc);
+	return s;
+}
