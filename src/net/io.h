@@ -128,9 +128,10 @@ void io_conn_rx_stop(struct io_conn *);
 void io_conn_tx_wait(struct io_conn *); /* one on_writable() */
 
 /* A hint: the socket will stay with its loop and be read often and little at a
- * time, so the engine may keep one receive armed for many arrivals.  More may
- * then come after io_conn_rx_stop(), and io_conn_quiesce() costs more.  Kept
- * until io_conn_init(). */
+ * time, so the engine may keep one receive armed for many arrivals (TCP only).
+ * More may then come after io_conn_rx_stop(), io_conn_quiesce() costs more, and
+ * a reset right behind data may be reported a second late.  Kept until
+ * io_conn_init(). */
 void io_conn_rx_multishot(struct io_conn *, bool);
 
 /* Stops everything the kernel still does for this socket.  True: it is quiet

@@ -57,10 +57,10 @@ void loops_settle(struct io *io)
 	uint64_t events;
 	int quiet = 0;
 
-	while (quiet < 4) {
+	while (quiet < 3) {
 		io_stats_read(io, &stats);
 		events = stats.events;
-		ck_assert_int_eq(io_turn(io, clock_now_us() + 2000), 0);
+		ck_assert_int_eq(io_turn(io, clock_now_us() + 1000), 0);
 		io_stats_read(io, &stats);
 		quiet = stats.events == events ? quiet + 1 : 0;
 	}

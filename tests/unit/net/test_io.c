@@ -551,7 +551,7 @@ START_TEST(late_events_miss_the_successor)
 	struct note a, b;
 	int old[2], young[2], fd;
 
-	for (int round = 0; round < 100; round++) {
+	for (int round = 0; round < 30; round++) {
 		loops_pair(old);
 		note_open(&a, io, old[0]);
 		io_conn_rx_start(&a.conn);
