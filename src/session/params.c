@@ -172,7 +172,8 @@ void params_write_replay(const struct params *p, bool must_reset, struct buf *ou
 		add_literal(&sql, name);
 		buf_add_str(&sql, ", ");
 		add_literal(&sql, value);
-		buf_add_str(&sql, ", false)");
+		/* The value itself may not exist in the client's encoding. */
+		buf_add_str(&sql, ", false) IS NULL");
 	}
 	buf_add_cstr(&sql, "");
 	if (buf_ok(&sql))

@@ -50,7 +50,7 @@ bool backend_is_idle(const struct backend *b)
 	return true;
 }
 
-/* --- what it says ------------------------------------------------------------- */
+/* --- what it says --------------------------------------------------------------- */
 
 static struct backend_reply *say(struct backend *b, uint8_t type)
 {
@@ -143,7 +143,7 @@ static void query_goes_on(struct backend *b)
 	ready(b);
 }
 
-/* --- the two loops --------------------------------------------------------------- */
+/* --- the two loops -------------------------------------------------------------- */
 
 /* CopyGetData(): what it does with a message while it wants data. */
 static void read_in_copy(struct backend *b, uint8_t type)

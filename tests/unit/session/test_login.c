@@ -28,7 +28,7 @@ static void end(void)
 	(void)pthread_mutex_destroy(&router.derived_lock);
 }
 
-/* --- with a pool -------------------------------------------------------------------- */
+/* --- with a pool ---------------------------------------------------------------- */
 
 START_TEST(keys_are_those_set_last)
 {
@@ -126,7 +126,7 @@ START_TEST(welcome_that_is_not_found_leaves_nothing)
 }
 END_TEST
 
-/* --- derived secrets -------------------------------------------------------------------- */
+/* --- derived secrets ------------------------------------------------------------ */
 
 static void set_derived(const char *user, const char *stored, uint8_t first)
 {

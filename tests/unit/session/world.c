@@ -70,7 +70,7 @@ static bool may_doubt(const struct world *w, const struct backend_reply *r)
 	return false;
 }
 
-/* --- sending ---------------------------------------------------------------------- */
+/* --- sending -------------------------------------------------------------------- */
 
 static void put(struct world *w, const struct backend_message *m)
 {
@@ -147,7 +147,7 @@ static void router_sends(struct world *w)
 	}
 }
 
-/* --- receiving --------------------------------------------------------------------- */
+/* --- receiving ------------------------------------------------------------------ */
 
 static void barrier_begins(struct world *w)
 {
@@ -195,7 +195,7 @@ static void router_receives(struct world *w)
 		barrier_begins(w);
 }
 
-/* --- the story ------------------------------------------------------------------------ */
+/* --- the story ------------------------------------------------------------------ */
 
 static bool is_over(const struct world *w)
 {
