@@ -27,9 +27,10 @@ struct order_mail {
 
 static void close_socket(int fd, const struct addr *addr)
 {
-	close(fd);
+	/* First the name: once nobody listens, it may be another process's. */
 	if (addr_is_unix(addr) && addr->un.sun_path[0] != '\0')
 		(void)unlink(addr->un.sun_path);
+	close(fd);
 }
 
 static void deliver(struct mail *mail, struct worker *w)

@@ -77,10 +77,11 @@ int limits_become(const char *user, struct diag *diag)
 	return 0;
 }
 
-int limits_pid_file(const char *path, struct diag *diag)
+int limits_pid_file(const char *path, char **written, struct diag *diag)
 {
 	FILE *file;
 
+	*written = NULL;
 	if (path[0] == '\0')
 		return 0;
 	file = fopen(path, "we");
@@ -88,6 +89,7 @@ int limits_pid_file(const char *path, struct diag *diag)
 		diag_set(diag, NULL, 0, 0, "process.pid_file: %s: %s", path, strerror(errno));
 		return -EIO;
 	}
+	*written = strdup(path);
 	(void)fprintf(file, "%ld\n", (long)getpid());
 	if (fclose(file) == 0)
 		return 0;

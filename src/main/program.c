@@ -234,7 +234,7 @@ static int set_up(struct program *p, struct diag *diag)
 	if (ret == 0)
 		ret = entrances_open(p, p->config, diag);
 	if (ret == 0)
-		ret = limits_pid_file(p->config->process.pid_file, diag);
+		ret = limits_pid_file(p->config->process.pid_file, &p->pid_file, diag);
 	if (ret == 0)
 		ret = limits_become(p->config->process.user, diag);
 	if (ret == 0)
@@ -341,6 +341,9 @@ static int wait_for_the_end(struct program *p, const sigset_t *set)
 			return 0;
 		if (!workers_are_well(p))
 			return -EIO;
+		/* Those who were about to log in when it began. */
+		if (atomic_load(&p->router.drain) != ROUTER_SERVES)
+			program_tell_workers(p);
 		if (clock_now_us() < p->resolve_at_us)
 			continue;
 		directory_resolve(p->directory);
@@ -360,8 +363,9 @@ static void tear_down(struct program *p)
 		free(container_of(node, struct reload_request, node));
 	if (p->router.directory != NULL)
 		router_finish(&p->router);
-	if (p->config != NULL && p->config->process.pid_file[0] != '\0')
-		(void)unlink(p->config->process.pid_file);
+	if (p->pid_file != NULL)
+		(void)unlink(p->pid_file);
+	free(p->pid_file);
 	console_destroy(&p->console);
 	directory_destroy(&p->directory);
 	config_unref(p->config);

@@ -60,6 +60,7 @@ struct program {
 	_Atomic int shutdown_mode;      /* asked for on the console: a signal, or 0 */
 	uint64_t drain_until_us;        /* 0: no limit */
 	uint64_t resolve_at_us;
+	char *pid_file;                 /* that this process has written, or NULL */
 };
 
 /* Runs until told to stop; the exit status. */
@@ -69,7 +70,8 @@ int program_run(struct program *, const char *path);
  * Returns 0 or -errno with diag filled. */
 NODISCARD int limits_apply(const struct config *, uint32_t workers, struct diag *);
 NODISCARD int limits_become(const char *user, struct diag *);
-NODISCARD int limits_pid_file(const char *path, struct diag *);
+/* *written: what is to be removed in the end, or NULL. */
+NODISCARD int limits_pid_file(const char *path, char **written, struct diag *);
 
 /* entrances.c */
 NODISCARD int entrances_open(struct program *, const struct config *, struct diag *);

@@ -73,7 +73,8 @@ static int change(struct program *p, struct config *config, struct diag *diag)
 {
 	int ret = limits_apply(config, p->thread_count, diag);
 
-	if (ret == 0)
+	/* Who drains lets nobody in; the addresses may be another process's by now. */
+	if (ret == 0 && atomic_load(&p->router.drain) == ROUTER_SERVES)
 		ret = entrances_open(p, config, diag);
 	if (ret == 0)
 		ret = directory_reload(p->directory, config, diag);

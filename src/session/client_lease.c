@@ -355,6 +355,13 @@ void client_lease_over(struct client *c)
 	client_enter(c, CLIENT_IDLE);
 }
 
+/* The router is going down, and this client is between two transactions. */
+static bool must_leave(const struct client *c)
+{
+	return c->state == CLIENT_IDLE && c->workload->mode != ROUTE_SESSION &&
+		atomic_load(&c->worker->router->drain) != ROUTER_SERVES;
+}
+
 void client_lease_released(struct client *c)
 {
 	c->server = NULL;
@@ -366,14 +373,13 @@ void client_lease_released(struct client *c)
 	}
 	if (c->state == CLIENT_IDLE && stream_held(&c->stream) > 0)
 		stream_retry(&c->stream);
+	else if (must_leave(c))
+		client_close(c, CLOSE_SHUTDOWN);
 }
 
 void client_recheck(struct client *c)
 {
-	enum router_drain drain = (enum router_drain)atomic_load(&c->worker->router->drain);
-
-	if (c->state == CLIENT_IDLE && c->workload->mode != ROUTE_SESSION &&
-		drain != ROUTER_SERVES)
+	if (must_leave(c))
 		client_close(c, CLOSE_SHUTDOWN);
 	else if (c->state == CLIENT_IDLE && c->server == NULL && reroute(c))
 		client_arm(c);
