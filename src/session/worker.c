@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/rand.h"
@@ -174,6 +175,18 @@ static void on_wake(struct io *io, void *arg)
 
 /* --- doors ---------------------------------------------------------------------------------- */
 
+/* Without a word the client would look for a crash.  It may be that nobody reads
+ * this: then so be it. */
+static void turn_away(int fd)
+{
+	static const char reason[] = "E\0\0\0\073SFATAL\0VFATAL\0C53300\0"
+		"Msorry, too many clients already\0";
+
+	if (send(fd, reason, sizeof(reason), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		SLOG_LIMITED(DEBUG, "client-accept", "error=\"%s\"", strerror(errno));
+	close(fd);
+}
+
 static void on_accept(struct io_listener *listener, int fd)
 {
 	struct door *door = container_of(listener, struct door, listener);
@@ -182,7 +195,7 @@ static void on_accept(struct io_listener *listener, int fd)
 	if (atomic_load(&r->clients) >= atomic_load(&r->max_client_conn) + CLIENTS_OVERFLOW) {
 		SLOG_LIMITED(WARN, "client-accept", "workload=%s error=\"too many connections\"",
 			door->workload->name);
-		close(fd);
+		turn_away(fd);
 		return;
 	}
 	client_accept(door->worker, door->workload, fd);

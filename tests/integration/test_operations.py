@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: ISC
+"""What operators do at bad moments: a second start by mistake, a stop under load, a
+reload while stopping, more clients than there is room for."""
+import os
+import select
+import signal
+import threading
+
+import psycopg
+import pytest
+from support import wire as w
+from support.net import listening_ports
+from support.wait import wait_until
+
+pytestmark = pytest.mark.router_only
+
+
+def test_failed_second_start_leaves_the_pid_file(make_router, tmp_path):
+    """The file belongs to the process that runs, not to one that never came up."""
+    pid_file = tmp_path / "pid"
+    router = make_router({"process": {"pid_file": str(pid_file)}})
+    assert int(pid_file.read_text()) == router.process.pid
+    second = make_router({"process": {"pid_file": str(pid_file)}, "workloads": {"session": {
+        "listen": [f"127.0.0.1:{router.ports['session']}"]}}}, start=False)
+    second.expected_exit = 1
+    second.expect_error("cannot listen")
+    second.start(wait=False)
+    assert second.wait_exit() == 1
+    assert int(pid_file.read_text()) == router.process.pid
+    assert router.stop() == 0
+    assert not pid_file.exists()
+
+
+def test_reload_does_not_move_the_pid_file(make_router, tmp_path):
+    """pid_file needs a restart: what another process wrote there is not removed."""
+    mine, other = tmp_path / "pid", tmp_path / "other"
+    router = make_router({"process": {"pid_file": str(mine)}})
+    other.write_text("1\n")
+    assert "pid_file" in router.reload({"process": {"pid_file": str(other)}})
+    assert router.stop() == 0
+    assert not mine.exists()
+    assert other.read_text() == "1\n"
+
+
+class Load:
+    """Clients that send one query after the other, and never leave by themselves."""
+
+    def __init__(self, endpoint, count):
+        self.served = [0] * count
+        self.ends = []
+        self.threads = [threading.Thread(target=self.run, args=(endpoint, i), daemon=True)
+                        for i in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, endpoint, i):
+        with endpoint.wire() as wire:
+            seen = []
+            while not any(m.type == "E" for m in seen):
+                self.served[i] += 1
+                try:
+                    wire.send(w.query("SELECT 1"))
+                    seen = wire.until("Z", "E")
+                except OSError:         # it was closed in between
+                    seen = wire.until_closed()
+                    break
+            self.ends += [m.sqlstate for m in seen if m.type == "E"]
+
+    def join(self):
+        for thread in self.threads:
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stop_under_load(make_router, number):
+    """Clients of a transaction port are let go between two transactions, or they would
+    keep the router for ever."""
+    router = make_router({"workloads": {"transactional": {
+        "guaranteed_connections": 2, "max_connections": 2}}})
+    load = Load(router.transactional, 12)
+    wait_until(lambda: min(load.served) > 3)
+    router.signal(number)
+    assert router.wait_exit() == 0
+    load.join()
+    assert set(load.ends) <= {"57P01"}
+
+
+def test_client_in_a_transaction_leaves_after_it(router):
+    """SIGTERM: its transaction goes to the end, then it is told to go."""
+    with router.transactional.wire() as wire:
+        wire.query("BEGIN")
+        router.signal(signal.SIGTERM)
+        wait_until(lambda: router.ports["session"] not in listening_ports(), 5)
+        assert wire.value("SELECT 1") == "1"
+        wire.send(w.query("COMMIT"))
+        seen = wire.until_closed()
+        assert [m.type for m in seen] == ["C", "Z", "E"]
+        assert seen[-1].sqlstate == "57P01"
+    assert router.wait_exit() == 0
+
+
+def test_reload_while_draining_opens_no_port(router):
+    with router.session.wire() as wire:
+        wire.query("BEGIN")
+        router.signal(signal.SIGTERM)
+        wait_until(lambda: router.ports["session"] not in listening_ports(), 5)
+        router.reload()
+        assert not set(router.ports.values()) & set(listening_ports())
+        wire.query("COMMIT")
+        wire.quit()
+    assert router.wait_exit() == 0
+
+
+def test_unix_socket_of_a_killed_router_is_replaced(make_router, tmp_path):
+    router = make_router()
+    router.reload({"workloads": {"session": {"listen": [f"unix:{tmp_path}:6433"]}}})
+    assert os.path.exists(tmp_path / ".s.PGSQL.6433")
+    router.process.kill()
+    router.process.wait()
+    assert os.path.exists(tmp_path / ".s.PGSQL.6433")
+    router.start()
+    with router.unix(tmp_path, 6433).connect() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert router.stop() == 0
+    assert not os.path.exists(tmp_path / ".s.PGSQL.6433")
+
+
+def test_connections_far_beyond_the_limit(make_router):
+    """Everybody is told why, also those who are not even given a place to log in."""
+    router = make_router({"process": {"max_client_conn": 10}})
+    wires = [router.transactional.raw() for _ in range(130)]
+
+    def told():
+        return [x for x in wires if select.select([x.socket], [], [], 0)[0]]
+    wait_until(lambda: len(told()) == 20, 10, "twenty are turned away")
+    for wire in told():
+        assert [(m.type, m.sqlstate) for m in wire.until_closed()] == [("E", "53300")]
+    for wire in wires:
+        wire.close()
+
+    def serves():
+        try:
+            with router.transactional.connect() as connection:
+                return connection.execute("SELECT 1").fetchone() == (1,)
+        except psycopg.OperationalError:
+            return False
+    wait_until(serves)
