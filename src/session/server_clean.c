@@ -29,8 +29,9 @@ void server_forget_route(struct server *s)
 	s->route = NULL;
 }
 
-/* Ends what the client began and will not end. */
-static void finish_for_client(struct server *s)
+/* Ends what the client began and will not end.  Asked again when a COPY begins or an
+ * error comes after that: what the client had sent ahead may need it only then. */
+void server_finish_for_client(struct server *s)
 {
 	struct buf out;
 
@@ -80,7 +81,7 @@ void server_client_gone(struct server *s, bool was_mid_message)
 	server_enter_phase(s, SERVER_PHASE_ABORT);
 	server_set_timer(s, SERVER_CLEAN_US);
 	stream_resume(&s->stream);
-	finish_for_client(s);
+	server_finish_for_client(s);
 	if (!was_own)
 		cancel_server(s, CANCEL_PATIENCE_US, &nobody);
 }

@@ -182,6 +182,8 @@ static enum verdict on_ready(struct server *s, const struct frame *f)
 	if (s->phase == SERVER_PHASE_ABORT) {
 		if (exchange_is_idle(&s->xq))
 			server_after_abort(s);
+		else if (s->xq.in_doubt && s->xq.pending == 0)
+			server_close(s);
 		return DROP;
 	}
 	return client_ready(s, status);
@@ -228,7 +230,7 @@ static enum verdict on_reply(struct server *s, uint8_t type)
 	return owner == EXCHANGE_TO_CLIENT ? FORWARD : DROP;
 }
 
-static enum verdict on_message(struct server *s, const struct frame *f)
+static enum verdict decide(struct server *s, const struct frame *f)
 {
 	if (s->phase == SERVER_PHASE_BARRIER && (s->own_seen || f->type == 'T')) {
 		if (on_barrier(s, f) == DROP)
@@ -254,6 +256,15 @@ static enum verdict on_message(struct server *s, const struct frame *f)
 	default:
 		return on_reply(s, f->type);
 	}
+}
+
+static enum verdict on_message(struct server *s, const struct frame *f)
+{
+	enum verdict verdict = decide(s, f);
+
+	if (s->phase == SERVER_PHASE_ABORT && (f->type == 'G' || f->type == 'E'))
+		server_finish_for_client(s);
+	return verdict;
 }
 
 /* --- the relay --------------------------------------------------------------------------- */

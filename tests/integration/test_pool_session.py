@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: ISC
 """The session port: a server for as long as the client stays, clean for the next."""
+import time
+
 import psycopg
 import pytest
 from support import wire as w
-from support.wait import wait_until
+from support.wait import SLOWDOWN, wait_until
 
 # Ours on the session port, nobody else's.
 ONE = {"workloads": {"session": {"guaranteed_connections": 1, "max_connections": 1}}}
@@ -178,3 +180,28 @@ def test_default_pool_size_caps_a_pool(make_router, postgres):
     assert postgres.count("usename = 'app_scram'") == 2
     for wire in held:
         wire.quit()
+
+
+@pytest.mark.router_only
+@pytest.mark.parametrize("behind", ["copy", "extended copy", "error before a query"])
+def test_what_a_lost_client_sent_ahead_is_ended(make_router, postgres, behind):
+    """A client vanishes while what it sent ahead has not begun yet: a COPY that then
+    waits for data, an error after which PostgreSQL waits for Sync.  Its server is
+    cleaned and given to the next client, well before a time-out would close it."""
+    router = make_router(ONE)
+    wire = router.session.wire()
+    wire.query("CREATE TEMP TABLE zz (a text)")
+    pid = wire.value("SELECT pg_backend_pid()")
+    text = {"copy": w.query("COPY zz FROM STDIN"),
+            "extended copy": w.parse("COPY zz FROM STDIN") + w.bind() + w.execute() + w.sync(),
+            "error before a query": w.parse("xx") + w.query("SELECT 1")}[behind]
+    wire.send(w.query("SELECT pg_sleep(0.3)"), text)
+    wait_until(lambda: postgres.count(f"pid = {pid} AND state = 'active'") == 1, 5, "it runs")
+    wire.close()
+    started = time.monotonic()
+    with router.session.wire() as after:
+        same = after.value("SELECT pg_backend_pid()") == pid
+        # After a failed COPY with a Sync ahead it is closed rather than asked.
+        assert same or behind == "extended copy"
+        assert after.value("SELECT to_regclass('pg_temp.zz')") is None
+    assert time.monotonic() - started < 5 * SLOWDOWN
