@@ -327,11 +327,21 @@ static bool workers_are_well(const struct program *p)
 	return true;
 }
 
+/* A host without any address gets none of its clients anywhere: soon again. */
+static void resolve(struct program *p)
+{
+	uint64_t pause_us = size_max(p->config->process.dns_max_ttl_us, USEC_PER_SEC);
+
+	if (!directory_resolve(p->directory))
+		pause_us = USEC_PER_SEC;
+	p->resolve_at_us = clock_now_us() + pause_us;
+}
+
 static int wait_for_the_end(struct program *p, const sigset_t *set)
 {
 	const struct timespec tick = { .tv_nsec = TICK_US * 1000 };
 
-	p->resolve_at_us = clock_now_us() + p->config->process.dns_max_ttl_us;
+	p->resolve_at_us = clock_now_us() + USEC_PER_SEC;
 	for (;;) {
 		int signal = sigtimedwait(set, NULL, &tick);
 
@@ -346,9 +356,7 @@ static int wait_for_the_end(struct program *p, const sigset_t *set)
 			program_tell_workers(p);
 		if (clock_now_us() < p->resolve_at_us)
 			continue;
-		directory_resolve(p->directory);
-		p->resolve_at_us = clock_now_us() + size_max(p->config->process.dns_max_ttl_us,
-			USEC_PER_SEC);
+		resolve(p);
 	}
 }
 

@@ -174,8 +174,8 @@ void directory_destroy(struct directory **);
 NODISCARD int directory_reload(struct directory *, struct config *, struct diag *);
 
 /* Looks the hosts' names up again; servers of an address that is gone close when
- * they are returned.  May block. */
-void directory_resolve(struct directory *);
+ * they are returned.  False: some host still has no address at all.  May block. */
+bool directory_resolve(struct directory *);
 
 /* Changes with every reload: a route of another generation is to be asked for
  * again at the next idle point. */

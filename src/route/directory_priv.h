@@ -40,6 +40,9 @@ struct route_host *host_create(const struct config_host *, uint32_t index, struc
 void host_destroy(struct route_host *);
 NODISCARD int host_resolve(const struct config_host *, struct host_target *, struct diag *);
 /* True when the addresses are not the same as before. */
+/* Its name does not resolve now: the addresses that it had, unless the file names
+ * another one. */
+bool host_keep_addrs(struct route_host *, const struct config_host *, struct host_target *);
 bool host_apply(struct route_host *, const struct config_host *, const struct host_target *);
 
 /* reload.c */

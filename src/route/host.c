@@ -36,6 +36,9 @@ int host_resolve(const struct config_host *conf, struct host_target *out, struct
 	int count;
 
 	memset(out, 0, sizeof(*out));
+	tcp_from(&out->tcp, o);
+	out->connect_timeout_us = o->server_connect_timeout_us;
+	out->close_timeout_us = o->server_close_timeout_us;
 	count = addr_resolve(o->host, (uint16_t)o->port, out->addrs, DIRECTORY_ADDRS_MAX,
 		why, sizeof(why));
 	if (count <= 0) {
@@ -43,10 +46,24 @@ int host_resolve(const struct config_host *conf, struct host_target *out, struct
 		return count < 0 ? count : -ENOENT;
 	}
 	out->addr_count = (uint32_t)count;
-	tcp_from(&out->tcp, o);
-	out->connect_timeout_us = o->server_connect_timeout_us;
-	out->close_timeout_us = o->server_close_timeout_us;
 	return 0;
+}
+
+bool host_keep_addrs(struct route_host *h, const struct config_host *conf,
+	struct host_target *target)
+{
+	bool is_same;
+
+	pthread_mutex_lock(&h->lock);
+	is_same = strcmp(h->address, conf->options.host) == 0 &&
+		h->port == conf->options.port;
+	if (is_same) {
+		memcpy(target->addrs, h->target.addrs, sizeof(target->addrs));
+		target->addr_count = h->target.addr_count;
+		target->first = h->target.first;
+	}
+	pthread_mutex_unlock(&h->lock);
+	return is_same;
 }
 
 struct route_host *host_create(const struct config_host *conf, uint32_t index,
@@ -102,15 +119,19 @@ bool host_apply(struct route_host *h, const struct config_host *conf,
 {
 	struct monitor_limits limits;
 	char *address = strdup(conf->options.host);
-	bool changed;
+	bool is_same, changed;
+	uint32_t first;
 
 	limits_from(&limits, &conf->options);
 	monitor_set_limits(&h->monitor, &limits);
 	atomic_store(&h->cancels_max, conf->options.max_cancel_connections);
 	atomic_store(&h->replications_max, conf->options.max_replication_connections);
 	pthread_mutex_lock(&h->lock);
-	changed = h->target.addr_count > 0 && !same_addrs(&h->target, target);
+	is_same = same_addrs(&h->target, target);
+	changed = h->target.addr_count > 0 && !is_same;
+	first = is_same ? h->target.first : target->first;
 	h->target = *target;
+	h->target.first = first;
 	h->port = (uint16_t)conf->options.port;
 	if (address != NULL) {
 		free(h->address);

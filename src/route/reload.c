@@ -194,6 +194,22 @@ static void apply(struct directory *d, const struct host_target *targets)
 	atomic_fetch_add(&d->generation, 1);
 }
 
+/* A name service that is down must not keep the router from starting, nor from
+ * taking over a change that has nothing to do with it. */
+static int resolve(struct directory *d, const struct config_host *conf,
+	struct host_target *target, struct diag *diag)
+{
+	struct route_host *h = reload_host(d, conf->name);
+	int ret = host_resolve(conf, target, diag);
+	char text[DIAG_TEXT_MAX];
+
+	if (ret == 0 || (d->config != NULL && (h == NULL || !host_keep_addrs(h, conf, target))))
+		return ret;
+	SLOG(WARN, "host-resolve", "error=\"%s\"", diag_format(diag, text, sizeof(text)));
+	diag_clear(diag);
+	return 0;
+}
+
 int directory_reload(struct directory *d, struct config *config, struct diag *diag)
 {
 	struct host_target *targets = calloc(config->host_count, sizeof(*targets));
@@ -206,7 +222,7 @@ int directory_reload(struct directory *d, struct config *config, struct diag *di
 	}
 	/* All that can fail or block comes before the first change. */
 	for (size_t i = 0; ret == 0 && i < config->host_count; i++)
-		ret = host_resolve(&config->hosts[i], &targets[i], diag);
+		ret = resolve(d, &config->hosts[i], &targets[i], diag);
 	pthread_mutex_lock(&d->lock);
 	if (ret == 0)
 		ret = check_room(d, config, diag);
@@ -225,9 +241,10 @@ int directory_reload(struct directory *d, struct config *config, struct diag *di
 	return ret;
 }
 
-void directory_resolve(struct directory *d)
+bool directory_resolve(struct directory *d)
 {
 	struct config *config = directory_config(d);
+	bool all = true;
 
 	for (size_t i = 0; i < config->host_count; i++) {
 		const struct config_host *conf = &config->hosts[i];
@@ -237,8 +254,11 @@ void directory_resolve(struct directory *d)
 		char text[DIAG_TEXT_MAX];
 
 		if (host_resolve(conf, &target, &diag) < 0) {
-			SLOG_LIMITED(WARN, "host-resolve", "%s",
+			SLOG_LIMITED(WARN, "host-resolve", "error=\"%s\"",
 				diag_format(&diag, text, sizeof(text)));
+			h = reload_host(d, conf->name);
+			all &= h != NULL && host_keep_addrs(h, conf, &target) &&
+				target.addr_count > 0;
 			continue;
 		}
 		pthread_mutex_lock(&d->lock);
@@ -250,4 +270,5 @@ void directory_resolve(struct directory *d)
 		pthread_mutex_unlock(&d->lock);
 	}
 	config_unref(config);
+	return all;
 }

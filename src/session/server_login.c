@@ -92,9 +92,15 @@ static void host_failed(struct server *s, const char *what, int error)
 	char text[POOL_ERROR_TEXT_MAX];
 	char addr[ADDR_TEXT_MAX];
 
-	(void)snprintf(text, sizeof(text), "could not connect to PostgreSQL at %s: %s%s%s",
-		addr_text(&s->login->target.addrs[s->login->position], addr, sizeof(addr)),
-		what, error == 0 ? "" : ": ", error == 0 ? "" : strerror(-error));
+	if (s->login->target.addr_count == 0)
+		(void)snprintf(text, sizeof(text),
+			"could not connect to PostgreSQL: the name of host \"%s\" does not resolve",
+			s->host->name);
+	else
+		(void)snprintf(text, sizeof(text),
+			"could not connect to PostgreSQL at %s: %s%s%s",
+			addr_text(&s->login->target.addrs[s->login->position], addr, sizeof(addr)),
+			what, error == 0 ? "" : ": ", error == 0 ? "" : strerror(-error));
 	login_failed(s, CONNECT_FAILED_HOST, "08006", text, strlen(text));
 }
 
