@@ -8,6 +8,8 @@
  * While the owner looks at held bytes they are taken out of the stream, so
  * that it may close it meanwhile.  The epoch then tells that it did.
  *
+ * Size: both directions share the flags and the end of one connection.
+ *
  * Thread: the worker's.
  */
 #include "net/stream.h"
@@ -32,7 +34,8 @@ enum stream_flags {
 	STREAM_FAILED = 1 << 8,         /* sending is over */
 	STREAM_FINISHING = 1 << 9,
 	STREAM_FIN_SENT = 1 << 10,
-	STREAM_QUIESCING = 1 << 11
+	STREAM_QUIESCING = 1 << 11,
+	STREAM_EMPTYING = 1 << 12       /* quiesce() waits for the backlog to go */
 };
 
 enum { POOL_KEEPS = 256 };
@@ -276,7 +279,7 @@ static void on_again(struct io_task *task)
 static void send_failed(struct stream *s, int error)
 {
 	s->flags |= STREAM_FAILED;
-	clear(s, STREAM_CONGESTED);
+	clear(s, STREAM_CONGESTED | STREAM_EMPTYING);
 	drop_chunk(s);
 	buf_finish(&s->backlog);
 	(void)shutdown(s->conn.fd, SHUT_RDWR);
@@ -431,6 +434,7 @@ static void on_connected(struct stream *s)
 static void on_writable(struct io_conn *c)
 {
 	struct stream *s = stream_of(c);
+	uint32_t epoch = s->epoch;
 
 	if (s->flags & STREAM_CONNECTING) {
 		on_connected(s);
@@ -441,6 +445,15 @@ static void on_writable(struct io_conn *c)
 		clear(s, STREAM_CONGESTED);
 		s->ops->on_drained(s);
 	}
+	if (s->epoch == epoch && s->flags & STREAM_EMPTYING && buf_len(&s->backlog) == 0) {
+		clear(s, STREAM_EMPTYING);
+		s->ops->on_quiet(s);
+	}
+}
+
+bool stream_has_failed(const struct stream *s)
+{
+	return s->flags & STREAM_FAILED;
 }
 
 bool stream_is_congested(const struct stream *s)
@@ -545,7 +558,7 @@ void stream_finish(struct stream *s)
 	if (!stream_is_open(s) || s->flags & STREAM_FINISHING)
 		return;
 	s->flags |= STREAM_FINISHING;
-	clear(s, STREAM_TOLD | STREAM_FRESH | STREAM_CONGESTED);
+	clear(s, STREAM_TOLD | STREAM_FRESH | STREAM_CONGESTED | STREAM_EMPTYING);
 	buf_finish(&s->held);
 	update_reading(s);
 	if (!(s->flags & STREAM_CONNECTING))
@@ -577,6 +590,10 @@ void stream_close(struct stream *s)
 bool stream_quiesce(struct stream *s)
 {
 	stream_flush(s);
+	if (buf_len(&s->backlog) > 0) {
+		s->flags |= STREAM_EMPTYING;
+		return false;
+	}
 	s->flags |= STREAM_QUIESCING;
 	clear(s, STREAM_READING);
 	if (!io_conn_quiesce(&s->conn))

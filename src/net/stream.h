@@ -45,7 +45,7 @@ struct stream_ops {
 	void (*on_drained)(struct stream *);
 	/* Answers a tx wait for connecting sockets: see stream_connect_wait(). */
 	void (*on_connected)(struct stream *, int error);
-	/* Answers stream_quiesce() when that returned false. */
+	/* Answers stream_quiesce() when that returned false: ask again. */
 	void (*on_quiet)(struct stream *);
 };
 
@@ -99,6 +99,7 @@ void stream_send(struct stream *, const void *data, size_t len);
 void stream_send_buf(struct stream *, struct buf *);   /* and empties it */
 
 bool stream_is_congested(const struct stream *);
+bool stream_has_failed(const struct stream *);          /* what is sent is dropped */
 size_t stream_unsent(const struct stream *);           /* bytes not with the kernel */
 size_t stream_held(const struct stream *);
 
@@ -117,7 +118,7 @@ void stream_finish(struct stream *);
 void stream_close(struct stream *);
 
 /* Moving to another worker: quiesce, then detach, then attach there.  A stream
- * with held, collected or backlogged bytes is not to be moved. */
+ * with held or collected bytes is not to be moved; its backlog goes first. */
 NODISCARD bool stream_quiesce(struct stream *);
 int stream_detach(struct stream *);
 

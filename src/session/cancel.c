@@ -74,6 +74,14 @@ static void cancel_free(struct io_task *task)
 	free(container_of(task, struct cancel, free));
 }
 
+/* The request was sent and PostgreSQL did not say that it is done with it: it may
+ * hit at any time whatever runs then. */
+static void cancel_unanswered(struct cancel *x)
+{
+	if (x->is_connected && x->server != NULL)
+		x->server->is_tainted = true;
+}
+
 static void cancel_over(struct cancel *x)
 {
 	struct server *s = x->server;
@@ -112,8 +120,11 @@ static size_t on_data(struct stream *stream, const uint8_t *data, size_t len)
 
 static void on_end(struct stream *stream, int error)
 {
-	(void)error;
-	cancel_over(container_of(stream, struct cancel, stream));
+	struct cancel *x = container_of(stream, struct cancel, stream);
+
+	if (error != 0)
+		cancel_unanswered(x);
+	cancel_over(x);
 }
 
 static void on_connected(struct stream *stream, int error)
@@ -201,10 +212,12 @@ static void on_timer(struct timer *timer, uint64_t now_us)
 {
 	struct cancel *x = container_of(timer, struct cancel, timer);
 
-	if (x->holds_place || (x->until_us != 0 && now_us >= x->until_us))
+	if (x->holds_place || (x->until_us != 0 && now_us >= x->until_us)) {
+		cancel_unanswered(x);
 		cancel_over(x);
-	else
+	} else {
 		cancel_try(x);
+	}
 }
 
 void cancel_server(struct server *s, uint64_t patience_us, const struct cancel_reply *whom)

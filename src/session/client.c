@@ -217,6 +217,9 @@ static void on_drained(struct stream *stream)
 	/* The reader has caught up: the server may send on. */
 	if (c->server != NULL && c->server->phase != SERVER_PHASE_ENDING)
 		stream_resume(&c->server->stream);
+	/* ... and so may whoever answered it without a server. */
+	if (stream_held(stream) > 0)
+		stream_retry(stream);
 }
 
 static void on_connected(struct stream *stream, int error)

@@ -179,6 +179,7 @@ void client_refuse(struct client *c, const char *sqlstate, const char *message,
 		return;
 	}
 	client_give_back(c);
+	c->is_cancelled = false;
 	buf_init(&out, 0);
 	msg_out_error(&out, &error);
 	client_send(c, &out);
@@ -353,6 +354,8 @@ void client_lease_over(struct client *c)
 	c->query_us = 0;
 	c->xact_us = 0;
 	client_enter(c, CLIENT_IDLE);
+	/* The server that it was too fast for is not its own any more. */
+	stream_resume(&c->stream);
 }
 
 /* The router is going down, and this client is between two transactions. */

@@ -16,20 +16,20 @@
 #include "session/server.h"
 #include "session/server_priv.h"
 
-static void bad_message(struct client *c, uint8_t type, bool is_length)
+static void bad_message(struct client *c, uint8_t type)
 {
+	const struct message_def *def = &message_frontend_defs[type];
 	char text[64];
 
-	if (is_length)
+	if (def->kind != MESSAGE_NONE && def->kind != MESSAGE_AUTH)
 		(void)snprintf(text, sizeof(text), "invalid message length");
 	else
 		(void)snprintf(text, sizeof(text), "invalid frontend message type %u", type);
 	client_close_with(c, CLOSE_PROTOCOL, "08P01", text, NULL);
 }
 
-/* The next message, or NEED_MORE; a bad one ends the client. */
-static enum frame_result next(struct client *c, const uint8_t *data, size_t len,
-	struct frame *f)
+/* The next message, NEED_MORE, or BAD when PostgreSQL would not take it. */
+static enum frame_result look(const uint8_t *data, size_t len, struct frame *f)
 {
 	const struct message_def *def;
 	bool is_known;
@@ -40,10 +40,20 @@ static enum frame_result next(struct client *c, const uint8_t *data, size_t len,
 	is_known = def->kind != MESSAGE_NONE && def->kind != MESSAGE_AUTH;
 	if (is_known && len < FRAME_HEADER)
 		return FRAME_NEED_MORE;
-	if (is_known && frame_next(data, len, def->body_max, f) == FRAME_OK)
-		return FRAME_OK;
-	bad_message(c, data[0], is_known);
-	return FRAME_BAD;
+	if (!is_known)
+		return FRAME_BAD;
+	return frame_next(data, len, def->body_max, f);
+}
+
+/* The same; a bad one ends the client. */
+static enum frame_result next(struct client *c, const uint8_t *data, size_t len,
+	struct frame *f)
+{
+	enum frame_result result = look(data, len, f);
+
+	if (result == FRAME_BAD)
+		bad_message(c, data[0]);
+	return result;
 }
 
 /* --- without a server ------------------------------------------------------------------- */
@@ -55,7 +65,14 @@ static bool deserves_lease(struct client *c, const uint8_t *data, size_t len)
 	struct frame f;
 
 	c->wanted = data[0];
-	while (frame_next(data + pos, len - pos, FRAME_BODY_MAX, &f) == FRAME_OK) {
+	for (;;) {
+		enum frame_result result = look(data + pos, len - pos, &f);
+
+		/* PostgreSQL sees what comes before it, and then ends the client. */
+		if (result == FRAME_BAD)
+			return true;
+		if (result == FRAME_NEED_MORE)
+			break;
 		if (f.type == 'S' || f.type == 'H')
 			return true;
 		if (!frame_is_whole(&f))
@@ -159,21 +176,15 @@ static void note_parse(struct client *c, struct server *s, const struct frame *f
 		s->is_dirty = true;
 }
 
-/* May this message go on now?  Terminate waits for what still runs. */
-static bool may_forward(struct client *c, struct server *s, const struct frame *f)
+/* May this message go on now? */
+static bool may_forward(const struct server *s, const struct frame *f)
 {
-	if (f->type == 'X') {
-		if (exchange_is_idle(&s->xq)) {
-			client_close(c, CLOSE_QUIT);
-			return false;
-		}
-		c->is_quitting = true;
-		return false;
-	}
 	if (f->type == 'P' && f->available == 0 && f->body_len > 0)
 		return false;
 	return exchange_has_room(&s->xq);
 }
+
+enum forward_end { FORWARD_ON, FORWARD_QUIT, FORWARD_BAD };
 
 /* A client may send many exchanges at once; outside a transaction it gets a
  * server for so many at a time, and then waits in its turn like anybody else. */
@@ -183,8 +194,9 @@ static bool is_spent(const struct client *c, const struct server *s)
 		s->xq.status == 'I';
 }
 
+/* *end is set at a message after which nothing more is read. */
 static size_t forward_step(struct client *c, struct server *s, const uint8_t *data,
-	size_t len)
+	size_t len, enum forward_end *end)
 {
 	struct frame f;
 
@@ -194,7 +206,18 @@ static size_t forward_step(struct client *c, struct server *s, const uint8_t *da
 		c->body_left -= (uint32_t)n;
 		return n;
 	}
-	if (next(c, data, len, &f) != FRAME_OK || is_spent(c, s) || !may_forward(c, s, &f))
+	switch (look(data, len, &f)) {
+	case FRAME_NEED_MORE:
+		return 0;
+	case FRAME_BAD:
+		*end = FORWARD_BAD;
+		return 0;
+	case FRAME_OK:
+		break;
+	}
+	if (f.type == 'X')
+		*end = FORWARD_QUIT;
+	if (f.type == 'X' || is_spent(c, s) || !may_forward(s, &f))
 		return 0;
 	if (f.type == 'P')
 		note_parse(c, s, &f);
@@ -213,13 +236,32 @@ static size_t forward_step(struct client *c, struct server *s, const uint8_t *da
  * a Flush.  The lease is over then, too. */
 static void end_if_nothing_runs(struct client *c, struct server *s)
 {
-	if (s->phase == SERVER_PHASE_READY && !s->is_session && c->body_left == 0 &&
-		exchange_is_idle(&s->xq) && s->xq.status == 'I')
+	if (s->phase != SERVER_PHASE_READY || c->body_left > 0)
+		return;
+	if (s->wants_barrier)
+		server_barrier(s);
+	else if (!s->is_session && exchange_is_idle(&s->xq) && s->xq.status == 'I')
 		server_lease_ends(s);
+}
+
+/* The client is to go, with what came before answered as PostgreSQL would: as
+ * long as replies are to come and do not depend on the client, it stays. */
+static void end_forward(struct client *c, struct server *s, uint8_t type,
+	enum forward_end end)
+{
+	if (end == FORWARD_QUIT)
+		c->is_quitting = true;
+	if (c->state != CLIENT_ACTIVE || !exchange_waits(&s->xq))
+		return;
+	if (end == FORWARD_QUIT)
+		client_close(c, CLOSE_QUIT);
+	else
+		bad_message(c, type);
 }
 
 static size_t forward(struct client *c, const uint8_t *data, size_t len)
 {
+	enum forward_end end = FORWARD_ON;
 	struct server *s = c->server;
 	size_t pos = 0;
 
@@ -227,20 +269,20 @@ static size_t forward(struct client *c, const uint8_t *data, size_t len)
 		return 0;
 	/* A slow server stops its client; a message that has begun may fill up. */
 	while (pos < len && !stream_is_congested(&s->stream)) {
-		size_t used = forward_step(c, s, data + pos, len - pos);
+		size_t used = forward_step(c, s, data + pos, len - pos, &end);
 
 		if (used == 0)
 			break;
 		pos += used;
 	}
-	if (c->state != CLIENT_ACTIVE)
-		return len;
 	if (pos > 0) {
 		c->has_sent = true;
 		stream_send(&s->stream, data, pos);
 		end_if_nothing_runs(c, s);
 	}
-	if (stream_is_congested(&s->stream))
+	if (end != FORWARD_ON)
+		end_forward(c, s, data[pos], end);
+	if (c->state == CLIENT_ACTIVE && stream_is_congested(&s->stream))
 		stream_pause(&c->stream);
 	return pos;
 }
@@ -257,7 +299,7 @@ size_t client_query_data(struct client *c, const uint8_t *data, size_t len)
 		if (c->state == CLIENT_ACTIVE) {
 			used = forward(c, data + pos, len - pos);
 			stuck = used == 0 || c->state == CLIENT_ACTIVE;
-		} else if (c->state == CLIENT_IDLE) {
+		} else if (c->state == CLIENT_IDLE && !stream_is_congested(&c->stream)) {
 			used = idle_step(c, data + pos, len - pos, &stuck);
 		} else {
 			break;
@@ -310,8 +352,16 @@ size_t client_console_data(struct client *c, const uint8_t *data, size_t len)
 	size_t pos = 0;
 	struct frame f;
 
-	while (c->state == CLIENT_ADMIN && !c->is_console_busy) {
-		if (next(c, data + pos, len - pos, &f) != FRAME_OK || !frame_is_whole(&f))
+	while (c->state == CLIENT_ADMIN && !c->is_console_busy &&
+		!stream_is_congested(&c->stream)) {
+		if (next(c, data + pos, len - pos, &f) != FRAME_OK)
+			break;
+		if (frame_size(&f) > STREAM_HELD_MAX) {
+			client_close_with(c, CLOSE_PROTOCOL, "54000",
+				"command too long for the admin console", NULL);
+			break;
+		}
+		if (!frame_is_whole(&f))
 			break;
 		pos += frame_size(&f);
 		if (f.type == 'X') {

@@ -96,4 +96,11 @@ static inline bool exchange_is_idle(const struct exchange_queue *q)
 	return q->pending == 0 && !q->open && !q->in_doubt && q->copy == EXCHANGE_NO_COPY;
 }
 
+/* It is the client's turn: without more from it nothing will end. */
+static inline bool exchange_waits(const struct exchange_queue *q)
+{
+	return q->pending == 0 || q->copy == EXCHANGE_COPY_BOTH ||
+		(q->copy == EXCHANGE_COPY_IN && !q->copy_end_sent);
+}
+
 #endif

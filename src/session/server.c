@@ -185,6 +185,7 @@ bool server_lease(struct worker *w, struct server *s, struct client *c)
 	s->client = c;
 	s->is_session = c->workload->mode == ROUTE_SESSION;
 	s->is_broken = false;
+	s->wants_barrier = false;
 	stream_resume(&s->stream);
 	server_check(s, idle_us);
 	return true;
@@ -298,7 +299,7 @@ void server_release_now(struct server *s)
 {
 	if (s->phase != SERVER_PHASE_ENDING)
 		return;
-	if (s->is_broken || stream_held(&s->stream) > 0) {
+	if (s->is_broken || s->is_tainted || stream_held(&s->stream) > 0) {
 		server_fail(s, CLOSE_SERVER_LOST, NULL);
 		return;
 	}
@@ -318,6 +319,8 @@ void server_release_now(struct server *s)
 	stream_flush(&s->stream);
 	if (stream_quiesce(&s->stream))
 		back_to_pool(s);
+	else if (stream_unsent(&s->stream) > 0)
+		server_set_timer(s, SERVER_CLEAN_US);
 }
 
 void server_lease_ends(struct server *s)
@@ -427,6 +430,7 @@ void server_on_timer(struct timer *timer, uint64_t now_us)
 	case SERVER_PHASE_BARRIER:
 		server_fail(s, CLOSE_SERVER_LOST, "the server did not answer in time");
 		return;
+	case SERVER_PHASE_ENDING:
 	case SERVER_PHASE_ABORT:
 	case SERVER_PHASE_ROLLBACK:
 	case SERVER_PHASE_RESET:
@@ -435,7 +439,6 @@ void server_on_timer(struct timer *timer, uint64_t now_us)
 		server_close(s);
 		return;
 	case SERVER_PHASE_READY:
-	case SERVER_PHASE_ENDING:
 		return;
 	}
 }

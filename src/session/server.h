@@ -55,8 +55,10 @@ struct server {
 	bool body_drops;
 	bool own_failed;                /* the router's own query got an error */
 	bool own_seen;                  /* BARRIER: its reply has begun */
+	bool wants_barrier;             /* when the client's message is complete */
 	bool is_dirty;                  /* carries session state: reset before reuse */
 	bool is_broken;                 /* said FATAL: not to be reused */
+	bool is_tainted;                /* a cancel may hit it at any time: as well */
 	bool is_session;                /* leased until the client leaves */
 	const char *replication;        /* "true", "database"; NULL: an ordinary server */
 	uint32_t cancels;               /* cancel connections not yet at their end */

@@ -86,6 +86,19 @@ void server_client_gone(struct server *s, bool was_mid_message)
 		cancel_server(s, CANCEL_PATIENCE_US, &nobody);
 }
 
+/* One of the exchanges in flight has ended: the next is cancelled, too. */
+void server_abort_goes_on(struct server *s)
+{
+	static const struct cancel_reply nobody;
+
+	if (exchange_is_idle(&s->xq))
+		server_after_abort(s);
+	else if (s->xq.in_doubt && s->xq.pending == 0)
+		server_close(s);
+	else if (s->cancels == 0)
+		cancel_server(s, CANCEL_PATIENCE_US, &nobody);
+}
+
 /* Nothing is in flight, or what was has ended. */
 void server_after_abort(struct server *s)
 {

@@ -69,13 +69,16 @@ static void login_failed(struct server *s, enum connect_failure failure,
 	struct monitor_actions actions = { .count = 0 };
 	struct worker *w = s->worker;
 	struct pool_error error = { .sqlstate = "" };
-	char quoted[POOL_ERROR_TEXT_MAX * 2];
+	char quoted[POOL_ERROR_TEXT_MAX * 2], database[160], user[160];
 
 	(void)snprintf(error.sqlstate, sizeof(error.sqlstate), "%s", sqlstate);
 	(void)snprintf(error.message, sizeof(error.message), "%.*s",
 		(int)size_min(len, POOL_ERROR_TEXT_MAX - 1), message);
 	SLOG_LIMITED(WARN, "server-login-failed", "host=%s database=%s user=%s sqlstate=%s message=%s",
-		s->host->name, s->pool->dbname, s->pool->user, error.sqlstate,
+		s->host->name,
+		slog_quote(database, sizeof(database), s->pool->dbname, strlen(s->pool->dbname)),
+		slog_quote(user, sizeof(user), s->pool->user, strlen(s->pool->user)),
+		error.sqlstate,
 		slog_quote(quoted, sizeof(quoted), error.message, strlen(error.message)));
 	if (s->replication != NULL) {
 		replication_failed(s, &error);
@@ -349,6 +352,7 @@ static bool on_setting(struct server *s, const struct frame *f)
 
 static void logged_in(struct server *s)
 {
+	char database[160], user[160];
 	struct addr local;
 	bool has_local = sock_local(s->stream.conn.fd, &local);
 
@@ -356,7 +360,9 @@ static void logged_in(struct server *s)
 		monitor_describe(&s->host->monitor, &s->ps, s->backend_pid,
 			has_local ? addr_port(&local) : 0);
 	SLOG(DEBUG, "server-login", "server=%lu host=%s database=%s user=%s pid=%u",
-		(unsigned long)s->ps.id, s->host->name, s->pool->dbname, s->pool->user,
+		(unsigned long)s->ps.id, s->host->name,
+		slog_quote(database, sizeof(database), s->pool->dbname, strlen(s->pool->dbname)),
+		slog_quote(user, sizeof(user), s->pool->user, strlen(s->pool->user)),
 		s->backend_pid);
 	server_login_free(s);
 	exchange_init(&s->xq);

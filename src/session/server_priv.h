@@ -37,6 +37,7 @@ void server_reset(struct server *);
 void server_reset_done(struct server *);
 void server_finish_for_client(struct server *);
 void server_after_abort(struct server *);
+void server_abort_goes_on(struct server *);
 void server_lease_ends(struct server *);
 void server_barrier(struct server *);
 

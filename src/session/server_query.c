@@ -50,6 +50,7 @@ void server_barrier(struct server *s)
 	server_enter_phase(s, SERVER_PHASE_BARRIER);
 	server_set_timer(s, SERVER_CLEAN_US);
 	s->own_seen = false;
+	s->wants_barrier = false;
 	buf_init(&out, 0);
 	msg_out_query(&out, sql);
 	stream_send_buf(&s->stream, &out);
@@ -152,7 +153,10 @@ static enum verdict client_ready(struct server *s, char status)
 	if (s->client != c || s->phase == SERVER_PHASE_CLOSE)
 		return STOP;
 	if (status == 'I' && s->xq.in_doubt && s->replication == NULL) {
-		if (s->phase == SERVER_PHASE_READY)
+		/* Not into the middle of the client's message. */
+		if (s->phase == SERVER_PHASE_READY && c->body_left > 0)
+			s->wants_barrier = true;
+		else if (s->phase == SERVER_PHASE_READY)
 			server_barrier(s);
 		return FORWARD;
 	}
@@ -180,11 +184,8 @@ static enum verdict on_ready(struct server *s, const struct frame *f)
 		return DROP;
 	}
 	if (s->phase == SERVER_PHASE_ABORT) {
-		if (exchange_is_idle(&s->xq))
-			server_after_abort(s);
-		else if (s->xq.in_doubt && s->xq.pending == 0)
-			server_close(s);
-		return DROP;
+		server_abort_goes_on(s);
+		return s->phase == SERVER_PHASE_CLOSE ? STOP : DROP;
 	}
 	return client_ready(s, status);
 }
@@ -219,6 +220,14 @@ static enum verdict on_async(struct server *s)
 	return DROP;
 }
 
+/* PostgreSQL waits for data: what came behind the last message of a client that has
+ * ended need not wait any more. */
+static void copy_begins(struct server *s)
+{
+	if (s->client != NULL && stream_held(&s->client->stream) > 0)
+		stream_retry(&s->client->stream);
+}
+
 static enum verdict on_reply(struct server *s, uint8_t type)
 {
 	enum exchange_reply owner = exchange_owner(&s->xq);
@@ -227,6 +236,8 @@ static enum verdict on_reply(struct server *s, uint8_t type)
 		bad_message(s, "reply without a query", type);
 		return STOP;
 	}
+	if (type == 'G' || type == 'W')
+		copy_begins(s);
 	return owner == EXCHANGE_TO_CLIENT ? FORWARD : DROP;
 }
 
@@ -290,6 +301,11 @@ static void pass_on(struct server *s, struct client *c, const uint8_t *data, siz
 		return;
 	stream_send(&c->stream, data, len);
 	stats_add(c->stats, STAT_sent, len);
+	/* It has said goodbye, and now it does not listen any more. */
+	if (c->is_quitting && stream_has_failed(&c->stream)) {
+		client_close(c, CLOSE_LOST);
+		return;
+	}
 	/* A slow reader stops its sender. */
 	if (stream_is_congested(&c->stream) && s->phase != SERVER_PHASE_CLOSE)
 		stream_pause(&s->stream);

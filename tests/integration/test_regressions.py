@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: ISC
+"""What was wrong once: each test failed before its mending."""
+import os
+import signal
+import socket
+import struct
+import threading
+import time
+
+import pytest
+from support import wire as w
+from support.postgres import DATABASE
+from support.wait import SLOWDOWN, wait_until
+
+ONE = {"hosts": {"main": {"connection_budget": 1}},
+       "workloads": {"transactional": {"guaranteed_connections": 1, "max_connections": 1},
+                     "session": None}}
+FAILS_LATE = """CREATE OR REPLACE FUNCTION fail_late() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_sleep(%s); RAISE 'no rows today'; END $$"""
+
+
+@pytest.fixture
+def closed_table(postgres):
+    """COPY to the table it names begins, and fails before it reads anything."""
+    def make(seconds):
+        postgres.sql(FAILS_LATE % seconds, "CREATE TABLE IF NOT EXISTS closed (body text)",
+                     "GRANT ALL ON closed TO PUBLIC",
+                     "CREATE OR REPLACE TRIGGER late BEFORE INSERT ON closed"
+                     " FOR EACH STATEMENT EXECUTE FUNCTION fail_late()", dbname=DATABASE)
+        return "closed"
+    return make
+
+
+
+def next_one_is_served(router, within=3):
+    """The only server is there for the next client, soon."""
+    begin = time.monotonic()
+    with router.transactional.wire() as wire:
+        assert wire.value("SELECT 42") == "42"
+    assert time.monotonic() - begin < within * SLOWDOWN
+
+
+# ------------------------------------------------------------- Terminate
+
+@pytest.mark.router_only
+@pytest.mark.parametrize("began", [
+    [w.query("COPY items (body) FROM STDIN"), "G"],
+    [w.parse("COPY items (body) FROM STDIN") + w.bind() + w.execute() + w.sync(), "G"],
+    [w.parse("SELECT 1") + w.bind() + w.execute() + w.flush(), "C"],
+], ids=["copy", "copy, extended", "no sync"])
+def test_terminate_where_the_client_was_to_go_on(make_router, postgres, began):
+    """Its server waited for the client, which had said goodbye, for ever."""
+    router = make_router(ONE)
+    wire = router.transactional.wire()
+    wire.send(began[0])
+    wire.until(began[1])
+    wire.quit()
+    next_one_is_served(router)
+    assert postgres.count("state <> 'idle' AND usename <> 'postgres'") == 0
+
+
+@pytest.mark.router_only
+def test_terminate_right_behind_copy(make_router):
+    router = make_router(ONE)
+    wire = router.transactional.wire()
+    wire.send(w.query("COPY items (body) FROM STDIN"), w.terminate())
+    wire.socket.close()
+    next_one_is_served(router)
+
+
+@pytest.mark.router_only
+def test_client_gone_before_copy_begins(make_router):
+    """Nobody ended the COPY that began when its client was gone."""
+    router = make_router(ONE)
+    wire = router.transactional.wire()
+    wire.value("SELECT 1")
+    wire.send(w.query("COPY items (body) FROM STDIN"))
+    wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wire.close()
+    next_one_is_served(router)
+
+
+@pytest.mark.router_only
+def test_terminate_then_deaf(make_router, postgres):
+    """Says goodbye behind a query without end, and does not read: the query ends
+    when nobody is there any more to send its rows to."""
+    router = make_router(ONE)
+    wire = router.transactional.wire()
+    wire.send(w.query("SELECT repeat('x', 1000), generate_series(1, 1000000000)"),
+              w.terminate())
+    wire.until("D")
+    wire.close()
+    next_one_is_served(router, 5)
+
+
+# ----------------------------------------------------- bytes that do not belong
+
+@pytest.mark.parametrize("bad", [b"\xff\0\0\0\4", b"Q\0\0\0\1"], ids=["type", "length"])
+def test_garbage_behind_a_query(make_router, bad):
+    """The query was counted and never sent: its server waited 10 s for a reply."""
+    router = make_router(ONE)
+    with router.transactional.wire() as wire:
+        wire.send(w.query("SELECT 7") + bad)
+        answer = wire.until_closed()
+    assert w.rows(answer) == [("7",)]
+    assert w.errors(answer) == ["08P01"]
+    next_one_is_served(router)
+
+
+@pytest.mark.router_only
+def test_garbage_in_copy(make_router):
+    router = make_router(ONE)
+    with router.transactional.wire() as wire:
+        wire.send(w.query("COPY items (body) FROM STDIN"), b"\xff\0\0\0\4")
+        assert w.errors(wire.until_closed()) == ["08P01"]
+    next_one_is_served(router)
+
+
+# ------------------------------------------------------ data that nobody reads
+
+@pytest.mark.parametrize("extended", [False, True])
+def test_copy_fails_with_much_on_its_way(router, closed_table, extended):
+    """The lease ended with bytes for the server still unsent: an assertion failed,
+    or the client, stopped because of them, was never read from again."""
+    table = closed_table(0.5)
+    with router.transactional.wire() as wire:
+        sql = f"COPY {table} FROM STDIN"
+        wire.send(w.parse(sql) + w.bind() + w.execute() + w.sync() if extended else w.query(sql))
+        wire.until("G")
+
+        def feed():
+            for _ in range(200):
+                wire.send(w.copy_data(b"1\n") * 6000)
+            wire.send(w.copy_done())
+
+        feeder = threading.Thread(target=feed)
+        feeder.start()
+        assert w.types(wire.until_ready()) == "EZ"
+        feeder.join(20 * SLOWDOWN)
+        assert not feeder.is_alive()
+        assert wire.value("SELECT 1") == "1"
+
+
+def test_copy_fails_in_the_middle_of_a_message(router, closed_table):
+    """The router's own query went into the middle of a CopyData."""
+    table = closed_table(0)
+    size = 3_000_000
+    with router.transactional.wire() as wire:
+        wire.send(w.parse(f"COPY {table} FROM STDIN") + w.bind() + w.execute() + w.sync(),
+                  b"d" + struct.pack("!i", size + 4) + b"1\n" * 1000)
+        assert w.types(wire.until_ready()) == "12GEZ"
+        wire.send(b"1\n" * (size // 2 - 1000), w.copy_done(), w.sync())
+        assert w.types(wire.until_ready()) == "Z"
+        assert wire.value("SELECT 1") == "1"
+
+
+@pytest.mark.router_only
+def test_answers_without_a_server_are_bounded(router):
+    """Sync outside of a transaction is answered by the router: a client that sends
+    nothing else and reads nothing made it grow without end."""
+    with router.transactional.wire() as wire:
+        wire.socket.settimeout(1)
+        sent = 0
+        with pytest.raises(TimeoutError):
+            while sent < 200_000_000:
+                sent += wire.socket.send(w.sync() * 20000)
+        wire.socket.settimeout(30 * SLOWDOWN)
+        for _ in range(sent // 5):
+            assert wire.read(6) == b"Z\0\0\0\5I"
+        # A message that was cut, if any, is completed.
+        wire.send((w.sync() * 2)[sent % 5:])
+        assert wire.until_ready()
+
+
+# --------------------------------------------------------------------- cancel
+
+@pytest.mark.router_only
+def test_late_cancel_does_not_hit_the_next_holder(make_router, postgres):
+    """A cancel that PostgreSQL had not looked at yet when the router gave up."""
+    router = make_router({**ONE, "hosts": {"main": {
+        "connection_budget": 1, "server_connect_timeout": "1s"}}})
+    postmaster = int((postgres.data / "postmaster.pid").read_text().split()[0])
+    with router.transactional.wire() as first, router.transactional.wire() as second:
+        first.send(w.query("SELECT pg_sleep(0.5)"))
+        wait_until(lambda: postgres.count("query LIKE '%pg_sleep(0.5)%' AND state = 'active'"), 5)
+        os.kill(postmaster, signal.SIGSTOP)
+        try:
+            with router.transactional.raw() as canceller:
+                canceller.send(w.cancel_request(first.pid, first.key))
+                assert w.errors(first.until_ready()) == []
+                second.send(w.query("SELECT pg_sleep(2)"))
+                canceller.until_closed()
+        finally:
+            os.kill(postmaster, signal.SIGCONT)
+        assert w.errors(second.until_ready()) == []
+
+
+# ----------------------------------------------------------------------- log
+
+@pytest.mark.router_only
+def test_log_cannot_be_forged_by_names(router):
+    """A database that PostgreSQL does not know was logged as the client wrote it."""
+    with pytest.raises(RuntimeError, match="3D000"):
+        router.transactional.wire(dbname="x\n2026-01-01 00:00:00.000 UTC error forged y=1")
+    wait_until(lambda: "server-login-failed" in router.log(), 5)
+    assert not [line for line in router.log().splitlines() if line.startswith("2026-01-01")]
