@@ -15,6 +15,9 @@
 #include "session/client_priv.h"
 #include "session/server.h"
 
+/* Each costs a look at all others, before anybody has proven who they are. */
+enum { STARTUP_SETTINGS_MAX = 200 };
+
 static bool is_console_name(const char *database)
 {
 	return strcmp(database, "pgbouncer") == 0 || strcmp(database, "pgtandem") == 0;
@@ -61,6 +64,7 @@ static bool take_params(struct client *c, const struct startup *st)
 {
 	const char *name, *value;
 	struct diag diag;
+	uint32_t count = 0;
 	struct buf pairs;
 	size_t pos = 0;
 	bool ok;
@@ -73,10 +77,13 @@ static bool take_params(struct client *c, const struct startup *st)
 	/* The options come first, so that a parameter of its own overrides them, as
 	 * in PostgreSQL (process_startup_options()). */
 	while (ok && options_next(&pairs, &pos, &name, &value))
-		ok = take_param(c, name, value);
+		ok = ++count <= STARTUP_SETTINGS_MAX && take_param(c, name, value);
 	for (pos = 0; ok && startup_param_next(st, &pos, &name, &value);)
-		ok = take_param(c, name, value);
-	if (!ok)
+		ok = ++count <= STARTUP_SETTINGS_MAX && take_param(c, name, value);
+	if (count > STARTUP_SETTINGS_MAX)
+		client_close_with(c, CLOSE_STARTUP, "54000",
+			"too many settings in the startup packet", NULL);
+	else if (!ok)
 		client_close(c, CLOSE_STARTUP);
 	params_seal(&c->params);
 	buf_finish(&pairs);

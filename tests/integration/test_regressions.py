@@ -204,3 +204,13 @@ def test_log_cannot_be_forged_by_names(router):
         router.transactional.wire(dbname="x\n2026-01-01 00:00:00.000 UTC error forged y=1")
     wait_until(lambda: "server-login-failed" in router.log(), 5)
     assert not [line for line in router.log().splitlines() if line.startswith("2026-01-01")]
+
+
+# --------------------------------------------------------------------- startup
+
+@pytest.mark.router_only
+def test_startup_packet_of_settings_only(router):
+    """2000 settings cost 40 ms each time, before the client had proven who it is."""
+    many = {f"a{n}": "1" for n in range(1000)}
+    with pytest.raises(RuntimeError, match="54000: too many settings"):
+        router.transactional.wire(**many)
