@@ -15,7 +15,7 @@
 
 /* The counters of one database. */
 struct averages_row {
-	const char *name;
+	char name[64];                  /* a copy: the database may be swept */
 	uint64_t totals[STAT_COUNT];
 };
 

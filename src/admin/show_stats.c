@@ -3,6 +3,7 @@
  * SHOW STATS, STATS_TOTALS, STATS_AVERAGES, TOTALS: the counters of
  * include/stats.def, under the names that PgBouncer gives them in each view.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,7 +127,8 @@ static void add_database(const struct route_database *database, void *arg)
 
 	if (at >= l->capacity)
 		return;
-	l->look.rows[at].name = database->name;
+	(void)snprintf(l->look.rows[at].name, sizeof(l->look.rows[at].name), "%s",
+		database->name);
 	stats_sum(database->stats, l->workers, l->look.rows[at].totals);
 }
 

@@ -30,7 +30,8 @@ enum {
 	MONITOR_WORKERS_MAX = 64,
 	MONITOR_ACTIONS_MAX = 16,
 	MONITOR_SWITCH_AFTER_US = 20000,
-	MONITOR_BACKOFF_MAX_US = 15000000
+	/* Short enough that an outage is not felt much longer than it lasts. */
+	MONITOR_BACKOFF_MAX_US = 3000000
 };
 
 struct monitor_limits {

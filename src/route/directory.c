@@ -163,8 +163,11 @@ enum route_result directory_find(struct directory *d, struct route_workload *w,
 		return ROUTE_NO_MEMORY;
 	pthread_mutex_lock(&d->lock);
 	result = find(d, w, database, user, r);
-	if (result == ROUTE_OK)
+	if (result == ROUTE_OK) {
 		monitor_client_count(&r->host->monitor, r->slice, 1);
+		atomic_fetch_add(&r->database->refs, 1);
+		atomic_fetch_add(&r->account->refs, 1);
+	}
 	pthread_mutex_unlock(&d->lock);
 	if (result != ROUTE_OK) {
 		free(r->user);

@@ -89,6 +89,7 @@ struct route_limit {
 /* A database by the name that clients use, or a user. */
 struct route_database {
 	struct hash_node node;
+	_Atomic uint32_t refs;                          /* routes */
 	char *name;
 	struct stats_block *stats;                      /* one for each worker */
 	struct route_limit limit;
@@ -96,6 +97,7 @@ struct route_database {
 
 struct route_user {
 	struct hash_node node;
+	_Atomic uint32_t refs;                          /* routes */
 	char *name;
 	struct route_limit limit;
 };

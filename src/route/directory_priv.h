@@ -15,6 +15,7 @@ struct route_quota {
 	struct route_host *host;
 	char kind;                      /* 'd' or 'u' */
 	char *name;
+	uint32_t refs;                  /* slices */
 	struct quota quota;             /* under the host's monitor */
 };
 

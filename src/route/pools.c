@@ -10,6 +10,13 @@
 
 static void pool_free(struct directory *d, struct route_pool *p)
 {
+	for (size_t i = 0; i < BUDGET_SHARES_MAX; i++) {
+		for (size_t k = 0; k < SLICE_QUOTAS; k++) {
+			if (p->slices[i].quotas[k] != NULL)
+				container_of(p->slices[i].quotas[k], struct route_quota,
+					quota)->refs--;
+		}
+	}
 	if (p->session != NULL)
 		d->hooks.pool_destroy(p->session);
 	free(p->asked);
@@ -135,14 +142,17 @@ static struct quota *find_quota(struct directory *d, struct route_host *h, char 
 	for (struct hash_node *node = hash_table_find(&d->quotas, hash); node != NULL;
 		node = hash_next(node)) {
 		q = container_of(node, struct route_quota, node);
-		if (q->host == h && q->kind == kind && strcmp(q->name, name) == 0)
+		if (q->host == h && q->kind == kind && strcmp(q->name, name) == 0) {
+			q->refs++;
 			return &q->quota;
+		}
 	}
 	q = calloc(1, sizeof(*q));
 	if (q == NULL || (q->name = strdup(name)) == NULL) {
 		free(q);
 		return NULL;
 	}
+	q->refs = 1;
 	q->host = h;
 	q->kind = kind;
 	hash_table_add(&d->quotas, &q->node, hash);
@@ -307,6 +317,64 @@ void pools_warm(struct directory *d)
 
 /* --- going ---------------------------------------------------------------------------- */
 
+static void quota_free(struct route_quota *q)
+{
+	free(q->name);
+	free(q);
+}
+
+static void user_free(struct route_user *user)
+{
+	free(user->name);
+	free(user);
+}
+
+/* A name that led to no login: with "*" clients may make up any number of them. */
+static bool is_unused(const struct directory *d, const struct route_database *database)
+{
+	uint64_t sum[STAT_COUNT];
+
+	if (atomic_load(&database->refs) > 0)
+		return false;
+	stats_sum(database->stats, d->workers, sum);
+	return sum[STAT_client_login_count] == 0;
+}
+
+/* What is there for a name only, and by nobody used. */
+static void sweep_names(struct directory *d)
+{
+	struct hash_node *node, *next;
+
+	for (node = hash_table_walk(&d->databases, NULL); node != NULL; node = next) {
+		struct route_database *database =
+			container_of(node, struct route_database, node);
+
+		next = hash_table_walk(&d->databases, node);
+		if (!is_unused(d, database))
+			continue;
+		hash_table_remove(&d->databases, node);
+		database_free(database);
+	}
+	for (node = hash_table_walk(&d->users, NULL); node != NULL; node = next) {
+		struct route_user *user = container_of(node, struct route_user, node);
+
+		next = hash_table_walk(&d->users, node);
+		if (atomic_load(&user->refs) > 0)
+			continue;
+		hash_table_remove(&d->users, node);
+		user_free(user);
+	}
+	for (node = hash_table_walk(&d->quotas, NULL); node != NULL; node = next) {
+		struct route_quota *quota = container_of(node, struct route_quota, node);
+
+		next = hash_table_walk(&d->quotas, node);
+		if (quota->refs > 0)
+			continue;
+		hash_table_remove(&d->quotas, node);
+		quota_free(quota);
+	}
+}
+
 void directory_sweep(struct directory *d)
 {
 	struct hash_node *node, *next;
@@ -329,19 +397,8 @@ void directory_sweep(struct directory *d)
 		list_remove(&p->in_retired);
 		pool_free(d, p);
 	}
+	sweep_names(d);
 	pthread_mutex_unlock(&d->lock);
-}
-
-static void quota_free(struct route_quota *q)
-{
-	free(q->name);
-	free(q);
-}
-
-static void user_free(struct route_user *user)
-{
-	free(user->name);
-	free(user);
 }
 
 void pools_free_all(struct directory *d)
