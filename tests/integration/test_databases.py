@@ -96,3 +96,20 @@ def test_text_that_is_not_utf8(router, port):
     with getattr(router, port).wire() as wire:
         assert w.errors(wire.query(b"SELECT '\xff\xfe'")) == ["22021"]
         assert wire.value("SELECT 1") == "1"
+
+
+@pytest.mark.router_only
+def test_made_up_names_are_forgotten(router):
+    """With "*" a user may ask for any name: what PostgreSQL does not know is not kept,
+    what has served is."""
+    with router.transactional.wire() as wire:
+        wire.value("SELECT 1")
+    for n in range(20):
+        with pytest.raises(RuntimeError, match="3D000"):
+            router.transactional.wire(dbname=f"made_up_{n}")
+
+    def names():
+        return {row["database"] for row in router.show("stats")}
+
+    wait_until(lambda: not any(name.startswith("made_up") for name in names()), 30)
+    assert "app" in names()
