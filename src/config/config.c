@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/diag.h"
 #include "config/build.h"
@@ -177,6 +178,20 @@ static char *file_path(const struct config *config, const char *name)
 	return path;
 }
 
+/* Says which option names a file that cannot be read. */
+static int check_readable(const struct config *config, const char *option,
+	const char *path, struct diag *diag)
+{
+	int error;
+
+	if (access(path, R_OK) == 0)
+		return 0;
+	error = errno;
+	diag_set(diag, config->path, 0, 0, "%s: cannot read %s: %s", option, path,
+		strerror(error));
+	return -error;
+}
+
 /* The first line of a file, of which everything is wiped that is not returned. */
 static int read_password(const char *path, char **to, struct diag *diag)
 {
@@ -211,7 +226,9 @@ static int load_password(struct config *config, struct config_host *host,
 	path = file_path(config, host->options.password_file);
 	if (path == NULL)
 		return -ENOMEM;
-	ret = read_password(path, &password, diag);
+	ret = check_readable(config, "password_file", path, diag);
+	if (ret == 0)
+		ret = read_password(path, &password, diag);
 	if (ret == 0) {
 		free(host->own_password);       /* it was empty */
 		host->own_password = password;
@@ -233,7 +250,9 @@ static int load_userlist(struct config *config, struct diag *diag)
 	path = file_path(config, config->auth.auth_file);
 	if (path == NULL)
 		return -ENOMEM;
-	config->userlist = userlist_load(path, &warning, diag);
+	ret = check_readable(config, "auth.auth_file", path, diag);
+	if (ret == 0)
+		config->userlist = userlist_load(path, &warning, diag);
 	if (config->userlist == NULL)
 		ret = -EINVAL;
 	else if (warning != NULL)

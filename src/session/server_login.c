@@ -24,6 +24,7 @@ enum { LOGIN_BODY_MAX = 60000, STARTUP_PAIRS_MAX = 128 };
 
 struct server_login {
 	struct host_target target;
+	uint64_t until_us;              /* for all of it: addresses and login */
 	uint32_t position;
 	uint32_t tries;
 	struct server_auth auth;
@@ -164,12 +165,23 @@ static void send_startup(struct server *s)
 	if (s->replication != NULL && s->client != NULL)
 		count = add_replication(s, pairs, count);
 	server_enter_phase(s, SERVER_PHASE_LOGIN);
-	server_set_timer(s, s->login->target.connect_timeout_us);
+	timer_set(&s->worker->timers, &s->timer, s->login->until_us);
 	buf_init(&out, 0);
 	msg_out_startup(&out, STARTUP_PROTOCOL_3_0, pairs, count);
 	stream_send_buf(&s->stream, &out);
 	buf_finish(&out);
 	stream_resume(&s->stream);
+}
+
+/* What is left of the time, shared by the addresses not yet tried: one that does not
+ * answer leaves some for the others. */
+static uint64_t patience(const struct server *s)
+{
+	const struct server_login *l = s->login;
+	uint64_t now = worker_now(s->worker);
+	uint64_t left = l->until_us > now ? l->until_us - now : 0;
+
+	return left / (l->target.addr_count - l->tries + 1);
 }
 
 static int try_address(struct server *s)
@@ -186,7 +198,7 @@ static int try_address(struct server *s)
 	if (ret < 0)
 		return ret;
 	s->fd = -1;
-	server_set_timer(s, l->target.connect_timeout_us);
+	server_set_timer(s, patience(s));
 	if (in_progress)
 		stream_connect_wait(&s->stream);
 	else
@@ -250,6 +262,7 @@ void server_login_start(struct server *s)
 	}
 	route_host_target(s->host, &s->login->target);
 	s->login->position = s->login->target.first;
+	s->login->until_us = worker_now(s->worker) + s->login->target.connect_timeout_us;
 	credentials(s, &with);
 	server_auth_init(&s->login->auth, &with);
 	s->login->has_auth = true;

@@ -241,7 +241,9 @@ START_TEST(a_bad_file_beside_it_fails_the_whole)
 	ck_assert_str_eq(password.text, "the first line holds no password");
 	unlink(path);
 	ck_assert_ptr_null(config_load(files.path, &missing));
-	ck_assert_str_eq(missing.text, "cannot open: No such file or directory");
+	ck_assert_str_eq(missing.file, files.path);
+	ck_assert_ptr_nonnull(strstr(missing.text, "auth.auth_file: cannot read "));
+	ck_assert_ptr_nonnull(strstr(missing.text, "userlist.txt: No such file"));
 	remove_files(&files);
 }
 END_TEST
