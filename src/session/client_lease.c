@@ -306,11 +306,8 @@ void client_server_ready(struct client *c)
 		return;
 	}
 	if (c->is_cancelled) {
-		struct server *s = c->server;
-
 		c->is_cancelled = false;
 		client_refuse(c, "57014", "canceling statement due to user request", NULL);
-		(void)s;
 		return;
 	}
 	if (!c->is_relaying)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/slog.h"
 #include "pg/error.h"
@@ -195,8 +196,11 @@ static int try_address(struct server *s)
 		return fd;
 	s->fd = fd;
 	ret = stream_attach(&s->stream, s->worker->io, s->worker->chunks, fd);
-	if (ret < 0)
+	if (ret < 0) {
+		close(fd);
+		s->fd = -1;
 		return ret;
+	}
 	s->fd = -1;
 	server_set_timer(s, patience(s));
 	if (in_progress)

@@ -62,7 +62,7 @@ static enum verdict on_barrier(struct server *s, const struct frame *f)
 	char name[64];
 
 	barrier_name(s, name);
-	if (f->type == 'T' && f->body_len > 2 + strlen(name) &&
+	if (f->type == 'T' && frame_is_whole(f) && f->body_len > 2 + strlen(name) &&
 		memcmp(f->body + 2, name, strlen(name) + 1) == 0)
 		s->own_seen = true;
 	if (!s->own_seen)
@@ -334,7 +334,8 @@ static size_t step(struct server *s, const uint8_t *data, size_t len, enum verdi
 		*verdict = STOP;
 		return len;
 	}
-	if (!frame_is_whole(&f) && needs_whole(s, f.type)) {
+	if (!frame_is_whole(&f) && needs_whole(s, f.type) &&
+		(f.type != 'T' || f.body_len <= SERVER_INSPECT_MAX)) {
 		if (f.body_len <= SERVER_INSPECT_MAX)
 			return 0;
 		/* Errors may be of any length; what decides is at their beginning. */

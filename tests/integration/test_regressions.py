@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-"""What was wrong once: each test failed before its mending."""
+"""What was wrong once, or looked as if it could be."""
 import os
 import signal
 import socket
