@@ -77,6 +77,44 @@ def test_pgbench(bench_tables, router, postgres, mode, name):
     assert "number of failed transactions: 0" in output
 
 
+@pytest.mark.router_only
+@pytest.mark.parametrize("mode", ["simple", "extended"])
+def test_pgbench_two_hundred_clients_over_25_servers(bench_tables, make_router, postgres, mode):
+    """TPC-B: every transaction counts once, and PostgreSQL never sees more than 25."""
+    router = make_router({
+        "hosts": {"main": {"connection_budget": 25}},
+        "workloads": {"transactional": {"guaranteed_connections": 25, "max_connections": 25},
+                      "session": None}})
+    command = [str(postgres.bindir / "pgbench"), "-n", "-c", "200", "-j", "2", "-t", "10",
+               "-M", mode]
+    before = sums(postgres)
+    with subprocess.Popen(command, env=environment(router.transactional), text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as pgbench:
+        most = 0
+        while pgbench.poll() is None:
+            most = max(most, postgres.count("usename = 'app_scram'"))
+        output = pgbench.communicate()[0]
+    assert pgbench.returncode == 0, output
+    assert "number of transactions actually processed: 2000/2000" in output
+    assert "number of failed transactions: 0" in output
+    assert 1 < most <= 25
+    after = sums(postgres)
+    assert after["rows"] - before["rows"] == 2000
+    assert after["accounts"] == after["tellers"] == after["branches"]
+
+
+def sums(postgres):
+    """What TPC-B keeps equal, and how often it ran."""
+    with psycopg.connect(host=str(postgres.socket_dir), port=postgres.port, user="postgres",
+                         dbname=DATABASE) as connection:
+        row = connection.execute(
+            "SELECT (SELECT sum(abalance) FROM pgbench_accounts),"
+            " (SELECT sum(tbalance) FROM pgbench_tellers),"
+            " (SELECT sum(bbalance) FROM pgbench_branches),"
+            " (SELECT count(*) FROM pgbench_history)").fetchone()
+    return dict(zip(("accounts", "tellers", "branches", "rows"), row))
+
+
 @pytest.mark.parametrize("mode", ["simple", "extended"])
 def test_pgbench_connecting_each_time(bench_tables, port, postgres, mode):
     """-C: a new connection for every transaction."""
