@@ -251,24 +251,15 @@ uint32_t directory_workload_count(struct directory *d)
 	return count;
 }
 
+/* Asked for with every grant: hosts are only ever added. */
 struct route_host *directory_host(struct directory *d, uint32_t index)
 {
-	struct route_host *h;
-
-	pthread_mutex_lock(&d->lock);
-	h = index < d->host_count ? d->hosts[index] : NULL;
-	pthread_mutex_unlock(&d->lock);
-	return h;
+	return index < directory_host_count(d) ? d->hosts[index] : NULL;
 }
 
 uint32_t directory_host_count(struct directory *d)
 {
-	uint32_t count;
-
-	pthread_mutex_lock(&d->lock);
-	count = d->host_count;
-	pthread_mutex_unlock(&d->lock);
-	return count;
+	return atomic_load_explicit(&d->host_count, memory_order_acquire);
 }
 
 uint32_t directory_workers(const struct directory *d)
@@ -276,12 +267,3 @@ uint32_t directory_workers(const struct directory *d)
 	return d->workers;
 }
 
-uint32_t directory_max_client_conn(struct directory *d)
-{
-	uint32_t max;
-
-	pthread_mutex_lock(&d->lock);
-	max = d->config->process.max_client_conn;
-	pthread_mutex_unlock(&d->lock);
-	return max;
-}

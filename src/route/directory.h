@@ -216,10 +216,10 @@ struct config *directory_config(struct directory *);
 struct route_workload *directory_current_workload(struct directory *, const char *name);
 struct route_workload *directory_workload(struct directory *, uint32_t index);
 uint32_t directory_workload_count(struct directory *);
+/* Without the lock: hosts stay as long as the directory. */
 struct route_host *directory_host(struct directory *, uint32_t index);
 uint32_t directory_host_count(struct directory *);
 uint32_t directory_workers(const struct directory *);
-uint32_t directory_max_client_conn(struct directory *);
 
 /* Calls f for each database that has been used, under the directory's lock. */
 void directory_each_database(struct directory *,

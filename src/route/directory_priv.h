@@ -26,7 +26,7 @@ struct directory {
 	uint32_t workers;
 	struct directory_hooks hooks;
 	struct route_host *hosts[DIRECTORY_HOSTS_MAX];
-	uint32_t host_count;
+	_Atomic uint32_t host_count;    /* hosts below it stay: read without the lock */
 	struct route_workload *workloads[BUDGET_SHARES_MAX];
 	uint32_t workload_count;
 	struct hash_table pools;

@@ -93,7 +93,9 @@ static int ensure_host(struct directory *d, const struct config_host *conf, stru
 	host_add_shares(d, h, 0);
 	/* Until the configuration that names it is in force. */
 	h->is_gone = true;
-	d->hosts[d->host_count++] = h;
+	d->hosts[h->index] = h;
+	/* From here on it is seen by those who take no lock. */
+	atomic_store_explicit(&d->host_count, h->index + 1, memory_order_release);
 	return 0;
 }
 

@@ -44,11 +44,6 @@ const char *client_state_show(enum client_state state)
 	return states[state].show;
 }
 
-const char *close_reason_word(enum close_reason reason)
-{
-	return reasons[reason].word;
-}
-
 void client_enter(struct client *c, enum client_state next)
 {
 	struct worker *w = c->worker;

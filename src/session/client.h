@@ -51,7 +51,6 @@ struct client {
 	bool has_sent;                  /* something, in this lease */
 	uint8_t deaths;                 /* of servers, since one last worked */
 	bool is_relaying;               /* within client_query_data() */
-	bool is_paused_by_server;       /* the server takes no more bytes now */
 	bool is_counted;                /* in max_client_conn of the workload */
 	uint32_t body_left;             /* of a message that streams through */
 	uint32_t lease_exchanges;       /* sent in this lease */
@@ -66,7 +65,6 @@ struct client {
 };
 
 const char *client_state_show(enum client_state);
-const char *close_reason_word(enum close_reason);
 
 /* A connection was accepted; the descriptor is taken over. */
 void client_accept(struct worker *, struct route_workload *, int fd);

@@ -114,7 +114,6 @@ struct worker {
 	struct list free_servers;
 	struct list servers;            /* attached here */
 	struct list cancels;            /* connections that cancel */
-	uint32_t held;                  /* leases held by clients of this worker */
 	struct io_task release_task;
 	struct io_task reap_task;
 	_Atomic bool has_grants;
@@ -123,10 +122,8 @@ struct worker {
 	struct timer upkeep;            /* worker 0 only */
 	uint64_t sweep_at_us;
 	_Atomic uint32_t client_count;  /* for whoever waits for the drain */
-	_Atomic uint32_t held_count;
 	_Atomic bool is_over;           /* worker_run() should return */
 	_Atomic bool has_ended;         /* nobody is to be woken any more */
-	bool closing_doors;
 };
 
 /* The calling thread will run it. */
