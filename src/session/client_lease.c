@@ -263,7 +263,7 @@ void client_request(struct client *c)
 		c->lease.state_key = c->params.key;
 		verdict = monitor_request(&host->monitor, &c->lease, c->route->slice,
 			worker_now(c->worker), &actions);
-		worker_act(c->worker, host, &actions);
+		worker_act(c->worker, &actions);
 	} while (verdict == LEASE_VERDICT_HELD && !take(c));
 	if (verdict == LEASE_VERDICT_WAIT && c->state == CLIENT_IDLE)
 		client_enter(c, CLIENT_WAITING);
@@ -343,7 +343,7 @@ void client_give_back(struct client *c)
 		return;
 	monitor_withdraw(&c->route->host->monitor, &c->lease, worker_now(c->worker),
 		&actions);
-	worker_act(c->worker, c->route->host, &actions);
+	worker_act(c->worker, &actions);
 }
 
 void client_lease_over(struct client *c)

@@ -157,7 +157,7 @@ static inline uint64_t worker_now(const struct worker *w)
 }
 
 /* Carries out what a monitor decided. */
-void worker_act(struct worker *, struct route_host *, struct monitor_actions *);
+void worker_act(struct worker *, struct monitor_actions *);
 
 /* Runs what a release, a grant or a letter left to do, at the end of the events
  * of this turn. */

@@ -69,7 +69,7 @@ void server_open(struct worker *w, struct slice *slice)
 
 		SLOG_LIMITED(ERROR, "server-open", "error=\"%s\"", "out of memory");
 		monitor_open_failed(&pool->host->monitor, slice, worker_now(w), &actions);
-		worker_act(w, pool->host, &actions);
+		worker_act(w, &actions);
 		return;
 	}
 	list_push_back(&w->servers, &s->in_worker);
@@ -124,7 +124,7 @@ static void server_drop(struct worker *w, struct server *s)
 	server_unit_gone(s, worker_now(w), &actions);
 	list_push_back(&w->free_servers, &s->in_release);
 	io_defer(w->io, &w->reap_task, IO_PHASE_RUN);
-	worker_act(w, s->host, &actions);
+	worker_act(w, &actions);
 }
 
 void server_take_to_close(struct worker *w, struct server *s)
@@ -292,7 +292,7 @@ static void back_to_pool(struct server *s)
 		monitor_return(&host->monitor, &s->ps, now, &actions);
 	if (c != NULL)
 		client_lease_released(c);
-	worker_act(w, host, &actions);
+	worker_act(w, &actions);
 }
 
 void server_release_now(struct server *s)

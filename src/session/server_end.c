@@ -63,7 +63,6 @@ void server_gone(struct server *s)
 {
 	struct monitor_actions actions = { .count = 0 };
 	struct worker *w = s->worker;
-	struct route_host *host = s->host;
 
 	cancel_forget(s);
 	stream_close(&s->stream);
@@ -73,7 +72,7 @@ void server_gone(struct server *s)
 	server_unit_gone(s, worker_now(w), &actions);
 	list_push_back(&w->free_servers, &s->in_release);
 	io_defer(w->io, &w->reap_task, IO_PHASE_RUN);
-	worker_act(w, host, &actions);
+	worker_act(w, &actions);
 }
 
 static void server_abort(struct server *s, struct list *freed)

@@ -88,7 +88,7 @@ static void login_failed(struct server *s, enum connect_failure failure,
 	}
 	monitor_connect_failed(&s->host->monitor, &s->ps, failure, &error, worker_now(w),
 		&actions);
-	worker_act(w, s->host, &actions);
+	worker_act(w, &actions);
 	server_close(s);
 }
 

@@ -44,13 +44,12 @@ static void wake_for_grants(struct worker *w)
 	wake(w);
 }
 
-void worker_act(struct worker *w, struct route_host *host, struct monitor_actions *actions)
+void worker_act(struct worker *w, struct monitor_actions *actions)
 {
 	struct router *r = w->router;
 	/* What is done here may lead back here: the list is the caller's. */
 	struct monitor_actions todo = *actions;
 
-	(void)host;
 	actions->count = 0;
 	actions->wake = 0;
 	for (uint32_t i = 0; i < r->worker_count; i++) {
@@ -282,7 +281,7 @@ static void look_at_idle(struct worker *w, struct route_host *host)
 			continue;
 		}
 		monitor_return(&host->monitor, idle[i], now, &actions);
-		worker_act(w, host, &actions);
+		worker_act(w, &actions);
 	}
 }
 
@@ -297,8 +296,8 @@ static void on_upkeep(struct timer *timer, uint64_t now_us)
 		struct monitor_actions actions = { .count = 0 };
 
 		while (monitor_upkeep(&host->monitor, now_us, &actions))
-			worker_act(w, host, &actions);
-		worker_act(w, host, &actions);
+			worker_act(w, &actions);
+		worker_act(w, &actions);
 		look_at_idle(w, host);
 	}
 	if (now_us >= w->sweep_at_us) {
