@@ -10,8 +10,7 @@ void share_init(struct share *s, const char *name)
 	list_init(&s->hungry);
 }
 
-/* What the other shares may still claim below their floors. */
-static uint64_t floors_open(const struct budget *b, const struct share *except,
+uint64_t budget_floors_open(const struct budget *b, const struct share *except,
 	const struct share *from)
 {
 	uint64_t sum = 0;
@@ -38,26 +37,39 @@ bool budget_may_take(const struct budget *b, const struct share *to,
 	if (share_is_below_floor(to) || to->kind == SHARE_TRANSIENT)
 		return true;
 	/* Lent for long: only what nobody else has a claim on. */
-	return used + 1 + floors_open(b, to, from) <= b->limit;
+	return used + 1 + budget_floors_open(b, to, from) <= b->limit;
 }
 
-void budget_take(struct budget *b, struct share *s)
+struct unit budget_take(struct budget *b, struct share *s)
 {
 	b->used++;
 	s->used++;
+	return (struct unit){ .share = s };
 }
 
-void budget_free(struct budget *b, struct share *s)
+void budget_free(struct budget *b, struct unit *unit)
 {
-	assert(b->used > 0);
-	assert(s->used > 0);
+	assert(unit->share != NULL);
+	assert(b->used > 0 && unit->share->used > 0);
 	b->used--;
-	s->used--;
+	unit->share->used--;
+	unit->share = NULL;
 }
 
-void budget_move(struct share *from, struct share *to)
+void budget_lend(struct unit *unit, struct share *to)
 {
-	assert(from->used > 0);
-	from->used--;
+	assert(unit->share != NULL && unit->share->used > 0);
+	unit->share->used--;
 	to->used++;
+	unit->share = to;
+}
+
+bool share_goes_before(const struct share *a, const struct share *b, bool b_gives)
+{
+	uint64_t a_weight = a->weight == 0 ? 1 : a->weight;
+	uint64_t b_weight = b->weight == 0 ? 1 : b->weight;
+	uint64_t a_then = (uint64_t)share_borrowed(a) + 1;
+	uint64_t b_now = (uint64_t)share_borrowed(b) + (b_gives ? 0 : 1);
+
+	return a_then * b_weight < b_now * a_weight;
 }

@@ -3,9 +3,10 @@
  * The budget of a host: how many servers may exist at once, and which workload
  * each of them counts for.
  *
- * A unit is the right to have one server.  A unit that is in use belongs to
- * exactly one share (a workload at this host); it is taken before connect(2)
- * and freed when PostgreSQL has closed its side.
+ * A unit is the right to have one server.  One that is in use belongs to exactly
+ * one share (a workload at this host) and is in exactly one place, a struct unit:
+ * it is taken before connect(2), moved, and freed when PostgreSQL has closed its
+ * side.
  *
  * Owns:   counts.
  * Thread: any, under the lock of the host's monitor; this file takes no lock.
@@ -16,6 +17,7 @@
 #define POOL_BUDGET_H
 
 #include "base/base.h"
+#include "base/histogram.h"
 #include "base/list.h"
 
 enum { BUDGET_SHARES_MAX = 64 };
@@ -32,12 +34,21 @@ struct share {
 	enum share_kind kind;
 	uint32_t guaranteed;
 	uint32_t max;
+	uint32_t weight;                /* its part of what is borrowed; 0 counts as 1 */
 	uint32_t used;
 	uint32_t idle;                  /* of the used ones */
 	uint32_t closing;               /* of the used ones */
 	uint32_t waiting;               /* leases in the queue */
 	struct list waiters;            /* struct lease.in_share, oldest first */
 	struct list hungry;             /* struct slice.in_hungry: slices with waiters */
+	/* Below its floor with nothing free: how long until it had a server. */
+	struct histogram reclaims;      /* microseconds */
+	uint64_t stalled_ended;         /* leases of its, ended for somebody's floor */
+};
+
+/* One unit, or none.  Never copied: what takes it over empties the other. */
+struct unit {
+	struct share *share;            /* whose it is; NULL: no unit here */
 };
 
 struct budget {
@@ -54,9 +65,36 @@ bool budget_may_take(const struct budget *, const struct share *to,
 
 void share_init(struct share *, const char *name);
 
-void budget_take(struct budget *, struct share *);
-void budget_free(struct budget *, struct share *);
-void budget_move(struct share *from, struct share *to);
+/* budget_may_take() was asked before. */
+NODISCARD struct unit budget_take(struct budget *, struct share *);
+/* Empties it. */
+void budget_free(struct budget *, struct unit *);
+/* It counts for another share from now on. */
+void budget_lend(struct unit *, struct share *to);
+
+/* Hands it over: the source is empty afterwards. */
+static inline struct unit unit_move(struct unit *from)
+{
+	struct unit unit = *from;
+
+	from->share = NULL;
+	return unit;
+}
+
+/* What the other shares may still claim below their floors, beside "from", which
+ * gives one up (NULL: nobody does). */
+uint64_t budget_floors_open(const struct budget *, const struct share *except,
+	const struct share *from);
+
+/* Units above the floor. */
+static inline uint32_t share_borrowed(const struct share *s)
+{
+	return s->used > s->guaranteed ? s->used - s->guaranteed : 0;
+}
+
+/* Both want to borrow: is it a's turn rather than b's?  By weight, if a gets one
+ * more and b keeps, or (b_gives) gives up, what it has. */
+bool share_goes_before(const struct share *a, const struct share *b, bool b_gives);
 
 /* Below its floor: has a right to a unit that somebody else borrows. */
 static inline bool share_is_below_floor(const struct share *s)

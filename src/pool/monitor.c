@@ -63,12 +63,13 @@ void monitor_share_add(struct monitor *m, struct share *share)
 }
 
 void monitor_share_set(struct monitor *m, struct share *share, enum share_kind kind,
-	uint32_t guaranteed, uint32_t max)
+	uint32_t guaranteed, uint32_t max, uint32_t weight)
 {
 	lock(m);
 	share->kind = kind;
 	share->guaranteed = guaranteed;
 	share->max = max;
+	share->weight = weight;
 	unlock(m);
 }
 
@@ -134,19 +135,24 @@ void monitor_client_count(struct monitor *m, struct slice *slice, int change)
 
 /* --- leases ------------------------------------------------------------------ */
 
-/* Nobody gets in, and there is no server left that could be returned. */
-static bool pool_is_refused(const struct monitor *m, const struct pool *pool,
-	uint64_t now_us)
+/* Is there a server that could be returned, or is to log in? */
+static bool pool_has_servers(const struct monitor *m, const struct pool *pool)
 {
-	if (pool->error.sqlstate[0] == '\0' || now_us >= pool->retry_at_us)
-		return false;
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
 		const struct slice *slice = pool->slices[i];
 
 		if (slice != NULL && slice->servers > slice->closing)
-			return false;
+			return true;
 	}
-	return true;
+	return false;
+}
+
+/* Nobody gets in, and there is nothing to wait for. */
+static bool pool_is_refused(const struct monitor *m, const struct pool *pool,
+	uint64_t now_us)
+{
+	return pool->error.sqlstate[0] != '\0' && now_us < pool->retry_at_us &&
+		!pool_has_servers(m, pool);
 }
 
 /* Nobody of its pool waits: who comes next takes what is idle. */
@@ -187,6 +193,8 @@ enum lease_verdict monitor_request(struct monitor *m, struct lease *l,
 		slice->waiting >= slice->limits.waiting_max) {
 		verdict = LEASE_VERDICT_FULL;
 	} else {
+		l->is_claim = share_is_below_floor(slice->share) &&
+			m->budget.used >= m->budget.limit;
 		lease_enqueue(m, l, slice, now_us);
 		choose_openings(m, now_us, actions);
 		if (l->state == LEASE_GRANTED) {
@@ -245,25 +253,6 @@ struct lease *monitor_inbox_take(struct monitor *m, uint32_t worker, bool *refus
 	return l;
 }
 
-void monitor_position(struct monitor *m, const struct lease *l, uint32_t *position,
-	uint32_t *in_use, uint32_t *limit)
-{
-	lock(m);
-	*position = 0;
-	*in_use = m->budget.used;
-	*limit = m->budget.limit;
-	if (l->state == LEASE_WAITING) {
-		list_for_each(&l->slice->waiters, node) {
-			++*position;
-			if (node == &l->in_slice)
-				break;
-		}
-		*in_use = l->slice->share->used;
-		*limit = l->slice->share->max;
-	}
-	unlock(m);
-}
-
 bool monitor_has_waiters(struct monitor *m, const struct slice *slice)
 {
 	bool waiting;
@@ -279,9 +268,12 @@ bool monitor_has_waiters(struct monitor *m, const struct slice *slice)
 
 /* --- servers ----------------------------------------------------------------- */
 
-void monitor_connecting(struct monitor *m, struct pool_server *s, struct slice *slice)
+void monitor_connecting(struct monitor *m, struct pool_server *s, struct slice *slice,
+	struct unit *unit)
 {
 	lock(m);
+	assert(unit->share == slice->share);
+	s->unit = unit_move(unit);
 	s->id = ++m->next_server_id;
 	s->slice = slice;
 	s->epoch = slice->pool->epoch;
@@ -298,22 +290,22 @@ void monitor_describe(struct monitor *m, struct pool_server *s, uint32_t backend
 	unlock(m);
 }
 
-static void slice_lost_server(struct monitor *m, struct slice *slice)
+static void slice_lost_server(struct monitor *m, struct slice *slice, struct unit *unit)
 {
 	slice->servers--;
 	slice->pool->servers--;
 	slice_count_quotas(slice, -1);
-	budget_free(&m->budget, slice->share);
+	budget_free(&m->budget, unit);
 }
 
-void monitor_open_failed(struct monitor *m, struct slice *slice, uint64_t now_us,
-	struct monitor_actions *actions)
+void monitor_open_failed(struct monitor *m, struct slice *slice, struct unit *unit,
+	uint64_t now_us, struct monitor_actions *actions)
 {
 	lock(m);
 	slice->connecting--;
 	slice->pool->connecting--;
 	m->connecting--;
-	slice_lost_server(m, slice);
+	slice_lost_server(m, slice, unit);
 	if (m->retry_at_us < now_us + m->limits.retry_us)
 		m->retry_at_us = now_us + m->limits.retry_us;
 	choose_openings(m, now_us, actions);
@@ -388,8 +380,11 @@ void monitor_connect_failed(struct monitor *m, struct pool_server *s,
 		pool->error = *error;
 		pool->failures++;
 		pool->retry_at_us = now_us + backoff(m, pool->failures);
-		refuse_waiters(m, pool, actions);
+		/* As many as the role may have live: they come back. */
+		if (!pool_has_servers(m, pool))
+			refuse_waiters(m, pool, actions);
 	} else {
+		m->denied += failure == CONNECT_FAILED_DENIED;
 		m->error = *error;
 		/* Several connects that fail together are one failure. */
 		if (now_us >= m->retry_at_us)
@@ -438,7 +433,7 @@ void monitor_gone(struct monitor *m, struct pool_server *s, uint64_t now_us,
 	server_end_lease(s);
 	server_enter(m, s, SERVER_GONE);
 	list_remove(&s->in_monitor);
-	slice_lost_server(m, s->slice);
+	slice_lost_server(m, s->slice, &s->unit);
 	choose_openings(m, now_us, actions);
 	unlock(m);
 }

@@ -11,8 +11,11 @@
  *   - First the oldest waiter of a workload below its floor, if the unit is a
  *     borrowed one; then the oldest waiter of the same pool, unless another
  *     pool has fewer servers and has waited longer than MONITOR_SWITCH_AFTER_US.
+ *   - Who borrows more than its weight gives up to who borrows less.
  *   - A waiter for whom no server is on its way causes one to be opened as long
  *     as budget, limits, pacing and backoff allow.
+ *   - While somebody below its floor waits, a borrowed unit whose lease waits for
+ *     its client is taken back: monitor_wants_back(), monitor_end_stalled().
  *
  * Owns:   the lock, the shares, the inboxes of granted leases.
  * Thread: any.  No I/O, no allocation and no call to others under the lock.
@@ -31,13 +34,16 @@ enum {
 	MONITOR_ACTIONS_MAX = 16,
 	MONITOR_SWITCH_AFTER_US = 20000,
 	/* Short enough that an outage is not felt much longer than it lasts. */
-	MONITOR_BACKOFF_MAX_US = 3000000
+	MONITOR_BACKOFF_MAX_US = 3000000,
+	/* What takes longer to close is not counted on by those who wait. */
+	MONITOR_CLOSING_PATIENCE_US = 1000000
 };
 
 struct monitor_limits {
 	uint32_t budget;
 	uint32_t connecting_max;        /* connects at the same time */
 	uint64_t retry_us;              /* first backoff; doubles up to the maximum */
+	uint64_t reclaim_grace_us;      /* for stalled leases; 0: they are left alone */
 };
 
 struct monitor {
@@ -56,6 +62,7 @@ struct monitor {
 	uint64_t retry_at_us;
 	uint32_t failures;
 	struct pool_error error;
+	uint64_t denied;                /* connects that PostgreSQL had no slot for */
 	struct list inbox[MONITOR_WORKERS_MAX];         /* struct lease.in_slice */
 	struct rand_small rand;
 };
@@ -69,6 +76,7 @@ enum monitor_verb {
 struct monitor_action {
 	enum monitor_verb verb;
 	struct slice *slice;
+	struct unit unit;               /* OPEN: the caller's now */
 	struct pool_server *server;
 };
 
@@ -86,7 +94,7 @@ void monitor_set_limits(struct monitor *, const struct monitor_limits *);
 /* Adds a workload (the caller keeps the memory), or changes its numbers. */
 void monitor_share_add(struct monitor *, struct share *);
 void monitor_share_set(struct monitor *, struct share *, enum share_kind,
-	uint32_t guaranteed, uint32_t max);
+	uint32_t guaranteed, uint32_t max, uint32_t weight);
 
 void monitor_pool_add(struct monitor *, struct pool *);
 /* True: removed, the memory is the caller's again.  False: it is in use. */
@@ -121,9 +129,34 @@ void monitor_withdraw(struct monitor *, struct lease *, uint64_t now_us,
  * becomes HELD; REFUSED becomes NONE with lease->error set (*refused). */
 struct lease *monitor_inbox_take(struct monitor *, uint32_t worker, bool *refused);
 
-/* How many wait before this one, and in all; for the notice to the client. */
-void monitor_position(struct monitor *, const struct lease *, uint32_t *position,
-	uint32_t *in_use, uint32_t *limit);
+/* What a waiting client may be told. */
+struct monitor_wait {
+	enum wait_reason reason;
+	uint64_t since_us;
+	uint32_t position;              /* in the queue of its pool and workload, from 1 */
+	uint32_t waiting;               /* in that queue */
+	uint32_t pool_leased;           /* servers of its pool that clients hold */
+	uint32_t used;                  /* servers of its workload */
+	uint32_t max;
+	uint32_t others;                /* servers of other workloads */
+	uint32_t budget;
+};
+
+/* position is 0 when the lease does not wait any more. */
+void monitor_explain(struct monitor *, const struct lease *, uint64_t now_us,
+	struct monitor_wait *);
+
+/* For views: calls f for all who wait, oldest first in each pool, under the lock; f
+ * must be short and must not call the monitor. */
+void monitor_each_waiter(struct monitor *, uint64_t now_us,
+	void (*f)(const struct lease *, const struct monitor_wait *, void *), void *arg);
+
+/* Has somebody below its floor waited for the grace, and nothing is on its way? */
+bool monitor_wants_back(struct monitor *, uint64_t now_us);
+
+/* The lease (HELD) has waited for its client for longer than the grace.  True: its
+ * unit is borrowed and promised to somebody now; the caller ends the client. */
+NODISCARD bool monitor_end_stalled(struct monitor *, struct lease *, uint64_t now_us);
 
 /* Should a lease that could go on be returned because others wait? */
 bool monitor_has_waiters(struct monitor *, const struct slice *);
@@ -131,15 +164,16 @@ bool monitor_has_waiters(struct monitor *, const struct slice *);
 /* --- servers ----------------------------------------------------------------- */
 
 /* After MONITOR_OPEN: the server that will use the unit.  Its id is set. */
-void monitor_connecting(struct monitor *, struct pool_server *, struct slice *);
+void monitor_connecting(struct monitor *, struct pool_server *, struct slice *,
+	struct unit *);
 
 /* What views tell about a server. */
 void monitor_describe(struct monitor *, struct pool_server *, uint32_t backend_pid,
 	uint16_t local_port);
 
 /* MONITOR_OPEN could not even begin: the unit is free again. */
-void monitor_open_failed(struct monitor *, struct slice *, uint64_t now_us,
-	struct monitor_actions *);
+void monitor_open_failed(struct monitor *, struct slice *, struct unit *,
+	uint64_t now_us, struct monitor_actions *);
 
 /* Logged in: goes to a waiter or becomes idle.  The server must be detached from
  * its worker, as another one may take it before this returns. */
@@ -148,13 +182,14 @@ void monitor_ready(struct monitor *, struct pool_server *, uint64_t now_us,
 
 /* What stood in the way of a login. */
 enum connect_failure {
-	CONNECT_FAILED_HOST,            /* refused, unreachable, timed out, 57P03, 53300 */
+	CONNECT_FAILED_HOST,            /* refused, unreachable, timed out, 57P03 */
+	CONNECT_FAILED_DENIED,          /* 53300: PostgreSQL has no slot left */
 	CONNECT_FAILED_LOGIN            /* this database and user: 28xxx, 3D000, ... */
 };
 
 /* The server failed to log in; it is CLOSING afterwards, and monitor_gone() must
  * follow when its socket is closed.  Those who wait for its pool are refused
- * with the error if it concerns the login. */
+ * with the error if it concerns the login and no server is left to wait for. */
 void monitor_connect_failed(struct monitor *, struct pool_server *,
 	enum connect_failure, const struct pool_error *, uint64_t now_us,
 	struct monitor_actions *);

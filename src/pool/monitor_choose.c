@@ -29,8 +29,7 @@ static bool slice_has_room_from(const struct slice *slice, const struct slice *f
 			(from->quotas[0] != quota && from->quotas[1] != quota))
 			return false;
 	}
-	return slice->limits.servers_max == 0 ||
-		slice->servers < slice->limits.servers_max;
+	return slice_servers_max(slice) == 0 || slice->servers < slice_servers_max(slice);
 }
 
 static bool slice_has_room(const struct slice *slice)
@@ -91,6 +90,11 @@ static bool is_older(const struct slice *a, const struct slice *b)
 	return b == NULL || slice_oldest(a)->asked_at_us < slice_oldest(b)->asked_at_us;
 }
 
+bool choose_is_older(const struct slice *a, const struct slice *b)
+{
+	return is_older(a, b);
+}
+
 /* Except: a server that has just logged in and is not counted as such yet. */
 static bool host_is_open(const struct monitor *m, const struct pool_server *except,
 	uint64_t now_us)
@@ -111,10 +115,16 @@ static bool slice_may_connect(const struct slice *slice, const struct slice *fro
 		now_us >= slice->pool->retry_at_us;
 }
 
-/* Nobody has to give up anything for it. */
-static bool slice_fits(const struct monitor *m, const struct slice *slice)
+bool choose_fits(const struct monitor *m, const struct slice *slice)
 {
 	return slice_has_room(slice) && budget_may_take(&m->budget, slice->share, NULL);
+}
+
+bool choose_may_replace(const struct monitor *m, const struct pool_server *s,
+	const struct slice *slice)
+{
+	return slice_has_room_from(slice, s->slice) &&
+		budget_may_take(&m->budget, slice->share, s->slice->share);
 }
 
 /* Would the unit of s, once s has closed, help a waiter of this slice whom
@@ -124,7 +134,7 @@ static bool closing_helps(const struct monitor *m, const struct pool_server *s,
 {
 	return host_is_open(m, s, now_us) && slice_may_connect(slice, s->slice, now_us) &&
 		slice->connecting + slice->coming < slice->waiting &&
-		!slice_fits(m, slice) && budget_may_take(&m->budget, slice->share, s->slice->share);
+		!choose_fits(m, slice) && budget_may_take(&m->budget, slice->share, s->slice->share);
 }
 
 /* Would a share be below its floor without the unit of s? */
@@ -229,8 +239,8 @@ bool choose_is_surplus(const struct monitor *m, const struct pool_server *s)
 
 	return m->budget.used - m->closing > m->budget.limit ||
 		slice->share->used - slice->share->closing > slice->share->max ||
-		(slice->limits.servers_max != 0 &&
-			slice->servers - slice->closing > slice->limits.servers_max);
+		(slice->limits.servers_max != 0 && slice->servers - slice->closing >
+			slice->limits.servers_max + slice->limits.reserve);
 }
 
 static bool must_close(const struct monitor *m, const struct pool_server *s,
@@ -244,10 +254,7 @@ static void close_server(struct monitor *m, struct pool_server *s, struct slice 
 	struct monitor_actions *actions)
 {
 	server_enter(m, s, SERVER_CLOSING);
-	if (for_whom != NULL) {
-		s->closing_for = for_whom;
-		for_whom->coming++;
-	}
+	server_promise(s, for_whom);
 	actions_add(actions, MONITOR_CLOSE, s->slice, s);
 }
 
@@ -256,6 +263,9 @@ static void grant(struct monitor *m, struct slice *slice, struct pool_server *s,
 {
 	struct lease *l = slice_oldest(slice);
 
+	if (l->is_claim)
+		histogram_add(&slice->share->reclaims, elapsed_us(now_us, l->asked_at_us));
+	l->is_claim = false;
 	lease_dequeue(m, l);
 	lease_hold(m, l, s, now_us);
 	lease_post(m, l, LEASE_GRANTED, actions);
@@ -297,12 +307,13 @@ void choose_for_server(struct monitor *m, struct pool_server *s, uint64_t now_us
 bool choose_may_open(const struct monitor *m, const struct slice *slice, uint64_t now_us)
 {
 	return host_is_open(m, NULL, now_us) && now_us >= slice->pool->retry_at_us &&
-		slice_fits(m, slice);
+		choose_fits(m, slice);
 }
 
 void choose_open(struct monitor *m, struct slice *slice, struct monitor_actions *actions)
 {
-	budget_take(&m->budget, slice->share);
+	struct unit unit = budget_take(&m->budget, slice->share);
+
 	slice->servers++;
 	slice_count_quotas(slice, 1);
 	slice->connecting++;
@@ -310,6 +321,7 @@ void choose_open(struct monitor *m, struct slice *slice, struct monitor_actions 
 	slice->pool->connecting++;
 	m->connecting++;
 	actions_add(actions, MONITOR_OPEN, slice, NULL);
+	actions->list[actions->count - 1].unit = unit_move(&unit);
 }
 
 /* A lasting loan may need more than one unit to go: all that others have above
@@ -400,7 +412,7 @@ static enum help help_for(struct monitor *m, const struct slice *slice, uint64_t
 	if (!host_is_open(m, NULL, now_us) || slice->connecting >= slice->waiting ||
 		now_us < slice->pool->retry_at_us)
 		return HELP_NONE;
-	if (slice_fits(m, slice))
+	if (choose_fits(m, slice))
 		return HELP_OPEN;
 	/* A unit that is coming will be free in a moment: not two for one. */
 	if (m->idle == 0 || slice->connecting + slice->coming >= slice->waiting)

@@ -17,6 +17,8 @@ static inline struct pool_server *server_of_idle(struct list_node *node)
 /* monitor_state.c: the only assignments to the states and to the counts. */
 void server_enter(struct monitor *, struct pool_server *, enum server_state next);
 void server_end_lease(struct pool_server *);
+/* Its unit is counted on for a waiter of that slice; NULL: not any more. */
+void server_promise(struct pool_server *, struct slice *);
 void slice_count_quotas(struct slice *, int change);
 void server_set_slice(struct monitor *, struct pool_server *, struct slice *);
 void lease_enqueue(struct monitor *, struct lease *, struct slice *, uint64_t now_us);
@@ -31,6 +33,14 @@ struct pool_server *choose_idle(struct monitor *, const struct lease *,
 void choose_for_server(struct monitor *, struct pool_server *, uint64_t now_us,
 	struct monitor_actions *);
 void choose_openings(struct monitor *, uint64_t now_us, struct monitor_actions *);
+/* Nobody has to give up anything for one more server of this slice. */
+bool choose_fits(const struct monitor *, const struct slice *);
+/* Would a server of this slice be allowed if that server were not there, or if it
+ * were this slice's? */
+bool choose_may_replace(const struct monitor *, const struct pool_server *,
+	const struct slice *);
+/* The oldest waiter of one has waited longer than that of the other. */
+bool choose_is_older(const struct slice *, const struct slice *);
 bool choose_is_surplus(const struct monitor *, const struct pool_server *);
 bool choose_may_open(const struct monitor *, const struct slice *, uint64_t now_us);
 void choose_open(struct monitor *, struct slice *, struct monitor_actions *);
@@ -39,6 +49,14 @@ void choose_open(struct monitor *, struct slice *, struct monitor_actions *);
 static inline uint64_t elapsed_us(uint64_t now_us, uint64_t since_us)
 {
 	return now_us > since_us ? now_us - since_us : 0;
+}
+
+/* With the reserve while somebody has waited for it; 0: no limit. */
+static inline uint32_t slice_servers_max(const struct slice *slice)
+{
+	if (slice->limits.servers_max == 0 || !slice->reserve_is_open)
+		return slice->limits.servers_max;
+	return slice->limits.servers_max + slice->limits.reserve;
 }
 
 static inline bool actions_have_room(const struct monitor_actions *a)

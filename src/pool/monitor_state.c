@@ -55,10 +55,15 @@ static void closing_count(struct monitor *m, struct pool_server *s, bool more)
 	m->closing += change;
 	s->slice->closing += change;
 	s->slice->share->closing += change;
-	if (!more && s->closing_for != NULL) {
-		s->closing_for->coming--;
-		s->closing_for = NULL;
-	}
+}
+
+void server_promise(struct pool_server *s, struct slice *to)
+{
+	if (s->promised_to != NULL)
+		s->promised_to->coming--;
+	s->promised_to = to;
+	if (to != NULL)
+		to->coming++;
 }
 
 void server_enter(struct monitor *m, struct pool_server *s, enum server_state next)
@@ -75,6 +80,9 @@ void server_enter(struct monitor *m, struct pool_server *s, enum server_state ne
 	}
 	if (s->state == SERVER_CLOSING)
 		closing_count(m, s, false);
+	/* Kept, or free for whoever comes first. */
+	if (next != SERVER_CLEANING && next != SERVER_CLOSING)
+		server_promise(s, NULL);
 	s->state = next;
 	if (next == SERVER_IDLE)
 		idle_count(m, s, true);
@@ -119,7 +127,7 @@ void server_set_slice(struct monitor *m, struct pool_server *s, struct slice *to
 	assert(s->state != SERVER_IDLE && s->state != SERVER_CONNECTING);
 	assert(from->pool == to->pool);
 	if (from->share != to->share)
-		budget_move(from->share, to->share);
+		budget_lend(&s->unit, to->share);
 	slice_count_quotas(from, -1);
 	slice_count_quotas(to, 1);
 	from->servers--;

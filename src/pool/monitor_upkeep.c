@@ -166,11 +166,13 @@ static void check_server(const struct pool_server *s, struct check_totals *t)
 	assert(s->lease == NULL || s->state == SERVER_LEASED);
 	assert(s->lease == NULL || (s->lease->server == s && s->lease->slice == s->slice &&
 		(s->lease->state == LEASE_HELD || s->lease->state == LEASE_GRANTED)));
-	assert(s->closing_for == NULL || s->state == SERVER_CLOSING);
+	assert(s->promised_to == NULL || s->state == SERVER_LEASED ||
+		s->state == SERVER_CLEANING || s->state == SERVER_CLOSING);
 	assert(s->state != SERVER_GONE);
+	assert(s->unit.share == s->slice->share);
 	t->idle += s->state == SERVER_IDLE;
 	t->closing += s->state == SERVER_CLOSING;
-	t->coming += s->closing_for != NULL;
+	t->coming += s->promised_to != NULL;
 	t->leased += s->lease != NULL;
 }
 

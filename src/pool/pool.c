@@ -12,6 +12,25 @@ const char *server_state_show(enum server_state state)
 	return state_show[state];
 }
 
+static const struct {
+	const char *word;
+	const char *text;
+} reasons[WAIT_REASON_COUNT] = {
+#define WAIT_REASON(name, word, text) [WAIT_##name] = { (word), (text) },
+#include "wait_reasons.def"
+#undef WAIT_REASON
+};
+
+const char *wait_reason_word(enum wait_reason reason)
+{
+	return reasons[reason].word;
+}
+
+const char *wait_reason_text(enum wait_reason reason)
+{
+	return reasons[reason].text;
+}
+
 void slice_init(struct slice *slice, struct pool *pool, struct share *share)
 {
 	*slice = (struct slice){ .pool = pool, .share = share };

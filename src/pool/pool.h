@@ -32,6 +32,16 @@ enum server_state {
 
 const char *server_state_show(enum server_state);
 
+enum wait_reason {
+#define WAIT_REASON(name, word, text) WAIT_##name,
+#include "wait_reasons.def"
+#undef WAIT_REASON
+	WAIT_REASON_COUNT
+};
+
+const char *wait_reason_word(enum wait_reason);
+const char *wait_reason_text(enum wait_reason);
+
 enum { POOL_ERROR_TEXT_MAX = 256 };
 
 /* Why PostgreSQL refused: told to those who wait. */
@@ -42,6 +52,8 @@ struct pool_error {
 
 struct slice_limits {
 	uint32_t servers_max;           /* 0: no limit of its own */
+	uint32_t reserve;               /* more, when somebody has waited for long */
+	uint64_t reserve_after_us;      /* for that long */
 	uint32_t servers_min;           /* kept open while the pool has been used */
 	uint32_t waiting_max;           /* 0: no limit */
 	uint64_t idle_timeout_us;       /* 0: none */
@@ -69,6 +81,7 @@ struct slice {
 	uint32_t connecting;
 	uint32_t closing;
 	uint32_t coming;                /* units that others give up for its waiters */
+	bool reserve_is_open;           /* somebody has waited for reserve_after_us */
 	uint32_t clients;               /* logged in */
 	uint32_t leased;                /* leases held */
 };
@@ -93,12 +106,16 @@ struct pool {
 struct pool_server {
 	struct list_node in_idle;
 	struct list_node in_monitor;
+	struct unit unit;               /* of the slice's share */
 	struct slice *slice;
 	struct lease *lease;            /* LEASED only; NULL when nobody listens */
 	enum server_state state;
 	uint32_t epoch;
 	uint32_t check_round;           /* monitor->check_round when last taken */
-	struct slice *closing_for;      /* CLOSING: whose waiter gets the unit */
+	bool is_replaced;               /* another one was opened as it grew old */
+	/* LEASED and to be ended, CLEANING, CLOSING: whose waiter gets the unit. */
+	struct slice *promised_to;
+	uint64_t closing_since_us;      /* as upkeep saw it; 0: not yet */
 	uint64_t id;
 	uint64_t connected_at_us;       /* 0 until logged in */
 	uint64_t expires_at_us;         /* server_lifetime with jitter; 0: never */
@@ -132,6 +149,8 @@ struct lease {
 	uint64_t client_id;
 	uint32_t worker;
 	enum lease_state state;
+	bool is_errand;                 /* the router's own, not a client's */
+	bool is_claim;                  /* below its floor, with nothing free */
 	struct pool_error error;        /* REFUSED */
 };
 

@@ -26,6 +26,7 @@ static void limits_from(struct monitor_limits *limits, const struct host_options
 		.budget = o->connection_budget,
 		.connecting_max = o->max_connecting,
 		.retry_us = o->server_login_retry_us,
+		.reclaim_grace_us = o->reclaim_grace_us,
 	};
 }
 

@@ -167,7 +167,8 @@ static void shares_apply(struct directory *d)
 			monitor_share_set(&h->monitor, &h->shares[k],
 				w->mode == ROUTE_SESSION ? SHARE_LASTING : SHARE_TRANSIENT,
 				share == NULL ? 0 : share->guaranteed,
-				share == NULL ? 0 : share->max);
+				share == NULL ? 0 : share->max,
+				share == NULL ? 1 : share->given.weight);
 		}
 	}
 }

@@ -86,6 +86,8 @@ void pool_settings_apply(struct directory *d, const struct config_workload *work
 	limits = (struct slice_limits){
 		.servers_max = s.default_pool_size,
 		.servers_min = s.min_pool_size,
+		.reserve = s.reserve_pool_timeout_us == 0 ? 0 : s.reserve_pool_size,
+		.reserve_after_us = s.reserve_pool_timeout_us,
 		.waiting_max = s.max_waiting,
 		.idle_timeout_us = s.server_idle_timeout_us,
 		.lifetime_us = s.server_lifetime_us,

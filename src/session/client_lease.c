@@ -83,17 +83,20 @@ void client_arm(struct client *c)
 /* What stood in the way, for the hint. */
 static void wait_timed_out(struct client *c)
 {
-	char hint[POOL_ERROR_TEXT_MAX + 64];
-	uint32_t position, used, limit;
+	struct monitor *m = &c->route->host->monitor;
+	char hint[POOL_ERROR_TEXT_MAX + 256];
+	struct monitor_wait wait;
 	struct pool_error error;
 
-	monitor_position(&c->route->host->monitor, &c->lease, &position, &used, &limit);
-	if (monitor_last_error(&c->route->host->monitor, &c->route->pool->pool, &error))
+	monitor_explain(m, &c->lease, worker_now(c->worker), &wait);
+	if (monitor_last_error(m, &c->route->pool->pool, &error))
 		(void)snprintf(hint, sizeof(hint), "The last attempt to connect failed: %s",
 			error.message);
 	else
 		(void)snprintf(hint, sizeof(hint),
-			"The workload uses %u of its %u server connections.", used, limit);
+			"It waited for this: %s (%s). The workload uses %u of its %u server connections.",
+			wait_reason_text(wait.reason), wait_reason_word(wait.reason), wait.used,
+			wait.max);
 	client_refuse(c, "57014", "canceling statement due to query_wait_timeout", hint);
 }
 
@@ -146,16 +149,19 @@ void client_on_deadline(struct timer *timer, uint64_t now_us)
 void client_on_notify(struct timer *timer, uint64_t now_us)
 {
 	struct client *c = container_of(timer, struct client, notify);
-	uint32_t position, used, limit;
-	char detail[128];
+	struct monitor_wait wait;
+	char detail[320];
 
-	(void)now_us;
 	if (c->state != CLIENT_WAITING)
 		return;
-	monitor_position(&c->route->host->monitor, &c->lease, &position, &used, &limit);
+	monitor_explain(&c->route->host->monitor, &c->lease, now_us, &wait);
+	if (wait.position == 0)
+		return;
 	(void)snprintf(detail, sizeof(detail),
-		"Position %u in the queue; the workload uses %u of its %u server connections.",
-		position, used, limit);
+		"Position %u of %u in the queue: %s (%s). Clients hold %u servers of this database and user; the workload uses %u of its %u server connections, other workloads %u of %u in all.",
+		wait.position, wait.waiting, wait_reason_text(wait.reason),
+		wait_reason_word(wait.reason), wait.pool_leased, wait.used, wait.max,
+		wait.others, wait.budget);
 	client_notice(c, "no server connection available, waiting for one", detail);
 }
 

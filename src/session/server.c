@@ -59,7 +59,7 @@ static struct server *server_create(struct worker *w, struct route_pool *pool)
 	return s;
 }
 
-void server_open(struct worker *w, struct slice *slice)
+void server_open(struct worker *w, struct slice *slice, struct unit *unit)
 {
 	struct server *s = server_create(w, slice->pool->owner);
 
@@ -68,12 +68,13 @@ void server_open(struct worker *w, struct slice *slice)
 		struct monitor_actions actions = { .count = 0 };
 
 		SLOG_LIMITED(ERROR, "server-open", "error=\"%s\"", "out of memory");
-		monitor_open_failed(&pool->host->monitor, slice, worker_now(w), &actions);
+		monitor_open_failed(&pool->host->monitor, slice, unit, worker_now(w),
+			&actions);
 		worker_act(w, &actions);
 		return;
 	}
 	list_push_back(&w->servers, &s->in_worker);
-	monitor_connecting(&s->host->monitor, &s->ps, slice);
+	monitor_connecting(&s->host->monitor, &s->ps, slice, unit);
 	server_login_start(s);
 }
 

@@ -70,8 +70,8 @@ struct server {
 	char message[POOL_ERROR_TEXT_MAX];
 };
 
-/* MONITOR_OPEN: begins to connect. */
-void server_open(struct worker *, struct slice *);
+/* MONITOR_OPEN: begins to connect.  Takes the unit over. */
+void server_open(struct worker *, struct slice *, struct unit *);
 
 /* A replication connection: the client's own, outside the pools and the budget,
  * and closed with it.  The client is told how it went.  False: there are too many

@@ -63,11 +63,11 @@ void worker_act(struct worker *w, struct monitor_actions *actions)
 		worker_defer_release(w);
 	}
 	for (uint32_t i = 0; i < todo.count; i++) {
-		const struct monitor_action *action = &todo.list[i];
+		struct monitor_action *action = &todo.list[i];
 
 		switch (action->verb) {
 		case MONITOR_OPEN:
-			server_open(w, action->slice);
+			server_open(w, action->slice, &action->unit);
 			break;
 		case MONITOR_CLOSE:
 			server_take_to_close(w, server_from_ps(action->server));

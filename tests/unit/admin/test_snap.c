@@ -126,7 +126,7 @@ START_TEST(counts_servers_and_who_waits)
 		LEASE_VERDICT_WAIT);
 	ck_assert_uint_ge(actions.count, 1);
 	pool_server_init(&server, 0);
-	monitor_connecting(m, &server, route->slice);
+	monitor_connecting(m, &server, route->slice, &actions.list[0].unit);
 
 	ck_assert_int_eq(snap_pools(directory, &pools), 0);
 	ck_assert_uint_eq(pools.count, 1);

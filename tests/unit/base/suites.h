@@ -7,6 +7,7 @@
 Suite *buf_suite(void);
 Suite *list_suite(void);
 Suite *hash_suite(void);
+Suite *histogram_suite(void);
 Suite *slog_suite(void);
 Suite *diag_suite(void);
 Suite *rand_suite(void);

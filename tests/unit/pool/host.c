@@ -16,7 +16,7 @@ static void share_begin(int index, const char *name, enum share_kind kind)
 {
 	share_init(&host.shares[index], name);
 	monitor_share_add(&host.m, &host.shares[index]);
-	monitor_share_set(&host.m, &host.shares[index], kind, 0, 4);
+	monitor_share_set(&host.m, &host.shares[index], kind, 0, 4, 1);
 }
 
 void host_begin(void)
@@ -59,7 +59,7 @@ void host_limits(uint32_t budget, uint32_t connecting_max)
 void host_share(int share, uint32_t guaranteed, uint32_t max)
 {
 	monitor_share_set(&host.m, &host.shares[share], host.shares[share].kind,
-		guaranteed, max);
+		guaranteed, max, 1);
 }
 
 struct slice *host_slice(int pool, int share)
@@ -109,7 +109,7 @@ struct pool_server *begin_open(void)
 		ck_assert_uint_lt(host.server_count, HOST_SERVERS);
 		s = &host.servers[host.server_count++];
 		pool_server_init(s, 0);
-		monitor_connecting(&host.m, s, a->slice);
+		monitor_connecting(&host.m, s, a->slice, &a->unit);
 		a->slice = NULL;
 		return s;
 	}

@@ -31,7 +31,7 @@ void model_settle(struct model *w, bool has_chosen)
 				model_fail(w, "more to open than the budget has");
 				return;
 			}
-			w->opens[w->open_count++] = a->slice;
+			w->opens[w->open_count++] = *a;
 			continue;
 		}
 		server = container_of(a->server, struct model_server, s);
@@ -92,7 +92,7 @@ void model_configure(struct model *w, uint64_t seed)
 		floor = rand_small_below(&r, 3) == 0 ? 0 : floor;
 		left -= floor;
 		monitor_share_set(&w->m, &w->shares[i], w->shares[i].kind, floor,
-			max < floor ? floor : max);
+			max < floor ? floor : max, 1 + (uint32_t)rand_small_below(&r, 4));
 	}
 	for (int i = 0; i < MODEL_QUOTAS; i++) {
 		uint32_t max = (uint32_t)rand_small_below(&r, 5);

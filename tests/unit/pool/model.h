@@ -72,7 +72,7 @@ struct model {
 	struct slice slices[MODEL_POOLS][MODEL_SHARES];
 	struct model_client clients[MODEL_CLIENTS];
 	struct model_server servers[MODEL_SERVERS];
-	struct slice *opens[MODEL_SERVERS];     /* MONITOR_OPEN not yet begun */
+	struct monitor_action opens[MODEL_SERVERS];     /* MONITOR_OPEN not yet begun */
 	uint32_t open_count;
 	uint64_t now;
 	uint64_t chosen_at;             /* when the monitor last had to choose */

@@ -144,7 +144,7 @@ static void check_servers(struct model *w)
 			[server->s.slice->share - w->shares]++;
 	}
 	for (uint32_t i = 0; i < w->open_count; i++)
-		of_slice[w->opens[i]->pool - w->pools][w->opens[i]->share - w->shares]++;
+		of_slice[w->opens[i].slice->pool - w->pools][w->opens[i].slice->share - w->shares]++;
 	if (units != w->m.budget.used)
 		model_fail(w, "a unit without an owner, or with two");
 	for (uint32_t i = 0; i < SLICES; i++) {

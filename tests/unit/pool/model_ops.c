@@ -145,25 +145,24 @@ static void op_withdraw(struct model *w, uint32_t arg)
 	model_settle(w, w->returned != NULL);
 }
 
-static struct slice *next_open(struct model *w, uint32_t arg)
+static bool next_open(struct model *w, uint32_t arg, struct monitor_action *open)
 {
 	uint32_t at;
-	struct slice *slice;
 
 	if (w->open_count == 0)
-		return NULL;
+		return false;
 	at = arg % w->open_count;
-	slice = w->opens[at];
+	*open = w->opens[at];
 	w->opens[at] = w->opens[--w->open_count];
-	return slice;
+	return true;
 }
 
 static void op_open(struct model *w, uint32_t arg)
 {
-	struct slice *slice = next_open(w, arg);
+	struct monitor_action open;
 	struct model_server *server;
 
-	if (slice == NULL)
+	if (!next_open(w, arg, &open))
 		return;
 	server = model_server_in(w, PLACE_FREE, 0);
 	if (server == NULL) {
@@ -173,16 +172,16 @@ static void op_open(struct model *w, uint32_t arg)
 	w->has_acted = true;
 	pool_server_init(&server->s, 0);
 	server->place = PLACE_CONNECTING;
-	monitor_connecting(&w->m, &server->s, slice);
+	monitor_connecting(&w->m, &server->s, open.slice, &open.unit);
 }
 
 static void op_open_failed(struct model *w, uint32_t arg)
 {
-	struct slice *slice = next_open(w, arg);
+	struct monitor_action open;
 
-	if (slice == NULL)
+	if (!next_open(w, arg, &open))
 		return;
-	monitor_open_failed(&w->m, slice, w->now, model_actions(w));
+	monitor_open_failed(&w->m, open.slice, &open.unit, w->now, model_actions(w));
 	model_settle(w, true);
 }
 

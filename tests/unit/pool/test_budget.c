@@ -91,19 +91,35 @@ static void for_each_case(case_check_f *check)
 	}
 }
 
+/* The cases are numbers without units. */
+static void take(struct budget_case *c, struct share *share)
+{
+	struct unit unit = budget_take(&c->budget, share);
+
+	ck_assert_ptr_eq(unit.share, share);
+}
+
+static void give(struct budget_case *c, struct share *share)
+{
+	struct unit unit = { .share = share };
+
+	budget_free(&c->budget, &unit);
+	ck_assert_ptr_null(unit.share);
+}
+
 /* Does what was allowed, checks, and undoes it. */
 static void apply(struct budget_case *c, struct share *to, struct share *from)
 {
 	if (from != NULL)
-		budget_free(&c->budget, from);
-	budget_take(&c->budget, to);
+		give(c, from);
+	take(c, to);
 }
 
 static void undo(struct budget_case *c, struct share *to, struct share *from)
 {
-	budget_free(&c->budget, to);
+	give(c, to);
 	if (from != NULL)
-		budget_take(&c->budget, from);
+		take(c, from);
 }
 
 static void check_limit(struct budget_case *c, struct share *to, struct share *from)
@@ -199,17 +215,20 @@ END_TEST
 
 START_TEST(units_are_counted_twice_and_agree)
 {
+	struct unit first, second, moved;
 	struct budget_case c;
 
 	ck_assert(case_make(&c, 0));
-	budget_take(&c.budget, &c.shares[0]);
-	budget_take(&c.budget, &c.shares[1]);
-	budget_move(&c.shares[0], &c.shares[2]);
+	first = budget_take(&c.budget, &c.shares[0]);
+	second = budget_take(&c.budget, &c.shares[1]);
+	moved = unit_move(&first);
+	ck_assert_ptr_null(first.share);
+	budget_lend(&moved, &c.shares[2]);
 	ck_assert_uint_eq(c.budget.used, 2);
 	ck_assert_uint_eq(c.shares[0].used, 0);
 	ck_assert_uint_eq(c.shares[2].used, 1);
-	budget_free(&c.budget, &c.shares[1]);
-	budget_free(&c.budget, &c.shares[2]);
+	budget_free(&c.budget, &second);
+	budget_free(&c.budget, &moved);
 	ck_assert_uint_eq(c.budget.used, 0);
 }
 END_TEST

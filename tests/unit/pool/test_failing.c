@@ -148,10 +148,13 @@ END_TEST
 START_TEST(open_that_cannot_begin_frees_the_unit_and_waits)
 {
 	struct slice *slice = host_slice(POOL_A, WEB);
+	struct unit unit;
 
 	wait_in(&leases[0], slice);
+	unit = unit_move(&host.todo.list[0].unit);
 	host.todo = (struct monitor_actions){ 0 };
-	monitor_open_failed(&host.m, slice, host.now, &host.todo);
+	monitor_open_failed(&host.m, slice, &unit, host.now, &host.todo);
+	ck_assert_ptr_null(unit.share);
 	monitor_check(&host.m);
 	ck_assert_uint_eq(host.m.budget.used, 0);
 	ck_assert_uint_eq(host.todo.count, 0);
@@ -163,9 +166,13 @@ END_TEST
 
 START_TEST(open_that_cannot_begin_does_not_shorten_the_backoff)
 {
+	struct unit unit;
+
 	wait_in(&leases[0], host_slice(POOL_A, WEB));
 	host.m.retry_at_us = host.now + 10 * SEC;
-	monitor_open_failed(&host.m, host_slice(POOL_A, WEB), host.now, &host.todo);
+	unit = unit_move(&host.todo.list[0].unit);
+	monitor_open_failed(&host.m, host_slice(POOL_A, WEB), &unit, host.now,
+		&host.todo);
 	ck_assert_uint_eq(host.m.retry_at_us, host.now + 10 * SEC);
 }
 END_TEST
@@ -182,7 +189,8 @@ START_TEST(no_more_connects_at_once_than_allowed)
 	/* The last that was begun within the limit was for leases[1]. */
 	host.todo.count = 1;
 	host.todo.list[0] = (struct monitor_action){
-		.verb = MONITOR_OPEN, .slice = host_slice(POOL_A, WEB)
+		.verb = MONITOR_OPEN, .slice = host_slice(POOL_A, WEB),
+		.unit = { &host.shares[WEB] }
 	};
 	s = begin_open();
 	ready(s);

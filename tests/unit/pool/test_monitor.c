@@ -268,19 +268,22 @@ END_TEST
 START_TEST(position_counts_those_before)
 {
 	struct slice *slice = host_slice(POOL_A, WEB);
-	uint32_t position, in_use, limit;
+	struct monitor_wait wait;
 
 	host_limits(1, 16);
 	host_share(WEB, 0, 3);
 	(void)hold(&leases[0], slice);
 	wait_in(&leases[1], slice);
 	wait_in(&leases[2], slice);
-	monitor_position(&host.m, &leases[2], &position, &in_use, &limit);
-	ck_assert_uint_eq(position, 2);
-	ck_assert_uint_eq(in_use, 1);
-	ck_assert_uint_eq(limit, 3);
-	monitor_position(&host.m, &leases[0], &position, &in_use, &limit);
-	ck_assert_uint_eq(position, 0);
+	monitor_explain(&host.m, &leases[2], host.now, &wait);
+	ck_assert_uint_eq(wait.position, 2);
+	ck_assert_uint_eq(wait.waiting, 2);
+	ck_assert_uint_eq(wait.pool_leased, 1);
+	ck_assert_uint_eq(wait.used, 1);
+	ck_assert_uint_eq(wait.max, 3);
+	ck_assert_int_eq(wait.reason, WAIT_BUDGET);
+	monitor_explain(&host.m, &leases[0], host.now, &wait);
+	ck_assert_uint_eq(wait.position, 0);
 }
 END_TEST
 

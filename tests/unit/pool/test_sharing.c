@@ -378,7 +378,7 @@ START_TEST(idle_unit_within_a_floor_serves_its_own_workload_first)
 	host_share(WEB, 0, 2);
 	ready(web);
 	ck_assert_ptr_eq(to_close(), idle);
-	ck_assert_ptr_eq(idle->closing_for, host_slice(POOL_B, JOBS));
+	ck_assert_ptr_eq(idle->promised_to, host_slice(POOL_B, JOBS));
 }
 END_TEST
 
@@ -397,7 +397,7 @@ START_TEST(lasting_loan_closes_as_many_idle_servers_as_it_takes)
 	/* A third workload, whose floor nobody uses, is all but one of the budget. */
 	share_init(&third, "third");
 	monitor_share_add(&host.m, &third);
-	monitor_share_set(&host.m, &third, SHARE_TRANSIENT, 3, 4);
+	monitor_share_set(&host.m, &third, SHARE_TRANSIENT, 3, 4, 1);
 	wait_in(&leases[0], host_slice(POOL_B, JOBS));
 	ck_assert_ptr_eq(to_close(), s[0]);
 	gone(s[0]);

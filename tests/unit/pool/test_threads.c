@@ -72,14 +72,15 @@ static void server_close(struct thread_server *server, struct monitor_actions *a
 	free(server);
 }
 
-static void server_open(struct slice *slice, struct monitor_actions *actions)
+static void server_open(struct slice *slice, struct unit *unit,
+	struct monitor_actions *actions)
 {
 	struct thread_server *server = calloc(1, sizeof(*server));
 
 	if (server == NULL)
 		abort();
 	pool_server_init(&server->s, 0);
-	monitor_connecting(&monitor, &server->s, slice);
+	monitor_connecting(&monitor, &server->s, slice, unit);
 	*actions = (struct monitor_actions){ 0 };
 	monitor_ready(&monitor, &server->s, now(), actions);
 }
@@ -99,7 +100,7 @@ static void carry_out(struct monitor_actions *first)
 			server_close(container_of(a.server, struct thread_server, s),
 				&more);
 		else
-			server_open(a.slice, &more);
+			server_open(a.slice, &a.unit, &more);
 		memcpy(&left[count], more.list, more.count * sizeof(left[0]));
 		count += more.count;
 	}
@@ -225,7 +226,7 @@ static void begin(void)
 		share_init(&shares[i], "share");
 		monitor_share_add(&monitor, &shares[i]);
 		monitor_share_set(&monitor, &shares[i],
-			i == 0 ? SHARE_TRANSIENT : SHARE_LASTING, 2, BUDGET);
+			i == 0 ? SHARE_TRANSIENT : SHARE_LASTING, 2, BUDGET, 1);
 	}
 	for (int p = 0; p < POOLS; p++) {
 		pool_init(&pools[p], &monitor, NULL);

@@ -122,7 +122,7 @@ void world_hold(struct route *r, struct lease *lease)
 		ck_assert_int_eq(actions.list[i].verb, MONITOR_OPEN);
 		ck_assert_ptr_nonnull(s);
 		pool_server_init(s, 0);
-		monitor_connecting(m, s, actions.list[i].slice);
+		monitor_connecting(m, s, actions.list[i].slice, &actions.list[i].unit);
 		monitor_ready(m, s, 1, &more);
 	}
 	ck_assert_ptr_eq(monitor_inbox_take(m, 0, &refused), lease);
