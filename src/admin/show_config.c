@@ -217,7 +217,7 @@ static uint32_t pool_size_of(const struct config *config, const struct entry *e,
 	}
 	if (s->default_pool_size != 0)
 		return s->default_pool_size;
-	return (uint32_t)u64_min(all, host->options.connection_budget);
+	return (uint32_t)u64_min(all, host->budget);
 }
 
 static void row_of_database(struct database_row *row, const struct config *config,

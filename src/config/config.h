@@ -18,7 +18,7 @@
 #include "base/hash.h"
 #include "config/option.h"
 
-enum { CONFIG_HOSTS_MAX = 256, CONFIG_WORKLOADS_MAX = 64, CONFIG_NAME_MAX = 63 };
+enum { CONFIG_HOSTS_MAX = 256, CONFIG_WORKLOADS_MAX = 63, CONFIG_NAME_MAX = 63 };
 
 #define CONFIG_DEFAULT_PATH "/etc/pgtandem/pgtandem.yaml"
 
@@ -35,6 +35,8 @@ struct config_host {
 	char *name;
 	struct host_options options;
 	char *own_password;             /* from password or password_file; "" if none */
+	uint32_t budget;                /* connection_budget; the sum of the floors where
+					   it is auto: until PostgreSQL has told */
 };
 
 /* A workload's part of one host's budget, computed. */
@@ -42,7 +44,7 @@ struct config_share {
 	struct share_options given;     /* of workloads.W.hosts.H, else of the workload */
 	bool is_used;                   /* the workload has a database on that host */
 	uint32_t guaranteed;            /* 0 unless is_used */
-	uint32_t max;                   /* guaranteed <= max <= connection_budget */
+	uint32_t max;                   /* guaranteed <= max <= budget */
 };
 
 struct config_workload {
@@ -106,6 +108,12 @@ void config_unref(struct config *);             /* accepts NULL */
 
 /* The file that is read when none is named. */
 const char *config_default_path(void);
+
+/* Its budget is what PostgreSQL allows. */
+static inline bool config_host_is_auto(const struct config_host *host)
+{
+	return host->options.connection_budget == OPTION_AUTO;
+}
 
 /* The entry for a database that a client asks for: its own, else "*", else NULL. */
 const struct config_database *config_find_database(const struct config *,

@@ -38,7 +38,6 @@ struct option_list {
 /* The field that an option becomes.  Text is never NULL; what is unset is "". */
 #define OPTION_FIELD_U32(name)        uint32_t name;
 #define OPTION_FIELD_COUNT(name)      uint32_t name;       /* or OPTION_AUTO */
-#define OPTION_FIELD_BUDGET(name)     uint32_t name;
 #define OPTION_FIELD_MODE(name)       uint32_t name;
 #define OPTION_FIELD_BOOL(name)       bool name;
 #define OPTION_FIELD_DURATION(name)   uint64_t name##_us;

@@ -24,7 +24,6 @@ enum { WHY_MAX = 400, ITEM_MAX = 1023 };
 /* Where the field of each type lies, and the levels of settings. */
 #define AT_U32(home, name)        offsetof(struct home, name)
 #define AT_COUNT(home, name)      offsetof(struct home, name)
-#define AT_BUDGET(home, name)     offsetof(struct home, name)
 #define AT_MODE(home, name)       offsetof(struct home, name)
 #define AT_BOOL(home, name)       offsetof(struct home, name)
 #define AT_DURATION(home, name)   offsetof(struct home, name##_us)
@@ -112,7 +111,6 @@ struct type {
 static const struct type types[OPTION_TYPE_COUNT] = {
 	[OPTION_U32] = { .name = "number", .size = sizeof(uint32_t) },
 	[OPTION_COUNT] = { .name = "number or auto", .size = sizeof(uint32_t) },
-	[OPTION_BUDGET] = { .name = "number", .size = sizeof(uint32_t) },
 	[OPTION_MODE] = { .name = "octal text", .size = sizeof(uint32_t) },
 	[OPTION_BOOL] = { .name = "boolean", .size = sizeof(bool) },
 	[OPTION_DURATION] = { .name = "duration", .size = sizeof(uint64_t) },
@@ -238,10 +236,6 @@ static int read_u32(const struct option *o, const struct doc_source *source,
 		*out = OPTION_AUTO;
 		return 0;
 	}
-	if (o->type == OPTION_BUDGET && strcmp(node->text, "auto") == 0)
-		return fail(o, source, node,
-			"auto is not supported by this version; give a number, less "
-			"than PostgreSQL's max_connections");
 	if (node->text[0] == '-' && value_read_number(node->text + 1, &value, why,
 			sizeof(why)))
 		return fail_range(o, source, node);
@@ -430,7 +424,6 @@ int option_read(const struct option *o, const struct doc_source *source,
 	switch (o->type) {
 	case OPTION_U32:
 	case OPTION_COUNT:
-	case OPTION_BUDGET:
 		ret = read_u32(o, source, node, &value.u32);
 		break;
 	case OPTION_MODE:

@@ -18,7 +18,6 @@ struct doc_source;
 enum option_type {
 	OPTION_U32,
 	OPTION_COUNT,
-	OPTION_BUDGET,
 	OPTION_MODE,
 	OPTION_BOOL,
 	OPTION_DURATION,

@@ -66,7 +66,6 @@ char *option_text(const struct option *o, const void *base)
 	switch (o->type) {
 	case OPTION_U32:
 	case OPTION_COUNT:
-	case OPTION_BUDGET:
 	case OPTION_MODE:
 		return number_text(o, value);
 	case OPTION_BOOL:
@@ -124,7 +123,6 @@ const char *option_range(const struct option *o, char *to, size_t size)
 
 	switch (o->type) {
 	case OPTION_U32:
-	case OPTION_BUDGET:
 	case OPTION_COUNT:
 		(void)snprintf(to, size, "%" PRIu64 " to %" PRIu64 "%s", o->min, o->max,
 			o->type == OPTION_COUNT ? ", or auto" : "");

@@ -116,6 +116,31 @@ static int verify_database(struct config *config, const struct doc_source *sourc
 	return find_database_host(config, source, db);
 }
 
+/* auto, and what shapes it. */
+static int verify_budget(const struct config_host *host, const struct doc_source *source)
+{
+	const struct host_options *o = &host->options;
+	const char *idle = NULL;
+	const struct doc_node *node = doc_reach(source->root, "hosts", host->name, NULL);
+
+	if (config_host_is_auto(host)) {
+		if (o->user[0] != '\0')
+			return 0;
+		return doc_fail(source, doc_get(node, "connection_budget"),
+			"connection_budget: auto needs hosts.%s.user, the router's own "
+			"login, to ask PostgreSQL how many there may be",
+			host->name);
+	}
+	if (o->auto_leave != 0)
+		idle = "auto_leave";
+	else if (o->auto_share != 100)
+		idle = "auto_share";
+	if (idle != NULL)
+		return doc_fail_key(source, doc_get(node, idle),
+			"hosts.%s: %s without connection_budget: auto", host->name, idle);
+	return 0;
+}
+
 static int verify_host(const struct config_host *host, const struct doc_source *source)
 {
 	const struct doc_node *node = doc_reach(source->root, "hosts", host->name, NULL);
@@ -130,7 +155,7 @@ static int verify_host(const struct config_host *host, const struct doc_source *
 			doc_get(node, has_file ? "password_file" : "password"),
 			"hosts.%s: %s without user", host->name,
 			has_file ? "password_file" : "password");
-	return 0;
+	return verify_budget(host, source);
 }
 
 static int verify_user(const struct config_user *user, const struct doc_source *source)

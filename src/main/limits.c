@@ -15,7 +15,21 @@
 #include "main/program.h"
 
 /* Listening sockets, rings, logs and the like. */
-enum { FILES_BESIDE = 200, FILES_PER_WORKER = 8, CLIENTS_OVERFLOW = 100 };
+enum {
+	FILES_BESIDE = 200,
+	FILES_PER_WORKER = 8,
+	CLIENTS_OVERFLOW = 100,
+	BUDGET_AUTO_FILES = 1000        /* what PostgreSQL allows is not known yet */
+};
+
+static uint64_t host_files(const struct config_host *host)
+{
+	uint64_t budget = host->budget;
+
+	if (config_host_is_auto(host) && budget < BUDGET_AUTO_FILES)
+		budget = BUDGET_AUTO_FILES;
+	return budget + host->options.max_cancel_connections;
+}
 
 static uint64_t files_needed(const struct config *config, uint32_t workers)
 {
@@ -23,8 +37,7 @@ static uint64_t files_needed(const struct config *config, uint32_t workers)
 
 	need += config->process.max_client_conn + CLIENTS_OVERFLOW;
 	for (size_t i = 0; i < config->host_count; i++)
-		need += config->hosts[i].options.connection_budget +
-			config->hosts[i].options.max_cancel_connections;
+		need += host_files(&config->hosts[i]);
 	return need;
 }
 

@@ -20,10 +20,11 @@ static void tcp_from(struct sock_tcp *tcp, const struct host_options *o)
 	};
 }
 
-static void limits_from(struct monitor_limits *limits, const struct host_options *o)
+static void limits_from(struct monitor_limits *limits, const struct host_options *o,
+	uint32_t budget)
 {
 	*limits = (struct monitor_limits){
-		.budget = o->connection_budget,
+		.budget = budget,
 		.connecting_max = o->max_connecting,
 		.retry_us = o->server_login_retry_us,
 		.reclaim_grace_us = o->reclaim_grace_us,
@@ -75,7 +76,7 @@ struct route_host *host_create(const struct config_host *conf, uint32_t index,
 
 	if (h == NULL)
 		goto fail;
-	limits_from(&limits, &conf->options);
+	limits_from(&limits, &conf->options, conf->budget);
 	if (monitor_init(&h->monitor, &limits) < 0)
 		goto fail_host;
 	pthread_mutex_init(&h->lock, NULL);
@@ -123,7 +124,7 @@ bool host_apply(struct route_host *h, const struct config_host *conf,
 	bool is_same, changed;
 	uint32_t first;
 
-	limits_from(&limits, &conf->options);
+	limits_from(&limits, &conf->options, conf->budget);
 	monitor_set_limits(&h->monitor, &limits);
 	atomic_store(&h->cancels_max, conf->options.max_cancel_connections);
 	atomic_store(&h->replications_max, conf->options.max_replication_connections);

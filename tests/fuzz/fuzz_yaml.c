@@ -21,7 +21,7 @@ static void on_row(void *arg, const struct dump_row *row)
 
 static void check_shares(const struct config *config, size_t host)
 {
-	uint32_t budget = config->hosts[host].options.connection_budget;
+	uint32_t budget = config->hosts[host].budget;
 	uint64_t sum = 0;
 
 	for (size_t i = 0; i < config->workload_count; i++) {

@@ -76,19 +76,50 @@ static const struct {
 		"hosts:\n" "  main: { host: a }\n" WORKLOAD,
 		2, 3,
 		"hosts.main needs connection_budget" },
-	{ "budget of auto",
+	{ "budget of auto, and nobody to ask",
 		"hosts:\n" "  main: { host: a, connection_budget: auto }\n" WORKLOAD,
 		2, 39,
-		"connection_budget: auto is not supported by this version; give a "
-		"number, less than PostgreSQL's max_connections" },
+		"connection_budget: auto needs hosts.main.user, the router's own "
+		"login, to ask PostgreSQL how many there may be" },
+	{ "a share of no auto",
+		"hosts:\n" "  main: { host: a, connection_budget: 9, user: u,\n"
+		"    auto_share: 50 }\n" WORKLOAD,
+		3, 5,
+		"hosts.main: auto_share without connection_budget: auto" },
+	{ "leave of no auto",
+		"hosts:\n" "  main: { host: a, connection_budget: 9,\n"
+		"    auto_leave: 5 }\n" WORKLOAD,
+		3, 5,
+		"hosts.main: auto_leave without connection_budget: auto" },
+	{ "all shares, and one more",
+		"hosts:\n" "  main: { host: a, connection_budget: auto, user: u,\n"
+		"    auto_share: 101 }\n" WORKLOAD,
+		3, 17,
+		"auto_share: 101 is out of range; allowed is 1 to 100" },
+	{ "no share",
+		"hosts:\n" "  main: { host: a, connection_budget: auto, user: u,\n"
+		"    auto_share: 0 }\n" WORKLOAD,
+		3, 17,
+		"auto_share: 0 is out of range; allowed is 1 to 100" },
+	{ "a look in each turn",
+		"hosts:\n" "  main: { host: a, connection_budget: auto, user: u,\n"
+		"    budget_check_interval: 1ms }\n" WORKLOAD,
+		3, 28,
+		"budget_check_interval: 1ms is out of range; allowed is 100ms to 1h" },
+	{ "no database to ask in",
+		"hosts:\n" "  main: { host: a, connection_budget: auto, user: u,\n"
+		"    dbname: \"\" }\n" WORKLOAD,
+		3, 13,
+		"dbname: must not be empty" },
 	{ "budget of 0",
 		"hosts:\n" "  main: { host: a, connection_budget: 0 }\n" WORKLOAD,
 		2, 39,
-		"connection_budget: 0 is out of range; allowed is 1 to 262143" },
+		"connection_budget: 0 is out of range; allowed is 1 to 262143, or auto" },
 	{ "budget below 0",
 		"hosts:\n" "  main: { host: a, connection_budget: -3 }\n" WORKLOAD,
 		2, 39,
-		"connection_budget: -3 is out of range; allowed is 1 to 262143" },
+		"connection_budget: -3 is out of range; allowed is 1 to 262143, or "
+		"auto" },
 	{ "budget too large",
 		"hosts:\n" "  main: { host: a, "
 		"connection_budget: 99999999999999999999 }\n" WORKLOAD,
@@ -357,6 +388,15 @@ static const struct {
 		5, 70,
 		"workload s could have no connection on host main: it is guaranteed "
 		"none of the connection_budget of 35, and in session mode "
+		"max_connections is as many unless set" },
+	{ "session port of 0, whatever the budget",
+		"hosts:\n" "  main: { host: a, connection_budget: auto, user: u }\n"
+		"workloads:\n"
+		"  s: { listen: \"*:6433\", pool_mode: session, "
+		"guaranteed_connections: 0 }\n",
+		4, 70,
+		"workload s could have no connection on host main: it is guaranteed "
+		"none of the connection_budget of auto, and in session mode "
 		"max_connections is as many unless set" },
 	{ "override for an unknown host",
 		TWO_HOSTS "workloads:\n"
