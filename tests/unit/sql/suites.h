@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TESTS_UNIT_SQL_SUITES_H
+#define TESTS_UNIT_SQL_SUITES_H
+
+#include <check.h>
+
+Suite *lexer_suite(void);
+Suite *lexer_value_suite(void);
+
+#endif
