@@ -61,6 +61,14 @@ def waits(samples, group=0):
     return sorted(s.received - s.sent for s in samples if s.group == group)
 
 
+def places_lost(samples):
+    """How far each was behind its place in the queue when it was answered: those who had
+    asked later and were answered earlier, less those the other way around.  Unlike times
+    it does not depend on how fast things went meanwhile."""
+    place = {id(s): i for i, s in enumerate(sorted(samples, key=lambda s: s.sent))}
+    return sorted(i - place[id(s)] for i, s in enumerate(sorted(samples, key=lambda s: s.received)))
+
+
 def crowd(args, pooler, texts):
     """1000 clients of one pool."""
     samples = measure.load(args, args.seconds, args.warmup, pooler.a, USER, DATABASE,
@@ -71,6 +79,7 @@ def crowd(args, pooler, texts):
             "p50": measure.percentile(times, 0.5), "p99": measure.percentile(times, 0.99),
             "p999": measure.percentile(times, 0.999), "max": times[-1],
             "ratio": measure.percentile(times, 0.99) / measure.percentile(times, 0.5),
+            "lost": measure.percentile(places_lost(samples), 0.99),
             # Who got the fewest turns, beside who got the most.
             "turns": min(turns.get(i, 0) for i in range(args.clients)) / max(turns.values()),
             "lag": measure.percentile(sorted(s.read - s.received for s in samples), 0.99)}
@@ -111,14 +120,15 @@ def ms(results, key):
 
 def crowd_table(found):
     lines = ["| query | pooler | answers/s | p50 ms | p99 ms | p99.9 ms | max ms | p99/p50 "
-             "(least to most) | fewest turns/most |", "|---|---|---|---|---|---|---|---|---|"]
+             "(least to most) | places lost, p99 | fewest turns/most |",
+             "|---|---|---|---|---|---|---|---|---|---|"]
     for (name, pooler), results in found.items():
         ratios = [r["ratio"] for r in results]
         lines.append(
             f"| {name} | {pooler} | {middle(results, 'tps'):.0f} | {ms(results, 'p50')} "
             f"| {ms(results, 'p99')} | {ms(results, 'p999')} | {ms(results, 'max')} "
             f"| {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) "
-            f"| {middle(results, 'turns'):.2f} |")
+            f"| {middle(results, 'lost'):.0f} | {middle(results, 'turns'):.2f} |")
     return "\n".join(lines)
 
 
@@ -143,7 +153,8 @@ def report(args, crowds, lonelies):
 {args.seconds} s, poolers interleaved, medians over rounds; {SERVERS} servers, closed loop, one worker unless said
 otherwise. Time from sending a query to the kernel's receipt of its answer (the load
 generator's own delay in reading, which is not in it, was at most {lag / 1e3:.1f} ms at its p99).
-The goal is p99/p50 of at most 1.5.
+The goal is p99/p50 of at most 1.5. Places lost: by how many of the {args.clients} a client was overtaken,
+less those it overtook.
 
 {args.clients} clients of one pool:
 

@@ -11,10 +11,11 @@
  * With --arrivals the last group comes in rounds: all its clients log in, then all
  * send one query in the same moment; when all have their answer they leave.
  *
- * Every answer is written to stdout as a struct sample (tests/bench/measure.py reads
- * them).  The end of an answer is the time at which the kernel received it, not the
- * one at which this program got around to reading: it must not be its own noise.  An
- * answer's first column, if it is a number, is taken for a time of PostgreSQL's.
+ * Every answer, and every login from connect() on, is written to stdout as a struct
+ * sample (tests/bench/measure.py reads them).  The end of an answer is the time at which
+ * the kernel received it, not the one at which this program got around to reading: it
+ * must not be its own noise.  An answer's first column, if it is a number, is taken for a
+ * time of PostgreSQL's.
  *
  * The peer must let clients in without a password.  Any error ends the program.
  */
@@ -86,7 +87,7 @@ static uint32_t group_count;
 static struct sample *samples;
 static size_t sample_count, sample_room;
 static int epoll_fd;
-static int64_t keep_from_ns;
+static int64_t keep_from_ns = INT64_MAX;
 static bool is_stopping;
 static uint32_t logins;
 
@@ -165,6 +166,8 @@ static void send_startup(const struct client *c)
 
 static void keep(const struct sample *s)
 {
+	if (s->sent_ns < keep_from_ns || is_stopping)
+		return;
 	if (sample_count == sample_room) {
 		sample_room = sample_room * 2 + 65536;
 		samples = realloc(samples, sample_room * sizeof(*samples));
@@ -196,6 +199,8 @@ static void come(struct client *c)
 	struct epoll_event event = { .events = EPOLLIN, .data.ptr = c };
 	int one = 1;
 
+	c->now = (struct sample){ .group = c->group->index, .client = c->index };
+	c->now.sent_ns = now_ns();
 	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
@@ -243,13 +248,12 @@ static void on_ready(struct client *c)
 	if (c->state == CLIENT_LOGIN) {
 		logins--;
 		c->group->ready++;
-		c->state = CLIENT_READY;
-		return;
+		c->now.stamp_ns = -1;
+	} else {
+		c->group->answered++;
 	}
-	if (c->now.sent_ns >= keep_from_ns && !is_stopping)
-		keep(&c->now);
+	keep(&c->now);
 	c->state = CLIENT_READY;
-	c->group->answered++;
 }
 
 static void on_message(struct client *c, const uint8_t *body, size_t size, uint8_t type)

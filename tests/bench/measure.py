@@ -55,14 +55,16 @@ def router(args, engine, postgres, directory, config, workers=1):
     return started
 
 
-def load(args, *words):
-    """Runs the load generator; its samples, times in microseconds."""
+def load(args, *words, logins=False):
+    """Runs the load generator; its samples of answers, or of logins, times in
+    microseconds."""
     program = pathlib.Path(args.router).resolve().parent / "tests" / "bench" / "load"
     done = subprocess.run([program, *map(str, words)], stdout=subprocess.PIPE, check=False,
                           timeout=300)
     assert done.returncode == 0, f"{program.name} ended with {done.returncode}"
     return [Sample(group, client, sent / 1e3, received / 1e3, read / 1e3, stamp / 1e3)
-            for group, client, sent, received, read, stamp in LAYOUT.iter_unpack(done.stdout)]
+            for group, client, sent, received, read, stamp in LAYOUT.iter_unpack(done.stdout)
+            if (stamp < 0) == logins]
 
 
 def percentile(values, part):

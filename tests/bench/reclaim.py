@@ -85,6 +85,24 @@ def run(args, pooler, texts, dbname):
         pooler.b, USER, dbname, CLAIM, f"SELECT {STAMP}"))
 
 
+def straight(args, pooler, texts, postgres):
+    """What a login takes that does not wait for anybody: ten at once to PostgreSQL, while
+    the transaction port is busy on the 25 servers that it would have left."""
+    found = measure.load(
+        args, "--arrivals", args.rounds, args.interval,
+        pooler.a, USER, DATABASE, args.clients, *texts, "--",
+        postgres.port, USER, "second", CLAIM, f"SELECT {STAMP}", logins=True)
+    found = sorted((s for s in found if s.group == 1), key=lambda s: s.sent)
+    return [found[i:i + CLAIM] for i in range(0, len(found), CLAIM)]
+
+
+def straight_row(name, found):
+    each = [s.received - s.sent for r in found for s in r]
+    last = [max(s.received for s in r) - min(s.sent for s in r) for r in found]
+    return f"| {name} | {ms(statistics.median(each))} / {ms(max(each))} " \
+        f"| {ms(statistics.median(last))} / {ms(max(last))} |"
+
+
 def ms(value):
     return f"{value / 1e3:.1f}"
 
@@ -99,7 +117,7 @@ def row(name, whose, pooler, found):
         f"| {ms(statistics.median(excess))} / {ms(max(excess))} | {within * 100:.1f} % |"
 
 
-def report(args, rows):
+def report(args, rows, straight_rows):
     return f"""
 ## Reclaim
 
@@ -113,6 +131,14 @@ a few milliseconds. Times in ms, median / most over rounds.
 | transactions | the ten | engine | running | longest transaction | wait of each | excess | within the longest + 5 ms |
 |---|---|---|---|---|---|---|---|
 {chr(10).join(rows)}
+
+Another database means that PostgreSQL ends ten sessions and begins ten. What the latter alone
+takes here, without a router: ten clients that log in at once, beside the same load on {BUDGET - CLAIM}
+servers.
+
+| transactions | login, each | the slowest of ten |
+|---|---|---|
+{chr(10).join(straight_rows)}
 """
 
 
@@ -125,7 +151,7 @@ def main():
     loads = LOADS
     if args.short:
         args.rounds, loads = 3, LOADS[:1]
-    rows = []
+    rows, straight_rows = [], []
     with measure.Cluster() as (postgres, directory):
         for engine in args.engines.split(","):
             pooler = measure.router(args, engine, postgres, directory, CONFIG, workers=2)
@@ -138,7 +164,17 @@ def main():
                         print(rows[-1], flush=True)
             finally:
                 pooler.stop()
-    text = report(args, rows)
+        pooler = measure.router(args, args.engines.split(",")[0], postgres, directory,
+                                CONFIG.replace("max_connections: 35", "max_connections: 25"),
+                                workers=2)
+        try:
+            pooler.wait()
+            for name, texts in loads:
+                straight_rows.append(straight_row(name, straight(args, pooler, texts, postgres)))
+                print(straight_rows[-1], flush=True)
+        finally:
+            pooler.stop()
+    text = report(args, rows, straight_rows)
     print(text)
     if args.write:
         measure.write("reclaim", text)
