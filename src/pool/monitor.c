@@ -213,6 +213,8 @@ static void pass_on(struct monitor *m, struct pool_server *s, uint64_t now_us,
 {
 	server_end_lease(s);
 	s->client_id = 0;
+	/* Whoever it was promised to is among those who are chosen from. */
+	server_promise(s, NULL);
 	choose_for_server(m, s, now_us, actions);
 	choose_openings(m, now_us, actions);
 }

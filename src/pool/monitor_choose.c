@@ -22,11 +22,11 @@ static bool slice_has_room_from(const struct slice *slice, const struct slice *f
 {
 	for (size_t i = 0; i < SLICE_QUOTAS; i++) {
 		const struct quota *quota = slice->quotas[i];
+		bool gives = from != NULL && quota != NULL &&
+			(from->quotas[0] == quota || from->quotas[1] == quota);
 
-		if (quota == NULL || quota->max == 0 || quota->used < quota->max)
-			continue;
-		if (from == NULL ||
-			(from->quotas[0] != quota && from->quotas[1] != quota))
+		if (quota != NULL && quota->max != 0 &&
+			quota->used >= quota->max + (gives ? 1 : 0))
 			return false;
 	}
 	return slice_servers_max(slice) == 0 || slice->servers < slice_servers_max(slice);
@@ -182,7 +182,30 @@ static bool may_lend(const struct pool_server *s, const struct slice *to, bool i
 		share_is_borrowing(owner) || !is_wanted;
 }
 
-static struct slice *oldest_in_pool(const struct monitor *m, const struct pool_server *s)
+/* Weights compare what each has.  Who has nothing would never have any where there
+ * is less to borrow than there are borrowers: then age decides. */
+static bool weights_decide(const struct slice *a, const struct slice *b)
+{
+	return a->share != b->share && a->share->used > 0 && b->share->used > 0;
+}
+
+/* A unit that "owner" may keep or give up: is it rather for the waiter of a, or of
+ * b?  Of one workload the older; between borrowers the weights decide. */
+static bool is_nearer(const struct slice *a, const struct slice *b,
+	const struct share *owner)
+{
+	if (b == NULL || !weights_decide(a, b))
+		return is_older(a, b);
+	if (a->share == owner)
+		return !share_goes_before(b->share, owner, true);
+	if (b->share == owner)
+		return share_goes_before(a->share, owner, true);
+	if (share_goes_before(a->share, b->share, false))
+		return true;
+	return !share_goes_before(b->share, a->share, false) && is_older(a, b);
+}
+
+static struct slice *next_in_pool(const struct monitor *m, const struct pool_server *s)
 {
 	const struct pool *pool = s->slice->pool;
 	struct slice *best = NULL;
@@ -192,7 +215,8 @@ static struct slice *oldest_in_pool(const struct monitor *m, const struct pool_s
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
 		struct slice *slice = pool->slices[i];
 
-		if (slice == NULL || slice->waiting == 0 || !is_older(slice, best))
+		if (slice == NULL || slice->waiting == 0 ||
+			!is_nearer(slice, best, s->slice->share))
 			continue;
 		if (may_use(m, s, slice) && may_lend(s, slice, s->slice->waiting > 0))
 			best = slice;
@@ -200,8 +224,24 @@ static struct slice *oldest_in_pool(const struct monitor *m, const struct pool_s
 	return best;
 }
 
-/* A pool with fewer servers whose oldest waiter has waited for long, and longer
- * than ours, and who can only be helped by giving up this unit. */
+/* Of the same workload: a pool with fewer servers, and longer in waiting than ours.
+ * Of another: one that has borrowed less than its weight. */
+static bool comes_before(const struct pool_server *s, const struct slice *slice,
+	const struct slice *ours)
+{
+	const struct pool *pool = s->slice->pool, *other = slice->pool;
+
+	if (slice->share != s->slice->share && slice->share->used == 0)
+		return is_older(slice, ours);
+	if (slice->share != s->slice->share)
+		return share_is_borrowing(s->slice->share) &&
+			share_goes_before(slice->share, s->slice->share, true);
+	return is_older(slice, ours) &&
+		(other->servers == 0 || other->servers + 1 < pool->servers);
+}
+
+/* Another pool whose turn it is, whose oldest waiter has waited for long, and who
+ * can only be helped by giving up this unit. */
 static struct slice *other_pool_due(const struct monitor *m,
 	const struct pool_server *s, const struct slice *ours, uint64_t now_us)
 {
@@ -214,15 +254,12 @@ static struct slice *other_pool_due(const struct monitor *m,
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
 		list_for_each(&m->budget.shares[i]->hungry, node) {
 			struct slice *slice = slice_of_hungry(node);
-			const struct pool *other = slice->pool;
 
-			if (other == pool || !is_older(slice, ours) ||
+			if (slice->pool == pool || !comes_before(s, slice, ours) ||
 				!is_older(slice, best))
 				continue;
 			if (elapsed_us(now_us, slice_oldest(slice)->asked_at_us) <
 				MONITOR_SWITCH_AFTER_US)
-				continue;
-			if (other->servers != 0 && other->servers + 1 >= pool->servers)
 				continue;
 			if (closing_helps(m, s, slice, now_us) && may_lend(s, slice, true))
 				best = slice;
@@ -233,21 +270,51 @@ static struct slice *other_pool_due(const struct monitor *m,
 
 /* Is there one more than some limit allows?  Those that are closing already will
  * make room. */
-bool choose_is_surplus(const struct monitor *m, const struct pool_server *s)
+static bool exceeds_own(const struct pool_server *s)
 {
 	const struct slice *slice = s->slice;
 
-	return m->budget.used - m->closing > m->budget.limit ||
-		slice->share->used - slice->share->closing > slice->share->max ||
+	for (size_t i = 0; i < SLICE_QUOTAS; i++) {
+		const struct quota *quota = slice->quotas[i];
+
+		if (quota != NULL && quota->max != 0 &&
+			quota->used - quota->closing > quota->max)
+			return true;
+	}
+	return slice->share->used - slice->share->closing > slice->share->max ||
 		(slice->limits.servers_max != 0 && slice->servers - slice->closing >
 			slice->limits.servers_max + slice->limits.reserve);
+}
+
+bool choose_is_surplus(const struct monitor *m, const struct pool_server *s)
+{
+	return m->budget.used - m->closing > m->budget.limit || exceeds_own(s);
+}
+
+/* After a shrink: does another workload hold more than its floor, and give back
+ * soon?  Then that is what goes. */
+static bool others_give_back(const struct monitor *m, const struct share *except)
+{
+	for (uint32_t i = 0; i < m->budget.share_count; i++) {
+		const struct share *s = m->budget.shares[i];
+
+		if (s != except && s->kind == SHARE_TRANSIENT &&
+			s->used - s->closing > s->guaranteed + s->idle)
+			return true;
+	}
+	return false;
 }
 
 static bool must_close(const struct monitor *m, const struct pool_server *s,
 	uint64_t now_us)
 {
-	return s->epoch != s->slice->pool->epoch || choose_is_surplus(m, s) ||
-		(s->expires_at_us != 0 && now_us >= s->expires_at_us);
+	if (s->epoch != s->slice->pool->epoch ||
+		(s->expires_at_us != 0 && now_us >= s->expires_at_us))
+		return true;
+	if (!choose_is_surplus(m, s))
+		return false;
+	return exceeds_own(s) || share_is_borrowing(s->slice->share) ||
+		s->slice->waiting == 0 || !others_give_back(m, s->slice->share);
 }
 
 static void close_server(struct monitor *m, struct pool_server *s, struct slice *for_whom,
@@ -291,7 +358,7 @@ void choose_for_server(struct monitor *m, struct pool_server *s, uint64_t now_us
 		close_server(m, s, claim, actions);
 		return;
 	}
-	ours = claim != NULL ? claim : oldest_in_pool(m, s);
+	ours = claim != NULL ? claim : next_in_pool(m, s);
 	if (ours == NULL) {
 		/* choose_openings() may close it for another pool. */
 		server_enter(m, s, SERVER_IDLE);
@@ -392,6 +459,57 @@ static struct pool_server *idle_victim(const struct monitor *m, const struct sli
 	return best;
 }
 
+/* What keeps a slice from one more server: its full quotas, and the budget. */
+enum { NEED_BUDGET = SLICE_QUOTAS, NEEDS };
+
+static bool is_full(const struct quota *quota)
+{
+	return quota != NULL && quota->max != 0 && quota->used >= quota->max;
+}
+
+static bool meets_need(const struct monitor *m, const struct pool_server *s,
+	const struct slice *to, size_t need)
+{
+	if (need == NEED_BUDGET)
+		return budget_may_take(&m->budget, to->share, s->slice->share);
+	return s->slice->quotas[0] == to->quotas[need] ||
+		s->slice->quotas[1] == to->quotas[need];
+}
+
+/* No idle server is enough, but several together are: the one that frees a quota goes
+ * first, the others when this has helped. */
+static struct pool_server *first_of_victims(const struct monitor *m,
+	const struct slice *to)
+{
+	struct pool_server *found[NEEDS] = { NULL }, *first = NULL;
+
+	if (slice_servers_max(to) != 0 && to->servers >= slice_servers_max(to))
+		return NULL;
+	list_for_each(&m->pools, node) {
+		struct pool *pool = container_of(node, struct pool, in_monitor);
+
+		list_for_each(&pool->idle, idle) {
+			struct pool_server *s = server_of_idle(idle);
+
+			for (size_t need = 0; need < NEEDS; need++) {
+				if (meets_need(m, s, to, need))
+					found[need] = s;
+			}
+		}
+	}
+	for (size_t need = 0; need < NEEDS; need++) {
+		bool is_needed = need == NEED_BUDGET ?
+			!budget_may_take(&m->budget, to->share, NULL) :
+			is_full(to->quotas[need]);
+
+		if (is_needed && found[need] == NULL)
+			return NULL;
+		if (is_needed && first == NULL)
+			first = found[need];
+	}
+	return first;
+}
+
 /* How the oldest waiter of a slice can be helped. */
 enum help {
 	HELP_NONE,
@@ -418,11 +536,28 @@ static enum help help_for(struct monitor *m, const struct slice *slice, uint64_t
 	if (m->idle == 0 || slice->connecting + slice->coming >= slice->waiting)
 		return HELP_NONE;
 	*s = idle_victim(m, slice);
+	if (*s == NULL && !slice_has_room(slice))
+		*s = first_of_victims(m, slice);
 	return *s != NULL ? HELP_EVICT : HELP_NONE;
 }
 
-/* The slice whose oldest waiter has waited longest and can be helped; those of
- * workloads below their floor first. */
+/* Is a to be helped before b?  Workloads below their floor first, then who has
+ * borrowed less than its weight, then who has waited longer. */
+static bool is_needier(const struct slice *a, bool a_floor, const struct slice *b,
+	bool b_floor)
+{
+	if (b == NULL)
+		return true;
+	if (a_floor != b_floor)
+		return a_floor;
+	if (a_floor || !weights_decide(a, b))
+		return is_older(a, b);
+	if (share_goes_before(a->share, b->share, false))
+		return true;
+	return !share_goes_before(b->share, a->share, false) && is_older(a, b);
+}
+
+/* The slice that is to be helped next, and how. */
 static enum help neediest(struct monitor *m, uint64_t now_us, struct slice **slice,
 	struct pool_server **s)
 {
@@ -443,8 +578,7 @@ static enum help neediest(struct monitor *m, uint64_t now_us, struct slice **sli
 			struct pool_server *found = NULL;
 			enum help help;
 
-			if (best_floor > floor ||
-				(best_floor == floor && !is_older(one, *slice)))
+			if (!is_needier(one, floor, *slice, best_floor))
 				continue;
 			help = help_for(m, one, now_us, &found);
 			if (help == HELP_NONE)

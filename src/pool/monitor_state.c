@@ -55,6 +55,10 @@ static void closing_count(struct monitor *m, struct pool_server *s, bool more)
 	m->closing += change;
 	s->slice->closing += change;
 	s->slice->share->closing += change;
+	for (size_t i = 0; i < SLICE_QUOTAS; i++) {
+		if (s->slice->quotas[i] != NULL)
+			s->slice->quotas[i]->closing += change;
+	}
 }
 
 void server_promise(struct pool_server *s, struct slice *to)

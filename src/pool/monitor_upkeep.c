@@ -7,16 +7,33 @@
 
 #include "pool/monitor_priv.h"
 
+/* What a replacement is opened ahead of, and how long before. */
+enum {
+	REPLACE_PART = 10,              /* of the lifetime */
+	REPLACE_AHEAD_MIN_US = 500000,
+	REPLACE_AHEAD_MAX_US = 5000000,
+	RESERVE_IDLE_US = 1000000       /* the reserve is for bursts: it goes soon */
+};
+
+static bool is_of_reserve(const struct slice *slice)
+{
+	return slice->limits.servers_max != 0 && slice->limits.reserve != 0 &&
+		slice->servers - slice->closing > slice->limits.servers_max;
+}
+
 static bool has_expired(const struct pool_server *s, uint64_t now_us)
 {
 	const struct slice *slice = s->slice;
 	uint64_t idle_timeout = slice->limits.idle_timeout_us;
+	uint64_t idle_us = elapsed_us(now_us, s->used_at_us);
 
 	if (s->epoch != slice->pool->epoch)
 		return true;
 	if (s->expires_at_us != 0 && now_us >= s->expires_at_us)
 		return true;
-	return idle_timeout != 0 && elapsed_us(now_us, s->used_at_us) >= idle_timeout &&
+	if (is_of_reserve(slice) && idle_us >= RESERVE_IDLE_US)
+		return true;
+	return idle_timeout != 0 && idle_us >= idle_timeout &&
 		slice->servers - slice->closing > slice->limits.servers_min;
 }
 
@@ -50,15 +67,85 @@ static void fill_pool(struct monitor *m, struct pool *pool, uint64_t now_us,
 	}
 }
 
+/* A client that waits for long opens the reserve of its pool. */
+static void open_reserve(struct slice *slice, uint64_t now_us)
+{
+	const struct lease *oldest;
+
+	slice->reserve_is_open = false;
+	if (slice->waiting == 0 || slice->limits.reserve == 0)
+		return;
+	oldest = container_of(list_first(&slice->waiters), struct lease, in_slice);
+	slice->reserve_is_open =
+		elapsed_us(now_us, oldest->asked_at_us) >= slice->limits.reserve_after_us;
+}
+
+static void open_reserves(struct monitor *m, struct pool *pool, uint64_t now_us)
+{
+	for (uint32_t i = 0; i < m->budget.share_count; i++) {
+		if (pool->slices[i] != NULL)
+			open_reserve(pool->slices[i], now_us);
+	}
+}
+
+/* PostgreSQL does not answer: whoever counts on this unit looks for another. */
+static void stop_counting_on(struct pool_server *s, uint64_t now_us)
+{
+	if (s->state != SERVER_CLOSING)
+		return;
+	if (s->closing_since_us == 0)
+		s->closing_since_us = now_us;
+	else if (elapsed_us(now_us, s->closing_since_us) >= MONITOR_CLOSING_PATIENCE_US)
+		server_promise(s, NULL);
+}
+
+/* Grows old while it is in use: another one is made ready before it goes, if nobody
+ * has to give up anything for it. */
+static bool wants_replacement(const struct monitor *m, const struct pool_server *s,
+	uint64_t now_us)
+{
+	const struct slice *slice = s->slice;
+	uint64_t ahead_us = slice->limits.lifetime_us / REPLACE_PART;
+
+	if (ahead_us < REPLACE_AHEAD_MIN_US || s->expires_at_us == 0 || s->is_replaced ||
+		s->epoch != slice->pool->epoch)
+		return false;
+	ahead_us = u64_min(ahead_us, REPLACE_AHEAD_MAX_US);
+	if (now_us + ahead_us < s->expires_at_us ||
+		(s->state != SERVER_LEASED &&
+			(s->state != SERVER_IDLE || elapsed_us(now_us, s->used_at_us) > ahead_us)))
+		return false;
+	return m->waiting == 0 && slice->connecting == 0 &&
+		m->budget.used + 1 + budget_floors_open(&m->budget, slice->share, NULL) <=
+			m->budget.limit &&
+		choose_may_open(m, slice, now_us);
+}
+
+static void look_at_servers(struct monitor *m, uint64_t now_us,
+	struct monitor_actions *actions)
+{
+	list_for_each(&m->servers, node) {
+		struct pool_server *s = container_of(node, struct pool_server, in_monitor);
+
+		stop_counting_on(s, now_us);
+		if (actions_have_room(actions) && wants_replacement(m, s, now_us)) {
+			s->is_replaced = true;
+			choose_open(m, s->slice, actions);
+		}
+	}
+}
+
 bool monitor_upkeep(struct monitor *m, uint64_t now_us, struct monitor_actions *actions)
 {
 	bool more;
 
 	pthread_mutex_lock(&m->lock);
+	look_at_servers(m, now_us, actions);
 	list_for_each(&m->pools, node) {
 		struct pool *pool = container_of(node, struct pool, in_monitor);
 
 		expire_pool(m, pool, now_us, actions);
+		open_reserves(m, pool, now_us);
 	}
 	/* Who waits comes before what is only kept in stock. */
 	choose_openings(m, now_us, actions);

@@ -64,6 +64,7 @@ struct slice_limits {
  * user. */
 struct quota {
 	uint32_t used;
+	uint32_t closing;               /* of the used ones */
 	uint32_t max;                   /* 0: no limit */
 };
 

@@ -62,6 +62,9 @@ static struct slice_limits random_slice(struct rand_small *r)
 
 	if (rand_small_below(r, 2) == 0)
 		limits.servers_max = 1 + (uint32_t)rand_small_below(r, 3);
+	if (rand_small_below(r, 3) == 0)
+		limits.reserve = 1 + (uint32_t)rand_small_below(r, 2);
+	limits.reserve_after_us = rand_small_below(r, 2 * USEC_PER_SEC);
 	if (rand_small_below(r, 8) == 0)
 		limits.servers_min = 1 + (uint32_t)rand_small_below(r, 2);
 	if (rand_small_below(r, 3) == 0)
@@ -83,6 +86,8 @@ void model_configure(struct model *w, uint64_t seed)
 	w->limits_changed = true;
 	limits.budget = 1 + (uint32_t)rand_small_below(&r, MODEL_BUDGET_MAX);
 	limits.connecting_max = 1 + (uint32_t)rand_small_below(&r, 4);
+	if (rand_small_below(&r, 3) != 0)
+		limits.reclaim_grace_us = 1 + rand_small_below(&r, 2 * USEC_PER_SEC);
 	monitor_set_limits(&w->m, &limits);
 	left = limits.budget;
 	for (int i = 0; i < MODEL_SHARES; i++) {

@@ -81,6 +81,7 @@ struct model {
 	struct monitor_actions todo;
 	struct model_counts before;
 	struct pool_server *returned;   /* by this operation */
+	struct pool_server *ended;      /* stalled, by this operation */
 	const struct share *owner;      /* whose unit it was then */
 	struct slice *asked;            /* by this operation */
 	bool limits_changed;            /* by this operation */

@@ -41,6 +41,7 @@ void model_remember(struct model *w)
 	struct model_counts *n = &w->before;
 
 	w->returned = NULL;
+	w->ended = NULL;
 	w->asked = NULL;
 	w->limits_changed = false;
 	n->used = w->m.budget.used;
@@ -93,6 +94,8 @@ static void check_limits(struct model *w)
 		const struct slice *slice = slice_at(w, i);
 		uint32_t max = slice->limits.servers_max;
 
+		if (max != 0 && slice->reserve_is_open)
+			max += slice->limits.reserve;
 		if (max != 0 && exceeds(slice->servers, max,
 			n->slice_servers[i / MODEL_SHARES][i % MODEL_SHARES]))
 			model_fail(w, "a slice has more servers than its limit");
@@ -212,7 +215,8 @@ static bool has_room(const struct slice *slice, const struct slice *from)
 			return false;
 	}
 	return slice->limits.servers_max == 0 ||
-		slice->servers < slice->limits.servers_max;
+		slice->servers < slice->limits.servers_max +
+			(slice->reserve_is_open ? slice->limits.reserve : 0);
 }
 
 static bool is_usable(const struct model *w, const struct pool_server *s,
@@ -318,6 +322,32 @@ static void check_coming(struct model *w, const struct slice *slice, uint32_t p,
 		model_fail(w, "two servers close for one waiter");
 }
 
+/* What was taken from a client was borrowed, and goes to somebody below its floor who
+ * has waited for the grace. */
+static void check_ended(struct model *w)
+{
+	const struct slice *slice;
+	const struct lease *oldest;
+
+	if (w->ended == NULL)
+		return;
+	slice = w->ended->promised_to;
+	if (slice == NULL || slice->waiting == 0) {
+		model_fail(w, "a lease is ended for nobody");
+		return;
+	}
+	oldest = container_of(list_first(&slice->waiters), struct lease, in_slice);
+	if (!share_is_borrowing(w->owner))
+		model_fail(w, "a lease within its floor is ended");
+	if (!share_is_below_floor(slice->share))
+		model_fail(w, "a lease is ended for a borrower");
+	if (w->m.limits.reclaim_grace_us == 0 ||
+		w->now - oldest->asked_at_us < w->m.limits.reclaim_grace_us)
+		model_fail(w, "a lease is ended before the grace is over");
+	if (!has_room(slice, w->ended->slice))
+		model_fail(w, "a lease is ended for who may not have its unit");
+}
+
 static void check_slices(struct model *w)
 {
 	for (uint32_t i = 0; i < SLICES; i++) {
@@ -338,6 +368,7 @@ void model_check(struct model *w)
 	check_servers(w);
 	check_clients(w);
 	check_slices(w);
+	check_ended(w);
 }
 
 bool model_has_hope(const struct model *w, const struct share *share)

@@ -96,6 +96,36 @@ static void op_return(struct model *w, uint32_t arg)
 	server_returns(w, server);
 }
 
+/* A lease that waits for its client, while somebody's floor does not get what it is
+ * due: ended, and cleaned or closed. */
+static void op_end_stalled(struct model *w, uint32_t arg)
+{
+	struct model_client *client = model_client_in(w, CLIENT_HOLDS, arg);
+	bool wants = monitor_wants_back(&w->m, w->now);
+	struct model_server *server;
+
+	if (client == NULL)
+		return;
+	server = client->server;
+	w->ended = &server->s;
+	w->owner = server->s.slice->share;
+	if (!monitor_end_stalled(&w->m, &client->lease, w->now)) {
+		w->ended = NULL;
+		return;
+	}
+	w->has_acted = true;
+	if (!wants)
+		model_fail(w, "a lease is ended that nobody wants back");
+	client_leaves(client);
+	if (arg / 32 % 2 == 0) {
+		server->place = PLACE_CLEANING;
+		monitor_cleaning(&w->m, &server->s);
+	} else {
+		server->place = PLACE_CLOSING;
+		monitor_closing(&w->m, &server->s);
+	}
+}
+
 static void op_return_dirty(struct model *w, uint32_t arg)
 {
 	struct model_client *client = model_client_in(w, CLIENT_HOLDS, arg);
