@@ -34,6 +34,12 @@ const char *show_faked(const char *setting);
  * dots. */
 void show_list_add(char *list, size_t size, const char *name);
 
+/* 0 where since is 0 (never) or not over yet. */
+static inline uint64_t show_elapsed_us(uint64_t since_us, uint64_t now_us)
+{
+	return since_us != 0 && now_us > since_us ? now_us - since_us : 0;
+}
+
 /* The end of an answer of rows. */
 void show_end(struct ask *);
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+
 enum { ROWS_MORE = 64 };
 
 /* Rows being filled.  What does not fit is only counted. */
@@ -14,6 +16,7 @@ struct fill {
 	size_t row_size;
 	size_t count;
 	size_t capacity;
+	const struct snap_waiter *last;
 };
 
 static void *fill_next(struct fill *f)
@@ -217,32 +220,68 @@ void snap_servers_finish(struct snap_servers *servers)
 	*servers = (struct snap_servers){ .count = 0 };
 }
 
-/* --- the budget ------------------------------------------------------------------ */
+/* --- who waits -------------------------------------------------------------------- */
 
-void snap_budget(struct route_host *h, struct snap_budget *out)
+static void add_waiter(const struct lease *l, const struct monitor_wait *wait, void *arg)
 {
-	struct monitor *m = &h->monitor;
+	struct fill *f = arg;
+	struct snap_waiter *row = fill_next(f);
 
-	memset(out, 0, sizeof(*out));
-	pthread_mutex_lock(&m->lock);
-	out->limit = m->budget.limit;
-	out->used = m->budget.used;
-	out->idle = m->idle;
-	out->connecting = m->connecting;
-	out->closing = m->closing;
-	out->waiting = m->waiting;
-	out->error = m->error;
-	out->share_count = m->budget.share_count;
-	for (uint32_t i = 0; i < out->share_count; i++) {
-		const struct share *s = m->budget.shares[i];
+	if (row == NULL)
+		return;
+	/* Those of a queue come one after the other: its names are looked at once. */
+	if (f->last != NULL && f->last->slice == l->slice)
+		row->names = f->last->names;
+	else
+		copy_names(&row->names, l->slice->pool);
+	row->host = f->host;
+	row->workload = l->slice->share->name;
+	row->workload_index = l->slice->share->index;
+	row->slice = l->slice;
+	row->wait = *wait;
+	row->client_id = l->client_id;
+	row->is_errand = l->is_errand;
+	f->last = row;
+}
 
-		out->shares[i] = (struct snap_share){ .workload = s->name,
-			.guaranteed = s->guaranteed,
-			.max = s->max,
-			.used = s->used,
-			.idle = s->idle,
-			.closing = s->closing,
-			.waiting = s->waiting };
-	}
-	pthread_mutex_unlock(&m->lock);
+static void each_waiter(struct fill *f)
+{
+	f->last = NULL;
+	monitor_each_waiter(&f->host->monitor, clock_now_us(), add_waiter, f);
+}
+
+/* The queues differ in age; where two asked at once, the order is still the same
+ * each time. */
+static int compare_waiters(const void *a, const void *b)
+{
+	const struct snap_waiter *left = a, *right = b;
+
+	if (left->wait.since_us != right->wait.since_us)
+		return left->wait.since_us < right->wait.since_us ? -1 : 1;
+	if (left->host != right->host)
+		return left->host->index < right->host->index ? -1 : 1;
+	if (left->workload_index != right->workload_index)
+		return left->workload_index < right->workload_index ? -1 : 1;
+	if (left->slice != right->slice)
+		return left->slice < right->slice ? -1 : 1;
+	return (left->wait.position > right->wait.position) -
+		(left->wait.position < right->wait.position);
+}
+
+int snap_waiters(struct directory *d, struct snap_waiters *out)
+{
+	struct fill f = { .row_size = sizeof(struct snap_waiter) };
+	int ret = fill_all(&f, d, each_waiter);
+
+	*out = (struct snap_waiters){ .rows = (struct snap_waiter *)(void *)f.rows,
+		.count = f.count };
+	if (out->count > 0)
+		qsort(out->rows, out->count, sizeof(out->rows[0]), compare_waiters);
+	return ret;
+}
+
+void snap_waiters_finish(struct snap_waiters *waiters)
+{
+	free(waiters->rows);
+	*waiters = (struct snap_waiters){ .count = 0 };
 }

@@ -272,7 +272,11 @@ def test_the_name_that_clients_ask_for_is_shown(make_router):
 
 # ----------------------------------------------------------------- own views
 
-def test_workloads_and_budget(make_router):
+def wait_of(row):
+    return row["maxwait"] * 1000000 + row["maxwait_us"]
+
+
+def test_workloads_budget_and_hosts(make_router):
     router = make_router({"hosts": {"main": {"connection_budget": 3}}, "workloads": {
         "transactional": {"guaranteed_connections": 1, "max_connections": 2},
         "session": {"guaranteed_connections": 1, "max_connections": 1}}})
@@ -282,20 +286,115 @@ def test_workloads_and_budget(make_router):
         b.query("BEGIN")
         c.send(w.query("SELECT 1"))
 
-        def row():
-            rows = {row["workload"]: row for row in router.show("workloads")}
-            assert set(rows) == {"transactional", "session"}
-            return rows["transactional"]
+        def rows(what):
+            found = {row["workload"]: row for row in router.show(what)}
+            assert set(found) == {"transactional", "session"}
+            return found
 
-        got = wait_until(lambda: row() if row()["waiting"] == 1 else None, 5, "one waits")
-        assert (got["host"], got["pool_mode"], got["guaranteed"], got["max"], got["used"],
-                got["borrowed"], got["active"], got["idle"], got["clients"]) == (
-                    "main", "transaction", 1, 2, 2, 1, 2, 0, 3)
-        assert got["maxwait"] * 1000000 + got["maxwait_us"] > 0
-        (budget,) = router.show("budget")
-        assert (budget["connection_budget"], budget["used"], budget["free"],
-                budget["guaranteed"], budget["borrowed"], budget["waiting"]) == (3, 2, 1, 2, 1, 1)
-        assert budget["error"] is None
+        got = wait_until(lambda: rows("workloads")["transactional"] if
+                         rows("workloads")["transactional"]["waiting"] == 1 else None,
+                         5, "one waits")
+        port = router.ports["transactional"]
+        assert (got["host"], got["pool_mode"], got["listen"], got["guaranteed"], got["max"],
+                got["used"], got["borrowed"], got["active"], got["idle"], got["clients"],
+                got["waiting_for"]) == (
+                    "main", "transaction", f"127.0.0.1:{port}", 1, 2, 2, 1, 2, 0, 3,
+                    "max_connections")
+        assert wait_of(got) > 0
+        assert rows("workloads")["session"]["waiting_for"] is None
+
+        budget = rows("budget")
+        got = budget["transactional"]
+        assert (got["host"], got["guaranteed"], got["max"], got["weight"], got["used"],
+                got["idle"], got["leased"], got["connecting"], got["closing"], got["borrowed"],
+                got["lent"], got["waiting"], got["reclaims"], got["stalled_ended"]) == (
+                    "main", 1, 2, 1, 2, 0, 2, 0, 0, 1, 0, 1, 0, 0)
+        assert wait_of(got) > 0
+        # What is borrowed is the unit that nobody is guaranteed.
+        assert (budget["session"]["lent"], budget["session"]["used"]) == (0, 0)
+
+        (host,) = router.show("hosts")
+        assert (host["host"], host["address"], host["resolved"], host["port"]) == (
+            "main", "127.0.0.1", "127.0.0.1", router.postgres.port)
+        assert (host["connection_budget"], host["used"], host["free"], host["surplus"],
+                host["guaranteed"], host["borrowed"], host["leased"], host["waiting"]) == (
+                    3, 2, 1, 0, 2, 1, 2, 1)
+        assert (host["error"], host["retry_ms"], host["denied"]) == (None, 0, 0)
+
+
+def test_lent_and_reclaimed(make_router):
+    """What one port borrows of another's part is lent by that one; and the time until it
+    is had back is told."""
+    router = make_router({"hosts": {"main": {"connection_budget": 3}}, "workloads": {
+        "transactional": {"guaranteed_connections": 1, "max_connections": 3},
+        "session": {"guaranteed_connections": 2, "max_connections": 2}}})
+
+    def row(workload):
+        return next(row for row in router.show("budget") if row["workload"] == workload)
+
+    with router.transactional.wire() as a, router.transactional.wire() as b, \
+            router.transactional.wire() as c:
+        for wire in (a, b, c):
+            wire.query("BEGIN")
+        assert (row("transactional")["borrowed"], row("transactional")["lent"]) == (2, 0)
+        assert (row("session")["borrowed"], row("session")["lent"]) == (0, 2)
+        with router.session.wire() as late:
+            late.send(w.query("SELECT 'mine'"))
+            wait_until(lambda: row("session")["waiting"] == 1, 5, "it waits")
+            assert row("session")["maxwait"] >= 0 and row("session")["reclaims"] == 0
+            (waiting,) = router.show("waiting")
+            assert (waiting["host"], waiting["workload"], waiting["reason"]) == (
+                "main", "session", "connection_budget")
+            a.query("COMMIT")
+            assert w.rows(late.until_ready()) == [("mine",)]
+            got = row("session")
+            assert (got["used"], got["lent"], got["waiting"], got["reclaims"]) == (1, 1, 0, 1)
+            assert 0 < got["reclaim_p50_us"] <= got["reclaim_p99_us"] <= got["reclaim_max_us"]
+            assert row("transactional")["reclaims"] == 0
+            assert (row("transactional")["borrowed"], row("transactional")["lent"]) == (1, 0)
+
+
+def test_waiting(make_router):
+    """Who waits longest comes first, whatever the queue, with its number in SHOW CLIENTS;
+    and is no longer there when it is served."""
+    router = make_router({"hosts": {"main": {"connection_budget": 2}}, "workloads": {
+        "transactional": {"guaranteed_connections": 1, "max_connections": 2},
+        "session": {"guaranteed_connections": 1, "max_connections": 1}}})
+    with router.transactional.wire() as a, router.transactional.wire() as b, \
+            router.session.wire() as holder:
+        holder.query("SELECT 1")
+        a.query("BEGIN")
+        late = [(router.transactional, "app_scram", "app"), (router.session, "app_scram", "app"),
+                (router.transactional, "app_scram", "app")]
+        wires = []
+        for i, (endpoint, user, dbname) in enumerate(late):
+            wires.append(endpoint.wire(user=user, dbname=dbname, application_name=f"late{i}"))
+            wires[-1].send(w.query(f"SELECT {i}"))
+            wait_until(lambda i=i: len(router.show("waiting")) == i + 1, 5, "one more waits")
+        rows = router.show("waiting")
+        names = {row["id"]: row["application_name"] for row in router.show("clients")}
+        assert [names[row["id"]] for row in rows] == ["late0", "late1", "late2"]
+        assert [(row["workload"], row["position"], row["ahead"], row["reason"], row["kind"])
+                for row in rows] == [
+                    ("transactional", 1, 0, "connection_budget", "client"),
+                    ("session", 1, 1, "max_connections", "client"),
+                    ("transactional", 2, 2, "connection_budget", "client")]
+        waits = [row["wait"] * 1000000 + row["wait_us"] for row in rows]
+        assert waits == sorted(waits, reverse=True) and waits[-1] > 0
+        assert {(row["host"], row["database"], row["user"]) for row in rows} == {
+            ("main", "app", "app_scram")}
+        first = rows[0]
+        assert (first["pool_leased"], first["workload_used"], first["workload_max"],
+                first["others_used"], first["connection_budget"]) == (2, 1, 2, 1, 2)
+        assert first["text"].startswith("all connections that PostgreSQL may have")
+        a.query("COMMIT")
+        for i in (0, 2):
+            assert w.rows(wires[i].until_ready()) == [(str(i),)]
+        holder.quit()
+        assert w.rows(wires[1].until_ready()) == [("1",)]
+        assert router.show("waiting") == []
+        for wire in wires:
+            wire.close()
 
 
 # ------------------------------------------------------------------- commands

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The manual of the console says something on every command and view. */
+/* The manual of the console says something on every command, view and wait reason. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +18,8 @@ static void read_manual(void)
 	size_t len;
 	FILE *file;
 
-	(void)snprintf(path, sizeof(path), "%s/man/pgtandem-console.7",
-		top == NULL ? "." : top);
+	(void)snprintf(
+		path, sizeof(path), "%s/man/pgtandem-console.7", top == NULL ? "." : top);
 	file = fopen(path, "r");
 	ck_assert_msg(file != NULL, "%s is missing", path);
 	len = fread(manual, 1, sizeof(manual) - 1, file);
@@ -52,6 +52,35 @@ START_TEST(tells_of_every_command)
 }
 END_TEST
 
+static const struct {
+	const char *word;
+	const char *text;
+} reasons[] = {
+#define WAIT_REASON(name, word, text) { word, text },
+#include "wait_reasons.def"
+#undef WAIT_REASON
+};
+
+/* One entry for each, in the order of the table, which is the order in which they are
+ * looked for. */
+START_TEST(tells_of_every_wait_reason)
+{
+	const char *section = strstr(manual, "\n.Sh WAITING\n"), *end, *at;
+	char entry[128];
+
+	ck_assert_ptr_nonnull(section);
+	end = strstr(section + 1, "\n.Sh ");
+	at = section;
+	for (int i = 0; i <= _i; i++) {
+		(void)snprintf(entry, sizeof(entry), "\n.It Cm %s\n", reasons[i].word);
+		at = strstr(at, entry);
+		ck_assert_msg(at != NULL && (end == NULL || at < end),
+			"no entry for %s (%s), or not in its place", reasons[i].word,
+			reasons[i].text);
+	}
+}
+END_TEST
+
 Suite *manual_suite(void)
 {
 	Suite *s = suite_create("admin/manual");
@@ -60,6 +89,7 @@ Suite *manual_suite(void)
 	tcase_add_unchecked_fixture(tc, read_manual, NULL);
 	tcase_add_loop_test(tc, tells_of_every_view, 0, (int)show_view_count);
 	tcase_add_loop_test(tc, tells_of_every_command, 0, (int)COUNT_OF(commands));
+	tcase_add_loop_test(tc, tells_of_every_wait_reason, 0, (int)COUNT_OF(reasons));
 	suite_add_tcase(s, tc);
 	return s;
 }

@@ -150,6 +150,186 @@ START_TEST(counts_servers_and_who_waits)
 }
 END_TEST
 
+/* In several queues of both hosts; the router's own among them. */
+START_TEST(copies_thousands_who_wait)
+{
+	enum { WAITERS = 5000, USERS = 7 };
+	static struct lease leases[WAITERS];
+	struct route *routes[USERS];
+	struct monitor_actions actions = { .count = 0 };
+	struct snap_waiters waiters;
+	uint32_t errands = 0;
+
+	for (int i = 0; i < USERS; i++) {
+		char user[16];
+
+		(void)snprintf(user, sizeof(user), "u%d", i);
+		routes[i] = route_to(i % 2 == 0, i % 3 == 0 ? "far" : "near", user);
+	}
+	for (int i = 0; i < WAITERS; i++) {
+		struct route *route = routes[i % USERS];
+
+		lease_init(&leases[i], 0, 1000 + (uint64_t)i);
+		leases[i].is_errand = i % 1000 == 0;
+		actions.count = 0;
+		/* The queues are filled one by one: the last ones have not waited least.
+		 */
+		ck_assert_int_eq(monitor_request(&route->host->monitor, &leases[i],
+					 route->slice, NOW + (uint64_t)i, &actions),
+			LEASE_VERDICT_WAIT);
+	}
+	ck_assert_int_eq(snap_waiters(directory, &waiters), 0);
+	ck_assert_uint_eq(waiters.count, WAITERS);
+	for (size_t i = 0; i < waiters.count; i++) {
+		const struct snap_waiter *w = &waiters.rows[i];
+		int number = atoi(w->names.user + 1);
+
+		ck_assert_uint_eq(w->client_id, 1000 + i);
+		ck_assert_uint_eq(w->wait.since_us, NOW + i);
+		ck_assert_uint_eq(w->wait.position, i / USERS + 1);
+		ck_assert_int_eq(number, (int)(i % USERS));
+		ck_assert_str_eq(w->workload, number % 2 == 0 ? "jobs" : "web");
+		ck_assert_str_eq(w->names.database, number % 3 == 0 ? "far" : "near");
+		ck_assert_str_eq(w->host->name, number % 3 == 0 ? "two" : "one");
+		errands += w->is_errand;
+	}
+	ck_assert_uint_eq(errands, WAITERS / 1000);
+	snap_waiters_finish(&waiters);
+	ck_assert_uint_eq(waiters.count, 0);
+	for (int i = 0; i < USERS; i++)
+		route_unref(routes[i]);
+}
+END_TEST
+
+/* A unit is in one of the columns at every step of a server's life. */
+START_TEST(adds_up_whatever_servers_do)
+{
+	struct route *route = route_to(0, "db", "u");
+	struct monitor *m = &route->host->monitor;
+	struct monitor_actions actions = { .count = 0 };
+	struct pool_server server, *taken;
+	struct lease lease;
+	struct snap_budget b;
+	bool refused;
+
+	lease_init(&lease, 0, 71);
+	ck_assert_int_eq(monitor_request(m, &lease, route->slice, NOW, &actions),
+		LEASE_VERDICT_WAIT);
+	/* Taken, and no server to see yet. */
+	snap_budget(route->host, &b);
+	ck_assert_uint_eq(b.shares[0].used, 1);
+	ck_assert_uint_eq(b.shares[0].connecting, 1);
+	ck_assert_uint_eq(b.shares[0].waiting, 1);
+	ck_assert_uint_eq(b.shares[0].oldest_us, NOW);
+	ck_assert_uint_eq(b.shares[0].weight, 1);
+	pool_server_init(&server, 0);
+	monitor_connecting(m, &server, route->slice, &actions.list[0].unit);
+	snap_budget(route->host, &b);
+	ck_assert_uint_eq(b.connecting, 1);
+	monitor_ready(m, &server, NOW + 1, &actions);
+	snap_budget(route->host, &b);
+	ck_assert_uint_eq(b.leased, 1);
+	ck_assert_uint_eq(b.connecting, 0);
+	ck_assert_uint_eq(b.shares[0].oldest_us, 0);
+	ck_assert_ptr_eq(monitor_inbox_take(m, 0, &refused), &lease);
+	monitor_cleaning(m, &server);
+	snap_budget(route->host, &b);
+	ck_assert_uint_eq(b.leased, 1);
+	monitor_return(m, &server, NOW + 2, &actions);
+	snap_budget(route->host, &b);
+	ck_assert_uint_eq(b.idle, 1);
+	ck_assert_uint_eq(monitor_take_idle(m, NOW + 3, 0, &taken, 1), 1);
+	snap_budget(route->host, &b);
+	ck_assert_uint_eq(b.idle, 1);
+	monitor_closing(m, &server);
+	snap_budget(route->host, &b);
+	ck_assert_uint_eq(b.idle + b.leased, 0);
+	ck_assert_uint_eq(b.closing, 1);
+	ck_assert_uint_eq(b.quarantined, 0);
+	/* Since the beginning of the clock: long ago. */
+	server.closing_since_us = 1;
+	snap_budget(route->host, &b);
+	ck_assert_uint_eq(b.quarantined, 1);
+	monitor_gone(m, &server, NOW + 4, &actions);
+	snap_budget(route->host, &b);
+	ck_assert_uint_eq(b.used + b.closing + b.quarantined, 0);
+	route_unref(route);
+}
+END_TEST
+
+/* --- lending ------------------------------------------------------------------------ */
+
+struct lending {
+	const char *why;
+	uint32_t limit;
+	uint32_t count;
+	struct {
+		uint32_t guaranteed, used, lent;
+	} shares[4];
+};
+
+static const struct lending lendings[] = {
+	{ "nobody borrows", 10, 2, { { 4, 4, 0 }, { 6, 1, 0 } } },
+	{ "what nobody is guaranteed comes first", 10, 2, { { 2, 4, 0 }, { 6, 0, 0 } } },
+	{ "then what one leaves", 10, 2, { { 2, 7, 0 }, { 6, 0, 3 } } },
+	{ "all of it", 10, 2, { { 4, 10, 0 }, { 6, 0, 6 } } },
+	{ "in proportion", 12, 3, { { 0, 6, 0 }, { 4, 0, 2 }, { 8, 0, 4 } } },
+	{ "to what is left", 12, 3, { { 0, 3, 0 }, { 4, 2, 1 }, { 8, 4, 2 } } },
+	{ "whole ones", 9, 4, { { 0, 2, 0 }, { 3, 0, 0 }, { 3, 0, 1 }, { 3, 0, 1 } } },
+	{ "a shrunk budget is nobody's loan", 6, 2, { { 4, 10, 0 }, { 2, 0, 2 } } },
+	{ "floors above the budget", 5, 3, { { 4, 3, 0 }, { 4, 0, 3 }, { 0, 3, 0 } } },
+};
+
+START_TEST(finds_who_lends)
+{
+	const struct lending *l = &lendings[_i];
+	struct snap_budget b = { .limit = l->limit, .share_count = l->count };
+
+	for (uint32_t i = 0; i < l->count; i++)
+		b.shares[i] = (struct snap_share){ .guaranteed = l->shares[i].guaranteed,
+			.used = l->shares[i].used };
+	snap_find_lent(&b);
+	for (uint32_t i = 0; i < l->count; i++)
+		ck_assert_msg(b.shares[i].lent == l->shares[i].lent,
+			"%s: share %u lends %u", l->why, i, b.shares[i].lent);
+}
+END_TEST
+
+/* Whatever the numbers: it adds up, and nobody lends what it uses or does not have. */
+START_TEST(lends_no_more_than_there_is)
+{
+	uint32_t dice = 1;
+
+	for (int round = 0; round < 3000; round++) {
+		struct snap_budget b = { .share_count = 5 };
+		uint32_t floors = 0, used = 0, borrowed = 0, lent = 0, unclaimed;
+
+		for (uint32_t i = 0; i < b.share_count; i++) {
+			dice = dice * 1664525 + 1013904223;
+			b.shares[i].guaranteed = dice >> 28;
+			b.shares[i].used = dice >> 8 & 15;
+			floors += b.shares[i].guaranteed;
+			used += b.shares[i].used;
+		}
+		b.limit = (floors > used ? floors : used) + (dice >> 16 & 7);
+		snap_find_lent(&b);
+		for (uint32_t i = 0; i < b.share_count; i++) {
+			const struct snap_share *s = &b.shares[i];
+
+			ck_assert_uint_le(s->lent + (uint64_t)s->used,
+				size_max(s->guaranteed, s->used));
+			borrowed += s->borrowed;
+			lent += s->lent;
+		}
+		unclaimed = b.limit - floors;
+		ck_assert_uint_eq(lent, borrowed > unclaimed ? borrowed - unclaimed : 0);
+		ck_assert_uint_eq(lent, b.lent);
+		ck_assert_uint_eq(borrowed, b.borrowed);
+		ck_assert_uint_eq(floors, b.guaranteed);
+	}
+}
+END_TEST
+
 Suite *snap_suite(void)
 {
 	Suite *s = suite_create("admin/snap");
@@ -159,6 +339,10 @@ Suite *snap_suite(void)
 	tcase_add_test(tc, sees_nothing_where_nothing_is);
 	tcase_add_test(tc, copies_many_pools);
 	tcase_add_test(tc, counts_servers_and_who_waits);
+	tcase_add_test(tc, copies_thousands_who_wait);
+	tcase_add_test(tc, adds_up_whatever_servers_do);
+	tcase_add_loop_test(tc, finds_who_lends, 0, (int)COUNT_OF(lendings));
+	tcase_add_test(tc, lends_no_more_than_there_is);
 	suite_add_tcase(s, tc);
 	return s;
 }

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * SHOW WAITING: who waits for a server, since when, behind how many, and for what.
+ */
+#include <string.h>
+
+#include "admin/alias.h"
+#include "admin/show.h"
+#include "base/clock.h"
+#include "config/config.h"
+
+struct waiting_row {
+	const char *host;
+	const char *workload;
+	const char *database;
+	const char *user;
+	const char *kind;
+	uint32_t id;
+	uint32_t wait;
+	uint32_t wait_us;
+	uint32_t position;
+	uint32_t ahead;
+	const char *reason;
+	const char *text;
+	uint32_t pool_leased;
+	uint32_t workload_used;
+	uint32_t workload_max;
+	uint32_t others_used;
+	uint32_t connection_budget;
+};
+
+static const struct table_column waiting_columns[] = {
+	TABLE_COLUMN(TEXT, waiting_row, host),
+	TABLE_COLUMN(TEXT, waiting_row, workload),
+	TABLE_COLUMN(TEXT, waiting_row, database),
+	TABLE_COLUMN(TEXT, waiting_row, user),
+	TABLE_COLUMN(TEXT, waiting_row, kind),
+	TABLE_COLUMN(U32, waiting_row, id),
+	TABLE_COLUMN(U32, waiting_row, wait),
+	TABLE_COLUMN(U32, waiting_row, wait_us),
+	TABLE_COLUMN(U32, waiting_row, position),
+	TABLE_COLUMN(U32, waiting_row, ahead),
+	TABLE_COLUMN(TEXT, waiting_row, reason),
+	TABLE_COLUMN(TEXT, waiting_row, text),
+	TABLE_COLUMN(U32, waiting_row, pool_leased),
+	TABLE_COLUMN(U32, waiting_row, workload_used),
+	TABLE_COLUMN(U32, waiting_row, workload_max),
+	TABLE_COLUMN(U32, waiting_row, others_used),
+	TABLE_COLUMN(U32, waiting_row, connection_budget),
+};
+static const struct table waiting_table = TABLE_OF(waiting_columns);
+
+static void add_waiter(struct ask *ask, const struct snap_waiter *w, uint32_t ahead,
+	const struct alias_map *aliases, uint64_t now_us)
+{
+	uint64_t wait_us = show_elapsed_us(w->wait.since_us, now_us);
+	const struct waiting_row row = {
+		.host = w->host->name,
+		.workload = w->workload,
+		.database = alias_find(aliases, w->host->name, &w->names),
+		.user = w->names.user,
+		.kind = w->is_errand ? "errand" : "client",
+		.id = w->is_errand ? 0 : (uint32_t)(w->client_id & INT32_MAX),
+		.wait = (uint32_t)(wait_us / USEC_PER_SEC),
+		.wait_us = (uint32_t)(wait_us % USEC_PER_SEC),
+		.position = w->wait.position,
+		.ahead = ahead,
+		.reason = wait_reason_word(w->wait.reason),
+		.text = wait_reason_text(w->wait.reason),
+		.pool_leased = w->wait.pool_leased,
+		.workload_used = w->wait.used,
+		.workload_max = w->wait.max,
+		.others_used = w->wait.others,
+		.connection_budget = w->wait.budget,
+	};
+
+	table_row(&waiting_table, &row, &ask->out);
+}
+
+static void add_waiters(struct ask *ask, const struct snap_waiters *waiters,
+	const struct alias_map *aliases)
+{
+	uint32_t ahead[DIRECTORY_HOSTS_MAX] = { 0 };
+	uint64_t now_us = clock_now_us();
+
+	table_head(&waiting_table, &ask->out);
+	for (size_t i = 0; i < waiters->count; i++) {
+		const struct snap_waiter *w = &waiters->rows[i];
+
+		add_waiter(ask, w, ahead[w->host->index]++, aliases, now_us);
+	}
+	show_end(ask);
+}
+
+enum ask_result show_waiting(struct ask *ask)
+{
+	struct config *config = directory_config(ask_directory(ask));
+	struct alias_map aliases;
+	struct snap_waiters waiters;
+
+	if (snap_waiters(ask_directory(ask), &waiters) < 0 ||
+		alias_map_init(&aliases, config) < 0) {
+		ask->out.failed = true;
+	} else {
+		add_waiters(ask, &waiters, &aliases);
+		alias_map_finish(&aliases);
+	}
+	snap_waiters_finish(&waiters);
+	config_unref(config);
+	return ASK_DONE;
+}
