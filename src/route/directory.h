@@ -44,6 +44,23 @@ struct host_target {
 	uint64_t close_timeout_us;
 };
 
+/* Where a budget comes from. */
+enum budget_source { BUDGET_FROM_FILE, BUDGET_FROM_SERVER, BUDGET_NOT_READ };
+
+const char *budget_source_name(enum budget_source);
+
+/* What PostgreSQL has said of itself, where the router has a login of its own. */
+struct host_limits {
+	enum budget_source source;
+	bool is_known;                  /* what follows has been read */
+	bool is_above;                  /* the budget is more than there is */
+	bool is_crowded;                /* others leave less than the budget */
+	uint32_t max_connections;
+	uint32_t reserved;              /* of them, for superusers and the like */
+	uint32_t others;                /* connections that are not this router's */
+	char error[POOL_ERROR_TEXT_MAX];        /* of the last look; "" when it went well */
+};
+
 struct route_host {
 	char *name;
 	uint32_t index;
@@ -57,6 +74,10 @@ struct route_host {
 	_Atomic uint32_t cancels_max;
 	_Atomic uint32_t replications;
 	_Atomic uint32_t replications_max;
+	_Atomic uint64_t watch_us;                      /* between looks; 0: none */
+	uint32_t budget;                                /* under the directory's lock */
+	struct host_limits limits;                      /* under lock */
+	uint64_t denied_told;                           /* route_host_tell_denied()'s */
 	bool is_gone;                                   /* not configured any more */
 };
 
@@ -64,6 +85,9 @@ struct route_host {
 void route_host_target(struct route_host *, struct host_target *);
 /* The address at this position did not answer: begin with the next one. */
 void route_host_failed(struct route_host *, uint32_t position);
+
+/* A copy of what is known of its PostgreSQL. */
+void route_host_limits(struct route_host *, struct host_limits *);
 
 struct route_workload {
 	char *name;
@@ -111,6 +135,7 @@ struct route_pool {
 	char *dbname;
 	char *user;
 	bool is_warm;                   /* kept for min_pool_size, clients or not */
+	bool is_own;                    /* of the router's own login; no client's */
 	char *options;                  /* for the server's startup packet; or "" */
 	char *password;                 /* secret text for the login, or "" */
 	struct slice slices[BUDGET_SHARES_MAX];
@@ -125,6 +150,7 @@ struct route_limits {
 	uint64_t transaction_timeout_us;
 	uint64_t idle_transaction_timeout_us;
 	uint64_t client_idle_timeout_us;
+	uint64_t idle_session_timeout_us;
 	uint64_t cancel_wait_timeout_us;
 	uint64_t server_check_delay_us;
 	uint32_t max_waiting;
@@ -198,6 +224,29 @@ NODISCARD enum route_result route_count_client(struct route *);
 void route_move_count(struct route *from, struct route *to);
 struct route *route_ref(struct route *);
 void route_unref(struct route *);               /* accepts NULL */
+
+/* --- the router's own connections ---------------------------------------------- */
+
+/* A workload without a port, which no client can ask for. */
+#define DIRECTORY_OWN_WORKLOAD "(router)"
+
+/* The pool of the router's own login in a database of that host (NULL: the one that
+ * the host names).  It stays until directory_own_done().  False: the host has no such
+ * login, or there are too many pools. */
+NODISCARD bool directory_own(struct directory *, struct route_host *, const char *dbname,
+	struct slice **);
+void directory_own_done(struct slice *);
+
+/* PostgreSQL has told its limits, and how many connections are not ours: a budget of
+ * auto follows, and what cannot be had is told in the log. */
+void directory_set_budget(struct directory *, struct route_host *,
+	uint32_t max_connections, uint32_t reserved, uint32_t others);
+/* Says in the log how many connects it had no slot for since it was asked last.  One
+ * thread. */
+void route_host_tell_denied(struct route_host *);
+/* It has not: what was known stays. */
+void directory_budget_unread(struct directory *, struct route_host *,
+	const struct pool_error *);
 
 /* How clients prove who they are. */
 enum route_auth { ROUTE_AUTH_TRUST, ROUTE_AUTH_PASSWORD, ROUTE_AUTH_MD5, ROUTE_AUTH_SCRAM };

@@ -29,6 +29,7 @@ struct directory {
 	_Atomic uint32_t host_count;    /* hosts below it stay: read without the lock */
 	struct route_workload *workloads[BUDGET_SHARES_MAX];
 	uint32_t workload_count;
+	struct route_workload *own;     /* the router's; NULL: no host has needed it */
 	struct hash_table pools;
 	struct list retired;            /* struct route_pool.in_retired */
 	struct hash_table databases;
@@ -44,7 +45,17 @@ NODISCARD int host_resolve(const struct config_host *, struct host_target *, str
 /* Its name does not resolve now: the addresses that it had, unless the file names
  * another one. */
 bool host_keep_addrs(struct route_host *, const struct config_host *, struct host_target *);
+void host_set_limits(struct route_host *, const struct config_host *, uint32_t budget);
 bool host_apply(struct route_host *, const struct config_host *, const struct host_target *);
+
+/* host_budget.c: what it may have now; its limits and shares are set to that. */
+uint32_t host_budget(struct route_host *, const struct config_host *);
+void host_budget_apply(struct directory *, struct route_host *);
+/* It is another PostgreSQL from now on. */
+void host_limits_forget(struct route_host *);
+/* A budget that PostgreSQL is known not to have: -EINVAL. */
+NODISCARD int host_budget_check(struct route_host *, const struct config_host *,
+	struct diag *);
 
 /* reload.c */
 struct route_host *reload_host(struct directory *, const char *name);

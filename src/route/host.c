@@ -116,16 +116,23 @@ static bool same_addrs(const struct host_target *a, const struct host_target *b)
 	return true;
 }
 
+void host_set_limits(struct route_host *h, const struct config_host *conf, uint32_t budget)
+{
+	struct monitor_limits limits;
+
+	limits_from(&limits, &conf->options, budget);
+	monitor_set_limits(&h->monitor, &limits);
+}
+
 bool host_apply(struct route_host *h, const struct config_host *conf,
 	const struct host_target *target)
 {
-	struct monitor_limits limits;
 	char *address = strdup(conf->options.host);
 	bool is_same, changed;
 	uint32_t first;
 
-	limits_from(&limits, &conf->options, conf->budget);
-	monitor_set_limits(&h->monitor, &limits);
+	atomic_store(&h->watch_us, conf->options.user[0] == '\0' ?
+			0 : conf->options.budget_check_interval_us);
 	atomic_store(&h->cancels_max, conf->options.max_cancel_connections);
 	atomic_store(&h->replications_max, conf->options.max_replication_connections);
 	pthread_mutex_lock(&h->lock);

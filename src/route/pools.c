@@ -52,6 +52,7 @@ struct pool_identity {
 	const char *user;
 	const char *options;
 	const char *secret;             /* "" if nothing is known */
+	bool is_own;
 };
 
 static void identify(struct directory *d, const struct config_database *conf,
@@ -72,11 +73,24 @@ static void identify(struct directory *d, const struct config_database *conf,
 		id->secret = "";
 }
 
+/* The router's own login, in a database of that host. */
+static void identify_own(struct route_host *h, const struct config_host *conf,
+	const char *dbname, struct pool_identity *id)
+{
+	*id = (struct pool_identity){ .host = h,
+		.dbname = dbname,
+		.user = conf->options.user,
+		.options = "",
+		.secret = conf->own_password,
+		.is_own = true };
+}
+
 /* Two entries may give one user different passwords: whoever has the wrong one gets
  * no server of the others, and spoils nobody's pool. */
 static bool is_pool_of(const struct route_pool *p, const struct pool_identity *id)
 {
-	return p->host == id->host && strcmp(p->dbname, id->dbname) == 0 &&
+	return p->host == id->host && p->is_own == id->is_own &&
+		strcmp(p->dbname, id->dbname) == 0 &&
 		strcmp(p->user, id->user) == 0 &&
 		strcmp(p->options, id->options) == 0 &&
 		strcmp(p->password, id->secret) == 0;
@@ -92,6 +106,7 @@ static struct route_pool *pool_create(struct directory *d, const struct pool_ide
 	pool_init(&p->pool, &id->host->monitor, p);
 	list_node_init(&p->in_retired);
 	p->host = id->host;
+	p->is_own = id->is_own;
 	p->asked = strdup(asked);
 	p->dbname = strdup(id->dbname);
 	p->user = strdup(id->user);
@@ -107,29 +122,35 @@ static struct route_pool *pool_create(struct directory *d, const struct pool_ide
 	return p;
 }
 
-struct route_pool *pools_find(struct directory *d, const struct config_database *conf,
-	const char *database, const char *user)
+static struct route_pool *find_pool(struct directory *d, const struct pool_identity *id,
+	const char *asked)
 {
-	struct pool_identity id;
+	uint64_t hash = pool_hash(id->host, id->dbname, id->user, id->options);
 	struct route_pool *p;
-	uint64_t hash;
 
-	identify(d, conf, database, user, &id);
-	hash = pool_hash(id.host, id.dbname, id.user, id.options);
 	for (struct hash_node *node = hash_table_find(&d->pools, hash); node != NULL;
 		node = hash_next(node)) {
 		p = container_of(node, struct route_pool, node);
-		if (is_pool_of(p, &id))
+		if (is_pool_of(p, id))
 			return p;
 	}
 	if (d->pools.count >= DIRECTORY_POOLS_MAX)
 		return NULL;
-	p = pool_create(d, &id, database);
+	p = pool_create(d, id, asked);
 	if (p == NULL)
 		return NULL;
-	monitor_pool_add(&id.host->monitor, &p->pool);
+	monitor_pool_add(&id->host->monitor, &p->pool);
 	hash_table_add(&d->pools, &p->node, hash);
 	return p;
+}
+
+struct route_pool *pools_find(struct directory *d, const struct config_database *conf,
+	const char *database, const char *user)
+{
+	struct pool_identity id;
+
+	identify(d, conf, database, user, &id);
+	return find_pool(d, &id, database);
 }
 
 static struct quota *find_quota(struct directory *d, struct route_host *h, char kind,
@@ -173,6 +194,58 @@ struct slice *pools_slice(struct directory *d, const struct route_workload *w,
 		monitor_slice_add(&p->host->monitor, slice);
 	}
 	return slice;
+}
+
+/* Limits of workloads, databases and users are not for the router. */
+static void own_slice_apply(struct directory *d, struct route_pool *p)
+{
+	struct slice_limits limits = { 0 };
+	struct settings s;
+
+	config_resolve(d->config, NULL, NULL, NULL, &s);
+	limits.idle_timeout_us = s.server_idle_timeout_us;
+	limits.lifetime_us = s.server_lifetime_us == 0 ? 1 : s.server_lifetime_us;
+	monitor_slice_set_limits(&p->host->monitor, &p->slices[d->own->index], &limits);
+}
+
+static struct slice *own_slice(struct directory *d, struct route_pool *p)
+{
+	struct slice *slice = &p->slices[d->own->index];
+
+	if (slice->pool == NULL) {
+		slice_init(slice, &p->pool, &p->host->shares[d->own->index]);
+		own_slice_apply(d, p);
+		monitor_slice_add(&p->host->monitor, slice);
+	}
+	return slice;
+}
+
+bool directory_own(struct directory *d, struct route_host *h, const char *dbname,
+	struct slice **out)
+{
+	const struct config_host *conf;
+	struct route_pool *p = NULL;
+	struct pool_identity id;
+
+	pthread_mutex_lock(&d->lock);
+	conf = config_find_host(d->config, h->name);
+	if (conf != NULL && conf->options.user[0] != '\0') {
+		if (dbname == NULL)
+			dbname = conf->options.dbname;
+		identify_own(h, conf, dbname, &id);
+		p = find_pool(d, &id, dbname);
+	}
+	if (p != NULL) {
+		*out = own_slice(d, p);
+		monitor_client_count(&h->monitor, *out, 1);
+	}
+	pthread_mutex_unlock(&d->lock);
+	return p != NULL;
+}
+
+void directory_own_done(struct slice *slice)
+{
+	monitor_client_count(slice->pool->monitor, slice, -1);
 }
 
 struct route_database *pools_database(struct directory *d, const char *name)
@@ -250,6 +323,19 @@ static void pool_retire(struct directory *d, struct route_pool *p)
 	list_push_back(&d->retired, &p->in_retired);
 }
 
+static void own_pool_apply(struct directory *d, struct route_pool *p)
+{
+	const struct config_host *conf = config_find_host(d->config, p->host->name);
+	struct pool_identity id;
+
+	if (conf != NULL)
+		identify_own(p->host, conf, p->dbname, &id);
+	if (conf == NULL || !is_pool_of(p, &id))
+		pool_retire(d, p);
+	else
+		own_slice_apply(d, p);
+}
+
 static void pool_apply(struct directory *d, struct route_pool *p)
 {
 	const struct config_database *conf = config_find_database(d->config, p->asked);
@@ -274,8 +360,13 @@ void pools_apply(struct directory *d)
 	struct hash_node *node, *next;
 
 	for (node = hash_table_walk(&d->pools, NULL); node != NULL; node = next) {
+		struct route_pool *p = container_of(node, struct route_pool, node);
+
 		next = hash_table_walk(&d->pools, node);
-		pool_apply(d, container_of(node, struct route_pool, node));
+		if (p->is_own)
+			own_pool_apply(d, p);
+		else
+			pool_apply(d, p);
 	}
 }
 

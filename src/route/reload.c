@@ -61,6 +61,15 @@ static void host_add_shares(struct directory *d, struct route_host *h, uint32_t 
 	}
 }
 
+static bool has_own_login(const struct config *config)
+{
+	for (size_t i = 0; i < config->host_count; i++) {
+		if (config->hosts[i].options.user[0] != '\0')
+			return true;
+	}
+	return false;
+}
+
 /* Hosts and workloads stay as long as the directory. */
 static int check_room(struct directory *d, const struct config *config, struct diag *diag)
 {
@@ -70,6 +79,7 @@ static int check_room(struct directory *d, const struct config *config, struct d
 		hosts += reload_host(d, config->hosts[i].name) == NULL;
 	for (size_t i = 0; i < config->workload_count; i++)
 		workloads += reload_workload(d, &config->workloads[i]) == NULL;
+	workloads += d->own == NULL && has_own_login(config);
 	if (hosts <= DIRECTORY_HOSTS_MAX && workloads <= BUDGET_SHARES_MAX)
 		return 0;
 	if (hosts > DIRECTORY_HOSTS_MAX)
@@ -79,6 +89,14 @@ static int check_room(struct directory *d, const struct config *config, struct d
 		diag_set(diag, NULL, 0, 0, "more than %d workloads since the start: restart",
 			BUDGET_SHARES_MAX);
 	return -ENOSPC;
+}
+
+static int check_budget(struct directory *d, const struct config_host *conf,
+	struct diag *diag)
+{
+	struct route_host *h = reload_host(d, conf->name);
+
+	return h == NULL ? 0 : host_budget_check(h, conf, diag);
 }
 
 static int ensure_host(struct directory *d, const struct config_host *conf, struct diag *diag)
@@ -99,27 +117,41 @@ static int ensure_host(struct directory *d, const struct config_host *conf, stru
 	return 0;
 }
 
-static int ensure_workload(struct directory *d, const struct config_workload *conf,
-	struct diag *diag)
+static struct route_workload *add_workload(struct directory *d, const char *name,
+	enum route_mode mode, struct diag *diag)
 {
-	struct route_workload *w = reload_workload(d, conf);
+	struct route_workload *w = calloc(1, sizeof(*w));
 
-	if (w != NULL)
-		return 0;
-	w = calloc(1, sizeof(*w));
-	if (w == NULL || (w->name = strdup(conf->name)) == NULL) {
+	if (w == NULL || (w->name = strdup(name)) == NULL) {
 		free(w);
 		diag_set(diag, NULL, 0, 0, "out of memory");
-		return -ENOMEM;
+		return NULL;
 	}
 	pthread_mutex_init(&w->lock, NULL);
 	w->index = d->workload_count;
-	w->mode = mode_from(conf->options.pool_mode);
+	w->mode = mode;
 	w->is_gone = true;
 	d->workloads[d->workload_count++] = w;
 	for (uint32_t i = 0; i < d->host_count; i++)
 		host_add_shares(d, d->hosts[i], w->index);
-	return 0;
+	return w;
+}
+
+static int ensure_workload(struct directory *d, const struct config_workload *conf,
+	struct diag *diag)
+{
+	if (reload_workload(d, conf) != NULL ||
+		add_workload(d, conf->name, mode_from(conf->options.pool_mode), diag) != NULL)
+		return 0;
+	return -ENOMEM;
+}
+
+/* For the router's own connections.  The name is none that the file could give. */
+static int ensure_own(struct directory *d, const struct config *config, struct diag *diag)
+{
+	if (d->own == NULL && has_own_login(config))
+		d->own = add_workload(d, DIRECTORY_OWN_WORKLOAD, ROUTE_TRANSACTION, diag);
+	return d->own == NULL && has_own_login(config) ? -ENOMEM : 0;
 }
 
 void route_workload_tcp(struct route_workload *w, struct sock_tcp *out)
@@ -151,47 +183,28 @@ static void workload_apply(struct directory *d, struct route_workload *w,
 	pthread_mutex_unlock(&w->lock);
 }
 
-static void shares_apply(struct directory *d)
-{
-	for (uint32_t i = 0; i < d->host_count; i++) {
-		struct route_host *h = d->hosts[i];
-		const struct config_host *host = config_find_host(d->config, h->name);
-
-		for (uint32_t k = 0; k < d->workload_count; k++) {
-			struct route_workload *w = d->workloads[k];
-			const struct config_workload *conf = reload_conf(d, w);
-			const struct config_share *share = NULL;
-
-			if (host != NULL && conf != NULL)
-				share = &conf->shares[host - d->config->hosts];
-			monitor_share_set(&h->monitor, &h->shares[k],
-				w->mode == ROUTE_SESSION ? SHARE_LASTING : SHARE_TRANSIENT,
-				share == NULL ? 0 : share->guaranteed,
-				share == NULL ? 0 : share->max,
-				share == NULL ? 1 : share->given.weight);
-		}
-	}
-}
-
 static void apply(struct directory *d, const struct host_target *targets)
 {
 	for (uint32_t i = 0; i < d->host_count; i++)
 		d->hosts[i]->is_gone = config_find_host(d->config, d->hosts[i]->name) == NULL;
 	for (uint32_t i = 0; i < d->workload_count; i++)
-		d->workloads[i]->is_gone = true;
+		d->workloads[i]->is_gone = d->workloads[i] != d->own;
 	for (size_t i = 0; i < d->config->host_count; i++) {
 		const struct config_host *conf = &d->config->hosts[i];
 		struct route_host *h = reload_host(d, conf->name);
 
-		if (host_apply(h, conf, &targets[i]))
+		if (host_apply(h, conf, &targets[i])) {
 			monitor_retire(&h->monitor, NULL);
+			host_limits_forget(h);
+		}
 	}
 	for (size_t i = 0; i < d->config->workload_count; i++) {
 		const struct config_workload *conf = &d->config->workloads[i];
 
 		workload_apply(d, reload_workload(d, conf), conf);
 	}
-	shares_apply(d);
+	for (uint32_t i = 0; i < d->host_count; i++)
+		host_budget_apply(d, d->hosts[i]);
 	pools_apply(d);
 	pools_warm(d);
 	atomic_fetch_add(&d->generation, 1);
@@ -230,9 +243,13 @@ int directory_reload(struct directory *d, struct config *config, struct diag *di
 	if (ret == 0)
 		ret = check_room(d, config, diag);
 	for (size_t i = 0; ret == 0 && i < config->host_count; i++)
+		ret = check_budget(d, &config->hosts[i], diag);
+	for (size_t i = 0; ret == 0 && i < config->host_count; i++)
 		ret = ensure_host(d, &config->hosts[i], diag);
 	for (size_t i = 0; ret == 0 && i < config->workload_count; i++)
 		ret = ensure_workload(d, &config->workloads[i], diag);
+	if (ret == 0)
+		ret = ensure_own(d, config, diag);
 	if (ret == 0) {
 		old = d->config;
 		d->config = config_ref(config);

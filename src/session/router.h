@@ -23,6 +23,7 @@ enum { ROUTER_WORKERS_MAX = MONITOR_WORKERS_MAX, ROUTER_LISTENERS_MAX = 256 };
 
 struct client;
 struct server;
+struct watch;
 struct worker;
 
 enum client_state {
@@ -119,7 +120,9 @@ struct worker {
 	_Atomic bool has_grants;
 	pthread_mutex_t mail_lock;
 	struct list mail;
+	struct list errands;            /* of the router's own, under way */
 	struct timer upkeep;            /* worker 0 only */
+	struct watch *watches[DIRECTORY_HOSTS_MAX];     /* worker 0 only */
 	uint64_t sweep_at_us;
 	_Atomic uint32_t client_count;  /* for whoever waits for the drain */
 	_Atomic bool is_over;           /* worker_run() should return */

@@ -18,6 +18,7 @@
 #include "pg/msg_out.h"
 #include "session/cancel.h"
 #include "session/client.h"
+#include "session/errand.h"
 #include "session/login.h"
 #include "session/server_priv.h"
 
@@ -171,18 +172,36 @@ static void server_check(struct server *s, uint64_t idle_us)
 	server_send_own(s, limits->check_query);
 }
 
+/* False: it was dead, and is gone. */
+static bool server_wake(struct worker *w, struct server *s)
+{
+	if ((s->ps.rested_us <= SERVER_PEEK_US || !sock_is_stale(s->fd)) &&
+		server_attach(w, s) == 0)
+		return true;
+	server_drop(w, s);
+	return false;
+}
+
+bool server_run_errand(struct worker *w, struct server *s, struct errand *e)
+{
+	if (!server_wake(w, s))
+		return false;
+	s->errand = e;
+	s->is_session = false;
+	s->is_broken = false;
+	s->wants_barrier = false;
+	stream_resume(&s->stream);
+	server_enter_phase(s, SERVER_PHASE_ERRAND);
+	server_send_own(s, e->sql);
+	return true;
+}
+
 bool server_lease(struct worker *w, struct server *s, struct client *c)
 {
 	uint64_t idle_us = s->ps.rested_us;
 
-	if (idle_us > SERVER_PEEK_US && sock_is_stale(s->fd)) {
-		server_drop(w, s);
+	if (!server_wake(w, s))
 		return false;
-	}
-	if (server_attach(w, s) < 0) {
-		server_drop(w, s);
-		return false;
-	}
 	s->client = c;
 	s->is_session = c->workload->mode == ROUTE_SESSION;
 	s->is_broken = false;
@@ -222,9 +241,27 @@ static void settings_done(struct server *s)
 	client_server_ready(c);
 }
 
+/* The server is not the errand's any more when that is told. */
+static void errand_done(struct server *s)
+{
+	struct errand *e = s->errand;
+	struct pool_error error;
+	bool has_failed = s->own_failed;
+
+	memcpy(error.sqlstate, s->sqlstate, sizeof(error.sqlstate));
+	(void)snprintf(error.message, sizeof(error.message), "%s", s->message);
+	s->errand = NULL;
+	server_unit_cleaning(s);
+	server_after_abort(s);
+	errand_answered(e, has_failed ? &error : NULL);
+}
+
 void server_own_done(struct server *s)
 {
 	switch (s->phase) {
+	case SERVER_PHASE_ERRAND:
+		errand_done(s);
+		return;
 	case SERVER_PHASE_CHECK:
 		if (s->own_failed)
 			server_fail(s, CLOSE_SERVER_LOST, "the server did not pass its check");
@@ -373,6 +410,7 @@ static void on_end(struct stream *stream, int error)
 	case SERVER_PHASE_READY:
 	case SERVER_PHASE_CHECK:
 	case SERVER_PHASE_SETTINGS:
+	case SERVER_PHASE_ERRAND:
 	case SERVER_PHASE_BARRIER:
 	case SERVER_PHASE_ENDING:
 	case SERVER_PHASE_ABORT:
@@ -440,6 +478,7 @@ void server_on_timer(struct timer *timer, uint64_t now_us)
 		server_close(s);
 		return;
 	case SERVER_PHASE_READY:
+	case SERVER_PHASE_ERRAND:
 		return;
 	}
 }

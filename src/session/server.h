@@ -18,6 +18,7 @@
 
 enum { SERVER_KEY_MAX = 256, SERVER_INSPECT_MAX = 16 * 1024 };
 
+struct errand;
 struct server_login;
 
 enum server_phase {
@@ -26,6 +27,7 @@ enum server_phase {
 	SERVER_PHASE_READY,     /* passes messages on for its client */
 	SERVER_PHASE_CHECK,     /* server_check_query before use */
 	SERVER_PHASE_SETTINGS,  /* takes over the client's settings */
+	SERVER_PHASE_ERRAND,    /* runs a query for the router itself */
 	SERVER_PHASE_BARRIER,   /* finds out which exchanges are still to come */
 	SERVER_PHASE_ENDING,    /* the lease is over; on the way back to the pool */
 	SERVER_PHASE_ABORT,     /* the client is gone; waits for what still runs */
@@ -45,6 +47,7 @@ struct server {
 	struct route_pool *pool;
 	struct route *route;            /* of the client that is gone, while cleaning */
 	struct client *client;          /* who has it; NULL when gone */
+	struct errand *errand;          /* ERRAND: the same, of the router's own */
 	struct server_login *login;     /* until logged in */
 	struct timer timer;             /* of the phase */
 	struct list_node in_worker;     /* worker->servers */
@@ -84,6 +87,11 @@ void server_take_to_close(struct worker *, struct server *);
 /* A lease was granted: attaches the server to the client's worker and makes it
  * fit.  False: it was dead (and is being closed); ask again. */
 NODISCARD bool server_lease(struct worker *, struct server *, struct client *);
+
+/* The same for an errand of the router's own, whose query is sent.  And its end
+ * before there was an answer: it is cancelled, and the server closed. */
+NODISCARD bool server_run_errand(struct worker *, struct server *, struct errand *);
+void server_errand_gone(struct server *);
 
 /* The client of this server has gone or has been thrown out: what runs is
  * cancelled, the transaction ended, the session reset. */

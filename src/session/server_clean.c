@@ -86,6 +86,16 @@ void server_client_gone(struct server *s, bool was_mid_message)
 		cancel_server(s, CANCEL_PATIENCE_US, &nobody);
 }
 
+void server_errand_gone(struct server *s)
+{
+	static const struct cancel_reply nobody;
+
+	s->errand = NULL;
+	server_unit_cleaning(s);
+	cancel_server(s, CANCEL_PATIENCE_US, &nobody);
+	server_close(s);
+}
+
 /* One of the exchanges in flight has ended: the next is cancelled, too. */
 void server_abort_goes_on(struct server *s)
 {

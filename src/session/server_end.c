@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include "pg/msg_out.h"
 #include "session/cancel.h"
 #include "session/client.h"
+#include "session/errand.h"
 #include "session/server_priv.h"
 
 /* A unit of the budget, which replication connections do not have. */
@@ -136,6 +138,22 @@ void server_abort_pooled(struct route_host *host)
 	free_list(&freed);
 }
 
+/* Nobody will answer it any more. */
+static void lose_errand(struct server *s)
+{
+	struct pool_error error = { "08006", "the server closed the connection" };
+	struct errand *e = s->errand;
+
+	if (e == NULL)
+		return;
+	if (s->own_failed) {
+		memcpy(error.sqlstate, s->sqlstate, sizeof(error.sqlstate));
+		memcpy(error.message, s->message, sizeof(error.message));
+	}
+	s->errand = NULL;
+	errand_answered(e, &error);
+}
+
 void server_close(struct server *s)
 {
 	struct host_target target;
@@ -154,6 +172,7 @@ void server_close(struct server *s)
 	} else {
 		server_unit_closing(s);
 	}
+	lose_errand(s);
 	if (!stream_is_open(&s->stream)) {
 		server_gone(s);
 		return;
@@ -179,6 +198,7 @@ static bool is_untouched_by(const struct server *s, const struct client *c)
 			c->body_left == 0 && s->replication == NULL && !c->has_sent;
 	case SERVER_PHASE_CONNECT:
 	case SERVER_PHASE_LOGIN:
+	case SERVER_PHASE_ERRAND:
 	case SERVER_PHASE_BARRIER:
 	case SERVER_PHASE_ENDING:
 	case SERVER_PHASE_ABORT:

@@ -18,6 +18,7 @@
 #include "pg/msg_out.h"
 #include "pg/result.h"
 #include "session/client.h"
+#include "session/errand.h"
 #include "session/server_priv.h"
 
 enum verdict { FORWARD, DROP, STOP };
@@ -90,6 +91,8 @@ static enum verdict on_error(struct server *s, const struct frame *f)
 	error_parse(f->body, f->available, &e);
 	if (error_is_fatal(&e)) {
 		s->is_broken = true;
+		if (s->errand != NULL)
+			keep_error(s, &e);
 		SLOG_LIMITED(INFO, "server-fatal", "server=%lu pid=%u sqlstate=%s",
 			(unsigned long)s->ps.id, s->backend_pid, e.sqlstate);
 		/* One that nothing was asked of yet is replaced by another. */
@@ -241,6 +244,17 @@ static enum verdict on_reply(struct server *s, uint8_t type)
 	return owner == EXCHANGE_TO_CLIENT ? FORWARD : DROP;
 }
 
+/* A row for the router itself. */
+static enum verdict on_errand_row(struct server *s, const struct frame *f)
+{
+	if (exchange_owner(&s->xq) != EXCHANGE_TO_ROUTER ||
+		!exchange_received(&s->xq, 'D', 0) || !errand_row(s->errand, f)) {
+		bad_message(s, "row that was not asked for", 'D');
+		return STOP;
+	}
+	return DROP;
+}
+
 static enum verdict decide(struct server *s, const struct frame *f)
 {
 	if (s->phase == SERVER_PHASE_BARRIER && (s->own_seen || f->type == 'T')) {
@@ -256,6 +270,8 @@ static enum verdict decide(struct server *s, const struct frame *f)
 		return on_error(s, f);
 	case 'S':
 		return on_setting(s, f);
+	case 'D':
+		return s->errand != NULL ? on_errand_row(s, f) : on_reply(s, 'D');
 	case 'N':
 	case 'A':
 		return on_async(s);
@@ -290,6 +306,8 @@ static bool needs_whole(const struct server *s, uint8_t type)
 		return true;
 	case 'T':
 		return s->phase == SERVER_PHASE_BARRIER;
+	case 'D':
+		return s->errand != NULL;
 	default:
 		return false;
 	}

@@ -18,9 +18,11 @@
 #include "base/slog.h"
 #include "session/cancel.h"
 #include "session/client.h"
+#include "session/errand.h"
 #include "session/login.h"
 #include "session/router.h"
 #include "session/server.h"
+#include "session/watch.h"
 
 enum {
 	UPKEEP_US = 250000,
@@ -89,7 +91,11 @@ static void take_grants_of(struct worker *w, struct route_host *host)
 	while ((l = monitor_inbox_take(&host->monitor, w->index, &refused)) != NULL) {
 		struct client *c = container_of(l, struct client, lease);
 
-		if (refused)
+		if (l->is_errand && refused)
+			errand_refused(errand_from_lease(l));
+		else if (l->is_errand)
+			errand_granted(errand_from_lease(l));
+		else if (refused)
 			client_refused(c);
 		else
 			client_granted(c);
@@ -300,6 +306,7 @@ static void on_upkeep(struct timer *timer, uint64_t now_us)
 		worker_act(w, &actions);
 		look_at_idle(w, host);
 	}
+	watch_tick(w, now_us);
 	if (now_us >= w->sweep_at_us) {
 		w->sweep_at_us = now_us + SWEEP_US;
 		directory_sweep(d);
@@ -326,6 +333,7 @@ int worker_create(struct worker **out, struct router *r, uint32_t index,
 	list_init(&w->free_servers);
 	list_init(&w->servers);
 	list_init(&w->cancels);
+	list_init(&w->errands);
 	list_init(&w->mail);
 	pthread_mutex_init(&w->mail_lock, NULL);
 	io_task_init(&w->release_task, on_release);
@@ -373,6 +381,7 @@ void worker_end(struct worker *w)
 		if (w->clients[i] != NULL)
 			client_abort(w->clients[i]);
 	}
+	errand_abort_all(w);
 	server_abort_all(w);
 	cancel_abort_all(w);
 	client_reap(w);
@@ -392,6 +401,7 @@ void worker_destroy(struct worker **slot)
 	*slot = NULL;
 	if (w == NULL)
 		return;
+	watch_destroy(w);
 	stream_pool_destroy(&w->chunks);
 	pthread_mutex_destroy(&w->mail_lock);
 	free(w->clients);

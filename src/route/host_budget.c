@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The budget of a host and its division: from the file, or from what PostgreSQL says
+ * it allows; and whether what is configured can be had at all.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/slog.h"
+#include "config/share.h"
+#include "route/directory_priv.h"
+
+enum { SUM_TEXT_MAX = 400, LIMITS_TEXT_MAX = 160 };
+
+static const char *const source_names[] = {
+	[BUDGET_FROM_FILE] = "file",
+	[BUDGET_FROM_SERVER] = "auto",
+	[BUDGET_NOT_READ] = "auto (not read yet)",
+};
+
+const char *budget_source_name(enum budget_source source)
+{
+	return source_names[source];
+}
+
+void route_host_limits(struct route_host *h, struct host_limits *out)
+{
+	pthread_mutex_lock(&h->lock);
+	*out = h->limits;
+	pthread_mutex_unlock(&h->lock);
+}
+
+/* What PostgreSQL has for those who are not superusers. */
+static uint32_t available(const struct host_limits *l)
+{
+	return l->max_connections > l->reserved ? l->max_connections - l->reserved : 0;
+}
+
+static const char *spell(const struct host_limits *l, char to[LIMITS_TEXT_MAX])
+{
+	(void)snprintf(to, LIMITS_TEXT_MAX, "max_connections %u - reserved %u = %u",
+		l->max_connections, l->reserved, available(l));
+	return to;
+}
+
+/* auto_share percent of what auto_leave leaves, and at least 1. */
+static uint32_t auto_budget(const struct host_limits *l, const struct host_options *o)
+{
+	uint64_t left = available(l);
+
+	left = left > o->auto_leave ? left - o->auto_leave : 0;
+	left = left * o->auto_share / 100;
+	return left == 0 ? 1 : (uint32_t)left;
+}
+
+uint32_t host_budget(struct route_host *h, const struct config_host *conf)
+{
+	struct host_limits limits;
+
+	route_host_limits(h, &limits);
+	if (!config_host_is_auto(conf) || !limits.is_known)
+		return conf->budget;
+	return auto_budget(&limits, &conf->options);
+}
+
+void host_limits_forget(struct route_host *h)
+{
+	pthread_mutex_lock(&h->lock);
+	h->limits = (struct host_limits){ .source = h->limits.source };
+	pthread_mutex_unlock(&h->lock);
+}
+
+/* --- applying ------------------------------------------------------------------------ */
+
+static void no_shares(struct directory *d, struct route_host *h)
+{
+	for (uint32_t i = 0; i < d->workload_count; i++)
+		monitor_share_set(&h->monitor, &h->shares[i], SHARE_TRANSIENT, 0, 0, 1);
+}
+
+/* The router's own: quickly given back, so that it may borrow where it has no floor. */
+static void set_share(struct directory *d, struct route_host *h, uint32_t index,
+	size_t host, const struct share_part *parts, const struct share_part *own)
+{
+	const struct route_workload *w = d->workloads[index];
+	const struct config_workload *conf = reload_conf(d, w);
+	struct share_part part = { 0 };
+	uint32_t weight = 1;
+
+	if (w == d->own) {
+		part = *own;
+	} else if (conf != NULL) {
+		part = parts[conf - d->config->workloads];
+		weight = conf->shares[host].given.weight;
+	}
+	monitor_share_set(&h->monitor, &h->shares[index],
+		w->mode == ROUTE_SESSION ? SHARE_LASTING : SHARE_TRANSIENT,
+		part.guaranteed, part.max, weight);
+}
+
+void host_budget_apply(struct directory *d, struct route_host *h)
+{
+	const struct config_host *conf = config_find_host(d->config, h->name);
+	struct share_part parts[CONFIG_WORKLOADS_MAX], own;
+	char floors[SUM_TEXT_MAX];
+	size_t host;
+	bool fits;
+
+	if (conf == NULL) {
+		no_shares(d, h);
+		return;
+	}
+	if (conf->options.user[0] == '\0')
+		host_limits_forget(h);
+	host = (size_t)(conf - d->config->hosts);
+	h->budget = host_budget(h, conf);
+	host_set_limits(h, conf, h->budget);
+	fits = share_divide(d->config, host, h->budget, parts, &own);
+	for (uint32_t i = 0; i < d->workload_count; i++)
+		set_share(d, h, i, host, parts, &own);
+	pthread_mutex_lock(&h->lock);
+	h->limits.source = !config_host_is_auto(conf) ? BUDGET_FROM_FILE :
+		h->limits.is_known ? BUDGET_FROM_SERVER : BUDGET_NOT_READ;
+	pthread_mutex_unlock(&h->lock);
+	if (fits)
+		return;
+	SLOG(WARN, "budget-floors",
+		"host=%s budget=%u floors=%lu text=\"guaranteed_connections (%s) are more than the budget, and smaller in proportion\"",
+		h->name, h->budget, (unsigned long)share_floors(d->config, host),
+		share_spell(d->config, host, floors, sizeof(floors)));
+}
+
+/* --- what PostgreSQL says ------------------------------------------------------------ */
+
+/* Says what cannot be had when that has changed, and when it can be had again. */
+static void tell(struct route_host *h, const struct host_limits *before)
+{
+	struct host_limits now;
+	char sum[LIMITS_TEXT_MAX];
+	uint32_t budget = h->budget;
+
+	pthread_mutex_lock(&h->lock);
+	h->limits.is_above = budget > available(&h->limits);
+	h->limits.is_crowded = !h->limits.is_above &&
+		(uint64_t)h->limits.others + budget > available(&h->limits);
+	now = h->limits;
+	pthread_mutex_unlock(&h->lock);
+	(void)spell(&now, sum);
+	if (now.is_above && (!before->is_above || available(&now) != available(before)))
+		SLOG(WARN, "budget-above",
+			"host=%s text=\"PostgreSQL has fewer connections than the budget: %s < connection_budget %u\"",
+			h->name, sum, budget);
+	if (now.is_crowded && !before->is_crowded)
+		SLOG(WARN, "budget-crowded",
+			"host=%s text=\"others leave too few connections for the budget: %s < connection_budget %u + others %u\"",
+			h->name, sum, budget, now.others);
+	if ((before->is_above || before->is_crowded) && !now.is_above && !now.is_crowded)
+		SLOG(INFO, "budget-can-be-had", "host=%s text=\"%s >= connection_budget %u + others %u\"",
+			h->name, sum, budget, now.others);
+}
+
+void directory_set_budget(struct directory *d, struct route_host *h,
+	uint32_t max_connections, uint32_t reserved, uint32_t others)
+{
+	const struct config_host *conf;
+	struct host_limits before;
+	uint32_t budget;
+
+	pthread_mutex_lock(&d->lock);
+	conf = config_find_host(d->config, h->name);
+	if (conf == NULL || conf->options.user[0] == '\0') {
+		pthread_mutex_unlock(&d->lock);
+		return;
+	}
+	pthread_mutex_lock(&h->lock);
+	before = h->limits;
+	h->limits.is_known = true;
+	h->limits.max_connections = max_connections;
+	h->limits.reserved = reserved;
+	h->limits.others = others;
+	h->limits.error[0] = '\0';
+	pthread_mutex_unlock(&h->lock);
+	budget = h->budget;
+	if (host_budget(h, conf) != budget || !before.is_known)
+		host_budget_apply(d, h);
+	if (h->budget != budget)
+		SLOG(INFO, "budget",
+			"host=%s before=%u after=%u max_connections=%u reserved=%u auto_leave=%u auto_share=%u",
+			h->name, budget, h->budget, max_connections, reserved,
+			conf->options.auto_leave, conf->options.auto_share);
+	tell(h, &before);
+	if (before.error[0] != '\0')
+		SLOG(INFO, "budget-check", "host=%s result=\"PostgreSQL answers again\"", h->name);
+	pthread_mutex_unlock(&d->lock);
+}
+
+void directory_budget_unread(struct directory *d, struct route_host *h,
+	const struct pool_error *error)
+{
+	char quoted[POOL_ERROR_TEXT_MAX * 2];
+	bool is_new;
+
+	pthread_mutex_lock(&d->lock);
+	pthread_mutex_lock(&h->lock);
+	is_new = strcmp(h->limits.error, error->message) != 0;
+	(void)snprintf(h->limits.error, sizeof(h->limits.error), "%s", error->message);
+	pthread_mutex_unlock(&h->lock);
+	if (is_new)
+		SLOG(WARN, "budget-check-failed", "host=%s budget=%u sqlstate=%s message=%s",
+			h->name, h->budget, error->sqlstate,
+			slog_quote(quoted, sizeof(quoted), error->message,
+				strlen(error->message)));
+	pthread_mutex_unlock(&d->lock);
+}
+
+void route_host_tell_denied(struct route_host *h)
+{
+	uint64_t denied;
+	uint32_t used, limit;
+
+	pthread_mutex_lock(&h->monitor.lock);
+	denied = h->monitor.denied;
+	used = h->monitor.budget.used;
+	limit = h->monitor.budget.limit;
+	pthread_mutex_unlock(&h->monitor.lock);
+	if (denied == h->denied_told)
+		return;
+	SLOG(WARN, "budget-denied",
+		"host=%s times=%lu text=\"PostgreSQL had no connection left, with %u of connection_budget %u in use\"",
+		h->name, (unsigned long)(denied - h->denied_told), used, limit);
+	h->denied_told = denied;
+}
+
+/* --- reload -------------------------------------------------------------------------- */
+
+int host_budget_check(struct route_host *h, const struct config_host *conf,
+	struct diag *diag)
+{
+	char sum[LIMITS_TEXT_MAX];
+	struct host_limits limits;
+	bool is_same;
+
+	pthread_mutex_lock(&h->lock);
+	is_same = strcmp(h->address, conf->options.host) == 0 &&
+		h->port == conf->options.port;
+	limits = h->limits;
+	pthread_mutex_unlock(&h->lock);
+	if (!is_same || !limits.is_known || conf->options.user[0] == '\0' ||
+		config_host_is_auto(conf) || conf->budget <= available(&limits))
+		return 0;
+	diag_set(diag, NULL, 0, 0,
+		"hosts.%s.connection_budget: %u is more than PostgreSQL has for this router: %s",
+		conf->name, conf->budget, spell(&limits, sum));
+	return -EINVAL;
+}
