@@ -11,7 +11,12 @@
 #include "config/share.h"
 #include "route/directory_priv.h"
 
-enum { SUM_TEXT_MAX = 400, LIMITS_TEXT_MAX = 160 };
+enum {
+	SUM_TEXT_MAX = 400,
+	LIMITS_TEXT_MAX = 160,
+	/* PostgreSQL's largest max_connections: it is not trusted to tell the truth. */
+	BUDGET_MAX = 262143
+};
 
 static const char *const source_names[] = {
 	[BUDGET_FROM_FILE] = "file",
@@ -50,7 +55,7 @@ static uint32_t auto_budget(const struct host_limits *l, const struct host_optio
 	uint64_t left = available(l);
 
 	left = left > o->auto_leave ? left - o->auto_leave : 0;
-	left = left * o->auto_share / 100;
+	left = u64_min(left * o->auto_share / 100, BUDGET_MAX);
 	return left == 0 ? 1 : (uint32_t)left;
 }
 

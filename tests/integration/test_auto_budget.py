@@ -56,7 +56,11 @@ def auto(make_router, pg):
 
 
 def budget(router):
-    return router.show("hosts")[0]["connection_budget"]
+    return host(router)["connection_budget"]
+
+
+def host(router):
+    return router.show("hosts")[0]
 
 
 def wait_budget(router, expected, patience=10):
@@ -73,6 +77,9 @@ def test_follows_postgresql(auto, pg):
     wait_budget(router, MAX - RESERVED)
     assert lines(router, "budget")[0].startswith(
         "host=main before=3 after=27 max_connections=30 reserved=3")
+    row = host(router)
+    assert row["budget_source"] == "auto" and row["error"] is None
+    assert (row["server_max_connections"], row["server_reserved"]) == (30, 3)
     for connections in (50, 20):
         limit(pg, connections)
         wait_budget(router, connections - RESERVED)
@@ -129,6 +136,8 @@ def test_serves_though_its_own_login_fails(auto):
         "transactional": {"guaranteed_connections": 4}, "session": {"guaranteed_connections": 2}})
     wait_until(lambda: lines(router, "budget-check-failed"), 10, "the login is tried")
     assert budget(router) == 7
+    assert host(router)["budget_source"] == "auto (not read yet)"
+    assert "password authentication failed" in host(router)["error"]
     with router.transactional.connect() as one, router.session.connect() as two:
         assert one.execute("SELECT 1").fetchone() == two.execute("SELECT 1").fetchone() == (1,)
     wait_until(lambda: len(lines(router, "server-login-failed")) >= 2, 10, "it is tried again")
@@ -176,6 +185,7 @@ def test_fixed_budget_that_has_become_too_large(make_router, pg):
     assert "max_connections 30 - reserved 3 = 27 < connection_budget 35" in \
         lines(router, "budget-above")[0]
     assert budget(router) == 35
+    assert host(router)["budget_source"] == "file"
     limit(pg, 60)
     wait_until(lambda: lines(router, "budget-can-be-had"), 15, "the all-clear")
     assert len(lines(router, "budget-above")) == 1
@@ -193,6 +203,7 @@ def test_other_peoples_connections_are_told(auto, pg, rights):
         wait_budget(router, 23)
         crowd = [pg.connect() for _ in range(6)]
         wait_until(lambda: lines(router, "budget-crowded"), 10, "the warning")
+        wait_until(lambda: host(router)["other_connections"] == 6, 5, "six are others'")
         for other in crowd:
             other.close()
         wait_until(lambda: lines(router, "budget-can-be-had"), 10, "the all-clear")
@@ -285,6 +296,22 @@ def test_a_session_that_is_ended_in_the_middle(auto, pg):
     assert "sqlstate=57P01" in lines(router, "budget-check-failed")[0]
     assert budget(router) == 27
     wait_until(lambda: lines(router, "budget-check"), 10, "PostgreSQL answers again")
+
+
+def test_a_session_that_does_not_answer(auto, pg):
+    """It is given up, its unit is quarantined until PostgreSQL has closed, and the next
+    look has another one."""
+    router = auto({"server_close_timeout": "1h"})
+    pid = stopped_backend(router, pg)
+    try:
+        wait_until(lambda: lines(router, "budget-check-failed"), 20, "it is given up")
+        assert "in time" in lines(router, "budget-check-failed")[0]
+        wait_until(lambda: host(router)["closing"] == 1, 5, "it is closing")
+        assert budget(router) == 27
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: lines(router, "budget-check"), 20, "PostgreSQL answers again")
+    assert host(router)["closing"] == 0
 
 
 def test_postgresql_is_down_at_the_start(auto, pg):

@@ -9,6 +9,7 @@ int main(void)
 	int failed;
 
 	srunner_add_suite(runner, limits_suite());
+	srunner_add_suite(runner, own_suite());
 	srunner_add_suite(runner, pools_suite());
 	srunner_add_suite(runner, reload_suite());
 	srunner_add_suite(runner, stats_suite());

@@ -6,6 +6,7 @@
 
 Suite *directory_suite(void);
 Suite *limits_suite(void);
+Suite *own_suite(void);
 Suite *pools_suite(void);
 Suite *reload_suite(void);
 Suite *stats_suite(void);
