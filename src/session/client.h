@@ -13,6 +13,7 @@
 
 #include "session/params.h"
 #include "session/router.h"
+#include "session/stall.h"
 
 enum { CLIENT_KEY_MAX = 32, CLIENT_LEASE_BYTES = 16 * 1024, CLIENT_TURNS_MAX = 16 };
 
@@ -52,6 +53,7 @@ struct client {
 	uint8_t deaths;                 /* of servers, since one last worked */
 	bool is_relaying;               /* within client_query_data() */
 	bool is_counted;                /* in max_client_conn of the workload */
+	uint8_t body_type;              /* of the last message that was passed on */
 	uint32_t body_left;             /* of a message that streams through */
 	uint32_t lease_exchanges;       /* sent in this lease */
 	uint64_t connected_us;
@@ -61,6 +63,7 @@ struct client {
 	uint64_t xact_us;               /* 0: not in a transaction */
 	uint64_t queries;
 	uint64_t xacts;
+	struct stall_mark stall;        /* touched by looks at stalled leases only */
 	char *console_user;             /* of ADMIN, which has no route */
 };
 

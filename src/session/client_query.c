@@ -228,6 +228,7 @@ static size_t forward_step(struct client *c, struct server *s, const uint8_t *da
 	if (f.type == 'S' || f.type == 'Q' || f.type == 'F')
 		c->lease_exchanges++;
 	c->body_left = f.body_len - (uint32_t)f.available;
+	c->body_type = f.type;
 	c->body_drops = false;
 	return FRAME_HEADER + f.available;
 }

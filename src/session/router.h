@@ -120,6 +120,8 @@ struct worker {
 	_Atomic bool has_grants;
 	pthread_mutex_t mail_lock;
 	struct list mail;
+	struct mail stall_mail;         /* asks for a look at stalled leases */
+	_Atomic bool stall_is_asked;    /* ... and is on its way */
 	struct list errands;            /* of the router's own, under way */
 	struct timer upkeep;            /* worker 0 only */
 	struct watch *watches[DIRECTORY_HOSTS_MAX];     /* worker 0 only */

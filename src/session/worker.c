@@ -22,6 +22,7 @@
 #include "session/login.h"
 #include "session/router.h"
 #include "session/server.h"
+#include "session/stall.h"
 #include "session/watch.h"
 
 enum {
@@ -296,6 +297,7 @@ static void on_upkeep(struct timer *timer, uint64_t now_us)
 	struct worker *w = container_of(timer, struct worker, upkeep);
 	struct directory *d = w->router->directory;
 	uint32_t hosts = directory_host_count(d);
+	bool wants_back = false;
 
 	for (uint32_t i = 0; i < hosts; i++) {
 		struct route_host *host = directory_host(d, i);
@@ -305,7 +307,10 @@ static void on_upkeep(struct timer *timer, uint64_t now_us)
 			worker_act(w, &actions);
 		worker_act(w, &actions);
 		look_at_idle(w, host);
+		wants_back = wants_back || monitor_wants_back(&host->monitor, now_us);
 	}
+	if (wants_back)
+		stall_ask(w->router);
 	watch_tick(w, now_us);
 	if (now_us >= w->sweep_at_us) {
 		w->sweep_at_us = now_us + SWEEP_US;
@@ -339,6 +344,7 @@ int worker_create(struct worker **out, struct router *r, uint32_t index,
 	io_task_init(&w->release_task, on_release);
 	io_task_init(&w->reap_task, on_reap);
 	timer_init(&w->upkeep, on_upkeep);
+	stall_init(w);
 	mine.on_wake = on_wake;
 	mine.arg = w;
 	w->chunks = stream_pool_create();

@@ -8,5 +8,6 @@ Suite *exchange_suite(void);
 Suite *exchange_model_suite(void);
 Suite *params_suite(void);
 Suite *login_suite(void);
+Suite *stall_suite(void);
 
 #endif
