@@ -122,6 +122,10 @@ struct host_row {
 	const char *resolved;
 	uint32_t port;
 	uint32_t connection_budget;
+	const char *budget_source;
+	uint32_t server_max_connections;
+	uint32_t server_reserved;
+	uint32_t other_connections;
 	uint32_t used;
 	uint32_t free;
 	uint32_t surplus;
@@ -141,6 +145,7 @@ struct host_row {
 	/* What the texts above point to. */
 	char address_text[ADDRESS_SIZE];
 	char resolved_text[LIST_SIZE];
+	char error_text[POOL_ERROR_TEXT_MAX];
 };
 
 static const struct table_column host_columns[] = {
@@ -149,6 +154,10 @@ static const struct table_column host_columns[] = {
 	TABLE_COLUMN(TEXT, host_row, resolved),
 	TABLE_COLUMN(U32, host_row, port),
 	TABLE_COLUMN(U32, host_row, connection_budget),
+	TABLE_COLUMN(TEXT, host_row, budget_source),
+	TABLE_COLUMN(U32, host_row, server_max_connections),
+	TABLE_COLUMN(U32, host_row, server_reserved),
+	TABLE_COLUMN(U32, host_row, other_connections),
 	TABLE_COLUMN(U32, host_row, used),
 	TABLE_COLUMN(U32, host_row, free),
 	TABLE_COLUMN(U32, host_row, surplus),
@@ -189,6 +198,23 @@ static void row_addresses(struct host_row *row, struct route_host *h)
 	row->resolved = row->resolved_text;
 }
 
+/* What PostgreSQL says of itself.  A connect that fails is the nearer trouble. */
+static void row_limits(struct host_row *row, struct route_host *h,
+	const struct pool_error *error)
+{
+	struct host_limits limits;
+	const char *why;
+
+	route_host_limits(h, &limits);
+	why = error->sqlstate[0] != '\0' ? error->message : limits.error;
+	(void)snprintf(row->error_text, sizeof(row->error_text), "%s", why);
+	row->error = row->error_text[0] == '\0' ? NULL : row->error_text;
+	row->budget_source = budget_source_name(limits.source);
+	row->server_max_connections = limits.max_connections;
+	row->server_reserved = limits.reserved;
+	row->other_connections = limits.others;
+}
+
 static void add_host(struct ask *ask, struct route_host *h, const struct config *config)
 {
 	struct snap_budget budget;
@@ -216,12 +242,12 @@ static void add_host(struct ask *ask, struct route_host *h, const struct config 
 		.denied = budget.denied,
 		.cancel_connections = atomic_load(&h->cancels),
 		.replication_connections = atomic_load(&h->replications),
-		.error = budget.error.sqlstate[0] == '\0' ? NULL : budget.error.message,
 		.retry_ms = (show_elapsed_us(now_us, budget.retry_at_us) + USEC_PER_MSEC -
 				    1) /
 			USEC_PER_MSEC,
 	};
 	row_addresses(&row, h);
+	row_limits(&row, h, &budget.error);
 	table_row(&host_table, &row, &ask->out);
 }
 

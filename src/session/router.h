@@ -18,6 +18,7 @@
 #include "net/timers.h"
 #include "pg/scram.h"
 #include "route/directory.h"
+#include "session/shrink.h"
 
 enum { ROUTER_WORKERS_MAX = MONITOR_WORKERS_MAX, ROUTER_LISTENERS_MAX = 256 };
 
@@ -125,6 +126,7 @@ struct worker {
 	struct list errands;            /* of the router's own, under way */
 	struct timer upkeep;            /* worker 0 only */
 	struct watch *watches[DIRECTORY_HOSTS_MAX];     /* worker 0 only */
+	struct shrink shrinks[DIRECTORY_HOSTS_MAX];     /* worker 0 only */
 	uint64_t sweep_at_us;
 	_Atomic uint32_t client_count;  /* for whoever waits for the drain */
 	_Atomic bool is_over;           /* worker_run() should return */

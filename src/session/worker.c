@@ -258,6 +258,8 @@ void worker_close_doors(struct worker *w)
 
 void worker_recheck(struct worker *w)
 {
+	if (w->index == 0)
+		shrink_tick(w, worker_now(w));
 	for (uint32_t i = 0; i < w->client_slots; i++) {
 		if (w->clients[i] != NULL)
 			client_recheck(w->clients[i]);
@@ -312,6 +314,7 @@ static void on_upkeep(struct timer *timer, uint64_t now_us)
 	if (wants_back)
 		stall_ask(w->router);
 	watch_tick(w, now_us);
+	shrink_tick(w, now_us);
 	if (now_us >= w->sweep_at_us) {
 		w->sweep_at_us = now_us + SWEEP_US;
 		directory_sweep(d);

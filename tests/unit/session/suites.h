@@ -8,6 +8,7 @@ Suite *exchange_suite(void);
 Suite *exchange_model_suite(void);
 Suite *params_suite(void);
 Suite *login_suite(void);
+Suite *shrink_suite(void);
 Suite *stall_suite(void);
 
 #endif
