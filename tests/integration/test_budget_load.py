@@ -32,7 +32,7 @@ def budget_router(make_router):
 
 
 def in_use(router):
-    return sum(row["used"] for row in router.show("budget"))
+    return router.show("hosts")[0]["used"]
 
 
 def recovered(router, postgres):
@@ -45,11 +45,16 @@ def recovered(router, postgres):
     def at_rest():
         pids = {row["remote_pid"] for row in router.show("servers")}
         rows = router.show("budget")
-        assert [row["waiting"] for row in rows] == [0] * len(rows)
-        assert [row["closing"] for row in rows] == [0] * len(rows)
+        host = router.show("hosts")[0]
+        assert router.show("waiting") == []
         assert [row for row in router.show("clients") if row["user"] in USERS] == []
         assert pids == {row[0] for row in postgres.backends("usename <> 'postgres'")}
-        assert in_use(router) == len(pids)
+        assert (host["used"], host["idle"]) == (len(pids), len(pids))
+        for name in ("used", "idle"):
+            assert sum(row[name] for row in rows) == len(pids)
+        for name in ("leased", "connecting", "closing", "waiting"):
+            assert [row[name] for row in rows] == [0] * len(rows), name
+        assert [host[name] for name in ("surplus", "quarantined", "cancel_connections")] == [0] * 3
         return True
     wait_until(at_rest, 15, "all is at rest")
 
