@@ -104,10 +104,26 @@ static void set_share(struct directory *d, struct route_host *h, uint32_t index,
 		part.guaranteed, part.max, weight);
 }
 
+static void log_change(struct route_host *h, const struct config_host *conf, uint32_t before)
+{
+	struct host_limits limits;
+
+	route_host_limits(h, &limits);
+	if (limits.source == BUDGET_FROM_SERVER)
+		SLOG(INFO, "budget",
+			"host=%s before=%u after=%u max_connections=%u reserved=%u auto_leave=%u auto_share=%u",
+			h->name, before, h->budget, limits.max_connections,
+			limits.reserved, conf->options.auto_leave, conf->options.auto_share);
+	else
+		SLOG(INFO, "budget", "host=%s before=%u after=%u source=\"%s\"", h->name,
+			before, h->budget, budget_source_name(limits.source));
+}
+
 void host_budget_apply(struct directory *d, struct route_host *h)
 {
 	const struct config_host *conf = config_find_host(d->config, h->name);
 	struct share_part parts[CONFIG_WORKLOADS_MAX], own;
+	uint32_t before = h->budget;
 	char floors[SUM_TEXT_MAX];
 	size_t host;
 	bool fits;
@@ -128,6 +144,8 @@ void host_budget_apply(struct directory *d, struct route_host *h)
 	h->limits.source = !config_host_is_auto(conf) ? BUDGET_FROM_FILE :
 		h->limits.is_known ? BUDGET_FROM_SERVER : BUDGET_NOT_READ;
 	pthread_mutex_unlock(&h->lock);
+	if (before != 0 && before != h->budget)
+		log_change(h, conf, before);
 	if (fits)
 		return;
 	SLOG(WARN, "budget-floors",
@@ -170,7 +188,6 @@ void directory_set_budget(struct directory *d, struct route_host *h,
 {
 	const struct config_host *conf;
 	struct host_limits before;
-	uint32_t budget;
 
 	pthread_mutex_lock(&d->lock);
 	conf = config_find_host(d->config, h->name);
@@ -186,14 +203,8 @@ void directory_set_budget(struct directory *d, struct route_host *h,
 	h->limits.others = others;
 	h->limits.error[0] = '\0';
 	pthread_mutex_unlock(&h->lock);
-	budget = h->budget;
-	if (host_budget(h, conf) != budget || !before.is_known)
+	if (host_budget(h, conf) != h->budget || !before.is_known)
 		host_budget_apply(d, h);
-	if (h->budget != budget)
-		SLOG(INFO, "budget",
-			"host=%s before=%u after=%u max_connections=%u reserved=%u auto_leave=%u auto_share=%u",
-			h->name, budget, h->budget, max_connections, reserved,
-			conf->options.auto_leave, conf->options.auto_share);
 	tell(h, &before);
 	if (before.error[0] != '\0')
 		SLOG(INFO, "budget-check", "host=%s result=\"PostgreSQL answers again\"", h->name);

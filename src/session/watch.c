@@ -196,7 +196,8 @@ static void tick(struct watch *watch, uint64_t now_us, uint64_t generation)
 		watch->denied_due_us = now_us + WATCH_DENIED_US;
 		route_host_tell_denied(watch->host);
 	}
-	if (watch->errand.state != ERRAND_RESTS || atomic_load(&watch->host->watch_us) == 0)
+	if (watch->errand.state != ERRAND_RESTS || atomic_load(&watch->host->watch_us) == 0 ||
+		atomic_load(&watch->worker->router->drain) == ROUTER_DRAINS_SERVERS)
 		return;
 	/* What has changed may be the reason that it failed. */
 	if (watch->generation != generation) {
