@@ -59,6 +59,12 @@ def recovered(router, postgres):
     wait_until(at_rest, 15, "all is at rest")
 
 
+def saw_it_full(judge):
+    """A judge that looks away finds nothing.  One unit may have been between two servers."""
+    assert min(judge.samples.values()) > 50, judge.samples
+    assert max(judge.most.values()) >= BUDGET - 1, judge.most
+
+
 def random_numbers(dice):
     """A budget, and a configuration that divides it; each floor is at least one, as all
     must go on."""
@@ -91,7 +97,7 @@ def test_reloads_that_shrink_and_grow(budget_router, postgres, seed):
         assert storm.report["codes"] == {} and storm.report["silent"] == 0, storm.report
         recovered(router, postgres)
     assert min(judge.samples.values()) > 50, judge.samples
-    assert judge.most["sockets"] > BUDGET // 2, judge.most
+    assert min(judge.most.values()) > 3, judge.most
 
 
 def test_everything_is_terminated_again_and_again(budget_router, postgres):
@@ -102,12 +108,12 @@ def test_everything_is_terminated_again_and_again(budget_router, postgres):
         with Storm(router, 3, WHO, transactional=40, session=12) as storm:
             for _ in range(15):
                 storm.goes_on()
+                wait_until(lambda: in_use(router) == BUDGET, 10, "all is in use")
                 postgres.terminate("usename <> 'postgres'")
             storm.goes_on()
         assert set(storm.report["codes"]) <= LOST, storm.report
         recovered(router, postgres)
-    assert judge.samples["log"] > 100, judge.samples
-    assert max(judge.most.values()) == BUDGET, judge.most
+    saw_it_full(judge)
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
@@ -120,12 +126,13 @@ def test_restarts_of_postgresql(budget_router, postgres, mode):
         with Storm(router, 4, WHO, transactional=40, session=12) as storm:
             for _ in range(2):
                 storm.goes_on()
+                wait_until(lambda: in_use(router) == BUDGET, 10, "all is in use")
                 postgres.stop(mode)
                 postgres.start()
             storm.goes_on()
         assert set(storm.report["codes"]) <= LOST, storm.report
         recovered(router, postgres)
-    assert max(judge.most.values()) == BUDGET, judge.most
+    saw_it_full(judge)
 
 
 def test_storm_of_two_thousand_clients(budget_router, postgres):
@@ -137,4 +144,4 @@ def test_storm_of_two_thousand_clients(budget_router, postgres):
         assert report["done"] == {"transactional": 1600 * 4, "session": 400}
         assert report["codes"] == {} and report["silent"] == 0, report
         recovered(router, postgres)
-    assert max(judge.most.values()) == BUDGET, judge.most
+    saw_it_full(judge)
