@@ -26,36 +26,53 @@ static void *fill_next(struct fill *f)
 	return at < f->capacity ? f->rows + at * f->row_size : NULL;
 }
 
+static int fill_grow(struct fill *f, size_t capacity)
+{
+	char *rows;
+
+	if (capacity <= f->capacity)
+		return 0;
+	rows = realloc(f->rows, capacity * f->row_size);
+	if (rows == NULL)
+		return -ENOMEM;
+	/* Touched here: nobody is to wait for the lock while pages are made. */
+	memset(rows + f->capacity * f->row_size, 0,
+		(capacity - f->capacity) * f->row_size);
+	f->rows = rows;
+	f->capacity = capacity;
+	return 0;
+}
+
 /* Runs each() until all that it has to say about this host has found room. */
 static int fill_host(struct fill *f, void (*each)(struct fill *))
 {
 	size_t before = f->count;
+	int ret;
 
 	for (;;) {
-		size_t capacity;
-		char *rows;
-
 		f->count = before;
 		each(f);
 		if (f->count <= f->capacity)
 			return 0;
-		capacity = f->count + ROWS_MORE;
-		rows = realloc(f->rows, capacity * f->row_size);
-		if (rows == NULL)
-			return -ENOMEM;
-		f->rows = rows;
-		f->capacity = capacity;
+		ret = fill_grow(f, f->count + ROWS_MORE);
+		if (ret < 0)
+			return ret;
 	}
 }
 
-static int fill_all(struct fill *f, struct directory *d, void (*each)(struct fill *))
+/* expect() says how many rows a host will have, more or less; NULL: nobody knows. */
+static int fill_all(struct fill *f, struct directory *d, void (*each)(struct fill *),
+	size_t (*expect)(struct route_host *))
 {
 	uint32_t hosts = directory_host_count(d);
 	int ret = 0;
 
 	for (uint32_t i = 0; i < hosts && ret == 0; i++) {
 		f->host = directory_host(d, i);
-		ret = fill_host(f, each);
+		if (expect != NULL)
+			ret = fill_grow(f, f->count + expect(f->host));
+		if (ret == 0)
+			ret = fill_host(f, each);
 	}
 	if (ret == 0)
 		return 0;
@@ -150,7 +167,7 @@ int snap_pools(struct directory *d, struct snap_pools *out)
 	int ret;
 
 	*out = (struct snap_pools){ .count = 0 };
-	ret = fill_all(&f, d, each_pool);
+	ret = fill_all(&f, d, each_pool, NULL);
 	if (ret < 0)
 		return ret;
 	*out = (struct snap_pools){ .rows = (struct snap_pool *)(void *)f.rows,
@@ -207,7 +224,7 @@ static void each_server(struct fill *f)
 int snap_servers(struct directory *d, struct snap_servers *out)
 {
 	struct fill f = { .row_size = sizeof(struct snap_server) };
-	int ret = fill_all(&f, d, each_server);
+	int ret = fill_all(&f, d, each_server, NULL);
 
 	*out = (struct snap_servers){ .rows = (struct snap_server *)(void *)f.rows,
 		.count = f.count };
@@ -250,6 +267,17 @@ static void each_waiter(struct fill *f)
 	monitor_each_waiter(&f->host->monitor, clock_now_us(), add_waiter, f);
 }
 
+/* Thousands are not to be looked at twice: with some room for who comes meanwhile. */
+static size_t expect_waiters(struct route_host *h)
+{
+	size_t waiting;
+
+	pthread_mutex_lock(&h->monitor.lock);
+	waiting = h->monitor.waiting;
+	pthread_mutex_unlock(&h->monitor.lock);
+	return waiting + waiting / 8 + ROWS_MORE;
+}
+
 /* The queues differ in age; where two asked at once, the order is still the same
  * each time. */
 static int compare_waiters(const void *a, const void *b)
@@ -271,7 +299,7 @@ static int compare_waiters(const void *a, const void *b)
 int snap_waiters(struct directory *d, struct snap_waiters *out)
 {
 	struct fill f = { .row_size = sizeof(struct snap_waiter) };
-	int ret = fill_all(&f, d, each_waiter);
+	int ret = fill_all(&f, d, each_waiter, expect_waiters);
 
 	*out = (struct snap_waiters){ .rows = (struct snap_waiter *)(void *)f.rows,
 		.count = f.count };

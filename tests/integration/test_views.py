@@ -215,6 +215,40 @@ def test_why_a_host_is_not_reached(make_router, postgres):
         assert shown["waiting_for"] == "host"
 
 
+def test_errands_wait_too(make_router, postgres):
+    """What the router itself wants to ask is no client's."""
+    postgres.stop()
+    router = make_router({"hosts": {"main": {
+        "user": "other", "password": "other secret", "budget_check_interval": "200ms",
+        "server_login_retry": "10s"}}})
+
+    def rows():
+        return router.show("waiting")
+    (row,) = wait_until(rows, 10, "it waits")
+    assert (row["workload"], row["user"], row["kind"], row["id"], row["reason"]) == (
+        "(router)", "other", "errand", 0, "host")
+    own = {row["workload"]: row for row in router.show("workloads")}["(router)"]
+    assert (own["listen"], own["waiting"], own["clients"]) == (None, 1, 0)
+
+
+def test_where_the_budget_comes_from(make_router, postgres):
+    router = make_router({"hosts": {"side": {
+        "host": "127.0.0.1", "port": postgres.port, "connection_budget": 5,
+        "user": "other", "password": "other secret", "budget_check_interval": "200ms"}},
+        "databases": {"second": {"host": "side"}}})
+
+    def rows():
+        return {row["host"]: row for row in router.show("hosts")}
+    most = int(postgres.sql("SHOW max_connections")[0][0])
+    wait_until(lambda: rows()["side"]["server_max_connections"] == most, 10, "it has asked")
+    side, main = rows()["side"], rows()["main"]
+    assert (side["budget_source"], side["connection_budget"]) == ("file", 5)
+    assert side["server_reserved"] >= 3
+    # Nobody asks for the host that has no login of the router's own.
+    assert (main["server_max_connections"], main["server_reserved"],
+            main["other_connections"]) == (0, 0, 0)
+
+
 def test_workloads_that_are_gone(make_router):
     """They are shown until they have drained."""
     router = make_router()
