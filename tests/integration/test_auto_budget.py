@@ -3,10 +3,13 @@
 import os
 import re
 import signal
+import struct
+import types
 
 import psycopg
 import pytest
 from support import wire as w
+from support.fakeserver import FakeServer
 from support.postgres import Postgres
 from support.wait import wait_until
 
@@ -308,6 +311,97 @@ def test_a_session_that_does_not_answer(auto, pg):
         os.kill(pid, signal.SIGCONT)
     wait_until(lambda: lines(router, "budget-check"), 20, "PostgreSQL answers again")
     assert host(router)["closing"] == 0
+
+
+def data_row(*values):
+    parts = [struct.pack("!i", -1) if value is None else
+             struct.pack("!i", len(value)) + value.encode() for value in values]
+    return w.message("D", struct.pack("!H", len(values)) + b"".join(parts))
+
+
+END = w.message("C", b"SELECT 1\0") + w.message("Z", b"I")
+REFUSED = w.message("E", b"SERROR\0VERROR\0C42501\0Mpermission denied\0\0")
+
+
+def answer_well(fake, connection):
+    """On the same connection, or on another one if that was given up."""
+    while True:
+        try:
+            asked = connection.receive()
+        except (OSError, EOFError):
+            connection = fake.take()
+            continue
+        if asked.type == "X":
+            connection = fake.take()
+        elif b"max_connections" in asked.body:
+            connection.send(data_row("100", "3", "2", "7") + END)
+            return
+        else:
+            connection.send(w.message("C", b"ROLLBACK\0") + w.message("Z", b"I"))
+
+
+@pytest.mark.parametrize("answer", [
+    END,
+    data_row("100", "3", None) + END,
+    data_row("100", "3", None, "7", "8") + END,
+    data_row(*["1"] * 17) + END,
+    data_row("-100", "3", None, "7") + END,
+    data_row("a hundred", "3", None, "7") + END,
+    data_row("", "3", None, "7") + END,
+    data_row("99999999999999999999", "3", None, "7") + END,
+    data_row("100", "3", None, "7") + data_row("100", "x", None, "8") + END,
+    data_row("100", "3", None, "7" * 20000) + END,
+    w.message("D", struct.pack("!Hi", 1, 2000) + b"short") + END,
+    data_row("100", "3", None, "7") + REFUSED + w.message("Z", b"I"),
+    REFUSED + w.message("Z", b"I"),
+    w.message("q", b"?"),
+    w.message("Z", b"T"),
+    b"nonsense, and more of it",
+    b"",
+], ids=["no row", "too few columns", "too many columns", "far too many columns", "negative",
+        "words", "empty", "huge", "one bad row", "a long row", "a row cut short",
+        "an error after a row", "an error", "unknown message", "no result", "no protocol",
+        "the end"])
+def test_nonsense_is_not_believed(make_router, answer):
+    """The router stays as it is, and believes the next good answer."""
+    fake = FakeServer()
+    router = make_router({
+        "hosts": {"main": {"connection_budget": "auto", **OWN, "dbname": "watch",
+                           "server_close_timeout": "100ms"}}},
+        postgres_of_test=types.SimpleNamespace(port=fake.port))
+    try:
+        connection = fake.take()
+        connection.receive()
+        connection.send(answer)
+        if not answer:
+            connection.socket.close()
+        wait_until(lambda: lines(router, "budget-check-failed"), 10, "it is not believed")
+        assert budget(router) == 3
+        with router.transactional.wire(dbname="alive") as wire:
+            wire.query("SELECT 1")
+        answer_well(fake, connection)
+        wait_budget(router, 95)
+    finally:
+        fake.close()
+
+
+def test_shrinks_as_transactions_end(auto, pg):
+    """A smaller budget takes nothing from those who have it, and is kept from then on."""
+    router = auto({"auto_leave": 2})
+    wait_budget(router, 25)
+    wires = [router.transactional.wire() for _ in range(20)]
+    for wire in wires:
+        wire.query("BEGIN")
+    router.reload({"hosts": {"main": {"auto_leave": 20}}})
+    wait_budget(router, 7)
+    for wire in wires:
+        assert wire.value("SELECT 1") == "1"
+        assert wire.query("COMMIT")[-1].body == b"I"
+    wait_until(lambda: pg.count("usename IN ('app_scram', 'other')") <= 7, 10, "the rest is closed")
+    assert host(router)["used"] <= 7
+    for wire in wires:
+        assert wire.value("SELECT 2") == "2"
+        wire.quit()
 
 
 def test_postgresql_is_down_at_the_start(auto, pg):
