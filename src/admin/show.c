@@ -7,7 +7,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "config/config.h"
 #include "pg/msg_out.h"
+#include "route/directory.h"
 
 void show_end(struct ask *ask)
 {
@@ -31,6 +33,14 @@ const char *show_faked(const char *setting)
 			return faked[i][1];
 	}
 	return NULL;
+}
+
+const struct config_place *show_place(const struct config_host *conf, struct route_host *h)
+{
+	uint32_t place = route_host_place(h);
+
+	/* There may have been a reload meanwhile. */
+	return &conf->places[place < conf->options.host.count ? place : 0];
 }
 
 static bool list_has(const char *list, const char *name)

@@ -13,6 +13,10 @@
 
 #include "admin/ask.h"
 
+struct config_host;
+struct config_place;
+struct route_host;
+
 struct view {
 	const char *word;
 	unsigned rights;                /* any of ROUTE_ADMIN, ROUTE_STATS */
@@ -33,6 +37,9 @@ const char *show_faked(const char *setting);
 /* Adds a name to a list "a, b" in a fixed array, once; what does not fit ends in
  * dots. */
 void show_list_add(char *list, size_t size, const char *name);
+
+/* Of the places of a host the one where it is now. */
+const struct config_place *show_place(const struct config_host *, struct route_host *);
 
 /* 0 where since is 0 (never) or not over yet. */
 static inline uint64_t show_elapsed_us(uint64_t since_us, uint64_t now_us)

@@ -177,24 +177,35 @@ static const struct table_column host_columns[] = {
 };
 static const struct table host_table = TABLE_OF(host_columns);
 
-static void row_addresses(struct host_row *row, struct route_host *h)
+/* conf: NULL when it is not configured any more. */
+static void row_addresses(struct host_row *row, struct route_host *h,
+	const struct config_host *conf)
 {
 	struct host_target target;
 
-	pthread_mutex_lock(&h->lock);
-	(void)snprintf(row->address_text, sizeof(row->address_text), "%s", h->address);
-	row->port = h->port;
-	target = h->target;
-	pthread_mutex_unlock(&h->lock);
+	if (conf != NULL) {
+		const struct config_place *place = show_place(conf, h);
+
+		(void)snprintf(row->address_text, sizeof(row->address_text), "%s",
+			place->host);
+		row->address = row->address_text;
+		row->port = place->port;
+	}
+	route_host_target(h, &target);
 	/* In the order in which they are tried. */
 	for (uint32_t i = 0; i < target.addr_count; i++) {
 		char text[ADDR_TEXT_MAX];
 
-		addr_host_text(&target.addrs[(target.first + i) % target.addr_count],
-			text, sizeof(text));
+		const struct addr *addr =
+			&target.addrs[(target.first + i) % target.addr_count];
+
+		/* Several places may differ in the port only. */
+		if (conf != NULL && conf->options.host.count > 1)
+			addr_text(addr, text, sizeof(text));
+		else
+			addr_host_text(addr, text, sizeof(text));
 		show_list_add(row->resolved_text, sizeof(row->resolved_text), text);
 	}
-	row->address = row->address_text;
 	row->resolved = row->resolved_text;
 }
 
@@ -217,12 +228,13 @@ static void row_limits(struct host_row *row, struct route_host *h,
 
 static void add_host(struct ask *ask, struct route_host *h, const struct config *config)
 {
+	const struct config_host *conf = config_find_host(config, h->name);
 	struct snap_budget budget;
 	struct host_row row;
 	uint64_t now_us;
 
 	snap_budget(h, &budget);
-	if (budget.used == 0 && config_find_host(config, h->name) == NULL)
+	if (budget.used == 0 && conf == NULL)
 		return;
 	now_us = clock_now_us();
 	row = (struct host_row){
@@ -246,7 +258,7 @@ static void add_host(struct ask *ask, struct route_host *h, const struct config 
 				    1) /
 			USEC_PER_MSEC,
 	};
-	row_addresses(&row, h);
+	row_addresses(&row, h, conf);
 	row_limits(&row, h, &budget.error);
 	table_row(&host_table, &row, &ask->out);
 }

@@ -220,19 +220,31 @@ static uint32_t pool_size_of(const struct config *config, const struct entry *e,
 	return (uint32_t)u64_min(all, host->budget);
 }
 
+static const struct config_place *place_of(struct directory *d,
+	const struct config_host *host)
+{
+	for (uint32_t i = 0; i < directory_host_count(d); i++) {
+		struct route_host *h = directory_host(d, i);
+
+		if (strcmp(h->name, host->name) == 0)
+			return show_place(host, h);
+	}
+	return &host->places[0];
+}
+
 static void row_of_database(struct database_row *row, const struct config *config,
-	const struct entry *e)
+	struct directory *d, const struct entry *e)
 {
 	const struct config_host *host = &config->hosts[e->conf->host];
+	const struct config_place *place = place_of(d, host);
 	struct settings s;
 
 	config_resolve(config, NULL, e->conf, NULL, &s);
 	*row = (struct database_row){
 		.name = e->name,
 		/* PgBouncer: none means the unix socket. */
-		.host = strchr("/@", host->options.host[0]) != NULL ? NULL
-								    : host->options.host,
-		.port = host->options.port,
+		.host = place_is_unix(place) ? NULL : place->host,
+		.port = place->port,
 		.database = config_dbname(e->conf, e->name),
 		.force_user =
 			e->conf->options.user[0] == '\0' ? NULL : e->conf->options.user,
@@ -262,7 +274,8 @@ static void add_databases(struct ask *ask, const struct entries *e)
 				ask->clients_in_state[CLIENT_ADMIN] };
 
 		if (e->list[i].conf != NULL)
-			row_of_database(&row, e->config, &e->list[i]);
+			row_of_database(&row, e->config, ask_directory(ask),
+				&e->list[i]);
 		table_row(&database_table, &row, &ask->out);
 	}
 	show_end(ask);

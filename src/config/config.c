@@ -39,6 +39,7 @@ static void free_hosts(struct config *config)
 		if (host->own_password != NULL)
 			explicit_bzero(host->own_password, strlen(host->own_password));
 		free(host->own_password);
+		free(host->places);
 		free(host->name);
 	}
 	free(config->hosts);

@@ -16,6 +16,7 @@
 
 #include "base/base.h"
 #include "base/hash.h"
+#include "config/place.h"
 #include "config/option.h"
 
 enum { CONFIG_HOSTS_MAX = 256, CONFIG_WORKLOADS_MAX = 63, CONFIG_NAME_MAX = 63 };
@@ -34,6 +35,7 @@ struct config_level {
 struct config_host {
 	char *name;
 	struct host_options options;
+	struct config_place *places;        /* options.host, read: as many */
 	char *own_password;             /* from password or password_file; "" if none */
 	uint32_t budget;                /* connection_budget; the sum of the floors where
 					   it is auto: until PostgreSQL has told */

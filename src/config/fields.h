@@ -27,6 +27,15 @@ enum config_auth_type {
 	CONFIG_AUTH_SCRAM
 };
 
+enum config_target {
+	CONFIG_TARGET_ANY,
+	CONFIG_TARGET_READ_WRITE,
+	CONFIG_TARGET_READ_ONLY,
+	CONFIG_TARGET_PRIMARY,
+	CONFIG_TARGET_STANDBY,
+	CONFIG_TARGET_PREFER_STANDBY
+};
+
 struct option_list {
 	char **items;
 	size_t count;
@@ -50,6 +59,7 @@ struct option_list {
 #define OPTION_FIELD_WAIT_ERROR(name) enum config_wait_error name;
 #define OPTION_FIELD_AUTH_TYPE(name)  enum config_auth_type name;
 #define OPTION_FIELD_LOG_LEVEL(name)  enum slog_level name;
+#define OPTION_FIELD_TARGET(name)     enum config_target name;
 
 #define OPTION_FIELD(name, type, ...) OPTION_FIELD_##type(name)
 

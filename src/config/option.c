@@ -36,6 +36,7 @@ enum { WHY_MAX = 400, ITEM_MAX = 1023 };
 #define AT_WAIT_ERROR(home, name) offsetof(struct home, name)
 #define AT_AUTH_TYPE(home, name)  offsetof(struct home, name)
 #define AT_LOG_LEVEL(home, name)  offsetof(struct home, name)
+#define AT_TARGET(home, name)     offsetof(struct home, name)
 
 #define LEVELS_WORKLOAD (OPTION_AT_DEFAULTS | OPTION_AT_WORKLOAD)
 #define LEVELS_DATABASE (OPTION_AT_DEFAULTS | OPTION_AT_DATABASE)
@@ -90,13 +91,16 @@ static const char *const pool_modes[] = { "transaction", "session", "statement" 
 static const char *const wait_errors[] = { "error", "fatal" };
 static const char *const auth_types[] = { "trust", "password", "md5", "scram-sha-256" };
 static const char *const log_levels[] = { "error", "warn", "info", "debug" };
+static const char *const targets[] = { "any", "read-write", "read-only", "primary",
+	"standby", "prefer-standby" };
 
 _Static_assert(COUNT_OF(log_levels) == SLOG_LEVEL_COUNT, "a word for each level");
 _Static_assert(sizeof(enum config_io_backend) == sizeof(unsigned) &&
 		sizeof(enum config_pool_mode) == sizeof(unsigned) &&
 		sizeof(enum config_wait_error) == sizeof(unsigned) &&
 		sizeof(enum config_auth_type) == sizeof(unsigned) &&
-		sizeof(enum slog_level) == sizeof(unsigned),
+		sizeof(enum slog_level) == sizeof(unsigned) &&
+		sizeof(enum config_target) == sizeof(unsigned),
 	"words are read and written as unsigned");
 
 struct type {
@@ -123,6 +127,7 @@ static const struct type types[OPTION_TYPE_COUNT] = {
 	[OPTION_WAIT_ERROR] = WORDS("word", wait_errors),
 	[OPTION_AUTH_TYPE] = WORDS("word", auth_types),
 	[OPTION_LOG_LEVEL] = WORDS("word", log_levels),
+	[OPTION_TARGET] = WORDS("word", targets),
 };
 
 static void *field(const struct option *o, void *base)
@@ -448,6 +453,7 @@ int option_read(const struct option *o, const struct doc_source *source,
 	case OPTION_WAIT_ERROR:
 	case OPTION_AUTH_TYPE:
 	case OPTION_LOG_LEVEL:
+	case OPTION_TARGET:
 		ret = read_word(o, source, node, &value.word);
 		break;
 	case OPTION_TYPE_COUNT:

@@ -87,6 +87,7 @@ char *option_text(const struct option *o, const void *base)
 	case OPTION_WAIT_ERROR:
 	case OPTION_AUTH_TYPE:
 	case OPTION_LOG_LEVEL:
+	case OPTION_TARGET:
 		return word_text(o->type, value);
 	case OPTION_TYPE_COUNT:
 		break;
@@ -155,6 +156,7 @@ const char *option_range(const struct option *o, char *to, size_t size)
 	case OPTION_WAIT_ERROR:
 	case OPTION_AUTH_TYPE:
 	case OPTION_LOG_LEVEL:
+	case OPTION_TARGET:
 		words_range(o->type, to, size);
 		break;
 	case OPTION_TYPE_COUNT:

@@ -9,6 +9,7 @@
 
 #include "config/config.h"
 #include "config/doc.h"
+#include "config/place.h"
 #include "config/listen.h"
 #include "config/value.h"
 
@@ -179,6 +180,33 @@ static const struct doc_node *item_node(const struct doc_node *list, size_t inde
 	return node;
 }
 
+/* The places where the instance may be. */
+static int verify_places(struct config_host *host, const struct doc_source *source)
+{
+	const struct doc_node *list =
+		doc_reach(source->root, "hosts", host->name, "host", NULL);
+	const struct option_list *items = &host->options.host;
+	char why[WHY_MAX];
+
+	host->places = calloc(items->count, sizeof(*host->places));
+	if (host->places == NULL)
+		return fail_memory(source);
+	for (size_t i = 0; i < items->count; i++) {
+		const struct doc_node *node = item_node(list, i);
+
+		if (!place_parse(items->items[i], (uint16_t)host->options.port,
+				&host->places[i], why, sizeof(why)))
+			return doc_fail(source, node, "host: %s", why);
+		for (size_t j = 0; j < i; j++) {
+			if (place_same(&host->places[i], &host->places[j]))
+				return doc_fail(source, node,
+					"host: %.100s is the same as %.100s before it",
+					items->items[i], items->items[j]);
+		}
+	}
+	return 0;
+}
+
 /* One listen address against all before it. */
 static int verify_address(const struct doc_source *source, const struct doc_node *node,
 	const char *text, struct listen_address *seen, size_t count)
@@ -326,8 +354,11 @@ int verify_config(struct config *config, const struct doc_source *source)
 
 	if (config->database_count == 0)
 		ret = add_wildcard(config, source);
-	for (size_t i = 0; ret == 0 && i < config->host_count; i++)
+	for (size_t i = 0; ret == 0 && i < config->host_count; i++) {
 		ret = verify_host(&config->hosts[i], source);
+		if (ret == 0)
+			ret = verify_places(&config->hosts[i], source);
+	}
 	for (size_t i = 0; ret == 0 && i < config->database_count; i++)
 		ret = verify_database(config, source, &config->databases[i]);
 	for (size_t i = 0; ret == 0 && i < config->user_count; i++)

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/slog.h"
+#include "route/resolver.h"
 #include "session/server.h"
 
 enum { TICK_US = 200000, WORKERS_AUTO_MAX = 4 };
@@ -327,21 +328,13 @@ static bool workers_are_well(const struct program *p)
 	return true;
 }
 
-/* A host without any address gets none of its clients anywhere: soon again. */
-static void resolve(struct program *p)
-{
-	uint64_t pause_us = size_max(p->config->process.dns_max_ttl_us, USEC_PER_SEC);
-
-	if (!directory_resolve(p->directory))
-		pause_us = USEC_PER_SEC;
-	p->resolve_at_us = clock_now_us() + pause_us;
-}
-
 static int wait_for_the_end(struct program *p, const sigset_t *set)
 {
 	const struct timespec tick = { .tv_nsec = TICK_US * 1000 };
 
-	p->resolve_at_us = clock_now_us() + USEC_PER_SEC;
+	p->resolver = resolver_create(clock_now_us() + USEC_PER_SEC);
+	if (p->resolver == NULL)
+		return -ENOMEM;
 	for (;;) {
 		int signal = sigtimedwait(set, NULL, &tick);
 
@@ -354,9 +347,7 @@ static int wait_for_the_end(struct program *p, const sigset_t *set)
 		/* Those who were about to log in when it began. */
 		if (atomic_load(&p->router.drain) != ROUTER_SERVES)
 			program_tell_workers(p);
-		if (clock_now_us() < p->resolve_at_us)
-			continue;
-		resolve(p);
+		resolver_tick(p->resolver, p->directory, clock_now_us());
 	}
 }
 
@@ -364,6 +355,7 @@ static void tear_down(struct program *p)
 {
 	struct list_node *node;
 
+	resolver_destroy(&p->resolver);
 	stop_workers(p);
 	while ((node = list_first(&p->entrances)) != NULL)
 		entrance_end(container_of(node, struct entrance, node));

@@ -4,7 +4,7 @@
  *
  * Owns:   the configuration in force, directory, router, workers' threads, doors.
  * Thread: the main thread, which moves no data: it handles signals, reloads,
- *         name look-ups, and waits.
+ *         and waits.
  */
 #ifndef MAIN_PROGRAM_H
 #define MAIN_PROGRAM_H
@@ -59,7 +59,7 @@ struct program {
 	struct list requests;           /* struct reload_request */
 	_Atomic int shutdown_mode;      /* asked for on the console: a signal, or 0 */
 	uint64_t drain_until_us;        /* 0: no limit */
-	uint64_t resolve_at_us;
+	struct resolver *resolver;
 	char *pid_file;                 /* that this process has written, or NULL */
 };
 

@@ -227,6 +227,8 @@ uint32_t monitor_take_idle(struct monitor *, uint64_t now_us, uint64_t min_idle_
 /* All servers of a pool (or of the host: NULL) close as soon as they are
  * returned; idle ones are handed out through the actions by monitor_upkeep(). */
 void monitor_retire(struct monitor *, struct pool *);
+/* All but this one. */
+void monitor_renew(struct monitor *, struct pool_server *);
 
 /* For views: calls f for each server or pool under the lock; f must be short
  * and must not call the monitor. */

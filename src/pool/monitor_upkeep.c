@@ -330,3 +330,10 @@ void monitor_check(struct monitor *m)
 	assert(list_count(&m->servers) <= servers);
 	pthread_mutex_unlock(&m->lock);
 }
+
+void monitor_renew(struct monitor *m, struct pool_server *s)
+{
+	pthread_mutex_lock(&m->lock);
+	s->epoch = s->slice->pool->epoch;
+	pthread_mutex_unlock(&m->lock);
+}

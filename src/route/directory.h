@@ -25,7 +25,7 @@
 #include "pool/monitor.h"
 #include "route/stats.h"
 
-enum { DIRECTORY_POOLS_MAX = 10000, DIRECTORY_ADDRS_MAX = 16, DIRECTORY_HOSTS_MAX = 256 };
+enum { DIRECTORY_POOLS_MAX = 10000, DIRECTORY_ADDRS_MAX = 32, DIRECTORY_HOSTS_MAX = 256 };
 
 struct config;
 struct directory;
@@ -34,11 +34,26 @@ enum route_mode { ROUTE_TRANSACTION, ROUTE_SESSION, ROUTE_STATEMENT };
 
 const char *route_mode_name(enum route_mode);
 
+/* What a server must be to be used: target_session_attrs. */
+enum route_target {
+	ROUTE_TARGET_ANY,
+	ROUTE_TARGET_READ_WRITE,
+	ROUTE_TARGET_READ_ONLY,
+	ROUTE_TARGET_PRIMARY,
+	ROUTE_TARGET_STANDBY,
+	ROUTE_TARGET_PREFER_STANDBY
+};
+
+const char *route_target_name(enum route_target);
+
 /* How to reach a host; replaced as a whole when it changes. */
 struct host_target {
 	struct addr addrs[DIRECTORY_ADDRS_MAX];
+	uint8_t places[DIRECTORY_ADDRS_MAX];            /* of hosts.H.host, for each */
 	uint32_t addr_count;
 	uint32_t first;                 /* try this one first */
+	uint32_t generation;            /* changes when older servers are to go */
+	enum route_target wants;
 	struct sock_tcp tcp;
 	uint64_t connect_timeout_us;
 	uint64_t close_timeout_us;
@@ -66,10 +81,10 @@ struct route_host {
 	uint32_t index;
 	struct monitor monitor;
 	struct share shares[BUDGET_SHARES_MAX];         /* by workload->index */
-	pthread_mutex_t lock;                           /* of target */
+	pthread_mutex_t lock;           /* of these; the monitor's is taken within it */
 	struct host_target target;
-	char *address;                                  /* as configured, for views */
-	uint16_t port;
+	struct addr at;                 /* where the last login succeeded */
+	bool is_somewhere;              /* at is known */
 	_Atomic uint32_t cancels;                       /* connections that cancel */
 	_Atomic uint32_t cancels_max;
 	_Atomic uint32_t replications;
@@ -83,8 +98,25 @@ struct route_host {
 
 /* A copy of how to reach it now. */
 void route_host_target(struct route_host *, struct host_target *);
-/* The address at this position did not answer: begin with the next one. */
-void route_host_failed(struct route_host *, uint32_t position);
+enum route_target route_host_wants(struct route_host *);
+
+/* For views: which item of hosts.H.host it uses now. */
+uint32_t route_host_place(struct route_host *);
+
+/* This address did not answer, or what answered is not what is wanted: begin with
+ * the next one. */
+void route_host_failed(struct route_host *, const struct addr *);
+
+/* A login that began with a target of this generation has come to its end at this
+ * address; server is NULL for one outside the pools.  The generation that holds for
+ * the server from now on, 0: none, it is not to be kept.  *moved: it was not the
+ * address of those before, who all close when they are returned. */
+uint32_t route_host_reached(struct route_host *, uint32_t generation,
+	const struct addr *, struct pool_server *, bool *moved);
+
+/* A server of this generation is not what is wanted any more: it and all others
+ * close when they are returned.  False: that had been said before. */
+bool route_host_unfit(struct route_host *, uint32_t generation);
 
 /* A copy of what is known of its PostgreSQL. */
 void route_host_limits(struct route_host *, struct host_limits *);
@@ -200,10 +232,6 @@ void directory_destroy(struct directory **);
 /* Goes over to another configuration, all of it or (on error) nothing.  May
  * block. */
 NODISCARD int directory_reload(struct directory *, struct config *, struct diag *);
-
-/* Looks the hosts' names up again; servers of an address that is gone close when
- * they are returned.  False: some host still has no address at all.  May block. */
-bool directory_resolve(struct directory *);
 
 /* Changes with every reload: a route of another generation is to be asked for
  * again at the next idle point. */

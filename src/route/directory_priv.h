@@ -40,13 +40,24 @@ struct directory {
 /* host.c */
 struct route_host *host_create(const struct config_host *, uint32_t index, struct diag *);
 void host_destroy(struct route_host *);
-NODISCARD int host_resolve(const struct config_host *, struct host_target *, struct diag *);
-/* True when the addresses are not the same as before. */
-/* Its name does not resolve now: the addresses that it had, unless the file names
- * another one. */
-bool host_keep_addrs(struct route_host *, const struct config_host *, struct host_target *);
+/* What is known of it from before; conf NULL: nothing. */
+struct host_past {
+	const struct config_host *conf;
+	const struct host_target *target;
+};
+
+/* Looks its places up: may block.  A place that does not resolve now keeps the
+ * addresses that it had; diag then tells of it.  Returns 0, or -errno when a new
+ * place does not resolve (the addresses of the others are in *out). */
+NODISCARD int host_resolve(const struct config_host *, const struct host_past *,
+	struct host_target *out, struct diag *);
 void host_set_limits(struct route_host *, const struct config_host *, uint32_t budget);
-bool host_apply(struct route_host *, const struct config_host *, const struct host_target *);
+/* Whether both name the same places. */
+bool host_same_places(const struct config_host *, const struct config_host *);
+/* True when servers of before are to go: they close when they are returned.
+ * past_conf: what held until now, or NULL. */
+bool host_apply(struct route_host *, const struct config_host *past_conf,
+	const struct config_host *, const struct host_target *);
 
 /* host_budget.c: what it may have now; its limits and shares are set to that. */
 uint32_t host_budget(struct route_host *, const struct config_host *);
@@ -54,8 +65,8 @@ void host_budget_apply(struct directory *, struct route_host *);
 /* It is another PostgreSQL from now on. */
 void host_limits_forget(struct route_host *);
 /* A budget that PostgreSQL is known not to have: -EINVAL. */
-NODISCARD int host_budget_check(struct route_host *, const struct config_host *,
-	struct diag *);
+NODISCARD int host_budget_check(struct route_host *, const struct config_host *past_conf,
+	const struct config_host *, struct diag *);
 
 /* reload.c */
 struct route_host *reload_host(struct directory *, const char *name);

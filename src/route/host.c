@@ -31,41 +31,121 @@ static void limits_from(struct monitor_limits *limits, const struct host_options
 	};
 }
 
-int host_resolve(const struct config_host *conf, struct host_target *out, struct diag *d)
+static enum route_target target_from(enum config_target target)
+{
+	switch (target) {
+	case CONFIG_TARGET_ANY:
+		return ROUTE_TARGET_ANY;
+	case CONFIG_TARGET_READ_WRITE:
+		return ROUTE_TARGET_READ_WRITE;
+	case CONFIG_TARGET_READ_ONLY:
+		return ROUTE_TARGET_READ_ONLY;
+	case CONFIG_TARGET_PRIMARY:
+		return ROUTE_TARGET_PRIMARY;
+	case CONFIG_TARGET_STANDBY:
+		return ROUTE_TARGET_STANDBY;
+	case CONFIG_TARGET_PREFER_STANDBY:
+		return ROUTE_TARGET_PREFER_STANDBY;
+	}
+	return ROUTE_TARGET_ANY;
+}
+
+const char *route_target_name(enum route_target target)
+{
+	static const char *const names[] = { "any", "read-write", "read-only", "primary",
+		"standby", "prefer-standby" };
+
+	return names[target];
+}
+
+/* --- addresses ------------------------------------------------------------------ */
+
+static int find_addr(const struct host_target *target, const struct addr *addr)
+{
+	for (uint32_t i = 0; i < target->addr_count; i++) {
+		if (addr_equal(&target->addrs[i], addr))
+			return (int)i;
+	}
+	return -1;
+}
+
+/* In whichever order: a name service may turn it each time. */
+static bool same_addrs(const struct host_target *a, const struct host_target *b)
+{
+	if (a->addr_count != b->addr_count)
+		return false;
+	for (uint32_t i = 0; i < a->addr_count; i++) {
+		if (find_addr(b, &a->addrs[i]) < 0)
+			return false;
+	}
+	return true;
+}
+
+bool host_same_places(const struct config_host *a, const struct config_host *b)
+{
+	if (a->options.host.count != b->options.host.count)
+		return false;
+	for (size_t i = 0; i < a->options.host.count; i++) {
+		if (!place_same(&a->places[i], &b->places[i]))
+			return false;
+	}
+	return true;
+}
+
+/* Two names may stand for one machine. */
+static void add_addr(struct host_target *to, const struct addr *addr, size_t place)
+{
+	if (to->addr_count == DIRECTORY_ADDRS_MAX || find_addr(to, addr) >= 0)
+		return;
+	to->places[to->addr_count] = (uint8_t)place;
+	to->addrs[to->addr_count++] = *addr;
+}
+
+/* The addresses that it had, if any.  False: the place is new. */
+static bool keep_addrs(const struct host_past *past, const struct config_place *e,
+	struct host_target *to, size_t place)
+{
+	size_t old = 0, count = past->conf == NULL ? 0 : past->conf->options.host.count;
+
+	while (old < count && !place_same(&past->conf->places[old], e))
+		old++;
+	for (uint32_t i = 0; old < count && i < past->target->addr_count; i++) {
+		if (past->target->places[i] == old)
+			add_addr(to, &past->target->addrs[i], place);
+	}
+	return old < count;
+}
+
+int host_resolve(const struct config_host *conf, const struct host_past *past,
+	struct host_target *out, struct diag *d)
 {
 	const struct host_options *o = &conf->options;
-	char why[256];
-	int count;
+	int ret = 0;
 
 	memset(out, 0, sizeof(*out));
 	tcp_from(&out->tcp, o);
+	out->wants = target_from(o->target_session_attrs);
 	out->connect_timeout_us = o->server_connect_timeout_us;
 	out->close_timeout_us = o->server_close_timeout_us;
-	count = addr_resolve(o->host, (uint16_t)o->port, out->addrs, DIRECTORY_ADDRS_MAX,
-		why, sizeof(why));
-	if (count <= 0) {
-		diag_set(d, NULL, 0, 0, "host \"%s\" (%s): %s", conf->name, o->host, why);
-		return count < 0 ? count : -ENOENT;
-	}
-	out->addr_count = (uint32_t)count;
-	return 0;
-}
+	for (size_t i = 0; i < o->host.count; i++) {
+		const struct config_place *e = &conf->places[i];
+		struct addr found[DIRECTORY_ADDRS_MAX];
+		/* Each of the others has room for one at least. */
+		size_t room = DIRECTORY_ADDRS_MAX - out->addr_count - (o->host.count - i - 1);
+		char why[256];
+		int count = addr_resolve(e->host, e->port, found, room, why, sizeof(why));
 
-bool host_keep_addrs(struct route_host *h, const struct config_host *conf,
-	struct host_target *target)
-{
-	bool is_same;
-
-	pthread_mutex_lock(&h->lock);
-	is_same = strcmp(h->address, conf->options.host) == 0 &&
-		h->port == conf->options.port;
-	if (is_same) {
-		memcpy(target->addrs, h->target.addrs, sizeof(target->addrs));
-		target->addr_count = h->target.addr_count;
-		target->first = h->target.first;
+		for (int k = 0; k < count; k++)
+			add_addr(out, &found[k], i);
+		if (count > 0)
+			continue;
+		diag_clear(d);
+		diag_set(d, NULL, 0, 0, "host \"%s\" (%s): %s", conf->name,
+			o->host.items[i], why);
+		if (!keep_addrs(past, e, out, i) && ret == 0)
+			ret = count < 0 ? count : -ENOENT;
 	}
-	pthread_mutex_unlock(&h->lock);
-	return is_same;
+	return ret;
 }
 
 struct route_host *host_create(const struct config_host *conf, uint32_t index,
@@ -82,8 +162,8 @@ struct route_host *host_create(const struct config_host *conf, uint32_t index,
 	pthread_mutex_init(&h->lock, NULL);
 	h->index = index;
 	h->name = strdup(conf->name);
-	h->address = strdup(conf->options.host);
-	if (h->name != NULL && h->address != NULL)
+	h->target.generation = 1;
+	if (h->name != NULL)
 		return h;
 	host_destroy(h);
 	h = NULL;
@@ -101,19 +181,24 @@ void host_destroy(struct route_host *h)
 	monitor_finish(&h->monitor);
 	pthread_mutex_destroy(&h->lock);
 	free(h->name);
-	free(h->address);
 	free(h);
 }
 
-static bool same_addrs(const struct host_target *a, const struct host_target *b)
+/* --- in force ------------------------------------------------------------------- */
+
+static bool must_move(const struct route_host *h, const struct host_target *target,
+	bool is_same_text)
 {
-	if (a->addr_count != b->addr_count)
+	if (h->target.addr_count == 0)
 		return false;
-	for (uint32_t i = 0; i < a->addr_count; i++) {
-		if (!addr_equal(&a->addrs[i], &b->addrs[i]))
-			return false;
-	}
-	return true;
+	if (h->target.wants != target->wants)
+		return true;
+	if (!h->is_somewhere)
+		return !same_addrs(&h->target, target);
+	/* Who writes another list wants its first item. */
+	if (!is_same_text)
+		return target->addr_count == 0 || !addr_equal(&h->at, &target->addrs[0]);
+	return find_addr(target, &h->at) < 0;
 }
 
 void host_set_limits(struct route_host *h, const struct config_host *conf, uint32_t budget)
@@ -124,31 +209,41 @@ void host_set_limits(struct route_host *h, const struct config_host *conf, uint3
 	monitor_set_limits(&h->monitor, &limits);
 }
 
-bool host_apply(struct route_host *h, const struct config_host *conf,
-	const struct host_target *target)
+/* Where to begin with other addresses: where it is, or would have begun. */
+static uint32_t first_of(const struct route_host *h, const struct host_target *target)
 {
-	char *address = strdup(conf->options.host);
-	bool is_same, changed;
-	uint32_t first;
+	const struct addr *begin =
+		h->is_somewhere ? &h->at : &h->target.addrs[h->target.first];
+	int position = h->target.addr_count == 0 ? -1 : find_addr(target, begin);
+
+	return position < 0 ? 0 : (uint32_t)position;
+}
+
+bool host_apply(struct route_host *h, const struct config_host *past_conf,
+	const struct config_host *conf, const struct host_target *target)
+{
+	bool is_same_text, moves;
+	uint32_t first, generation;
 
 	atomic_store(&h->watch_us, conf->options.user[0] == '\0' ?
 			0 : conf->options.budget_check_interval_us);
 	atomic_store(&h->cancels_max, conf->options.max_cancel_connections);
 	atomic_store(&h->replications_max, conf->options.max_replication_connections);
+	is_same_text = past_conf != NULL && host_same_places(past_conf, conf);
 	pthread_mutex_lock(&h->lock);
-	is_same = same_addrs(&h->target, target);
-	changed = h->target.addr_count > 0 && !is_same;
-	first = is_same ? h->target.first : target->first;
+	moves = must_move(h, target, is_same_text);
+	first = moves || !is_same_text ? 0 : first_of(h, target);
+	generation = h->target.generation + moves;
 	h->target = *target;
 	h->target.first = first;
-	h->port = (uint16_t)conf->options.port;
-	if (address != NULL) {
-		free(h->address);
-		h->address = address;
+	h->target.generation = generation;
+	if (moves) {
+		h->is_somewhere = false;
+		monitor_retire(&h->monitor, NULL);
 	}
 	pthread_mutex_unlock(&h->lock);
 	h->is_gone = false;
-	return changed;
+	return moves;
 }
 
 void route_host_target(struct route_host *h, struct host_target *out)
@@ -158,10 +253,81 @@ void route_host_target(struct route_host *h, struct host_target *out)
 	pthread_mutex_unlock(&h->lock);
 }
 
-void route_host_failed(struct route_host *h, uint32_t position)
+enum route_target route_host_wants(struct route_host *h)
+{
+	enum route_target wants;
+
+	pthread_mutex_lock(&h->lock);
+	wants = h->target.wants;
+	pthread_mutex_unlock(&h->lock);
+	return wants;
+}
+
+uint32_t route_host_place(struct route_host *h)
+{
+	uint32_t place = 0;
+
+	pthread_mutex_lock(&h->lock);
+	if (h->target.addr_count > 0)
+		place = h->target.places[h->target.first];
+	pthread_mutex_unlock(&h->lock);
+	return place;
+}
+
+void route_host_failed(struct route_host *h, const struct addr *addr)
 {
 	pthread_mutex_lock(&h->lock);
-	if (h->target.addr_count > 0 && h->target.first == position)
-		h->target.first = (position + 1) % h->target.addr_count;
+	if (h->target.addr_count > 0 &&
+		addr_equal(&h->target.addrs[h->target.first], addr))
+		h->target.first = (h->target.first + 1) % h->target.addr_count;
 	pthread_mutex_unlock(&h->lock);
+}
+
+/* Under the lock, within which the monitor's is taken: so no server of another
+ * address is renewed behind a move. */
+uint32_t route_host_reached(struct route_host *h, uint32_t generation,
+	const struct addr *addr, struct pool_server *server, bool *moved)
+{
+	bool is_here = false, is_new = false;
+	int position;
+
+	pthread_mutex_lock(&h->lock);
+	position = find_addr(&h->target, addr);
+	if (position >= 0 && h->is_somewhere && addr_equal(&h->at, addr)) {
+		is_here = true;
+	} else if (position >= 0 && generation == h->target.generation) {
+		/* One that began before the last move does not move the host back. */
+		is_here = true;
+		is_new = h->is_somewhere;
+	}
+	if (is_new) {
+		h->target.generation++;
+		monitor_retire(&h->monitor, NULL);
+	}
+	if (is_here) {
+		h->at = *addr;
+		h->is_somewhere = true;
+		h->target.first = (uint32_t)position;
+		if (server != NULL)
+			monitor_renew(&h->monitor, server);
+	}
+	generation = is_here ? h->target.generation : 0;
+	pthread_mutex_unlock(&h->lock);
+	*moved = is_new;
+	return generation;
+}
+
+bool route_host_unfit(struct route_host *h, uint32_t generation)
+{
+	bool is_news;
+
+	pthread_mutex_lock(&h->lock);
+	is_news = generation == h->target.generation;
+	if (is_news) {
+		h->target.generation++;
+		h->is_somewhere = false;
+		monitor_retire(&h->monitor, NULL);
+	}
+	pthread_mutex_unlock(&h->lock);
+	return is_news;
 }

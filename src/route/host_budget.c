@@ -250,16 +250,14 @@ void route_host_tell_denied(struct route_host *h)
 
 /* --- reload -------------------------------------------------------------------------- */
 
-int host_budget_check(struct route_host *h, const struct config_host *conf,
-	struct diag *diag)
+int host_budget_check(struct route_host *h, const struct config_host *past_conf,
+	const struct config_host *conf, struct diag *diag)
 {
 	char sum[LIMITS_TEXT_MAX];
 	struct host_limits limits;
-	bool is_same;
+	bool is_same = past_conf != NULL && host_same_places(past_conf, conf);
 
 	pthread_mutex_lock(&h->lock);
-	is_same = strcmp(h->address, conf->options.host) == 0 &&
-		h->port == conf->options.port;
 	limits = h->limits;
 	pthread_mutex_unlock(&h->lock);
 	if (!is_same || !limits.is_known || conf->options.user[0] == '\0' ||

@@ -96,7 +96,9 @@ static int check_budget(struct directory *d, const struct config_host *conf,
 {
 	struct route_host *h = reload_host(d, conf->name);
 
-	return h == NULL ? 0 : host_budget_check(h, conf, diag);
+	if (h == NULL || d->config == NULL)
+		return 0;
+	return host_budget_check(h, config_find_host(d->config, conf->name), conf, diag);
 }
 
 static int ensure_host(struct directory *d, const struct config_host *conf, struct diag *diag)
@@ -183,7 +185,8 @@ static void workload_apply(struct directory *d, struct route_workload *w,
 	pthread_mutex_unlock(&w->lock);
 }
 
-static void apply(struct directory *d, const struct host_target *targets)
+static void apply(struct directory *d, const struct config *old,
+	const struct host_target *targets)
 {
 	for (uint32_t i = 0; i < d->host_count; i++)
 		d->hosts[i]->is_gone = config_find_host(d->config, d->hosts[i]->name) == NULL;
@@ -191,10 +194,12 @@ static void apply(struct directory *d, const struct host_target *targets)
 		d->workloads[i]->is_gone = d->workloads[i] != d->own;
 	for (size_t i = 0; i < d->config->host_count; i++) {
 		const struct config_host *conf = &d->config->hosts[i];
+		const struct config_host *past =
+			old == NULL ? NULL : config_find_host(old, conf->name);
 		struct route_host *h = reload_host(d, conf->name);
 
-		if (host_apply(h, conf, &targets[i])) {
-			monitor_retire(&h->monitor, NULL);
+		if (host_apply(h, past, conf, &targets[i])) {
+			SLOG(INFO, "host-moved", "host=%s", h->name);
 			host_limits_forget(h);
 		}
 	}
@@ -216,12 +221,21 @@ static int resolve(struct directory *d, const struct config_host *conf,
 	struct host_target *target, struct diag *diag)
 {
 	struct route_host *h = reload_host(d, conf->name);
-	int ret = host_resolve(conf, target, diag);
+	struct host_past past = { NULL, NULL };
+	struct host_target had;
 	char text[DIAG_TEXT_MAX];
+	int ret;
 
-	if (ret == 0 || (d->config != NULL && (h == NULL || !host_keep_addrs(h, conf, target))))
+	if (h != NULL && d->config != NULL) {
+		route_host_target(h, &had);
+		past = (struct host_past){ config_find_host(d->config, conf->name), &had };
+	}
+	ret = host_resolve(conf, &past, target, diag);
+	if (ret < 0 && d->config != NULL)
 		return ret;
-	SLOG(WARN, "host-resolve", "error=\"%s\"", diag_format(diag, text, sizeof(text)));
+	if (diag_is_set(diag))
+		SLOG(WARN, "host-resolve", "error=\"%s\"",
+			diag_format(diag, text, sizeof(text)));
 	diag_clear(diag);
 	return 0;
 }
@@ -253,42 +267,10 @@ int directory_reload(struct directory *d, struct config *config, struct diag *di
 	if (ret == 0) {
 		old = d->config;
 		d->config = config_ref(config);
-		apply(d, targets);
+		apply(d, old, targets);
 		config_unref(old);
 	}
 	pthread_mutex_unlock(&d->lock);
 	free(targets);
 	return ret;
-}
-
-bool directory_resolve(struct directory *d)
-{
-	struct config *config = directory_config(d);
-	bool all = true;
-
-	for (size_t i = 0; i < config->host_count; i++) {
-		const struct config_host *conf = &config->hosts[i];
-		struct diag diag = { .text = "" };
-		struct host_target target;
-		struct route_host *h;
-		char text[DIAG_TEXT_MAX];
-
-		if (host_resolve(conf, &target, &diag) < 0) {
-			SLOG_LIMITED(WARN, "host-resolve", "error=\"%s\"",
-				diag_format(&diag, text, sizeof(text)));
-			h = reload_host(d, conf->name);
-			all &= h != NULL && host_keep_addrs(h, conf, &target) &&
-				target.addr_count > 0;
-			continue;
-		}
-		pthread_mutex_lock(&d->lock);
-		h = reload_host(d, conf->name);
-		if (h != NULL && d->config == config && host_apply(h, conf, &target)) {
-			SLOG(INFO, "host-moved", "host=%s", h->name);
-			monitor_retire(&h->monitor, NULL);
-		}
-		pthread_mutex_unlock(&d->lock);
-	}
-	config_unref(config);
-	return all;
 }

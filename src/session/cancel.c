@@ -19,6 +19,7 @@ struct cancel {
 	struct worker *worker;
 	struct route_host *host;
 	struct server *server;          /* NULL: it is gone */
+	struct addr addr;               /* where the server is, and no other will do */
 	struct cancel_reply whom;
 	struct timer timer;
 	struct io_task free;
@@ -162,14 +163,10 @@ static int cancel_connect(struct cancel *x)
 {
 	struct host_target target;
 	bool in_progress;
-	struct addr peer;
 	int fd, ret;
 
 	route_host_target(x->host, &target);
-	/* The instance that the server is at, whatever the name says by now. */
-	if (x->server != NULL && sock_peer(x->server->stream.conn.fd, &peer))
-		target.addrs[target.first] = peer;
-	fd = addr_connect(&target.addrs[target.first], &target.tcp, &in_progress);
+	fd = addr_connect(&x->addr, &target.tcp, &in_progress);
 	if (fd < 0)
 		return fd;
 	ret = stream_attach(&x->stream, x->worker->io, x->worker->chunks, fd);
@@ -232,6 +229,7 @@ void cancel_server(struct server *s, uint64_t patience_us, const struct cancel_r
 	x->worker = w;
 	x->host = s->host;
 	x->server = s;
+	x->addr = s->addr;
 	x->whom = *whom;
 	x->pid = s->backend_pid;
 	x->key_len = s->key_len;

@@ -49,6 +49,8 @@ struct server {
 	struct client *client;          /* who has it; NULL when gone */
 	struct errand *errand;          /* ERRAND: the same, of the router's own */
 	struct server_login *login;     /* until logged in */
+	struct addr addr;               /* where it connects or is connected to */
+	uint32_t host_generation;       /* of the host's addresses; 0: not to be kept */
 	struct timer timer;             /* of the phase */
 	struct list_node in_worker;     /* worker->servers */
 	struct list_node in_release;    /* worker->releasing or ->free_servers */

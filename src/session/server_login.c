@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Connecting and logging in to PostgreSQL.
- *
- * The startup packet carries the user, the database and what the configuration
- * says, and nothing of any client's: values in it would survive DISCARD ALL.
+ * Logging in to PostgreSQL, once connected (server_connect.c): the conversation up
+ * to the first ReadyForQuery, and the question what the server is.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -19,34 +17,28 @@
 #include "pg/server_auth.h"
 #include "session/client.h"
 #include "session/login.h"
-#include "session/server_priv.h"
+#include "session/server_connect.h"
 
-enum { LOGIN_BODY_MAX = 60000, STARTUP_PAIRS_MAX = 128 };
+enum { LOGIN_BODY_MAX = 60000 };
 
-struct server_login {
-	struct host_target target;
-	uint64_t until_us;              /* for all of it: addresses and login */
-	uint32_t position;
-	uint32_t tries;
-	struct server_auth auth;
-	struct secret_keys keys;
-	char *password;                 /* ours to wipe */
-	bool has_auth;
-};
-
-void server_login_free(struct server *s)
+void server_login_forget(struct server_login *l)
 {
-	struct server_login *l = s->login;
-
-	if (l == NULL)
-		return;
 	if (l->has_auth)
 		server_auth_finish(&l->auth);
+	l->has_auth = false;
 	secret_keys_wipe(&l->keys);
 	if (l->password != NULL)
 		explicit_bzero(l->password, strlen(l->password));
 	free(l->password);
-	free(l);
+	l->password = NULL;
+}
+
+void server_login_free(struct server *s)
+{
+	if (s->login == NULL)
+		return;
+	server_login_forget(s->login);
+	free(s->login);
 	s->login = NULL;
 }
 
@@ -65,7 +57,7 @@ static void replication_failed(struct server *s, const struct pool_error *error)
 	server_close(s);
 }
 
-static void login_failed(struct server *s, enum connect_failure failure,
+void server_login_failed(struct server *s, enum connect_failure failure,
 	const char *sqlstate, const char *message, size_t len)
 {
 	struct monitor_actions actions = { .count = 0 };
@@ -92,23 +84,6 @@ static void login_failed(struct server *s, enum connect_failure failure,
 	server_close(s);
 }
 
-static void host_failed(struct server *s, const char *what, int error)
-{
-	char text[POOL_ERROR_TEXT_MAX];
-	char addr[ADDR_TEXT_MAX];
-
-	if (s->login->target.addr_count == 0)
-		(void)snprintf(text, sizeof(text),
-			"could not connect to PostgreSQL: the name of host \"%s\" does not resolve",
-			s->host->name);
-	else
-		(void)snprintf(text, sizeof(text),
-			"could not connect to PostgreSQL at %s: %s%s%s",
-			addr_text(&s->login->target.addrs[s->login->position], addr, sizeof(addr)),
-			what, error == 0 ? "" : ": ", error == 0 ? "" : strerror(-error));
-	login_failed(s, CONNECT_FAILED_HOST, "08006", text, strlen(text));
-}
-
 /* PostgreSQL's own words.  What concerns everybody at this host is told from what
  * concerns this database and user. */
 static void refused(struct server *s, const struct frame *f)
@@ -116,9 +91,19 @@ static void refused(struct server *s, const struct frame *f)
 	static const char *const of_host[] = { "57", "53", "08", "XX", "58" };
 	static const char per_role[] = "too many connections for ";
 	enum connect_failure failure = CONNECT_FAILED_LOGIN;
+	char message[POOL_ERROR_TEXT_MAX];
 	struct error_fields e;
 
 	error_parse(f->body, f->body_len, &e);
+	/* It is starting up or shutting down: another address may be what it takes over
+	 * from, or what takes over. */
+	if (error_has_class(&e, "57") && s->login->target.addr_count > 1) {
+		(void)snprintf(message, sizeof(message), "%.*s",
+			(int)size_min(e.message.len, sizeof(message) - 1),
+			e.message.data);
+		server_address_failed(s, message, 0);
+		return;
+	}
 	for (size_t i = 0; i < COUNT_OF(of_host); i++) {
 		if (error_has_class(&e, of_host[i]))
 			failure = CONNECT_FAILED_HOST;
@@ -126,192 +111,7 @@ static void refused(struct server *s, const struct frame *f)
 	if (e.message.len >= sizeof(per_role) - 1 &&
 		memcmp(e.message.data, per_role, sizeof(per_role) - 1) == 0)
 		failure = CONNECT_FAILED_LOGIN;
-	login_failed(s, failure, e.sqlstate, e.message.data, e.message.len);
-}
-
-/* --- connecting ---------------------------------------------------------------------- */
-
-/* This connection is never anybody else's: the client's own settings go along. */
-static size_t add_replication(struct server *s, const char **pairs, size_t count)
-{
-	const char *name, *value;
-	size_t pos = 0;
-
-	pairs[count++] = "replication";
-	pairs[count++] = s->replication;
-	while (count + 2 <= STARTUP_PAIRS_MAX &&
-		params_next(&s->client->params, &pos, &name, &value)) {
-		pairs[count++] = name;
-		pairs[count++] = value;
-	}
-	return count;
-}
-
-static void send_startup(struct server *s)
-{
-	const char *pairs[STARTUP_PAIRS_MAX];
-	struct buf out;
-	size_t count = 0;
-
-	pairs[count++] = "user";
-	pairs[count++] = s->pool->user;
-	if (s->pool->dbname[0] != '\0') {
-		pairs[count++] = "database";
-		pairs[count++] = s->pool->dbname;
-	}
-	if (s->pool->options[0] != '\0') {
-		pairs[count++] = "options";
-		pairs[count++] = s->pool->options;
-	}
-	if (s->replication != NULL && s->client != NULL)
-		count = add_replication(s, pairs, count);
-	server_enter_phase(s, SERVER_PHASE_LOGIN);
-	timer_set(&s->worker->timers, &s->timer, s->login->until_us);
-	buf_init(&out, 0);
-	msg_out_startup(&out, STARTUP_PROTOCOL_3_0, pairs, count);
-	stream_send_buf(&s->stream, &out);
-	buf_finish(&out);
-	stream_resume(&s->stream);
-}
-
-/* What is left of the time, shared by the addresses not yet tried: one that does not
- * answer leaves some for the others. */
-static uint64_t patience(const struct server *s)
-{
-	const struct server_login *l = s->login;
-	uint64_t now = worker_now(s->worker);
-	uint64_t left = l->until_us > now ? l->until_us - now : 0;
-
-	return left / (l->target.addr_count - l->tries + 1);
-}
-
-static int try_address(struct server *s)
-{
-	struct server_login *l = s->login;
-	bool in_progress;
-	int fd, ret;
-
-	fd = addr_connect(&l->target.addrs[l->position], &l->target.tcp, &in_progress);
-	if (fd < 0)
-		return fd;
-	s->fd = fd;
-	ret = stream_attach(&s->stream, s->worker->io, s->worker->chunks, fd);
-	if (ret < 0) {
-		close(fd);
-		s->fd = -1;
-		return ret;
-	}
-	s->fd = -1;
-	server_set_timer(s, patience(s));
-	if (in_progress)
-		stream_connect_wait(&s->stream);
-	else
-		send_startup(s);
-	return 0;
-}
-
-/* Goes through the addresses of the host, each at most once. */
-static void try_addresses(struct server *s, int error)
-{
-	struct server_login *l = s->login;
-
-	while (l->tries < l->target.addr_count) {
-		l->tries++;
-		error = try_address(s);
-		if (error == 0)
-			return;
-		route_host_failed(s->host, l->position);
-		if (l->tries < l->target.addr_count)
-			l->position = (l->position + 1) % l->target.addr_count;
-	}
-	host_failed(s, "connection failed", error);
-}
-
-static void credentials(struct server *s, struct server_auth_credentials *with)
-{
-	struct server_login *l = s->login;
-	const char *stored = s->pool->password;
-
-	*with = (struct server_auth_credentials){
-		.user = s->pool->user, .allow_cleartext = true
-	};
-	switch (secret_classify(stored)) {
-	case SECRET_PLAIN:
-		with->password = stored;
-		break;
-	case SECRET_MD5:
-		with->md5_secret = stored;
-		break;
-	case SECRET_SCRAM:
-	case SECRET_NONE:
-	case SECRET_MALFORMED:
-		break;
-	}
-	if (with->password == NULL) {
-		l->password = login_get_password(s->pool->session);
-		with->password = l->password;
-	}
-	if (login_get_keys(s->pool->session, &l->keys))
-		with->keys = &l->keys;
-}
-
-void server_login_start(struct server *s)
-{
-	struct server_auth_credentials with;
-
-	s->login = calloc(1, sizeof(*s->login));
-	if (s->login == NULL) {
-		login_failed(s, CONNECT_FAILED_HOST, "53200", "out of memory", 13);
-		return;
-	}
-	route_host_target(s->host, &s->login->target);
-	s->login->position = s->login->target.first;
-	s->login->until_us = worker_now(s->worker) + s->login->target.connect_timeout_us;
-	credentials(s, &with);
-	server_auth_init(&s->login->auth, &with);
-	s->login->has_auth = true;
-	try_addresses(s, -EHOSTUNREACH);
-}
-
-static void next_address(struct server *s, int error)
-{
-	struct server_login *l = s->login;
-
-	route_host_failed(s->host, l->position);
-	stream_close(&s->stream);
-	if (l->tries >= l->target.addr_count) {
-		host_failed(s, "connection failed", error);
-		return;
-	}
-	l->position = (l->position + 1) % l->target.addr_count;
-	stream_init(&s->stream, &server_stream_ops);
-	try_addresses(s, error);
-}
-
-void server_login_connected(struct server *s, int error)
-{
-	if (s->phase != SERVER_PHASE_CONNECT)
-		return;
-	if (error < 0)
-		next_address(s, error);
-	else
-		send_startup(s);
-}
-
-void server_login_lost(struct server *s, int error)
-{
-	if (s->phase == SERVER_PHASE_CONNECT)
-		next_address(s, error);
-	else
-		host_failed(s, "the server closed the connection during login", error);
-}
-
-void server_login_timeout(struct server *s)
-{
-	if (s->phase == SERVER_PHASE_CONNECT)
-		next_address(s, -ETIMEDOUT);
-	else
-		host_failed(s, "login took longer than server_connect_timeout", 0);
+	server_login_failed(s, failure, e.sqlstate, e.message.data, e.message.len);
 }
 
 /* --- the conversation ------------------------------------------------------------------ */
@@ -336,7 +136,7 @@ static bool on_authentication(struct server *s, const struct frame *f)
 	}
 	if (result != SERVER_AUTH_FAILED)
 		return true;
-	login_failed(s, CONNECT_FAILED_LOGIN, "28000", diag.text, strlen(diag.text));
+	server_login_failed(s, CONNECT_FAILED_LOGIN, "28000", diag.text, strlen(diag.text));
 	return false;
 }
 
@@ -367,12 +167,26 @@ static bool on_setting(struct server *s, const struct frame *f)
 	return wire_done(&in) && params_set(&s->reported, name, value);
 }
 
+/* Servers of another address than this one go, if this is the news. */
+static void tell_host(struct server *s)
+{
+	char addr[ADDR_TEXT_MAX];
+	bool moved;
+
+	s->host_generation = route_host_reached(s->host, s->login->target.generation,
+		&s->addr, s->replication == NULL ? &s->ps : NULL, &moved);
+	if (moved)
+		SLOG(INFO, "host-moved", "host=%s address=%s", s->host->name,
+			addr_text(&s->addr, addr, sizeof(addr)));
+}
+
 static void logged_in(struct server *s)
 {
 	char database[160], user[160];
 	struct addr local;
 	bool has_local = sock_local(s->stream.conn.fd, &local);
 
+	tell_host(s);
 	if (s->replication == NULL)
 		monitor_describe(&s->host->monitor, &s->ps, s->backend_pid,
 			has_local ? addr_port(&local) : 0);
@@ -392,11 +206,77 @@ static void logged_in(struct server *s)
 	server_release(s);
 }
 
+static void ask(struct server *s)
+{
+	bool is_walsender = s->replication != NULL && strcmp(s->replication, "true") == 0;
+	struct buf out;
+
+	s->login->step = LOGIN_ASKS;
+	buf_init(&out, 0);
+	msg_out_query(&out, target_question(s->login->wants, is_walsender));
+	stream_send_buf(&s->stream, &out);
+	buf_finish(&out);
+}
+
+/* ReadyForQuery: is it what is wanted?  True: it was asked, and goes on. */
+static bool judge(struct server *s)
+{
+	struct server_login *l = s->login;
+	enum target_verdict verdict;
+
+	if (l->step == LOGIN_TALKS)
+		target_learn(&l->facts, &s->reported);
+	verdict = target_decide(l->wants, &l->facts);
+	if (verdict == TARGET_ASK && l->step == LOGIN_TALKS) {
+		ask(s);
+		return true;
+	}
+	if (verdict == TARGET_FITS)
+		logged_in(s);
+	else
+		server_address_unfit(s);
+	return false;
+}
+
+static void on_answer(struct server *s, const struct frame *f)
+{
+	struct server_login *l = s->login;
+	const uint8_t *value;
+	struct wire_in in;
+	uint32_t len;
+
+	wire_init(&in, f->body, f->body_len);
+	(void)wire_u16(&in);
+	len = wire_u32(&in);
+	value = wire_bytes(&in, len);
+	if (wire_ok(&in))
+		target_answer(&l->facts, l->wants, (const char *)value, len);
+}
+
+/* Replies to our question; what else comes is as in a login.  False: not one. */
+static bool is_reply(const struct server *s, uint8_t type)
+{
+	return s->login->step == LOGIN_ASKS && (type == 'T' || type == 'D' || type == 'C');
+}
+
+static bool is_refusal(const struct server *s, const struct frame *f)
+{
+	struct error_fields e;
+
+	error_parse(f->body, f->body_len, &e);
+	return s->login->step != LOGIN_ASKS || error_is_fatal(&e);
+}
+
 /* False: stop, the server is on its way out or logged in. */
 static bool login_message(struct server *s, const struct frame *f)
 {
 	bool ok = true;
 
+	if (is_reply(s, f->type)) {
+		if (f->type == 'D')
+			on_answer(s, f);
+		return true;
+	}
 	switch (f->type) {
 	case 'R':
 		return on_authentication(s, f);
@@ -407,16 +287,16 @@ static bool login_message(struct server *s, const struct frame *f)
 		ok = on_key(s, f);
 		break;
 	case 'E':
+		if (!is_refusal(s, f))
+			break;
 		refused(s, f);
 		return false;
 	case 'N':
 	case 'v':
 		break;
 	case 'Z':
-		if (s->login->auth.state == SERVER_AUTH_STATE_OVER) {
-			logged_in(s);
-			return false;
-		}
+		if (s->login->auth.state == SERVER_AUTH_STATE_OVER)
+			return judge(s);
 		ok = false;
 		break;
 	default:
@@ -424,7 +304,8 @@ static bool login_message(struct server *s, const struct frame *f)
 		break;
 	}
 	if (!ok)
-		host_failed(s, "it sent a message that does not belong into a login", 0);
+		server_address_failed(s,
+			"it sent a message that does not belong into a login", 0);
 	return ok;
 }
 
@@ -439,7 +320,8 @@ size_t server_login_data(struct server *s, const uint8_t *data, size_t len)
 		case FRAME_NEED_MORE:
 			return pos;
 		case FRAME_BAD:
-			host_failed(s, "it does not speak the PostgreSQL protocol", 0);
+			server_address_failed(s, "it does not speak the PostgreSQL protocol",
+				0);
 			return len;
 		case FRAME_OK:
 			break;

@@ -41,12 +41,14 @@ void server_abort_goes_on(struct server *);
 void server_lease_ends(struct server *);
 void server_barrier(struct server *);
 
-/* server_login.c */
+/* server_connect.c, server_login.c */
 void server_login_start(struct server *);
 void server_login_connected(struct server *, int error);
 void server_login_lost(struct server *, int error);
 void server_login_free(struct server *);
 void server_login_timeout(struct server *);
+/* It has reported another in_hot_standby. */
+void server_role_changed(struct server *);
 
 void server_on_timer(struct timer *, uint64_t now_us);
 extern const struct stream_ops server_stream_ops;

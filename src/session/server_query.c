@@ -205,6 +205,8 @@ static enum verdict on_setting(struct server *s, const struct frame *f)
 		bad_message(s, "malformed setting", 'S');
 		return STOP;
 	}
+	if (strcmp(name, "in_hot_standby") == 0)
+		server_role_changed(s);
 	return exchange_owner(&s->xq) == EXCHANGE_TO_CLIENT || s->is_session ? FORWARD : DROP;
 }
 

@@ -49,6 +49,7 @@ timezone = 'UTC'
 
 HBA = """
 local all all trust
+local replication postgres trust
 host all postgres 127.0.0.1/32 trust
 host replication repl 127.0.0.1/32 scram-sha-256
 """
@@ -196,6 +197,27 @@ class Postgres:
     def secret(self, user):
         """What pg_authid has: an md5 hash or a SCRAM secret."""
         return self.sql(f"SELECT rolpassword FROM pg_authid WHERE rolname = '{user}'")[0][0]
+
+
+class Standby(Postgres):
+    """A streaming standby of another cluster, with all that is in it."""
+
+    def __init__(self, primary):
+        super().__init__()
+        self.primary = primary
+
+    def create(self):
+        self.run("pg_basebackup", "-D", self.data, "-R", "-X", "stream", "-c", "fast",
+                 "--no-sync", "-h", self.primary.socket_dir, "-p", self.primary.port,
+                 "-U", "postgres")
+        with open(self.data / "postgresql.conf", "a", encoding="utf-8") as conf:
+            conf.write(f"port = {self.port}\n")
+            conf.write(f"unix_socket_directories = '{self.socket_dir}'\n")
+        self.start()
+        return self
+
+    def promote(self):
+        self.run("pg_ctl", "-D", self.data, "-w", "-t", "60", "promote")
 
 
 def md5_secret(user, password):

@@ -8,6 +8,7 @@ Suite *doc_suite(void);
 Suite *dump_suite(void);
 Suite *listen_suite(void);
 Suite *option_suite(void);
+Suite *place_suite(void);
 Suite *reload_suite(void);
 Suite *share_suite(void);
 Suite *userlist_suite(void);
@@ -21,6 +22,7 @@ int main(void)
 	srunner_add_suite(runner, option_suite());
 	srunner_add_suite(runner, doc_suite());
 	srunner_add_suite(runner, listen_suite());
+	srunner_add_suite(runner, place_suite());
 	srunner_add_suite(runner, userlist_suite());
 	srunner_add_suite(runner, config_suite());
 	srunner_add_suite(runner, config_errors_suite());

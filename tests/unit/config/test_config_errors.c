@@ -13,6 +13,9 @@ Suite *config_errors_suite(void);
 
 #define HOST      "hosts:\n  main: { host: 127.0.0.1, connection_budget: 35 }\n"
 #define WORKLOAD  "workloads:\n  web: { listen: \"*:6432\", pool_mode: transaction }\n"
+#define PLACES                                                                           \
+	"forms are db.example.com, db.example.com:5432, 10.0.0.1:5432, [::1]:5432 and "  \
+	"/var/run/postgresql"
 #define TWO_HOSTS                                                                        \
 	"hosts:\n  a: { host: x, connection_budget: 10 }\n"                              \
 	"  b: { host: y, connection_budget: 20 }\n"
@@ -129,7 +132,51 @@ static const struct {
 		"hosts:\n" "  main: { host: \"\", connection_budget: 35 }\n"
 		WORKLOAD,
 		2, 17,
-		"host: must not be empty" },
+		"host: an item has 1 to 1023 bytes, this one 0" },
+	{ "no place for a host",
+		"hosts:\n" "  main: { host: [], connection_budget: 35 }\n" WORKLOAD,
+		2, 17,
+		"host: has 0 items; allowed is 1 to 16 items" },
+	{ "several places in one text",
+		"hosts:\n" "  main: { host: \"a,b\", connection_budget: 35 }\n" WORKLOAD,
+		2, 17,
+		"host: write several as a list: [ a, b ]" },
+	{ "a place without a name",
+		"hosts:\n" "  main: { host: [ a, \":5433\" ], connection_budget: 35 }\n"
+		WORKLOAD,
+		2, 22,
+		"host: \":5433\" has no name or address; " PLACES },
+	{ "a place with a bad port",
+		"hosts:\n" "  main:\n" "    host:\n" "      - a:5433\n" "      - a:54333333\n"
+		"    connection_budget: 35\n" WORKLOAD,
+		5, 9,
+		"host: \"a:54333333\" has no port from 1 to 65535 behind its colon; " PLACES },
+	{ "an IPv6 address and a port without brackets",
+		"hosts:\n" "  main: { host: \"2001:db8::1:99999\", connection_budget: 35 }\n"
+		WORKLOAD,
+		2, 17,
+		"host: \"2001:db8::1:99999\" is no IPv6 address; with a port it is written "
+		"in brackets; " PLACES },
+	{ "a name in brackets",
+		"hosts:\n" "  main: { host: \"[a]:1\", connection_budget: 35 }\n" WORKLOAD,
+		2, 17,
+		"host: \"[a]:1\" has no IPv6 address in its brackets; " PLACES },
+	{ "all addresses of a machine",
+		"hosts:\n" "  main: { host: \"*\", connection_budget: 35 }\n" WORKLOAD,
+		2, 17,
+		"host: \"*\" is no name or address of a machine; " PLACES },
+	{ "the same place twice",
+		"hosts:\n" "  main: { host: [ a, b, A:5432 ], connection_budget: 35 }\n"
+		WORKLOAD,
+		2, 25,
+		"host: A:5432 is the same as a before it" },
+	{ "an unknown target",
+		"hosts:\n" "  main: { host: a, connection_budget: 35,\n"
+		"    target_session_attrs: readwrite }\n" WORKLOAD,
+		3, 27,
+		"target_session_attrs: unknown word \"readwrite\"; did you mean "
+		"read-write? Allowed is any, read-write, read-only, primary, standby or "
+		"prefer-standby" },
 	{ "name of a host with a space",
 		"hosts:\n" "  \"main db\": { host: a, connection_budget: 35 }\n"
 		WORKLOAD,

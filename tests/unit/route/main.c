@@ -8,10 +8,12 @@ int main(void)
 	SRunner *runner = srunner_create(directory_suite());
 	int failed;
 
+	srunner_add_suite(runner, host_suite());
 	srunner_add_suite(runner, limits_suite());
 	srunner_add_suite(runner, own_suite());
 	srunner_add_suite(runner, pools_suite());
 	srunner_add_suite(runner, reload_suite());
+	srunner_add_suite(runner, resolver_suite());
 	srunner_add_suite(runner, stats_suite());
 	srunner_add_suite(runner, threads_suite());
 	srunner_run_all(runner, CK_ENV);

@@ -5,10 +5,12 @@
 #include <check.h>
 
 Suite *directory_suite(void);
+Suite *host_suite(void);
 Suite *limits_suite(void);
 Suite *own_suite(void);
 Suite *pools_suite(void);
 Suite *reload_suite(void);
+Suite *resolver_suite(void);
 Suite *stats_suite(void);
 Suite *threads_suite(void);
 

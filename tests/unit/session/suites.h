@@ -11,5 +11,6 @@ Suite *params_suite(void);
 Suite *login_suite(void);
 Suite *shrink_suite(void);
 Suite *stall_suite(void);
+Suite *target_suite(void);
 
 #endif

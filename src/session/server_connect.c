@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Connecting to PostgreSQL: through the addresses of the host, one after the other,
+ * until one lets us in and is what target_session_attrs asks for.
+ *
+ * The startup packet carries the user, the database and what the configuration
+ * says, and nothing of any client's: values in it would survive DISCARD ALL.
+ */
+#include "session/server_connect.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/slog.h"
+#include "pg/msg_out.h"
+#include "session/client.h"
+#include "session/login.h"
+
+enum { STARTUP_PAIRS_MAX = 128 };
+
+/* This connection is never anybody else's: the client's own settings go along. */
+static size_t add_replication(struct server *s, const char **pairs, size_t count)
+{
+	const char *name, *value;
+	size_t pos = 0;
+
+	pairs[count++] = "replication";
+	pairs[count++] = s->replication;
+	while (count + 2 <= STARTUP_PAIRS_MAX &&
+		params_next(&s->client->params, &pos, &name, &value)) {
+		pairs[count++] = name;
+		pairs[count++] = value;
+	}
+	return count;
+}
+
+static void credentials(struct server *s, struct server_auth_credentials *with)
+{
+	struct server_login *l = s->login;
+	const char *stored = s->pool->password;
+
+	*with = (struct server_auth_credentials){
+		.user = s->pool->user, .allow_cleartext = true
+	};
+	switch (secret_classify(stored)) {
+	case SECRET_PLAIN:
+		with->password = stored;
+		break;
+	case SECRET_MD5:
+		with->md5_secret = stored;
+		break;
+	case SECRET_SCRAM:
+	case SECRET_NONE:
+	case SECRET_MALFORMED:
+		break;
+	}
+	if (with->password == NULL) {
+		l->password = login_get_password(s->pool->session);
+		with->password = l->password;
+	}
+	if (login_get_keys(s->pool->session, &l->keys))
+		with->keys = &l->keys;
+}
+
+/* Nothing is left of what another address said. */
+static void begin_login(struct server *s)
+{
+	struct server_auth_credentials with;
+	struct server_login *l = s->login;
+
+	server_login_forget(l);
+	credentials(s, &with);
+	server_auth_init(&l->auth, &with);
+	l->has_auth = true;
+	l->facts = (struct target_facts){ TARGET_UNKNOWN, TARGET_UNKNOWN, TARGET_UNKNOWN };
+	params_finish(&s->reported);
+	params_init(&s->reported);
+	s->backend_pid = 0;
+	s->key_len = 0;
+}
+
+/* What is left of the time, shared by the addresses not yet tried: one that does not
+ * answer leaves some for the others. */
+static uint64_t patience(const struct server *s)
+{
+	const struct server_login *l = s->login;
+	uint64_t now = worker_now(s->worker);
+	uint64_t left = l->until_us > now ? l->until_us - now : 0;
+	uint32_t others = l->target.addr_count - l->tries;
+
+	if (l->wants != l->target.wants && l->wants != ROUTE_TARGET_ANY)
+		others += l->target.addr_count;
+	return left / (others + 1);
+}
+
+static void send_startup(struct server *s)
+{
+	const char *pairs[STARTUP_PAIRS_MAX];
+	struct buf out;
+	size_t count = 0;
+
+	pairs[count++] = "user";
+	pairs[count++] = s->pool->user;
+	if (s->pool->dbname[0] != '\0') {
+		pairs[count++] = "database";
+		pairs[count++] = s->pool->dbname;
+	}
+	if (s->pool->options[0] != '\0') {
+		pairs[count++] = "options";
+		pairs[count++] = s->pool->options;
+	}
+	if (s->replication != NULL && s->client != NULL)
+		count = add_replication(s, pairs, count);
+	server_enter_phase(s, SERVER_PHASE_LOGIN);
+	server_set_timer(s, patience(s));
+	begin_login(s);
+	buf_init(&out, 0);
+	msg_out_startup(&out, STARTUP_PROTOCOL_3_0, pairs, count);
+	stream_send_buf(&s->stream, &out);
+	buf_finish(&out);
+	stream_resume(&s->stream);
+}
+
+/* --- the addresses ------------------------------------------------------------------- */
+
+/* The next one of this pass.  For prefer-standby there are two: when no standby was
+ * found, those that answered are asked for once more, and any will do. */
+static bool next_position(struct server_login *l)
+{
+	const struct host_target *target = &l->target;
+
+	for (;;) {
+		while (l->tries < target->addr_count) {
+			l->tries++;
+			l->position = (l->position + 1) % target->addr_count;
+			if ((l->skip >> l->position & 1) == 0)
+				return true;
+		}
+		if (target->wants != ROUTE_TARGET_PREFER_STANDBY ||
+			l->wants == ROUTE_TARGET_ANY)
+			return false;
+		l->wants = ROUTE_TARGET_ANY;
+		l->tries = 0;
+		l->skip = ~l->unfit;
+	}
+}
+
+static void note(struct server_login *l, const char *what)
+{
+	size_t used = strlen(l->tried);
+
+	(void)snprintf(l->tried + used, sizeof(l->tried) - used, "%s%s",
+		used == 0 ? "" : "; ", what);
+}
+
+static void note_failed(struct server *s, const char *what, int error)
+{
+	char text[POOL_ERROR_TEXT_MAX], addr[ADDR_TEXT_MAX];
+
+	(void)snprintf(text, sizeof(text), "%s: %s%s%s",
+		addr_text(&s->addr, addr, sizeof(addr)), what, error == 0 ? "" : ": ",
+		error == 0 ? "" : strerror(-error));
+	note(s->login, text);
+}
+
+/* What is so for one role only must not keep others from connecting. */
+static void all_failed(struct server *s)
+{
+	const struct server_login *l = s->login;
+	enum route_target wants = l->target.wants;
+	char text[2 * POOL_ERROR_TEXT_MAX];
+
+	if (l->target.addr_count == 0)
+		(void)snprintf(text, sizeof(text),
+			"could not connect to PostgreSQL: the name of host \"%s\" does not resolve",
+			s->host->name);
+	else if (wants == ROUTE_TARGET_ANY || wants == ROUTE_TARGET_PREFER_STANDBY)
+		(void)snprintf(text, sizeof(text), "could not connect to PostgreSQL at %s",
+			l->tried);
+	else
+		(void)snprintf(text, sizeof(text),
+			"no server of host \"%s\" fits target_session_attrs=%s: %s",
+			s->host->name, route_target_name(wants), l->tried);
+	server_login_failed(s, l->is_by_role ? CONNECT_FAILED_LOGIN : CONNECT_FAILED_HOST,
+		"08006", text, strlen(text));
+}
+
+static int try_address(struct server *s)
+{
+	struct server_login *l = s->login;
+	bool in_progress;
+	int fd, ret;
+
+	s->addr = l->target.addrs[l->position];
+	l->step = LOGIN_TALKS;
+	fd = addr_connect(&s->addr, &l->target.tcp, &in_progress);
+	if (fd < 0)
+		return fd;
+	ret = stream_attach(&s->stream, s->worker->io, s->worker->chunks, fd);
+	if (ret < 0) {
+		close(fd);
+		return ret;
+	}
+	server_enter_phase(s, SERVER_PHASE_CONNECT);
+	server_set_timer(s, patience(s));
+	if (in_progress)
+		stream_connect_wait(&s->stream);
+	else
+		send_startup(s);
+	return 0;
+}
+
+static void try_addresses(struct server *s)
+{
+	struct server_login *l = s->login;
+
+	do {
+		int error = -ETIMEDOUT;
+
+		s->addr = l->target.addrs[l->position];
+		if (worker_now(s->worker) < l->until_us)
+			error = try_address(s);
+		if (error == 0)
+			return;
+		route_host_failed(s->host, &s->addr);
+		note_failed(s, "connection failed", error);
+	} while (next_position(l));
+	all_failed(s);
+}
+
+void server_login_start(struct server *s)
+{
+	static const char no_memory[] = "out of memory";
+	struct server_login *l = calloc(1, sizeof(*l));
+
+	s->login = l;
+	if (l == NULL) {
+		server_login_failed(s, CONNECT_FAILED_HOST, "53200", no_memory,
+			sizeof(no_memory) - 1);
+		return;
+	}
+	route_host_target(s->host, &l->target);
+	l->until_us = worker_now(s->worker) + l->target.connect_timeout_us;
+	l->wants = l->target.wants == ROUTE_TARGET_PREFER_STANDBY ? ROUTE_TARGET_STANDBY :
+								    l->target.wants;
+	/* Where the first step forward leads to. */
+	l->position = l->target.first + l->target.addr_count - 1;
+	if (next_position(l))
+		try_addresses(s);
+	else
+		all_failed(s);
+}
+
+/* The connection that will not do has ended, or does not answer: then its unit is as
+ * free as that of any server that does not answer. */
+static void left(struct server *s)
+{
+	stream_close(&s->stream);
+	try_addresses(s);
+}
+
+/* Never two connections for one unit. */
+static void leave(struct server *s)
+{
+	struct buf out;
+
+	s->login->step = LOGIN_LEAVES;
+	server_set_timer(s, s->login->target.close_timeout_us);
+	buf_init(&out, 0);
+	msg_out_terminate(&out);
+	stream_send_buf(&s->stream, &out);
+	buf_finish(&out);
+	stream_finish(&s->stream);
+}
+
+static void give_up_address(struct server *s)
+{
+	route_host_failed(s->host, &s->addr);
+	if (!next_position(s->login))
+		all_failed(s);
+	else if (stream_is_open(&s->stream))
+		leave(s);
+	else
+		try_addresses(s);
+}
+
+void server_address_failed(struct server *s, const char *what, int error)
+{
+	note_failed(s, what, error);
+	give_up_address(s);
+}
+
+void server_address_unfit(struct server *s)
+{
+	char text[POOL_ERROR_TEXT_MAX], addr[ADDR_TEXT_MAX];
+	struct server_login *l = s->login;
+
+	(void)snprintf(text, sizeof(text), "%s %s", addr_text(&s->addr, addr, sizeof(addr)),
+		target_describe(l->wants, &l->facts));
+	note(l, text);
+	l->is_by_role = l->is_by_role || target_is_by_role(l->wants, &l->facts);
+	l->unfit |= UINT32_C(1) << l->position;
+	give_up_address(s);
+}
+
+void server_login_connected(struct server *s, int error)
+{
+	if (s->phase != SERVER_PHASE_CONNECT)
+		return;
+	if (error < 0)
+		server_login_lost(s, error);
+	else
+		send_startup(s);
+}
+
+void server_login_lost(struct server *s, int error)
+{
+	const char *what = s->phase == SERVER_PHASE_CONNECT ?
+		"connection failed" : "the server closed the connection during login";
+
+	if (s->login->step == LOGIN_LEAVES) {
+		left(s);
+		return;
+	}
+	stream_close(&s->stream);
+	server_address_failed(s, what, error);
+}
+
+void server_login_timeout(struct server *s)
+{
+	if (s->phase == SERVER_PHASE_CONNECT)
+		server_login_lost(s, -ETIMEDOUT);
+	else if (s->login->step == LOGIN_LEAVES)
+		left(s);
+	else
+		server_address_failed(s, "login took longer than server_connect_timeout", 0);
+}
+
+/* --- later --------------------------------------------------------------------------- */
+
+/* A standby was promoted.  That is all that counts: default_transaction_read_only may
+ * be what a client has set. */
+void server_role_changed(struct server *s)
+{
+	struct target_facts facts;
+	char addr[ADDR_TEXT_MAX];
+	enum route_target wants = route_host_wants(s->host);
+
+	target_learn(&facts, &s->reported);
+	facts.default_read_only = TARGET_NO;
+	facts.read_only = TARGET_UNKNOWN;
+	if (target_decide(wants, &facts) != TARGET_UNFIT ||
+		!route_host_unfit(s->host, s->host_generation))
+		return;
+	SLOG(INFO, "host-unfit", "host=%s address=%s problem=\"%s\"", s->host->name,
+		addr_text(&s->addr, addr, sizeof(addr)), target_describe(wants, &facts));
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What connecting (server_connect.c) and logging in (server_login.c) share.
+ *
+ * One connect goes through the addresses of the host until it has logged in to one
+ * that is what target_session_attrs asks for.  It has one unit of the budget: the
+ * connection to one address is at its end before the next is begun.
+ */
+#ifndef SESSION_SERVER_CONNECT_H
+#define SESSION_SERVER_CONNECT_H
+
+#include "pg/server_auth.h"
+#include "session/server_priv.h"
+#include "session/target.h"
+
+enum login_step {
+	LOGIN_TALKS,    /* connects and logs in */
+	LOGIN_ASKS,     /* is in, and has asked what the server is */
+	LOGIN_LEAVES    /* waits for the end of a connection that will not do */
+};
+
+struct server_login {
+	struct host_target target;
+	enum login_step step;
+	enum route_target wants;        /* in this pass */
+	struct target_facts facts;
+	uint64_t until_us;              /* for all of it: addresses and login */
+	uint32_t position;
+	uint32_t tries;                 /* in this pass */
+	uint32_t unfit;                 /* bits: addresses that answered */
+	uint32_t skip;                  /* bits: addresses to be left out */
+	bool is_by_role;                /* one is unfit for this role only */
+	char tried[POOL_ERROR_TEXT_MAX];        /* addresses, and what became of them */
+	struct server_auth auth;
+	struct secret_keys keys;
+	char *password;                 /* ours to wipe */
+	bool has_auth;
+};
+
+_Static_assert(DIRECTORY_ADDRS_MAX <= 32, "a bit for each address");
+
+/* It failed for good: those who wait are told. */
+void server_login_failed(struct server *, enum connect_failure, const char *sqlstate,
+	const char *message, size_t len);
+
+void server_login_forget(struct server_login *);        /* what one try has learned */
+
+/* This address will not do, for what reason; the next one is tried. */
+void server_address_failed(struct server *, const char *what, int error);
+void server_address_unfit(struct server *);
+
+#endif
