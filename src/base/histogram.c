@@ -25,7 +25,8 @@ static uint64_t bucket_end(uint32_t bucket)
 	if (bucket < STEPS)
 		return bucket;
 	shift = (bucket >> HISTOGRAM_STEP_BITS) - 1;
-	return ((uint64_t)STEPS + (bucket & (STEPS - 1)) + 1) * (UINT64_C(1) << shift) - 1;
+	return ((uint64_t)STEPS + (bucket & (STEPS - 1)) + 1) * (UINT64_C(1) << shift) -
+		1;
 }
 
 void histogram_add(struct histogram *h, uint64_t value)
@@ -47,8 +48,9 @@ uint64_t histogram_permille(const struct histogram *h, uint32_t permille)
 	for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
 		seen += h->buckets[i];
 		if (seen >= rank && seen > 0)
-			return i == HISTOGRAM_BUCKETS - 1 ? h->max :
-							    u64_min(bucket_end(i), h->max);
+			return i == HISTOGRAM_BUCKETS - 1
+				? h->max
+				: u64_min(bucket_end(i), h->max);
 	}
 	return h->max;
 }

@@ -10,8 +10,8 @@ void share_init(struct share *s, const char *name)
 	list_init(&s->hungry);
 }
 
-uint64_t budget_floors_open(const struct budget *b, const struct share *except,
-	const struct share *from)
+uint64_t budget_floors_open(
+	const struct budget *b, const struct share *except, const struct share *from)
 {
 	uint64_t sum = 0;
 
@@ -25,8 +25,8 @@ uint64_t budget_floors_open(const struct budget *b, const struct share *except,
 	return sum;
 }
 
-bool budget_may_take(const struct budget *b, const struct share *to,
-	const struct share *from)
+bool budget_may_take(
+	const struct budget *b, const struct share *to, const struct share *from)
 {
 	uint64_t used = b->used - (from != NULL ? 1 : 0);
 

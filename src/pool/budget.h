@@ -24,31 +24,33 @@ enum { BUDGET_SHARES_MAX = 64 };
 
 /* How soon what a workload borrows comes back. */
 enum share_kind {
-	SHARE_TRANSIENT,        /* transaction, statement: at the end of a transaction */
-	SHARE_LASTING           /* session: when the client leaves */
+	SHARE_TRANSIENT, /* transaction, statement: at the end of a transaction */
+	SHARE_LASTING	 /* session: when the client leaves */
 };
 
 struct share {
-	uint32_t index;                 /* in budget->shares */
-	const char *name;               /* the workload's */
+	uint32_t index;	  /* in budget->shares */
+	const char *name; /* the workload's */
 	enum share_kind kind;
 	uint32_t guaranteed;
 	uint32_t max;
-	uint32_t weight;                /* its part of what is borrowed; 0 counts as 1 */
+	uint32_t weight; /* its part of what is borrowed; 0 counts as 1 */
 	uint32_t used;
-	uint32_t idle;                  /* of the used ones */
-	uint32_t closing;               /* of the used ones */
-	uint32_t waiting;               /* leases in the queue */
-	struct list waiters;            /* struct lease.in_share, oldest first */
-	struct list hungry;             /* struct slice.in_hungry: slices with waiters */
+	uint32_t idle;	     /* of the used ones */
+	uint32_t closing;    /* of the used ones */
+	uint32_t incoming;   /* units of others, promised to its waiters */
+	uint32_t outgoing;   /* of the used ones, promised to others */
+	uint32_t waiting;    /* leases in the queue */
+	struct list waiters; /* struct lease.in_share, oldest first */
+	struct list hungry;  /* struct slice.in_hungry: slices with waiters */
 	/* Below its floor with nothing free: how long until it had a server. */
-	struct histogram reclaims;      /* microseconds */
-	uint64_t stalled_ended;         /* leases of its, ended for somebody's floor */
+	struct histogram reclaims; /* microseconds */
+	uint64_t stalled_ended;	   /* leases of its, ended for somebody's floor */
 };
 
 /* One unit, or none.  Never copied: what takes it over empties the other. */
 struct unit {
-	struct share *share;            /* whose it is; NULL: no unit here */
+	struct share *share; /* whose it is; NULL: no unit here */
 };
 
 struct budget {
@@ -60,8 +62,8 @@ struct budget {
 
 /* May a share have one more unit, given that "from" (or nobody: NULL) gives one
  * up for it?  Pure. */
-bool budget_may_take(const struct budget *, const struct share *to,
-	const struct share *from);
+bool budget_may_take(
+	const struct budget *, const struct share *to, const struct share *from);
 
 void share_init(struct share *, const char *name);
 
@@ -83,8 +85,8 @@ static inline struct unit unit_move(struct unit *from)
 
 /* What the other shares may still claim below their floors, beside "from", which
  * gives one up (NULL: nobody does). */
-uint64_t budget_floors_open(const struct budget *, const struct share *except,
-	const struct share *from);
+uint64_t budget_floors_open(
+	const struct budget *, const struct share *except, const struct share *from);
 
 /* Units above the floor. */
 static inline uint32_t share_borrowed(const struct share *s)
@@ -96,10 +98,15 @@ static inline uint32_t share_borrowed(const struct share *s)
  * more and b keeps, or (b_gives) gives up, what it has. */
 bool share_goes_before(const struct share *a, const struct share *b, bool b_gives);
 
-/* Below its floor: has a right to a unit that somebody else borrows. */
 static inline bool share_is_below_floor(const struct share *s)
 {
 	return s->used < s->guaranteed;
+}
+
+/* Has a right to a unit that somebody else borrows, beside those that are coming. */
+static inline bool share_has_claim(const struct share *s)
+{
+	return s->used + s->incoming < s->guaranteed;
 }
 
 static inline bool share_is_borrowing(const struct share *s)

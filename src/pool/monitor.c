@@ -88,8 +88,8 @@ bool monitor_pool_remove(struct monitor *m, struct pool *pool)
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
 		const struct slice *slice = pool->slices[i];
 
-		if (slice != NULL && (slice->clients > 0 || slice->waiting > 0 ||
-			slice->coming > 0))
+		if (slice != NULL &&
+			(slice->clients > 0 || slice->waiting > 0 || slice->coming > 0))
 			unused = false;
 	}
 	unused = unused && pool->servers == 0;
@@ -106,8 +106,8 @@ void monitor_slice_add(struct monitor *m, struct slice *slice)
 	unlock(m);
 }
 
-void monitor_slice_set_limits(struct monitor *m, struct slice *slice,
-	const struct slice_limits *limits)
+void monitor_slice_set_limits(
+	struct monitor *m, struct slice *slice, const struct slice_limits *limits)
 {
 	lock(m);
 	slice->limits = *limits;
@@ -148,8 +148,8 @@ static bool pool_has_servers(const struct monitor *m, const struct pool *pool)
 }
 
 /* Nobody gets in, and there is nothing to wait for. */
-static bool pool_is_refused(const struct monitor *m, const struct pool *pool,
-	uint64_t now_us)
+static bool pool_is_refused(
+	const struct monitor *m, const struct pool *pool, uint64_t now_us)
 {
 	return pool->error.sqlstate[0] != '\0' && now_us < pool->retry_at_us &&
 		!pool_has_servers(m, pool);
@@ -270,8 +270,8 @@ bool monitor_has_waiters(struct monitor *m, const struct slice *slice)
 
 /* --- servers ----------------------------------------------------------------- */
 
-void monitor_connecting(struct monitor *m, struct pool_server *s, struct slice *slice,
-	struct unit *unit)
+void monitor_connecting(
+	struct monitor *m, struct pool_server *s, struct slice *slice, struct unit *unit)
 {
 	lock(m);
 	assert(unit->share == slice->share);
@@ -352,15 +352,15 @@ static uint64_t backoff(struct monitor *m, uint32_t failures)
 	return delay / 2 + rand_small_below(&m->rand, delay / 2 + 1);
 }
 
-static void refuse_waiters(struct monitor *m, struct pool *pool,
-	struct monitor_actions *actions)
+static void refuse_waiters(
+	struct monitor *m, struct pool *pool, struct monitor_actions *actions)
 {
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
 		struct slice *slice = pool->slices[i];
 
 		while (slice != NULL && slice->waiting > 0) {
-			struct lease *l = container_of(list_first(&slice->waiters),
-				struct lease, in_slice);
+			struct lease *l = container_of(
+				list_first(&slice->waiters), struct lease, in_slice);
 
 			lease_dequeue(m, l);
 			l->error = pool->error;
@@ -440,8 +440,8 @@ void monitor_gone(struct monitor *m, struct pool_server *s, uint64_t now_us,
 	unlock(m);
 }
 
-bool monitor_last_error(struct monitor *m, const struct pool *pool,
-	struct pool_error *out)
+bool monitor_last_error(
+	struct monitor *m, const struct pool *pool, struct pool_error *out)
 {
 	bool found = true;
 

@@ -41,9 +41,9 @@ enum {
 
 struct monitor_limits {
 	uint32_t budget;
-	uint32_t connecting_max;        /* connects at the same time */
-	uint64_t retry_us;              /* first backoff; doubles up to the maximum */
-	uint64_t reclaim_grace_us;      /* for stalled leases; 0: they are left alone */
+	uint32_t connecting_max;   /* connects at the same time */
+	uint64_t retry_us;	   /* first backoff; doubles up to the maximum */
+	uint64_t reclaim_grace_us; /* for stalled leases; 0: they are left alone */
 };
 
 struct monitor {
@@ -51,39 +51,39 @@ struct monitor {
 	struct budget budget;
 	struct monitor_limits limits;
 	struct list pools;
-	struct list servers;            /* every server that holds a unit */
+	struct list servers; /* every server that holds a unit */
 	uint32_t connecting;
 	uint32_t waiting;
 	uint32_t idle;
 	uint32_t closing;
 	uint64_t next_server_id;
-	uint32_t check_round;           /* each idle server is looked at once in it */
+	uint32_t check_round; /* each idle server is looked at once in it */
 	/* The host does not let us in: no connect before retry_at_us. */
 	uint64_t retry_at_us;
 	uint32_t failures;
 	struct pool_error error;
-	uint64_t denied;                /* connects that PostgreSQL had no slot for */
-	struct list inbox[MONITOR_WORKERS_MAX];         /* struct lease.in_slice */
+	uint64_t denied; /* connects that PostgreSQL had no slot for */
+	struct list inbox[MONITOR_WORKERS_MAX]; /* struct lease.in_slice */
 	struct rand_small rand;
 };
 
 /* What is to be done once the lock is released. */
 enum monitor_verb {
-	MONITOR_OPEN,                   /* a unit was taken for slice: connect */
-	MONITOR_CLOSE                   /* server is CLOSING and the caller's to close */
+	MONITOR_OPEN, /* a unit was taken for slice: connect */
+	MONITOR_CLOSE /* server is CLOSING and the caller's to close */
 };
 
 struct monitor_action {
 	enum monitor_verb verb;
 	struct slice *slice;
-	struct unit unit;               /* OPEN: the caller's now */
+	struct unit unit; /* OPEN: the caller's now */
 	struct pool_server *server;
 };
 
 struct monitor_actions {
 	struct monitor_action list[MONITOR_ACTIONS_MAX];
 	uint32_t count;
-	uint64_t wake;                  /* bit: worker with something in an inbox */
+	uint64_t wake; /* bit: worker with something in an inbox */
 };
 
 /* Returns 0 or -errno. */
@@ -100,8 +100,8 @@ void monitor_pool_add(struct monitor *, struct pool *);
 /* True: removed, the memory is the caller's again.  False: it is in use. */
 NODISCARD bool monitor_pool_remove(struct monitor *, struct pool *);
 void monitor_slice_add(struct monitor *, struct slice *);
-void monitor_slice_set_limits(struct monitor *, struct slice *,
-	const struct slice_limits *);
+void monitor_slice_set_limits(
+	struct monitor *, struct slice *, const struct slice_limits *);
 /* Each server counts in the quotas of its slice. */
 void monitor_quota_set(struct monitor *, struct quota *, uint32_t max);
 
@@ -110,10 +110,10 @@ void monitor_client_count(struct monitor *, struct slice *, int change);
 /* --- leases ------------------------------------------------------------------ */
 
 enum lease_verdict {
-	LEASE_VERDICT_HELD,             /* lease->server is the caller's now */
-	LEASE_VERDICT_WAIT,             /* it will come through the inbox */
-	LEASE_VERDICT_FULL,             /* the queue is full; the lease is NONE */
-	LEASE_VERDICT_ERROR             /* lease->error tells; the lease is NONE */
+	LEASE_VERDICT_HELD, /* lease->server is the caller's now */
+	LEASE_VERDICT_WAIT, /* it will come through the inbox */
+	LEASE_VERDICT_FULL, /* the queue is full; the lease is NONE */
+	LEASE_VERDICT_ERROR /* lease->error tells; the lease is NONE */
 };
 
 NODISCARD enum lease_verdict monitor_request(struct monitor *, struct lease *,
@@ -122,8 +122,8 @@ NODISCARD enum lease_verdict monitor_request(struct monitor *, struct lease *,
 /* Takes a lease out of the queue or out of the inbox.  If a server had been
  * assigned meanwhile it is passed on.  The lease is NONE afterwards.  Must not
  * be called on a HELD lease. */
-void monitor_withdraw(struct monitor *, struct lease *, uint64_t now_us,
-	struct monitor_actions *);
+void monitor_withdraw(
+	struct monitor *, struct lease *, uint64_t now_us, struct monitor_actions *);
 
 /* Next lease that was granted or refused for this worker, or NULL.  GRANTED
  * becomes HELD; REFUSED becomes NONE with lease->error set (*refused). */
@@ -133,18 +133,18 @@ struct lease *monitor_inbox_take(struct monitor *, uint32_t worker, bool *refuse
 struct monitor_wait {
 	enum wait_reason reason;
 	uint64_t since_us;
-	uint32_t position;              /* in the queue of its pool and workload, from 1 */
-	uint32_t waiting;               /* in that queue */
-	uint32_t pool_leased;           /* servers of its pool that clients hold */
-	uint32_t used;                  /* servers of its workload */
+	uint32_t position;    /* in the queue of its pool and workload, from 1 */
+	uint32_t waiting;     /* in that queue */
+	uint32_t pool_leased; /* servers of its pool that clients hold */
+	uint32_t used;	      /* servers of its workload */
 	uint32_t max;
-	uint32_t others;                /* servers of other workloads */
+	uint32_t others; /* servers of other workloads */
 	uint32_t budget;
 };
 
 /* position is 0 when the lease does not wait any more. */
-void monitor_explain(struct monitor *, const struct lease *, uint64_t now_us,
-	struct monitor_wait *);
+void monitor_explain(
+	struct monitor *, const struct lease *, uint64_t now_us, struct monitor_wait *);
 
 /* For views: calls f for all who wait, oldest first in each pool, under the lock; f
  * must be short and must not call the monitor. */
@@ -164,16 +164,16 @@ bool monitor_has_waiters(struct monitor *, const struct slice *);
 /* --- servers ----------------------------------------------------------------- */
 
 /* After MONITOR_OPEN: the server that will use the unit.  Its id is set. */
-void monitor_connecting(struct monitor *, struct pool_server *, struct slice *,
-	struct unit *);
+void monitor_connecting(
+	struct monitor *, struct pool_server *, struct slice *, struct unit *);
 
 /* What views tell about a server. */
 void monitor_describe(struct monitor *, struct pool_server *, uint32_t backend_pid,
 	uint16_t local_port);
 
 /* MONITOR_OPEN could not even begin: the unit is free again. */
-void monitor_open_failed(struct monitor *, struct slice *, struct unit *,
-	uint64_t now_us, struct monitor_actions *);
+void monitor_open_failed(struct monitor *, struct slice *, struct unit *, uint64_t now_us,
+	struct monitor_actions *);
 
 /* Logged in: goes to a waiter or becomes idle.  The server must be detached from
  * its worker, as another one may take it before this returns. */
@@ -182,17 +182,16 @@ void monitor_ready(struct monitor *, struct pool_server *, uint64_t now_us,
 
 /* What stood in the way of a login. */
 enum connect_failure {
-	CONNECT_FAILED_HOST,            /* refused, unreachable, timed out, 57P03 */
-	CONNECT_FAILED_DENIED,          /* 53300: PostgreSQL has no slot left */
-	CONNECT_FAILED_LOGIN            /* this database and user: 28xxx, 3D000, ... */
+	CONNECT_FAILED_HOST,   /* refused, unreachable, timed out, 57P03 */
+	CONNECT_FAILED_DENIED, /* 53300: PostgreSQL has no slot left */
+	CONNECT_FAILED_LOGIN   /* this database and user: 28xxx, 3D000, ... */
 };
 
 /* The server failed to log in; it is CLOSING afterwards, and monitor_gone() must
  * follow when its socket is closed.  Those who wait for its pool are refused
  * with the error if it concerns the login and no server is left to wait for. */
-void monitor_connect_failed(struct monitor *, struct pool_server *,
-	enum connect_failure, const struct pool_error *, uint64_t now_us,
-	struct monitor_actions *);
+void monitor_connect_failed(struct monitor *, struct pool_server *, enum connect_failure,
+	const struct pool_error *, uint64_t now_us, struct monitor_actions *);
 
 /* The lease ends; the server is clean and detached.  lease may be NULL when its
  * client went away before. */
@@ -215,8 +214,8 @@ void monitor_gone(struct monitor *, struct pool_server *, uint64_t now_us,
 /* Once a second or so, by one worker: expires idle servers, opens what
  * servers_min wants, retries after backoff.  Call again while it answers true
  * (there was more than fits into the actions). */
-NODISCARD bool monitor_upkeep(struct monitor *, uint64_t now_us,
-	struct monitor_actions *);
+NODISCARD bool monitor_upkeep(
+	struct monitor *, uint64_t now_us, struct monitor_actions *);
 
 /* Takes up to max idle servers, least recently used first, for a look at their
  * sockets (state CHECKING); give each back with monitor_return() or end it with
@@ -232,10 +231,10 @@ void monitor_renew(struct monitor *, struct pool_server *);
 
 /* For views: calls f for each server or pool under the lock; f must be short
  * and must not call the monitor. */
-void monitor_each_server(struct monitor *, void (*f)(const struct pool_server *, void *),
-	void *arg);
-void monitor_each_pool(struct monitor *, void (*f)(const struct pool *, void *),
-	void *arg);
+void monitor_each_server(
+	struct monitor *, void (*f)(const struct pool_server *, void *), void *arg);
+void monitor_each_pool(
+	struct monitor *, void (*f)(const struct pool *, void *), void *arg);
 
 /* Why the last connects to this host or this pool failed; false when they did
  * not. */

@@ -38,8 +38,8 @@ static bool slice_has_room(const struct slice *slice)
 }
 
 /* May a server of this slice be used by that one? */
-static bool may_use(const struct monitor *m, const struct pool_server *s,
-	const struct slice *to)
+static bool may_use(
+	const struct monitor *m, const struct pool_server *s, const struct slice *to)
 {
 	if (s->slice == to)
 		return true;
@@ -49,14 +49,15 @@ static bool may_use(const struct monitor *m, const struct pool_server *s,
 
 /* Prefers a server that already carries the client's state.  Looks at a few of
  * those that may be used; the others it passes over. */
-struct pool_server *choose_idle(struct monitor *m, const struct lease *l,
-	const struct slice *slice)
+struct pool_server *choose_idle(
+	struct monitor *m, const struct lease *l, const struct slice *slice)
 {
 	const struct slice *refused = NULL;
 	struct pool_server *first = NULL;
 	int looked = 0;
 
-	list_for_each(&slice->pool->idle, node) {
+	list_for_each(&slice->pool->idle, node)
+	{
 		struct pool_server *s = server_of_idle(node);
 
 		if (s->slice == refused || s->epoch != slice->pool->epoch)
@@ -96,8 +97,8 @@ bool choose_is_older(const struct slice *a, const struct slice *b)
 }
 
 /* Except: a server that has just logged in and is not counted as such yet. */
-static bool host_is_open(const struct monitor *m, const struct pool_server *except,
-	uint64_t now_us)
+static bool host_is_open(
+	const struct monitor *m, const struct pool_server *except, uint64_t now_us)
 {
 	uint32_t connecting = m->connecting;
 
@@ -108,8 +109,8 @@ static bool host_is_open(const struct monitor *m, const struct pool_server *exce
 
 /* Is there a waiter that no connect is under way for, though one may be, given
  * that a server of "from" (or nobody's: NULL) closes for it? */
-static bool slice_may_connect(const struct slice *slice, const struct slice *from,
-	uint64_t now_us)
+static bool slice_may_connect(
+	const struct slice *slice, const struct slice *from, uint64_t now_us)
 {
 	return slice->connecting < slice->waiting && slice_has_room_from(slice, from) &&
 		now_us >= slice->pool->retry_at_us;
@@ -120,8 +121,8 @@ bool choose_fits(const struct monitor *m, const struct slice *slice)
 	return slice_has_room(slice) && budget_may_take(&m->budget, slice->share, NULL);
 }
 
-bool choose_may_replace(const struct monitor *m, const struct pool_server *s,
-	const struct slice *slice)
+bool choose_may_replace(
+	const struct monitor *m, const struct pool_server *s, const struct slice *slice)
 {
 	return slice_has_room_from(slice, s->slice) &&
 		budget_may_take(&m->budget, slice->share, s->slice->share);
@@ -134,7 +135,37 @@ static bool closing_helps(const struct monitor *m, const struct pool_server *s,
 {
 	return host_is_open(m, s, now_us) && slice_may_connect(slice, s->slice, now_us) &&
 		slice->connecting + slice->coming < slice->waiting &&
-		!choose_fits(m, slice) && budget_may_take(&m->budget, slice->share, s->slice->share);
+		!choose_fits(m, slice) &&
+		budget_may_take(&m->budget, slice->share, s->slice->share);
+}
+
+static bool has_room_for(const struct quota *quota, uint32_t more)
+{
+	return quota == NULL || quota->max == 0 || quota->used + more <= quota->max;
+}
+
+static bool is_full(const struct quota *quota)
+{
+	return !has_room_for(quota, 1);
+}
+
+/* Do both have a database's or a user's limit in common that is exhausted (with so
+ * many more)? */
+static bool share_quota(const struct slice *a, const struct slice *b, uint32_t more)
+{
+	for (size_t i = 0; i < SLICE_QUOTAS; i++) {
+		if (a->quotas[i] == b->quotas[i] && !has_room_for(a->quotas[i], more))
+			return true;
+	}
+	return false;
+}
+
+/* Would giving up that server help only as far as limits of a database or user are
+ * concerned?  Floors are no argument then: there are units for all. */
+static bool is_about_quota(
+	const struct monitor *m, const struct slice *from, const struct slice *to)
+{
+	return share_quota(from, to, 1) && budget_may_take(&m->budget, to->share, NULL);
 }
 
 /* Would a share be below its floor without the unit of s? */
@@ -142,14 +173,14 @@ static bool has_claim(const struct share *share, const struct pool_server *s)
 {
 	if (share == s->slice->share)
 		return !share_is_borrowing(share);
-	return share_is_below_floor(share);
+	return share_has_claim(share);
 }
 
 /* Of the workloads below their floor, the slice that has waited longest and that
  * this unit, borrowed or not wanted here by its owner, can help: with its server,
  * or by closing it. */
-static struct slice *oldest_claim(const struct monitor *m, const struct pool_server *s,
-	uint64_t now_us)
+static struct slice *oldest_claim(
+	const struct monitor *m, const struct pool_server *s, uint64_t now_us)
 {
 	struct slice *best = NULL;
 
@@ -160,13 +191,16 @@ static struct slice *oldest_claim(const struct monitor *m, const struct pool_ser
 
 		if (!has_claim(share, s))
 			continue;
-		list_for_each(&share->hungry, node) {
+		list_for_each(&share->hungry, node)
+		{
 			struct slice *slice = slice_of_hungry(node);
 
 			if (!is_older(slice, best))
 				continue;
-			if (slice->pool == s->slice->pool ?
-				may_use(m, s, slice) : closing_helps(m, s, slice, now_us))
+			if (slice->pool == s->slice->pool
+					? may_use(m, s, slice)
+					: closing_helps(m, s, slice, now_us) &&
+						!is_about_quota(m, s->slice, slice))
 				best = slice;
 		}
 	}
@@ -191,8 +225,8 @@ static bool weights_decide(const struct slice *a, const struct slice *b)
 
 /* A unit that "owner" may keep or give up: is it rather for the waiter of a, or of
  * b?  Of one workload the older; between borrowers the weights decide. */
-static bool is_nearer(const struct slice *a, const struct slice *b,
-	const struct share *owner)
+static bool is_nearer(
+	const struct slice *a, const struct slice *b, const struct share *owner)
 {
 	if (b == NULL || !weights_decide(a, b))
 		return is_older(a, b);
@@ -225,13 +259,14 @@ static struct slice *next_in_pool(const struct monitor *m, const struct pool_ser
 }
 
 /* Of the same workload: a pool with fewer servers, and longer in waiting than ours.
- * Of another: one that has borrowed less than its weight. */
+ * Of another: one that has borrowed less than its weight, or that waits longer for what
+ * a limit lets only one of both have. */
 static bool comes_before(const struct pool_server *s, const struct slice *slice,
-	const struct slice *ours)
+	const struct slice *ours, bool is_of_quota)
 {
 	const struct pool *pool = s->slice->pool, *other = slice->pool;
 
-	if (slice->share != s->slice->share && slice->share->used == 0)
+	if (slice->share != s->slice->share && (slice->share->used == 0 || is_of_quota))
 		return is_older(slice, ours);
 	if (slice->share != s->slice->share)
 		return share_is_borrowing(s->slice->share) &&
@@ -242,8 +277,8 @@ static bool comes_before(const struct pool_server *s, const struct slice *slice,
 
 /* Another pool whose turn it is, whose oldest waiter has waited for long, and who
  * can only be helped by giving up this unit. */
-static struct slice *other_pool_due(const struct monitor *m,
-	const struct pool_server *s, const struct slice *ours, uint64_t now_us)
+static struct slice *other_pool_due(const struct monitor *m, const struct pool_server *s,
+	const struct slice *ours, uint64_t now_us)
 {
 	const struct pool *pool = s->slice->pool;
 	struct slice *best = NULL;
@@ -252,16 +287,19 @@ static struct slice *other_pool_due(const struct monitor *m,
 	if (elapsed_us(now_us, s->connected_at_us) < MONITOR_SWITCH_AFTER_US)
 		return NULL;
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
-		list_for_each(&m->budget.shares[i]->hungry, node) {
+		list_for_each(&m->budget.shares[i]->hungry, node)
+		{
 			struct slice *slice = slice_of_hungry(node);
+			bool is_of_quota = share_quota(s->slice, slice, 1);
 
-			if (slice->pool == pool || !comes_before(s, slice, ours) ||
-				!is_older(slice, best))
+			if (slice->pool == pool || !is_older(slice, best) ||
+				!comes_before(s, slice, ours, is_of_quota))
 				continue;
 			if (elapsed_us(now_us, slice_oldest(slice)->asked_at_us) <
 				MONITOR_SWITCH_AFTER_US)
 				continue;
-			if (closing_helps(m, s, slice, now_us) && may_lend(s, slice, true))
+			if (closing_helps(m, s, slice, now_us) &&
+				(is_of_quota || may_lend(s, slice, true)))
 				best = slice;
 		}
 	}
@@ -282,8 +320,9 @@ static bool exceeds_own(const struct pool_server *s)
 			return true;
 	}
 	return slice->share->used - slice->share->closing > slice->share->max ||
-		(slice->limits.servers_max != 0 && slice->servers - slice->closing >
-			slice->limits.servers_max + slice->limits.reserve);
+		(slice->limits.servers_max != 0 &&
+			slice->servers - slice->closing >
+				slice->limits.servers_max + slice->limits.reserve);
 }
 
 bool choose_is_surplus(const struct monitor *m, const struct pool_server *s)
@@ -305,8 +344,8 @@ static bool others_give_back(const struct monitor *m, const struct share *except
 	return false;
 }
 
-static bool must_close(const struct monitor *m, const struct pool_server *s,
-	uint64_t now_us)
+static bool must_close(
+	const struct monitor *m, const struct pool_server *s, uint64_t now_us)
 {
 	if (s->epoch != s->slice->pool->epoch ||
 		(s->expires_at_us != 0 && now_us >= s->expires_at_us))
@@ -331,7 +370,8 @@ static void grant(struct monitor *m, struct slice *slice, struct pool_server *s,
 	struct lease *l = slice_oldest(slice);
 
 	if (l->is_claim)
-		histogram_add(&slice->share->reclaims, elapsed_us(now_us, l->asked_at_us));
+		histogram_add(
+			&slice->share->reclaims, elapsed_us(now_us, l->asked_at_us));
 	l->is_claim = false;
 	lease_dequeue(m, l);
 	lease_hold(m, l, s, now_us);
@@ -413,8 +453,8 @@ static bool idle_would_do(const struct monitor *m, const struct share *to)
 
 /* May this idle server go for a waiter of that slice?  One that the waiter could
  * use as it is has been offered before; a retired one nobody can use. */
-static bool may_evict(const struct monitor *m, const struct pool_server *s,
-	const struct slice *to)
+static bool may_evict(
+	const struct monitor *m, const struct pool_server *s, const struct slice *to)
 {
 	const struct share *owner = s->slice->share;
 
@@ -433,20 +473,23 @@ static struct pool_server *idle_victim(const struct monitor *m, const struct sli
 	struct pool_server *best = NULL;
 	bool best_is_cheap = false;
 
-	list_for_each(&m->pools, node) {
+	list_for_each(&m->pools, node)
+	{
 		struct pool *pool = container_of(node, struct pool, in_monitor);
 		const struct slice *refused = NULL;
 
-		list_for_each(&pool->idle, idle) {
+		list_for_each(&pool->idle, idle)
+		{
 			struct pool_server *s = server_of_idle(idle);
 			struct share *owner = s->slice->share;
 			bool is_cheap = owner == to->share || share_is_borrowing(owner);
 
 			if (s->slice == refused && s->epoch == pool->epoch)
 				continue;
-			if (best != NULL && (best_is_cheap > is_cheap ||
-				(best_is_cheap == is_cheap &&
-					best->used_at_us < s->used_at_us)))
+			if (best != NULL &&
+				(best_is_cheap > is_cheap ||
+					(best_is_cheap == is_cheap &&
+						best->used_at_us < s->used_at_us)))
 				continue;
 			if (!may_evict(m, s, to)) {
 				refused = s->slice;
@@ -459,36 +502,38 @@ static struct pool_server *idle_victim(const struct monitor *m, const struct sli
 	return best;
 }
 
-/* What keeps a slice from one more server: its full quotas, and the budget. */
-enum { NEED_BUDGET = SLICE_QUOTAS, NEEDS };
-
-static bool is_full(const struct quota *quota)
-{
-	return quota != NULL && quota->max != 0 && quota->used >= quota->max;
-}
+/* What keeps a slice from one more server: the budget, and its full quotas. */
+enum { NEED_BUDGET, NEED_QUOTA, NEEDS = NEED_QUOTA + SLICE_QUOTAS };
 
 static bool meets_need(const struct monitor *m, const struct pool_server *s,
 	const struct slice *to, size_t need)
 {
+	const struct share *owner = s->slice->share;
+	const struct quota *quota;
+
 	if (need == NEED_BUDGET)
-		return budget_may_take(&m->budget, to->share, s->slice->share);
-	return s->slice->quotas[0] == to->quotas[need] ||
-		s->slice->quotas[1] == to->quotas[need];
+		return budget_may_take(&m->budget, to->share, owner) ||
+			(owner != to->share && share_is_borrowing(owner) &&
+				idle_would_do(m, to->share));
+	quota = to->quotas[need - NEED_QUOTA];
+	return s->slice->quotas[0] == quota || s->slice->quotas[1] == quota;
 }
 
-/* No idle server is enough, but several together are: the one that frees a quota goes
- * first, the others when this has helped. */
-static struct pool_server *first_of_victims(const struct monitor *m,
-	const struct slice *to)
+/* No idle server is enough, but several together are: one that frees a unit goes first,
+ * the others when this has helped. */
+static struct pool_server *first_of_victims(
+	const struct monitor *m, const struct slice *to)
 {
 	struct pool_server *found[NEEDS] = { NULL }, *first = NULL;
 
 	if (slice_servers_max(to) != 0 && to->servers >= slice_servers_max(to))
 		return NULL;
-	list_for_each(&m->pools, node) {
+	list_for_each(&m->pools, node)
+	{
 		struct pool *pool = container_of(node, struct pool, in_monitor);
 
-		list_for_each(&pool->idle, idle) {
+		list_for_each(&pool->idle, idle)
+		{
 			struct pool_server *s = server_of_idle(idle);
 
 			for (size_t need = 0; need < NEEDS; need++) {
@@ -498,9 +543,9 @@ static struct pool_server *first_of_victims(const struct monitor *m,
 		}
 	}
 	for (size_t need = 0; need < NEEDS; need++) {
-		bool is_needed = need == NEED_BUDGET ?
-			!budget_may_take(&m->budget, to->share, NULL) :
-			is_full(to->quotas[need]);
+		bool is_needed = need == NEED_BUDGET
+			? !budget_may_take(&m->budget, to->share, NULL)
+			: is_full(to->quotas[need - NEED_QUOTA]);
 
 		if (is_needed && found[need] == NULL)
 			return NULL;
@@ -513,9 +558,9 @@ static struct pool_server *first_of_victims(const struct monitor *m,
 /* How the oldest waiter of a slice can be helped. */
 enum help {
 	HELP_NONE,
-	HELP_IDLE,                      /* with *s as it is */
+	HELP_IDLE, /* with *s as it is */
 	HELP_OPEN,
-	HELP_EVICT                      /* by closing *s */
+	HELP_EVICT /* by closing *s */
 };
 
 static enum help help_for(struct monitor *m, const struct slice *slice, uint64_t now_us,
@@ -543,11 +588,15 @@ static enum help help_for(struct monitor *m, const struct slice *slice, uint64_t
 
 /* Is a to be helped before b?  Workloads below their floor first, then who has
  * borrowed less than its weight, then who has waited longer. */
-static bool is_needier(const struct slice *a, bool a_floor, const struct slice *b,
-	bool b_floor)
+static bool is_needier(const struct monitor *m, const struct slice *a, bool a_floor,
+	const struct slice *b, bool b_floor)
 {
 	if (b == NULL)
 		return true;
+	/* There are units for both, but a limit lets only one have one: floors are no
+	 * argument then. */
+	if (share_quota(a, b, 2) && m->budget.used + 2 <= m->budget.limit)
+		return is_older(a, b);
 	if (a_floor != b_floor)
 		return a_floor;
 	if (a_floor || !weights_decide(a, b))
@@ -558,8 +607,8 @@ static bool is_needier(const struct slice *a, bool a_floor, const struct slice *
 }
 
 /* The slice that is to be helped next, and how. */
-static enum help neediest(struct monitor *m, uint64_t now_us, struct slice **slice,
-	struct pool_server **s)
+static enum help neediest(
+	struct monitor *m, uint64_t now_us, struct slice **slice, struct pool_server **s)
 {
 	enum help best = HELP_NONE;
 	bool best_floor = false;
@@ -573,12 +622,13 @@ static enum help neediest(struct monitor *m, uint64_t now_us, struct slice **sli
 		/* The usual case: at its maximum, with all of it in use. */
 		if (share->used >= share->max && m->idle == 0)
 			continue;
-		list_for_each(&share->hungry, node) {
+		list_for_each(&share->hungry, node)
+		{
 			struct slice *one = slice_of_hungry(node);
 			struct pool_server *found = NULL;
 			enum help help;
 
-			if (!is_needier(one, floor, *slice, best_floor))
+			if (!is_needier(m, one, floor, *slice, best_floor))
 				continue;
 			help = help_for(m, one, now_us, &found);
 			if (help == HELP_NONE)
@@ -599,8 +649,9 @@ void choose_openings(struct monitor *m, uint64_t now_us, struct monitor_actions 
 		struct slice *slice;
 
 		/* The usual cases, told without looking further. */
-		if (m->idle == 0 && (m->budget.used >= m->budget.limit ||
-			!host_is_open(m, NULL, now_us)))
+		if (m->idle == 0 &&
+			(m->budget.used >= m->budget.limit ||
+				!host_is_open(m, NULL, now_us)))
 			return;
 		switch (neediest(m, now_us, &slice, &s)) {
 		case HELP_NONE:

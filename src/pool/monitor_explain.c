@@ -18,8 +18,8 @@ static bool quota_is_full(const struct slice *slice, size_t which)
 }
 
 /* In the order of include/wait_reasons.def. */
-static enum wait_reason slice_reason(const struct monitor *m, const struct slice *slice,
-	uint64_t now_us)
+static enum wait_reason slice_reason(
+	const struct monitor *m, const struct slice *slice, uint64_t now_us)
 {
 	const struct share *share = slice->share;
 	uint32_t servers_max = slice_servers_max(slice);
@@ -74,7 +74,8 @@ void monitor_explain(struct monitor *m, const struct lease *l, uint64_t now_us,
 	if (l->state == LEASE_WAITING) {
 		explain_slice(m, l->slice, now_us, out);
 		out->since_us = l->asked_at_us;
-		list_for_each(&l->slice->waiters, node) {
+		list_for_each(&l->slice->waiters, node)
+		{
 			out->position++;
 			if (node == &l->in_slice)
 				break;
@@ -88,12 +89,15 @@ void monitor_each_waiter(struct monitor *m, uint64_t now_us,
 {
 	pthread_mutex_lock(&m->lock);
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
-		list_for_each(&m->budget.shares[i]->hungry, hungry) {
-			struct slice *slice = container_of(hungry, struct slice, in_hungry);
+		list_for_each(&m->budget.shares[i]->hungry, hungry)
+		{
+			struct slice *slice =
+				container_of(hungry, struct slice, in_hungry);
 			struct monitor_wait wait;
 
 			explain_slice(m, slice, now_us, &wait);
-			list_for_each(&slice->waiters, node) {
+			list_for_each(&slice->waiters, node)
+			{
 				wait.since_us = lease_in_slice(node)->asked_at_us;
 				wait.position++;
 				f(lease_in_slice(node), &wait, arg);
@@ -103,11 +107,12 @@ void monitor_each_waiter(struct monitor *m, uint64_t now_us,
 	pthread_mutex_unlock(&m->lock);
 }
 
-/* --- stalled leases ------------------------------------------------------------------ */
+/* --- stalled leases ------------------------------------------------------------------
+ */
 
 /* Has the oldest waiter of this slice a right to a unit, and waited for it in vain? */
-static bool is_kept_waiting(const struct monitor *m, const struct slice *slice,
-	uint64_t now_us)
+static bool is_kept_waiting(
+	const struct monitor *m, const struct slice *slice, uint64_t now_us)
 {
 	const struct lease *oldest = lease_in_slice(list_first(&slice->waiters));
 
@@ -117,17 +122,18 @@ static bool is_kept_waiting(const struct monitor *m, const struct slice *slice,
 }
 
 /* For whom this unit would be the one; NULL: for nobody. */
-static struct slice *kept_waiting_for(const struct monitor *m, const struct pool_server *s,
-	uint64_t now_us)
+static struct slice *kept_waiting_for(
+	const struct monitor *m, const struct pool_server *s, uint64_t now_us)
 {
 	struct slice *best = NULL;
 
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
 		const struct share *share = m->budget.shares[i];
 
-		if (!share_is_below_floor(share))
+		if (!share_has_claim(share))
 			continue;
-		list_for_each(&share->hungry, node) {
+		list_for_each(&share->hungry, node)
+		{
 			struct slice *slice = container_of(node, struct slice, in_hungry);
 
 			if (is_kept_waiting(m, slice, now_us) &&
@@ -157,8 +163,9 @@ bool monitor_end_stalled(struct monitor *m, struct lease *l, uint64_t now_us)
 
 	pthread_mutex_lock(&m->lock);
 	s = l->state == LEASE_HELD ? l->server : NULL;
-	if (s != NULL && s->promised_to == NULL && share_is_borrowing(s->slice->share) &&
-		m->limits.reclaim_grace_us != 0)
+	/* What is promised already does not count as borrowed any more. */
+	if (s != NULL && s->promised_to == NULL && m->limits.reclaim_grace_us != 0 &&
+		share_borrowed(s->slice->share) > s->slice->share->outgoing)
 		slice = kept_waiting_for(m, s, now_us);
 	if (slice != NULL) {
 		server_promise(s, slice);

@@ -24,12 +24,12 @@ void server_set_slice(struct monitor *, struct pool_server *, struct slice *);
 void lease_enqueue(struct monitor *, struct lease *, struct slice *, uint64_t now_us);
 void lease_dequeue(struct monitor *, struct lease *);
 void lease_hold(struct monitor *, struct lease *, struct pool_server *, uint64_t now_us);
-void lease_post(struct monitor *, struct lease *, enum lease_state,
-	struct monitor_actions *);
+void lease_post(
+	struct monitor *, struct lease *, enum lease_state, struct monitor_actions *);
 
 /* monitor_choose.c: who gets what. */
-struct pool_server *choose_idle(struct monitor *, const struct lease *,
-	const struct slice *);
+struct pool_server *choose_idle(
+	struct monitor *, const struct lease *, const struct slice *);
 void choose_for_server(struct monitor *, struct pool_server *, uint64_t now_us,
 	struct monitor_actions *);
 void choose_openings(struct monitor *, uint64_t now_us, struct monitor_actions *);
@@ -37,8 +37,8 @@ void choose_openings(struct monitor *, uint64_t now_us, struct monitor_actions *
 bool choose_fits(const struct monitor *, const struct slice *);
 /* Would a server of this slice be allowed if that server were not there, or if it
  * were this slice's? */
-bool choose_may_replace(const struct monitor *, const struct pool_server *,
-	const struct slice *);
+bool choose_may_replace(
+	const struct monitor *, const struct pool_server *, const struct slice *);
 /* The oldest waiter of one has waited longer than that of the other. */
 bool choose_is_older(const struct slice *, const struct slice *);
 bool choose_is_surplus(const struct monitor *, const struct pool_server *);

@@ -63,11 +63,19 @@ static void closing_count(struct monitor *m, struct pool_server *s, bool more)
 
 void server_promise(struct pool_server *s, struct slice *to)
 {
-	if (s->promised_to != NULL)
-		s->promised_to->coming--;
+	struct slice *was = s->promised_to;
+
+	if (was != NULL) {
+		was->coming--;
+		was->share->incoming -= was->share != s->unit.share;
+		s->unit.share->outgoing -= was->share != s->unit.share;
+	}
 	s->promised_to = to;
-	if (to != NULL)
+	if (to != NULL) {
 		to->coming++;
+		to->share->incoming += to->share != s->unit.share;
+		s->unit.share->outgoing += to->share != s->unit.share;
+	}
 }
 
 void server_enter(struct monitor *m, struct pool_server *s, enum server_state next)
@@ -139,8 +147,8 @@ void server_set_slice(struct monitor *m, struct pool_server *s, struct slice *to
 	s->slice = to;
 }
 
-void lease_enqueue(struct monitor *m, struct lease *l, struct slice *slice,
-	uint64_t now_us)
+void lease_enqueue(
+	struct monitor *m, struct lease *l, struct slice *slice, uint64_t now_us)
 {
 	assert(l->state == LEASE_NONE);
 	l->slice = slice;
@@ -170,7 +178,8 @@ void lease_dequeue(struct monitor *m, struct lease *l)
 	l->state = LEASE_NONE;
 }
 
-void lease_hold(struct monitor *m, struct lease *l, struct pool_server *s, uint64_t now_us)
+void lease_hold(
+	struct monitor *m, struct lease *l, struct pool_server *s, uint64_t now_us)
 {
 	assert(l->state == LEASE_NONE);
 	server_enter(m, s, SERVER_LEASED);

@@ -9,10 +9,10 @@
 
 /* What a replacement is opened ahead of, and how long before. */
 enum {
-	REPLACE_PART = 10,              /* of the lifetime */
+	REPLACE_PART = 10, /* of the lifetime */
 	REPLACE_AHEAD_MIN_US = 500000,
 	REPLACE_AHEAD_MAX_US = 5000000,
-	RESERVE_IDLE_US = 1000000       /* the reserve is for bursts: it goes soon */
+	RESERVE_IDLE_US = 1000000 /* the reserve is for bursts: it goes soon */
 };
 
 static bool is_of_reserve(const struct slice *slice)
@@ -101,8 +101,8 @@ static void stop_counting_on(struct pool_server *s, uint64_t now_us)
 
 /* Grows old while it is in use: another one is made ready before it goes, if nobody
  * has to give up anything for it. */
-static bool wants_replacement(const struct monitor *m, const struct pool_server *s,
-	uint64_t now_us)
+static bool wants_replacement(
+	const struct monitor *m, const struct pool_server *s, uint64_t now_us)
 {
 	const struct slice *slice = s->slice;
 	uint64_t ahead_us = slice->limits.lifetime_us / REPLACE_PART;
@@ -113,19 +113,22 @@ static bool wants_replacement(const struct monitor *m, const struct pool_server 
 	ahead_us = u64_min(ahead_us, REPLACE_AHEAD_MAX_US);
 	if (now_us + ahead_us < s->expires_at_us ||
 		(s->state != SERVER_LEASED &&
-			(s->state != SERVER_IDLE || elapsed_us(now_us, s->used_at_us) > ahead_us)))
+			(s->state != SERVER_IDLE ||
+				elapsed_us(now_us, s->used_at_us) > ahead_us)))
 		return false;
 	return m->waiting == 0 && slice->connecting == 0 &&
 		m->budget.used + 1 + budget_floors_open(&m->budget, slice->share, NULL) <=
-			m->budget.limit &&
+		m->budget.limit &&
 		choose_may_open(m, slice, now_us);
 }
 
-static void look_at_servers(struct monitor *m, uint64_t now_us,
-	struct monitor_actions *actions)
+static void look_at_servers(
+	struct monitor *m, uint64_t now_us, struct monitor_actions *actions)
 {
-	list_for_each(&m->servers, node) {
-		struct pool_server *s = container_of(node, struct pool_server, in_monitor);
+	list_for_each(&m->servers, node)
+	{
+		struct pool_server *s =
+			container_of(node, struct pool_server, in_monitor);
 
 		stop_counting_on(s, now_us);
 		if (actions_have_room(actions) && wants_replacement(m, s, now_us)) {
@@ -141,7 +144,8 @@ bool monitor_upkeep(struct monitor *m, uint64_t now_us, struct monitor_actions *
 
 	pthread_mutex_lock(&m->lock);
 	look_at_servers(m, now_us, actions);
-	list_for_each(&m->pools, node) {
+	list_for_each(&m->pools, node)
+	{
 		struct pool *pool = container_of(node, struct pool, in_monitor);
 
 		expire_pool(m, pool, now_us, actions);
@@ -149,7 +153,8 @@ bool monitor_upkeep(struct monitor *m, uint64_t now_us, struct monitor_actions *
 	}
 	/* Who waits comes before what is only kept in stock. */
 	choose_openings(m, now_us, actions);
-	list_for_each(&m->pools, node) {
+	list_for_each(&m->pools, node)
+	{
 		struct pool *pool = container_of(node, struct pool, in_monitor);
 
 		fill_pool(m, pool, now_us, actions);
@@ -165,7 +170,8 @@ static uint32_t take_idle_of_round(struct monitor *m, uint64_t now_us,
 {
 	uint32_t count = 0;
 
-	list_for_each(&m->pools, in_monitor) {
+	list_for_each(&m->pools, in_monitor)
+	{
 		struct pool *pool = container_of(in_monitor, struct pool, in_monitor);
 		struct list_node *node = pool->idle.head.prev;
 
@@ -205,7 +211,8 @@ uint32_t monitor_take_idle(struct monitor *m, uint64_t now_us, uint64_t min_idle
 void monitor_retire(struct monitor *m, struct pool *only)
 {
 	pthread_mutex_lock(&m->lock);
-	list_for_each(&m->pools, node) {
+	list_for_each(&m->pools, node)
+	{
 		struct pool *pool = container_of(node, struct pool, in_monitor);
 
 		if (only == NULL || only == pool)
@@ -214,8 +221,8 @@ void monitor_retire(struct monitor *m, struct pool *only)
 	pthread_mutex_unlock(&m->lock);
 }
 
-void monitor_each_server(struct monitor *m, void (*f)(const struct pool_server *, void *),
-	void *arg)
+void monitor_each_server(
+	struct monitor *m, void (*f)(const struct pool_server *, void *), void *arg)
 {
 	pthread_mutex_lock(&m->lock);
 	list_for_each(&m->servers, node)
@@ -223,7 +230,8 @@ void monitor_each_server(struct monitor *m, void (*f)(const struct pool_server *
 	pthread_mutex_unlock(&m->lock);
 }
 
-void monitor_each_pool(struct monitor *m, void (*f)(const struct pool *, void *), void *arg)
+void monitor_each_pool(
+	struct monitor *m, void (*f)(const struct pool *, void *), void *arg)
 {
 	pthread_mutex_lock(&m->lock);
 	list_for_each(&m->pools, node)
@@ -235,8 +243,7 @@ static uint32_t list_count(const struct list *list)
 {
 	uint32_t count = 0;
 
-	list_for_each(list, node)
-		count++;
+	list_for_each(list, node) count++;
 	return count;
 }
 
@@ -251,8 +258,10 @@ static void check_server(const struct pool_server *s, struct check_totals *t)
 {
 	assert(list_is_linked(&s->in_idle) == (s->state == SERVER_IDLE));
 	assert(s->lease == NULL || s->state == SERVER_LEASED);
-	assert(s->lease == NULL || (s->lease->server == s && s->lease->slice == s->slice &&
-		(s->lease->state == LEASE_HELD || s->lease->state == LEASE_GRANTED)));
+	assert(s->lease == NULL ||
+		(s->lease->server == s && s->lease->slice == s->slice &&
+			(s->lease->state == LEASE_HELD ||
+				s->lease->state == LEASE_GRANTED)));
 	assert(s->promised_to == NULL || s->state == SERVER_LEASED ||
 		s->state == SERVER_CLEANING || s->state == SERVER_CLOSING);
 	assert(s->state != SERVER_GONE);
@@ -263,8 +272,8 @@ static void check_server(const struct pool_server *s, struct check_totals *t)
 	t->leased += s->lease != NULL;
 }
 
-static void check_slice(const struct slice *slice, uint32_t *waiting,
-	struct check_totals *t)
+static void check_slice(
+	const struct slice *slice, uint32_t *waiting, struct check_totals *t)
 {
 	assert(list_count(&slice->waiters) == slice->waiting);
 	assert(list_is_linked(&slice->in_hungry) == (slice->waiting > 0));
@@ -275,8 +284,8 @@ static void check_slice(const struct slice *slice, uint32_t *waiting,
 	*waiting += slice->waiting;
 }
 
-static void check_pool(const struct monitor *m, const struct pool *pool,
-	struct check_totals *t)
+static void check_pool(
+	const struct monitor *m, const struct pool *pool, struct check_totals *t)
 {
 	uint32_t servers = 0, waiting = 0, connecting = 0;
 
@@ -298,13 +307,15 @@ static void check_pool(const struct monitor *m, const struct pool *pool,
 void monitor_check(struct monitor *m)
 {
 	uint32_t servers = 0, waiting = 0, idle = 0, connecting = 0, used = 0;
+	uint32_t incoming = 0, outgoing = 0;
 	struct check_totals t = { 0 };
 
 	pthread_mutex_lock(&m->lock);
 	list_for_each(&m->servers, node)
 		check_server(container_of(node, struct pool_server, in_monitor), &t);
 	assert(t.idle == m->idle && t.closing == m->closing);
-	list_for_each(&m->pools, node) {
+	list_for_each(&m->pools, node)
+	{
 		const struct pool *pool = container_of(node, struct pool, in_monitor);
 
 		check_pool(m, pool, &t);
@@ -319,9 +330,12 @@ void monitor_check(struct monitor *m)
 		assert(list_count(&share->waiters) == share->waiting);
 		used += share->used;
 		t.idle -= share->idle;
+		incoming += share->incoming;
+		outgoing += share->outgoing;
 	}
 	/* The servers' totals less the sums of what slices and shares say. */
 	assert(t.closing == 0 && t.coming == 0 && t.leased == 0 && t.idle == 0);
+	assert(incoming == outgoing);
 	assert(used == m->budget.used);
 	assert(servers == m->budget.used);
 	assert(waiting == m->waiting);

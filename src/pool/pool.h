@@ -51,88 +51,88 @@ struct pool_error {
 };
 
 struct slice_limits {
-	uint32_t servers_max;           /* 0: no limit of its own */
-	uint32_t reserve;               /* more, when somebody has waited for long */
-	uint64_t reserve_after_us;      /* for that long */
-	uint32_t servers_min;           /* kept open while the pool has been used */
-	uint32_t waiting_max;           /* 0: no limit */
-	uint64_t idle_timeout_us;       /* 0: none */
-	uint64_t lifetime_us;           /* 0: none */
+	uint32_t servers_max;	   /* 0: no limit of its own */
+	uint32_t reserve;	   /* more, when somebody has waited for long */
+	uint64_t reserve_after_us; /* for that long */
+	uint32_t servers_min;	   /* kept open while the pool has been used */
+	uint32_t waiting_max;	   /* 0: no limit */
+	uint64_t idle_timeout_us;  /* 0: none */
+	uint64_t lifetime_us;	   /* 0: none */
 };
 
 /* A limit that several slices share: the servers of one database entry, or of one
  * user. */
 struct quota {
 	uint32_t used;
-	uint32_t closing;               /* of the used ones */
-	uint32_t max;                   /* 0: no limit */
+	uint32_t closing; /* of the used ones */
+	uint32_t max;	  /* 0: no limit */
 };
 
 enum { SLICE_QUOTA_DATABASE, SLICE_QUOTA_USER, SLICE_QUOTAS };
 
 struct slice {
 	struct pool *pool;
-	struct quota *quotas[SLICE_QUOTAS];     /* NULL: none; set once */
+	struct quota *quotas[SLICE_QUOTAS]; /* NULL: none; set once */
 	struct share *share;
 	struct slice_limits limits;
-	struct list_node in_hungry;     /* share->hungry, while there are waiters */
-	struct list waiters;            /* struct lease.in_slice, oldest first */
+	struct list_node in_hungry; /* share->hungry, while there are waiters */
+	struct list waiters;	    /* struct lease.in_slice, oldest first */
 	uint32_t waiting;
-	uint32_t servers;               /* all that hold a unit */
+	uint32_t servers; /* all that hold a unit */
 	uint32_t connecting;
 	uint32_t closing;
-	uint32_t coming;                /* units that others give up for its waiters */
-	bool reserve_is_open;           /* somebody has waited for reserve_after_us */
-	uint32_t clients;               /* logged in */
-	uint32_t leased;                /* leases held */
+	uint32_t coming;      /* units that others give up for its waiters */
+	bool reserve_is_open; /* somebody has waited for reserve_after_us */
+	uint32_t clients;     /* logged in */
+	uint32_t leased;      /* leases held */
 };
 
 struct pool {
 	struct monitor *monitor;
 	struct list_node in_monitor;
-	void *owner;                    /* session's: names, login */
-	struct list idle;               /* struct pool_server.in_idle, last used first */
+	void *owner;	  /* session's: names, login */
+	struct list idle; /* struct pool_server.in_idle, last used first */
 	struct slice *slices[BUDGET_SHARES_MAX];
 	uint32_t servers;
 	uint32_t connecting;
 	uint32_t idle_count;
 	uint32_t waiting;
-	uint32_t epoch;                 /* servers of an older one close on return */
+	uint32_t epoch; /* servers of an older one close on return */
 	/* After a refused login: no new try before this time. */
 	uint64_t retry_at_us;
 	uint32_t failures;
-	struct pool_error error;        /* sqlstate "" when there is none */
+	struct pool_error error; /* sqlstate "" when there is none */
 };
 
 struct pool_server {
 	struct list_node in_idle;
 	struct list_node in_monitor;
-	struct unit unit;               /* of the slice's share */
+	struct unit unit; /* of the slice's share */
 	struct slice *slice;
-	struct lease *lease;            /* LEASED only; NULL when nobody listens */
+	struct lease *lease; /* LEASED only; NULL when nobody listens */
 	enum server_state state;
 	uint32_t epoch;
-	uint32_t check_round;           /* monitor->check_round when last taken */
-	bool is_replaced;               /* another one was opened as it grew old */
+	uint32_t check_round; /* monitor->check_round when last taken */
+	bool is_replaced;     /* another one was opened as it grew old */
 	/* LEASED and to be ended, CLEANING, CLOSING: whose waiter gets the unit. */
 	struct slice *promised_to;
-	uint64_t closing_since_us;      /* as upkeep saw it; 0: not yet */
+	uint64_t closing_since_us; /* as upkeep saw it; 0: not yet */
 	uint64_t id;
-	uint64_t connected_at_us;       /* 0 until logged in */
-	uint64_t expires_at_us;         /* server_lifetime with jitter; 0: never */
-	uint64_t used_at_us;            /* last lease granted or returned */
-	uint64_t rested_us;             /* how long it was unused before this lease */
-	uint64_t state_key;             /* what session state it carries */
-	uint64_t client_id;             /* who has it, for SHOW */
-	uint32_t backend_pid;           /* for SHOW */
+	uint64_t connected_at_us; /* 0 until logged in */
+	uint64_t expires_at_us;	  /* server_lifetime with jitter; 0: never */
+	uint64_t used_at_us;	  /* last lease granted or returned */
+	uint64_t rested_us;	  /* how long it was unused before this lease */
+	uint64_t state_key;	  /* what session state it carries */
+	uint64_t client_id;	  /* who has it, for SHOW */
+	uint32_t backend_pid;	  /* for SHOW */
 	uint16_t local_port;
 };
 
 enum lease_state {
 	LEASE_NONE,
-	LEASE_WAITING,                  /* in the queue */
-	LEASE_GRANTED,                  /* server assigned, its worker not yet told */
-	LEASE_REFUSED,                  /* error assigned, its worker not yet told */
+	LEASE_WAITING, /* in the queue */
+	LEASE_GRANTED, /* server assigned, its worker not yet told */
+	LEASE_REFUSED, /* error assigned, its worker not yet told */
 	LEASE_HELD
 };
 
@@ -141,18 +141,18 @@ enum lease_state {
  * client; the client's memory may go only when the lease is NONE.
  */
 struct lease {
-	struct list_node in_slice;      /* WAITING; GRANTED, REFUSED: worker's inbox */
-	struct list_node in_share;      /* WAITING */
+	struct list_node in_slice; /* WAITING; GRANTED, REFUSED: worker's inbox */
+	struct list_node in_share; /* WAITING */
 	struct slice *slice;
-	struct pool_server *server;     /* GRANTED, HELD */
+	struct pool_server *server; /* GRANTED, HELD */
 	uint64_t asked_at_us;
-	uint64_t state_key;             /* a server that carries this is preferred */
+	uint64_t state_key; /* a server that carries this is preferred */
 	uint64_t client_id;
 	uint32_t worker;
 	enum lease_state state;
-	bool is_errand;                 /* the router's own, not a client's */
-	bool is_claim;                  /* below its floor, with nothing free */
-	struct pool_error error;        /* REFUSED */
+	bool is_errand;		 /* the router's own, not a client's */
+	bool is_claim;		 /* below its floor, with nothing free */
+	struct pool_error error; /* REFUSED */
 };
 
 static inline void lease_init(struct lease *l, uint32_t worker, uint64_t client_id)

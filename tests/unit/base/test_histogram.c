@@ -50,7 +50,8 @@ START_TEST(percentiles_are_within_a_sixteenth)
 		struct histogram h = { 0 };
 
 		for (int i = 0; i < COUNT; i++) {
-			values[i] = rand_small_next(&r) >> (24 + rand_small_below(&r, 40));
+			values[i] =
+				rand_small_next(&r) >> (24 + rand_small_below(&r, 40));
 			histogram_add(&h, values[i]);
 		}
 		qsort(values, COUNT, sizeof(values[0]), compare);

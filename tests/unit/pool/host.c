@@ -49,8 +49,7 @@ void host_end(void)
 void host_limits(uint32_t budget, uint32_t connecting_max)
 {
 	const struct monitor_limits limits = {
-		.budget = budget, .connecting_max = connecting_max,
-		.retry_us = 100 * MSEC
+		.budget = budget, .connecting_max = connecting_max, .retry_us = 100 * MSEC
 	};
 
 	monitor_set_limits(&host.m, &limits);

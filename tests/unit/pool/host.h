@@ -13,7 +13,7 @@
 
 #include "pool/monitor.h"
 
-enum { WEB, JOBS, SHARE_COUNT };        /* transient; lasting */
+enum { WEB, JOBS, SHARE_COUNT }; /* transient; lasting */
 enum { POOL_A, POOL_B, POOL_C, POOL_COUNT };
 enum { HOST_SERVERS = 64, MSEC = 1000, SEC = 1000000 };
 

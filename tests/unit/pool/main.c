@@ -10,6 +10,7 @@ int main(void)
 
 	srunner_add_suite(runner, monitor_suite());
 	srunner_add_suite(runner, sharing_suite());
+	srunner_add_suite(runner, borrowing_suite());
 	srunner_add_suite(runner, failing_suite());
 	srunner_add_suite(runner, upkeep_suite());
 	srunner_add_suite(runner, model_suite());

@@ -102,8 +102,8 @@ void model_configure(struct model *w, uint64_t seed)
 	for (int i = 0; i < MODEL_QUOTAS; i++) {
 		uint32_t max = (uint32_t)rand_small_below(&r, 5);
 
-		monitor_quota_set(&w->m, &w->quotas[i],
-			rand_small_below(&r, 3) == 0 ? max : 0);
+		monitor_quota_set(
+			&w->m, &w->quotas[i], rand_small_below(&r, 3) == 0 ? max : 0);
 	}
 	for (int p = 0; p < MODEL_POOLS; p++) {
 		for (int i = 0; i < MODEL_SHARES; i++) {
@@ -149,8 +149,8 @@ void model_end(struct model *w)
 	monitor_finish(&w->m);
 }
 
-struct model_server *model_server_in(struct model *w, enum server_place place,
-	uint32_t from)
+struct model_server *model_server_in(
+	struct model *w, enum server_place place, uint32_t from)
 {
 	for (uint32_t i = 0; i < MODEL_SERVERS; i++) {
 		struct model_server *server = &w->servers[(from + i) % MODEL_SERVERS];
@@ -161,8 +161,8 @@ struct model_server *model_server_in(struct model *w, enum server_place place,
 	return NULL;
 }
 
-struct model_client *model_client_in(struct model *w, enum client_place place,
-	uint32_t from)
+struct model_client *model_client_in(
+	struct model *w, enum client_place place, uint32_t from)
 {
 	for (uint32_t i = 0; i < MODEL_CLIENTS; i++) {
 		struct model_client *client = &w->clients[(from + i) % MODEL_CLIENTS];

@@ -16,12 +16,12 @@
 
 enum {
 	MODEL_SHARES = 4,
-	MODEL_POOLS = 4,                /* two databases of two users */
-	MODEL_QUOTAS = 4,               /* of the databases, then of the users */
+	MODEL_POOLS = 4,  /* two databases of two users */
+	MODEL_QUOTAS = 4, /* of the databases, then of the users */
 	MODEL_WORKERS = 3,
 	MODEL_CLIENTS = 20,
 	MODEL_SERVERS = 16,
-	MODEL_BUDGET_MAX = 10           /* fewer than MONITOR_ACTIONS_MAX */
+	MODEL_BUDGET_MAX = 10 /* fewer than MONITOR_ACTIONS_MAX */
 };
 
 enum client_place { CLIENT_OUT, CLIENT_WAITS, CLIENT_HOLDS };
@@ -30,9 +30,9 @@ struct model_client {
 	struct lease lease;
 	enum client_place place;
 	struct model_server *server;
-	uint64_t seq;                   /* order of asking */
-	bool was_waiting;               /* LEASE_WAITING before this operation */
-	uint32_t rounds;                /* waited, where liveness is tested */
+	uint64_t seq;	  /* order of asking */
+	bool was_waiting; /* LEASE_WAITING before this operation */
+	uint32_t rounds;  /* waited, where liveness is tested */
 };
 
 /* Who has a server, by what was handed over: compared with what it says. */
@@ -56,7 +56,7 @@ struct model_server {
 struct model_counts {
 	uint32_t used;
 	uint32_t connecting;
-	uint32_t lent;                  /* by how much lasting loans eat open floors */
+	uint32_t lent; /* by how much lasting loans eat open floors */
 	uint32_t share_used[MODEL_SHARES];
 	uint32_t quota_used[MODEL_QUOTAS];
 	uint32_t slice_servers[MODEL_POOLS][MODEL_SHARES];
@@ -72,21 +72,21 @@ struct model {
 	struct slice slices[MODEL_POOLS][MODEL_SHARES];
 	struct model_client clients[MODEL_CLIENTS];
 	struct model_server servers[MODEL_SERVERS];
-	struct monitor_action opens[MODEL_SERVERS];     /* MONITOR_OPEN not yet begun */
+	struct monitor_action opens[MODEL_SERVERS]; /* MONITOR_OPEN not yet begun */
 	uint32_t open_count;
 	uint64_t now;
-	uint64_t chosen_at;             /* when the monitor last had to choose */
-	bool must_choose;               /* a connect ended; it will at monitor_gone() */
+	uint64_t chosen_at; /* when the monitor last had to choose */
+	bool must_choose;   /* a connect ended; it will at monitor_gone() */
 	uint64_t next_seq;
 	struct monitor_actions todo;
 	struct model_counts before;
-	struct pool_server *returned;   /* by this operation */
-	struct pool_server *ended;      /* stalled, by this operation */
-	const struct share *owner;      /* whose unit it was then */
-	struct slice *asked;            /* by this operation */
-	bool limits_changed;            /* by this operation */
-	bool has_acted;                 /* this operation found somebody to act on */
-	const char *error;              /* the first thing that was wrong */
+	struct pool_server *returned; /* by this operation */
+	struct pool_server *ended;    /* stalled, by this operation */
+	const struct share *owner;    /* whose unit it was then */
+	struct slice *asked;	      /* by this operation */
+	bool limits_changed;	      /* by this operation */
+	bool has_acted;		      /* this operation found somebody to act on */
+	const char *error;	      /* the first thing that was wrong */
 };
 
 /* --- model.c ----------------------------------------------------------------- */

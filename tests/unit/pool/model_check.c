@@ -30,8 +30,8 @@ static uint32_t lent_too_much(const struct model *w)
 	for (int i = 0; i < MODEL_SHARES; i++) {
 		const struct share *s = &w->shares[i];
 
-		sum += s->kind == SHARE_LASTING ? at_least(s->used, s->guaranteed) :
-			s->guaranteed;
+		sum += s->kind == SHARE_LASTING ? at_least(s->used, s->guaranteed)
+						: s->guaranteed;
 	}
 	return above(sum, w->m.budget.limit);
 }
@@ -96,8 +96,9 @@ static void check_limits(struct model *w)
 
 		if (max != 0 && slice->reserve_is_open)
 			max += slice->limits.reserve;
-		if (max != 0 && exceeds(slice->servers, max,
-			n->slice_servers[i / MODEL_SHARES][i % MODEL_SHARES]))
+		if (max != 0 &&
+			exceeds(slice->servers, max,
+				n->slice_servers[i / MODEL_SHARES][i % MODEL_SHARES]))
 			model_fail(w, "a slice has more servers than its limit");
 	}
 }
@@ -113,8 +114,9 @@ static bool place_is_right(const struct model_server *server)
 		return s->state == SERVER_CONNECTING;
 	case PLACE_POOL:
 		/* Granted, and its worker not yet told: nobody has it. */
-		return s->state == SERVER_IDLE || (s->state == SERVER_LEASED &&
-			s->lease != NULL && s->lease->state == LEASE_GRANTED);
+		return s->state == SERVER_IDLE ||
+			(s->state == SERVER_LEASED && s->lease != NULL &&
+				s->lease->state == LEASE_GRANTED);
 	case PLACE_CLIENT:
 		return s->state == SERVER_LEASED && s->lease == &server->client->lease &&
 			s->lease->state == LEASE_HELD;
@@ -147,7 +149,8 @@ static void check_servers(struct model *w)
 			[server->s.slice->share - w->shares]++;
 	}
 	for (uint32_t i = 0; i < w->open_count; i++)
-		of_slice[w->opens[i].slice->pool - w->pools][w->opens[i].slice->share - w->shares]++;
+		of_slice[w->opens[i].slice->pool - w->pools]
+			[w->opens[i].slice->share - w->shares]++;
 	if (units != w->m.budget.used)
 		model_fail(w, "a unit without an owner, or with two");
 	for (uint32_t i = 0; i < SLICES; i++) {
@@ -185,8 +188,9 @@ static void check_clients(struct model *w)
 {
 	for (int i = 0; i < MODEL_CLIENTS; i++) {
 		const struct model_client *a = &w->clients[i];
-		bool was_served = a->was_waiting ? a->lease.state == LEASE_GRANTED :
-			a->seq == w->next_seq && a->lease.state == LEASE_HELD;
+		bool was_served = a->was_waiting
+			? a->lease.state == LEASE_GRANTED
+			: a->seq == w->next_seq && a->lease.state == LEASE_HELD;
 
 		if (!client_is_right(a))
 			model_fail(w, "a lease is not what its client believes");
@@ -219,17 +223,18 @@ static bool has_room(const struct slice *slice, const struct slice *from)
 			(slice->reserve_is_open ? slice->limits.reserve : 0);
 }
 
-static bool is_usable(const struct model *w, const struct pool_server *s,
-	const struct slice *slice)
+static bool is_usable(
+	const struct model *w, const struct pool_server *s, const struct slice *slice)
 {
 	if (s->slice->pool != slice->pool || s->epoch != slice->pool->epoch)
 		return false;
-	return s->slice == slice || (has_room(slice, s->slice) &&
-		budget_may_take(&w->m.budget, slice->share, s->slice->share));
+	return s->slice == slice ||
+		(has_room(slice, s->slice) &&
+			budget_may_take(&w->m.budget, slice->share, s->slice->share));
 }
 
-static bool is_evictable(const struct model *w, const struct pool_server *s,
-	const struct slice *slice)
+static bool is_evictable(
+	const struct model *w, const struct pool_server *s, const struct slice *slice)
 {
 	if (s->slice->pool == slice->pool && s->epoch == slice->pool->epoch)
 		return false;
@@ -283,7 +288,7 @@ static bool was_below_floor(const struct model *w, const struct share *share)
 {
 	uint32_t before = w->before.share_used[share - w->shares];
 
-	return share_is_below_floor(share) &&
+	return share_has_claim(share) &&
 		before - (w->owner == share ? 1 : 0) < share->guaranteed;
 }
 
@@ -297,6 +302,8 @@ static void check_returned(struct model *w, const struct slice *slice)
 		!share_is_borrowing(s->slice->share) ||
 		w->m.budget.used > w->m.budget.limit || has_opened(w))
 		return;
+	if (!has_room(slice, NULL) && budget_may_take(&w->m.budget, slice->share, NULL))
+		return; /* it is a quota that it waits for */
 	if (was_below_floor(w, slice->share) && !connect_is_held(w, slice) &&
 		has_room(slice, s->slice) &&
 		slice->connecting + slice->coming < slice->waiting)
@@ -306,8 +313,8 @@ static void check_returned(struct model *w, const struct slice *slice)
 /* A server closes for a waiter, who may then be helped otherwise, too, within the
  * same operation; never do two close for one, nor one for whom a connect was under
  * way. */
-static void check_coming(struct model *w, const struct slice *slice, uint32_t p,
-	uint32_t s)
+static void check_coming(
+	struct model *w, const struct slice *slice, uint32_t p, uint32_t s)
 {
 	uint32_t waited = w->before.slice_waiting[p][s] + (w->asked == slice ? 1 : 0);
 	uint32_t connecting = slice->connecting;

@@ -235,15 +235,15 @@ static void connect_fails(struct model *w, uint32_t arg, enum connect_failure fa
 	if (server == NULL)
 		return;
 	server->place = PLACE_CLOSING;
-	monitor_connect_failed(&w->m, &server->s, failure, error, w->now,
-		model_actions(w));
+	monitor_connect_failed(
+		&w->m, &server->s, failure, error, w->now, model_actions(w));
 	model_settle(w, true);
 }
 
 static void op_fail_host(struct model *w, uint32_t arg)
 {
-	connect_fails(w, arg, CONNECT_FAILED_HOST,
-		&(struct pool_error){ .sqlstate = "08006" });
+	connect_fails(
+		w, arg, CONNECT_FAILED_HOST, &(struct pool_error){ .sqlstate = "08006" });
 }
 
 static void op_fail_login(struct model *w, uint32_t arg)
@@ -266,18 +266,16 @@ static void server_is_gone(struct model *w, struct model_server *server)
 /* The connection breaks, wherever a worker has it. */
 static void op_lost(struct model *w, uint32_t arg)
 {
-	static const enum server_place where[] = {
-		PLACE_CONNECTING, PLACE_CLIENT, PLACE_CLEANING, PLACE_CHECKING
-	};
+	static const enum server_place where[] = { PLACE_CONNECTING, PLACE_CLIENT,
+		PLACE_CLEANING, PLACE_CHECKING };
 
 	server_is_gone(w, model_server_in(w, where[arg % COUNT_OF(where)], arg / 8));
 }
 
 static void op_close(struct model *w, uint32_t arg)
 {
-	static const enum server_place where[] = {
-		PLACE_CONNECTING, PLACE_CLIENT, PLACE_CLIENT, PLACE_CLIENT
-	};
+	static const enum server_place where[] = { PLACE_CONNECTING, PLACE_CLIENT,
+		PLACE_CLIENT, PLACE_CLIENT };
 	struct model_server *server;
 
 	server = model_server_in(w, where[arg % COUNT_OF(where)], arg / 8);

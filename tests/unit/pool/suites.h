@@ -4,6 +4,7 @@
 
 #include <check.h>
 
+Suite *borrowing_suite(void);
 Suite *budget_suite(void);
 Suite *monitor_suite(void);
 Suite *sharing_suite(void);

@@ -187,8 +187,9 @@ END_TEST
 
 static void check_same(struct budget_case *c, struct share *to, struct share *from)
 {
-	if (to == from && budget_may_take(&c->budget, to, from) !=
-		(c->budget.used <= c->budget.limit))
+	if (to == from &&
+		budget_may_take(&c->budget, to, from) !=
+			(c->budget.used <= c->budget.limit))
 		ck_abort_msg("a share gives a unit to itself");
 }
 

@@ -171,8 +171,8 @@ START_TEST(open_that_cannot_begin_does_not_shorten_the_backoff)
 	wait_in(&leases[0], host_slice(POOL_A, WEB));
 	host.m.retry_at_us = host.now + 10 * SEC;
 	unit = unit_move(&host.todo.list[0].unit);
-	monitor_open_failed(&host.m, host_slice(POOL_A, WEB), &unit, host.now,
-		&host.todo);
+	monitor_open_failed(
+		&host.m, host_slice(POOL_A, WEB), &unit, host.now, &host.todo);
 	ck_assert_uint_eq(host.m.retry_at_us, host.now + 10 * SEC);
 }
 END_TEST
@@ -188,10 +188,9 @@ START_TEST(no_more_connects_at_once_than_allowed)
 	ck_assert_uint_eq(host.m.budget.used, 2);
 	/* The last that was begun within the limit was for leases[1]. */
 	host.todo.count = 1;
-	host.todo.list[0] = (struct monitor_action){
-		.verb = MONITOR_OPEN, .slice = host_slice(POOL_A, WEB),
-		.unit = { &host.shares[WEB] }
-	};
+	host.todo.list[0] = (struct monitor_action){ .verb = MONITOR_OPEN,
+		.slice = host_slice(POOL_A, WEB),
+		.unit = { &host.shares[WEB] } };
 	s = begin_open();
 	ready(s);
 	ck_assert_uint_eq(todo_count(MONITOR_OPEN), 1);

@@ -16,7 +16,7 @@
 
 enum {
 	WORKERS = 4,
-	CLIENTS = 8,                    /* of each worker */
+	CLIENTS = 8, /* of each worker */
 	BUDGET = 6,
 	TURNS = 20000,
 	SHARES = 2,
@@ -39,8 +39,8 @@ struct worker {
 	uint32_t index;
 	struct rand_small rand;
 	struct thread_client clients[CLIENTS];
-	uint64_t asked;                 /* and had to wait */
-	uint64_t answered;              /* by the inbox */
+	uint64_t asked;	   /* and had to wait */
+	uint64_t answered; /* by the inbox */
 	uint64_t withdrawn;
 };
 
@@ -51,7 +51,7 @@ static struct slice slices[POOLS][SHARES];
 static struct worker workers[WORKERS];
 static pthread_barrier_t all_are_there;
 static _Atomic uint64_t clock_us = 1000000;
-static _Atomic int wrong;               /* ck_assert is not for threads */
+static _Atomic int wrong; /* ck_assert is not for threads */
 
 static void expect(bool is_right)
 {
@@ -72,8 +72,8 @@ static void server_close(struct thread_server *server, struct monitor_actions *a
 	free(server);
 }
 
-static void server_open(struct slice *slice, struct unit *unit,
-	struct monitor_actions *actions)
+static void server_open(
+	struct slice *slice, struct unit *unit, struct monitor_actions *actions)
 {
 	struct thread_server *server = calloc(1, sizeof(*server));
 
@@ -97,8 +97,8 @@ static void carry_out(struct monitor_actions *first)
 		struct monitor_actions more;
 
 		if (a.verb == MONITOR_CLOSE)
-			server_close(container_of(a.server, struct thread_server, s),
-				&more);
+			server_close(
+				container_of(a.server, struct thread_server, s), &more);
 		else
 			server_open(a.slice, &a.unit, &more);
 		memcpy(&left[count], more.list, more.count * sizeof(left[0]));
@@ -119,7 +119,7 @@ static void client_takes(struct thread_client *client)
 static void client_asks(struct worker *w, struct thread_client *client)
 {
 	struct slice *slice = &slices[rand_small_below(&w->rand, POOLS)]
-		[rand_small_below(&w->rand, SHARES)];
+				     [rand_small_below(&w->rand, SHARES)];
 	struct monitor_actions actions = { 0 };
 
 	switch (monitor_request(&monitor, &client->lease, slice, now(), &actions)) {
@@ -217,9 +217,8 @@ static void *work(void *arg)
 
 static void begin(void)
 {
-	const struct monitor_limits limits = {
-		.budget = BUDGET, .connecting_max = BUDGET
-	};
+	const struct monitor_limits limits = { .budget = BUDGET,
+		.connecting_max = BUDGET };
 
 	ck_assert_int_eq(monitor_init(&monitor, &limits), 0);
 	for (int i = 0; i < SHARES; i++) {
@@ -266,8 +265,8 @@ START_TEST(every_grant_is_received_exactly_once)
 
 	begin();
 	for (int i = 0; i < WORKERS; i++)
-		ck_assert_int_eq(pthread_create(&workers[i].thread, NULL, work,
-			&workers[i]), 0);
+		ck_assert_int_eq(
+			pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
 	for (int i = 0; i < WORKERS; i++)
 		ck_assert_int_eq(pthread_join(workers[i].thread, NULL), 0);
 	monitor_check(&monitor);

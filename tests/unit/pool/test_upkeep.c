@@ -199,8 +199,8 @@ START_TEST(idle_timeout_spares_the_minimum)
 		s[i] = hold(&leases[i], slice);
 	for (uint32_t i = 0; i < 4; i++)
 		give_back(s[i]);
-	limit_slice(slice,
-		(struct slice_limits){ .idle_timeout_us = SEC, .servers_min = 2 });
+	limit_slice(
+		slice, (struct slice_limits){ .idle_timeout_us = SEC, .servers_min = 2 });
 	host_wait(SEC - 1);
 	ck_assert(!upkeep());
 	ck_assert_uint_eq(host.todo.count, 0);
