@@ -70,7 +70,7 @@ static void put_char(struct value_out *out, uint32_t c)
 	}
 }
 
-/* --- characters given by number -------------------------------------------- */
+/* --- characters given by number ------------------------------------------- */
 
 /* Two escapes may make one character (UTF-16). */
 struct pair {
@@ -113,7 +113,7 @@ static bool read_hex(const char *pos, const char *end, size_t count, uint32_t *c
 	return true;
 }
 
-/* --- strings ---------------------------------------------------------------- */
+/* --- strings -------------------------------------------------------------- */
 
 /* Two, three or four bytes from \x or an octal escape; pos behind the backslash. */
 static const char *put_number(struct value_out *out, const char *pos, const char *end)
@@ -274,7 +274,7 @@ static void put_unicode_quoted(
 	expect_no_pair(out, &pair);
 }
 
-/* --- names ------------------------------------------------------------------ */
+/* --- names ---------------------------------------------------------------- */
 
 static bool has_high(const char *text, size_t len)
 {
@@ -332,7 +332,7 @@ static void put_name(struct value_out *out, const struct lexer_token *token)
 		put(out, name[i]);
 }
 
-/* --- interface ---------------------------------------------------------------- */
+/* --- interface ------------------------------------------------------------ */
 
 enum lexer_value lexer_value(const struct lexer_token *token, unsigned flags, char *to,
 	size_t size, size_t *len)
@@ -372,7 +372,7 @@ bool lexer_value_is(const struct lexer_token *token, unsigned flags, const char 
 	return len == strlen(value) && memcmp(text, value, len) == 0;
 }
 
-/* --- encodings ----------------------------------------------------------------- */
+/* --- encodings ------------------------------------------------------------ */
 
 /* PostgreSQL compares names of encodings by their letters and digits. */
 static bool encoding_is(const char *name, const char *wanted)

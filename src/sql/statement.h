@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the statements of a text are, and what they leave in the session that
+ * runs them, as far as the text shows it.
+ *
+ * It never guesses.  What is not understood has kind SQL_UNKNOWN, and what was
+ * understood in part has flag SQL_UNSURE: it may have done anything.  A text is
+ * taken to be one that PostgreSQL accepts: one that it refuses is refused as a
+ * whole, before any of it runs.
+ *
+ * Out of sight for any reader of text: what operators, casts, views, defaults,
+ * triggers, rules, policies and attribute notation call; functions of a user's
+ * own that hide one of PostgreSQL's.
+ *
+ * Owns:   nothing; ranges point into the text.
+ * Thread: any.
+ * Limits: no allocation, no recursion, time linear in the text.
+ */
+#ifndef SQL_STATEMENT_H
+#define SQL_STATEMENT_H
+
+#include "sql/lexer.h"
+
+enum sql_kind {
+#define KIND(name, group, tag) SQL_##name,
+#include "sql_kinds.def"
+#undef KIND
+	SQL_KIND_COUNT
+};
+
+enum sql_group {
+	SQL_GROUP_NOTHING,
+	SQL_GROUP_UNKNOWN,
+	SQL_GROUP_READ,
+	SQL_GROUP_WRITE,
+	SQL_GROUP_TRANSACTION,
+	SQL_GROUP_SETTING,
+	SQL_GROUP_PREPARED,
+	SQL_GROUP_CURSOR,
+	SQL_GROUP_CHANNEL,
+	SQL_GROUP_DISCARD,
+	SQL_GROUP_SCHEMA,
+	SQL_GROUP_SERVER,
+	SQL_GROUP_CODE
+};
+
+enum sql_flag {
+	/* Not all of it was understood. */
+	SQL_UNSURE = 1u << 0,
+	/* PostgreSQL refuses it in a transaction block or a pipeline, or may, or it
+	 * behaves differently there (CALL and DO may end transactions outside). */
+	SQL_NO_BLOCK = 1u << 1,
+	/* COMMIT and ROLLBACK: AND CHAIN. */
+	SQL_CHAIN = 1u << 2,
+	/* SET and SET ROLE: LOCAL. */
+	SQL_LOCAL = 1u << 3,
+	/* DECLARE: WITH HOLD. */
+	SQL_HOLD = 1u << 4,
+	/* Makes something temporary: TEMP, TEMPORARY, or a name in pg_temp.  A
+	 * search_path that begins with pg_temp does the same, unseen here. */
+	SQL_TEMP = 1u << 5,
+	/* With SQL_TEMP: gone when the transaction ends. */
+	SQL_ON_COMMIT_DROP = 1u << 6,
+	/* Names the schema pg_temp, for whatever purpose. */
+	SQL_PG_TEMP = 1u << 7,
+	/* EXPLAIN: ANALYZE, so that the statement in it runs; also where an option
+	 * turns it off again. */
+	SQL_EXPLAIN_ANALYZE = 1u << 8,
+	/* EXPLAIN, CREATE TABLE AS: of EXECUTE; name is the prepared statement. */
+	SQL_EXECUTES = 1u << 9,
+	/* INSERT, UPDATE, DELETE, MERGE or INTO stands somewhere in it. */
+	SQL_MAY_WRITE = 1u << 10,
+	/* Has a string constant; beside a cast or a type's name.  PostgreSQL turns
+	 * any constant of unknown type into a value when it reads the statement,
+	 * also one that no cast stands beside ("ts > 'yesterday'"). */
+	SQL_HAS_STRING = 1u << 11,
+	SQL_HAS_CAST_STRING = 1u << 12,
+	/* Has a parameter ($1). */
+	SQL_HAS_PARAM = 1u << 13,
+	/* Calls of functions, anywhere in it (include/sql_functions.def). */
+	SQL_CALLS_SET_CONFIG = 1u << 14,
+	SQL_CALLS_SETSEED = 1u << 15, /* also SET seed */
+	SQL_CALLS_LOCK = 1u << 16,
+	SQL_CALLS_UNLOCK = 1u << 17,
+	SQL_CALLS_NEXTVAL = 1u << 18,
+	SQL_CALLS_CURRVAL = 1u << 19,
+	SQL_CALLS_NOTIFY = 1u << 20,
+	SQL_CALLS_LARGE_OBJECT = 1u << 21,
+	SQL_CALLS_DBLINK = 1u << 22,
+	SQL_CALLS_SESSION = 1u << 23,
+	/* A function that is not known to be harmless. */
+	SQL_CALLS_UNKNOWN = 1u << 24
+};
+
+/* What SET gives the parameter. */
+enum sql_value {
+	SQL_VALUE_NONE,	   /* not a SET */
+	SQL_VALUE_LIST,	   /* body; see statement_value() */
+	SQL_VALUE_DEFAULT, /* DEFAULT, or LOCAL for a time zone */
+	SQL_VALUE_CURRENT, /* FROM CURRENT */
+	SQL_VALUE_INTERVAL /* SET TIME ZONE INTERVAL...: only the server knows it */
+};
+
+/* Part of the text. */
+struct sql_range {
+	const char *data; /* NULL: there is none */
+	size_t len;
+};
+
+/* Two names and a dot. */
+enum { STATEMENT_NAME_SIZE = 2 * LEXER_NAME_MAX + 2 };
+
+struct statement {
+	enum sql_kind kind;
+	/* EXPLAIN, PREPARE, DECLARE, CREATE TABLE AS, COPY (...): of the statement
+	 * in it; else SQL_EMPTY. */
+	enum sql_kind inner;
+	uint32_t flags; /* enum sql_flag */
+	unsigned lexer_flags;
+	enum sql_value value;
+	struct sql_range text; /* without the semicolon and what is around */
+	/* SET: the value's tokens.  BEGIN, START TRANSACTION, SET TRANSACTION, SET
+	 * CHARACTERISTICS: the modes.  PREPARE: the statement behind AS.  DECLARE: behind
+	 * FOR.  EXECUTE: the arguments with their parentheses.  LOAD: the string. */
+	struct sql_range body;
+	struct sql_range types; /* PREPARE: with their parentheses */
+	/* Savepoint, prepared statement, cursor, channel or transaction as PostgreSQL
+	 * names it; parameter in lower case, by the name that SHOW knows ("timezone"
+	 * for SET TIME ZONE).  "": there is none. */
+	char name[STATEMENT_NAME_SIZE];
+};
+
+struct statement_reader {
+	struct lexer lexer;
+};
+
+/* flags: enum lexer_flag. */
+void statement_begin(
+	struct statement_reader *, const char *text, size_t len, unsigned flags);
+
+/* The next statement; empty ones (";;") are left out.  False at the end. */
+bool statement_next(struct statement_reader *, struct statement *);
+
+/* How many statements a text has, at most "most", and the first of them (kind
+ * SQL_EMPTY if there is none).  Returns whether that many is all. */
+unsigned statement_count(const char *text, size_t len, unsigned flags, unsigned most,
+	struct statement *first);
+
+enum sql_group statement_group(enum sql_kind);
+const char *statement_kind_name(enum sql_kind);
+const char *statement_tag(enum sql_kind);
+
+/* The value of a SET with SQL_VALUE_LIST as PostgreSQL would store it, before it
+ * checks and tidies it: the parts joined by ", ", each quoted for parameters that
+ * are lists of names (flatten_set_variable_args()).  As lexer_value(). */
+NODISCARD enum lexer_value statement_value(
+	const struct statement *, char *to, size_t size, size_t *len);
+
+/* --- calls of set_config() ---------------------------------------------------- */
+
+enum sql_argument {
+	SQL_ARGUMENT_OTHER, /* an expression */
+	SQL_ARGUMENT_NULL,
+	SQL_ARGUMENT_STRING, /* token; lexer_value() decodes it */
+	SQL_ARGUMENT_BOOL,   /* is_true */
+	SQL_ARGUMENT_PARAM   /* param: $1 is 1 */
+};
+
+struct sql_call_argument {
+	enum sql_argument kind;
+	bool is_true;
+	uint32_t param;
+	struct lexer_token token;
+};
+
+/* name, value, is_local; all OTHER when they are not three. */
+struct sql_call {
+	struct sql_call_argument arguments[3];
+};
+
+struct statement_calls {
+	struct lexer lexer;
+};
+
+void statement_calls_begin(struct statement_calls *, const struct statement *);
+
+/* The next call of set_config(); false when there is none left. */
+bool statement_calls_next(struct statement_calls *, struct sql_call *);
+
+/* The statement is SELECT, calls of set_config() with constants or parameters,
+ * and nothing else: each runs exactly once, from left to right. */
+bool statement_is_only_set_config(const struct statement *);
+
+#endif

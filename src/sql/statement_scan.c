@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * One pass over the tokens of a statement: where it ends, which functions it
+ * calls, which words and constants are in it.
+ *
+ * A semicolon ends a statement, but for those within parentheses (CREATE RULE)
+ * and in the body of a routine: CREATE FUNCTION ... BEGIN ATOMIC ...; END.
+ *
+ * A call is a name before a parenthesis.  Names also stand there where none is
+ * called: lists of columns, aliases, types, clauses.  Such a place is taken for
+ * no call only where the grammar rules a call out; what is left over counts as a
+ * function that nobody knows.  A function that is known to change the session
+ * counts wherever it stands.
+ */
+#include "sql/statement_priv.h"
+
+#include <string.h>
+
+/* What is remembered of a token. */
+struct item {
+	enum lexer_kind kind;
+	enum word word;
+	char c;		  /* punctuation */
+	bool closes_call; /* the parenthesis of a call */
+};
+
+/* Names with dots between them. */
+struct chain {
+	bool is_open;
+	unsigned parts;
+	struct lexer_token schema, name; /* the last two */
+	enum word word;			 /* of the name, if it is alone */
+	struct item before, before2;
+	bool is_second; /* before it: the first word */
+};
+
+struct scan {
+	struct lexer *lexer;
+	struct statement *statement;
+	struct scan_result *result;
+	struct lexer_token token;
+	struct item now, last, last2;
+	struct chain chain;
+	bool waits_for_argument; /* the chain was followed by a parenthesis */
+	uint64_t calls;		 /* bit n: parenthesis n is a call's */
+	unsigned depth;
+	unsigned count; /* tokens so far */
+	enum word first[4];
+	bool conflict_open; /* ON CONFLICT (: a clause if DO follows */
+	bool has_cast;
+	bool has_create;
+	bool in_body;  /* of a routine */
+	bool at_start; /* in the body: a statement may begin */
+};
+
+enum { DEPTH_MAX = 64 };
+
+static void set_flag(struct scan *scan, uint32_t flag)
+{
+	scan->statement->flags |= flag;
+}
+
+static bool is_name_kind(enum lexer_kind kind)
+{
+	return kind >= LEXER_WORD && kind <= LEXER_QUOTED_UNICODE;
+}
+
+static bool is_string_kind(enum lexer_kind kind)
+{
+	return kind >= LEXER_STRING && kind <= LEXER_STRING_DOLLAR;
+}
+
+static bool is_punct(const struct item *item, char c)
+{
+	return item->kind == LEXER_PUNCT && item->c == c;
+}
+
+/* A name that is not a keyword. */
+static bool is_plain_name(const struct item *item)
+{
+	return is_name_kind(item->kind) && item->word == WORD_PLAIN;
+}
+
+/* --- calls ---------------------------------------------------------------- */
+
+static uint32_t flag_of(enum word_function function)
+{
+	switch (function) {
+	case FUNCTION_UNKNOWN:
+		return SQL_CALLS_UNKNOWN;
+	case FUNCTION_HARMLESS:
+		return 0;
+	case FUNCTION_SET_CONFIG:
+		return SQL_CALLS_SET_CONFIG;
+	case FUNCTION_SETSEED:
+		return SQL_CALLS_SETSEED;
+	case FUNCTION_LOCK:
+		return SQL_CALLS_LOCK;
+	case FUNCTION_UNLOCK:
+		return SQL_CALLS_UNLOCK;
+	case FUNCTION_NEXTVAL:
+		return SQL_CALLS_NEXTVAL;
+	case FUNCTION_CURRVAL:
+		return SQL_CALLS_CURRVAL;
+	case FUNCTION_NOTIFY:
+		return SQL_CALLS_NOTIFY;
+	case FUNCTION_LARGE_OBJECT:
+		return SQL_CALLS_LARGE_OBJECT;
+	case FUNCTION_DBLINK:
+		return SQL_CALLS_DBLINK;
+	case FUNCTION_SESSION:
+		return SQL_CALLS_SESSION;
+	}
+	return SQL_CALLS_UNKNOWN;
+}
+
+/* A name follows these words, not an expression. */
+static bool is_before_a_name(enum word word)
+{
+	switch ((int)word) {
+	case WORD_AS:
+	case WORD_INTO:
+	case WORD_TABLE:
+	case WORD_REFERENCES:
+	case WORD_WITH:
+	case WORD_EXISTS:
+	case WORD_FUNCTION:
+	case WORD_PROCEDURE:
+	case WORD_ROUTINE:
+	case WORD_AGGREGATE:
+	case WORD_EXECUTE:
+	case WORD_PREPARE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* ON t (...) and USING btree (...) of CREATE INDEX. */
+static bool is_index_part(const struct scan *scan, enum word before)
+{
+	bool is_index = scan->first[0] == WORD_CREATE &&
+		(scan->first[1] == WORD_INDEX || scan->first[2] == WORD_INDEX);
+
+	return is_index && scan->depth == 0 &&
+		(before == WORD_ON || before == WORD_USING);
+}
+
+/* Words that begin a clause, behind what only clauses have before them. */
+static bool is_clause(const struct chain *chain)
+{
+	enum word before = chain->before.word;
+
+	switch ((int)chain->word) {
+	case WORD_OVER:
+	case WORD_FILTER:
+		return chain->before.closes_call;
+	case WORD_BY:
+		return before == WORD_ORDER || before == WORD_GROUP ||
+			before == WORD_PARTITION;
+	case WORD_KEY:
+		return before == WORD_PRIMARY || before == WORD_FOREIGN;
+	case WORD_SET:
+		return before == WORD_UPDATE;
+	case WORD_SETS:
+		return before == WORD_GROUPING;
+	case WORD_CUBE:
+	case WORD_ROLLUP:
+		return before == WORD_BY;
+	case WORD_MATERIALIZED:
+		return before == WORD_AS || before == WORD_NOT;
+	case WORD_JOIN:
+		return before == WORD_LEFT || before == WORD_RIGHT ||
+			before == WORD_FULL || before == WORD_INNER ||
+			before == WORD_CROSS || before == WORD_NATURAL ||
+			before == WORD_OUTER;
+	default:
+		return false;
+	}
+}
+
+/* A place where the grammar has a name and a parenthesis, but no call. */
+static bool is_no_call(const struct scan *scan, const struct chain *chain)
+{
+	const struct item *before = &chain->before;
+	bool is_word = chain->parts == 1 && chain->name.kind == LEXER_WORD;
+	enum word_category category = words_category(chain->word);
+
+	if (before->kind == LEXER_END || before->kind == LEXER_CAST)
+		return true;
+	if (is_before_a_name(before->word) || is_plain_name(before))
+		return true;
+	if (before->word == WORD_RECURSIVE && chain->before2.word == WORD_WITH)
+		return true;
+	if (chain->is_second &&
+		(before->word == WORD_COPY || before->word == WORD_ANALYZE))
+		return true;
+	if (is_index_part(scan, before->word))
+		return true;
+	if (!is_word)
+		return false;
+	if (category == WORD_RESERVED || category == WORD_COL_NAME)
+		return true;
+	return is_clause(chain);
+}
+
+/* A schema of PostgreSQL's, or none. */
+static bool is_builtin_schema(const struct scan *scan, const struct chain *chain)
+{
+	return chain->parts == 1 ||
+		lexer_value_is(&chain->schema, scan->lexer->flags, "pg_catalog");
+}
+
+/* The chain is a call, unless its place says otherwise. */
+static void note_call(struct scan *scan)
+{
+	const struct chain *chain = &scan->chain;
+	enum word_function function = FUNCTION_UNKNOWN;
+	char name[LEXER_NAME_MAX + 1];
+	size_t len;
+
+	if (lexer_value(&chain->name, scan->lexer->flags, name, sizeof(name), &len) ==
+		LEXER_VALUE_OK)
+		function = words_function(name, len);
+	if (function == FUNCTION_DBLINK)
+		set_flag(scan, SQL_CALLS_DBLINK);
+	else if (!is_builtin_schema(scan, chain))
+		function = FUNCTION_UNKNOWN;
+	if (function != FUNCTION_UNKNOWN)
+		set_flag(scan, flag_of(function));
+	else if (!is_no_call(scan, chain))
+		set_flag(scan, SQL_CALLS_UNKNOWN);
+}
+
+/* "name (" was read, and now the token behind it: arguments never begin so. */
+static void finish_call(struct scan *scan)
+{
+	enum word word = scan->now.word;
+
+	scan->waits_for_argument = false;
+	if (word == WORD_SELECT || word == WORD_WITH || word == WORD_TABLE)
+		return;
+	note_call(scan);
+}
+
+static void begin_chain(struct scan *scan)
+{
+	struct chain *chain = &scan->chain;
+
+	chain->is_open = true;
+	chain->parts = 1;
+	chain->name = scan->token;
+	chain->word = scan->now.word;
+	chain->before = scan->last;
+	chain->before2 = scan->last2;
+	chain->is_second = scan->count == 2;
+}
+
+static void on_name(struct scan *scan)
+{
+	struct chain *chain = &scan->chain;
+
+	if (chain->is_open && is_punct(&scan->last, '.')) {
+		chain->schema = chain->name;
+		chain->name = scan->token;
+		chain->parts++;
+	} else {
+		begin_chain(scan);
+	}
+}
+
+/* ON CONFLICT (a) DO is a clause; JOIN ... ON conflict(a) is a call. */
+static void note_conflict(struct scan *scan)
+{
+	if (scan->conflict_open)
+		set_flag(scan, SQL_CALLS_UNKNOWN);
+	scan->conflict_open = false;
+}
+
+static void open_paren(struct scan *scan)
+{
+	const struct chain *chain = &scan->chain;
+	bool follows_name = chain->is_open && is_name_kind(scan->last.kind);
+	bool is_conflict = follows_name && chain->parts == 1 &&
+		chain->word == WORD_CONFLICT && chain->before.word == WORD_ON;
+
+	if (scan->depth >= DEPTH_MAX) {
+		set_flag(scan, SQL_UNSURE);
+	} else {
+		scan->calls &= ~(UINT64_C(1) << scan->depth);
+		if (follows_name)
+			scan->calls |= UINT64_C(1) << scan->depth;
+	}
+	scan->depth++;
+	if (is_conflict) {
+		note_conflict(scan);
+		scan->conflict_open = true;
+	} else if (follows_name) {
+		scan->waits_for_argument = true;
+	}
+}
+
+static void close_paren(struct scan *scan)
+{
+	if (scan->depth == 0) {
+		set_flag(scan, SQL_UNSURE);
+		return;
+	}
+	scan->depth--;
+	scan->now.closes_call =
+		scan->depth < DEPTH_MAX && (scan->calls >> scan->depth & 1) != 0;
+}
+
+/* --- constants ------------------------------------------------------------ */
+
+/* A string behind it is a constant of that type.  LIKE and others are words of
+ * operators where a string follows them. */
+static bool may_be_type(const struct item *item, const struct item *before)
+{
+	switch ((int)item->word) {
+	case WORD_LIKE:
+	case WORD_ILIKE:
+	case WORD_ESCAPE:
+	case WORD_BETWEEN:
+	case WORD_IS:
+		return false;
+	case WORD_ZONE:
+		return before->word != WORD_TIME;
+	default:
+		break;
+	}
+	if (is_punct(item, ')') || is_punct(item, ']'))
+		return true;
+	return is_name_kind(item->kind) && words_category(item->word) != WORD_RESERVED;
+}
+
+static void on_string(struct scan *scan)
+{
+	set_flag(scan, SQL_HAS_STRING);
+	if (scan->last.kind == LEXER_CAST || may_be_type(&scan->last, &scan->last2))
+		set_flag(scan, SQL_HAS_CAST_STRING);
+}
+
+/* ('x')::date and ARRAY['x']::date[] are constants of the type too. */
+static void on_cast(struct scan *scan)
+{
+	bool has_string = (scan->statement->flags & SQL_HAS_STRING) != 0;
+
+	if (is_string_kind(scan->last.kind) ||
+		(has_string &&
+			(is_punct(&scan->last, ')') || is_punct(&scan->last, ']'))))
+		set_flag(scan, SQL_HAS_CAST_STRING);
+}
+
+/* --- words ---------------------------------------------------------------- */
+
+static bool begins_with(const char *text, const char *start)
+{
+	return strncmp(text, start, strlen(start)) == 0;
+}
+
+/* pg_temp, and pg_temp_3 as the catalog has it. */
+static void note_schema(struct scan *scan)
+{
+	char name[LEXER_NAME_MAX + 1];
+	size_t len;
+
+	/* Most names are not long enough or do not begin so; U&"..." may. */
+	if (scan->token.kind != LEXER_QUOTED_UNICODE &&
+		(scan->token.len < 7 || memchr(scan->token.text, '_', 4) == NULL))
+		return;
+	if (lexer_value(&scan->token, scan->lexer->flags, name, sizeof(name), &len) !=
+		LEXER_VALUE_OK)
+		return;
+	if (strcmp(name, "pg_temp") == 0 || begins_with(name, "pg_temp_") ||
+		begins_with(name, "pg_toast_temp_"))
+		set_flag(scan, SQL_PG_TEMP);
+}
+
+static void note_temp(struct scan *scan)
+{
+	switch ((int)scan->last.word) {
+	case WORD_CREATE:
+	case WORD_LOCAL:
+	case WORD_GLOBAL:
+	case WORD_REPLACE:
+	case WORD_INTO:
+		set_flag(scan, SQL_TEMP);
+		break;
+	default:
+		break;
+	}
+}
+
+static void note_into(struct scan *scan)
+{
+	set_flag(scan, SQL_MAY_WRITE);
+	if (scan->last.word != WORD_INSERT && scan->last.word != WORD_MERGE &&
+		scan->last.word != WORD_AS)
+		scan->result->has_into = true;
+}
+
+static bool is_routine(const struct scan *scan)
+{
+	enum word word = scan->first[1];
+
+	if (scan->first[0] != WORD_CREATE)
+		return false;
+	if (word == WORD_OR && scan->first[2] == WORD_REPLACE)
+		word = scan->first[3];
+	return word == WORD_FUNCTION || word == WORD_PROCEDURE;
+}
+
+/* BEGIN ATOMIC.  A routine within a routine's body could be meant by a second
+ * one, or a column's name and alias. */
+static void note_atomic(struct scan *scan)
+{
+	if (scan->last.word != WORD_BEGIN || scan->depth > 0 || !is_routine(scan))
+		return;
+	if (scan->in_body)
+		set_flag(scan, SQL_UNSURE);
+	scan->in_body = true;
+	scan->at_start = true;
+}
+
+static void on_word(struct scan *scan)
+{
+	switch ((int)scan->now.word) {
+	case WORD_PLAIN:
+		note_schema(scan);
+		break;
+	case WORD_INSERT:
+	case WORD_UPDATE:
+	case WORD_DELETE:
+	case WORD_MERGE:
+		set_flag(scan, SQL_MAY_WRITE);
+		break;
+	case WORD_INTO:
+		note_into(scan);
+		break;
+	case WORD_TEMP:
+	case WORD_TEMPORARY:
+		note_temp(scan);
+		break;
+	case WORD_DROP:
+		if (scan->last.word == WORD_COMMIT && scan->last2.word == WORD_ON)
+			set_flag(scan, SQL_ON_COMMIT_DROP);
+		break;
+	case WORD_CREATE:
+		scan->has_create = true;
+		break;
+	case WORD_CONCURRENTLY:
+		scan->result->has_concurrently = true;
+		break;
+	case WORD_CAST:
+	case WORD_TREAT:
+	case WORD_XMLSERIALIZE:
+		scan->has_cast = true;
+		break;
+	case WORD_DO:
+		scan->conflict_open = false;
+		break;
+	case WORD_ATOMIC:
+		note_atomic(scan);
+		break;
+	default:
+		break;
+	}
+}
+
+/* --- the pass ------------------------------------------------------------------------
+ */
+
+static void on_punct(struct scan *scan)
+{
+	if (scan->now.c == '(')
+		open_paren(scan);
+	else if (scan->now.c == ')')
+		close_paren(scan);
+	/* Only CREATE RULE has statements in parentheses. */
+	else if (scan->now.c == ';' && scan->depth > 0 &&
+		(scan->first[0] != WORD_CREATE ||
+			(scan->first[1] != WORD_RULE && scan->first[3] != WORD_RULE)))
+		set_flag(scan, SQL_UNSURE);
+}
+
+static void on_token(struct scan *scan)
+{
+	bool was_at_start = scan->at_start;
+
+	if (scan->waits_for_argument)
+		finish_call(scan);
+	scan->at_start = false;
+	if (is_name_kind(scan->now.kind)) {
+		on_name(scan);
+		on_word(scan);
+		if (was_at_start && scan->now.word == WORD_END)
+			scan->in_body = false;
+	} else if (is_string_kind(scan->now.kind)) {
+		on_string(scan);
+	} else if (scan->now.kind == LEXER_PUNCT) {
+		on_punct(scan);
+		scan->at_start = scan->in_body && scan->now.c == ';' && scan->depth == 0;
+	} else if (scan->now.kind == LEXER_CAST) {
+		on_cast(scan);
+	} else if (scan->now.kind == LEXER_PARAM) {
+		set_flag(scan, SQL_HAS_PARAM);
+	}
+	if (!is_name_kind(scan->now.kind) && !is_punct(&scan->now, '.'))
+		scan->chain.is_open = false;
+}
+
+/* Behind a dot every word is a name. */
+static void look_at(struct scan *scan)
+{
+	scan->now = (struct item){ .kind = scan->token.kind };
+	if (scan->now.kind == LEXER_WORD && !is_punct(&scan->last, '.'))
+		scan->now.word = words_find(&scan->token);
+	else if (scan->now.kind == LEXER_PUNCT)
+		scan->now.c = scan->token.text[0];
+}
+
+static bool ends_here(const struct scan *scan)
+{
+	return scan->now.kind == LEXER_END ||
+		(is_punct(&scan->now, ';') && scan->depth == 0 && !scan->in_body);
+}
+
+static void finish(struct scan *scan)
+{
+	if (scan->depth > 0 || scan->in_body || scan->lexer->unsure)
+		set_flag(scan, SQL_UNSURE);
+	if (scan->has_cast && (scan->statement->flags & SQL_HAS_STRING) != 0)
+		set_flag(scan, SQL_HAS_CAST_STRING);
+	if ((scan->statement->flags & SQL_PG_TEMP) != 0 &&
+		(scan->has_create || scan->result->has_into))
+		set_flag(scan, SQL_TEMP);
+	note_conflict(scan);
+}
+
+void statement_scan(
+	struct lexer *lexer, struct statement *statement, struct scan_result *result)
+{
+	struct scan scan = { .lexer = lexer, .statement = statement, .result = result };
+	struct sql_range *text = &statement->text;
+
+	for (;;) {
+		(void)lexer_next(lexer, &scan.token);
+		look_at(&scan);
+		if (ends_here(&scan))
+			break;
+		if (scan.count == 0)
+			text->data = scan.token.text;
+		if (scan.count < COUNT_OF(scan.first))
+			scan.first[scan.count] = scan.now.word;
+		scan.count++;
+		text->len = (size_t)(scan.token.text + scan.token.len - text->data);
+		on_token(&scan);
+		scan.last2 = scan.last;
+		scan.last = scan.now;
+	}
+	finish(&scan);
+}
