@@ -17,8 +17,7 @@ static struct lease *lease_of_slice(struct list_node *node)
 	return container_of(node, struct lease, in_slice);
 }
 
-/* Room for one more server, given that "from" (or nobody: NULL) gives one up? */
-static bool slice_has_room_from(const struct slice *slice, const struct slice *from)
+bool choose_has_room_from(const struct slice *slice, const struct slice *from)
 {
 	for (size_t i = 0; i < SLICE_QUOTAS; i++) {
 		const struct quota *quota = slice->quotas[i];
@@ -34,7 +33,7 @@ static bool slice_has_room_from(const struct slice *slice, const struct slice *f
 
 static bool slice_has_room(const struct slice *slice)
 {
-	return slice_has_room_from(slice, NULL);
+	return choose_has_room_from(slice, NULL);
 }
 
 /* May a server of this slice be used by that one? */
@@ -43,7 +42,7 @@ static bool may_use(
 {
 	if (s->slice == to)
 		return true;
-	return slice_has_room_from(to, s->slice) &&
+	return choose_has_room_from(to, s->slice) &&
 		budget_may_take(&m->budget, to->share, s->slice->share);
 }
 
@@ -112,7 +111,7 @@ static bool host_is_open(
 static bool slice_may_connect(
 	const struct slice *slice, const struct slice *from, uint64_t now_us)
 {
-	return slice->connecting < slice->waiting && slice_has_room_from(slice, from) &&
+	return slice->connecting < slice->waiting && choose_has_room_from(slice, from) &&
 		now_us >= slice->pool->retry_at_us;
 }
 
@@ -124,7 +123,7 @@ bool choose_fits(const struct monitor *m, const struct slice *slice)
 bool choose_may_replace(
 	const struct monitor *m, const struct pool_server *s, const struct slice *slice)
 {
-	return slice_has_room_from(slice, s->slice) &&
+	return choose_has_room_from(slice, s->slice) &&
 		budget_may_take(&m->budget, slice->share, s->slice->share);
 }
 
@@ -139,22 +138,12 @@ static bool closing_helps(const struct monitor *m, const struct pool_server *s,
 		budget_may_take(&m->budget, slice->share, s->slice->share);
 }
 
-static bool has_room_for(const struct quota *quota, uint32_t more)
-{
-	return quota == NULL || quota->max == 0 || quota->used + more <= quota->max;
-}
-
-static bool is_full(const struct quota *quota)
-{
-	return !has_room_for(quota, 1);
-}
-
 /* Do both have a database's or a user's limit in common that is exhausted (with so
  * many more)? */
 static bool share_quota(const struct slice *a, const struct slice *b, uint32_t more)
 {
 	for (size_t i = 0; i < SLICE_QUOTAS; i++) {
-		if (a->quotas[i] == b->quotas[i] && !has_room_for(a->quotas[i], more))
+		if (a->quotas[i] == b->quotas[i] && !quota_has_room(a->quotas[i], more))
 			return true;
 	}
 	return false;
@@ -431,130 +420,6 @@ void choose_open(struct monitor *m, struct slice *slice, struct monitor_actions 
 	actions->list[actions->count - 1].unit = unit_move(&unit);
 }
 
-/* A lasting loan may need more than one unit to go: all that others have above
- * their floors counts against it.  Would it do if the idle ones went? */
-static bool idle_would_do(const struct monitor *m, const struct share *to)
-{
-	uint64_t claims = (uint64_t)to->used + 1;
-
-	if (to->kind != SHARE_LASTING || to->used >= to->max)
-		return false;
-	for (uint32_t i = 0; i < m->budget.share_count; i++) {
-		const struct share *s = m->budget.shares[i];
-
-		if (s == to)
-			continue;
-		claims += s->guaranteed;
-		if (s->used > s->guaranteed + s->idle)
-			claims += s->used - s->guaranteed - s->idle;
-	}
-	return claims <= m->budget.limit;
-}
-
-/* May this idle server go for a waiter of that slice?  One that the waiter could
- * use as it is has been offered before; a retired one nobody can use. */
-static bool may_evict(
-	const struct monitor *m, const struct pool_server *s, const struct slice *to)
-{
-	const struct share *owner = s->slice->share;
-
-	if (!slice_has_room_from(to, s->slice))
-		return false;
-	if (budget_may_take(&m->budget, to->share, owner))
-		return s->slice->pool != to->pool || s->epoch != to->pool->epoch;
-	return owner != to->share && share_is_borrowing(owner) &&
-		idle_would_do(m, to->share);
-}
-
-/* The idle server longest unused whose unit this share could have; first of its
- * own and of those who borrow, then of what others have within their floors. */
-static struct pool_server *idle_victim(const struct monitor *m, const struct slice *to)
-{
-	struct pool_server *best = NULL;
-	bool best_is_cheap = false;
-
-	list_for_each(&m->pools, node)
-	{
-		struct pool *pool = container_of(node, struct pool, in_monitor);
-		const struct slice *refused = NULL;
-
-		list_for_each(&pool->idle, idle)
-		{
-			struct pool_server *s = server_of_idle(idle);
-			struct share *owner = s->slice->share;
-			bool is_cheap = owner == to->share || share_is_borrowing(owner);
-
-			if (s->slice == refused && s->epoch == pool->epoch)
-				continue;
-			if (best != NULL &&
-				(best_is_cheap > is_cheap ||
-					(best_is_cheap == is_cheap &&
-						best->used_at_us < s->used_at_us)))
-				continue;
-			if (!may_evict(m, s, to)) {
-				refused = s->slice;
-				continue;
-			}
-			best = s;
-			best_is_cheap = is_cheap;
-		}
-	}
-	return best;
-}
-
-/* What keeps a slice from one more server: the budget, and its full quotas. */
-enum { NEED_BUDGET, NEED_QUOTA, NEEDS = NEED_QUOTA + SLICE_QUOTAS };
-
-static bool meets_need(const struct monitor *m, const struct pool_server *s,
-	const struct slice *to, size_t need)
-{
-	const struct share *owner = s->slice->share;
-	const struct quota *quota;
-
-	if (need == NEED_BUDGET)
-		return budget_may_take(&m->budget, to->share, owner) ||
-			(owner != to->share && share_is_borrowing(owner) &&
-				idle_would_do(m, to->share));
-	quota = to->quotas[need - NEED_QUOTA];
-	return s->slice->quotas[0] == quota || s->slice->quotas[1] == quota;
-}
-
-/* No idle server is enough, but several together are: one that frees a unit goes first,
- * the others when this has helped. */
-static struct pool_server *first_of_victims(
-	const struct monitor *m, const struct slice *to)
-{
-	struct pool_server *found[NEEDS] = { NULL }, *first = NULL;
-
-	if (slice_servers_max(to) != 0 && to->servers >= slice_servers_max(to))
-		return NULL;
-	list_for_each(&m->pools, node)
-	{
-		struct pool *pool = container_of(node, struct pool, in_monitor);
-
-		list_for_each(&pool->idle, idle)
-		{
-			struct pool_server *s = server_of_idle(idle);
-
-			for (size_t need = 0; need < NEEDS; need++) {
-				if (meets_need(m, s, to, need))
-					found[need] = s;
-			}
-		}
-	}
-	for (size_t need = 0; need < NEEDS; need++) {
-		bool is_needed = need == NEED_BUDGET
-			? !budget_may_take(&m->budget, to->share, NULL)
-			: is_full(to->quotas[need - NEED_QUOTA]);
-
-		if (is_needed && found[need] == NULL)
-			return NULL;
-		if (is_needed && first == NULL)
-			first = found[need];
-	}
-	return first;
-}
-
 /* How the oldest waiter of a slice can be helped. */
 enum help {
 	HELP_NONE,
@@ -580,9 +445,7 @@ static enum help help_for(struct monitor *m, const struct slice *slice, uint64_t
 	/* A unit that is coming will be free in a moment: not two for one. */
 	if (m->idle == 0 || slice->connecting + slice->coming >= slice->waiting)
 		return HELP_NONE;
-	*s = idle_victim(m, slice);
-	if (*s == NULL && !slice_has_room(slice))
-		*s = first_of_victims(m, slice);
+	*s = choose_victim(m, slice);
 	return *s != NULL ? HELP_EVICT : HELP_NONE;
 }
 

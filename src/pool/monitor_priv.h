@@ -33,6 +33,11 @@ struct pool_server *choose_idle(
 void choose_for_server(struct monitor *, struct pool_server *, uint64_t now_us,
 	struct monitor_actions *);
 void choose_openings(struct monitor *, uint64_t now_us, struct monitor_actions *);
+/* Has the slice room for one more server, as far as its own limits and those of the
+ * database and the user go, given that "from" (NULL: nobody) gives one up? */
+bool choose_has_room_from(const struct slice *, const struct slice *from);
+/* The idle server that is to be closed for a waiter of the slice, or NULL. */
+struct pool_server *choose_victim(const struct monitor *, const struct slice *to);
 /* Nobody has to give up anything for one more server of this slice. */
 bool choose_fits(const struct monitor *, const struct slice *);
 /* Would a server of this slice be allowed if that server were not there, or if it
@@ -57,6 +62,11 @@ static inline uint32_t slice_servers_max(const struct slice *slice)
 	if (slice->limits.servers_max == 0 || !slice->reserve_is_open)
 		return slice->limits.servers_max;
 	return slice->limits.servers_max + slice->limits.reserve;
+}
+
+static inline bool quota_has_room(const struct quota *quota, uint32_t more)
+{
+	return quota == NULL || quota->max == 0 || quota->used + more <= quota->max;
 }
 
 static inline bool actions_have_room(const struct monitor_actions *a)
