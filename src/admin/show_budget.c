@@ -178,16 +178,16 @@ static const struct table_column host_columns[] = {
 static const struct table host_table = TABLE_OF(host_columns);
 
 /* conf: NULL when it is not configured any more. */
-static void row_addresses(struct host_row *row, struct route_host *h,
-	const struct config_host *conf)
+static void row_addresses(
+	struct host_row *row, struct route_host *h, const struct config_host *conf)
 {
 	struct host_target target;
 
 	if (conf != NULL) {
 		const struct config_place *place = show_place(conf, h);
 
-		(void)snprintf(row->address_text, sizeof(row->address_text), "%s",
-			place->host);
+		(void)snprintf(
+			row->address_text, sizeof(row->address_text), "%s", place->host);
 		row->address = row->address_text;
 		row->port = place->port;
 	}
@@ -210,8 +210,8 @@ static void row_addresses(struct host_row *row, struct route_host *h,
 }
 
 /* What PostgreSQL says of itself.  A connect that fails is the nearer trouble. */
-static void row_limits(struct host_row *row, struct route_host *h,
-	const struct pool_error *error)
+static void row_limits(
+	struct host_row *row, struct route_host *h, const struct pool_error *error)
 {
 	struct host_limits limits;
 	const char *why;

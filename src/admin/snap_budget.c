@@ -38,7 +38,7 @@ static void count_server(
 
 static void copy_share(struct snap_share *to, const struct share *s)
 {
-	const struct list_node *first = list_first(&s->waiters);
+	struct list_node *first = list_first(&s->waiters);
 
 	*to = (struct snap_share){
 		.workload = s->name,

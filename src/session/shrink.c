@@ -42,6 +42,7 @@ void shrink_tick(struct worker *w, uint64_t now_us)
 		host_numbers(&host->monitor, &used, &budget);
 		if (shrink_step(&w->shrinks[i], used, budget, now_us))
 			SLOG(INFO, "budget-drain", "host=%s used=%u budget=%u surplus=%u",
-				host->name, used, budget, used > budget ? used - budget : 0);
+				host->name, used, budget,
+				used > budget ? used - budget : 0);
 	}
 }

@@ -16,7 +16,7 @@ struct worker;
 
 /* What was told of one host. */
 struct shrink {
-	bool is_on;                     /* more was in use than is allowed */
+	bool is_on; /* more was in use than is allowed */
 	uint32_t used;
 	uint32_t budget;
 	uint64_t told_us;

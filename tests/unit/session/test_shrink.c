@@ -37,8 +37,9 @@ START_TEST(tells_of_begin_changes_and_end)
 	struct shrink s = { .is_on = false };
 
 	for (size_t i = 0; i < COUNT_OF(steps); i++)
-		ck_assert_msg(shrink_step(&s, steps[i].used, steps[i].budget,
-				      1 + steps[i].at_ms * USEC_PER_MSEC) == steps[i].tells,
+		ck_assert_msg(
+			shrink_step(&s, steps[i].used, steps[i].budget,
+				1 + steps[i].at_ms * USEC_PER_MSEC) == steps[i].tells,
 			"%zu: %s", i, steps[i].why);
 }
 END_TEST
