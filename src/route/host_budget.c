@@ -243,7 +243,7 @@ void route_host_tell_denied(struct route_host *h)
 	if (denied == h->denied_told)
 		return;
 	SLOG(WARN, "budget-denied",
-		"host=%s times=%lu text=\"PostgreSQL had no connection left, with %u of connection_budget %u in use\"",
+		"host=%s times=%lu text=\"PostgreSQL had no connection left, with %u of connection_budget %u in use; lower connection_budget, or raise max_connections there\"",
 		h->name, (unsigned long)(denied - h->denied_told), used, limit);
 	h->denied_told = denied;
 }

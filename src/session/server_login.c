@@ -108,6 +108,9 @@ static void refused(struct server *s, const struct frame *f)
 		if (error_has_class(&e, of_host[i]))
 			failure = CONNECT_FAILED_HOST;
 	}
+	/* Every place that max_connections has is taken, or all that one role may have. */
+	if (strcmp(e.sqlstate, "53300") == 0)
+		failure = CONNECT_FAILED_DENIED;
 	if (e.message.len >= sizeof(per_role) - 1 &&
 		memcmp(e.message.data, per_role, sizeof(per_role) - 1) == 0)
 		failure = CONNECT_FAILED_LOGIN;
