@@ -22,6 +22,14 @@ static uint64_t sooner(uint64_t deadline, uint64_t since_us, uint64_t limit_us)
 	return u64_min(deadline, since_us + limit_us);
 }
 
+/* A client of a session port keeps its server while it is idle. */
+static uint64_t idle_session_deadline(const struct client *c)
+{
+	if (c->workload->mode != ROUTE_SESSION)
+		return UINT64_MAX;
+	return sooner(UINT64_MAX, c->state_us, c->route->limits.idle_session_timeout_us);
+}
+
 static uint64_t active_deadline(const struct client *c)
 {
 	const struct route_limits *limits = &c->route->limits;
@@ -34,7 +42,8 @@ static uint64_t active_deadline(const struct client *c)
 	/* Between queries: in a transaction, or (in a session) outside of one. */
 	if (c->xact_us != 0)
 		return sooner(deadline, c->state_us, limits->idle_transaction_timeout_us);
-	return sooner(deadline, c->state_us, limits->client_idle_timeout_us);
+	deadline = sooner(deadline, c->state_us, limits->client_idle_timeout_us);
+	return u64_min(deadline, idle_session_deadline(c));
 }
 
 static uint64_t deadline_of(const struct client *c)
@@ -80,23 +89,46 @@ void client_arm(struct client *c)
 			c->state_us + c->route->limits.query_wait_notify_us);
 }
 
+/* Does it wait for a connection to be opened, and not for a limit of ours? */
+static bool needs_connect(enum wait_reason reason)
+{
+	switch (reason) {
+	case WAIT_CONNECTING:
+	case WAIT_CLOSING:
+	case WAIT_HOST:
+	case WAIT_LOGIN:
+	case WAIT_PACING:
+	case WAIT_TURN:
+		return true;
+	case WAIT_POOL:
+	case WAIT_DATABASE:
+	case WAIT_USER:
+	case WAIT_WORKLOAD:
+	case WAIT_FLOORS:
+	case WAIT_BUDGET:
+	case WAIT_REASON_COUNT:
+		return false;
+	}
+	return false;
+}
+
 /* What stood in the way, for the hint. */
 static void wait_timed_out(struct client *c)
 {
 	struct monitor *m = &c->route->host->monitor;
-	char hint[POOL_ERROR_TEXT_MAX + 256];
+	char hint[POOL_ERROR_TEXT_MAX + 384];
 	struct monitor_wait wait;
 	struct pool_error error;
+	bool has_failed;
 
 	monitor_explain(m, &c->lease, worker_now(c->worker), &wait);
-	if (monitor_last_error(m, &c->route->pool->pool, &error))
-		(void)snprintf(hint, sizeof(hint), "The last attempt to connect failed: %s",
-			error.message);
-	else
-		(void)snprintf(hint, sizeof(hint),
-			"It waited for this: %s (%s). The workload uses %u of its %u server connections.",
-			wait_reason_text(wait.reason), wait_reason_word(wait.reason), wait.used,
-			wait.max);
+	has_failed = needs_connect(wait.reason) &&
+		monitor_last_error(m, &c->route->pool->pool, &error);
+	(void)snprintf(hint, sizeof(hint),
+		"It waited for this: %s (%s). The workload uses %u of its %u server connections.%s%s",
+		wait_reason_text(wait.reason), wait_reason_word(wait.reason), wait.used, wait.max,
+		has_failed ? " The last attempt to connect failed: " : "",
+		has_failed ? error.message : "");
 	client_refuse(c, "57014", "canceling statement due to query_wait_timeout", hint);
 }
 
@@ -110,6 +142,9 @@ static void active_timed_out(struct client *c, uint64_t now_us)
 		client_close(c, CLOSE_TRANSACTION_TIMEOUT);
 	else if (c->xact_us != 0)
 		client_close(c, CLOSE_IDLE_TRANSACTION);
+	else if (idle_session_deadline(c) <=
+		sooner(UINT64_MAX, c->state_us, limits->client_idle_timeout_us))
+		client_close(c, CLOSE_IDLE_SESSION);
 	else
 		client_close(c, CLOSE_IDLE);
 }

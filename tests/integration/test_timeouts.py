@@ -137,6 +137,48 @@ def test_client_idle_timeout_frees_the_session_server(make_router):
         assert w.rows(waiter.until_ready()) == [("mine now",)]
 
 
+def test_idle_session_timeout(make_router, postgres):
+    """A client of a session port that keeps a server and does nothing with it: FATAL
+    57P05 in PostgreSQL's words, and the server goes to who waits.  Not a client that
+    works or is in a transaction, nor one that holds no server."""
+    router = make_router({"defaults": {"idle_session_timeout": "500ms"},
+                          "workloads": {"session": {"guaranteed_connections": 3,
+                                                    "max_connections": 3}}})
+    with router.session.wire() as idle, router.session.wire() as busy, \
+            router.session.wire() as new, router.session.wire() as waiter, \
+            router.session.wire() as slow, router.transactional.wire() as elsewhere:
+        elsewhere.query("SELECT 1")
+        busy.query("BEGIN")
+        slow.send(w.query("SELECT pg_sleep(300)"))
+        wait_until(lambda: postgres.count("wait_event = 'PgSleep'") == 1, 10)
+        idle.query("SELECT 1")
+        waiter.send(w.query("SELECT 'mine now'"))
+        start = time.monotonic()
+        last = [m for m in idle.until_closed() if m.type == "E"][-1]
+        assert time.monotonic() - start >= LIMIT * 0.5
+        assert (last.fields["S"], last.sqlstate, last.text) == (
+            "FATAL", "57P05", "terminating connection due to idle-session timeout")
+        assert w.rows(waiter.until_ready()) == [("mine now",)]
+        assert ended(waiter) == ["57P05"]
+        assert new.value("SELECT 'with a server from now on'")
+        assert ended(new) == ["57P05"]
+        assert elsewhere.value("SELECT 2") == "2"
+        assert busy.query("COMMIT")[-1].body == b"I"
+        assert slow.is_quiet(0.01)
+
+
+@pytest.mark.parametrize("client, session, first", [
+    ("400ms", "60s", "client_idle_timeout"), ("60s", "400ms", "idle-session timeout"),
+    ("0", "400ms", "idle-session timeout"), ("400ms", "0", "client_idle_timeout")])
+def test_the_sooner_of_two_idle_timeouts(make_router, client, session, first):
+    router = make_router({"defaults": {"client_idle_timeout": client,
+                                       "idle_session_timeout": session}})
+    with router.session.wire() as wire:
+        wire.query("SELECT 1")
+        assert [m.text for m in wire.until_closed() if m.type == "E"] == [
+            f"terminating connection due to {first}"]
+
+
 def test_client_login_timeout(make_router):
     router = make_router({"defaults": {"client_login_timeout": "400ms"}})
     with router.session.raw() as wire:
