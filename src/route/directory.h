@@ -99,6 +99,7 @@ struct route_host {
 /* A copy of how to reach it now. */
 void route_host_target(struct route_host *, struct host_target *);
 enum route_target route_host_wants(struct route_host *);
+uint32_t route_host_generation(struct route_host *);
 
 /* For views: which item of hosts.H.host it uses now. */
 uint32_t route_host_place(struct route_host *);

@@ -263,6 +263,16 @@ enum route_target route_host_wants(struct route_host *h)
 	return wants;
 }
 
+uint32_t route_host_generation(struct route_host *h)
+{
+	uint32_t generation;
+
+	pthread_mutex_lock(&h->lock);
+	generation = h->target.generation;
+	pthread_mutex_unlock(&h->lock);
+	return generation;
+}
+
 uint32_t route_host_place(struct route_host *h)
 {
 	uint32_t place = 0;

@@ -13,6 +13,8 @@ struct pool_login {
 	pthread_mutex_t lock;
 	struct secret_keys keys;        /* iterations 0: none */
 	char *password;
+	struct route_host *host;
+	uint32_t generation;            /* of the host, when the welcomes were made */
 	struct welcome welcomes[LOGIN_WELCOMES_MAX];
 	uint32_t welcome_count;
 };
@@ -37,9 +39,10 @@ struct pool_login *login_create(struct route_pool *pool)
 {
 	struct pool_login *l = calloc(1, sizeof(*l));
 
-	(void)pool;
-	if (l != NULL)
-		pthread_mutex_init(&l->lock, NULL);
+	if (l == NULL)
+		return NULL;
+	pthread_mutex_init(&l->lock, NULL);
+	l->host = pool->host;
 	return l;
 }
 
@@ -105,12 +108,30 @@ static struct welcome *find_welcome(struct pool_login *l, uint64_t key)
 	return NULL;
 }
 
+static void forget_welcomes(struct pool_login *l)
+{
+	for (uint32_t i = 0; i < l->welcome_count; i++)
+		params_finish(&l->welcomes[i].params);
+	l->welcome_count = 0;
+}
+
+/* Another PostgreSQL tells other things, in_hot_standby to begin with. */
+static void forget_moved(struct pool_login *l)
+{
+	uint32_t generation = route_host_generation(l->host);
+
+	if (generation != l->generation)
+		forget_welcomes(l);
+	l->generation = generation;
+}
+
 bool login_get_welcome(struct pool_login *l, uint64_t key, struct params *out)
 {
 	const struct welcome *w;
 	bool found;
 
 	pthread_mutex_lock(&l->lock);
+	forget_moved(l);
 	w = find_welcome(l, key);
 	found = w != NULL && params_copy(out, &w->params);
 	pthread_mutex_unlock(&l->lock);
@@ -132,16 +153,10 @@ static void add_welcome(struct pool_login *l, uint64_t key, const struct params 
 		params_finish(&w->params);
 }
 
-static void forget_welcomes(struct pool_login *l)
-{
-	for (uint32_t i = 0; i < l->welcome_count; i++)
-		params_finish(&l->welcomes[i].params);
-	l->welcome_count = 0;
-}
-
 void login_set_welcome(struct pool_login *l, uint64_t key, const struct params *params)
 {
 	pthread_mutex_lock(&l->lock);
+	forget_moved(l);
 	if (find_welcome(l, key) == NULL)
 		add_welcome(l, key, params);
 	pthread_mutex_unlock(&l->lock);
@@ -158,6 +173,7 @@ void login_refresh_welcome(struct pool_login *l, const struct params *reported)
 	struct welcome *w;
 
 	pthread_mutex_lock(&l->lock);
+	forget_moved(l);
 	w = find_welcome(l, 0);
 	if (w == NULL || !is_same(&w->params, reported)) {
 		forget_welcomes(l);

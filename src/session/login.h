@@ -32,7 +32,8 @@ bool login_get_keys(struct pool_login *, struct secret_keys *out);
 void login_set_password(struct pool_login *, const char *password);
 char *login_get_password(struct pool_login *);
 
-/* What a client with these startup parameters is told; false: not known yet. */
+/* What a client with these startup parameters is told; false: not known yet, or the
+ * host has moved since. */
 bool login_get_welcome(struct pool_login *, uint64_t key, struct params *out);
 void login_set_welcome(struct pool_login *, uint64_t key, const struct params *);
 /* What a server without any client's settings has just reported: if that is not

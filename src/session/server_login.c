@@ -205,7 +205,9 @@ static void logged_in(struct server *s)
 		client_server_ready(s->client);
 		return;
 	}
-	login_refresh_welcome(s->pool->session, &s->reported);
+	/* Not of one at an address that the host has left meanwhile. */
+	if (s->host_generation != 0)
+		login_refresh_welcome(s->pool->session, &s->reported);
 	server_release(s);
 }
 

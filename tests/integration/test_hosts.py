@@ -196,9 +196,14 @@ def test_any_moves_when_the_first_fails_and_does_not_come_back(make_router, post
                                                                standby):
     router = make_router(hosts(at(postgres, standby)))
     assert is_at(router.transactional) == postgres.port
+    with router.transactional.connect(user="app_plain") as connection:
+        assert connection.info.parameter_status("in_hot_standby") == "off"
     postgres.stop()
     wait_until(lambda: works(router.transactional), 10)
     assert is_at(router.transactional) == standby.port
+    # What was known of the old one is not told any more, to nobody.
+    with router.transactional.connect(user="app_plain") as connection:
+        assert connection.info.parameter_status("in_hot_standby") == "on"
     postgres.start()
     assert is_at(router.transactional) == standby.port
     assert re.search(rf"host-moved host=main address=127.0.0.1:{standby.port}", router.log())

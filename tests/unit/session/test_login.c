@@ -9,11 +9,16 @@
 #include "suites.h"
 
 static struct pool_login *login;
+static struct route_host host;
 static struct router router;
 
 static void begin(void)
 {
-	login = login_create(NULL);
+	struct route_pool pool = { .host = &host };
+
+	memset(&host, 0, sizeof(host));
+	ck_assert_int_eq(pthread_mutex_init(&host.lock, NULL), 0);
+	login = login_create(&pool);
 	ck_assert_ptr_nonnull(login);
 	memset(&router, 0, sizeof(router));
 	ck_assert_int_eq(pthread_mutex_init(&router.derived_lock, NULL), 0);
@@ -25,6 +30,7 @@ static void end(void)
 	login_destroy(login);
 	login_wipe_derived(&router);
 	hash_table_finish(&router.derived);
+	(void)pthread_mutex_destroy(&host.lock);
 	(void)pthread_mutex_destroy(&router.derived_lock);
 }
 
@@ -100,6 +106,18 @@ START_TEST(first_welcome_stays_until_forgotten)
 	ck_assert(!has_welcome(1, "UTC"));
 	set_welcome(1, "CET");
 	ck_assert(has_welcome(1, "CET"));
+}
+END_TEST
+
+START_TEST(welcomes_are_of_where_the_host_is)
+{
+	set_welcome(0, "UTC");
+	set_welcome(1, "CET");
+	host.target.generation++;
+	ck_assert(!has_welcome(0, "UTC"));
+	ck_assert(!has_welcome(1, "CET"));
+	set_welcome(1, "UTC");
+	ck_assert(has_welcome(1, "UTC"));
 }
 END_TEST
 
@@ -194,6 +212,7 @@ Suite *login_suite(void)
 	tcase_add_test(tc, password_is_the_one_set_last);
 	tcase_add_test(tc, welcome_belongs_to_its_key);
 	tcase_add_test(tc, first_welcome_stays_until_forgotten);
+	tcase_add_test(tc, welcomes_are_of_where_the_host_is);
 	tcase_add_test(tc, welcomes_are_limited);
 	tcase_add_test(tc, welcome_that_is_not_found_leaves_nothing);
 	tcase_add_test(tc, derived_secret_belongs_to_user_and_text);
