@@ -313,6 +313,26 @@ def test_a_session_that_does_not_answer(auto, pg):
     assert host(router)["closing"] == 0
 
 
+def test_gives_way_where_it_has_no_floor(make_router, pg):
+    """With a fixed budget the router's own connection is borrowed: workloads get what they
+    are guaranteed at once, and the router asks again when something is free."""
+    router = make_router({
+        "hosts": {"main": {"connection_budget": 2, **OWN}},
+        "workloads": {"transactional": None, "session": {"guaranteed_connections": 2}}},
+        postgres_of_test=pg)
+    wait_until(lambda: pg.count("usename = 'other'") == 1, 10, "PostgreSQL is asked")
+    with router.session.connect() as one:
+        with router.session.connect() as two:
+            assert one.execute("SELECT 1").fetchone() == two.execute("SELECT 1").fetchone() == (1,)
+            assert pg.count("usename IN ('app_scram', 'other')") == 2
+            (waits,) = wait_until(lambda: router.show("waiting"), 5, "the router waits")
+            assert (waits["workload"], waits["kind"]) == ("(router)", "errand")
+            wait_until(lambda: lines(router, "budget-check-failed"), 20, "it gives up")
+            assert "no connection was free" in lines(router, "budget-check-failed")[0]
+        wait_until(lambda: lines(router, "budget-check"), 20, "it has asked again")
+    assert len(lines(router, "budget-check-failed")) == 1
+
+
 def data_row(*values):
     parts = [struct.pack("!i", -1) if value is None else
              struct.pack("!i", len(value)) + value.encode() for value in values]
