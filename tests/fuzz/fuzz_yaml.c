@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "config/dump.h"
 #include "config/reload.h"
+#include "config/share.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -34,6 +35,22 @@ static void check_shares(const struct config *config, size_t host)
 	assert(sum <= budget);
 }
 
+/* What a budget of auto may become. */
+static void check_division(const struct config *config, size_t host, uint32_t budget)
+{
+	struct share_part parts[CONFIG_WORKLOADS_MAX], own;
+	uint64_t sum;
+	bool fits = share_divide(config, host, budget, parts, &own);
+
+	sum = own.guaranteed;
+	for (size_t i = 0; i < config->workload_count; i++) {
+		assert(parts[i].guaranteed <= parts[i].max && parts[i].max <= budget);
+		sum += parts[i].guaranteed;
+	}
+	assert(sum <= budget);
+	assert(fits == (share_floors(config, host) <= budget));
+}
+
 static void check_same(const struct config *config)
 {
 	struct reload_diff diff;
@@ -54,8 +71,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	assert((config == NULL) == diag_is_set(&diag));
 	if (config == NULL)
 		return 0;
-	for (size_t i = 0; i < config->host_count; i++)
+	for (size_t i = 0; i < config->host_count; i++) {
 		check_shares(config, i);
+		check_division(config, i, 1);
+		check_division(config, i, config->hosts[i].budget / 2 + 1);
+		check_division(config, i, 262143);
+	}
 	config_resolve(config, &config->workloads[0], &config->databases[0], "app",
 		&settings);
 	assert(settings.server_reset_query != NULL);
