@@ -137,8 +137,7 @@ bool statement_calls_next(struct statement_calls *calls, struct sql_call *call)
 		head_next(&head);
 		is_found = is_name && lexer_is_punct(&head.token, '(');
 		/* A function of another schema only shares the name. */
-		is_foreign =
-			lexer_is_punct(&head.token, '.') && (is_schema || is_foreign);
+		is_foreign = lexer_is_punct(&head.token, '.') && is_schema;
 		if (lexer_is_punct(&head.token, '.'))
 			head_next(&head);
 	}

@@ -126,6 +126,8 @@ void statement_kind(struct statement *statement, const struct scan_result *scan)
 	head_init(&head, statement);
 	if (take(&head, scan) && !head.lexer.unsure)
 		return;
-	statement->kind = SQL_UNKNOWN;
-	statement->flags |= SQL_UNSURE;
+	*statement = (struct statement){ .kind = SQL_UNKNOWN,
+		.flags = statement->flags | SQL_UNSURE,
+		.lexer_flags = statement->lexer_flags,
+		.text = statement->text };
 }

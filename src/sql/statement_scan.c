@@ -31,6 +31,7 @@ struct chain {
 	struct lexer_token schema, name; /* the last two */
 	enum word word;			 /* of the name, if it is alone */
 	struct item before, before2;
+	unsigned depth;
 	bool is_second; /* before it: the first word */
 };
 
@@ -39,7 +40,7 @@ struct scan {
 	struct statement *statement;
 	struct scan_result *result;
 	struct lexer_token token;
-	struct item now, last, last2;
+	struct item now, last, last2, last3;
 	struct chain chain;
 	bool waits_for_argument; /* the chain was followed by a parenthesis */
 	uint64_t calls;		 /* bit n: parenthesis n is a call's */
@@ -47,6 +48,7 @@ struct scan {
 	unsigned count; /* tokens so far */
 	enum word first[4];
 	bool conflict_open; /* ON CONFLICT (: a clause if DO follows */
+	bool operator_open; /* OPERATOR (: a name if an operator ends it */
 	bool has_cast;
 	bool has_create;
 	bool in_body;  /* of a routine */
@@ -137,12 +139,13 @@ static bool is_before_a_name(enum word word)
 }
 
 /* ON t (...) and USING btree (...) of CREATE INDEX. */
-static bool is_index_part(const struct scan *scan, enum word before)
+static bool is_index_part(const struct scan *scan, const struct chain *chain)
 {
+	enum word before = chain->before.word;
 	bool is_index = scan->first[0] == WORD_CREATE &&
 		(scan->first[1] == WORD_INDEX || scan->first[2] == WORD_INDEX);
 
-	return is_index && scan->depth == 0 &&
+	return is_index && chain->depth == 0 &&
 		(before == WORD_ON || before == WORD_USING);
 }
 
@@ -195,7 +198,7 @@ static bool is_no_call(const struct scan *scan, const struct chain *chain)
 	if (chain->is_second &&
 		(before->word == WORD_COPY || before->word == WORD_ANALYZE))
 		return true;
-	if (is_index_part(scan, before->word))
+	if (is_index_part(scan, chain))
 		return true;
 	if (!is_word)
 		return false;
@@ -253,6 +256,7 @@ static void begin_chain(struct scan *scan)
 	chain->word = scan->now.word;
 	chain->before = scan->last;
 	chain->before2 = scan->last2;
+	chain->depth = scan->depth;
 	chain->is_second = scan->count == 2;
 }
 
@@ -277,24 +281,43 @@ static void note_conflict(struct scan *scan)
 	scan->conflict_open = false;
 }
 
-static void open_paren(struct scan *scan)
+/* What was opened may be the call of a function that OVER can follow. */
+static bool may_be_call(const struct chain *chain)
 {
-	const struct chain *chain = &scan->chain;
-	bool follows_name = chain->is_open && is_name_kind(scan->last.kind);
-	bool is_conflict = follows_name && chain->parts == 1 &&
-		chain->word == WORD_CONFLICT && chain->before.word == WORD_ON;
+	enum word_category category = words_category(chain->word);
 
+	if (chain->parts > 1 || chain->name.kind != LEXER_WORD)
+		return true;
+	/* WITHIN GROUP (...) belongs to a call. */
+	if (chain->word == WORD_GROUP)
+		return true;
+	return category != WORD_RESERVED && category != WORD_COL_NAME;
+}
+
+static void push_paren(struct scan *scan, bool is_call)
+{
 	if (scan->depth >= DEPTH_MAX) {
 		set_flag(scan, SQL_UNSURE);
 	} else {
 		scan->calls &= ~(UINT64_C(1) << scan->depth);
-		if (follows_name)
+		if (is_call)
 			scan->calls |= UINT64_C(1) << scan->depth;
 	}
 	scan->depth++;
-	if (is_conflict) {
+}
+
+static void open_paren(struct scan *scan)
+{
+	const struct chain *chain = &scan->chain;
+	bool follows_name = chain->is_open && is_name_kind(scan->last.kind);
+	bool is_word = follows_name && chain->parts == 1;
+
+	push_paren(scan, follows_name && may_be_call(chain));
+	if (is_word && chain->word == WORD_CONFLICT && chain->before.word == WORD_ON) {
 		note_conflict(scan);
 		scan->conflict_open = true;
+	} else if (is_word && chain->word == WORD_OPERATOR) {
+		scan->operator_open = true;
 	} else if (follows_name) {
 		scan->waits_for_argument = true;
 	}
@@ -302,6 +325,9 @@ static void open_paren(struct scan *scan)
 
 static void close_paren(struct scan *scan)
 {
+	if (scan->operator_open && scan->last.kind != LEXER_OPERATOR)
+		set_flag(scan, SQL_CALLS_UNKNOWN);
+	scan->operator_open = false;
 	if (scan->depth == 0) {
 		set_flag(scan, SQL_UNSURE);
 		return;
@@ -315,8 +341,10 @@ static void close_paren(struct scan *scan)
 
 /* A string behind it is a constant of that type.  LIKE and others are words of
  * operators where a string follows them. */
-static bool may_be_type(const struct item *item, const struct item *before)
+static bool may_be_type(const struct scan *scan)
 {
+	const struct item *item = &scan->last;
+
 	switch ((int)item->word) {
 	case WORD_LIKE:
 	case WORD_ILIKE:
@@ -325,7 +353,8 @@ static bool may_be_type(const struct item *item, const struct item *before)
 	case WORD_IS:
 		return false;
 	case WORD_ZONE:
-		return before->word != WORD_TIME;
+		/* AT TIME ZONE, not "time with time zone". */
+		return scan->last3.word != WORD_AT;
 	default:
 		break;
 	}
@@ -337,7 +366,7 @@ static bool may_be_type(const struct item *item, const struct item *before)
 static void on_string(struct scan *scan)
 {
 	set_flag(scan, SQL_HAS_STRING);
-	if (scan->last.kind == LEXER_CAST || may_be_type(&scan->last, &scan->last2))
+	if (scan->last.kind == LEXER_CAST || may_be_type(scan))
 		set_flag(scan, SQL_HAS_CAST_STRING);
 }
 
@@ -384,8 +413,12 @@ static void note_temp(struct scan *scan)
 	case WORD_LOCAL:
 	case WORD_GLOBAL:
 	case WORD_REPLACE:
-	case WORD_INTO:
 		set_flag(scan, SQL_TEMP);
+		break;
+	case WORD_INTO:
+		/* INSERT INTO temp: a table of that name. */
+		if (scan->last2.word != WORD_INSERT && scan->last2.word != WORD_MERGE)
+			set_flag(scan, SQL_TEMP);
 		break;
 	default:
 		break;
@@ -556,6 +589,7 @@ void statement_scan(
 		scan.count++;
 		text->len = (size_t)(scan.token.text + scan.token.len - text->data);
 		on_token(&scan);
+		scan.last3 = scan.last2;
 		scan.last2 = scan.last;
 		scan.last = scan.now;
 	}

@@ -10,6 +10,8 @@ int main(void)
 	int failed;
 
 	srunner_add_suite(runner, lexer_value_suite());
+	srunner_add_suite(runner, statement_suite());
+	srunner_add_suite(runner, words_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
