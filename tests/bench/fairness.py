@@ -11,6 +11,7 @@ tells how far from that it is.
   tests/bench/fairness.py --router build/pgtandem --short
 """
 import collections
+import math
 import os
 import shutil
 import statistics
@@ -115,7 +116,12 @@ def middle(results, key):
 
 
 def ms(results, key):
-    return f"{middle(results, key) / 1e3:.2f}"
+    value = middle(results, key)
+    return "never" if math.isinf(value) else f"{value / 1e3:.2f}"
+
+
+def ratio(values):
+    return " |" if math.isinf(statistics.median(values)) else f"{statistics.median(values):.2f} |"
 
 
 def crowd_table(found):
@@ -132,15 +138,14 @@ def crowd_table(found):
     return "\n".join(lines)
 
 
-def lonely_table(found):
-    lines = ["| query | pooler | the 500: p50 ms | p99 ms | the one: answers | p50 ms | p99 ms "
+def lonely_table(args, found):
+    lines = [f"| query | pooler | the {args.clients // 2}: p50 ms | p99 ms | the one: answers | p50 ms | p99 ms "
              "| max ms | its p50 / theirs |", "|---|---|---|---|---|---|---|---|---|"]
     for (name, pooler), results in found.items():
         lines.append(
             f"| {name} | {pooler} | {ms(results, 'busy50')} | {ms(results, 'busy99')} "
             f"| {middle(results, 'answers'):.0f} | {ms(results, 'lone50')} | {ms(results, 'lone99')} "
-            f"| {ms(results, 'lonemax')} "
-            f"| {statistics.median(r['lone50'] / r['busy50'] for r in results):.2f} |")
+            f"| {ms(results, 'lonemax')} | " + ratio([r["lone50"] / r["busy50"] for r in results]))
     return "\n".join(lines)
 
 
@@ -154,7 +159,9 @@ def report(args, crowds, lonelies):
 otherwise. Time from sending a query to the kernel's receipt of its answer (the load
 generator's own delay in reading, which is not in it, was at most {lag / 1e3:.1f} ms at its p99).
 The goal is p99/p50 of at most 1.5. Places lost: by how many of the {args.clients} a client was overtaken,
-less those it overtook.
+less those it overtook: unlike the times it does not depend on how fast things went meanwhile.
+Load average of the machine before: {args.load:.1f}. Where {SERVERS} sessions of PostgreSQL want more than
+there are processors (SELECT 1), the kernel's scheduler decides who waits longest.
 
 {args.clients} clients of one pool:
 
@@ -162,7 +169,7 @@ less those it overtook.
 
 One client beside {args.clients // 2} of another user, in one workload:
 
-{lonely_table(lonelies)}
+{lonely_table(args, lonelies)}
 """
 
 
@@ -172,7 +179,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--clients", type=int, default=1000)
     args = parser.parse_args()
-    args.warmup = 0.5
+    args.warmup, args.load = 0.5, os.getloadavg()[0]
     if args.short:
         args.rounds, args.seconds, args.clients = 1, 1, 200
     args.others = ["pgbouncer"] if shutil.which("pgbouncer") else []

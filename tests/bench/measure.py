@@ -96,7 +96,7 @@ class Cluster:
 def machine(args, *more):
     names = ", ".join([version(args.router), version("psql"), *map(version, more)])
     return f"{time.strftime('%d %B %Y')}, {os.cpu_count()} processors, Linux " \
-        f"{platform.release().split('-')[0]}, {names}"
+        f"{platform.release().split('-')[0]}, niceness {os.nice(0)}, {names}"
 
 
 def write(name, text):

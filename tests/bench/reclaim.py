@@ -11,6 +11,7 @@ it (statement_timestamp()) and the receipt of its answer.
   tests/bench/reclaim.py --router build/pgtandem [--rounds 40] [--write]
   tests/bench/reclaim.py --router build/pgtandem --short
 """
+import os
 import statistics
 
 import measure
@@ -126,7 +127,8 @@ def report(args, rows, straight_rows):
 already, ask at once. Running: transactions under way in PostgreSQL at that moment.
 Longest: of these, from PostgreSQL's begin to the receipt of the answer. Excess: the
 slowest of the ten less the longest (below zero: nobody had to wait that long); the goal is
-a few milliseconds. Times in ms, median / most over rounds.
+a few milliseconds. Times in ms, median / most over rounds. Load average of the machine before:
+{args.load:.1f}.
 
 | transactions | the ten | engine | running | longest transaction | wait of each | excess | within the longest + 5 ms |
 |---|---|---|---|---|---|---|---|
@@ -148,7 +150,7 @@ def main():
     parser.add_argument("--interval", type=int, default=250, help="between rounds, ms")
     parser.add_argument("--clients", type=int, default=100)
     args = parser.parse_args()
-    loads = LOADS
+    loads, args.load = LOADS, os.getloadavg()[0]
     if args.short:
         args.rounds, loads = 3, LOADS[:1]
     rows, straight_rows = [], []
