@@ -262,6 +262,16 @@ static void left(struct server *s)
 	try_addresses(s);
 }
 
+static void leave_unanswered(struct server *s)
+{
+	char addr[ADDR_TEXT_MAX];
+
+	SLOG_LIMITED(WARN, "server-close-timeout", "server=%lu pid=%u address=%s",
+		(unsigned long)s->ps.id, s->backend_pid,
+		addr_text(&s->addr, addr, sizeof(addr)));
+	left(s);
+}
+
 /* Never two connections for one unit. */
 static void leave(struct server *s)
 {
@@ -334,7 +344,7 @@ void server_login_timeout(struct server *s)
 	if (s->phase == SERVER_PHASE_CONNECT)
 		server_login_lost(s, -ETIMEDOUT);
 	else if (s->login->step == LOGIN_LEAVES)
-		left(s);
+		leave_unanswered(s);
 	else
 		server_address_failed(s, "login took longer than server_connect_timeout", 0);
 }

@@ -209,6 +209,11 @@ def test_any_moves_when_the_first_fails_and_does_not_come_back(make_router, post
     assert re.search(rf"host-moved host=main address=127.0.0.1:{standby.port}", router.log())
     row = [row for row in router.show("databases") if row["name"] == "app"][0]
     assert row["port"] == standby.port
+    row = [row for row in router.show("config") if row["key"] == "hosts.main.host"][0]
+    assert row["value"] == ", ".join(at(postgres, standby))
+    row = router.show("hosts")[0]
+    assert (row["address"], row["port"]) == ("127.0.0.1", standby.port)
+    assert row["resolved"] == ", ".join(at(standby, postgres))
 
 
 def test_servers_of_the_old_address_go_when_returned(make_router, postgres, standby):
@@ -261,7 +266,7 @@ def test_cancel_goes_to_where_the_server_is(make_router, postgres, standby):
         timer = threading.Timer(0.3, one.cancel)
         timer.start()
         with pytest.raises(psycopg.errors.QueryCanceled):
-            one.execute("SELECT pg_sleep(60)")
+            one.execute("SELECT pg_sleep(15)")
         timer.join()
         assert one.execute(WHERE).fetchone() == (False,)
 
@@ -340,6 +345,7 @@ def test_server_that_does_not_close_counts_as_closed(make_router, fakes):
     began = time.monotonic()
     second = fakes[1].take()
     assert time.monotonic() - began > 0.6
+    assert "server-close-timeout" in router.log()
     second.receive()
     reply(second, "f")
     FakeServer.serve(second)
