@@ -53,6 +53,8 @@ struct socket_row {
 	uint32_t id;
 	const char *workload;
 	const char *host;
+	const char *stalled;
+	uint32_t stalled_ms;
 	/* What the texts above point to. */
 	struct endpoint far;
 	struct endpoint near;
@@ -84,6 +86,8 @@ static const struct table_column socket_columns[] = {
 	TABLE_COLUMN(U32, socket_row, id),
 	TABLE_COLUMN(TEXT, socket_row, workload),
 	TABLE_COLUMN(TEXT, socket_row, host),
+	TABLE_COLUMN(TEXT, socket_row, stalled),
+	TABLE_COLUMN(U32, socket_row, stalled_ms),
 };
 static const struct table socket_table = TABLE_OF(socket_columns);
 
@@ -126,6 +130,8 @@ static void row_finish(struct socket_row *row)
 {
 	row->replication = "none";
 	row->tls = "";
+	if (row->stalled == NULL)
+		row->stalled = "";
 	row->addr = row->far.addr;
 	row->port = row->far.port;
 	row->local_addr = row->near.addr;
@@ -181,6 +187,18 @@ static void client_times(struct socket_row *row, const struct client *c, uint64_
 	row->wait_us = (uint32_t)((now_us - c->state_us) % USEC_PER_SEC);
 }
 
+/* What the router waits for from this client; a view is a look, too. */
+static void client_stall(struct socket_row *row, struct client *c, uint64_t now_us)
+{
+	uint64_t since_us;
+	enum stall stall = stall_look(c, now_us, &since_us);
+
+	row->stalled = stall_word(stall);
+	if (stall != STALL_NONE && now_us > since_us)
+		row->stalled_ms = (uint32_t)u64_min((now_us - since_us) / USEC_PER_MSEC,
+			INT32_MAX);
+}
+
 static void client_addrs(struct socket_row *row, const struct client *c)
 {
 	struct addr addr;
@@ -195,7 +213,7 @@ static void client_addrs(struct socket_row *row, const struct client *c)
 		endpoint_from(&row->far, &addr);
 }
 
-static void add_client(struct ask *ask, const struct client *c, uint64_t now_us)
+static void add_client(struct ask *ask, struct client *c, uint64_t now_us)
 {
 	struct socket_row row = { .type = "C",
 		.state = client_state_show(c->state),
@@ -204,6 +222,7 @@ static void add_client(struct ask *ask, const struct client *c, uint64_t now_us)
 
 	client_names(&row, c);
 	client_times(&row, c, now_us);
+	client_stall(&row, c, now_us);
 	client_addrs(&row, c);
 	row.ptr = ptr_text(row.ptr_text, PTR_OF_CLIENTS, c->id);
 	if (c->server != NULL)

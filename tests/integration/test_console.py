@@ -214,7 +214,7 @@ def test_types(router):
         clients = types("CLIENTS")
         assert [name for name, oid in clients.items() if oid == INT4] == [
             "port", "local_port", "wait", "wait_us", "close_needed", "remote_pid",
-            "prepared_statements", "id"]
+            "prepared_statements", "id", "stalled_ms"]
         assert clients["connect_time"] == TEXT
 
 
