@@ -17,6 +17,8 @@ void program_apply_log(struct program *p)
 	atomic_store(&p->router.log_connections, p->config->log.log_connections);
 	atomic_store(&p->router.log_disconnections, p->config->log.log_disconnections);
 	atomic_store(&p->router.max_client_conn, p->config->process.max_client_conn);
+	atomic_store(&p->router.statement_memory,
+		p->config->process.max_statement_memory_bytes);
 	for (size_t i = 0; i < p->config->warnings.count; i++)
 		SLOG(WARN, "config-warning", "text=\"%s\"", p->config->warnings.items[i]);
 }

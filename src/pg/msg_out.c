@@ -395,6 +395,21 @@ void msg_out_parse(struct buf *b, const char *name, const char *sql)
 	finish(b, at);
 }
 
+void msg_out_parse_body(struct buf *b, const char *name, const void *body, size_t len)
+{
+	size_t at = begin(b, FE_PARSE);
+
+	buf_add_cstr(b, name);
+	buf_add(b, body, len);
+	finish(b, at);
+}
+
+void msg_out_header(struct buf *b, uint8_t type, uint32_t body_len)
+{
+	buf_add_u8(b, type);
+	buf_add_u32(b, body_len + 4);
+}
+
 void msg_out_bind(struct buf *b, const char *portal, const char *name,
 	const char *const *params, size_t count)
 {

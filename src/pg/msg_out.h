@@ -101,6 +101,10 @@ void msg_out_sasl_response(struct buf *, const void *data, size_t len);
 void msg_out_query(struct buf *, const char *sql);
 /* name "" is the unnamed statement; parameter types are left to the server. */
 void msg_out_parse(struct buf *, const char *name, const char *sql);
+/* body: what follows the name, from the query to the types. */
+void msg_out_parse_body(struct buf *, const char *name, const void *body, size_t len);
+/* A message whose body of body_len bytes the caller appends or sends behind it. */
+void msg_out_header(struct buf *, uint8_t type, uint32_t body_len);
 /* Parameters and results in text format; a NULL parameter is SQL's NULL. */
 void msg_out_bind(struct buf *, const char *portal, const char *name,
 	const char *const *params, size_t count);

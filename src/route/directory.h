@@ -186,7 +186,9 @@ struct route_limits {
 	uint64_t idle_session_timeout_us;
 	uint64_t cancel_wait_timeout_us;
 	uint64_t server_check_delay_us;
+	uint64_t statement_memory;      /* a client's; 0: no limit */
 	uint32_t max_waiting;
+	uint32_t max_prepared;          /* statements of a server */
 	bool wait_is_fatal;
 	char *reset_query;
 	char *check_query;

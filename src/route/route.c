@@ -64,6 +64,8 @@ int route_limits_make(struct directory *d, const struct config_workload *workloa
 		.cancel_wait_timeout_us = s.cancel_wait_timeout_us,
 		.server_check_delay_us = s.server_check_delay_us,
 		.max_waiting = s.max_waiting,
+		.max_prepared = s.max_prepared_statements,
+		.statement_memory = s.max_client_statement_memory_bytes,
 		.wait_is_fatal = s.wait_error == CONFIG_WAIT_FATAL,
 		.reset_query = strdup(s.server_reset_query),
 		.check_query = strdup(s.server_check_query),

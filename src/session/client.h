@@ -12,8 +12,12 @@
 #define SESSION_CLIENT_H
 
 #include "session/params.h"
+#include "session/prepared.h"
 #include "session/router.h"
 #include "session/stall.h"
+
+/* Texts of statements up to here are kept or looked at. */
+enum { CLIENT_INSPECT_MAX = 1024 * 1024 };
 
 enum { CLIENT_KEY_MAX = 32, CLIENT_LEASE_BYTES = 16 * 1024, CLIENT_TURNS_MAX = 16 };
 
@@ -36,6 +40,8 @@ struct client {
 	struct client_login *login;     /* until IDLE */
 	struct stats_block *stats;
 	struct params params;
+	struct prepared_names names;    /* statements, on a transaction port */
+	struct buf unnamed;             /* body of the last unnamed Parse */
 	struct list_node in_free;
 	uint64_t id;
 	uint32_t slot;
@@ -50,6 +56,7 @@ struct client {
 	bool is_cancelled;              /* a cancel came before its query was sent */
 	bool is_console_busy;
 	bool has_sent;                  /* something, in this lease */
+	bool has_unnamed;               /* an unnamed statement */
 	uint8_t deaths;                 /* of servers, since one last worked */
 	bool is_relaying;               /* within client_query_data() */
 	bool is_counted;                /* in max_client_conn of the workload */

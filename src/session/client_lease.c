@@ -261,6 +261,9 @@ static bool take(struct client *c)
 	c->server = s;
 	c->lease_exchanges = 0;
 	c->has_sent = false;
+	/* A Parse is kept whole; so much is held by those who have a server only. */
+	if (client_keeps_statements(c))
+		c->stream.held_max = CLIENT_INSPECT_MAX + STREAM_HELD_MAX;
 	stats_add(c->stats, STAT_server_assignment_count, 1);
 	stats_add(c->stats, STAT_wait_time,
 		now > c->lease.asked_at_us ? now - c->lease.asked_at_us : 0);
@@ -392,6 +395,8 @@ void client_lease_over(struct client *c)
 	c->query_us = 0;
 	c->xact_us = 0;
 	client_enter(c, CLIENT_IDLE);
+	client_prepared_idle(c);
+	c->stream.held_max = STREAM_HELD_MAX;
 	/* The server that it was too fast for is not its own any more. */
 	stream_resume(&c->stream);
 }

@@ -6,6 +6,7 @@
 #define SESSION_CLIENT_PRIV_H
 
 #include "pg/client_auth.h"
+#include "pg/frame.h"
 #include "pg/startup.h"
 #include "session/client.h"
 
@@ -40,6 +41,19 @@ void client_login_begin(struct client *);
 void client_login_free(struct client *);
 void client_login_welcome(struct client *);
 void client_login_granted(struct client *);
+
+/* client_prepared.c: Parse, Bind, Describe, Close, Query and the ends of exchanges on
+ * a transaction port.  Returns the bytes used, 0 when more are needed.  *is_raw: they
+ * go on as they are; else what replaces them was sent. */
+size_t client_prepared_message(struct client *, struct server *, const struct frame *,
+	bool *is_raw);
+void client_prepared_idle(struct client *);
+
+/* Names of statements are looked after: on transaction ports, unless switched off. */
+static inline bool client_keeps_statements(const struct client *c)
+{
+	return c->workload->mode != ROUTE_SESSION && c->route->limits.max_prepared > 0;
+}
 
 /* client_lease.c */
 void client_request(struct client *);

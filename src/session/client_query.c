@@ -167,7 +167,8 @@ static void began(struct client *c, struct server *s)
 	client_arm(c);
 }
 
-/* A name for a prepared statement belongs to the server's session. */
+/* On a session port, or where nobody looks after names: they belong to the server's
+ * session. */
 static void note_parse(struct client *c, struct server *s, const struct frame *f)
 {
 	stats_add(c->stats, STAT_client_parse_count, 1);
@@ -181,7 +182,7 @@ static bool may_forward(const struct server *s, const struct frame *f)
 {
 	if (f->type == 'P' && f->available == 0 && f->body_len > 0)
 		return false;
-	return exchange_has_room(&s->xq);
+	return exchange_has_room(&s->xq) && steps_has_room(&s->steps);
 }
 
 enum forward_end { FORWARD_ON, FORWARD_QUIT, FORWARD_BAD };
@@ -194,10 +195,45 @@ static bool is_spent(const struct client *c, const struct server *s)
 		s->xq.status == 'I';
 }
 
-/* *end is set at a message after which nothing more is read. */
-static size_t forward_step(struct client *c, struct server *s, const uint8_t *data,
-	size_t len, enum forward_end *end)
+/* What goes on as it is, in one piece: from start to pos. */
+struct span {
+	const uint8_t *data;
+	size_t start;
+	size_t pos;
+};
+
+static void send_span(struct server *s, struct span *span)
 {
+	if (span->pos > span->start)
+		stream_send(&s->stream, span->data + span->start, span->pos - span->start);
+	span->start = span->pos;
+}
+
+/* A message that a server is not to see as it is.  Returns the bytes used. */
+static size_t translate(struct client *c, struct server *s, const struct frame *f,
+	struct span *span)
+{
+	bool is_raw;
+	size_t used;
+
+	/* What is injected comes before it. */
+	send_span(s, span);
+	used = client_prepared_message(c, s, f, &is_raw);
+	if (used == 0)
+		return 0;
+	if (is_raw)
+		exchange_sent(&s->xq, f->type);
+	else
+		span->start += used;
+	return used;
+}
+
+/* *end is set at a message after which nothing more is read. */
+static size_t forward_step(struct client *c, struct server *s, struct span *span,
+	size_t total, enum forward_end *end)
+{
+	const uint8_t *data = span->data + span->pos;
+	size_t len = total - span->pos, used;
 	struct frame f;
 
 	if (c->body_left > 0) {
@@ -219,12 +255,18 @@ static size_t forward_step(struct client *c, struct server *s, const uint8_t *da
 		*end = FORWARD_QUIT;
 	if (f.type == 'X' || is_spent(c, s) || !may_forward(s, &f))
 		return 0;
-	if (f.type == 'P')
-		note_parse(c, s, &f);
-	else if (f.type == 'B')
-		stats_add(c->stats, STAT_bind_count, 1);
 	began(c, s);
-	exchange_sent(&s->xq, f.type);
+	if (client_keeps_statements(c)) {
+		used = translate(c, s, &f, span);
+		if (used == 0)
+			return 0;
+	} else {
+		if (f.type == 'P')
+			note_parse(c, s, &f);
+		else if (f.type == 'B')
+			stats_add(c->stats, STAT_bind_count, 1);
+		exchange_sent(&s->xq, f.type);
+	}
 	if (f.type == 'S' || f.type == 'Q' || f.type == 'F')
 		c->lease_exchanges++;
 	c->body_left = f.body_len - (uint32_t)f.available;
@@ -264,21 +306,23 @@ static size_t forward(struct client *c, const uint8_t *data, size_t len)
 {
 	enum forward_end end = FORWARD_ON;
 	struct server *s = c->server;
+	struct span span = { .data = data };
 	size_t pos = 0;
 
 	if (s->phase != SERVER_PHASE_READY)
 		return 0;
 	/* A slow server stops its client; a message that has begun may fill up. */
-	while (pos < len && !stream_is_congested(&s->stream)) {
-		size_t used = forward_step(c, s, data + pos, len - pos, &end);
+	while (span.pos < len && !stream_is_congested(&s->stream)) {
+		size_t used = forward_step(c, s, &span, len, &end);
 
 		if (used == 0)
 			break;
-		pos += used;
+		span.pos += used;
 	}
+	pos = span.pos;
+	send_span(s, &span);
 	if (pos > 0) {
 		c->has_sent = true;
-		stream_send(&s->stream, data, pos);
 		end_if_nothing_runs(c, s);
 	}
 	if (end != FORWARD_ON)

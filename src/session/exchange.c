@@ -247,13 +247,18 @@ static void skip_to_sync(struct exchange_queue *q)
 	q->skipping = true;
 }
 
+bool exchange_error_skips(const struct exchange_queue *q)
+{
+	return is_before_end(q) && (q->run_count > 0 || q->open);
+}
+
 static void on_error(struct exchange_queue *q)
 {
 	if (q->copy == EXCHANGE_COPY_IN && q->syncs_ignored > 0)
 		q->in_doubt = true;
 	q->copy = EXCHANGE_NO_COPY;
 	q->syncs_ignored = 0;
-	if (is_before_end(q) && (q->run_count > 0 || q->open))
+	if (exchange_error_skips(q))
 		skip_to_sync(q);
 }
 

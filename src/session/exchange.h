@@ -90,6 +90,9 @@ enum exchange_reply exchange_owner(const struct exchange_queue *);
  * the message cannot be (ReadyForQuery that nothing asked for). */
 NODISCARD bool exchange_received(struct exchange_queue *, uint8_t type, char status);
 
+/* Would an error that comes now make the server skip to the next Sync? */
+bool exchange_error_skips(const struct exchange_queue *);
+
 /* Nothing in flight, nothing half sent, and no doubt about it. */
 static inline bool exchange_is_idle(const struct exchange_queue *q)
 {

@@ -13,6 +13,7 @@ struct pool_login {
 	pthread_mutex_t lock;
 	struct secret_keys keys;        /* iterations 0: none */
 	char *password;
+	struct prepared_registry *registry;
 	struct route_host *host;
 	uint32_t generation;            /* of the host, when the welcomes were made */
 	struct welcome welcomes[LOGIN_WELCOMES_MAX];
@@ -39,8 +40,10 @@ struct pool_login *login_create(struct route_pool *pool)
 {
 	struct pool_login *l = calloc(1, sizeof(*l));
 
-	if (l == NULL)
+	if (l == NULL || (l->registry = prepared_registry_create()) == NULL) {
+		free(l);
 		return NULL;
+	}
 	pthread_mutex_init(&l->lock, NULL);
 	l->host = pool->host;
 	return l;
@@ -53,8 +56,14 @@ void login_destroy(void *arg)
 	login_forget_welcomes(l);
 	secret_keys_wipe(&l->keys);
 	text_wipe(l->password);
+	prepared_registry_release(l->registry);
 	pthread_mutex_destroy(&l->lock);
 	free(l);
+}
+
+struct prepared_registry *login_registry(struct pool_login *l)
+{
+	return l->registry;
 }
 
 void login_set_keys(struct pool_login *l, const struct secret_keys *keys)

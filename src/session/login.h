@@ -14,6 +14,7 @@
 
 #include "pg/scram.h"
 #include "session/params.h"
+#include "session/prepared.h"
 #include "session/router.h"
 
 enum { LOGIN_WELCOMES_MAX = 32, LOGIN_DERIVED_MAX = 10000 };
@@ -22,6 +23,8 @@ struct pool_login;
 
 struct pool_login *login_create(struct route_pool *);
 void login_destroy(void *);
+
+struct prepared_registry *login_registry(struct pool_login *);
 
 /* Keys proven by a client, or found when logging in. */
 void login_set_keys(struct pool_login *, const struct secret_keys *);

@@ -67,6 +67,7 @@ struct router {
 	_Atomic uint32_t clients;       /* connections, logged in or not */
 	_Atomic uint32_t max_client_conn;
 	_Atomic uint64_t next_client_id;
+	_Atomic uint64_t statement_memory;      /* most bytes of prepared statements */
 	_Atomic bool log_connections;
 	_Atomic bool log_disconnections;
 	/* Secrets derived from plain passwords, which take 1 ms each. */

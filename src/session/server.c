@@ -54,6 +54,7 @@ static struct server *server_create(struct worker *w, struct route_pool *pool)
 	exchange_init(&s->xq);
 	stream_init(&s->stream, &server_stream_ops);
 	params_init(&s->reported);
+	prepared_set_init(&s->prepared);
 	timer_init(&s->timer, server_on_timer);
 	list_node_init(&s->in_worker);
 	list_node_init(&s->in_release);
@@ -154,7 +155,7 @@ static void server_fit(struct server *s)
 	buf_init(&out, 0);
 	params_write_replay(&c->params, s->ps.state_key != 0, &out);
 	s->own_failed = false;
-	exchange_sent_own(&s->xq);
+	server_sent_own(s);
 	stream_send_buf(&s->stream, &out);
 	buf_finish(&out);
 }
@@ -220,7 +221,7 @@ void server_send_own(struct server *s, const char *sql)
 	s->own_failed = false;
 	buf_init(&out, 0);
 	msg_out_query(&out, sql);
-	exchange_sent_own(&s->xq);
+	server_sent_own(s);
 	stream_send_buf(&s->stream, &out);
 	buf_finish(&out);
 }
@@ -273,6 +274,7 @@ void server_own_done(struct server *s)
 		return;
 	case SERVER_PHASE_BARRIER:
 		exchange_init(&s->xq);
+		server_prepared_lost_count(s);
 		server_enter_phase(s, SERVER_PHASE_READY);
 		if (s->is_session)
 			client_resume(s->client);
@@ -344,7 +346,9 @@ void server_release_now(struct server *s)
 	/* A cancel on its way must not hit whoever comes next. */
 	if (s->cancels > 0)
 		return;
-	if (s->is_dirty) {
+	if (s->steps.count > 0)
+		server_prepared_lost_count(s);
+	if (s->is_dirty || s->has_foreign) {
 		struct client *c = s->client;
 
 		server_keep_route(s);

@@ -15,6 +15,7 @@
 #include "session/exchange.h"
 #include "session/params.h"
 #include "session/router.h"
+#include "session/steps.h"
 
 enum { SERVER_KEY_MAX = 256, SERVER_INSPECT_MAX = 16 * 1024 };
 
@@ -55,6 +56,10 @@ struct server {
 	struct list_node in_worker;     /* worker->servers */
 	struct list_node in_release;    /* worker->releasing or ->free_servers */
 	struct params reported;         /* what ParameterStatus said */
+	struct prepared_set prepared;   /* statements of transaction ports */
+	struct steps steps;             /* what replies to such are to come */
+	struct buf instead;             /* of a message that the client is not to see */
+	uint64_t unnamed_of;            /* client whose unnamed statement it has */
 	uint64_t nonce;                 /* of the barrier */
 	uint32_t body_left;             /* of a message that streams through */
 	bool body_drops;
@@ -62,6 +67,8 @@ struct server {
 	bool own_seen;                  /* BARRIER: its reply has begun */
 	bool wants_barrier;             /* when the client's message is complete */
 	bool is_dirty;                  /* carries session state: reset before reuse */
+	bool has_foreign;               /* has statements that are not in "prepared" */
+	bool deallocates_all;           /* as STEP_DEALLOCATE has it */
 	bool is_broken;                 /* said FATAL: not to be reused */
 	bool is_tainted;                /* a cancel may hit it at any time: as well */
 	bool is_session;                /* leased until the client leaves */

@@ -43,6 +43,8 @@ void server_finish_for_client(struct server *s)
 	if (s->xq.open) {
 		msg_out_sync(&out);
 		exchange_sent(&s->xq, 'S');
+		if (s->steps.count > 0 && !steps_push(&s->steps, STEP_END_SYNC, NULL, NULL))
+			s->is_broken = true;
 	}
 	stream_send_buf(&s->stream, &out);
 	buf_finish(&out);
@@ -134,16 +136,37 @@ void server_after_abort(struct server *s)
 	server_send_own(s, "ROLLBACK");
 }
 
+/* What DISCARD ALL does, but for the statements that clients share. */
+#define RESET_SHARED                                                                     \
+	"SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; UNLISTEN *; "          \
+	"SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES"
+
+static bool keeps_statements(const struct server *s)
+{
+	return s->route != NULL && s->route->workload->mode != ROUTE_SESSION &&
+		s->route->limits.max_prepared > 0;
+}
+
 static const char *reset_query(const struct server *s)
 {
+	if (keeps_statements(s))
+		return s->has_foreign ? RESET_SHARED "; DEALLOCATE ALL" : RESET_SHARED;
 	return s->route == NULL ? "DISCARD ALL" : s->route->limits.reset_query;
+}
+
+/* Statements that clients of a transaction port share do not outlive a session's, who
+ * may have dropped them. */
+static bool is_unsure_of_statements(const struct server *s)
+{
+	return s->prepared.count > 0 && !keeps_statements(s) &&
+		strcmp(reset_query(s), "DISCARD ALL") != 0;
 }
 
 /* Takes away what the last client left, before anybody else gets the server. */
 void server_reset(struct server *s)
 {
 	server_unit_cleaning(s);
-	if (reset_query(s)[0] == '\0') {
+	if (reset_query(s)[0] == '\0' || is_unsure_of_statements(s)) {
 		server_close(s);
 		return;
 	}
@@ -155,7 +178,7 @@ void server_reset(struct server *s)
 
 void server_reset_done(struct server *s)
 {
-	bool knows = strcmp(reset_query(s), "DISCARD ALL") == 0;
+	bool knows = keeps_statements(s) || strcmp(reset_query(s), "DISCARD ALL") == 0;
 
 	if (s->own_failed || s->xq.status != 'I') {
 		SLOG_LIMITED(WARN, "server-reset-failed", "server=%lu sqlstate=%s",
@@ -163,6 +186,8 @@ void server_reset_done(struct server *s)
 		server_close(s);
 		return;
 	}
+	if (s->has_foreign || !keeps_statements(s))
+		server_prepared_cleared(s);
 	s->is_dirty = false;
 	s->ps.state_key = knows ? 0 : STATE_UNKNOWN;
 	server_release(s);

@@ -43,6 +43,9 @@ static void server_free(struct server *s)
 	server_login_free(s);
 	server_forget_route(s);
 	params_finish(&s->reported);
+	steps_finish(&s->steps);
+	buf_finish(&s->instead);
+	prepared_set_clear(&s->prepared);
 	s->magic = 0;
 	free(s);
 }

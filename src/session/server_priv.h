@@ -5,6 +5,7 @@
 #ifndef SESSION_SERVER_PRIV_H
 #define SESSION_SERVER_PRIV_H
 
+#include "pg/error.h"
 #include "session/server.h"
 
 enum { SERVER_MAGIC = 0x73727672, SERVER_CLEAN_US = 10000000 };
@@ -15,6 +16,13 @@ void server_set_timer(struct server *, uint64_t after_us);
 
 /* Sends a Query of the router's own, to be swallowed. */
 void server_send_own(struct server *, const char *sql);
+
+/* A Query of the router's own goes out: it ends the unnamed statement. */
+static inline void server_sent_own(struct server *s)
+{
+	exchange_sent_own(&s->xq);
+	s->unnamed_of = 0;
+}
 
 /* A swallowed exchange has ended: what comes next in this phase. */
 void server_own_done(struct server *);
@@ -40,6 +48,14 @@ void server_after_abort(struct server *);
 void server_abort_goes_on(struct server *);
 void server_lease_ends(struct server *);
 void server_barrier(struct server *);
+
+/* client_prepared.c: what replies say about statements. */
+/* True: the error is to be replaced (out of memory for statements). */
+bool server_prepared_error(struct server *, const struct error_fields *, bool skips);
+/* Nothing is known of what was sent last. */
+void server_prepared_lost_count(struct server *);
+/* DISCARD ALL, DEALLOCATE ALL. */
+void server_prepared_cleared(struct server *);
 
 /* server_connect.c, server_login.c */
 void server_login_start(struct server *);

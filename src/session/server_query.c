@@ -21,7 +21,8 @@
 #include "session/errand.h"
 #include "session/server_priv.h"
 
-enum verdict { FORWARD, DROP, STOP };
+/* REPLACE: with s->instead. */
+enum verdict { FORWARD, DROP, STOP, REPLACE };
 
 static void bad_message(struct server *s, const char *what, uint8_t type)
 {
@@ -83,10 +84,24 @@ static void keep_error(struct server *s, const struct error_fields *e)
 		(int)size_min(e->message.len, sizeof(s->message) - 1), e->message.data);
 }
 
+static enum verdict replace_error(struct server *s)
+{
+	static const struct msg_out_error error = { .severity = "ERROR",
+		.sqlstate = "54000",
+		.message = "too much memory for prepared statements",
+		.hint = "Close statements that are not used any more, or raise "
+			"max_client_statement_memory or max_statement_memory." };
+
+	buf_clear(&s->instead);
+	msg_out_error(&s->instead, &error);
+	return REPLACE;
+}
+
 static enum verdict on_error(struct server *s, const struct frame *f)
 {
 	enum exchange_reply owner = exchange_owner(&s->xq);
 	struct error_fields e;
+	bool skips;
 
 	error_parse(f->body, f->available, &e);
 	if (error_is_fatal(&e)) {
@@ -102,10 +117,14 @@ static enum verdict on_error(struct server *s, const struct frame *f)
 			FORWARD :
 			DROP;
 	}
+	skips = exchange_error_skips(&s->xq);
 	if (!exchange_received(&s->xq, 'E', 0)) {
 		bad_message(s, "error out of place", 'E');
 		return STOP;
 	}
+	if (owner == EXCHANGE_TO_CLIENT && s->steps.count > 0 &&
+		server_prepared_error(s, &e, skips))
+		return replace_error(s);
 	if (owner == EXCHANGE_TO_CLIENT)
 		return FORWARD;
 	keep_error(s, &e);
@@ -117,12 +136,21 @@ static enum verdict on_error(struct server *s, const struct frame *f)
 static void note_tag(struct server *s, const struct frame *f)
 {
 	switch ((int)result_classify(f->body, f->body_len)) {
+	case RESULT_DISCARD_ALL:
+	case RESULT_DEALLOCATE_ALL:
+		server_prepared_cleared(s);
+		if (s->client != NULL && !s->is_session)
+			prepared_names_clear(&s->client->names);
+		return;
+	case RESULT_PREPARE:
+		s->has_foreign = true;
+		s->is_dirty = true;
+		return;
 	case RESULT_SET:
 	case RESULT_RESET:
 	case RESULT_DISCARD:
 	case RESULT_LISTEN:
 	case RESULT_DECLARE:
-	case RESULT_PREPARE:
 	case RESULT_LOAD:
 		s->is_dirty = true;
 		return;
@@ -141,6 +169,12 @@ static enum verdict on_complete(struct server *s, const struct frame *f)
 	}
 	if (owner == EXCHANGE_TO_ROUTER)
 		return DROP;
+	if (s->steps.count > 0 && steps_received(&s->steps, 'C') == STEP_AS_DEALLOCATE) {
+		buf_clear(&s->instead);
+		msg_out_command_complete(&s->instead,
+			s->deallocates_all ? "DEALLOCATE ALL" : "DEALLOCATE");
+		return REPLACE;
+	}
 	note_tag(s, f);
 	return FORWARD;
 }
@@ -186,6 +220,7 @@ static enum verdict on_ready(struct server *s, const struct frame *f)
 		server_own_done(s);
 		return DROP;
 	}
+	steps_ended(&s->steps);
 	if (s->phase == SERVER_PHASE_ABORT) {
 		server_abort_goes_on(s);
 		return s->phase == SERVER_PHASE_CLOSE ? STOP : DROP;
@@ -236,14 +271,43 @@ static void copy_begins(struct server *s)
 static enum verdict on_reply(struct server *s, uint8_t type)
 {
 	enum exchange_reply owner = exchange_owner(&s->xq);
+	uint32_t pending = s->xq.pending;
 
 	if (owner == EXCHANGE_UNASKED || !exchange_received(&s->xq, type, 0)) {
 		bad_message(s, "reply without a query", type);
 		return STOP;
 	}
-	if (type == 'G' || type == 'W')
+	if (type == 'G' || type == 'W') {
+		steps_drop_syncs(&s->steps, pending - s->xq.pending);
 		copy_begins(s);
+	}
 	return owner == EXCHANGE_TO_CLIENT ? FORWARD : DROP;
+}
+
+/* ParseComplete and the like: some are to things that the client did not send. */
+static enum verdict on_step(struct server *s, uint8_t type)
+{
+	enum verdict verdict = on_reply(s, type);
+
+	if (verdict == STOP || s->steps.count == 0)
+		return verdict;
+	switch (steps_received(&s->steps, type)) {
+	case STEP_DROP:
+		return DROP;
+	case STEP_AS_PARSE:
+		if (verdict != FORWARD)
+			return verdict;
+		buf_clear(&s->instead);
+		msg_out_parse_complete(&s->instead);
+		return REPLACE;
+	case STEP_FORWARD:
+	case STEP_AS_DEALLOCATE:
+		return verdict;
+	case STEP_UNEXPECTED:
+		break;
+	}
+	bad_message(s, "reply out of place", type);
+	return STOP;
 }
 
 /* A row for the router itself. */
@@ -274,6 +338,11 @@ static enum verdict decide(struct server *s, const struct frame *f)
 		return on_setting(s, f);
 	case 'D':
 		return s->errand != NULL ? on_errand_row(s, f) : on_reply(s, 'D');
+	case '1':
+	case '2':
+	case '3':
+	case 't':
+		return on_step(s, f->type);
 	case 'N':
 	case 'A':
 		return on_async(s);
@@ -394,6 +463,10 @@ size_t server_query_data(struct server *s, const uint8_t *data, size_t len)
 			continue;
 		}
 		pass_on(s, c, data + start, pos - start);
+		if (verdict == REPLACE) {
+			pass_on(s, s->client, buf_data(&s->instead), buf_len(&s->instead));
+			buf_clear(&s->instead);
+		}
 		pos += used;
 		start = pos;
 		if (verdict == STOP || s->phase == SERVER_PHASE_CLOSE)

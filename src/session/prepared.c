@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: ISC */
+#include "session/prepared.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NAME_PREFIX "pgtandem_s"
+
+enum { BUCKETS_MIN = 8 };
+
+struct prepared_registry {
+	pthread_mutex_t lock;
+	struct hash_table table;
+	_Atomic uint32_t refs;          /* the owner's, and one for each statement */
+};
+
+static _Atomic uint64_t next_id;
+static _Atomic uint64_t all_bytes;
+
+/* --- the registry -------------------------------------------------------------------- */
+
+struct prepared_registry *prepared_registry_create(void)
+{
+	struct prepared_registry *r = calloc(1, sizeof(*r));
+
+	if (r == NULL || hash_table_init(&r->table, BUCKETS_MIN) < 0) {
+		free(r);
+		return NULL;
+	}
+	pthread_mutex_init(&r->lock, NULL);
+	atomic_init(&r->refs, 1);
+	return r;
+}
+
+void prepared_registry_release(struct prepared_registry *r)
+{
+	if (r == NULL || atomic_fetch_sub(&r->refs, 1) != 1)
+		return;
+	hash_table_finish(&r->table);
+	pthread_mutex_destroy(&r->lock);
+	free(r);
+}
+
+static struct prepared *registry_find(struct prepared_registry *r, const void *body,
+	size_t len, uint64_t state_key, uint64_t hash)
+{
+	for (struct hash_node *node = hash_table_find(&r->table, hash); node != NULL;
+		node = hash_next(node)) {
+		struct prepared *p = container_of(node, struct prepared, node);
+
+		if (p->len == len && p->state_key == state_key &&
+			memcmp(p->body, body, len) == 0)
+			return p;
+	}
+	return NULL;
+}
+
+static struct prepared *registry_add(struct prepared_registry *r, const void *body,
+	size_t len, uint64_t state_key, uint64_t hash)
+{
+	struct prepared *p = malloc(sizeof(*p) + len);
+
+	if (p == NULL)
+		return NULL;
+	memset(p, 0, sizeof(*p));
+	p->registry = r;
+	atomic_init(&p->refs, 0);
+	p->id = atomic_fetch_add(&next_id, 1) + 1;
+	p->state_key = state_key;
+	p->len = (uint32_t)len;
+	memcpy(p->body, body, len);
+	atomic_fetch_add(&r->refs, 1);
+	atomic_fetch_add(&all_bytes, sizeof(*p) + len);
+	hash_table_add(&r->table, &p->node, hash);
+	return p;
+}
+
+struct prepared *prepared_get(struct prepared_registry *r, const void *body, size_t len,
+	uint64_t state_key)
+{
+	uint64_t hash = hash_mix(hash_bytes(body, len), state_key);
+	struct prepared *p;
+
+	pthread_mutex_lock(&r->lock);
+	p = registry_find(r, body, len, state_key, hash);
+	if (p == NULL)
+		p = registry_add(r, body, len, state_key, hash);
+	if (p != NULL)
+		atomic_fetch_add(&p->refs, 1);
+	pthread_mutex_unlock(&r->lock);
+	return p;
+}
+
+struct prepared *prepared_ref(struct prepared *p)
+{
+	atomic_fetch_add(&p->refs, 1);
+	return p;
+}
+
+void prepared_unref(struct prepared *p)
+{
+	struct prepared_registry *r;
+	bool is_last;
+
+	if (p == NULL)
+		return;
+	r = p->registry;
+	/* Under the lock, so that nobody finds what is about to go. */
+	pthread_mutex_lock(&r->lock);
+	is_last = atomic_fetch_sub(&p->refs, 1) == 1;
+	if (is_last && !atomic_load(&p->is_retired))
+		hash_table_remove(&r->table, &p->node);
+	pthread_mutex_unlock(&r->lock);
+	if (!is_last)
+		return;
+	atomic_fetch_sub(&all_bytes, sizeof(*p) + p->len);
+	free(p);
+	prepared_registry_release(r);
+}
+
+void prepared_retire(struct prepared *p)
+{
+	struct prepared_registry *r = p->registry;
+
+	pthread_mutex_lock(&r->lock);
+	if (!atomic_exchange(&p->is_retired, true))
+		hash_table_remove(&r->table, &p->node);
+	pthread_mutex_unlock(&r->lock);
+}
+
+void prepared_name(const struct prepared *p, char to[PREPARED_NAME_SIZE])
+{
+	(void)snprintf(to, PREPARED_NAME_SIZE, NAME_PREFIX "%lx", (unsigned long)p->id);
+}
+
+bool prepared_is_our_name(const char *name)
+{
+	return strncmp(name, NAME_PREFIX, sizeof(NAME_PREFIX) - 1) == 0;
+}
+
+const char *prepared_no_name(void)
+{
+	return NAME_PREFIX "0";
+}
+
+uint64_t prepared_bytes(void)
+{
+	return atomic_load(&all_bytes);
+}
+
+/* --- names ------------------------------------------------------------------------------ */
+
+static uint64_t name_hash(const char *name)
+{
+	return hash_bytes(name, strlen(name));
+}
+
+static uint64_t name_bytes(const struct prepared_name *n)
+{
+	return sizeof(*n) + n->len + 1 + n->statement->len;
+}
+
+struct prepared_name *prepared_names_find(const struct prepared_names *names,
+	const char *name)
+{
+	if (names->table.buckets == NULL)
+		return NULL;
+	for (struct hash_node *node = hash_table_find(&names->table, name_hash(name));
+		node != NULL; node = hash_next(node)) {
+		struct prepared_name *n = container_of(node, struct prepared_name, node);
+
+		if (strcmp(n->text, name) == 0)
+			return n;
+	}
+	return NULL;
+}
+
+static void link_name(struct prepared_names *names, struct prepared_name *n)
+{
+	hash_table_add(&names->table, &n->node, name_hash(n->text));
+	names->bytes += name_bytes(n);
+	n->is_linked = true;
+	n->refs++;
+}
+
+struct prepared_name *prepared_names_add(struct prepared_names *names, const char *name,
+	struct prepared *p)
+{
+	size_t len = strlen(name);
+	struct prepared_name *n = malloc(sizeof(*n) + len + 1);
+
+	if (n == NULL || (names->table.buckets == NULL &&
+			hash_table_init(&names->table, BUCKETS_MIN) < 0)) {
+		free(n);
+		prepared_unref(p);
+		return NULL;
+	}
+	memset(n, 0, sizeof(*n));
+	n->statement = p;
+	n->len = (uint32_t)len;
+	memcpy(n->text, name, len + 1);
+	link_name(names, n);
+	return n;
+}
+
+void prepared_names_set(struct prepared_names *names, struct prepared_name *n,
+	struct prepared *p)
+{
+	names->bytes -= n->is_linked ? name_bytes(n) : 0;
+	prepared_unref(n->statement);
+	n->statement = p;
+	names->bytes += n->is_linked ? name_bytes(n) : 0;
+}
+
+void prepared_names_unlink(struct prepared_names *names, struct prepared_name *n)
+{
+	if (!n->is_linked)
+		return;
+	hash_table_remove(&names->table, &n->node);
+	names->bytes -= name_bytes(n);
+	n->is_linked = false;
+	prepared_name_unref(n);
+}
+
+void prepared_names_relink(struct prepared_names *names, struct prepared_name *n)
+{
+	if (!n->is_linked && prepared_names_find(names, n->text) == NULL &&
+		names->table.buckets != NULL)
+		link_name(names, n);
+}
+
+void prepared_names_clear(struct prepared_names *names)
+{
+	struct hash_node *node;
+
+	if (names->table.buckets == NULL)
+		return;
+	while ((node = hash_table_walk(&names->table, NULL)) != NULL)
+		prepared_names_unlink(names, container_of(node, struct prepared_name, node));
+	hash_table_finish(&names->table);
+	*names = (struct prepared_names){ .bytes = 0 };
+}
+
+struct prepared_name *prepared_name_ref(struct prepared_name *n)
+{
+	n->refs++;
+	return n;
+}
+
+void prepared_name_unref(struct prepared_name *n)
+{
+	if (n == NULL || --n->refs > 0)
+		return;
+	prepared_unref(n->statement);
+	free(n);
+}
+
+/* --- sets --------------------------------------------------------------------------------- */
+
+struct set_entry {
+	struct hash_node node;
+	struct list_node in_used;
+	struct prepared *statement;
+};
+
+void prepared_set_init(struct prepared_set *set)
+{
+	*set = (struct prepared_set){ .count = 0 };
+	list_init(&set->used);
+}
+
+static struct set_entry *set_find(const struct prepared_set *set, const struct prepared *p)
+{
+	if (set->table.buckets == NULL)
+		return NULL;
+	for (struct hash_node *node = hash_table_find(&set->table, p->id); node != NULL;
+		node = hash_next(node)) {
+		struct set_entry *e = container_of(node, struct set_entry, node);
+
+		if (e->statement == p)
+			return e;
+	}
+	return NULL;
+}
+
+bool prepared_set_use(struct prepared_set *set, struct prepared *p)
+{
+	struct set_entry *e = set_find(set, p);
+
+	if (e == NULL)
+		return false;
+	list_remove(&e->in_used);
+	list_push_front(&set->used, &e->in_used);
+	return true;
+}
+
+bool prepared_set_add(struct prepared_set *set, struct prepared *p)
+{
+	struct set_entry *e;
+
+	if (prepared_set_use(set, p))
+		return true;
+	e = calloc(1, sizeof(*e));
+	if (e == NULL || (set->table.buckets == NULL &&
+			hash_table_init(&set->table, BUCKETS_MIN) < 0)) {
+		free(e);
+		return false;
+	}
+	e->statement = prepared_ref(p);
+	list_node_init(&e->in_used);
+	hash_table_add(&set->table, &e->node, p->id);
+	list_push_front(&set->used, &e->in_used);
+	set->count++;
+	return true;
+}
+
+static void set_drop(struct prepared_set *set, struct set_entry *e)
+{
+	hash_table_remove(&set->table, &e->node);
+	list_remove(&e->in_used);
+	prepared_unref(e->statement);
+	free(e);
+	set->count--;
+}
+
+void prepared_set_remove(struct prepared_set *set, struct prepared *p)
+{
+	struct set_entry *e = set_find(set, p);
+
+	if (e != NULL)
+		set_drop(set, e);
+}
+
+struct prepared *prepared_set_oldest(const struct prepared_set *set)
+{
+	if (list_is_empty(&set->used))
+		return NULL;
+	return container_of(set->used.head.prev, struct set_entry, in_used)->statement;
+}
+
+void prepared_set_clear(struct prepared_set *set)
+{
+	struct list_node *node;
+
+	while ((node = list_first(&set->used)) != NULL)
+		set_drop(set, container_of(node, struct set_entry, in_used));
+	if (set->table.buckets != NULL)
+		hash_table_finish(&set->table);
+	prepared_set_init(set);
+}

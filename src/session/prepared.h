@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Prepared statements of a transaction port: what clients have prepared, by the names
+ * they gave, and what servers have, by names of ours.
+ *
+ * A statement (struct prepared) is a text with its parameter types; clients of a pool
+ * that prepare the same under the same settings share one.  A client's names point to
+ * statements; a server knows some of them, the ones used last.
+ *
+ * Owns:   statements are counted: names, servers and steps hold references.
+ * Thread: a registry any, with a lock of its own; names and sets one at a time, that of
+ *         the client and of the server they belong to.
+ * Limits: the callers' (max_prepared_statements, max_statement_memory).
+ */
+#ifndef SESSION_PREPARED_H
+#define SESSION_PREPARED_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/hash.h"
+#include "base/list.h"
+
+/* Name of a statement on a server, with its end. */
+enum { PREPARED_NAME_SIZE = 40 };
+
+struct prepared_registry;
+
+struct prepared {
+	struct hash_node node;          /* in the registry, while not retired */
+	struct prepared_registry *registry;
+	_Atomic uint32_t refs;
+	_Atomic bool is_retired;        /* its plan cannot be used any more */
+	uint64_t id;                    /* tells it from all others of the process */
+	uint64_t state_key;             /* settings of those who share it */
+	uint32_t len;
+	uint8_t body[];                 /* of Parse, from the query on */
+};
+
+/* Returns NULL without memory. */
+struct prepared_registry *prepared_registry_create(void);
+/* The owner's part; the memory goes with the last statement. */
+void prepared_registry_release(struct prepared_registry *);
+
+/* The statement with this body for clients with these settings, made if there is none;
+ * with a reference.  NULL without memory. */
+struct prepared *prepared_get(struct prepared_registry *, const void *body, size_t len,
+	uint64_t state_key);
+struct prepared *prepared_ref(struct prepared *);
+void prepared_unref(struct prepared *);         /* accepts NULL */
+
+/* Nobody gets it any more: who asks for the same gets a new one. */
+void prepared_retire(struct prepared *);
+
+/* What it is called on servers.  No name that a client gives may begin like this. */
+void prepared_name(const struct prepared *, char to[PREPARED_NAME_SIZE]);
+bool prepared_is_our_name(const char *name);
+/* A name that no statement ever has. */
+const char *prepared_no_name(void);
+
+/* Bytes that all statements of the process take. */
+uint64_t prepared_bytes(void);
+
+/* --- a client's names ---------------------------------------------------------- */
+
+struct prepared_name {
+	struct hash_node node;
+	uint32_t refs;                  /* the map's, and those of steps */
+	bool is_linked;                 /* the client has it */
+	struct prepared *statement;
+	uint32_t len;
+	char text[];                    /* NUL-terminated */
+};
+
+struct prepared_names {
+	struct hash_table table;        /* buckets NULL until something is added */
+	uint64_t bytes;                 /* names and the texts they stand for */
+};
+
+struct prepared_name *prepared_names_find(const struct prepared_names *, const char *name);
+/* Takes over the reference to the statement, also when it fails (NULL). */
+struct prepared_name *prepared_names_add(struct prepared_names *, const char *name,
+	struct prepared *);
+/* Another statement under the same name; takes over the reference. */
+void prepared_names_set(struct prepared_names *, struct prepared_name *,
+	struct prepared *);
+/* Out of the map, and back into it unless the name was given again. */
+void prepared_names_unlink(struct prepared_names *, struct prepared_name *);
+void prepared_names_relink(struct prepared_names *, struct prepared_name *);
+void prepared_names_clear(struct prepared_names *);
+
+struct prepared_name *prepared_name_ref(struct prepared_name *);
+void prepared_name_unref(struct prepared_name *);       /* accepts NULL */
+
+/* --- what a server has ----------------------------------------------------------- */
+
+struct prepared_set {
+	struct hash_table table;        /* buckets NULL until something is added */
+	struct list used;               /* last used first */
+	uint32_t count;
+};
+
+void prepared_set_init(struct prepared_set *);
+/* True: it is there, and counts as used now. */
+bool prepared_set_use(struct prepared_set *, struct prepared *);
+/* Takes a reference of its own.  False without memory. */
+NODISCARD bool prepared_set_add(struct prepared_set *, struct prepared *);
+void prepared_set_remove(struct prepared_set *, struct prepared *);
+/* The one not used for longest; NULL when there is none. */
+struct prepared *prepared_set_oldest(const struct prepared_set *);
+void prepared_set_clear(struct prepared_set *);
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: ISC */
+#include "session/steps.h"
+
+#include <stdlib.h>
+
+enum { STEPS_MIN = 16 };
+
+static struct step *at(const struct steps *q, uint32_t index)
+{
+	return &q->ring[(q->first + index) % q->size];
+}
+
+static bool grow(struct steps *q)
+{
+	uint32_t size = q->size == 0 ? STEPS_MIN : q->size * 2;
+	struct step *ring = calloc(size, sizeof(*ring));
+
+	if (ring == NULL)
+		return false;
+	for (uint32_t i = 0; i < q->count; i++)
+		ring[i] = *at(q, i);
+	free(q->ring);
+	q->ring = ring;
+	q->size = size;
+	q->first = 0;
+	return true;
+}
+
+bool steps_push(struct steps *q, enum step_kind kind, struct prepared *statement,
+	struct prepared_name *name)
+{
+	if (q->count == q->size && !grow(q))
+		return false;
+	*at(q, q->count++) = (struct step){ .kind = kind,
+		.statement = statement == NULL ? NULL : prepared_ref(statement),
+		.name = name == NULL ? NULL : prepared_name_ref(name) };
+	return true;
+}
+
+static void release(struct step *step)
+{
+	prepared_unref(step->statement);
+	prepared_name_unref(step->name);
+}
+
+static void drop_first(struct steps *q)
+{
+	release(at(q, 0));
+	q->first = (q->first + 1) % q->size;
+	q->count--;
+}
+
+static const struct {
+	uint8_t reply;
+	enum step_verdict verdict;
+} meanings[] = {
+	[STEP_PARSE] = { '1', STEP_FORWARD },
+	[STEP_PARSE_OURS] = { '1', STEP_DROP },
+	[STEP_PARSE_FAKED] = { '3', STEP_AS_PARSE },
+	[STEP_BIND] = { '2', STEP_FORWARD },
+	[STEP_DESCRIBE] = { 't', STEP_FORWARD },
+	[STEP_CLOSE] = { '3', STEP_FORWARD },
+	[STEP_CLOSE_OURS] = { '3', STEP_DROP },
+	[STEP_DEALLOCATE] = { 'C', STEP_AS_DEALLOCATE },
+	[STEP_REFUSED] = { 0, STEP_UNEXPECTED },
+	[STEP_END_QUERY] = { 0, STEP_UNEXPECTED },
+	[STEP_END_SYNC] = { 0, STEP_UNEXPECTED },
+};
+
+enum step_verdict steps_received(struct steps *q, uint8_t type)
+{
+	enum step_verdict verdict;
+
+	if (q->count == 0 || meanings[at(q, 0)->kind].reply != type)
+		return type == 'C' ? STEP_FORWARD : STEP_UNEXPECTED;
+	verdict = meanings[at(q, 0)->kind].verdict;
+	drop_first(q);
+	return verdict;
+}
+
+static bool is_end(const struct step *step)
+{
+	return step->kind == STEP_END_SYNC || step->kind == STEP_END_QUERY;
+}
+
+/* What stands before the end was answered, or skipped and undone. */
+void steps_ended(struct steps *q)
+{
+	while (q->count > 0) {
+		bool was_end = is_end(at(q, 0));
+
+		drop_first(q);
+		if (was_end)
+			return;
+	}
+}
+
+void steps_drop_syncs(struct steps *q, uint32_t count)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < q->count; i++) {
+		struct step step = *at(q, i);
+
+		if (step.kind == STEP_END_SYNC && count > 0)
+			count--;
+		else
+			*at(q, kept++) = step;
+	}
+	q->count = kept;
+}
+
+struct step steps_head(const struct steps *q)
+{
+	return q->count == 0 ? (struct step){ .kind = STEP_END_SYNC } : *at(q, 0);
+}
+
+static void undo_first(struct steps *q, uint32_t count,
+	void (*undo)(const struct step *, void *), void *arg)
+{
+	for (uint32_t i = count; i > 0; i--)
+		undo(at(q, i - 1), arg);
+	while (count-- > 0)
+		drop_first(q);
+}
+
+void steps_fail(struct steps *q, void (*undo)(const struct step *, void *), void *arg)
+{
+	uint32_t count = 0;
+
+	while (count < q->count && at(q, count)->kind != STEP_END_SYNC)
+		count++;
+	undo_first(q, count, undo, arg);
+}
+
+void steps_fail_all(struct steps *q, void (*undo)(const struct step *, void *), void *arg)
+{
+	undo_first(q, q->count, undo, arg);
+}
+
+void steps_finish(struct steps *q)
+{
+	while (q->count > 0)
+		drop_first(q);
+	free(q->ring);
+	*q = (struct steps){ .count = 0 };
+}

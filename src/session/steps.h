@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What was sent to a server of a transaction port beside what the client sent, or in
+ * its place, and what the replies to it mean.
+ *
+ * A step is an extended-protocol message whose reply matters here: Parse, Bind, Close,
+ * Describe of a statement; ends of exchanges stand between them.  Replies come in the
+ * order of steps.  An error undoes, last first, all steps up to the next Sync: the
+ * server skips them (PostgreSQL documentation, 55.2.3).
+ *
+ * Owns:   references to statements and names.
+ * Thread: one; pure, no I/O, no clock.
+ * Limits: STEPS_MAX at a time; steps_has_room() tells when the sender has to stop.
+ */
+#ifndef SESSION_STEPS_H
+#define SESSION_STEPS_H
+
+#include "session/prepared.h"
+
+enum { STEPS_MAX = 4096 };
+
+enum step_kind {
+	STEP_PARSE,             /* '1' goes on */
+	STEP_PARSE_OURS,        /* '1' is swallowed */
+	STEP_PARSE_FAKED,       /* a Close in place of a Parse: '3' goes on as '1' */
+	STEP_BIND,              /* '2' goes on */
+	STEP_DESCRIBE,          /* 't' goes on */
+	STEP_CLOSE,             /* '3' goes on */
+	STEP_CLOSE_OURS,        /* '3' is swallowed */
+	STEP_DEALLOCATE,        /* a query in place of DEALLOCATE: its tag is replaced */
+	STEP_REFUSED,           /* sent to fail: the error is replaced */
+	STEP_END_QUERY,         /* Query or FunctionCall */
+	STEP_END_SYNC
+};
+
+struct step {
+	enum step_kind kind;
+	struct prepared *statement;     /* which it is about, or NULL */
+	struct prepared_name *name;     /* the client's, or NULL */
+};
+
+struct steps {
+	struct step *ring;
+	uint32_t size;
+	uint32_t first;
+	uint32_t count;
+};
+
+static inline bool steps_has_room(const struct steps *q)
+{
+	/* A message may bring three, and its end one. */
+	return q->count + 4 <= STEPS_MAX;
+}
+
+/* Takes references of its own.  False without memory. */
+NODISCARD bool steps_push(struct steps *, enum step_kind, struct prepared *,
+	struct prepared_name *);
+
+enum step_verdict {
+	STEP_FORWARD,
+	STEP_DROP,
+	STEP_AS_PARSE,          /* forward as ParseComplete */
+	STEP_AS_DEALLOCATE,     /* forward as the result of DEALLOCATE */
+	STEP_UNEXPECTED         /* nothing of the kind was asked for */
+};
+
+/* The server sent '1', '2', '3', 't' or 'C' for the client; a 'C' that no step waits
+ * for is forwarded. */
+enum step_verdict steps_received(struct steps *, uint8_t type);
+
+/* ReadyForQuery of a client's exchange. */
+void steps_ended(struct steps *);
+
+/* The Syncs behind a COPY FROM STDIN that the server ignores. */
+void steps_drop_syncs(struct steps *, uint32_t count);
+
+/* What the server has failed at; kind STEP_END_SYNC when it is none of these. */
+struct step steps_head(const struct steps *);
+
+/* An error in an extended-protocol message: calls undo for each step up to the next
+ * Sync, the last first. */
+void steps_fail(struct steps *, void (*undo)(const struct step *, void *), void *arg);
+
+/* Nothing is in flight any more: the same for all that is left. */
+void steps_fail_all(struct steps *, void (*undo)(const struct step *, void *), void *arg);
+
+/* Frees everything. */
+void steps_finish(struct steps *);
+
+#endif
