@@ -129,6 +129,12 @@ static const char *find_close(const char *pos, const char *end, struct quoting q
 	const char *next;
 
 	for (; pos < end; pos++) {
+		/* Long constants are common, quotes and backslashes in them are not. */
+		if (!q.escapes) {
+			pos = memchr(pos, q.quote, (size_t)(end - pos));
+			if (pos == NULL)
+				return NULL;
+		}
 		if (q.escapes && *pos == '\\') {
 			if (++pos == end)
 				return NULL;
@@ -470,7 +476,8 @@ void lexer_init(struct lexer *lexer, const char *text, size_t len, unsigned flag
 	lexer->pos = text == NULL ? nothing : text;
 	lexer->end = lexer->pos + len;
 	lexer->flags = flags;
-	lexer->unsure = false;
+	/* Texts of the protocol end at their first NUL. */
+	lexer->unsure = memchr(lexer->pos, '\0', len) != NULL;
 	if ((flags & LEXER_UNSAFE_ENCODING) == 0)
 		return;
 	for (size_t i = 0; i < len; i++)

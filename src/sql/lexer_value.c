@@ -28,7 +28,9 @@ static void set_problem(struct value_out *out, enum lexer_value problem)
 
 static void put(struct value_out *out, char c)
 {
-	if (out->len + 1 < out->size)
+	if (c == '\0')
+		set_problem(out, LEXER_VALUE_INVALID);
+	else if (out->len + 1 < out->size)
 		out->to[out->len] = c;
 	else
 		set_problem(out, LEXER_VALUE_TOO_LONG);

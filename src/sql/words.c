@@ -7,51 +7,56 @@
 #include "sql/lexer_chars.h"
 
 /* Keywords are compared as two numbers: the first 16 bytes tell them apart. */
-enum { KEY_SIZE = 16, TEXT_SIZE = 24 };
+struct key {
+	uint64_t high, low;
+};
+
+enum { TEXT_SIZE = 24 };
 
 struct word_row {
+	struct key key;
 	char text[TEXT_SIZE];
 	uint8_t len;
 	uint8_t category;
 };
 
+/* Byte i of a string constant; 0 behind its end. */
+#define BYTE(text, i) \
+	((uint64_t)(uint8_t)(sizeof(text) > (i) ? (text)[sizeof(text) > (i) ? (i) : 0] \
+						: 0))
+#define HALF(text, i) \
+	(BYTE(text, (i)) << 56 | BYTE(text, (i) + 1) << 48 | BYTE(text, (i) + 2) << 40 | \
+		BYTE(text, (i) + 3) << 32 | BYTE(text, (i) + 4) << 24 | \
+		BYTE(text, (i) + 5) << 16 | BYTE(text, (i) + 6) << 8 | \
+		BYTE(text, (i) + 7))
+
 static const struct word_row rows[WORD_COUNT] = {
 #define WORD(name, category, text) \
-	[WORD_##name] = { text, sizeof(text) - 1, WORD_##category },
+	[WORD_##name] = { { HALF(text, 0), HALF(text, 8) }, text, sizeof(text) - 1, \
+		WORD_##category },
 #include "sql_words.def"
 #undef WORD
 };
 
-struct key {
-	uint64_t high, low;
-};
-
-static struct key key_of(const char *text)
+static bool key_is_above(const struct key *a, const struct key *b)
 {
-	struct key key;
-
-	memcpy(&key, text, sizeof(key));
-	key.high = be64toh(key.high);
-	key.low = be64toh(key.low);
-	return key;
-}
-
-static bool key_is_above(struct key a, struct key b)
-{
-	return a.high > b.high || (a.high == b.high && a.low > b.low);
+	return a->high > b->high || (a->high == b->high && a->low > b->low);
 }
 
 /* text has TEXT_SIZE bytes, zero behind len. */
 static enum word find(const char *text, size_t len)
 {
-	struct key wanted = key_of(text);
 	size_t low = 0, count = WORD_COUNT;
+	struct key wanted;
 
+	memcpy(&wanted, text, sizeof(wanted));
+	wanted.high = be64toh(wanted.high);
+	wanted.low = be64toh(wanted.low);
 	/* The last row that is not above; row 0 is WORD_PLAIN, below all. */
 	while (count > 1) {
 		size_t half = count / 2;
 
-		if (!key_is_above(key_of(rows[low + half].text), wanted))
+		if (!key_is_above(&rows[low + half].key, &wanted))
 			low += half;
 		count -= half;
 	}

@@ -210,6 +210,23 @@ START_TEST(takes_no_text_at_all)
 }
 END_TEST
 
+/* The protocol's texts end at their first NUL, so what has one is not one. */
+START_TEST(trusts_no_nul)
+{
+	static const char text[] = "'a\0b'";
+	struct lexer_token token;
+	struct lexer lexer;
+	char to[8];
+	size_t len;
+
+	lexer_init(&lexer, text, sizeof(text) - 1, ON);
+	ck_assert(lexer.unsure);
+	ck_assert_int_eq(lexer_next(&lexer, &token), LEXER_STRING);
+	ck_assert_int_eq(
+		lexer_value(&token, ON, to, sizeof(to), &len), LEXER_VALUE_INVALID);
+}
+END_TEST
+
 START_TEST(compares_words)
 {
 	struct lexer_token token;
@@ -243,6 +260,7 @@ Suite *lexer_suite(void)
 	tcase_add_loop_test(tc, finds_the_tokens, 0, (int)COUNT_OF(rows));
 	tcase_add_loop_test(tc, reads_every_beginning, 0, (int)COUNT_OF(rows));
 	tcase_add_test(tc, takes_no_text_at_all);
+	tcase_add_test(tc, trusts_no_nul);
 	tcase_add_test(tc, compares_words);
 	suite_add_tcase(s, tc);
 	return s;

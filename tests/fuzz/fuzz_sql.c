@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * SQL as tokens and statements.  The first byte of the input is the flags.
+ *
+ * Whatever the text: tokens and statements come in order and within it; a
+ * statement by itself is what it was among others; what is not known is said to
+ * be unsure.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "sql/statement.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(bool holds)
+{
+	if (!holds)
+		abort();
+}
+
+/* Values into exactly as much memory as is told, so that a sanitizer sees more. */
+static void use_value(const struct lexer_token *token, unsigned flags)
+{
+	size_t size = token->len + 1, len = 0, cut_len = 0;
+	char *to = malloc(size), *cut;
+	enum lexer_value result;
+
+	check(to != NULL);
+	result = lexer_value(token, flags, to, size, &len);
+	/* No value is longer than what was written. */
+	check(result != LEXER_VALUE_TOO_LONG);
+	if (result == LEXER_VALUE_OK) {
+		check(len < size && to[len] == '\0' && strlen(to) == len);
+		check(len > LEXER_NAME_MAX || lexer_value_is(token, flags, to));
+		cut = malloc(len > 0 ? len : 1);
+		check(cut != NULL);
+		check(lexer_value(token, flags, cut, len, &cut_len) ==
+			LEXER_VALUE_TOO_LONG);
+		free(cut);
+	} else {
+		check(len == 0);
+	}
+	free(to);
+}
+
+static void use_tokens(const char *text, size_t size, unsigned flags)
+{
+	const char *pos = text, *end = text + size;
+	struct lexer_token token;
+	struct lexer lexer;
+
+	lexer_init(&lexer, text, size, flags);
+	while (lexer_next(&lexer, &token) != LEXER_END) {
+		check(token.text >= pos && token.len > 0);
+		pos = token.text + token.len;
+		check(pos <= end && lexer.pos == pos);
+		if (token.body != NULL)
+			check(token.body >= token.text &&
+				token.body + token.body_len <= pos);
+		check((token.kind != LEXER_UNTERMINATED && token.kind != LEXER_OTHER) ||
+			lexer.unsure);
+		if (lexer_is_name(&token) || lexer_is_string(&token))
+			use_value(&token, flags);
+	}
+	check(lexer_next(&lexer, &token) == LEXER_END);
+}
+
+static void use_calls(const struct statement *s)
+{
+	struct statement_calls calls;
+	struct sql_call call;
+	size_t count = 0;
+
+	statement_calls_begin(&calls, s);
+	while (statement_calls_next(&calls, &call))
+		count++;
+	check(count <= s->text.len);
+	/* A call that can be found was flagged. */
+	check(count == 0 || (s->flags & (SQL_CALLS_SET_CONFIG | SQL_UNSURE)) != 0);
+	check(count > 0 || !statement_is_only_set_config(s));
+}
+
+static void check_range(const struct statement *s, struct sql_range range)
+{
+	check(range.data == NULL ||
+		(range.data >= s->text.data &&
+			range.data + range.len <= s->text.data + s->text.len));
+}
+
+static void use_statement(const struct statement *s, unsigned flags)
+{
+	struct statement alone;
+	char value[64];
+	size_t len;
+
+	check(s->kind < SQL_KIND_COUNT && s->kind != SQL_EMPTY);
+	check(s->kind != SQL_UNKNOWN || (s->flags & SQL_UNSURE) != 0);
+	check(memchr(s->name, '\0', sizeof(s->name)) != NULL);
+	check_range(s, s->body);
+	check_range(s, s->types);
+	check((s->value != SQL_VALUE_NONE) == (s->kind == SQL_SET));
+	if (statement_value(s, value, sizeof(value), &len) == LEXER_VALUE_OK)
+		check(s->value == SQL_VALUE_LIST && strlen(value) == len);
+	use_calls(s);
+	if ((s->flags & SQL_UNSURE) != 0)
+		return;
+	check(statement_count(s->text.data, s->text.len, flags, 2, &alone) == 1);
+	check(alone.kind == s->kind && alone.flags == s->flags &&
+		alone.inner == s->inner);
+	check(strcmp(alone.name, s->name) == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct statement_reader reader;
+	const char *text, *pos;
+	struct statement s;
+	unsigned flags;
+
+	if (size < 1)
+		return 0;
+	flags = data[0] & 7u;
+	text = (const char *)data + 1;
+	size--;
+	use_tokens(text, size, flags);
+	pos = text;
+	statement_begin(&reader, text, size, flags);
+	while (statement_next(&reader, &s)) {
+		check(s.text.data >= pos && s.text.len > 0);
+		pos = s.text.data + s.text.len;
+		check(pos <= text + size);
+		use_statement(&s, flags);
+	}
+	return 0;
+}
