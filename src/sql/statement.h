@@ -9,8 +9,10 @@
  * whole, before any of it runs.
  *
  * Out of sight for any reader of text: what operators, casts, views, defaults,
- * triggers, rules, policies and attribute notation call; functions of a user's
- * own that hide one of PostgreSQL's.
+ * triggers, rules, policies and attribute notation ("SELECT t.f FROM t") call;
+ * functions of a user's own that hide one of PostgreSQL's; what EXECUTE runs (the
+ * flags of PREPARE are those of its statement); a temporary object that is made so
+ * by search_path; a statement that fails, or a call that is never reached.
  *
  * Owns:   nothing; ranges point into the text.
  * Thread: any.
