@@ -14,6 +14,7 @@ int main(void)
 	srunner_add_suite(runner, failing_suite());
 	srunner_add_suite(runner, upkeep_suite());
 	srunner_add_suite(runner, model_suite());
+	srunner_add_suite(runner, interleavings_suite());
 	srunner_add_suite(runner, threads_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);

@@ -349,7 +349,7 @@ static void check_ended(struct model *w)
 	if (!share_is_below_floor(slice->share))
 		model_fail(w, "a lease is ended for a borrower");
 	if (w->m.limits.reclaim_grace_us == 0 ||
-		w->now - oldest->asked_at_us < w->m.limits.reclaim_grace_us)
+		w->now < oldest->asked_at_us + w->m.limits.reclaim_grace_us)
 		model_fail(w, "a lease is ended before the grace is over");
 	if (!has_room(slice, w->ended->slice))
 		model_fail(w, "a lease is ended for who may not have its unit");
