@@ -55,8 +55,7 @@ struct pool_server *choose_idle(
 	struct pool_server *first = NULL;
 	int looked = 0;
 
-	list_for_each(&slice->pool->idle, node)
-	{
+	list_for_each(&slice->pool->idle, node) {
 		struct pool_server *s = server_of_idle(node);
 
 		if (s->slice == refused || s->epoch != slice->pool->epoch)
@@ -180,8 +179,7 @@ static struct slice *oldest_claim(
 
 		if (!has_claim(share, s))
 			continue;
-		list_for_each(&share->hungry, node)
-		{
+		list_for_each(&share->hungry, node) {
 			struct slice *slice = slice_of_hungry(node);
 
 			if (!is_older(slice, best))
@@ -276,8 +274,7 @@ static struct slice *other_pool_due(const struct monitor *m, const struct pool_s
 	if (elapsed_us(now_us, s->connected_at_us) < MONITOR_SWITCH_AFTER_US)
 		return NULL;
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
-		list_for_each(&m->budget.shares[i]->hungry, node)
-		{
+		list_for_each(&m->budget.shares[i]->hungry, node) {
 			struct slice *slice = slice_of_hungry(node);
 			bool is_of_quota = share_quota(s->slice, slice, 1);
 
@@ -445,7 +442,7 @@ static enum help help_for(struct monitor *m, const struct slice *slice, uint64_t
 	/* A unit that is coming will be free in a moment: not two for one. */
 	if (m->idle == 0 || slice->connecting + slice->coming >= slice->waiting)
 		return HELP_NONE;
-	*s = choose_victim(m, slice);
+	*s = choose_victim(m, slice, now_us);
 	return *s != NULL ? HELP_EVICT : HELP_NONE;
 }
 
@@ -485,8 +482,7 @@ static enum help neediest(
 		/* The usual case: at its maximum, with all of it in use. */
 		if (share->used >= share->max && m->idle == 0)
 			continue;
-		list_for_each(&share->hungry, node)
-		{
+		list_for_each(&share->hungry, node) {
 			struct slice *one = slice_of_hungry(node);
 			struct pool_server *found = NULL;
 			enum help help;

@@ -43,26 +43,38 @@ static bool may_evict(
 		idle_would_do(m, to->share);
 }
 
+/* A pool that has no more servers than the one that wants another keeps what it has
+ * just used: its client is between two queries. */
+static bool is_kept(const struct pool_server *s, const struct slice *to, uint64_t now_us)
+{
+	return s->epoch == s->slice->pool->epoch && !share_has_claim(to->share) &&
+		s->slice->pool->servers <= to->pool->servers &&
+		elapsed_us(now_us, s->used_at_us) < MONITOR_SWITCH_AFTER_US;
+}
+
 /* The idle server longest unused whose unit this share could have; first of its
  * own and of those who borrow, then of what others have within their floors. */
-static struct pool_server *one_victim(const struct monitor *m, const struct slice *to)
+static struct pool_server *one_victim(
+	const struct monitor *m, const struct slice *to, uint64_t now_us)
 {
 	struct pool_server *best = NULL;
-	bool best_is_cheap = false;
+	bool best_is_cheap = false, keeps_cheap = false;
 
-	list_for_each(&m->pools, node)
-	{
+	list_for_each(&m->pools, node) {
 		struct pool *pool = container_of(node, struct pool, in_monitor);
 		const struct slice *refused = NULL;
 
-		list_for_each(&pool->idle, idle)
-		{
+		list_for_each(&pool->idle, idle) {
 			struct pool_server *s = server_of_idle(idle);
 			struct share *owner = s->slice->share;
 			bool is_cheap = owner == to->share || share_is_borrowing(owner);
 
 			if (s->slice == refused && s->epoch == pool->epoch)
 				continue;
+			if (is_kept(s, to, now_us)) {
+				keeps_cheap = keeps_cheap || (is_cheap && may_evict(m, s, to));
+				continue;
+			}
 			if (best != NULL &&
 				(best_is_cheap > is_cheap ||
 					(best_is_cheap == is_cheap &&
@@ -76,7 +88,8 @@ static struct pool_server *one_victim(const struct monitor *m, const struct slic
 			best_is_cheap = is_cheap;
 		}
 	}
-	return best;
+	/* Rather wait for that than take what is within a floor. */
+	return best_is_cheap || !keeps_cheap ? best : NULL;
 }
 
 /* What keeps a slice from one more server: the budget, and its full quotas. */
@@ -99,22 +112,21 @@ static bool meets_need(const struct monitor *m, const struct pool_server *s,
 /* No idle server is enough, but several together are: one that frees a unit goes first,
  * the others when this has helped. */
 static struct pool_server *first_of_victims(
-	const struct monitor *m, const struct slice *to)
+	const struct monitor *m, const struct slice *to, uint64_t now_us)
 {
 	struct pool_server *found[NEEDS] = { NULL }, *first = NULL;
 
 	if (slice_servers_max(to) != 0 && to->servers >= slice_servers_max(to))
 		return NULL;
-	list_for_each(&m->pools, node)
-	{
+	list_for_each(&m->pools, node) {
 		struct pool *pool = container_of(node, struct pool, in_monitor);
 
-		list_for_each(&pool->idle, idle)
-		{
+		list_for_each(&pool->idle, idle) {
 			struct pool_server *s = server_of_idle(idle);
 
 			for (size_t need = 0; need < NEEDS; need++) {
-				if (meets_need(m, s, to, need))
+				if (!is_kept(s, to, now_us) &&
+					meets_need(m, s, to, need))
 					found[need] = s;
 			}
 		}
@@ -132,9 +144,10 @@ static struct pool_server *first_of_victims(
 	return first;
 }
 
-struct pool_server *choose_victim(const struct monitor *m, const struct slice *to)
+struct pool_server *choose_victim(
+	const struct monitor *m, const struct slice *to, uint64_t now_us)
 {
-	struct pool_server *s = one_victim(m, to);
+	struct pool_server *s = one_victim(m, to, now_us);
 
-	return s != NULL || choose_has_room_from(to, NULL) ? s : first_of_victims(m, to);
+	return s != NULL || choose_has_room_from(to, NULL) ? s : first_of_victims(m, to, now_us);
 }

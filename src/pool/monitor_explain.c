@@ -74,8 +74,7 @@ void monitor_explain(struct monitor *m, const struct lease *l, uint64_t now_us,
 	if (l->state == LEASE_WAITING) {
 		explain_slice(m, l->slice, now_us, out);
 		out->since_us = l->asked_at_us;
-		list_for_each(&l->slice->waiters, node)
-		{
+		list_for_each(&l->slice->waiters, node) {
 			out->position++;
 			if (node == &l->in_slice)
 				break;
@@ -89,15 +88,13 @@ void monitor_each_waiter(struct monitor *m, uint64_t now_us,
 {
 	pthread_mutex_lock(&m->lock);
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
-		list_for_each(&m->budget.shares[i]->hungry, hungry)
-		{
+		list_for_each(&m->budget.shares[i]->hungry, hungry) {
 			struct slice *slice =
 				container_of(hungry, struct slice, in_hungry);
 			struct monitor_wait wait;
 
 			explain_slice(m, slice, now_us, &wait);
-			list_for_each(&slice->waiters, node)
-			{
+			list_for_each(&slice->waiters, node) {
 				wait.since_us = lease_in_slice(node)->asked_at_us;
 				wait.position++;
 				f(lease_in_slice(node), &wait, arg);
@@ -132,8 +129,7 @@ static struct slice *kept_waiting_for(
 
 		if (!share_has_claim(share))
 			continue;
-		list_for_each(&share->hungry, node)
-		{
+		list_for_each(&share->hungry, node) {
 			struct slice *slice = container_of(node, struct slice, in_hungry);
 
 			if (is_kept_waiting(m, slice, now_us) &&

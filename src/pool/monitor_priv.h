@@ -37,7 +37,8 @@ void choose_openings(struct monitor *, uint64_t now_us, struct monitor_actions *
  * database and the user go, given that "from" (NULL: nobody) gives one up? */
 bool choose_has_room_from(const struct slice *, const struct slice *from);
 /* The idle server that is to be closed for a waiter of the slice, or NULL. */
-struct pool_server *choose_victim(const struct monitor *, const struct slice *to);
+struct pool_server *choose_victim(
+	const struct monitor *, const struct slice *to, uint64_t now_us);
 /* Nobody has to give up anything for one more server of this slice. */
 bool choose_fits(const struct monitor *, const struct slice *);
 /* Would a server of this slice be allowed if that server were not there, or if it

@@ -54,14 +54,20 @@ static void expire_pool(struct monitor *m, struct pool *pool, uint64_t now_us,
 	}
 }
 
+/* What is kept in stock is not borrowed while somebody waits. */
+static bool may_stock(const struct monitor *m, const struct slice *slice)
+{
+	return slice->servers - slice->closing < slice->limits.servers_min &&
+		(m->waiting == 0 || share_has_claim(slice->share));
+}
+
 static void fill_pool(struct monitor *m, struct pool *pool, uint64_t now_us,
 	struct monitor_actions *actions)
 {
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
 		struct slice *slice = pool->slices[i];
 
-		while (slice != NULL &&
-			slice->servers - slice->closing < slice->limits.servers_min &&
+		while (slice != NULL && may_stock(m, slice) &&
 			actions_have_room(actions) && choose_may_open(m, slice, now_us))
 			choose_open(m, slice, actions);
 	}
@@ -125,8 +131,7 @@ static bool wants_replacement(
 static void look_at_servers(
 	struct monitor *m, uint64_t now_us, struct monitor_actions *actions)
 {
-	list_for_each(&m->servers, node)
-	{
+	list_for_each(&m->servers, node) {
 		struct pool_server *s =
 			container_of(node, struct pool_server, in_monitor);
 
@@ -144,8 +149,7 @@ bool monitor_upkeep(struct monitor *m, uint64_t now_us, struct monitor_actions *
 
 	pthread_mutex_lock(&m->lock);
 	look_at_servers(m, now_us, actions);
-	list_for_each(&m->pools, node)
-	{
+	list_for_each(&m->pools, node) {
 		struct pool *pool = container_of(node, struct pool, in_monitor);
 
 		expire_pool(m, pool, now_us, actions);
@@ -153,8 +157,7 @@ bool monitor_upkeep(struct monitor *m, uint64_t now_us, struct monitor_actions *
 	}
 	/* Who waits comes before what is only kept in stock. */
 	choose_openings(m, now_us, actions);
-	list_for_each(&m->pools, node)
-	{
+	list_for_each(&m->pools, node) {
 		struct pool *pool = container_of(node, struct pool, in_monitor);
 
 		fill_pool(m, pool, now_us, actions);
@@ -170,8 +173,7 @@ static uint32_t take_idle_of_round(struct monitor *m, uint64_t now_us,
 {
 	uint32_t count = 0;
 
-	list_for_each(&m->pools, in_monitor)
-	{
+	list_for_each(&m->pools, in_monitor) {
 		struct pool *pool = container_of(in_monitor, struct pool, in_monitor);
 		struct list_node *node = pool->idle.head.prev;
 
@@ -211,8 +213,7 @@ uint32_t monitor_take_idle(struct monitor *m, uint64_t now_us, uint64_t min_idle
 void monitor_retire(struct monitor *m, struct pool *only)
 {
 	pthread_mutex_lock(&m->lock);
-	list_for_each(&m->pools, node)
-	{
+	list_for_each(&m->pools, node) {
 		struct pool *pool = container_of(node, struct pool, in_monitor);
 
 		if (only == NULL || only == pool)
@@ -314,8 +315,7 @@ void monitor_check(struct monitor *m)
 	list_for_each(&m->servers, node)
 		check_server(container_of(node, struct pool_server, in_monitor), &t);
 	assert(t.idle == m->idle && t.closing == m->closing);
-	list_for_each(&m->pools, node)
-	{
+	list_for_each(&m->pools, node) {
 		const struct pool *pool = container_of(node, struct pool, in_monitor);
 
 		check_pool(m, pool, &t);

@@ -20,6 +20,7 @@ void model_settle(struct model *w, bool has_chosen)
 {
 	if (has_chosen) {
 		w->chosen_at = w->now;
+		w->has_chosen = true;
 		w->must_choose = false;
 	}
 	for (uint32_t i = 0; i < w->todo.count; i++) {

@@ -76,6 +76,9 @@ struct model {
 	uint32_t open_count;
 	uint64_t now;
 	uint64_t chosen_at; /* when the monitor last had to choose */
+	bool has_chosen;                /* by this operation */
+	bool had_just_used;             /* before it, some idle server */
+	bool spares;                    /* then, some idle server had just been used */
 	bool must_choose;   /* a connect ended; it will at monitor_gone() */
 	uint64_t next_seq;
 	struct monitor_actions todo;

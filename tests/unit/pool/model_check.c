@@ -36,10 +36,26 @@ static uint32_t lent_too_much(const struct model *w)
 	return above(sum, w->m.budget.limit);
 }
 
+/* An idle server was used a moment ago: who wants it, or one within a floor in its
+ * place, may be told to wait for that moment. */
+static bool has_just_used(const struct model *w)
+{
+	for (int i = 0; i < MODEL_SERVERS; i++) {
+		const struct pool_server *s = &w->servers[i].s;
+
+		if (w->servers[i].place == PLACE_POOL && s->state == SERVER_IDLE &&
+			w->now < s->used_at_us + MONITOR_SWITCH_AFTER_US)
+			return true;
+	}
+	return false;
+}
+
 void model_remember(struct model *w)
 {
 	struct model_counts *n = &w->before;
 
+	w->had_just_used = has_just_used(w);
+	w->has_chosen = false;
 	w->returned = NULL;
 	w->ended = NULL;
 	w->asked = NULL;
@@ -267,7 +283,7 @@ static void check_waiters(struct model *w, const struct slice *slice)
 			continue;
 		if (is_usable(w, s, slice))
 			model_fail(w, "a waiter, and an idle server that it could use");
-		if (!is_held && !is_coming && is_evictable(w, s, slice))
+		if (!is_held && !is_coming && !w->spares && is_evictable(w, s, slice))
 			model_fail(w, "a waiter, and an idle server that could go");
 	}
 }
@@ -370,6 +386,8 @@ static void check_slices(struct model *w)
 
 void model_check(struct model *w)
 {
+	if (w->has_chosen)
+		w->spares = w->had_just_used || w->returned != NULL || has_just_used(w);
 	monitor_check(&w->m);
 	check_limits(w);
 	check_servers(w);

@@ -242,6 +242,41 @@ END_TEST
 /* --- connections that end
  * -------------------------------------------------------------------- */
 
+START_TEST(lonely_pool_keeps_what_it_has_just_used)
+{
+	struct pool_server *busy[3], *lonely;
+
+	for (uint32_t i = 0; i < 3; i++)
+		busy[i] = hold(&leases[i], host_slice(POOL_A, WEB));
+	lonely = hold(&leases[3], host_slice(POOL_B, WEB));
+	wait_in(&leases[4], host_slice(POOL_A, WEB));
+	/* Its client is between two queries. */
+	give_back(lonely);
+	ck_assert_ptr_null(to_close());
+	ck_assert_int_eq(ask(&leases[3], host_slice(POOL_B, WEB)), LEASE_VERDICT_HELD);
+	give_back(lonely);
+	host_wait(MONITOR_SWITCH_AFTER_US);
+	give_back(busy[0]);
+	ck_assert_ptr_eq(inbox(0), &leases[4]);
+	/* It has left: the others need not wait for ever. */
+	wait_in(&leases[5], host_slice(POOL_A, WEB));
+	ck_assert_ptr_eq(to_close(), lonely);
+}
+END_TEST
+
+START_TEST(floor_does_not_wait_for_that_moment)
+{
+	struct pool_server *web;
+
+	host_limits(2, 16);
+	host_share(JOBS, 2, 2);
+	(void)hold(&leases[0], host_slice(POOL_A, JOBS));
+	web = idle_server(host_slice(POOL_B, WEB));
+	wait_in(&leases[1], host_slice(POOL_A, JOBS));
+	ck_assert_ptr_eq(to_close(), web);
+}
+END_TEST
+
 START_TEST(server_that_does_not_close_is_not_counted_on)
 {
 	struct pool_server *s[2];
@@ -486,6 +521,8 @@ Suite *borrowing_suite(void)
 	tcase_add_test(tc, shrink_takes_from_the_borrower_first);
 	tcase_add_test(tc, lowered_quota_drains);
 	tcase_add_test(tc, two_idle_servers_go_for_a_unit_and_a_quota);
+	tcase_add_test(tc, lonely_pool_keeps_what_it_has_just_used);
+	tcase_add_test(tc, floor_does_not_wait_for_that_moment);
 	tcase_add_test(tc, server_that_does_not_close_is_not_counted_on);
 	tcase_add_test(tc, replacement_is_ready_before_the_old_one_goes);
 	tcase_add_test(tc, no_replacement_where_somebody_had_to_give_up_something);
