@@ -85,6 +85,7 @@ char *option_text(const struct option *o, const void *base)
 	case OPTION_IO_BACKEND:
 	case OPTION_POOL_MODE:
 	case OPTION_WAIT_ERROR:
+	case OPTION_SESSION_STATE:
 	case OPTION_AUTH_TYPE:
 	case OPTION_LOG_LEVEL:
 	case OPTION_TARGET:
@@ -154,6 +155,7 @@ const char *option_range(const struct option *o, char *to, size_t size)
 	case OPTION_IO_BACKEND:
 	case OPTION_POOL_MODE:
 	case OPTION_WAIT_ERROR:
+	case OPTION_SESSION_STATE:
 	case OPTION_AUTH_TYPE:
 	case OPTION_LOG_LEVEL:
 	case OPTION_TARGET:

@@ -46,13 +46,13 @@ static bool may_use(
 		budget_may_take(&m->budget, to->share, s->slice->share);
 }
 
-/* Prefers a server that already carries the client's state.  Looks at a few of
+/* Prefers a server that already carries the client's state, best its own session.  Looks at a few of
  * those that may be used; the others it passes over. */
 struct pool_server *choose_idle(
 	struct monitor *m, const struct lease *l, const struct slice *slice)
 {
 	const struct slice *refused = NULL;
-	struct pool_server *first = NULL;
+	struct pool_server *first = NULL, *match = NULL;
 	int looked = 0;
 
 	list_for_each(&slice->pool->idle, node) {
@@ -64,14 +64,18 @@ struct pool_server *choose_idle(
 			refused = s->slice;
 			continue;
 		}
-		if (s->state_key == l->state_key)
-			return s;
+		if (s->state_key == l->state_key) {
+			if (s->last_client == l->client_id || s->last_client == 0)
+				return s;
+			if (match == NULL)
+				match = s;
+		}
 		if (first == NULL)
 			first = s;
 		if (++looked == CHOOSE_IDLE_LOOK)
 			break;
 	}
-	return first;
+	return match != NULL ? match : first;
 }
 
 static struct slice *slice_of_hungry(struct list_node *node)

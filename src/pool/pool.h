@@ -124,6 +124,7 @@ struct pool_server {
 	uint64_t rested_us;	  /* how long it was unused before this lease */
 	uint64_t state_key;	  /* what session state it carries */
 	uint64_t client_id;	  /* who has it, for SHOW */
+	uint64_t last_client; /* whose session it carries; 0: it is clean */
 	uint32_t backend_pid;	  /* for SHOW */
 	uint16_t local_port;
 };

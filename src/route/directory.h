@@ -175,6 +175,10 @@ struct route_pool {
 	void *session;                  /* what session/ keeps with a pool */
 };
 
+/* What becomes of session state on a transaction port: see session_state in
+ * include/options.def. */
+enum route_state { ROUTE_STATE_STRICT, ROUTE_STATE_TRACKED, ROUTE_STATE_OFF };
+
 /* Limits as values, for one client. */
 struct route_limits {
 	uint64_t query_wait_timeout_us;
@@ -189,6 +193,7 @@ struct route_limits {
 	uint64_t statement_memory;      /* a client's; 0: no limit */
 	uint32_t max_waiting;
 	uint32_t max_prepared;          /* statements of a server */
+	enum route_state state;         /* of sessions, on a transaction port */
 	bool wait_is_fatal;
 	char *reset_query;
 	char *check_query;

@@ -47,6 +47,19 @@ static char **list_copy(const struct option_list *list)
 	return copy;
 }
 
+static enum route_state state_from(enum config_session_state state)
+{
+	switch (state) {
+	case CONFIG_STATE_STRICT:
+		return ROUTE_STATE_STRICT;
+	case CONFIG_STATE_TRACKED:
+		return ROUTE_STATE_TRACKED;
+	case CONFIG_STATE_OFF:
+		return ROUTE_STATE_OFF;
+	}
+	return ROUTE_STATE_STRICT;
+}
+
 int route_limits_make(struct directory *d, const struct config_workload *workload,
 	const struct config_database *database, const char *user, struct route_limits *out)
 {
@@ -65,6 +78,7 @@ int route_limits_make(struct directory *d, const struct config_workload *workloa
 		.server_check_delay_us = s.server_check_delay_us,
 		.max_waiting = s.max_waiting,
 		.max_prepared = s.max_prepared_statements,
+		.state = state_from(s.session_state),
 		.statement_memory = s.max_client_statement_memory_bytes,
 		.wait_is_fatal = s.wait_error == CONFIG_WAIT_FATAL,
 		.reset_query = strdup(s.server_reset_query),

@@ -259,6 +259,8 @@ static struct client *client_create(struct worker *w, struct route_workload *wor
 	buf_init(&c->login->first, 0);
 	stream_init(&c->stream, &client_stream_ops);
 	params_init(&c->params);
+	params_init(&c->start);
+	touched_init(&c->touched);
 	buf_init(&c->unnamed, 0);
 	lease_init(&c->lease, w->index, c->id);
 	timer_init(&c->deadline, client_on_deadline);
@@ -274,6 +276,8 @@ static void client_free(struct client *c)
 {
 	client_login_free(c);
 	params_finish(&c->params);
+	params_finish(&c->start);
+	touched_finish(&c->touched);
 	prepared_names_clear(&c->names);
 	buf_finish(&c->unnamed);
 	route_unref(c->route);

@@ -14,6 +14,7 @@
 #include "session/params.h"
 #include "session/prepared.h"
 #include "session/router.h"
+#include "session/state.h"
 #include "session/stall.h"
 
 /* Texts of statements up to here are kept or looked at. */
@@ -40,6 +41,8 @@ struct client {
 	struct client_login *login;     /* until IDLE */
 	struct stats_block *stats;
 	struct params params;
+	struct params start;            /* those of the startup packet, once "params" differ */
+	struct touched touched;         /* settings, in this lease */
 	struct prepared_names names;    /* statements, on a transaction port */
 	struct buf unnamed;             /* body of the last unnamed Parse */
 	struct list_node in_free;
@@ -57,6 +60,7 @@ struct client {
 	bool is_console_busy;
 	bool has_sent;                  /* something, in this lease */
 	bool has_unnamed;               /* an unnamed statement */
+	bool has_start;
 	uint8_t deaths;                 /* of servers, since one last worked */
 	bool is_relaying;               /* within client_query_data() */
 	bool is_counted;                /* in max_client_conn of the workload */

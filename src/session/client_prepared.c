@@ -150,7 +150,7 @@ static void parse_named(struct client *c, struct server *s, const char *name,
 		return;
 	}
 	p = has_memory(c, len) ?
-		prepared_get(login_registry(s->pool->session), body, len, c->params.key) :
+		prepared_get(login_registry(s->pool->session), body, len, c->params.plan_key) :
 		NULL;
 	if (p != NULL)
 		n = prepared_names_add(&c->names, name, p);
@@ -164,6 +164,14 @@ static void parse_named(struct client *c, struct server *s, const char *name,
 	} else {
 		prepare(c, s, p, n);
 	}
+}
+
+/* body: of a Parse, from the query on.  It may set something when it runs. */
+static void note_parsed(struct client *c, struct server *s, const uint8_t *body, size_t len)
+{
+	const uint8_t *end = memchr(body, '\0', len);
+
+	client_note_text(c, s, body, end == NULL ? len : (size_t)(end - body));
 }
 
 static void note_unnamed(struct client *c, struct server *s, const uint8_t *body, size_t len)
@@ -186,6 +194,8 @@ static size_t on_parse(struct client *c, struct server *s, const struct frame *f
 		return 0;
 	if (f->available == 0)
 		return 0;
+	if (*is_raw)
+		client_note_unseen(c);
 	/* Too long to keep: it lasts as long as the server is the client's. */
 	if (*is_raw && f->body[0] == '\0') {
 		c->has_unnamed = false;
@@ -204,6 +214,7 @@ static size_t on_parse(struct client *c, struct server *s, const struct frame *f
 	if (!wire_ok(&in) || name[0] == '\0') {
 		*is_raw = true;
 		stats_add(c->stats, STAT_server_parse_count, 1);
+		note_parsed(c, s, in.pos, wire_left(&in));
 		note_unnamed(c, s, in.pos, wire_left(&in));
 	} else {
 		parse_named(c, s, name, in.pos, wire_left(&in));
@@ -224,6 +235,7 @@ static const char *use(struct client *c, struct server *s, const char *name,
 			return NULL;
 		s->unnamed_of = c->id;
 		if (c->has_unnamed) {
+			note_parsed(c, s, buf_data(&c->unnamed), buf_len(&c->unnamed));
 			step(s, STEP_PARSE_OURS, NULL, NULL);
 			send_parse(s, "", buf_data(&c->unnamed), buf_len(&c->unnamed));
 		} else {
@@ -237,6 +249,7 @@ static const char *use(struct client *c, struct server *s, const char *name,
 	if (n == NULL)
 		return prepared_is_our_name(name) ? prepared_no_name() : NULL;
 	*p = current(c, s, n);
+	note_parsed(c, s, (*p)->body, (*p)->len);
 	if (!prepared_set_use(&s->prepared, *p))
 		prepare(c, s, *p, NULL);
 	prepared_name(*p, to);
@@ -393,6 +406,12 @@ static size_t on_query(struct client *c, struct server *s, const struct frame *f
 {
 	struct statement first;
 
+	if (!frame_is_whole(f) && f->body_len <= CLIENT_INSPECT_MAX)
+		return 0;
+	if (frame_is_whole(f) && f->body_len > 0)
+		client_note_text(c, s, f->body, f->body_len - 1);
+	else
+		client_note_unseen(c);
 	c->has_unnamed = false;
 	s->unnamed_of = c->id;
 	*is_raw = true;

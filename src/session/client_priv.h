@@ -49,6 +49,10 @@ size_t client_prepared_message(struct client *, struct server *, const struct fr
 	bool *is_raw);
 void client_prepared_idle(struct client *);
 
+/* server_state.c: a text that the server is about to read; one that nobody has seen. */
+void client_note_text(struct client *, struct server *, const void *text, size_t len);
+void client_note_unseen(struct client *);
+
 /* Names of statements are looked after: on transaction ports, unless switched off. */
 static inline bool client_keeps_statements(const struct client *c)
 {

@@ -14,6 +14,7 @@ void params_init(struct params *p)
 {
 	buf_init(&p->text, PARAMS_BYTES_MAX);
 	p->key = 0;
+	p->plan_key = 0;
 }
 
 void params_finish(struct params *p)
@@ -95,11 +96,66 @@ bool params_copy(struct params *to, const struct params *from)
 	params_init(to);
 	buf_add(&to->text, buf_data(&from->text), buf_len(&from->text));
 	to->key = from->key;
+	to->plan_key = from->plan_key;
 	return buf_ok(&to->text);
+}
+
+void params_remove(struct params *p, const char *name)
+{
+	const char *each, *its;
+	struct params rest;
+	size_t pos = 0;
+	bool ok = true;
+
+	if (params_get(p, name) == NULL)
+		return;
+	params_init(&rest);
+	while (ok && params_next(p, &pos, &each, &its)) {
+		if (strcasecmp(each, name) != 0)
+			ok = params_append(&rest, each, its);
+	}
+	/* Without memory it stays: it is applied again, and not lost. */
+	if (!ok) {
+		params_finish(&rest);
+		return;
+	}
+	rest.key = p->key;
+	params_finish(p);
+	*p = rest;
+}
+
+/* Constants become values when a statement is read, by these. */
+static bool shapes_plans(const char *name)
+{
+	static const char *const names[] = { "client_encoding", "standard_conforming_strings",
+		"DateStyle", "IntervalStyle", "TimeZone", "search_path", "role",
+		"session_authorization" };
+
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		if (strcasecmp(name, names[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void seal_plan_key(struct params *p)
+{
+	const char *name, *value;
+	size_t pos = 0;
+
+	p->plan_key = 0;
+	while (params_next(p, &pos, &name, &value)) {
+		if (!shapes_plans(name))
+			continue;
+		/* In whatever order they came. */
+		p->plan_key += hash_mix(hash_bytes(name, strlen(name)),
+			hash_bytes(value, strlen(value)));
+	}
 }
 
 void params_seal(struct params *p)
 {
+	seal_plan_key(p);
 	p->key = 0;
 	if (buf_len(&p->text) == 0)
 		return;
@@ -131,7 +187,7 @@ uint64_t params_key_without(const struct params *p, const char *without)
  * not ASCII is written so that client_encoding does not matter: PostgreSQL takes
  * the bytes of a startup packet as they are, too.
  */
-static void add_literal(struct buf *out, const char *text)
+void params_add_literal(struct buf *out, const char *text)
 {
 	static const char digits[] = "0123456789abcdef";
 
@@ -152,7 +208,28 @@ static void add_literal(struct buf *out, const char *text)
 	buf_add_str(out, "'");
 }
 
-void params_write_replay(const struct params *p, bool must_reset, struct buf *out)
+/* Settings, then the session's user, then the role: each may need the rights that the
+ * next takes away. */
+static int pass_of(const char *name)
+{
+	if (strcasecmp(name, "session_authorization") == 0)
+		return 1;
+	return strcasecmp(name, "role") == 0 ? 2 : 0;
+}
+
+static bool next_of_pass(const struct params *p, int *pass, size_t *pos, const char **name,
+	const char **value)
+{
+	for (; *pass < 3; ++*pass, *pos = 0) {
+		while (params_next(p, pos, name, value)) {
+			if (pass_of(*name) == *pass)
+				return true;
+		}
+	}
+	return false;
+}
+
+void params_write_replay(const struct params *p, const char *reset, struct buf *out)
 {
 	const char *name, *value;
 	uint32_t count = 0;
@@ -160,18 +237,20 @@ void params_write_replay(const struct params *p, bool must_reset, struct buf *ou
 	size_t pos = 0;
 
 	buf_init(&sql, 0);
-	if (must_reset)
-		buf_add_str(&sql, "RESET SESSION AUTHORIZATION; RESET ALL; ");
-	while (params_next(p, &pos, &name, &value)) {
+	if (reset != NULL) {
+		buf_add_str(&sql, reset);
+		buf_add_str(&sql, "; ");
+	}
+	for (int pass = 0; next_of_pass(p, &pass, &pos, &name, &value);) {
 		if (count % PARAMS_PER_SELECT != 0)
 			buf_add_str(&sql, ", ");
 		else
 			buf_add_str(&sql, count == 0 ? "SELECT " : "; SELECT ");
 		count++;
 		buf_add_str(&sql, "pg_catalog.set_config(");
-		add_literal(&sql, name);
+		params_add_literal(&sql, name);
 		buf_add_str(&sql, ", ");
-		add_literal(&sql, value);
+		params_add_literal(&sql, value);
 		/* The value itself may not exist in the client's encoding. */
 		buf_add_str(&sql, ", false) IS NULL");
 	}

@@ -18,6 +18,7 @@ enum { PARAMS_BYTES_MAX = 64 * 1024 };
 struct params {
 	struct buf text;
 	uint64_t key;           /* 0 when empty; else tells this list from others */
+	uint64_t plan_key;      /* the same for those that plans and constants depend on */
 };
 
 void params_init(struct params *);
@@ -25,6 +26,7 @@ void params_finish(struct params *);
 
 /* Sets or replaces.  False when there is no room. */
 NODISCARD bool params_set(struct params *, const char *name, const char *value);
+void params_remove(struct params *, const char *name);
 const char *params_get(const struct params *, const char *name);
 NODISCARD bool params_copy(struct params *to, const struct params *from);
 
@@ -32,14 +34,17 @@ NODISCARD bool params_copy(struct params *to, const struct params *from);
 bool params_next(const struct params *, size_t *pos, const char **name,
 	const char **value);
 
-/* Computes the key; after the last params_set(). */
+/* Computes the keys; after the last params_set() or params_remove(). */
 void params_seal(struct params *);
 
 /* The key that the list would have without this name; 0 also without memory. */
 uint64_t params_key_without(const struct params *, const char *name);
 
-/* Appends the Query that gives a server these settings, and takes away those of
- * another client before. */
-void params_write_replay(const struct params *, bool must_reset, struct buf *out);
+/* Appends a text as SQL has it, whatever the session's settings are. */
+void params_add_literal(struct buf *sql, const char *text);
+
+/* Appends the Query that gives a server these settings, behind what takes away those of
+ * another client (SQL, or NULL). */
+void params_write_replay(const struct params *, const char *reset, struct buf *out);
 
 #endif

@@ -143,17 +143,24 @@ void server_take_to_close(struct worker *w, struct server *s)
 static void server_fit(struct server *s)
 {
 	struct client *c = s->client;
+	const char *reset = NULL;
 	struct buf out;
 
-	if (s->ps.state_key == c->params.key) {
+	s->is_cleaned = server_needs_cleaning(s, c);
+	if (s->ps.state_key == c->params.key && !s->is_cleaned) {
+		s->ps.last_client = c->id;
 		server_enter_phase(s, SERVER_PHASE_READY);
 		client_server_ready(c);
 		return;
 	}
+	if (s->is_cleaned)
+		reset = server_clean_sql(s->is_session);
+	else if (s->ps.state_key != 0)
+		reset = "RESET SESSION AUTHORIZATION; RESET ALL";
 	server_enter_phase(s, SERVER_PHASE_SETTINGS);
 	server_set_timer(s, SERVER_CLEAN_US);
 	buf_init(&out, 0);
-	params_write_replay(&c->params, s->ps.state_key != 0, &out);
+	params_write_replay(&c->params, reset, &out);
 	s->own_failed = false;
 	server_sent_own(s);
 	stream_send_buf(&s->stream, &out);
@@ -230,6 +237,14 @@ static void settings_done(struct server *s)
 {
 	struct client *c = s->client;
 
+	/* Not the client's fault, but what the last one left (statement_timeout), or
+	 * PostgreSQL's. */
+	if (s->own_failed && (strncmp(s->sqlstate, "57", 2) == 0 ||
+				     strncmp(s->sqlstate, "53", 2) == 0 ||
+				     strncmp(s->sqlstate, "XX", 2) == 0)) {
+		server_fail(s, CLOSE_SERVER_LOST, "the server could not be cleaned");
+		return;
+	}
 	if (s->own_failed) {
 		/* What it carries now is not known. */
 		s->is_dirty = true;
@@ -237,6 +252,9 @@ static void settings_done(struct server *s)
 		client_server_unfit(c, s->sqlstate, s->message);
 		return;
 	}
+	if (s->is_cleaned && s->is_session)
+		server_prepared_cleared(s);
+	s->ps.last_client = c->id;
 	s->ps.state_key = c->params.key;
 	server_enter_phase(s, SERVER_PHASE_READY);
 	client_server_ready(c);
@@ -271,6 +289,9 @@ void server_own_done(struct server *s)
 		return;
 	case SERVER_PHASE_SETTINGS:
 		settings_done(s);
+		return;
+	case SERVER_PHASE_ASK:
+		server_ask_done(s);
 		return;
 	case SERVER_PHASE_BARRIER:
 		exchange_init(&s->xq);
@@ -367,6 +388,8 @@ void server_release_now(struct server *s)
 
 void server_lease_ends(struct server *s)
 {
+	if (s->client != NULL && server_ask(s))
+		return;
 	if (s->client != NULL)
 		client_lease_over(s->client);
 	server_release(s);
@@ -415,6 +438,7 @@ static void on_end(struct stream *stream, int error)
 	case SERVER_PHASE_CHECK:
 	case SERVER_PHASE_SETTINGS:
 	case SERVER_PHASE_ERRAND:
+	case SERVER_PHASE_ASK:
 	case SERVER_PHASE_BARRIER:
 	case SERVER_PHASE_ENDING:
 	case SERVER_PHASE_ABORT:
@@ -470,6 +494,7 @@ void server_on_timer(struct timer *timer, uint64_t now_us)
 		return;
 	case SERVER_PHASE_CHECK:
 	case SERVER_PHASE_SETTINGS:
+	case SERVER_PHASE_ASK:
 	case SERVER_PHASE_BARRIER:
 		server_fail(s, CLOSE_SERVER_LOST, "the server did not answer in time");
 		return;

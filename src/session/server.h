@@ -29,6 +29,7 @@ enum server_phase {
 	SERVER_PHASE_CHECK,     /* server_check_query before use */
 	SERVER_PHASE_SETTINGS,  /* takes over the client's settings */
 	SERVER_PHASE_ERRAND,    /* runs a query for the router itself */
+	SERVER_PHASE_ASK,       /* what the client's settings have become */
 	SERVER_PHASE_BARRIER,   /* finds out which exchanges are still to come */
 	SERVER_PHASE_ENDING,    /* the lease is over; on the way back to the pool */
 	SERVER_PHASE_ABORT,     /* the client is gone; waits for what still runs */
@@ -69,6 +70,7 @@ struct server {
 	bool is_dirty;                  /* carries session state: reset before reuse */
 	bool has_foreign;               /* has statements that are not in "prepared" */
 	bool deallocates_all;           /* as STEP_DEALLOCATE has it */
+	bool is_cleaned;                /* SETTINGS: of another client's session, too */
 	bool is_broken;                 /* said FATAL: not to be reused */
 	bool is_tainted;                /* a cancel may hit it at any time: as well */
 	bool is_session;                /* leased until the client leaves */

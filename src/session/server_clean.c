@@ -53,7 +53,8 @@ void server_finish_for_client(struct server *s)
 void server_client_gone(struct server *s, bool was_mid_message)
 {
 	bool was_ending = s->phase == SERVER_PHASE_ENDING;
-	bool was_own = s->phase == SERVER_PHASE_CHECK || s->phase == SERVER_PHASE_SETTINGS;
+	bool was_own = s->phase == SERVER_PHASE_CHECK || s->phase == SERVER_PHASE_SETTINGS ||
+		s->phase == SERVER_PHASE_ASK;
 	static const struct cancel_reply nobody;
 
 	if (s->phase == SERVER_PHASE_CLOSE)
@@ -136,11 +137,6 @@ void server_after_abort(struct server *s)
 	server_send_own(s, "ROLLBACK");
 }
 
-/* What DISCARD ALL does, but for the statements that clients share. */
-#define RESET_SHARED                                                                     \
-	"SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; UNLISTEN *; "          \
-	"SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES"
-
 static bool keeps_statements(const struct server *s)
 {
 	return s->route != NULL && s->route->workload->mode != ROUTE_SESSION &&
@@ -150,7 +146,7 @@ static bool keeps_statements(const struct server *s)
 static const char *reset_query(const struct server *s)
 {
 	if (keeps_statements(s))
-		return s->has_foreign ? RESET_SHARED "; DEALLOCATE ALL" : RESET_SHARED;
+		return server_clean_sql(s->has_foreign);
 	return s->route == NULL ? "DISCARD ALL" : s->route->limits.reset_query;
 }
 
@@ -189,6 +185,7 @@ void server_reset_done(struct server *s)
 	if (s->has_foreign || !keeps_statements(s))
 		server_prepared_cleared(s);
 	s->is_dirty = false;
+	s->ps.last_client = 0;
 	s->ps.state_key = knows ? 0 : STATE_UNKNOWN;
 	server_release(s);
 }

@@ -6,6 +6,7 @@
 #define SESSION_SERVER_PRIV_H
 
 #include "pg/error.h"
+#include "pg/frame.h"
 #include "session/server.h"
 
 enum { SERVER_MAGIC = 0x73727672, SERVER_CLEAN_US = 10000000 };
@@ -48,6 +49,17 @@ void server_after_abort(struct server *);
 void server_abort_goes_on(struct server *);
 void server_lease_ends(struct server *);
 void server_barrier(struct server *);
+
+/* server_state.c */
+/* What cleans a server of its last client's session, as one Query. */
+const char *server_clean_sql(bool with_statements);
+/* The lease ends: asks what the client's settings have become.  False: there is nothing
+ * to ask. */
+bool server_ask(struct server *);
+void server_answered(struct server *, const struct frame *row);
+void server_ask_done(struct server *);
+/* It carries what another client may have left. */
+bool server_needs_cleaning(const struct server *, const struct client *);
 
 /* client_prepared.c: what replies say about statements. */
 /* True: the error is to be replaced (out of memory for statements). */

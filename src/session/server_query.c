@@ -135,6 +135,9 @@ static enum verdict on_error(struct server *s, const struct frame *f)
  * port promises: see docs/architecture.md, "Session state". */
 static void note_tag(struct server *s, const struct frame *f)
 {
+	const struct client *c = s->client;
+	bool is_off = c != NULL && !s->is_session && c->route->limits.state == ROUTE_STATE_OFF;
+
 	switch ((int)result_classify(f->body, f->body_len)) {
 	case RESULT_DISCARD_ALL:
 	case RESULT_DEALLOCATE_ALL:
@@ -143,16 +146,21 @@ static void note_tag(struct server *s, const struct frame *f)
 			prepared_names_clear(&s->client->names);
 		return;
 	case RESULT_PREPARE:
+		if (is_off)
+			return;
 		s->has_foreign = true;
 		s->is_dirty = true;
 		return;
 	case RESULT_SET:
 	case RESULT_RESET:
+		/* Its name is known, or it was LOCAL. */
+		s->is_dirty = s->is_dirty || (!is_off && (c == NULL || !c->touched.seen));
+		return;
 	case RESULT_DISCARD:
 	case RESULT_LISTEN:
 	case RESULT_DECLARE:
 	case RESULT_LOAD:
-		s->is_dirty = true;
+		s->is_dirty = s->is_dirty || !is_off;
 		return;
 	default:
 		return;
@@ -337,6 +345,8 @@ static enum verdict decide(struct server *s, const struct frame *f)
 	case 'S':
 		return on_setting(s, f);
 	case 'D':
+		if (s->phase == SERVER_PHASE_ASK)
+			server_answered(s, f);
 		return s->errand != NULL ? on_errand_row(s, f) : on_reply(s, 'D');
 	case '1':
 	case '2':
@@ -378,7 +388,7 @@ static bool needs_whole(const struct server *s, uint8_t type)
 	case 'T':
 		return s->phase == SERVER_PHASE_BARRIER;
 	case 'D':
-		return s->errand != NULL;
+		return s->errand != NULL || s->phase == SERVER_PHASE_ASK;
 	default:
 		return false;
 	}
@@ -428,7 +438,7 @@ static size_t step(struct server *s, const uint8_t *data, size_t len, enum verdi
 		if (f.body_len <= SERVER_INSPECT_MAX)
 			return 0;
 		/* Errors may be of any length; what decides is at their beginning. */
-		if (f.type != 'E') {
+		if (f.type != 'E' && s->phase != SERVER_PHASE_ASK) {
 			bad_message(s, "message too long", f.type);
 			*verdict = STOP;
 			return len;

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Session state on transaction ports: what clients' texts may have set, what has become
+ * of it, and whether a server has to be cleaned before its next client.
+ */
+#include <string.h>
+#include <strings.h>
+
+#include "base/slog.h"
+#include "session/client_priv.h"
+#include "session/server_priv.h"
+#include "sql/lexer.h"
+
+/* What DISCARD ALL does, but for the statements that clients share. */
+#define CLEAN                                                                            \
+	"SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; UNLISTEN *; "          \
+	"SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES"
+
+const char *server_clean_sql(bool with_statements)
+{
+	return with_statements ? CLEAN "; DEALLOCATE ALL" : CLEAN;
+}
+
+/* --- texts ------------------------------------------------------------------------- */
+
+static bool is_kept(const struct client *c)
+{
+	return c->workload->mode != ROUTE_SESSION && c->route->limits.state != ROUTE_STATE_OFF;
+}
+
+/* As the server reads it now. */
+static unsigned lexer_flags(const struct server *s)
+{
+	const char *encoding = params_get(&s->reported, "client_encoding");
+	const char *strings = params_get(&s->reported, "standard_conforming_strings");
+	unsigned flags = encoding == NULL ? 0 : lexer_encoding_flags(encoding);
+
+	if (strings == NULL || strcasecmp(strings, "on") == 0)
+		flags |= LEXER_STANDARD_STRINGS;
+	return flags;
+}
+
+void client_note_text(struct client *c, struct server *s, const void *text, size_t len)
+{
+	if (!is_kept(c) || !touched_may(text, len))
+		return;
+	touched_text(&c->touched, text, len, lexer_flags(s));
+}
+
+void client_note_unseen(struct client *c)
+{
+	if (is_kept(c))
+		c->touched.unknown = true;
+}
+
+/* --- asking --------------------------------------------------------------------------- */
+
+bool server_ask(struct server *s)
+{
+	struct client *c = s->client;
+	struct buf out;
+
+	if (touched_is_empty(&c->touched)) {
+		c->touched.seen = false;
+		return false;
+	}
+	s->is_dirty = s->is_dirty || c->touched.unknown;
+	/* It is closed when it is returned. */
+	s->is_broken = s->is_broken || c->touched.closes;
+	if (!touched_has_question(&c->touched, &c->params)) {
+		touched_finish(&c->touched);
+		return false;
+	}
+	server_enter_phase(s, SERVER_PHASE_ASK);
+	server_set_timer(s, SERVER_CLEAN_US);
+	s->own_failed = true;           /* until the row is there */
+	s->own_seen = false;
+	buf_init(&out, 0);
+	touched_ask(&c->touched, &c->params, &out);
+	server_sent_own(s);
+	stream_send_buf(&s->stream, &out);
+	buf_finish(&out);
+	return true;
+}
+
+static bool keep_start(struct client *c)
+{
+	if (!c->has_start)
+		c->has_start = params_copy(&c->start, &c->params);
+	return c->has_start;
+}
+
+void server_answered(struct server *s, const struct frame *row)
+{
+	struct client *c = s->client;
+	struct params there;
+
+	if (c == NULL || s->own_seen)
+		return;
+	params_init(&there);
+	s->own_seen = true;
+	s->own_failed = !frame_is_whole(row) || !keep_start(c) ||
+		!touched_answer(&c->touched, &c->start, s->pool->user, row, &c->params, &there);
+	s->ps.state_key = there.key;
+	params_finish(&there);
+}
+
+void server_ask_done(struct server *s)
+{
+	struct client *c = s->client;
+
+	if (s->own_failed) {
+		SLOG_LIMITED(WARN, "state-lost", "client=%lu server=%lu",
+			(unsigned long)c->id, (unsigned long)s->ps.id);
+		s->is_dirty = true;
+	}
+	touched_finish(&c->touched);
+	server_enter_phase(s, SERVER_PHASE_READY);
+	server_lease_ends(s);
+}
+
+/* --- before the next client --------------------------------------------------------------- */
+
+bool server_needs_cleaning(const struct server *s, const struct client *c)
+{
+	if (s->ps.last_client == 0 || s->ps.last_client == c->id)
+		return false;
+	return s->is_session || c->route->limits.state == ROUTE_STATE_STRICT;
+}

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: ISC */
+#include "session/state.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "pg/frame.h"
+#include "pg/msg_out.h"
+#include "pg/wire.h"
+#include "sql/statement.h"
+
+void touched_init(struct touched *t)
+{
+	*t = (struct touched){ .count = 0 };
+	buf_init(&t->names, 0);
+}
+
+void touched_finish(struct touched *t)
+{
+	buf_finish(&t->names);
+	touched_init(t);
+}
+
+/* --- texts --------------------------------------------------------------------------- */
+
+static bool has_word(const char *at, size_t left, const char *word)
+{
+	size_t len = strlen(word);
+
+	return left >= len && strncasecmp(at, word, len) == 0;
+}
+
+/*
+ * SET, RESET, set_config(), SET ROLE and the like have "set" in them, OFFSET too; the
+ * others are DISCARD and LOAD.  Where names are written as U&"..." or bytes are more
+ * than ASCII nothing is sure.
+ */
+bool touched_may(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		switch (text[i] | 0x20) {
+		case 's':
+			if (has_word(text + i, len - i, "set"))
+				return true;
+			break;
+		case 'd':
+			if (has_word(text + i, len - i, "discard"))
+				return true;
+			break;
+		case 'l':
+			if (has_word(text + i, len - i, "load"))
+				return true;
+			break;
+		case 'u':
+			if (i + 1 < len && text[i + 1] == '&')
+				return true;
+			break;
+		default:
+			break;
+		}
+	}
+	return false;
+}
+
+/* What was done to a setting in this lease.  What it is after both only the server can
+ * tell: either may have been rolled back. */
+enum { WAS_SET = 's', WAS_RESET = 'r', WAS_BOTH = 'b' };
+
+/* Its entry, or NULL. */
+static char *find_name(const struct touched *t, const char *name)
+{
+	char *at = (char *)buf_data(&t->names);
+
+	for (uint32_t i = 0; i < t->count; i++) {
+		if (strcasecmp(at + 1, name) == 0)
+			return at;
+		at += strlen(at) + 1;
+	}
+	return NULL;
+}
+
+/* Those of a transaction end with it. */
+static bool is_of_transaction(const char *name)
+{
+	return strncasecmp(name, "transaction_", 12) == 0;
+}
+
+static void add(struct touched *t, const char *name, char what)
+{
+	char *old;
+
+	if (name[0] == '\0' || t->count == STATE_NAMES_MAX) {
+		t->unknown = true;
+		return;
+	}
+	if (strcasecmp(name, "seed") == 0) {
+		t->closes = true;
+		return;
+	}
+	if (is_of_transaction(name))
+		return;
+	old = find_name(t, name);
+	if (old != NULL) {
+		*old = *old == what ? what : WAS_BOTH;
+		return;
+	}
+	buf_add_u8(&t->names, (uint8_t)what);
+	buf_add_cstr(&t->names, name);
+	if (buf_ok(&t->names))
+		t->count++;
+	else
+		t->unknown = true;
+}
+
+static void reset_all(struct touched *t)
+{
+	char *at = (char *)buf_data(&t->names);
+
+	t->all = true;
+	for (uint32_t i = 0; i < t->count; i++) {
+		*at = *at == WAS_RESET ? WAS_RESET : WAS_BOTH;
+		at += strlen(at) + 1;
+	}
+}
+
+static void add_call(struct touched *t, const struct sql_call *call, unsigned flags)
+{
+	const struct sql_call_argument *name = &call->arguments[0];
+	const struct sql_call_argument *is_local = &call->arguments[2];
+	char text[STATEMENT_NAME_SIZE];
+	size_t len;
+
+	if (is_local->kind == SQL_ARGUMENT_BOOL && is_local->is_true)
+		return;
+	if (name->kind == SQL_ARGUMENT_NULL)
+		return;
+	if (name->kind != SQL_ARGUMENT_STRING ||
+		lexer_value(&name->token, flags, text, sizeof(text), &len) != LEXER_VALUE_OK ||
+		strlen(text) != len) {
+		t->unknown = true;
+		return;
+	}
+	add(t, text, WAS_SET);
+}
+
+static void add_calls(struct touched *t, const struct statement *s)
+{
+	struct statement_calls calls;
+	struct sql_call call;
+	bool any = false;
+
+	statement_calls_begin(&calls, s);
+	while (statement_calls_next(&calls, &call)) {
+		add_call(t, &call, s->lexer_flags);
+		any = true;
+	}
+	if (!any)
+		t->unknown = true;
+}
+
+static void add_statement(struct touched *t, const struct statement *s)
+{
+	switch ((int)s->kind) {
+	case SQL_SET:
+		if ((s->flags & SQL_LOCAL) == 0)
+			add(t, s->name, s->value == SQL_VALUE_DEFAULT ? WAS_RESET : WAS_SET);
+		break;
+	case SQL_RESET:
+		add(t, s->name, WAS_RESET);
+		break;
+	case SQL_SET_CHARACTERISTICS:
+		add(t, "default_transaction_isolation", WAS_SET);
+		add(t, "default_transaction_read_only", WAS_SET);
+		add(t, "default_transaction_deferrable", WAS_SET);
+		break;
+	case SQL_RESET_ALL:
+	case SQL_DISCARD_ALL:
+		reset_all(t);
+		break;
+	case SQL_LOAD:
+		t->closes = true;
+		break;
+	case SQL_UNKNOWN:
+		t->unknown = true;
+		break;
+	default:
+		break;
+	}
+	if ((s->flags & SQL_CALLS_SET_CONFIG) != 0)
+		add_calls(t, s);
+	if ((s->flags & SQL_CALLS_SETSEED) != 0)
+		t->closes = true;
+	if ((s->flags & SQL_UNSURE) != 0)
+		t->unknown = true;
+}
+
+void touched_text(struct touched *t, const char *text, size_t len, unsigned flags)
+{
+	struct statement_reader reader;
+	struct statement s;
+
+	t->seen = true;
+	statement_begin(&reader, text, len, flags);
+	while (statement_next(&reader, &s))
+		add_statement(t, &s);
+	if (reader.lexer.unsure)
+		t->unknown = true;
+}
+
+/* --- asking ------------------------------------------------------------------------------ */
+
+/* Calls f for each name that is to be asked for: those that were touched, and with "all"
+ * those that the client has. */
+static void each_name(const struct touched *t, const struct params *now,
+	void (*f)(const char *name, char what, void *), void *arg)
+{
+	const char *at = (const char *)buf_data(&t->names), *name, *value;
+	size_t pos = 0;
+
+	for (uint32_t i = 0; i < t->count; i++) {
+		f(at + 1, *at, arg);
+		at += strlen(at) + 1;
+	}
+	while (t->all && params_next(now, &pos, &name, &value)) {
+		if (find_name(t, name) == NULL)
+			f(name, WAS_RESET, arg);
+	}
+}
+
+static void count_name(const char *name, char what, void *arg)
+{
+	uint32_t *count = arg;
+
+	(void)name;
+	*count += what == WAS_BOTH ? 2 : 1;
+}
+
+static uint32_t count_names(const struct touched *t, const struct params *now)
+{
+	uint32_t count = 0;
+
+	each_name(t, now, count_name, &count);
+	return count;
+}
+
+bool touched_has_question(const struct touched *t, const struct params *now)
+{
+	return count_names(t, now) > 0;
+}
+
+static void ask_name(const char *name, char what, void *arg)
+{
+	struct buf *sql = arg;
+
+	buf_add_str(sql, buf_len(sql) == 0 ? "SELECT " : ", ");
+	buf_add_str(sql, "pg_catalog.current_setting(");
+	params_add_literal(sql, name);
+	buf_add_str(sql, ", true)");
+	if (what != WAS_BOTH)
+		return;
+	/* This view is not quick. */
+	buf_add_str(sql, ", (SELECT source FROM pg_catalog.pg_settings "
+			 "WHERE pg_catalog.lower(name) = pg_catalog.lower(");
+	params_add_literal(sql, name);
+	buf_add_str(sql, "))");
+}
+
+void touched_ask(const struct touched *t, const struct params *now, struct buf *out)
+{
+	struct buf sql;
+
+	buf_init(&sql, 0);
+	each_name(t, now, ask_name, &sql);
+	buf_add_cstr(&sql, "");
+	if (buf_ok(&sql))
+		msg_out_query(out, (const char *)buf_data(&sql));
+	else
+		out->failed = true;
+	buf_finish(&sql);
+}
+
+/* --- the answer ---------------------------------------------------------------------------- */
+
+struct answer {
+	const struct params *start;
+	const struct params *before;
+	const char *login;
+	struct wire_in in;
+	struct params *now;
+	struct params *there;
+	bool ok;
+};
+
+/* What a new session has without anybody's SET. */
+static bool is_nothing(const struct answer *a, const char *name, const char *value)
+{
+	if (strcasecmp(name, "role") == 0)
+		return strcmp(value, "none") == 0;
+	if (strcasecmp(name, "session_authorization") == 0)
+		return strcmp(value, a->login) == 0;
+	/* What is left of a variable of somebody's own that was reset. */
+	return value[0] == '\0' && strchr(name, '.') != NULL;
+}
+
+static void was_set(struct answer *a, const char *name, const char *value)
+{
+	if (is_nothing(a, name, value)) {
+		params_remove(a->there, name);
+		params_remove(a->now, name);
+		return;
+	}
+	a->ok = params_set(a->there, name, value) && params_set(a->now, name, value);
+}
+
+static void was_reset(struct answer *a, const char *name)
+{
+	const char *start = params_get(a->start, name);
+
+	params_remove(a->there, name);
+	if (start != NULL)
+		a->ok = params_set(a->now, name, start);
+	else
+		params_remove(a->now, name);
+}
+
+/* The next column as text; false: it is null. */
+static bool take_column(struct answer *a, char *to, size_t size)
+{
+	uint32_t len = wire_u32(&a->in);
+	const uint8_t *bytes;
+
+	to[0] = '\0';
+	if (len == UINT32_MAX)
+		return false;
+	bytes = wire_bytes(&a->in, len);
+	a->ok = a->ok && wire_ok(&a->in) && len < size && memchr(bytes, '\0', len) == NULL;
+	if (!a->ok)
+		return false;
+	memcpy(to, bytes, len);
+	to[len] = '\0';
+	return true;
+}
+
+/* Does it stand as somebody set it? */
+static bool is_set(const struct answer *a, const char *name, char what, const char *value,
+	const char *source)
+{
+	const char *old = params_get(a->before, name);
+
+	switch (what) {
+	case WAS_SET:
+		return true;
+	case WAS_RESET:
+		/* The old value all the same: rolled back. */
+		return old != NULL && strcmp(old, value) == 0;
+	default:
+		/* A variable of somebody's own is in no view, and empty when it was reset. */
+		return source[0] == '\0' ? value[0] != '\0' : strcmp(source, "session") == 0;
+	}
+}
+
+static void take_answer(const char *name, char what, void *arg)
+{
+	struct answer *a = arg;
+	char value[PARAMS_BYTES_MAX], source[64] = "";
+	bool exists = take_column(a, value, sizeof(value));
+
+	if (what == WAS_BOTH)
+		(void)take_column(a, source, sizeof(source));
+	if (!a->ok)
+		return;
+	if (exists && is_set(a, name, what, value, source))
+		was_set(a, name, value);
+	else
+		was_reset(a, name);
+}
+
+bool touched_answer(const struct touched *t, const struct params *start, const char *login,
+	const struct frame *row, struct params *now, struct params *there)
+{
+	struct params before;
+	struct answer a = {
+		.start = start, .before = &before, .login = login, .now = now, .there = there
+	};
+
+	params_init(&before);
+	a.ok = params_copy(&before, now) && params_copy(there, now);
+	wire_init(&a.in, row->body, row->available);
+	a.ok = a.ok && wire_u16(&a.in) == count_names(t, &before);
+	each_name(t, &before, take_answer, &a);
+	a.ok = a.ok && wire_done(&a.in);
+	params_finish(&before);
+	params_seal(now);
+	params_seal(there);
+	return a.ok;
+}

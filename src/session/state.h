@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Settings that clients of a transaction port make in a session, kept for them.
+ *
+ * The texts that a client sends name the settings that they may change (SET, RESET,
+ * set_config(), SET ROLE, ...).  When the lease ends the server is asked what those have
+ * become: that is right whatever was committed, rolled back or local, in PostgreSQL's own
+ * spelling.  The answers join the client's startup parameters and are applied to whichever
+ * server it has next.
+ *
+ * Owns:   the names.
+ * Thread: one; pure, no I/O, no clock.
+ * Limits: STATE_NAMES_MAX names in one lease, PARAMS_BYTES_MAX in all; beyond that it
+ *         is "unknown".
+ */
+#ifndef SESSION_STATE_H
+#define SESSION_STATE_H
+
+#include "session/params.h"
+
+enum { STATE_NAMES_MAX = 500 };
+
+struct frame;
+
+struct touched {
+	struct buf names;               /* what was done last, name, NUL; each name once */
+	uint32_t count;
+	bool all;                       /* RESET ALL, DISCARD ALL: whatever the client has */
+	bool unknown;                   /* a setting whose name is not known */
+	bool seen;                      /* a text was looked at that may change settings */
+	bool closes;                    /* what no statement takes away: LOAD, setseed() */
+};
+
+void touched_init(struct touched *);
+void touched_finish(struct touched *);
+
+static inline bool touched_is_empty(const struct touched *t)
+{
+	return t->count == 0 && !t->all && !t->unknown && !t->closes;
+}
+
+/* Could this text change a setting?  Quick, and true when in doubt. */
+bool touched_may(const char *text, size_t len);
+
+/* What it may change.  flags: enum lexer_flag. */
+void touched_text(struct touched *, const char *text, size_t len, unsigned flags);
+
+/* Whether there is anything to ask. */
+bool touched_has_question(const struct touched *, const struct params *now);
+
+/* Appends the Query that asks for them; now: what the client has so far. */
+void touched_ask(const struct touched *, const struct params *now, struct buf *out);
+
+/* The DataRow that answers.  start: its startup parameters, which RESET goes back to;
+ * login: the user that its servers log in as.  *now becomes what the client has, *there
+ * what the server carries (it carried *now); both sealed.  False: it makes no sense, or
+ * there is too much of it; then what the server carries is not known. */
+NODISCARD bool touched_answer(const struct touched *, const struct params *start,
+	const char *login, const struct frame *row, struct params *now,
+	struct params *there);
+
+#endif

@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: ISC
+"""Session state on the transaction port: settings belong to their client, whichever server
+it gets, and no other client ever sees any of it."""
+import contextlib
+import random
+
+import pytest
+from support.postgres import DATABASE, DEFAULT_USER
+
+pytestmark = pytest.mark.router_only
+
+ONE = {"workloads": {"transactional": {"guaranteed_connections": 1, "max_connections": 1},
+                     "session": {"guaranteed_connections": 1, "max_connections": 1}}}
+STATES = ("strict", "tracked")
+
+FUNCTION = """
+CREATE OR REPLACE FUNCTION set_out_of_sight(text, text) RETURNS text LANGUAGE plpgsql AS
+$$ BEGIN PERFORM set_config($1, $2, false); RETURN 'done'; END $$
+"""
+
+
+def state(router, mode, **more):
+    return {**ONE, "defaults": {"session_state": mode, **more}}
+
+
+@pytest.fixture(params=STATES)
+def mode(request):
+    return request.param
+
+
+@pytest.fixture
+def one(make_router, mode):
+    """A router whose transaction port has a single server."""
+    return make_router(state(None, mode))
+
+
+def show(connection, name="app.tenant_id"):
+    return connection.execute("SELECT current_setting(%s, true)", [name]).fetchone()[0] or None
+
+
+@contextlib.contextmanager
+def two(endpoint):
+    with endpoint.connect() as a, endpoint.connect() as b:
+        yield a, b
+
+
+def test_set_is_kept_and_not_seen(one):
+    with two(one.transactional) as (a, b):
+        a.execute("SET app.tenant_id = '42'")
+        assert show(b) is None
+        assert show(a) == "42"
+        b.execute("SET app.tenant_id = '43'")
+        assert show(a) == "42"
+        assert show(b) == "43"
+        a.execute("RESET app.tenant_id")
+        assert show(a) is None
+        assert show(b) == "43"
+
+
+@pytest.mark.parametrize("statement, name, value", [
+    ("SET work_mem = '3MB'", "work_mem", "3MB"),
+    ("SET SESSION work_mem TO '3072kB'", "work_mem", "3MB"),
+    ("SET TIME ZONE 'Asia/Tokyo'", "TimeZone", "Asia/Tokyo"),
+    ("SET TIME ZONE INTERVAL '-08:00' HOUR TO MINUTE", "TimeZone", "<-08>+08"),
+    ("SET search_path = a, \"B c\", 'd'", "search_path", 'a, "B c", d'),
+    ("SET DateStyle TO German", "DateStyle", "German, DMY"),
+    ("/* x */ sEt  /* y */ app.tenant_id -- z\n = 'it''s'", "app.tenant_id", "it's"),
+    ("SET app.tenant_id = E'a\\\\b\\'c'", "app.tenant_id", "a\\b'c"),
+    ("SELECT set_config('app.tenant_id', '7', false)", "app.tenant_id", "7"),
+    ("SELECT pg_catalog.set_config($$app.tenant_id$$, '8', false), 1", "app.tenant_id", "8"),
+    ("SELECT 1; SET app.tenant_id = '9'; SELECT 2", "app.tenant_id", "9"),
+    ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "default_transaction_read_only",
+     "on"),
+    ("SET NAMES 'LATIN1'", "client_encoding", "LATIN1"),
+    ("SET application_name = 'somebody'", "application_name", "somebody"),
+])
+def test_every_form_of_set(one, statement, name, value):
+    with one.transactional.wire() as a, one.transactional.wire() as b:
+        before = b.value(f"SELECT current_setting('{name}', true)")
+        a.query(statement)
+        assert b.value(f"SELECT current_setting('{name}', true)") in (before, "")
+        assert a.value(f"SELECT current_setting('{name}')") == value
+        assert b.value(f"SELECT current_setting('{name}', true)") in (before, "")
+        assert a.value(f"SELECT current_setting('{name}')") == value
+
+
+def test_extended_protocol_with_parameters(one):
+    with two(one.transactional) as (a, b):
+        a.execute("SELECT set_config('app.tenant_id', %s, false)", ["42"])
+        assert show(b) is None
+        assert show(a) == "42"
+
+
+def test_prepared_statement_that_sets(one):
+    with two(one.transactional) as (a, b):
+        for value in ("1", "2", "3"):
+            a.execute("SELECT set_config('app.tenant_id', %s, false)", [value], prepare=True)
+            assert show(b) is None
+            assert show(a) == value
+
+
+def test_rollback_undoes_and_commit_keeps(one):
+    with two(one.transactional) as (a, b):
+        a.execute("SET app.tenant_id = '1'")
+        a.execute("BEGIN; SET app.tenant_id = '2'; ROLLBACK")
+        assert show(b) is None
+        assert show(a) == "1"
+        a.execute("BEGIN; SET app.tenant_id = '3'; COMMIT")
+        assert show(b) is None
+        assert show(a) == "3"
+        a.execute("BEGIN")
+        a.execute("SET app.tenant_id = '4'")
+        a.execute("SAVEPOINT s")
+        a.execute("SET app.tenant_id = '5'")
+        a.execute("ROLLBACK TO s")
+        a.execute("COMMIT")
+        assert show(b) is None
+        assert show(a) == "4"
+        a.execute("BEGIN; RESET app.tenant_id; ROLLBACK")
+        assert show(b) is None
+        assert show(a) == "4"
+
+
+def test_set_local_is_not_kept(one):
+    with two(one.transactional) as (a, b):
+        a.execute("SET app.tenant_id = '1'")
+        a.execute("BEGIN; SET LOCAL app.tenant_id = '2'; COMMIT")
+        a.execute("SELECT set_config('app.tenant_id', '3', true)")
+        assert show(b) is None
+        assert show(a) == "1"
+
+
+def test_failed_statement_changes_nothing(one):
+    with one.transactional.wire() as a:
+        a.query("SET app.tenant_id = '1'")
+        a.query("SET app.tenant_id = '2'; SELECT 1/0")
+        assert a.value("SHOW app.tenant_id") == "1"
+
+
+@pytest.mark.parametrize("reset", ["RESET ALL", "DISCARD ALL", "RESET DateStyle",
+                                   "SET DateStyle TO DEFAULT"])
+def test_reset_goes_back_to_the_startup_values(one, reset):
+    with one.transactional.wire(DateStyle="German, DMY") as a, one.transactional.wire() as b:
+        a.query("SET DateStyle = 'ISO, YMD'")
+        a.query("SET app.tenant_id = '1'")
+        assert b.value("SHOW DateStyle") == "ISO, MDY"
+        a.query(reset)
+        assert b.value("SHOW DateStyle") == "ISO, MDY"
+        assert a.value("SHOW DateStyle") == "German, DMY"
+        expected = "" if "ALL" in reset else "1"
+        assert (a.value("SELECT current_setting('app.tenant_id', true)") or "") == expected
+
+
+def test_role_and_session_authorization(make_router, postgres, mode):
+    postgres.sql("DROP ROLE IF EXISTS other_role", "CREATE ROLE other_role",
+                 f"GRANT other_role TO {DEFAULT_USER}")
+    router = make_router(state(None, mode))
+    try:
+        with router.transactional.wire() as a, router.transactional.wire() as b:
+            me = a.value("SELECT current_user")
+            a.query("SET ROLE other_role")
+            assert b.value("SELECT current_user") == me
+            assert a.value("SELECT current_user") == "other_role"
+            a.query("RESET ROLE")
+            assert b.value("SELECT current_user") == me
+            assert a.value("SELECT current_user") == me
+            a.query("SET SESSION AUTHORIZATION DEFAULT")
+            assert a.value("SELECT session_user") == me
+    finally:
+        router.stop()
+        postgres.sql("DROP ROLE other_role")
+
+
+# --- out of sight: never seen by another client -----------------------------------------
+
+OUT_OF_SIGHT = [
+    "SELECT set_out_of_sight('app.tenant_id', '42')",
+    "DO $$ BEGIN PERFORM set_config('app.tenant_id', '42', false); END $$",
+    "DO $$ BEGIN SET app.tenant_id = '42'; END $$",
+    "SELECT v.f FROM (SELECT set_out_of_sight('app.tenant_id', '42') AS f) v",
+]
+
+
+@pytest.mark.parametrize("statement", OUT_OF_SIGHT)
+def test_strict_never_shows_what_was_set_out_of_sight(make_router, postgres, statement):
+    postgres.sql(FUNCTION, dbname=DATABASE)
+    router = make_router(state(None, "strict"))
+    with two(router.transactional) as (a, b):
+        a.execute(statement)
+        assert show(b) is None
+        a.execute(statement)
+        with router.session.connect() as c:
+            assert show(c) is None
+
+
+LEFT_BEHIND = {
+    "temporary table": ("CREATE TEMP TABLE left_behind (x int)",
+                        "SELECT count(*) FROM pg_class WHERE relname = 'left_behind'", 0),
+    "advisory lock": ("SELECT pg_advisory_lock(4711)",
+                      "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'", 0),
+    "channel": ("LISTEN somewhere", "SELECT count(*) FROM pg_listening_channels()", 0),
+    "cursor": ("DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+               "SELECT count(*) FROM pg_cursors WHERE name = 'c'", 0),
+    "statement": ("PREPARE p AS SELECT 1",
+                  "SELECT count(*) FROM pg_prepared_statements WHERE name = 'p'", 0),
+}
+
+
+@pytest.mark.parametrize("what", LEFT_BEHIND)
+def test_strict_leaves_nothing_behind(make_router, what):
+    router = make_router(state(None, "strict"))
+    make, count, expected = LEFT_BEHIND[what]
+    with two(router.transactional) as (a, b):
+        a.execute(make)
+        assert b.execute(count).fetchone()[0] == expected
+        a.execute(make.replace("left_behind", "left_behind"))
+        with router.session.connect() as c:
+            assert c.execute(count).fetchone()[0] == expected
+
+
+def test_what_no_statement_takes_away_ends_the_server(one):
+    with two(one.transactional) as (a, b):
+        pid = a.execute("SELECT pg_backend_pid()").fetchone()[0]
+        a.execute("SELECT setseed(0.5)")
+        assert b.execute("SELECT pg_backend_pid()").fetchone()[0] != pid
+
+
+def test_statement_timeout_left_behind_does_not_hit_the_next_client(make_router, postgres):
+    postgres.sql(FUNCTION, dbname=DATABASE)
+    router = make_router(state(None, "strict"))
+    with two(router.transactional) as (a, b):
+        for _ in range(20):
+            a.execute("SELECT set_out_of_sight('statement_timeout', '1ms')")
+            assert b.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_off_is_what_pgbouncer_does(make_router):
+    router = make_router(state(None, "off"))
+    with two(router.transactional) as (a, b):
+        a.execute("SET app.tenant_id = '42'")
+        assert show(b) == "42"
+
+
+# --- many at once ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_settings_of_many_clients(make_router, mode, seed):
+    """Each client's settings against a model of its own."""
+    rng = random.Random(seed)
+    servers = 1 + seed
+    router = make_router({"workloads": {"transactional": {
+        "guaranteed_connections": servers, "max_connections": servers}},
+        "defaults": {"session_state": mode}})
+    names = ["app.a", "app.b", "work_mem", "DateStyle"]
+    values = {"app.a": ["1", "2"], "app.b": ["x", "y'z"], "work_mem": ["1MB", "2MB"],
+              "DateStyle": ["ISO, DMY", "German, DMY"]}
+    print("seed", seed)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(router.transactional.wire()) for _ in range(6)]
+        start = {n: clients[0].value(f"SELECT current_setting('{n}', true)") or "" for n in names}
+        model = [dict(start) for _ in clients]
+        for _ in range(250):
+            i = rng.randrange(len(clients))
+            name = rng.choice(names)
+            value = rng.choice(values[name]).replace("'", "''")
+            what = rng.choice(["set", "reset", "rollback", "local", "all", "savepoint", "look"])
+            after = dict(model[i])
+            if what == "set":
+                clients[i].query(f"SET {name} = '{value}'")
+                after[name] = value.replace("''", "'")
+            elif what == "reset":
+                clients[i].query(f"RESET {name}")
+                after[name] = start[name]
+            elif what == "rollback":
+                clients[i].query(f"BEGIN; SET {name} = '{value}'; ROLLBACK")
+            elif what == "local":
+                clients[i].query(f"BEGIN; SET LOCAL {name} = '{value}'; COMMIT")
+            elif what == "all":
+                clients[i].query("RESET ALL")
+                after = dict(start)
+            elif what == "savepoint":
+                clients[i].query("BEGIN")
+                clients[i].query(f"SET {name} = '{value}'")
+                clients[i].query(f"SAVEPOINT s; RESET {name}; ROLLBACK TO s")
+                clients[i].query("COMMIT")
+                after[name] = value.replace("''", "'")
+            model[i] = after
+            k = rng.randrange(len(clients))
+            for n in names:
+                got = clients[k].value(f"SELECT current_setting('{n}', true)") or ""
+                assert got == model[k][n], (what, n)
