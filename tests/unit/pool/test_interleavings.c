@@ -19,64 +19,13 @@
 #include <check.h>
 
 #include "model.h"
+#include "stories.h"
 #include "suites.h"
 
 enum {
-	WEB,  /* transient */
-	JOBS, /* lasting */
-	PLAYERS = 6,
 	STEPS = 64, /* in one order */
 	DUE = 32,   /* at the same time */
 	NEVER = 255
-};
-
-/* What must have happened in some order: else the story does not test it. */
-enum {
-	SEEN_WOKEN = 1 << 0,		 /* another worker */
-	SEEN_WAITING_WITHDRAWN = 1 << 1, /* from the queue */
-	SEEN_GRANTED_WITHDRAWN = 1 << 2, /* from the inbox */
-	SEEN_PASSED_ON = 1 << 3,	 /* the server of such a one, to another */
-	SEEN_LENT = 1 << 4,		 /* a server went to another workload */
-	SEEN_CLOSED = 1 << 5,		 /* ... or to another pool, by being closed */
-	SEEN_ENDED = 1 << 6,		 /* a stalled lease, for somebody's floor */
-	SEEN_IN_VAIN = 1 << 7,		 /* ... who withdrew before the unit came */
-	SEEN_REFUSED = 1 << 8,		 /* a login failed for those who waited */
-	SEEN_AHEAD = 1 << 9		 /* a waiter asked later than it is here */
-};
-
-/*
- * What a client does, one letter each:
- *
- *    a   asks
- *    r   returns what it holds; waits until it holds something
- *    d   the same, but the server has to be cleaned first
- *    c   its server has died and closes; waits as above
- *    l   leaves: returns what it holds, or withdraws (time-out, cancel, lost)
- *    s   is looked at and, if the budget wants it, ended; waits as above
- *    u   upkeep, as worker 0 does it
- *    k   idle servers are taken for a look, as worker 0 does it
- */
-struct player {
-	uint32_t client; /* its worker: client % MODEL_WORKERS */
-	int pool;
-	int share;
-	bool holds; /* a server, from the start */
-	const char *script;
-};
-
-struct story {
-	const char *name;
-	uint32_t budget;
-	uint32_t connecting_max; /* 0: no limit */
-	uint32_t floors[2];	 /* WEB, JOBS */
-	uint32_t max[2];
-	uint32_t idle; /* servers of pool 0 and WEB, from the start */
-	uint64_t grace_us;
-	uint64_t tick_us; /* between two steps */
-	uint64_t lag_us;  /* of worker 1; worker 2 twice that */
-	uint32_t refused; /* logins that may be */
-	unsigned must_see;
-	struct player players[PLAYERS];
 };
 
 enum due_kind { DUE_PLAYER, DUE_INBOX, DUE_SERVER, DUE_REFUSAL };
@@ -585,124 +534,7 @@ static void tell(const struct story *one, bool deaf)
 	model_end(&scene.world);
 }
 
-/* --- the stories --------------------------------------------------------------- */
-
-static const struct story stories[] = {
-	{ .name = "one server, one pool",
-		.budget = 1,
-		.max = { 1, 0 },
-		.tick_us = 1000,
-		.must_see = SEEN_WOKEN | SEEN_WAITING_WITHDRAWN | SEEN_GRANTED_WITHDRAWN |
-			SEEN_PASSED_ON,
-		.players = { { 0, 0, WEB, true, "rar" }, { 1, 0, WEB, false, "al" },
-			{ 2, 0, WEB, false, "al" }, { 4, 0, WEB, false, "al" } } },
-	{ .name = "two servers, one of them to be opened",
-		.budget = 2,
-		.max = { 2, 0 },
-		.tick_us = 1000,
-		.must_see = SEEN_WOKEN | SEEN_WAITING_WITHDRAWN | SEEN_GRANTED_WITHDRAWN |
-			SEEN_PASSED_ON,
-		.players = { { 0, 0, WEB, true, "rar" }, { 1, 0, WEB, false, "al" },
-			{ 2, 0, WEB, false, "al" } } },
-	{ .name = "one server, two pools",
-		.budget = 1,
-		.max = { 1, 0 },
-		.tick_us = 7000,
-		.lag_us = 25000,
-		.must_see = SEEN_WOKEN | SEEN_WAITING_WITHDRAWN | SEEN_GRANTED_WITHDRAWN |
-			SEEN_CLOSED | SEEN_IN_VAIN | SEEN_AHEAD,
-		.players = { { 0, 0, WEB, true, "r" }, { 1, 1, WEB, false, "ar" },
-			{ 2, 0, WEB, false, "al" }, { 4, 0, WEB, false, "ar" } } },
-	{ .name = "two servers, two pools, one does not come back",
-		.budget = 2,
-		.max = { 2, 0 },
-		.tick_us = 7000,
-		.lag_us = 25000,
-		.must_see = SEEN_WOKEN | SEEN_WAITING_WITHDRAWN | SEEN_IN_VAIN,
-		.players = { { 0, 0, WEB, true, "r" }, { 1, 1, WEB, true, "" },
-			{ 2, 0, WEB, false, "al" }, { 4, 1, WEB, false, "ar" },
-			{ 3, 1, WEB, false, "al" } } },
-	{ .name = "who asks again at once",
-		.budget = 1,
-		.max = { 1, 0 },
-		.tick_us = 1000,
-		.must_see = SEEN_WOKEN | SEEN_WAITING_WITHDRAWN | SEEN_GRANTED_WITHDRAWN |
-			SEEN_PASSED_ON,
-		.players = { { 0, 0, WEB, true, "rar" }, { 1, 0, WEB, false, "alar" },
-			{ 2, 0, WEB, false, "alal" } } },
-	{ .name = "a floor and a borrower, one pool",
-		.budget = 2,
-		.floors = { 1, 1 },
-		.max = { 2, 1 },
-		.tick_us = 1000,
-		.must_see = SEEN_WOKEN | SEEN_WAITING_WITHDRAWN | SEEN_GRANTED_WITHDRAWN |
-			SEEN_LENT,
-		.players = { { 0, 0, WEB, true, "rar" }, { 1, 0, WEB, true, "r" },
-			{ 2, 0, WEB, false, "al" }, { 4, 0, JOBS, false, "al" } } },
-	{ .name = "a floor and a borrower, two pools",
-		.budget = 2,
-		.floors = { 0, 2 },
-		.max = { 2, 2 },
-		.tick_us = 1000,
-		.must_see =
-			SEEN_WOKEN | SEEN_WAITING_WITHDRAWN | SEEN_CLOSED | SEEN_IN_VAIN,
-		.players = { { 0, 0, WEB, true, "r" }, { 1, 0, WEB, true, "r" },
-			{ 2, 0, WEB, false, "ar" }, { 4, 1, JOBS, false, "alal" } } },
-	{ .name = "a borrower that keeps what it has, and a floor",
-		.budget = 3,
-		.floors = { 1, 1 },
-		.max = { 3, 3 },
-		.tick_us = 1000,
-		.must_see = SEEN_WOKEN | SEEN_WAITING_WITHDRAWN | SEEN_GRANTED_WITHDRAWN |
-			SEEN_LENT,
-		.players = { { 0, 0, JOBS, true, "r" }, { 1, 0, JOBS, true, "r" },
-			{ 2, 0, WEB, true, "rar" }, { 4, 0, WEB, false, "al" },
-			{ 3, 0, JOBS, false, "al" } } },
-	{ .name = "stalled leases, two who wait for their floor",
-		.budget = 2,
-		.floors = { 0, 2 },
-		.max = { 2, 2 },
-		.grace_us = 3000,
-		.tick_us = 1000,
-		.lag_us = 2000,
-		.must_see = SEEN_ENDED | SEEN_IN_VAIN | SEEN_WOKEN | SEEN_LENT,
-		.players = { { 1, 0, WEB, true, "sr" }, { 2, 0, WEB, true, "sr" },
-			{ 0, 0, JOBS, false, "alal" }, { 4, 0, JOBS, false, "ar" } } },
-	{ .name = "a stalled lease for another pool",
-		.budget = 2,
-		.floors = { 0, 1 },
-		.max = { 2, 1 },
-		.grace_us = 2000,
-		.tick_us = 1000,
-		.must_see = SEEN_ENDED | SEEN_IN_VAIN | SEEN_WOKEN | SEEN_CLOSED,
-		.players = { { 0, 0, WEB, true, "sr" }, { 1, 0, WEB, true, "r" },
-			{ 2, 1, JOBS, false, "al" }, { 4, 0, WEB, false, "ar" } } },
-	{ .name = "dirty servers and dead ones",
-		.budget = 2,
-		.max = { 2, 0 },
-		.tick_us = 1000,
-		.must_see = SEEN_WOKEN | SEEN_WAITING_WITHDRAWN | SEEN_GRANTED_WITHDRAWN,
-		.players = { { 0, 0, WEB, true, "d" }, { 1, 0, WEB, true, "c" },
-			{ 2, 0, WEB, false, "al" }, { 4, 0, WEB, false, "ar" } } },
-	{ .name = "logins that are refused",
-		.budget = 2,
-		.connecting_max = 1,
-		.max = { 2, 0 },
-		.tick_us = 1000,
-		.refused = 1,
-		.must_see = SEEN_REFUSED | SEEN_WAITING_WITHDRAWN | SEEN_WOKEN,
-		.players = { { 0, 0, WEB, false, "a" }, { 1, 0, WEB, false, "al" },
-			{ 2, 1, WEB, false, "a" } } },
-	{ .name = "a look at idle servers, and upkeep",
-		.budget = 2,
-		.floors = { 0, 1 },
-		.max = { 2, 1 },
-		.idle = 1,
-		.tick_us = 1000,
-		.must_see = SEEN_WOKEN | SEEN_GRANTED_WITHDRAWN,
-		.players = { { 0, 0, WEB, false, "ku" }, { 1, 0, WEB, true, "r" },
-			{ 2, 0, WEB, false, "ar" }, { 4, 0, JOBS, false, "al" } } },
-};
+/* --- the tests ----------------------------------------------------------------- */
 
 START_TEST(rules_hold_in_every_order)
 {
@@ -732,8 +564,8 @@ Suite *interleavings_suite(void)
 	TCase *tc = tcase_create("orders");
 
 	tcase_set_timeout(tc, 120);
-	tcase_add_loop_test(tc, rules_hold_in_every_order, 0, COUNT_OF(stories));
-	tcase_add_loop_test(tc, missing_wake_up_is_found, 0, COUNT_OF(stories));
+	tcase_add_loop_test(tc, rules_hold_in_every_order, 0, (int)stories_count);
+	tcase_add_loop_test(tc, missing_wake_up_is_found, 0, (int)stories_count);
 	suite_add_tcase(s, tc);
 	return s;
 }
