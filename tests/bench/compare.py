@@ -42,6 +42,33 @@ CASES = [
 ]
 
 
+# io_backend, session_state
+ROUTERS = [("io_uring", "strict"), ("io_uring", "tracked"), ("io_uring", "off"),
+           ("epoll", "strict"), ("epoll", "off")]
+
+
+def cpu_of(pid, children):
+    """Seconds of CPU time of a process, and of those that it has waited for."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12]) +
+            (int(fields[13]) + int(fields[14]) if children else 0)) / TICK
+
+
+def cpu_of_postgres(postgres):
+    """The same of all of PostgreSQL's processes, those that have ended included."""
+    pid_file = pathlib.Path(postgres.data) / "postmaster.pid"
+    postmaster = int(pid_file.read_text(encoding="ascii").split()[0])
+    total = cpu_of(postmaster, True)
+    for child in pathlib.Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text(
+            encoding="ascii").split():
+        try:
+            total += cpu_of(child, False)
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return total
+
+
 class Pooler:
     """A process under test."""
 
@@ -62,9 +89,7 @@ class Pooler:
         raise TimeoutError(f"{self.name} does not answer: {self.log.name}")
 
     def cpu(self):
-        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as stat:
-            fields = stat.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
+        return cpu_of(self.process.pid, False)
 
     def stop(self):
         self.process.terminate()
@@ -76,17 +101,19 @@ class Pooler:
         self.log.close()
 
 
-def router(args, engine, postgres, directory):
+def router(args, engine, state, postgres, directory):
     port = free_port()
-    path = directory / f"{engine}.yaml"
+    path = directory / f"{engine}-{state}.yaml"
     path.write_text(f"""
 process: {{ workers: 1, io_backend: {engine}, max_client_conn: 2000 }}
+defaults: {{ session_state: {state} }}
 hosts: {{ main: {{ host: 127.0.0.1, port: {postgres.port}, connection_budget: {POOL} }} }}
 workloads: {{ bench: {{ listen: "127.0.0.1:{port}", pool_mode: transaction }} }}
 auth: {{ auth_type: trust }}
 log: {{ log_connections: false, log_disconnections: false }}
 """, encoding="utf-8")
-    return Pooler(f"pgtandem, {engine}", [args.router, "--config", str(path)], port, directory)
+    return Pooler(f"pgtandem, {engine}, {state}", [args.router, "--config", str(path)], port,
+                  directory)
 
 
 def pgbouncer(postgres, directory):
@@ -114,32 +141,35 @@ log_disconnections = 0
     return Pooler("PgBouncer", command, port, directory)
 
 
-def pgbench(pooler, case, seconds, directory):
-    """One measurement: transactions per second, CPU microseconds per transaction."""
+def pgbench(pooler, postgres, case, seconds, directory):
+    """One measurement: transactions per second, CPU microseconds per transaction of the
+    pooler and of PostgreSQL."""
     _, mode, text, clients = case
     script = directory / "script.sql"
     script.write_text(text + "\n", encoding="utf-8")
-    before = pooler.cpu()
+    before, before_server = pooler.cpu(), cpu_of_postgres(postgres)
     done = subprocess.run(
         ["pgbench", "-n", "-h", "127.0.0.1", "-p", str(pooler.port), "-U", USER, "-M", mode,
          "-c", str(clients), "-j", "2", "-T", str(seconds), "-f", str(script), DATABASE],
         capture_output=True, text=True, check=False, timeout=seconds + 120)
-    used = pooler.cpu() - before
+    used, used_server = pooler.cpu() - before, cpu_of_postgres(postgres) - before_server
     count = re.search(r"transactions actually processed: (\d+)", done.stdout)
     failed = re.search(r"number of failed transactions: (\d+)", done.stdout)
     assert done.returncode == 0 and count and int(failed[1]) == 0, done.stdout + done.stderr
     tps = float(re.search(r"tps = ([0-9.]+)", done.stdout)[1])
-    return {"tps": tps, "cpu": used * 1e6 / int(count[1])}
+    return {"tps": tps, "cpu": used * 1e6 / int(count[1]),
+            "server": used_server * 1e6 / int(count[1])}
 
 
-def measure(poolers, args, directory):
+def measure(poolers, postgres, args, directory):
     rounds = []
     for number in range(args.rounds):
         results = {}
         for index, case in enumerate(args.cases):
             order = poolers if (number + index) % 2 == 0 else poolers[::-1]
             for pooler in order:
-                results[index, pooler.name] = pgbench(pooler, case, args.seconds, directory)
+                results[index, pooler.name] = pgbench(pooler, postgres, case, args.seconds,
+                                                       directory)
                 print(f"round {number + 1}: {case[0]}, {case[3]} clients, {pooler.name}: "
                       "{tps:.0f} tx/s, {cpu:.1f} us".format(**results[index, pooler.name]),
                       flush=True)
@@ -149,8 +179,8 @@ def measure(poolers, args, directory):
 
 def table(rounds, poolers, cases):
     base = poolers[-1].name
-    lines = ["| load | clients | pooler | tx/s | ratio | CPU us/tx | ratio (least to most) |",
-             "|---|---|---|---|---|---|---|"]
+    lines = ["| load | clients | pooler | tx/s | ratio | CPU us/tx | PostgreSQL's "
+             "| ratio of CPU (least to most) |", "|---|---|---|---|---|---|---|---|"]
     for index, case in enumerate(cases):
         for pooler in poolers:
             mine = [r[index, pooler.name] for r in rounds]
@@ -162,6 +192,7 @@ def table(rounds, poolers, cases):
                 f"| {statistics.median(m['tps'] for m in mine):.0f} "
                 f"| {statistics.median(tps):.2f} "
                 f"| {statistics.median(m['cpu'] for m in mine):.1f} "
+                f"| {statistics.median(m['server'] for m in mine):.1f} "
                 + (f"| {statistics.median(cpu):.2f} ({min(cpu):.2f} to {max(cpu):.2f}) |"
                    if cpu else "| |"))
     return "\n".join(lines)
@@ -178,7 +209,8 @@ def report(args, text):
 Made by `tests/bench/compare.py` on {time.strftime("%d %B %Y")}: {os.cpu_count()} processors, Linux
 {platform.release().split("-")[0]}, {version(args.router)}, {version("pgbouncer")}, {version("psql")}; {args.rounds} interleaved rounds of
 {args.seconds} s each, medians; {POOL} servers, transaction pooling, one thread each, no TLS, TCP on loopback.
-Ratios are medians of the ratios to PgBouncer within a round.
+Ratios are medians of the ratios to PgBouncer within a round.  The third word of a pooler's
+name is its `session_state`: off is what PgBouncer does, strict is the default.
 
 {text}
 """
@@ -202,12 +234,12 @@ def main():
         os.chmod(directory, 0o755)
         try:
             postgres.create()
-            for engine in ("io_uring", "epoll"):
-                poolers.append(router(args, engine, postgres, directory))
+            for engine, state in ROUTERS:
+                poolers.append(router(args, engine, state, postgres, directory))
             poolers.append(pgbouncer(postgres, directory))
             for pooler in poolers:
                 pooler.wait()
-            text = table(measure(poolers, args, directory), poolers, args.cases)
+            text = table(measure(poolers, postgres, args, directory), poolers, args.cases)
         finally:
             for pooler in poolers:
                 pooler.stop()
