@@ -28,7 +28,8 @@ static enum wait_reason slice_reason(
 		return WAIT_CONNECTING;
 	if (slice->coming > 0)
 		return WAIT_CLOSING;
-	if (now_us < m->retry_at_us)
+	/* Also when the next try is due and has not begun. */
+	if (now_us < m->retry_at_us || m->failures > 0)
 		return WAIT_HOST;
 	if (now_us < slice->pool->retry_at_us)
 		return WAIT_LOGIN;

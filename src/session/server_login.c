@@ -84,12 +84,20 @@ void server_login_failed(struct server *s, enum connect_failure failure,
 	server_close(s);
 }
 
+/* The words depend on lc_messages; where it was raised does not (InitializeSessionUserId()
+ * in miscinit.c, CheckMyDatabase() in postinit.c). */
+static bool is_limit_of_role(const struct error_fields *e)
+{
+	return strcmp(e->sqlstate, "53300") == 0 &&
+		(wire_slice_is(e->routine, "InitializeSessionUserId") ||
+			wire_slice_is(e->routine, "CheckMyDatabase"));
+}
+
 /* PostgreSQL's own words.  What concerns everybody at this host is told from what
  * concerns this database and user. */
 static void refused(struct server *s, const struct frame *f)
 {
 	static const char *const of_host[] = { "57", "53", "08", "XX", "58" };
-	static const char per_role[] = "too many connections for ";
 	enum connect_failure failure = CONNECT_FAILED_LOGIN;
 	char message[POOL_ERROR_TEXT_MAX];
 	struct error_fields e;
@@ -111,8 +119,7 @@ static void refused(struct server *s, const struct frame *f)
 	/* Every place that max_connections has is taken, or all that one role may have. */
 	if (strcmp(e.sqlstate, "53300") == 0)
 		failure = CONNECT_FAILED_DENIED;
-	if (e.message.len >= sizeof(per_role) - 1 &&
-		memcmp(e.message.data, per_role, sizeof(per_role) - 1) == 0)
+	if (is_limit_of_role(&e))
 		failure = CONNECT_FAILED_LOGIN;
 	server_login_failed(s, failure, e.sqlstate, e.message.data, e.message.len);
 }
