@@ -279,6 +279,7 @@ static void client_free(struct client *c)
 	params_finish(&c->start);
 	touched_finish(&c->touched);
 	prepared_names_clear(&c->names);
+	client_unnamed_forget(c);
 	buf_finish(&c->unnamed);
 	route_unref(c->route);
 	free(c->console_user);

@@ -27,6 +27,9 @@ struct client_login;
 /* What to do with messages that no server will see. */
 enum client_skip { CLIENT_SKIP_NOTHING, CLIENT_SKIP_ONE, CLIENT_SKIP_TO_SYNC };
 
+/* What a DEALLOCATE drops of the client's own names. */
+enum client_drops { CLIENT_DROPS_NOTHING, CLIENT_DROPS_ONE, CLIENT_DROPS_ALL };
+
 struct client {
 	uint32_t magic;
 	enum client_state state;
@@ -44,7 +47,10 @@ struct client {
 	struct params start;            /* those of the startup packet, once "params" differ */
 	struct touched touched;         /* settings, in this lease */
 	struct prepared_names names;    /* statements, on a transaction port */
-	struct buf unnamed;             /* body of the last unnamed Parse */
+	struct buf unnamed;             /* body of the last unnamed Parse, if it is small */
+	struct prepared *unnamed_large; /* ... or large; else NULL */
+	struct prepared_name *drops_name;       /* CLIENT_DROPS_ONE: which */
+	uint64_t drops_portal;          /* hash of the portal that does it; 0: none */
 	struct list_node in_free;
 	uint64_t id;
 	uint32_t slot;
@@ -61,6 +67,9 @@ struct client {
 	bool has_sent;                  /* something, in this lease */
 	bool has_unnamed;               /* an unnamed statement */
 	bool has_start;
+	bool unnamed_touches;           /* it may set something */
+	bool keeps_statements;          /* names are looked after, in this lease */
+	uint8_t drops;                  /* enum client_drops: its unnamed statement */
 	uint8_t deaths;                 /* of servers, since one last worked */
 	bool is_relaying;               /* within client_query_data() */
 	bool is_counted;                /* in max_client_conn of the workload */
@@ -136,6 +145,9 @@ void client_exchange_done(struct client *, char status);
 /* The lease is over; the server is about to be released, and then it was. */
 void client_lease_over(struct client *);
 void client_lease_released(struct client *);
+
+/* It has no unnamed statement any more. */
+void client_unnamed_forget(struct client *);
 
 /* The server takes bytes again, or has room for exchanges again. */
 void client_resume(struct client *);

@@ -252,6 +252,14 @@ static bool reroute(struct client *c)
 	return true;
 }
 
+/* Names of statements are looked after on transaction ports, unless that is switched
+ * off; also then until the client has none left. */
+static bool keeps_statements(const struct client *c)
+{
+	return c->workload->mode != ROUTE_SESSION &&
+		(c->route->limits.max_prepared > 0 || !prepared_names_are_none(&c->names));
+}
+
 /* A lease was assigned: true if its server lives. */
 static bool take(struct client *c)
 {
@@ -262,7 +270,8 @@ static bool take(struct client *c)
 	c->lease_exchanges = 0;
 	c->has_sent = false;
 	/* A Parse is kept whole; so much is held by those who have a server only. */
-	if (client_keeps_statements(c))
+	c->keeps_statements = keeps_statements(c);
+	if (c->keeps_statements)
 		c->stream.held_max = CLIENT_INSPECT_MAX + STREAM_HELD_MAX;
 	stats_add(c->stats, STAT_server_assignment_count, 1);
 	stats_add(c->stats, STAT_wait_time,
@@ -395,7 +404,6 @@ void client_lease_over(struct client *c)
 	c->query_us = 0;
 	c->xact_us = 0;
 	client_enter(c, CLIENT_IDLE);
-	client_prepared_idle(c);
 	c->stream.held_max = STREAM_HELD_MAX;
 	/* The server that it was too fast for is not its own any more. */
 	stream_resume(&c->stream);

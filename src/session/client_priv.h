@@ -42,22 +42,22 @@ void client_login_free(struct client *);
 void client_login_welcome(struct client *);
 void client_login_granted(struct client *);
 
-/* client_prepared.c: Parse, Bind, Describe, Close, Query and the ends of exchanges on
- * a transaction port.  Returns the bytes used, 0 when more are needed.  *is_raw: they
- * go on as they are; else what replaces them was sent. */
+/* client_prepared.c: what becomes of a message on a transaction port. */
+enum client_sent {
+	CLIENT_AS_IT_IS,        /* it is to be sent */
+	CLIENT_REPLACED,        /* something else was; what is left of it goes on */
+	CLIENT_DROPPED          /* the same; what is left of it does not */
+};
+
+/* Returns the bytes used, 0 when more are needed. */
 size_t client_prepared_message(struct client *, struct server *, const struct frame *,
-	bool *is_raw);
-void client_prepared_idle(struct client *);
+	enum client_sent *);
+/* Takes away an unnamed statement that is not the client's. */
+void client_unnamed_hide(struct client *, struct server *);
 
 /* server_state.c: a text that the server is about to read; one that nobody has seen. */
 void client_note_text(struct client *, struct server *, const void *text, size_t len);
 void client_note_unseen(struct client *);
-
-/* Names of statements are looked after: on transaction ports, unless switched off. */
-static inline bool client_keeps_statements(const struct client *c)
-{
-	return c->workload->mode != ROUTE_SESSION && c->route->limits.max_prepared > 0;
-}
 
 /* client_lease.c */
 void client_request(struct client *);

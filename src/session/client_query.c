@@ -167,6 +167,20 @@ static void began(struct client *c, struct server *s)
 	client_arm(c);
 }
 
+/* What goes on as it is, in one piece: from start to pos. */
+struct span {
+	const uint8_t *data;
+	size_t start;
+	size_t pos;
+};
+
+static void send_span(struct server *s, struct span *span)
+{
+	if (span->pos > span->start)
+		stream_send(&s->stream, span->data + span->start, span->pos - span->start);
+	span->start = span->pos;
+}
+
 /* On a session port, or where nobody looks after names: they belong to the server's
  * session. */
 static void note_parse(struct client *c, struct server *s, const struct frame *f)
@@ -175,6 +189,35 @@ static void note_parse(struct client *c, struct server *s, const struct frame *f
 	stats_add(c->stats, STAT_server_parse_count, 1);
 	if (f->available > 0 && f->body[0] != '\0')
 		s->is_dirty = true;
+	else
+		s->unnamed_of = c->id;
+}
+
+/* There, too, the unnamed statement of whoever had the server before on a transaction
+ * port is not to be used. */
+static void pass(struct client *c, struct server *s, const struct frame *f,
+	struct span *span)
+{
+	switch (f->type) {
+	case 'P':
+		note_parse(c, s, f);
+		break;
+	case 'B':
+		stats_add(c->stats, STAT_bind_count, 1);
+		/* fall through */
+	case 'D':
+		if (s->unnamed_of == 0 || s->unnamed_of == c->id || s->xq.skipping)
+			break;
+		send_span(s, span);
+		client_unnamed_hide(c, s);
+		break;
+	case 'Q':
+		s->unnamed_of = c->id;
+		break;
+	default:
+		break;
+	}
+	exchange_sent(&s->xq, f->type);
 }
 
 /* May this message go on now? */
@@ -195,36 +238,19 @@ static bool is_spent(const struct client *c, const struct server *s)
 		s->xq.status == 'I';
 }
 
-/* What goes on as it is, in one piece: from start to pos. */
-struct span {
-	const uint8_t *data;
-	size_t start;
-	size_t pos;
-};
-
-static void send_span(struct server *s, struct span *span)
-{
-	if (span->pos > span->start)
-		stream_send(&s->stream, span->data + span->start, span->pos - span->start);
-	span->start = span->pos;
-}
-
 /* A message that a server is not to see as it is.  Returns the bytes used. */
 static size_t translate(struct client *c, struct server *s, const struct frame *f,
 	struct span *span)
 {
-	bool is_raw;
+	enum client_sent sent;
 	size_t used;
 
 	/* What is injected comes before it. */
 	send_span(s, span);
-	used = client_prepared_message(c, s, f, &is_raw);
-	if (used == 0)
-		return 0;
-	if (is_raw)
-		exchange_sent(&s->xq, f->type);
-	else
+	used = client_prepared_message(c, s, f, &sent);
+	if (sent != CLIENT_AS_IT_IS)
 		span->start += used;
+	c->body_drops = sent == CLIENT_DROPPED;
 	return used;
 }
 
@@ -233,13 +259,15 @@ static size_t forward_step(struct client *c, struct server *s, struct span *span
 	size_t total, enum forward_end *end)
 {
 	const uint8_t *data = span->data + span->pos;
-	size_t len = total - span->pos, used;
+	size_t len = total - span->pos;
 	struct frame f;
 
 	if (c->body_left > 0) {
 		size_t n = size_min(c->body_left, len);
 
 		c->body_left -= (uint32_t)n;
+		if (c->body_drops)
+			span->start += n;
 		return n;
 	}
 	switch (look(data, len, &f)) {
@@ -256,22 +284,15 @@ static size_t forward_step(struct client *c, struct server *s, struct span *span
 	if (f.type == 'X' || is_spent(c, s) || !may_forward(s, &f))
 		return 0;
 	began(c, s);
-	if (client_keeps_statements(c)) {
-		used = translate(c, s, &f, span);
-		if (used == 0)
-			return 0;
-	} else {
-		if (f.type == 'P')
-			note_parse(c, s, &f);
-		else if (f.type == 'B')
-			stats_add(c->stats, STAT_bind_count, 1);
-		exchange_sent(&s->xq, f.type);
-	}
+	c->body_drops = false;
+	if (!c->keeps_statements)
+		pass(c, s, &f, span);
+	else if (translate(c, s, &f, span) == 0)
+		return 0;
 	if (f.type == 'S' || f.type == 'Q' || f.type == 'F')
 		c->lease_exchanges++;
 	c->body_left = f.body_len - (uint32_t)f.available;
 	c->body_type = f.type;
-	c->body_drops = false;
 	return FRAME_HEADER + f.available;
 }
 

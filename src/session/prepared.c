@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+
+#include "session/state.h"
 
 #define NAME_PREFIX "pgtandem_s"
 
@@ -12,13 +15,15 @@ enum { BUCKETS_MIN = 8 };
 struct prepared_registry {
 	pthread_mutex_t lock;
 	struct hash_table table;
-	_Atomic uint32_t refs;          /* the owner's, and one for each statement */
+	_Atomic uint32_t refs; /* the owner's, and one for each statement */
 };
 
 static _Atomic uint64_t next_id;
 static _Atomic uint64_t all_bytes;
+static _Atomic uint64_t schema; /* counts what may have changed tables */
 
-/* --- the registry -------------------------------------------------------------------- */
+/* --- the registry --------------------------------------------------------------------
+ */
 
 struct prepared_registry *prepared_registry_create(void)
 {
@@ -56,8 +61,7 @@ static struct prepared *registry_find(struct prepared_registry *r, const void *b
 	return NULL;
 }
 
-static struct prepared *registry_add(struct prepared_registry *r, const void *body,
-	size_t len, uint64_t state_key, uint64_t hash)
+static struct prepared *create(struct prepared_registry *r, const void *body, size_t len)
 {
 	struct prepared *p = malloc(sizeof(*p) + len);
 
@@ -65,30 +69,57 @@ static struct prepared *registry_add(struct prepared_registry *r, const void *bo
 		return NULL;
 	memset(p, 0, sizeof(*p));
 	p->registry = r;
-	atomic_init(&p->refs, 0);
+	atomic_init(&p->refs, 1);
 	p->id = atomic_fetch_add(&next_id, 1) + 1;
-	p->state_key = state_key;
+	(void)snprintf(p->name, sizeof(p->name), NAME_PREFIX "%lx", (unsigned long)p->id);
+	p->schema = atomic_load(&schema);
 	p->len = (uint32_t)len;
 	memcpy(p->body, body, len);
+	p->may_touch = touched_may(body, strnlen(body, len));
 	atomic_fetch_add(&r->refs, 1);
 	atomic_fetch_add(&all_bytes, sizeof(*p) + len);
-	hash_table_add(&r->table, &p->node, hash);
 	return p;
 }
 
-struct prepared *prepared_get(struct prepared_registry *r, const void *body, size_t len,
-	uint64_t state_key)
+static void unlist(struct prepared *p)
+{
+	if (p->is_listed)
+		hash_table_remove(&p->registry->table, &p->node);
+	p->is_listed = false;
+}
+
+struct prepared *prepared_get(
+	struct prepared_registry *r, const void *body, size_t len, uint64_t state_key)
 {
 	uint64_t hash = hash_mix(hash_bytes(body, len), state_key);
 	struct prepared *p;
 
 	pthread_mutex_lock(&r->lock);
 	p = registry_find(r, body, len, state_key, hash);
-	if (p == NULL)
-		p = registry_add(r, body, len, state_key, hash);
-	if (p != NULL)
+	if (p != NULL && p->schema == atomic_load(&schema)) {
 		atomic_fetch_add(&p->refs, 1);
+		pthread_mutex_unlock(&r->lock);
+		return p;
+	}
+	if (p != NULL)
+		unlist(p);
+	p = create(r, body, len);
+	if (p != NULL) {
+		p->state_key = state_key;
+		p->is_listed = true;
+		hash_table_add(&r->table, &p->node, hash);
+	}
 	pthread_mutex_unlock(&r->lock);
+	return p;
+}
+
+struct prepared *prepared_get_alone(
+	struct prepared_registry *r, const void *body, size_t len)
+{
+	struct prepared *p = create(r, body, len);
+
+	if (p != NULL)
+		p->is_alone = true;
 	return p;
 }
 
@@ -98,19 +129,36 @@ struct prepared *prepared_ref(struct prepared *p)
 	return p;
 }
 
+bool prepared_is_mine_only(const struct prepared *p)
+{
+	return atomic_load(&p->refs) == 1;
+}
+
+/* Not the last one?  Then nobody needs the lock. */
+static bool unref_quickly(struct prepared *p)
+{
+	uint32_t refs = atomic_load_explicit(&p->refs, memory_order_relaxed);
+
+	while (refs > 1) {
+		if (atomic_compare_exchange_weak(&p->refs, &refs, refs - 1))
+			return true;
+	}
+	return false;
+}
+
 void prepared_unref(struct prepared *p)
 {
 	struct prepared_registry *r;
 	bool is_last;
 
-	if (p == NULL)
+	if (p == NULL || unref_quickly(p))
 		return;
 	r = p->registry;
 	/* Under the lock, so that nobody finds what is about to go. */
 	pthread_mutex_lock(&r->lock);
 	is_last = atomic_fetch_sub(&p->refs, 1) == 1;
-	if (is_last && !atomic_load(&p->is_retired))
-		hash_table_remove(&r->table, &p->node);
+	if (is_last)
+		unlist(p);
 	pthread_mutex_unlock(&r->lock);
 	if (!is_last)
 		return;
@@ -124,14 +172,14 @@ void prepared_retire(struct prepared *p)
 	struct prepared_registry *r = p->registry;
 
 	pthread_mutex_lock(&r->lock);
-	if (!atomic_exchange(&p->is_retired, true))
-		hash_table_remove(&r->table, &p->node);
+	atomic_store(&p->is_retired, true);
+	unlist(p);
 	pthread_mutex_unlock(&r->lock);
 }
 
-void prepared_name(const struct prepared *p, char to[PREPARED_NAME_SIZE])
+void prepared_schema_changed(void)
 {
-	(void)snprintf(to, PREPARED_NAME_SIZE, NAME_PREFIX "%lx", (unsigned long)p->id);
+	atomic_fetch_add(&schema, 1);
 }
 
 bool prepared_is_our_name(const char *name)
@@ -144,16 +192,55 @@ const char *prepared_no_name(void)
 	return NAME_PREFIX "0";
 }
 
+static bool is_part_of_name(uint8_t byte)
+{
+	return byte == '_' || byte >= 0x80 || (byte >= '0' && byte <= '9') ||
+		((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z');
+}
+
+/* Does the word stand here, by itself and not called? */
+static bool is_word(const uint8_t *text, size_t len, size_t at, const char *word)
+{
+	size_t n = strlen(word), end = at + n;
+
+	if (n > len - at || strncasecmp((const char *)text + at, word, n) != 0 ||
+		(at > 0 && is_part_of_name(text[at - 1])) ||
+		(end < len && is_part_of_name(text[end])))
+		return false;
+	while (end < len && text[end] == ' ')
+		end++;
+	return end == len || text[end] != '(';
+}
+
+bool prepared_depends_on_time(const void *body, size_t len)
+{
+	static const char *const words[] = { "now", "today", "tomorrow", "yesterday" };
+	const uint8_t *text = body;
+
+	for (size_t i = 0; i < len; i++) {
+		uint8_t byte = text[i] | 0x20;
+
+		if (byte != 'n' && byte != 't' && byte != 'y')
+			continue;
+		for (size_t w = 0; w < sizeof(words) / sizeof(words[0]); w++) {
+			if (is_word(text, len, i, words[w]))
+				return true;
+		}
+	}
+	return false;
+}
+
 uint64_t prepared_bytes(void)
 {
 	return atomic_load(&all_bytes);
 }
 
-/* --- names ------------------------------------------------------------------------------ */
+/* --- names
+ * ------------------------------------------------------------------------------ */
 
-static uint64_t name_hash(const char *name)
+static size_t name_len(const char *name)
 {
-	return hash_bytes(name, strlen(name));
+	return strnlen(name, PREPARED_NAME_MAX);
 }
 
 static uint64_t name_bytes(const struct prepared_name *n)
@@ -161,16 +248,19 @@ static uint64_t name_bytes(const struct prepared_name *n)
 	return sizeof(*n) + n->len + 1 + n->statement->len;
 }
 
-struct prepared_name *prepared_names_find(const struct prepared_names *names,
-	const char *name)
+struct prepared_name *prepared_names_find(
+	const struct prepared_names *names, const char *name)
 {
+	size_t len = name_len(name);
+
 	if (names->table.buckets == NULL)
 		return NULL;
-	for (struct hash_node *node = hash_table_find(&names->table, name_hash(name));
+	for (struct hash_node *node =
+			hash_table_find(&names->table, hash_bytes(name, len));
 		node != NULL; node = hash_next(node)) {
 		struct prepared_name *n = container_of(node, struct prepared_name, node);
 
-		if (strcmp(n->text, name) == 0)
+		if (n->len == len && memcmp(n->text, name, len) == 0)
 			return n;
 	}
 	return NULL;
@@ -178,19 +268,20 @@ struct prepared_name *prepared_names_find(const struct prepared_names *names,
 
 static void link_name(struct prepared_names *names, struct prepared_name *n)
 {
-	hash_table_add(&names->table, &n->node, name_hash(n->text));
+	hash_table_add(&names->table, &n->node, hash_bytes(n->text, n->len));
 	names->bytes += name_bytes(n);
 	n->is_linked = true;
 	n->refs++;
 }
 
-struct prepared_name *prepared_names_add(struct prepared_names *names, const char *name,
-	struct prepared *p)
+struct prepared_name *prepared_names_add(
+	struct prepared_names *names, const char *name, struct prepared *p)
 {
-	size_t len = strlen(name);
+	size_t len = name_len(name);
 	struct prepared_name *n = malloc(sizeof(*n) + len + 1);
 
-	if (n == NULL || (names->table.buckets == NULL &&
+	if (n == NULL ||
+		(names->table.buckets == NULL &&
 			hash_table_init(&names->table, BUCKETS_MIN) < 0)) {
 		free(n);
 		prepared_unref(p);
@@ -199,13 +290,14 @@ struct prepared_name *prepared_names_add(struct prepared_names *names, const cha
 	memset(n, 0, sizeof(*n));
 	n->statement = p;
 	n->len = (uint32_t)len;
-	memcpy(n->text, name, len + 1);
+	memcpy(n->text, name, len);
+	n->text[len] = '\0';
 	link_name(names, n);
 	return n;
 }
 
-void prepared_names_set(struct prepared_names *names, struct prepared_name *n,
-	struct prepared *p)
+void prepared_names_set(
+	struct prepared_names *names, struct prepared_name *n, struct prepared *p)
 {
 	names->bytes -= n->is_linked ? name_bytes(n) : 0;
 	prepared_unref(n->statement);
@@ -225,19 +317,24 @@ void prepared_names_unlink(struct prepared_names *names, struct prepared_name *n
 
 void prepared_names_relink(struct prepared_names *names, struct prepared_name *n)
 {
-	if (!n->is_linked && prepared_names_find(names, n->text) == NULL &&
-		names->table.buckets != NULL)
+	if (n->is_linked || prepared_names_find(names, n->text) != NULL)
+		return;
+	if (names->table.buckets != NULL ||
+		hash_table_init(&names->table, BUCKETS_MIN) == 0)
 		link_name(names, n);
 }
 
 void prepared_names_clear(struct prepared_names *names)
 {
-	struct hash_node *node;
+	struct hash_node *node, *next;
 
 	if (names->table.buckets == NULL)
 		return;
-	while ((node = hash_table_walk(&names->table, NULL)) != NULL)
-		prepared_names_unlink(names, container_of(node, struct prepared_name, node));
+	for (node = hash_table_walk(&names->table, NULL); node != NULL; node = next) {
+		next = hash_table_walk(&names->table, node);
+		prepared_names_unlink(
+			names, container_of(node, struct prepared_name, node));
+	}
 	hash_table_finish(&names->table);
 	*names = (struct prepared_names){ .bytes = 0 };
 }
@@ -256,7 +353,8 @@ void prepared_name_unref(struct prepared_name *n)
 	free(n);
 }
 
-/* --- sets --------------------------------------------------------------------------------- */
+/* --- sets
+ * --------------------------------------------------------------------------------- */
 
 struct set_entry {
 	struct hash_node node;
@@ -270,7 +368,8 @@ void prepared_set_init(struct prepared_set *set)
 	list_init(&set->used);
 }
 
-static struct set_entry *set_find(const struct prepared_set *set, const struct prepared *p)
+static struct set_entry *set_find(
+	const struct prepared_set *set, const struct prepared *p)
 {
 	if (set->table.buckets == NULL)
 		return NULL;
@@ -302,7 +401,8 @@ bool prepared_set_add(struct prepared_set *set, struct prepared *p)
 	if (prepared_set_use(set, p))
 		return true;
 	e = calloc(1, sizeof(*e));
-	if (e == NULL || (set->table.buckets == NULL &&
+	if (e == NULL ||
+		(set->table.buckets == NULL &&
 			hash_table_init(&set->table, BUCKETS_MIN) < 0)) {
 		free(e);
 		return false;
@@ -312,6 +412,7 @@ bool prepared_set_add(struct prepared_set *set, struct prepared *p)
 	hash_table_add(&set->table, &e->node, p->id);
 	list_push_front(&set->used, &e->in_used);
 	set->count++;
+	set->bytes += p->len;
 	return true;
 }
 
@@ -319,9 +420,10 @@ static void set_drop(struct prepared_set *set, struct set_entry *e)
 {
 	hash_table_remove(&set->table, &e->node);
 	list_remove(&e->in_used);
+	set->count--;
+	set->bytes -= e->statement->len;
 	prepared_unref(e->statement);
 	free(e);
-	set->count--;
 }
 
 void prepared_set_remove(struct prepared_set *set, struct prepared *p)

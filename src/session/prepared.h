@@ -21,19 +21,26 @@
 #include "base/hash.h"
 #include "base/list.h"
 
-/* Name of a statement on a server, with its end. */
-enum { PREPARED_NAME_SIZE = 40 };
+enum {
+	PREPARED_NAME_SIZE = 28,        /* of a statement on a server, with its end */
+	PREPARED_NAME_MAX = 63          /* PostgreSQL tells names apart by so much */
+};
 
 struct prepared_registry;
 
 struct prepared {
-	struct hash_node node;          /* in the registry, while not retired */
+	struct hash_node node;          /* in the registry, while is_listed */
 	struct prepared_registry *registry;
 	_Atomic uint32_t refs;
 	_Atomic bool is_retired;        /* its plan cannot be used any more */
+	bool is_listed;                 /* others find it; under the registry's lock */
+	bool is_alone;                  /* is not to be shared */
+	bool may_touch;                 /* settings, when it runs: see state.h */
 	uint64_t id;                    /* tells it from all others of the process */
 	uint64_t state_key;             /* settings of those who share it */
+	uint64_t schema;                /* as prepared_schema() was */
 	uint32_t len;
+	char name[PREPARED_NAME_SIZE];  /* on servers */
 	uint8_t body[];                 /* of Parse, from the query on */
 };
 
@@ -46,17 +53,30 @@ void prepared_registry_release(struct prepared_registry *);
  * with a reference.  NULL without memory. */
 struct prepared *prepared_get(struct prepared_registry *, const void *body, size_t len,
 	uint64_t state_key);
+/* The same for one client, shared with nobody. */
+struct prepared *prepared_get_alone(struct prepared_registry *, const void *body,
+	size_t len);
 struct prepared *prepared_ref(struct prepared *);
 void prepared_unref(struct prepared *);         /* accepts NULL */
+
+/* Nobody else has it: it was made just now, or others have left it. */
+bool prepared_is_mine_only(const struct prepared *);
 
 /* Nobody gets it any more: who asks for the same gets a new one. */
 void prepared_retire(struct prepared *);
 
-/* What it is called on servers.  No name that a client gives may begin like this. */
-void prepared_name(const struct prepared *, char to[PREPARED_NAME_SIZE]);
+/* Tables and the like may have changed: who prepares anew is to get what PostgreSQL
+ * makes of it now.  Those who have prepared keep what they have, as in PostgreSQL. */
+void prepared_schema_changed(void);
+
+/* No client's name comes to a server if it begins like ours. */
 bool prepared_is_our_name(const char *name);
 /* A name that no statement ever has. */
 const char *prepared_no_name(void);
+
+/* 'now', 'today', 'tomorrow', 'yesterday': a constant that PostgreSQL replaces when it
+ * reads the statement may stand in this text. */
+bool prepared_depends_on_time(const void *body, size_t len);
 
 /* Bytes that all statements of the process take. */
 uint64_t prepared_bytes(void);
@@ -92,12 +112,18 @@ void prepared_names_clear(struct prepared_names *);
 struct prepared_name *prepared_name_ref(struct prepared_name *);
 void prepared_name_unref(struct prepared_name *);       /* accepts NULL */
 
+static inline bool prepared_names_are_none(const struct prepared_names *names)
+{
+	return names->table.count == 0;
+}
+
 /* --- what a server has ----------------------------------------------------------- */
 
 struct prepared_set {
 	struct hash_table table;        /* buckets NULL until something is added */
 	struct list used;               /* last used first */
 	uint32_t count;
+	uint64_t bytes;                 /* of their texts */
 };
 
 void prepared_set_init(struct prepared_set *);

@@ -61,6 +61,7 @@ struct server {
 	struct steps steps;             /* what replies to such are to come */
 	struct buf instead;             /* of a message that the client is not to see */
 	uint64_t unnamed_of;            /* client whose unnamed statement it has */
+	uint64_t literal_key;           /* of settings under which statements are read */
 	uint64_t nonce;                 /* of the barrier */
 	uint32_t body_left;             /* of a message that streams through */
 	bool body_drops;
@@ -69,8 +70,8 @@ struct server {
 	bool wants_barrier;             /* when the client's message is complete */
 	bool is_dirty;                  /* carries session state: reset before reuse */
 	bool has_foreign;               /* has statements that are not in "prepared" */
-	bool deallocates_all;           /* as STEP_DEALLOCATE has it */
 	bool is_cleaned;                /* SETTINGS: of another client's session, too */
+	bool has_ddl;                   /* in the transaction that runs */
 	bool is_broken;                 /* said FATAL: not to be reused */
 	bool is_tainted;                /* a cancel may hit it at any time: as well */
 	bool is_session;                /* leased until the client leaves */

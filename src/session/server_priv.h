@@ -61,13 +61,27 @@ void server_ask_done(struct server *);
 /* It carries what another client may have left. */
 bool server_needs_cleaning(const struct server *, const struct client *);
 
-/* client_prepared.c: what replies say about statements. */
-/* True: the error is to be replaced (out of memory for statements). */
+/* server_prepared.c: what is sent, each with its step. */
+void server_step(struct server *, enum step_kind, struct prepared *, struct prepared_name *);
+void server_send_parse(struct server *, const char *name, const void *body, size_t len);
+void server_send_close(struct server *, const char *name);
+/* Describe of a statement that is not there. */
+void server_send_missing(struct server *);
+/* Parse, and what has to go so that there are at most so many. */
+void server_prepare(struct server *, enum step_kind, struct prepared *,
+	struct prepared_name *, uint32_t most);
+void server_unprepare(struct server *, struct prepared *);
+
+/* And what replies say. */
+/* A client's error.  True: s->instead goes to the client in its place. */
 bool server_prepared_error(struct server *, const struct error_fields *, bool skips);
 /* Nothing is known of what was sent last. */
 void server_prepared_lost_count(struct server *);
-/* DISCARD ALL, DEALLOCATE ALL. */
+/* DISCARD ALL, DEALLOCATE ALL: nothing is there any more; the client's names. */
 void server_prepared_cleared(struct server *);
+void server_prepared_names_dropped(struct server *);
+/* The server has reported settings. */
+void server_note_settings(struct server *);
 
 /* server_connect.c, server_login.c */
 void server_login_start(struct server *);

@@ -84,19 +84,6 @@ static void keep_error(struct server *s, const struct error_fields *e)
 		(int)size_min(e->message.len, sizeof(s->message) - 1), e->message.data);
 }
 
-static enum verdict replace_error(struct server *s)
-{
-	static const struct msg_out_error error = { .severity = "ERROR",
-		.sqlstate = "54000",
-		.message = "too much memory for prepared statements",
-		.hint = "Close statements that are not used any more, or raise "
-			"max_client_statement_memory or max_statement_memory." };
-
-	buf_clear(&s->instead);
-	msg_out_error(&s->instead, &error);
-	return REPLACE;
-}
-
 static enum verdict on_error(struct server *s, const struct frame *f)
 {
 	enum exchange_reply owner = exchange_owner(&s->xq);
@@ -124,7 +111,7 @@ static enum verdict on_error(struct server *s, const struct frame *f)
 	}
 	if (owner == EXCHANGE_TO_CLIENT && s->steps.count > 0 &&
 		server_prepared_error(s, &e, skips))
-		return replace_error(s);
+		return REPLACE;
 	if (owner == EXCHANGE_TO_CLIENT)
 		return FORWARD;
 	keep_error(s, &e);
@@ -140,10 +127,18 @@ static void note_tag(struct server *s, const struct frame *f)
 
 	switch ((int)result_classify(f->body, f->body_len)) {
 	case RESULT_DISCARD_ALL:
+		/* Settings went, too. */
+		s->is_dirty = s->is_dirty || is_off || c == NULL || !c->touched.seen;
+		/* fall through */
 	case RESULT_DEALLOCATE_ALL:
 		server_prepared_cleared(s);
-		if (s->client != NULL && !s->is_session)
-			prepared_names_clear(&s->client->names);
+		server_prepared_names_dropped(s);
+		return;
+	case RESULT_CREATE:
+	case RESULT_ALTER:
+	case RESULT_DROP:
+		prepared_schema_changed();
+		s->has_ddl = true;
 		return;
 	case RESULT_PREPARE:
 		if (is_off)
@@ -167,6 +162,24 @@ static void note_tag(struct server *s, const struct frame *f)
 	}
 }
 
+/* Did something else run in place of a DEALLOCATE? */
+static bool is_deallocated(struct server *s, const struct frame *f)
+{
+	enum step_verdict verdict;
+
+	if (result_classify(f->body, f->body_len) != RESULT_UNLISTEN)
+		return false;
+	verdict = steps_received(&s->steps, 'C');
+	if (verdict != STEP_AS_DEALLOCATE && verdict != STEP_AS_DEALLOCATE_ALL)
+		return false;
+	buf_clear(&s->instead);
+	if (verdict == STEP_AS_DEALLOCATE_ALL)
+		server_prepared_names_dropped(s);
+	msg_out_command_complete(&s->instead,
+		verdict == STEP_AS_DEALLOCATE_ALL ? "DEALLOCATE ALL" : "DEALLOCATE");
+	return true;
+}
+
 static enum verdict on_complete(struct server *s, const struct frame *f)
 {
 	enum exchange_reply owner = exchange_owner(&s->xq);
@@ -177,12 +190,8 @@ static enum verdict on_complete(struct server *s, const struct frame *f)
 	}
 	if (owner == EXCHANGE_TO_ROUTER)
 		return DROP;
-	if (s->steps.count > 0 && steps_received(&s->steps, 'C') == STEP_AS_DEALLOCATE) {
-		buf_clear(&s->instead);
-		msg_out_command_complete(&s->instead,
-			s->deallocates_all ? "DEALLOCATE ALL" : "DEALLOCATE");
+	if (s->steps.count > 0 && is_deallocated(s, f))
 		return REPLACE;
-	}
 	note_tag(s, f);
 	return FORWARD;
 }
@@ -229,6 +238,11 @@ static enum verdict on_ready(struct server *s, const struct frame *f)
 		return DROP;
 	}
 	steps_ended(&s->steps);
+	if (s->has_ddl && status == 'I') {
+		/* From here on all see it. */
+		prepared_schema_changed();
+		s->has_ddl = false;
+	}
 	if (s->phase == SERVER_PHASE_ABORT) {
 		server_abort_goes_on(s);
 		return s->phase == SERVER_PHASE_CLOSE ? STOP : DROP;
@@ -248,6 +262,7 @@ static enum verdict on_setting(struct server *s, const struct frame *f)
 		bad_message(s, "malformed setting", 'S');
 		return STOP;
 	}
+	server_note_settings(s);
 	if (strcmp(name, "in_hot_standby") == 0)
 		server_role_changed(s);
 	return exchange_owner(&s->xq) == EXCHANGE_TO_CLIENT || s->is_session ? FORWARD : DROP;
@@ -310,6 +325,7 @@ static enum verdict on_step(struct server *s, uint8_t type)
 		return REPLACE;
 	case STEP_FORWARD:
 	case STEP_AS_DEALLOCATE:
+	case STEP_AS_DEALLOCATE_ALL:
 		return verdict;
 	case STEP_UNEXPECTED:
 		break;

@@ -26,20 +26,29 @@ static bool grow(struct steps *q)
 	return true;
 }
 
+/* Bind and Describe come often, and need no more than to know again what they used. */
+static bool holds_statement(enum step_kind kind)
+{
+	return kind != STEP_BIND && kind != STEP_DESCRIBE;
+}
+
 bool steps_push(struct steps *q, enum step_kind kind, struct prepared *statement,
 	struct prepared_name *name)
 {
 	if (q->count == q->size && !grow(q))
 		return false;
 	*at(q, q->count++) = (struct step){ .kind = kind,
-		.statement = statement == NULL ? NULL : prepared_ref(statement),
+		.statement = statement == NULL || !holds_statement(kind)
+			? statement
+			: prepared_ref(statement),
 		.name = name == NULL ? NULL : prepared_name_ref(name) };
 	return true;
 }
 
 static void release(struct step *step)
 {
-	prepared_unref(step->statement);
+	if (holds_statement(step->kind))
+		prepared_unref(step->statement);
 	prepared_name_unref(step->name);
 }
 
@@ -57,12 +66,17 @@ static const struct {
 	[STEP_PARSE] = { '1', STEP_FORWARD },
 	[STEP_PARSE_OURS] = { '1', STEP_DROP },
 	[STEP_PARSE_FAKED] = { '3', STEP_AS_PARSE },
+	[STEP_UNNAMED] = { '1', STEP_FORWARD },
+	[STEP_UNNAMED_FIRST] = { '1', STEP_FORWARD },
+	[STEP_UNNAMED_OURS] = { '1', STEP_DROP },
 	[STEP_BIND] = { '2', STEP_FORWARD },
 	[STEP_DESCRIBE] = { 't', STEP_FORWARD },
 	[STEP_CLOSE] = { '3', STEP_FORWARD },
 	[STEP_CLOSE_OURS] = { '3', STEP_DROP },
 	[STEP_DEALLOCATE] = { 'C', STEP_AS_DEALLOCATE },
+	[STEP_DEALLOCATE_ALL] = { 'C', STEP_AS_DEALLOCATE_ALL },
 	[STEP_REFUSED] = { 0, STEP_UNEXPECTED },
+	[STEP_DUPLICATE] = { 0, STEP_UNEXPECTED },
 	[STEP_END_QUERY] = { 0, STEP_UNEXPECTED },
 	[STEP_END_SYNC] = { 0, STEP_UNEXPECTED },
 };
@@ -108,6 +122,13 @@ void steps_drop_syncs(struct steps *q, uint32_t count)
 			*at(q, kept++) = step;
 	}
 	q->count = kept;
+}
+
+void steps_each(
+	const struct steps *q, void (*each)(const struct step *, void *), void *arg)
+{
+	for (uint32_t i = 0; i < q->count; i++)
+		each(at(q, i), arg);
 }
 
 struct step steps_head(const struct steps *q)

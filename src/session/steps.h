@@ -8,7 +8,8 @@
  * order of steps.  An error undoes, last first, all steps up to the next Sync: the
  * server skips them (PostgreSQL documentation, 55.2.3).
  *
- * Owns:   references to statements and names.
+ * Owns:   references to names, and to statements but for STEP_BIND and STEP_DESCRIBE,
+ *         which only tell them apart.
  * Thread: one; pure, no I/O, no clock.
  * Limits: STEPS_MAX at a time; steps_has_room() tells when the sender has to stop.
  */
@@ -20,15 +21,20 @@
 enum { STEPS_MAX = 4096 };
 
 enum step_kind {
-	STEP_PARSE,             /* '1' goes on */
+	STEP_PARSE,             /* a named one; '1' goes on */
 	STEP_PARSE_OURS,        /* '1' is swallowed */
 	STEP_PARSE_FAKED,       /* a Close in place of a Parse: '3' goes on as '1' */
+	STEP_UNNAMED,           /* Parse; the server had the client's unnamed one before */
+	STEP_UNNAMED_FIRST,     /* Parse; it may have had somebody else's */
+	STEP_UNNAMED_OURS,      /* Parse or Close that the client did not send: swallowed */
 	STEP_BIND,              /* '2' goes on */
 	STEP_DESCRIBE,          /* 't' goes on */
 	STEP_CLOSE,             /* '3' goes on */
 	STEP_CLOSE_OURS,        /* '3' is swallowed */
 	STEP_DEALLOCATE,        /* a query in place of DEALLOCATE: its tag is replaced */
+	STEP_DEALLOCATE_ALL,
 	STEP_REFUSED,           /* sent to fail: the error is replaced */
+	STEP_DUPLICATE,         /* the same: there is one of this name */
 	STEP_END_QUERY,         /* Query or FunctionCall */
 	STEP_END_SYNC
 };
@@ -52,7 +58,7 @@ static inline bool steps_has_room(const struct steps *q)
 	return q->count + 4 <= STEPS_MAX;
 }
 
-/* Takes references of its own.  False without memory. */
+/* Takes the references that it holds.  False without memory. */
 NODISCARD bool steps_push(struct steps *, enum step_kind, struct prepared *,
 	struct prepared_name *);
 
@@ -61,6 +67,7 @@ enum step_verdict {
 	STEP_DROP,
 	STEP_AS_PARSE,          /* forward as ParseComplete */
 	STEP_AS_DEALLOCATE,     /* forward as the result of DEALLOCATE */
+	STEP_AS_DEALLOCATE_ALL,
 	STEP_UNEXPECTED         /* nothing of the kind was asked for */
 };
 
@@ -73,6 +80,9 @@ void steps_ended(struct steps *);
 
 /* The Syncs behind a COPY FROM STDIN that the server ignores. */
 void steps_drop_syncs(struct steps *, uint32_t count);
+
+/* All that is in flight, the first first. */
+void steps_each(const struct steps *, void (*each)(const struct step *, void *), void *arg);
 
 /* What the server has failed at; kind STEP_END_SYNC when it is none of these. */
 struct step steps_head(const struct steps *);

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Prepared statements of clients of a transaction port, on the server's side: what is
+ * sent beside the client's messages, and what the replies mean for what is there.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "pg/msg_out.h"
+#include "session/client.h"
+#include "session/server_priv.h"
+
+/* Texts of the statements that one server keeps. */
+enum { SET_BYTES_MAX = 2 * 1024 * 1024 };
+
+void server_step(struct server *s, enum step_kind kind, struct prepared *p,
+	struct prepared_name *n)
+{
+	/* Without it replies cannot be told apart any more. */
+	if (!steps_push(&s->steps, kind, p, n))
+		s->is_broken = true;
+}
+
+/* --- on the way to the server --------------------------------------------------------
+ */
+
+void server_send_parse(struct server *s, const char *name, const void *body, size_t len)
+{
+	struct buf out;
+
+	buf_init(&out, 0);
+	msg_out_parse_body(&out, name, body, len);
+	exchange_sent(&s->xq, 'P');
+	stream_send_buf(&s->stream, &out);
+	buf_finish(&out);
+}
+
+void server_send_close(struct server *s, const char *name)
+{
+	struct buf out;
+
+	buf_init(&out, 0);
+	msg_out_close(&out, 'S', name);
+	exchange_sent(&s->xq, 'C');
+	stream_send_buf(&s->stream, &out);
+	buf_finish(&out);
+}
+
+void server_send_missing(struct server *s)
+{
+	struct buf out;
+
+	buf_init(&out, 0);
+	msg_out_describe(&out, 'S', prepared_no_name());
+	exchange_sent(&s->xq, 'D');
+	stream_send_buf(&s->stream, &out);
+	buf_finish(&out);
+}
+
+void server_unprepare(struct server *s, struct prepared *p)
+{
+	server_step(s, STEP_CLOSE_OURS, p, NULL);
+	server_send_close(s, p->name);
+	prepared_set_remove(&s->prepared, p);
+}
+
+void server_prepare(struct server *s, enum step_kind kind, struct prepared *p,
+	struct prepared_name *n, uint32_t most)
+{
+	/* The ones not used for longest go when there are too many. */
+	while (s->prepared.count > 0 &&
+		(s->prepared.count >= most || s->prepared.bytes + p->len > SET_BYTES_MAX))
+		server_unprepare(s, prepared_set_oldest(&s->prepared));
+	server_step(s, kind, p, n);
+	server_send_parse(s, p->name, p->body, p->len);
+	if (!prepared_set_add(&s->prepared, p))
+		s->is_broken = true;
+}
+
+/* Constants mean what they mean under these, when the statement is read: the server
+ * tells of each change. */
+void server_note_settings(struct server *s)
+{
+	static const char *const names[] = { "TimeZone", "DateStyle", "IntervalStyle",
+		"client_encoding", "standard_conforming_strings", "search_path" };
+	uint64_t key = 0;
+
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		const char *value = params_get(&s->reported, names[i]);
+
+		if (value != NULL)
+			key = hash_mix(key, hash_bytes(value, strlen(value)) + i);
+	}
+	s->literal_key = key;
+}
+
+/* --- what did not happen ---------------------------------------------------------------
+ */
+
+static void undo(const struct step *step, void *arg)
+{
+	struct server *s = arg;
+	struct client *c = s->client;
+
+	switch (step->kind) {
+	case STEP_PARSE:
+	case STEP_PARSE_OURS:
+		prepared_set_remove(&s->prepared, step->statement);
+		if (step->name != NULL && c != NULL)
+			prepared_names_unlink(&c->names, step->name);
+		return;
+	case STEP_PARSE_FAKED:
+		if (c != NULL)
+			prepared_names_unlink(&c->names, step->name);
+		return;
+	case STEP_UNNAMED:
+	case STEP_UNNAMED_FIRST:
+		if (c != NULL)
+			c->has_unnamed = false;
+		if (step->kind == STEP_UNNAMED_FIRST)
+			s->unnamed_of = 0;
+		return;
+	case STEP_UNNAMED_OURS:
+		s->unnamed_of = 0;
+		return;
+	case STEP_CLOSE:
+	case STEP_DEALLOCATE:
+		if (step->name != NULL && c != NULL)
+			prepared_names_relink(&c->names, step->name);
+		return;
+	case STEP_CLOSE_OURS:
+		if (step->statement == NULL)
+			s->unnamed_of = 0;
+		else if (!prepared_set_add(&s->prepared, step->statement))
+			s->has_foreign = true;
+		return;
+	case STEP_BIND:
+	case STEP_DESCRIBE:
+	case STEP_DEALLOCATE_ALL:
+	case STEP_REFUSED:
+	case STEP_DUPLICATE:
+	case STEP_END_QUERY:
+	case STEP_END_SYNC:
+		return;
+	}
+}
+
+static bool says(const struct error_fields *e, const char *sqlstate, const char *name)
+{
+	return memcmp(e->sqlstate, sqlstate, 5) == 0 &&
+		memmem(e->message.data, e->message.len, name, strlen(name)) != NULL;
+}
+
+/* The plan that PostgreSQL kept gives other columns than it was made for; it says so in
+ * any language (plancache.c, RevalidateCachedQuery()). */
+static bool is_stale_plan(const struct error_fields *e)
+{
+	return memcmp(e->sqlstate, "0A000", 5) == 0 &&
+		wire_slice_is(e->routine, "RevalidateCachedQuery");
+}
+
+/* What a server has is not what we thought: somebody's function has dropped statements,
+ * or made one of such a name.  All go at the end of the lease. */
+static void learn_from(
+	struct server *s, const struct step *head, const struct error_fields *e)
+{
+	bool is_parse = head->kind == STEP_PARSE || head->kind == STEP_PARSE_OURS;
+	bool is_use = head->kind == STEP_BIND || head->kind == STEP_DESCRIBE;
+	struct prepared *p;
+
+	if (is_parse && says(e, "42P05", head->statement->name)) {
+		prepared_retire(head->statement);
+		s->has_foreign = true;
+	}
+	if (!is_use || head->name == NULL)
+		return;
+	p = head->name->statement;
+	if (is_stale_plan(e) && p == head->statement)
+		prepared_retire(p);
+	else if (is_stale_plan(e))
+		s->has_foreign = true;
+	if (says(e, "26000", p->name)) {
+		prepared_set_remove(&s->prepared, p);
+		s->has_foreign = true;
+	}
+}
+
+static void error_of(struct buf *out, const struct step *head)
+{
+	char message[PREPARED_NAME_MAX + 64];
+	struct msg_out_error error = { .severity = "ERROR",
+		.sqlstate = "54000",
+		.message = "too much memory for prepared statements",
+		.hint = "Close statements that are not used any more, or raise "
+			"max_client_statement_memory or max_statement_memory." };
+
+	if (head->kind == STEP_DUPLICATE) {
+		/* In PostgreSQL's words (prepare.c). */
+		(void)snprintf(message, sizeof(message),
+			"prepared statement \"%s\" already exists", head->name->text);
+		error = (struct msg_out_error){
+			.severity = "ERROR", .sqlstate = "42P05", .message = message
+		};
+	}
+	buf_clear(out);
+	msg_out_error(out, &error);
+}
+
+bool server_prepared_error(struct server *s, const struct error_fields *e, bool skips)
+{
+	struct step head = steps_head(&s->steps);
+	bool is_ours = (head.kind == STEP_REFUSED || head.kind == STEP_DUPLICATE) &&
+		says(e, "26000", prepared_no_name());
+
+	if (is_ours)
+		error_of(&s->instead, &head);
+	else
+		learn_from(s, &head, e);
+	/* It may have failed within a Query that stands behind all steps. */
+	if (skips)
+		steps_fail(&s->steps, undo, s);
+	else if (head.kind == STEP_DEALLOCATE)
+		undo(&head, s);
+	return is_ours;
+}
+
+void server_prepared_lost_count(struct server *s)
+{
+	steps_fail_all(&s->steps, undo, s);
+	s->has_foreign = true;
+	s->unnamed_of = 0;
+}
+
+/* --- what was dropped
+ * -------------------------------------------------------------------- */
+
+/* What is in flight comes after what was told, and still counts. */
+static void redo_on_server(const struct step *step, void *arg)
+{
+	struct server *s = arg;
+
+	if (step->kind == STEP_PARSE || step->kind == STEP_PARSE_OURS) {
+		if (!prepared_set_add(&s->prepared, step->statement))
+			s->has_foreign = true;
+	} else if (step->kind == STEP_CLOSE_OURS && step->statement != NULL) {
+		prepared_set_remove(&s->prepared, step->statement);
+	}
+}
+
+static void redo_names(const struct step *step, void *arg)
+{
+	struct client *c = arg;
+
+	if (step->name == NULL)
+		return;
+	if (step->kind == STEP_PARSE || step->kind == STEP_PARSE_FAKED)
+		prepared_names_relink(&c->names, step->name);
+	else if (step->kind == STEP_CLOSE || step->kind == STEP_DEALLOCATE)
+		prepared_names_unlink(&c->names, step->name);
+}
+
+void server_prepared_names_dropped(struct server *s)
+{
+	struct client *c = s->client;
+
+	if (c == NULL || s->is_session)
+		return;
+	prepared_names_clear(&c->names);
+	steps_each(&s->steps, redo_names, c);
+}
+
+void server_prepared_cleared(struct server *s)
+{
+	prepared_set_clear(&s->prepared);
+	steps_each(&s->steps, redo_on_server, s);
+	s->has_foreign = false;
+}
