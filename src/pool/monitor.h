@@ -33,6 +33,9 @@ enum {
 	MONITOR_WORKERS_MAX = 64,
 	MONITOR_ACTIONS_MAX = 16,
 	MONITOR_SWITCH_AFTER_US = 20000,
+	/* For so long after its last use a pool keeps an idle server that another one with
+	 * at least as many would like to have. */
+	MONITOR_KEEP_US = 200000,
 	/* Short enough that an outage is not felt much longer than it lasts. */
 	MONITOR_BACKOFF_MAX_US = 3000000,
 	/* What takes longer to close is not counted on by those who wait. */

@@ -49,7 +49,7 @@ static bool is_kept(const struct pool_server *s, const struct slice *to, uint64_
 {
 	return s->epoch == s->slice->pool->epoch && !share_has_claim(to->share) &&
 		s->slice->pool->servers <= to->pool->servers &&
-		elapsed_us(now_us, s->used_at_us) < MONITOR_SWITCH_AFTER_US;
+		elapsed_us(now_us, s->used_at_us) < MONITOR_KEEP_US;
 }
 
 /* The idle server longest unused whose unit this share could have; first of its

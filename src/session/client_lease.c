@@ -129,6 +129,11 @@ static void wait_timed_out(struct client *c)
 		wait_reason_text(wait.reason), wait_reason_word(wait.reason), wait.used, wait.max,
 		has_failed ? " The last attempt to connect failed: " : "",
 		has_failed ? error.message : "");
+	SLOG_LIMITED(WARN, "wait-timeout",
+		"id=%lu workload=%s host=%s waited_ms=%lu reason=%s used=%u max=%u",
+		(unsigned long)c->id, c->workload->name, c->route->host->name,
+		(unsigned long)((worker_now(c->worker) - c->state_us) / USEC_PER_MSEC),
+		wait_reason_word(wait.reason), wait.used, wait.max);
 	client_refuse(c, "57014", "canceling statement due to query_wait_timeout", hint);
 }
 
@@ -288,6 +293,10 @@ static bool take(struct client *c)
 
 static void not_granted(struct client *c, enum lease_verdict verdict)
 {
+	if (verdict == LEASE_VERDICT_FULL)
+		SLOG_LIMITED(WARN, "wait-refused", "id=%lu workload=%s host=%s max_waiting=%u",
+			(unsigned long)c->id, c->workload->name, c->route->host->name,
+			c->route->limits.max_waiting);
 	if (verdict == LEASE_VERDICT_FULL)
 		client_refuse(c, "53300", "too many clients are waiting for a server connection",
 			"The queue is limited by max_waiting.");

@@ -486,7 +486,10 @@ void server_on_timer(struct timer *timer, uint64_t now_us)
 	case SERVER_PHASE_CLOSE:
 		SLOG_LIMITED(WARN, "server-close-timeout", "server=%lu pid=%u",
 			(unsigned long)s->ps.id, s->backend_pid);
-		server_gone(s);
+		/* PostgreSQL has a session there until it says otherwise, or the network
+		 * does: the unit is not free.  What never logged in it gives up soon. */
+		if (s->ps.connected_at_us == 0 || s->replication != NULL)
+			server_gone(s);
 		return;
 	case SERVER_PHASE_CONNECT:
 	case SERVER_PHASE_LOGIN:

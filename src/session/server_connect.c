@@ -218,11 +218,14 @@ static void try_addresses(struct server *s)
 	struct server_login *l = s->login;
 
 	do {
-		int error = -ETIMEDOUT;
+		int error;
 
 		s->addr = l->target.addrs[l->position];
-		if (worker_now(s->worker) < l->until_us)
-			error = try_address(s);
+		if (worker_now(s->worker) >= l->until_us) {
+			note_failed(s, "not tried, no time was left", 0);
+			continue;
+		}
+		error = try_address(s);
 		if (error == 0)
 			return;
 		route_host_failed(s->host, &s->addr);
@@ -258,6 +261,10 @@ void server_login_start(struct server *s)
  * free as that of any server that does not answer. */
 static void left(struct server *s)
 {
+	struct server_login *l = s->login;
+
+	/* The time that took is not the other addresses'. */
+	l->until_us += worker_now(s->worker) - l->left_at_us;
 	stream_close(&s->stream);
 	try_addresses(s);
 }
@@ -278,6 +285,7 @@ static void leave(struct server *s)
 	struct buf out;
 
 	s->login->step = LOGIN_LEAVES;
+	s->login->left_at_us = worker_now(s->worker);
 	server_set_timer(s, s->login->target.close_timeout_us);
 	buf_init(&out, 0);
 	msg_out_terminate(&out);

@@ -24,7 +24,8 @@ struct server_login {
 	enum login_step step;
 	enum route_target wants;        /* in this pass */
 	struct target_facts facts;
-	uint64_t until_us;              /* for all of it: addresses and login */
+	uint64_t until_us;              /* for all of it: addresses and login, but not leaving */
+	uint64_t left_at_us;            /* LEAVES: since then */
 	uint32_t position;
 	uint32_t tries;                 /* in this pass */
 	uint32_t unfit;                 /* bits: addresses that answered */

@@ -71,9 +71,15 @@ static enum stall stall_of(const struct client *c)
 	facts = (struct stall_facts){ .xq = &s->xq,
 		.is_unread = stream_is_congested(&c->stream),
 		.is_unsent = stream_unsent(&s->stream) > 0,
-		.message = c->body_left > 0 ? c->body_type : 0 };
+		.message = c->body_left > 0 ? c->body_type :
+			/* Waits for the rest, as it is looked at whole. */
+			stream_held(&c->stream) > 0 ? 'd' : 0 };
 	return stall_judge(&facts);
 }
+
+/* What a client must move within the grace to count as alive: less is a trickle that
+ * would keep a lease for ever. */
+enum { STALL_LEAST_BYTES = 4096 };
 
 /* Bytes in the direction in which they should move. */
 static uint64_t moved(const struct client *c, enum stall stall)
@@ -88,7 +94,7 @@ enum stall stall_look(struct client *c, uint64_t now_us, uint64_t *since_us)
 	enum stall stall = stall_of(c);
 	uint64_t bytes = moved(c, stall);
 
-	if (c->stall.stall != stall || c->stall.bytes != bytes) {
+	if (c->stall.stall != stall || bytes - c->stall.bytes >= STALL_LEAST_BYTES) {
 		c->stall.stall = stall;
 		c->stall.bytes = bytes;
 		c->stall.since_us = now_us;
@@ -160,6 +166,17 @@ static int longest_first(const void *a, const void *b)
 	return x->since_us < y->since_us ? -1 : x->since_us > y->since_us;
 }
 
+/* A session between two transactions.  What it has borrowed was lent so that no floor
+ * lacks it; if one does all the same, the configuration has changed. */
+static bool rests(const struct client *c)
+{
+	const struct server *s = c->server;
+
+	return c->state == CLIENT_ACTIVE && s != NULL && s->is_session &&
+		s->phase == SERVER_PHASE_READY && s->replication == NULL &&
+		exchange_is_idle(&s->xq) && s->xq.status == 'I' && c->body_left == 0;
+}
+
 /* Those that have stalled for the grace.  Looks at all of them, so that the next look
  * has something to compare with. */
 static size_t find_stalled(struct worker *w, const struct route_host *host,
@@ -175,6 +192,10 @@ static size_t find_stalled(struct worker *w, const struct route_host *host,
 			continue;
 		one.stall = stall_look(one.client, now_us, &one.since_us);
 		ask_how_far(one.client, now_us);
+		if (one.stall == STALL_NONE && rests(one.client)) {
+			one.stall = STALL_SESSION;
+			one.since_us = one.client->state_us;
+		}
 		if (one.stall != STALL_NONE && now_us >= one.since_us + grace_us)
 			out[count++] = one;
 	}

@@ -44,7 +44,7 @@ static bool has_just_used(const struct model *w)
 		const struct pool_server *s = &w->servers[i].s;
 
 		if (w->servers[i].place == PLACE_POOL && s->state == SERVER_IDLE &&
-			w->now < s->used_at_us + MONITOR_SWITCH_AFTER_US)
+			w->now < s->used_at_us + MONITOR_KEEP_US)
 			return true;
 	}
 	return false;

@@ -255,7 +255,7 @@ START_TEST(lonely_pool_keeps_what_it_has_just_used)
 	ck_assert_ptr_null(to_close());
 	ck_assert_int_eq(ask(&leases[3], host_slice(POOL_B, WEB)), LEASE_VERDICT_HELD);
 	give_back(lonely);
-	host_wait(MONITOR_SWITCH_AFTER_US);
+	host_wait(MONITOR_KEEP_US);
 	give_back(busy[0]);
 	ck_assert_ptr_eq(inbox(0), &leases[4]);
 	/* It has left: the others need not wait for ever. */

@@ -234,7 +234,7 @@ START_TEST(evicts_the_borrowers_idle_server_first)
 	wait_in(&leases[1], host_slice(POOL_B, WEB));
 	/* Also when it has to wait for it. */
 	ck_assert_ptr_null(to_close());
-	host_wait(MONITOR_SWITCH_AFTER_US);
+	host_wait(MONITOR_KEEP_US);
 	ck_assert(!upkeep());
 	ck_assert_ptr_eq(to_close(), web);
 	ck_assert_int_eq(jobs->state, SERVER_IDLE);

@@ -14,6 +14,7 @@ int main(void)
 	srunner_add_suite(runner, login_suite());
 	srunner_add_suite(runner, shrink_suite());
 	srunner_add_suite(runner, stall_suite());
+	srunner_add_suite(runner, state_suite());
 	srunner_add_suite(runner, target_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);

@@ -11,6 +11,7 @@ Suite *params_suite(void);
 Suite *login_suite(void);
 Suite *shrink_suite(void);
 Suite *stall_suite(void);
+Suite *state_suite(void);
 Suite *target_suite(void);
 
 #endif

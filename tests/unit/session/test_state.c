@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdio.h>
+#include <string.h>
+
+#include "pg/frame.h"
+#include "session/state.h"
+#include "sql/lexer.h"
+#include "suites.h"
+
+static struct touched t;
+static struct params now, start, there;
+
+static void begin(void)
+{
+	touched_init(&t);
+	params_init(&now);
+	params_init(&start);
+	params_init(&there);
+}
+
+static void end(void)
+{
+	touched_finish(&t);
+	params_finish(&now);
+	params_finish(&start);
+	params_finish(&there);
+}
+
+static void text(const char *sql)
+{
+	if (touched_may(sql, strlen(sql)))
+		touched_text(&t, sql, strlen(sql), LEXER_STANDARD_STRINGS);
+}
+
+/* The names, with what was done: "sapp.x rwork_mem". */
+static const char *names(void)
+{
+	static char to[1000];
+	const char *at = (const char *)buf_data(&t.names);
+
+	to[0] = '\0';
+	for (uint32_t i = 0; i < t.count; i++) {
+		(void)snprintf(to + strlen(to), sizeof(to) - strlen(to), "%s%s",
+			i == 0 ? "" : " ", at);
+		at += strlen(at) + 1;
+	}
+	return to;
+}
+
+static const struct {
+	const char *sql;
+	const char *names;
+	char more;                      /* 'a' all, 'u' unknown, 'c' closes, ' ' nothing */
+} texts[] = {
+	{ "SELECT 1", "", ' ' },
+	{ "SELECT * FROM settings OFFSET 3", "", ' ' },
+	{ "INSERT INTO offsets VALUES ('SET app.x = 1')", "", ' ' },
+	{ "-- SET app.x = 1\nSELECT 1", "", ' ' },
+	{ "SET app.x = '1'", "sapp.x", ' ' },
+	{ "set session App.X to 1; SET app.x = 2", "sapp.x", ' ' },
+	{ "SET LOCAL app.x = '1'", "", ' ' },
+	{ "RESET app.x", "rapp.x", ' ' },
+	{ "SET app.x = 1; RESET app.x", "bapp.x", ' ' },
+	{ "RESET app.x; SET app.x = 1", "bapp.x", ' ' },
+	{ "SET app.x TO DEFAULT", "rapp.x", ' ' },
+	{ "SET app.x = 1; RESET ALL", "bapp.x", 'a' },
+	{ "DISCARD ALL", "", 'a' },
+	{ "SET TIME ZONE 'UTC'; SET ROLE x; SET SESSION AUTHORIZATION y",
+		"stimezone srole ssession_authorization", ' ' },
+	{ "SET TRANSACTION READ ONLY; SET transaction_read_only = on", "", ' ' },
+	{ "SELECT set_config('app.x', $1, false)", "sapp.x", ' ' },
+	{ "SELECT set_config('app.x', $1, true)", "", ' ' },
+	{ "SELECT set_config('app.x', $1, $2)", "sapp.x", ' ' },
+	{ "SELECT set_config($1, $2, false)", "", 'u' },
+	{ "SELECT set_config('a' || 'b', '', false)", "", 'u' },
+	{ "SELECT U&\"set\\005fconfig\"('app.x', '1', false)", "sapp.x", ' ' },
+	{ "SELECT setseed(0.1)", "", 'c' },
+	{ "SET seed = 0.1", "", 'c' },
+	{ "LOAD 'auto_explain'", "", 'c' },
+	{ "SET 'unterminated", "", 'u' },
+};
+
+START_TEST(texts_name_what_they_may_set)
+{
+	begin();
+	text(texts[_i].sql);
+	ck_assert_str_eq(names(), texts[_i].names);
+	ck_assert_int_eq(t.all, texts[_i].more == 'a');
+	ck_assert_int_eq(t.unknown, texts[_i].more == 'u');
+	ck_assert_int_eq(t.closes, texts[_i].more == 'c');
+	end();
+}
+END_TEST
+
+START_TEST(too_many_names_are_unknown)
+{
+	char sql[64];
+
+	begin();
+	for (int i = 0; i <= STATE_NAMES_MAX; i++) {
+		ck_assert(!t.unknown);
+		(void)snprintf(sql, sizeof(sql), "SET app.x%d = 1", i);
+		text(sql);
+	}
+	ck_assert(t.unknown);
+	ck_assert_uint_eq(t.count, STATE_NAMES_MAX);
+	end();
+}
+END_TEST
+
+/* A DataRow of these texts; NULL is null. */
+static struct frame row(const char *const *values, size_t count)
+{
+	static uint8_t body[4096];
+	size_t at = 2;
+
+	body[0] = 0;
+	body[1] = (uint8_t)count;
+	for (size_t i = 0; i < count; i++) {
+		uint32_t len = values[i] == NULL ? UINT32_MAX : (uint32_t)strlen(values[i]);
+
+		body[at++] = (uint8_t)(len >> 24);
+		body[at++] = (uint8_t)(len >> 16);
+		body[at++] = (uint8_t)(len >> 8);
+		body[at++] = (uint8_t)len;
+		if (values[i] == NULL)
+			continue;
+		memcpy(body + at, values[i], len);
+		at += len;
+	}
+	return (struct frame){ .type = 'D', .body = body, .body_len = (uint32_t)at,
+		.available = at };
+}
+
+static bool answer(const char *const *values, size_t count)
+{
+	struct frame f = row(values, count);
+
+	return touched_answer(&t, &start, "me", &f, &now, &there);
+}
+
+START_TEST(answers_become_the_clients_settings)
+{
+	begin();
+	text("SET app.x = 1; SET role = admin; SET work_mem = '1MB'");
+	ck_assert(answer((const char *const[]){ "1", "none", "1MB" }, 3));
+	ck_assert_str_eq(params_get(&now, "app.x"), "1");
+	ck_assert_ptr_null(params_get(&now, "role"));
+	ck_assert_str_eq(params_get(&there, "work_mem"), "1MB");
+	ck_assert(now.key == there.key && now.key != 0);
+	end();
+}
+END_TEST
+
+START_TEST(reset_goes_back_to_the_startup_value_that_the_server_has_not)
+{
+	begin();
+	ck_assert(params_set(&start, "DateStyle", "German, DMY"));
+	ck_assert(params_set(&now, "DateStyle", "ISO, YMD"));
+	text("RESET DateStyle");
+	ck_assert(answer((const char *const[]){ "ISO, MDY" }, 1));
+	ck_assert_str_eq(params_get(&now, "DateStyle"), "German, DMY");
+	ck_assert_ptr_null(params_get(&there, "DateStyle"));
+	end();
+}
+END_TEST
+
+START_TEST(reset_that_was_rolled_back_changes_nothing)
+{
+	begin();
+	ck_assert(params_set(&now, "app.x", "1"));
+	text("RESET ALL");
+	ck_assert(answer((const char *const[]){ "1" }, 1));
+	ck_assert_str_eq(params_get(&now, "app.x"), "1");
+	ck_assert_str_eq(params_get(&there, "app.x"), "1");
+	end();
+}
+END_TEST
+
+START_TEST(both_is_told_by_the_source)
+{
+	begin();
+	text("SET work_mem = '1MB'; RESET work_mem");
+	ck_assert(answer((const char *const[]){ "1MB", "session" }, 2));
+	ck_assert_str_eq(params_get(&now, "work_mem"), "1MB");
+	ck_assert(answer((const char *const[]){ "4MB", "default" }, 2));
+	ck_assert_ptr_null(params_get(&now, "work_mem"));
+	end();
+}
+END_TEST
+
+START_TEST(answers_that_make_no_sense_are_refused)
+{
+	static const char *const one[] = { "1" }, *const two[] = { "1", "2" };
+	struct frame f;
+
+	begin();
+	text("SET app.x = 1");
+	ck_assert(!answer(two, 2));
+	ck_assert(!answer(one, 0));
+	/* Cut at every byte. */
+	f = row(one, 1);
+	for (uint32_t len = 0; len < f.body_len; len++) {
+		struct frame cut = f;
+
+		cut.body_len = len;
+		cut.available = len;
+		ck_assert(!touched_answer(&t, &start, "me", &cut, &now, &there));
+	}
+	end();
+}
+END_TEST
+
+Suite *state_suite(void)
+{
+	Suite *s = suite_create("session/state");
+	TCase *tc = tcase_create("state");
+
+	tcase_add_loop_test(tc, texts_name_what_they_may_set, 0, (int)COUNT_OF(texts));
+	tcase_add_test(tc, too_many_names_are_unknown);
+	tcase_add_test(tc, answers_become_the_clients_settings);
+	tcase_add_test(tc, reset_goes_back_to_the_startup_value_that_the_server_has_not);
+	tcase_add_test(tc, reset_that_was_rolled_back_changes_nothing);
+	tcase_add_test(tc, both_is_told_by_the_source);
+	tcase_add_test(tc, answers_that_make_no_sense_are_refused);
+	suite_add_tcase(s, tc);
+	return s;
+}
