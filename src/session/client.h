@@ -27,9 +27,6 @@ struct client_login;
 /* What to do with messages that no server will see. */
 enum client_skip { CLIENT_SKIP_NOTHING, CLIENT_SKIP_ONE, CLIENT_SKIP_TO_SYNC };
 
-/* What a DEALLOCATE drops of the client's own names. */
-enum client_drops { CLIENT_DROPS_NOTHING, CLIENT_DROPS_ONE, CLIENT_DROPS_ALL };
-
 struct client {
 	uint32_t magic;
 	enum client_state state;
@@ -48,9 +45,11 @@ struct client {
 	struct touched touched;         /* settings, in this lease */
 	struct prepared_names names;    /* statements, on a transaction port */
 	struct buf unnamed;             /* body of the last unnamed Parse, if it is small */
+	uint64_t unnamed_version;       /* counts them */
 	struct prepared *unnamed_large; /* ... or large; else NULL */
-	struct prepared_name *drops_name;       /* CLIENT_DROPS_ONE: which */
-	uint64_t drops_portal;          /* hash of the portal that does it; 0: none */
+	struct prepared_drop *unnamed_drop;     /* it is a DEALLOCATE; else NULL */
+	struct prepared_drop portal_drop;       /* what a portal drops when it runs */
+	uint64_t drops_portal;          /* hash of its name; 0: there is none */
 	struct list_node in_free;
 	uint64_t id;
 	uint32_t slot;
@@ -69,7 +68,6 @@ struct client {
 	bool has_start;
 	bool unnamed_touches;           /* it may set something */
 	bool keeps_statements;          /* names are looked after, in this lease */
-	uint8_t drops;                  /* enum client_drops: its unnamed statement */
 	uint8_t deaths;                 /* of servers, since one last worked */
 	bool is_relaying;               /* within client_query_data() */
 	bool is_counted;                /* in max_client_conn of the workload */

@@ -10,11 +10,8 @@
  *
  * The unnamed statement lasts until the next unnamed Parse or Query, on whichever server
  * (PostgreSQL documentation, 55.2.3): its text is kept.
- *
- * DEALLOCATE concerns the client's names: a statement that does nothing runs in its
- * place.
  */
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "pg/msg_out.h"
@@ -22,7 +19,6 @@
 #include "session/login.h"
 #include "session/server.h"
 #include "session/server_priv.h"
-#include "sql/statement.h"
 
 enum {
 	NAMES_MAX = 16 * 1024, /* names longer than this are nobody's */
@@ -30,17 +26,14 @@ enum {
 	HEADER_MAX = 256       /* of a message and the names in front */
 };
 
-#define NOTHING "UNLISTEN pgtandem_nothing"
-
 /* --- the unnamed statement
  * -------------------------------------------------------------- */
 
 void client_unnamed_forget(struct client *c)
 {
 	c->has_unnamed = false;
-	c->drops = CLIENT_DROPS_NOTHING;
-	prepared_name_unref(c->drops_name);
-	c->drops_name = NULL;
+	free(c->unnamed_drop);
+	c->unnamed_drop = NULL;
 	prepared_unref(c->unnamed_large);
 	c->unnamed_large = NULL;
 }
@@ -93,21 +86,23 @@ static void note_unnamed(struct client *c, struct server *s)
 /* The server has the client's own from here on. */
 static void unnamed_is_sent(struct client *c, struct server *s)
 {
-	server_step(s, s->unnamed_of == c->id ? STEP_UNNAMED : STEP_UNNAMED_FIRST, NULL,
-		NULL);
-	s->unnamed_of = c->id;
+	bool was_there = client_unnamed_is_there(c, s);
+
+	c->unnamed_version++;
+	server_step(s, was_there ? STEP_UNNAMED : STEP_UNNAMED_FIRST, NULL, NULL);
+	client_unnamed_put(c, s);
 }
 
 static void use_unnamed(struct client *c, struct server *s)
 {
 	note_unnamed(c, s);
-	if (s->unnamed_of == c->id)
+	if (client_unnamed_is_there(c, s))
 		return;
 	if (!c->has_unnamed) {
 		client_unnamed_hide(c, s);
 		return;
 	}
-	s->unnamed_of = c->id;
+	client_unnamed_put(c, s);
 	server_step(s, STEP_UNNAMED_OURS, NULL, NULL);
 	if (c->unnamed_large != NULL)
 		server_send_parse(s, "", c->unnamed_large->body, c->unnamed_large->len);
@@ -118,7 +113,7 @@ static void use_unnamed(struct client *c, struct server *s)
 /* Not somebody else's. */
 void client_unnamed_hide(struct client *c, struct server *s)
 {
-	s->unnamed_of = c->id;
+	client_unnamed_put(c, s);
 	server_step(s, STEP_CLOSE_OURS, NULL, NULL);
 	server_send_close(s, "");
 }
@@ -207,7 +202,7 @@ static const char *use(
 static void refuse(struct server *s)
 {
 	server_step(s, STEP_REFUSED, NULL, NULL);
-	server_send_missing(s);
+	server_send_describe(s, prepared_no_name());
 }
 
 /* PostgreSQL looks at the text before it looks at the name. */
@@ -218,7 +213,7 @@ static void refuse_duplicate(
 	server_send_parse(s, "", body, len);
 	s->unnamed_of = 0;
 	server_step(s, STEP_DUPLICATE, NULL, n);
-	server_send_missing(s);
+	server_send_describe(s, prepared_no_name());
 }
 
 /* With a reference; NULL without memory. */
@@ -247,19 +242,23 @@ static void parse_named(struct client *c, struct server *s, const char *name,
 	const uint8_t *body, size_t len)
 {
 	struct prepared_name *n = prepared_names_find(&c->names, name);
+	struct prepared_drop *drop;
 	struct prepared *p;
 
 	if (n != NULL) {
 		refuse_duplicate(s, n, body, len);
 		return;
 	}
+	drop = client_parse_drop(s, body, strnlen((const char *)body, len), &body, &len);
 	p = make(c, s, body, len);
 	if (p != NULL)
 		n = prepared_names_add(&c->names, name, p);
 	if (n == NULL) {
+		free(drop);
 		refuse(s);
 		return;
 	}
+	n->drop = drop;
 	if (prepared_set_use(&s->prepared, p)) {
 		/* Here PostgreSQL would refuse most. */
 		bool is_failed = s->xq.status == 'E' && s->xq.pending == 0;
@@ -275,57 +274,22 @@ static void parse_named(struct client *c, struct server *s, const char *name,
 	stats_add(c->stats, STAT_server_parse_count, 1);
 }
 
-/* One whole text that does nothing but DEALLOCATE? */
-static bool is_deallocate(const uint8_t *text, size_t len, struct statement *first)
-{
-	/* Before all others are scanned. */
-	if (len == 0 ||
-		((text[0] | 0x20) != 'd' && text[0] > ' ' && text[0] != '/' &&
-			text[0] != '-'))
-		return false;
-	if (statement_count((const char *)text, len, LEXER_STANDARD_STRINGS, 1, first) !=
-			1 ||
-		(first->flags & SQL_UNSURE) != 0)
-		return false;
-	return first->kind == SQL_DEALLOCATE || first->kind == SQL_DEALLOCATE_ALL;
-}
-
-/* What a DEALLOCATE that is sent now would drop, of what is the client's own. */
-static enum client_drops find_drops(const struct client *c, const struct server *s,
-	const struct statement *st, struct prepared_name **n)
-{
-	*n = NULL;
-	if (st->kind == SQL_DEALLOCATE) {
-		*n = prepared_names_find(&c->names, st->name);
-		return *n != NULL ? CLIENT_DROPS_ONE : CLIENT_DROPS_NOTHING;
-	}
-	/* What SQL has prepared is the server's. */
-	return s->has_foreign || s->xq.pending > 0 ? CLIENT_DROPS_NOTHING
-						   : CLIENT_DROPS_ALL;
-}
-
 static void parse_unnamed(struct client *c, struct server *s, const struct frame *f,
 	const uint8_t *body, size_t len, enum client_sent *sent)
 {
-	static const uint8_t nothing[] = NOTHING "\0\0"; /* and no types */
-	size_t text_len = strnlen((const char *)body, len);
-	enum client_drops drops = CLIENT_DROPS_NOTHING;
-	struct prepared_name *n = NULL;
-	struct statement first;
+	const uint8_t *read = body;
+	struct prepared_drop *drop;
 
-	if (is_deallocate(body, text_len, &first))
-		drops = find_drops(c, s, &first, &n);
+	drop = client_parse_drop(s, body, strnlen((const char *)body, len), &read, &len);
 	unnamed_is_sent(c, s);
 	stats_add(c->stats, STAT_server_parse_count, 1);
-	if (drops == CLIENT_DROPS_NOTHING) {
-		keep_unnamed(c, s, body, len);
+	keep_unnamed(c, s, read, len);
+	c->unnamed_drop = drop;
+	if (drop == NULL) {
 		exchange_sent(&s->xq, f->type);
 		return;
 	}
-	keep_unnamed(c, s, nothing, sizeof(nothing));
-	c->drops = drops;
-	c->drops_name = n != NULL ? prepared_name_ref(n) : NULL;
-	server_send_parse(s, "", nothing, sizeof(nothing));
+	server_send_parse(s, "", read, len);
 	*sent = CLIENT_REPLACED;
 }
 
@@ -394,6 +358,28 @@ static uint64_t portal_hash(const char *portal)
 	return hash_bytes(portal, strlen(portal)) | 1;
 }
 
+/* Does this portal drop something when it runs? */
+static void note_drop(struct client *c, const char *portal, const char *name)
+{
+	const struct prepared_drop *drop = c->unnamed_drop;
+	uint64_t hash;
+
+	if (name[0] != '\0') {
+		struct prepared_name *n = prepared_names_find(&c->names, name);
+
+		drop = n == NULL ? NULL : n->drop;
+	}
+	if (drop == NULL && c->drops_portal == 0)
+		return;
+	hash = portal_hash(portal);
+	if (drop != NULL) {
+		c->drops_portal = hash;
+		c->portal_drop = *drop;
+	} else if (c->drops_portal == hash) {
+		c->drops_portal = 0;
+	}
+}
+
 static size_t on_bind(
 	struct client *c, struct server *s, const struct frame *f, enum client_sent *sent)
 {
@@ -411,10 +397,7 @@ static size_t on_bind(
 		exchange_sent(&s->xq, 'B');
 		return FRAME_HEADER + f->available;
 	}
-	if (name[0] == '\0' && c->drops != CLIENT_DROPS_NOTHING)
-		c->drops_portal = portal_hash(portal);
-	else if (c->drops_portal != 0 && portal_hash(portal) == c->drops_portal)
-		c->drops_portal = 0;
+	note_drop(c, portal, name);
 	there = use(c, s, name, STEP_BIND);
 	if (there == NULL) {
 		exchange_sent(&s->xq, 'B');
@@ -470,8 +453,11 @@ static size_t on_named(
 		close_named(c, s, name);
 		return FRAME_HEADER + f->available;
 	}
-	if (is_statement)
+	if (is_statement) {
+		/* Nobody else's is there then, whatever was. */
 		client_unnamed_forget(c);
+		c->unnamed_version++;
+	}
 	/* The reply to a Describe of a portal tells nothing. */
 	if (f->type == 'C')
 		server_step(s, STEP_CLOSE, NULL, NULL);
@@ -481,17 +467,6 @@ static size_t on_named(
 
 /* --- Execute, Query
  * ------------------------------------------------------------------------------ */
-
-static void drop(struct client *c, struct server *s, enum client_drops what,
-	struct prepared_name *n)
-{
-	if (what == CLIENT_DROPS_ALL) {
-		server_step(s, STEP_DEALLOCATE_ALL, NULL, NULL);
-		return;
-	}
-	server_step(s, STEP_DEALLOCATE, NULL, n);
-	prepared_names_unlink(&c->names, n);
-}
 
 static size_t on_execute(struct client *c, struct server *s, const struct frame *f)
 {
@@ -504,40 +479,10 @@ static size_t on_execute(struct client *c, struct server *s, const struct frame 
 	portal = wire_cstr(&in);
 	if (wire_ok(&in) && portal_hash(portal) == c->drops_portal) {
 		c->drops_portal = 0;
-		if (c->drops == CLIENT_DROPS_ALL ||
-			(c->drops == CLIENT_DROPS_ONE && c->drops_name->is_linked))
-			drop(c, s, c->drops, c->drops_name);
+		client_run_drop(c, s, &c->portal_drop);
 	}
 	exchange_sent(&s->xq, 'E');
 	return FRAME_HEADER + f->available;
-}
-
-/* True: it was replaced. */
-static bool deallocate(struct client *c, struct server *s, const struct frame *f)
-{
-	enum client_drops drops;
-	struct prepared_name *n;
-	struct statement first;
-	char sql[64] = NOTHING;
-	struct buf out;
-
-	if (!frame_is_whole(f) || f->body_len > CLIENT_INSPECT_MAX || f->body_len == 0 ||
-		f->body[f->body_len - 1] != '\0' ||
-		!is_deallocate(f->body, f->body_len - 1, &first))
-		return false;
-	drops = find_drops(c, s, &first, &n);
-	if (drops != CLIENT_DROPS_NOTHING)
-		drop(c, s, drops, n);
-	else if (first.kind == SQL_DEALLOCATE && prepared_is_our_name(first.name))
-		(void)snprintf(sql, sizeof(sql), "DEALLOCATE %s", prepared_no_name());
-	else
-		return false;
-	exchange_sent(&s->xq, 'Q');
-	buf_init(&out, 0);
-	msg_out_query(&out, sql);
-	stream_send_buf(&s->stream, &out);
-	buf_finish(&out);
-	return true;
 }
 
 static size_t on_query(
@@ -550,11 +495,12 @@ static size_t on_query(
 	else
 		client_note_unseen(c);
 	client_unnamed_forget(c);
-	if (deallocate(c, s, f))
+	if (client_deallocate(c, s, f))
 		*sent = CLIENT_REPLACED;
 	else
 		exchange_sent(&s->xq, 'Q');
-	s->unnamed_of = c->id;
+	c->unnamed_version++;
+	client_unnamed_put(c, s);
 	server_step(s, STEP_END_QUERY, NULL, NULL);
 	return FRAME_HEADER + f->available;
 }

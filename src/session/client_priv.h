@@ -9,6 +9,7 @@
 #include "pg/frame.h"
 #include "pg/startup.h"
 #include "session/client.h"
+#include "session/server.h"
 
 enum { CLIENT_MAGIC = 0x636c6e74, CLIENT_LINGER_US = 2000000 };
 
@@ -52,6 +53,28 @@ enum client_sent {
 /* Returns the bytes used, 0 when more are needed. */
 size_t client_prepared_message(struct client *, struct server *, const struct frame *,
 	enum client_sent *);
+/* client_deallocate.c: what a statement with this text would drop, NULL for all others;
+ * then *body is to be prepared in its place.  To be freed. */
+struct prepared_drop *client_parse_drop(const struct server *, const void *text, size_t len,
+	const uint8_t **body, size_t *body_len);
+/* Such a portal is about to run. */
+void client_run_drop(struct client *, struct server *, const struct prepared_drop *);
+/* A Query.  True: something else was sent in its place. */
+bool client_deallocate(struct client *, struct server *, const struct frame *);
+
+/* Does the server have the unnamed statement that the client sent last?  It may have an
+ * older one. */
+static inline bool client_unnamed_is_there(const struct client *c, const struct server *s)
+{
+	return s->unnamed_of == c->id && s->unnamed_version == c->unnamed_version;
+}
+
+static inline void client_unnamed_put(const struct client *c, struct server *s)
+{
+	s->unnamed_of = c->id;
+	s->unnamed_version = c->unnamed_version;
+}
+
 /* Takes away an unnamed statement that is not the client's. */
 void client_unnamed_hide(struct client *, struct server *);
 

@@ -181,6 +181,12 @@ static void send_span(struct server *s, struct span *span)
 	span->start = span->pos;
 }
 
+static void unnamed_passes(struct client *c, struct server *s)
+{
+	c->unnamed_version++;
+	client_unnamed_put(c, s);
+}
+
 /* On a session port, or where nobody looks after names: they belong to the server's
  * session. */
 static void note_parse(struct client *c, struct server *s, const struct frame *f)
@@ -190,7 +196,7 @@ static void note_parse(struct client *c, struct server *s, const struct frame *f
 	if (f->available > 0 && f->body[0] != '\0')
 		s->is_dirty = true;
 	else
-		s->unnamed_of = c->id;
+		unnamed_passes(c, s);
 }
 
 /* There, too, the unnamed statement of whoever had the server before on a transaction
@@ -206,13 +212,13 @@ static void pass(struct client *c, struct server *s, const struct frame *f,
 		stats_add(c->stats, STAT_bind_count, 1);
 		/* fall through */
 	case 'D':
-		if (s->unnamed_of == 0 || s->unnamed_of == c->id || s->xq.skipping)
+		if (s->unnamed_of == 0 || client_unnamed_is_there(c, s) || s->xq.skipping)
 			break;
 		send_span(s, span);
 		client_unnamed_hide(c, s);
 		break;
 	case 'Q':
-		s->unnamed_of = c->id;
+		unnamed_passes(c, s);
 		break;
 	default:
 		break;

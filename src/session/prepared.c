@@ -350,6 +350,7 @@ void prepared_name_unref(struct prepared_name *n)
 	if (n == NULL || --n->refs > 0)
 		return;
 	prepared_unref(n->statement);
+	free(n->drop);
 	free(n);
 }
 

@@ -83,11 +83,18 @@ uint64_t prepared_bytes(void);
 
 /* --- a client's names ---------------------------------------------------------- */
 
+/* What a DEALLOCATE takes away. */
+struct prepared_drop {
+	bool is_all;
+	char name[PREPARED_NAME_MAX + 1];
+};
+
 struct prepared_name {
 	struct hash_node node;
 	uint32_t refs;                  /* the map's, and those of steps */
 	bool is_linked;                 /* the client has it */
 	struct prepared *statement;
+	struct prepared_drop *drop;     /* the statement stands for a DEALLOCATE; or NULL */
 	uint32_t len;
 	char text[];                    /* NUL-terminated */
 };

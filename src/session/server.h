@@ -61,6 +61,7 @@ struct server {
 	struct steps steps;             /* what replies to such are to come */
 	struct buf instead;             /* of a message that the client is not to see */
 	uint64_t unnamed_of;            /* client whose unnamed statement it has */
+	uint64_t unnamed_version;       /* and which of them */
 	uint64_t literal_key;           /* of settings under which statements are read */
 	uint64_t nonce;                 /* of the barrier */
 	uint32_t body_left;             /* of a message that streams through */

@@ -47,12 +47,12 @@ void server_send_close(struct server *s, const char *name)
 	buf_finish(&out);
 }
 
-void server_send_missing(struct server *s)
+void server_send_describe(struct server *s, const char *name)
 {
 	struct buf out;
 
 	buf_init(&out, 0);
-	msg_out_describe(&out, 'S', prepared_no_name());
+	msg_out_describe(&out, 'S', name);
 	exchange_sent(&s->xq, 'D');
 	stream_send_buf(&s->stream, &out);
 	buf_finish(&out);

@@ -65,8 +65,7 @@ bool server_needs_cleaning(const struct server *, const struct client *);
 void server_step(struct server *, enum step_kind, struct prepared *, struct prepared_name *);
 void server_send_parse(struct server *, const char *name, const void *body, size_t len);
 void server_send_close(struct server *, const char *name);
-/* Describe of a statement that is not there. */
-void server_send_missing(struct server *);
+void server_send_describe(struct server *, const char *name);
 /* Parse, and what has to go so that there are at most so many. */
 void server_prepare(struct server *, enum step_kind, struct prepared *,
 	struct prepared_name *, uint32_t most);

@@ -241,6 +241,24 @@ def test_unnamed_statement_outlives_sync_on_another_server(make_router):
             assert w.rows(answer) == [("b!",)]
 
 
+@pytest.mark.router_only
+def test_an_older_unnamed_statement_is_not_used(make_router):
+    """A server that still has one of the same client's from before."""
+    router = make_router(limited(2))
+    with router.transactional.wire() as wire:
+        prepare(wire, "pid", "SELECT pg_backend_pid()")
+        for n in range(6):
+            first = named_pid(wire)
+            run(wire, w.parse(f"SELECT 'older {n}'"))
+            with occupied(router, first):
+                run(wire, w.parse(f"SELECT 'newer {n}'"))
+                second = named_pid(wire)
+            assert second != first
+            with occupied(router, second):
+                answer = run(wire, w.bind(), w.execute())
+                assert w.rows(answer) == [(f"newer {n}",)]
+
+
 def test_unnamed_statement_ends(port):
     """At a Query, a Close, a failed Parse."""
     with port.wire() as wire:
@@ -463,6 +481,35 @@ def test_deallocate(port, how):
         assert execute(wire, "a") == [("again",)]
         assert execute(other, "a") == [("a",)]
         assert execute(other, "B c") == [("b",)]
+
+
+def test_deallocate_with_more_behind_it(port):
+    """All of the text runs."""
+    with port.wire() as wire:
+        prepare(wire, "a", "SELECT 'a'")
+        answer = wire.query("DEALLOCATE ALL; SELECT 'ran'")
+        assert w.rows(answer) == [("ran",)]
+        assert error(run(wire, w.bind(name="a")))[0] == "26000"
+        prepare(wire, "a", "SELECT 'a'")
+        assert w.rows(wire.query("SELECT 'ran'; DEALLOCATE ALL")) == [("ran",)]
+        assert error(run(wire, w.bind(name="a")))[0] == "26000"
+
+
+def test_deallocate_that_was_prepared(port):
+    """The name means what it means when it runs."""
+    with port.wire() as wire:
+        prepare(wire, "drop", "DEALLOCATE a")
+        for text in ("one", "two"):
+            assert error(run(wire, w.bind(name="drop"), w.execute()))[0] == "26000"
+            prepare(wire, "a", f"SELECT '{text}'")
+            assert execute(wire, "a") == [(text,)]
+            answer = run(wire, w.bind(name="drop", portal="p"), w.execute("p"),
+                         w.bind(name="a"))
+            assert [m.tag for m in answer if m.type == "C"] == ["DEALLOCATE"]
+            assert w.errors(answer) == ["26000"]
+        prepare(wire, "itself", "DEALLOCATE itself")
+        assert not w.errors(run(wire, w.bind(name="itself"), w.execute()))
+        assert error(run(wire, w.bind(name="itself")))[0] == "26000"
 
 
 @pytest.mark.parametrize("how", [simple, extended])

@@ -12,9 +12,11 @@ int main(void)
 	srunner_add_suite(runner, exchange_model_suite());
 	srunner_add_suite(runner, params_suite());
 	srunner_add_suite(runner, login_suite());
+	srunner_add_suite(runner, prepared_suite());
 	srunner_add_suite(runner, shrink_suite());
 	srunner_add_suite(runner, stall_suite());
 	srunner_add_suite(runner, state_suite());
+	srunner_add_suite(runner, steps_suite());
 	srunner_add_suite(runner, target_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);

@@ -9,9 +9,11 @@ Suite *exchange_suite(void);
 Suite *exchange_model_suite(void);
 Suite *params_suite(void);
 Suite *login_suite(void);
+Suite *prepared_suite(void);
 Suite *shrink_suite(void);
 Suite *stall_suite(void);
 Suite *state_suite(void);
+Suite *steps_suite(void);
 Suite *target_suite(void);
 
 #endif

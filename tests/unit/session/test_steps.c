@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: ISC */
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "session/steps.h"
+#include "suites.h"
+
+static struct prepared_registry *registry;
+static struct prepared_names names;
+static struct prepared *p;
+static struct prepared_name *n;
+static struct steps q;
+static char undone[256];
+
+static void begin(void)
+{
+	registry = prepared_registry_create();
+	ck_assert_ptr_nonnull(registry);
+	p = prepared_get(registry, "SELECT 1", 9, 0);
+	n = prepared_names_add(&names, "name", prepared_ref(p));
+	q = (struct steps){ .count = 0 };
+	undone[0] = '\0';
+}
+
+/* What steps held is given back. */
+static void end(void)
+{
+	steps_finish(&q);
+	ck_assert_uint_eq(n->refs, 1);
+	prepared_names_clear(&names);
+	ck_assert(prepared_is_mine_only(p));
+	prepared_unref(p);
+	prepared_registry_release(registry);
+	ck_assert_uint_eq(prepared_bytes(), 0);
+}
+
+static void push(enum step_kind kind)
+{
+	bool is_end = kind == STEP_END_SYNC || kind == STEP_END_QUERY;
+
+	ck_assert(steps_push(&q, kind, is_end ? NULL : p, is_end ? NULL : n));
+}
+
+static void note(const struct step *step, void *arg)
+{
+	char text[16];
+
+	ck_assert_ptr_eq(arg, &q);
+	(void)snprintf(text, sizeof(text), "%d ", (int)step->kind);
+	strcat(undone, text);
+}
+
+static const char *list(const enum step_kind *kinds, size_t count)
+{
+	static char text[256];
+
+	text[0] = '\0';
+	for (size_t i = 0; i < count; i++) {
+		char one[16];
+
+		(void)snprintf(one, sizeof(one), "%d ", (int)kinds[i]);
+		strcat(text, one);
+	}
+	return text;
+}
+
+#define LIST(...)                                                                        \
+	list((const enum step_kind[]){ __VA_ARGS__ },                                    \
+		COUNT_OF(((const enum step_kind[]){ __VA_ARGS__ })))
+
+static const struct {
+	enum step_kind kind;
+	char reply;
+	enum step_verdict verdict;
+} meanings[] = {
+	{ STEP_PARSE, '1', STEP_FORWARD },
+	{ STEP_PARSE_OURS, '1', STEP_DROP },
+	{ STEP_PARSE_FAKED, '3', STEP_AS_PARSE },
+	{ STEP_UNNAMED, '1', STEP_FORWARD },
+	{ STEP_UNNAMED_FIRST, '1', STEP_FORWARD },
+	{ STEP_UNNAMED_OURS, '1', STEP_DROP },
+	{ STEP_BIND, '2', STEP_FORWARD },
+	{ STEP_DESCRIBE, 't', STEP_FORWARD },
+	{ STEP_CLOSE, '3', STEP_FORWARD },
+	{ STEP_CLOSE_OURS, '3', STEP_DROP },
+	{ STEP_DEALLOCATE, 'C', STEP_AS_DEALLOCATE },
+	{ STEP_DEALLOCATE_ALL, 'C', STEP_AS_DEALLOCATE_ALL },
+};
+
+START_TEST(a_reply_means_what_was_sent)
+{
+	static const char replies[] = "123tC";
+
+	begin();
+	for (const char *reply = replies; *reply != '\0'; reply++) {
+		push(meanings[_i].kind);
+		if (*reply == meanings[_i].reply) {
+			ck_assert_int_eq(steps_received(&q, (uint8_t)*reply),
+				meanings[_i].verdict);
+			ck_assert_uint_eq(q.count, 0);
+			continue;
+		}
+		/* Nothing of the kind was asked for; results are others'. */
+		ck_assert_int_eq(steps_received(&q, (uint8_t)*reply),
+			*reply == 'C' ? STEP_FORWARD : STEP_UNEXPECTED);
+		ck_assert_uint_eq(q.count, 1);
+		steps_finish(&q);
+	}
+	end();
+}
+END_TEST
+
+START_TEST(nothing_answers_what_is_to_fail)
+{
+	static const enum step_kind kinds[] = { STEP_REFUSED, STEP_DUPLICATE, STEP_END_QUERY,
+		STEP_END_SYNC };
+
+	begin();
+	for (size_t i = 0; i < COUNT_OF(kinds); i++) {
+		push(kinds[i]);
+		for (const char *reply = "123t"; *reply != '\0'; reply++)
+			ck_assert_int_eq(
+				steps_received(&q, (uint8_t)*reply), STEP_UNEXPECTED);
+		ck_assert_int_eq(steps_received(&q, 'C'), STEP_FORWARD);
+		ck_assert_int_eq((int)steps_head(&q).kind, (int)kinds[i]);
+		steps_finish(&q);
+	}
+	ck_assert_int_eq(steps_received(&q, '1'), STEP_UNEXPECTED);
+	ck_assert_int_eq((int)steps_head(&q).kind, STEP_END_SYNC);
+	end();
+}
+END_TEST
+
+START_TEST(replies_come_in_order_over_any_length)
+{
+	begin();
+	for (int turn = 0; turn < 5; turn++) {
+		for (int i = 0; i < 100; i++) {
+			push(STEP_PARSE_OURS);
+			push(STEP_BIND);
+			push(STEP_CLOSE);
+		}
+		push(STEP_END_SYNC);
+		for (int i = 0; i < 100; i++) {
+			ck_assert_int_eq(steps_received(&q, '1'), STEP_DROP);
+			ck_assert_int_eq(steps_received(&q, '2'), STEP_FORWARD);
+			ck_assert_int_eq(steps_received(&q, '3'), STEP_FORWARD);
+		}
+		steps_ended(&q);
+		ck_assert_uint_eq(q.count, 0);
+	}
+	end();
+}
+END_TEST
+
+START_TEST(ready_ends_one_exchange)
+{
+	begin();
+	push(STEP_BIND);
+	push(STEP_END_SYNC);
+	push(STEP_PARSE);
+	push(STEP_END_QUERY);
+	push(STEP_CLOSE);
+	steps_ended(&q);
+	ck_assert_int_eq((int)steps_head(&q).kind, STEP_PARSE);
+	steps_ended(&q);
+	ck_assert_int_eq((int)steps_head(&q).kind, STEP_CLOSE);
+	steps_ended(&q);
+	steps_ended(&q);
+	ck_assert_uint_eq(q.count, 0);
+	end();
+}
+END_TEST
+
+START_TEST(an_error_undoes_up_to_sync_the_last_first)
+{
+	begin();
+	push(STEP_BIND);
+	push(STEP_PARSE);
+	push(STEP_END_QUERY);
+	push(STEP_CLOSE);
+	push(STEP_END_SYNC);
+	push(STEP_PARSE_FAKED);
+	push(STEP_END_SYNC);
+	steps_fail(&q, note, &q);
+	ck_assert_str_eq(undone, LIST(STEP_CLOSE, STEP_END_QUERY, STEP_PARSE, STEP_BIND));
+	ck_assert_int_eq((int)steps_head(&q).kind, STEP_END_SYNC);
+	undone[0] = '\0';
+	/* Nothing is left to undo of this one. */
+	steps_fail(&q, note, &q);
+	ck_assert_str_eq(undone, "");
+	steps_ended(&q);
+	steps_fail(&q, note, &q);
+	ck_assert_str_eq(undone, LIST(STEP_PARSE_FAKED));
+	end();
+}
+END_TEST
+
+START_TEST(an_open_exchange_is_undone_to_its_end)
+{
+	begin();
+	push(STEP_PARSE);
+	push(STEP_BIND);
+	steps_fail(&q, note, &q);
+	ck_assert_str_eq(undone, LIST(STEP_BIND, STEP_PARSE));
+	ck_assert_uint_eq(q.count, 0);
+	end();
+}
+END_TEST
+
+START_TEST(all_is_undone_when_the_count_is_lost)
+{
+	begin();
+	push(STEP_PARSE);
+	push(STEP_END_SYNC);
+	push(STEP_CLOSE_OURS);
+	steps_fail_all(&q, note, &q);
+	ck_assert_str_eq(undone, LIST(STEP_CLOSE_OURS, STEP_END_SYNC, STEP_PARSE));
+	ck_assert_uint_eq(q.count, 0);
+	end();
+}
+END_TEST
+
+START_TEST(syncs_behind_a_copy_go)
+{
+	begin();
+	push(STEP_BIND);
+	push(STEP_END_SYNC);
+	push(STEP_PARSE);
+	push(STEP_END_SYNC);
+	push(STEP_END_SYNC);
+	steps_drop_syncs(&q, 2);
+	ck_assert_uint_eq(q.count, 3);
+	steps_each(&q, note, &q);
+	ck_assert_str_eq(undone, LIST(STEP_BIND, STEP_PARSE, STEP_END_SYNC));
+	steps_drop_syncs(&q, 0);
+	ck_assert_uint_eq(q.count, 3);
+	end();
+}
+END_TEST
+
+START_TEST(bind_and_describe_hold_no_statement)
+{
+	begin();
+	push(STEP_BIND);
+	push(STEP_DESCRIBE);
+	ck_assert_uint_eq(atomic_load(&p->refs), 2);
+	ck_assert_uint_eq(n->refs, 3);
+	push(STEP_PARSE);
+	ck_assert_uint_eq(atomic_load(&p->refs), 3);
+	end();
+}
+END_TEST
+
+START_TEST(there_is_room_to_a_limit)
+{
+	begin();
+	ck_assert(steps_has_room(&q));
+	while (steps_has_room(&q))
+		push(STEP_BIND);
+	ck_assert_uint_gt(q.count, STEPS_MAX - 4);
+	/* What a message brings beside itself still has its place. */
+	for (int i = 0; i < 8; i++)
+		push(STEP_CLOSE_OURS);
+	end();
+}
+END_TEST
+
+Suite *steps_suite(void)
+{
+	Suite *s = suite_create("session/steps");
+	TCase *tc = tcase_create("steps");
+
+	tcase_add_loop_test(tc, a_reply_means_what_was_sent, 0, COUNT_OF(meanings));
+	tcase_add_test(tc, nothing_answers_what_is_to_fail);
+	tcase_add_test(tc, replies_come_in_order_over_any_length);
+	tcase_add_test(tc, ready_ends_one_exchange);
+	tcase_add_test(tc, an_error_undoes_up_to_sync_the_last_first);
+	tcase_add_test(tc, an_open_exchange_is_undone_to_its_end);
+	tcase_add_test(tc, all_is_undone_when_the_count_is_lost);
+	tcase_add_test(tc, syncs_behind_a_copy_go);
+	tcase_add_test(tc, bind_and_describe_hold_no_statement);
+	tcase_add_test(tc, there_is_room_to_a_limit);
+	suite_add_tcase(s, tc);
+	return s;
+}
