@@ -272,10 +272,12 @@ def test_an_active_query_is_never_ended(lender, postgres, how):
 
 
 class Trickle:
-    """Sends a little for each client, all the time, and keeps the longest pause."""
+    """Sends so many bytes for each client, all the time, and keeps the longest pause."""
 
-    def __init__(self, wires, what):
-        self.wires, self.what, self.longest = wires, what, 0.0
+    def __init__(self, wires, what, size):
+        self.wires, self.longest = wires, 0.0
+        self.bytes = {"copy": w.copy_data(b"x" * size + b"\n"), "message": b"x" * size,
+                      "sync": w.parse("SELECT 1 -- " + "x" * size)}[what]
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.run)
 
@@ -283,8 +285,7 @@ class Trickle:
         last = time.monotonic()
         while not self.stop.wait(0.05):
             for wire in self.wires:
-                wire.send({"copy": w.copy_data(b"more\n"), "message": b"x",
-                           "sync": w.parse("SELECT 1")}[self.what])
+                wire.send(self.bytes)
             now = time.monotonic()
             self.longest, last = max(self.longest, now - last), now
 
@@ -306,16 +307,32 @@ def test_who_goes_on_is_not_ended(make_router, what):
         if what == "copy":
             stop_in(holder, what)
         elif what == "message":
-            holder.send(w.query("SELECT '" + "x" * 5000 + "'")[:20])
+            holder.send(w.query("SELECT '" + "x" * 900000 + "'")[:20])
     with router.session.wire() as comer:
         comer.send(w.query("SELECT 'mine'"))
-        with Trickle(holders, what) as trickle:
+        with Trickle(holders, what, 1000) as trickle:
             wait_until(lambda: has_waited(router, 5), 30, "it has waited")
             seen = ended(router)
         assert trickle.longest < 2, "this machine is too slow for this test"
         assert seen == 0
         # They stop, and one of them is ended.
         assert w.rows(comer.until_ready()) == [("mine",)]
+        assert ended(router) == 1
+    close(holders)
+
+
+@pytest.mark.parametrize("what", ["copy", "message"])
+def test_a_trickle_is_no_sign_of_life(make_router, what):
+    """A byte now and then would keep a borrowed server for ever."""
+    router = make_router(lending())
+    holders = [stalled(router.transactional, "nothing") for _ in range(BUDGET)]
+    for holder in holders:
+        if what == "copy":
+            stop_in(holder, what)
+        else:
+            holder.send(w.query("SELECT '" + "x" * 900000 + "'")[:20])
+    with router.session.wire() as comer, Trickle(holders, what, 1):
+        assert comer.value("SELECT 'mine'") == "mine"
         assert ended(router) == 1
     close(holders)
 
