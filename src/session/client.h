@@ -65,6 +65,7 @@ struct client {
 	bool is_console_busy;
 	bool has_sent;                  /* something, in this lease */
 	bool has_unnamed;               /* an unnamed statement */
+	bool has_unseen;                /* one whose text is not known */
 	bool has_start;
 	bool unnamed_touches;           /* it may set something */
 	bool keeps_statements;          /* names are looked after, in this lease */

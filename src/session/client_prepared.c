@@ -32,6 +32,8 @@ enum {
 void client_unnamed_forget(struct client *c)
 {
 	c->has_unnamed = false;
+	c->has_unseen = false;
+	c->unnamed_touches = false;
 	free(c->unnamed_drop);
 	c->unnamed_drop = NULL;
 	prepared_unref(c->unnamed_large);
@@ -61,6 +63,7 @@ static void keep_unnamed(
 			prepared_get_alone(login_registry(s->pool->session), body, len);
 		c->has_unnamed = c->unnamed_large != NULL;
 	}
+	c->has_unseen = !c->has_unnamed;
 }
 
 /* It runs soon, and may set something then. */
@@ -75,7 +78,7 @@ static void note_unnamed(struct client *c, struct server *s)
 {
 	const char *text = (const char *)buf_data(&c->unnamed);
 
-	if (!c->has_unnamed)
+	if (c->has_unseen)
 		client_note_unseen(c);
 	else if (c->unnamed_large != NULL)
 		note_use(c, s, c->unnamed_large);
@@ -141,12 +144,33 @@ static struct prepared *make_again(
 			   : prepared_get(r, p->body, p->len, key);
 }
 
-/* The statement of this name as it is to be used now: a plan that went stale, or a pool
- * that a reload has replaced, make it another one.  So do, for once, settings that are
- * not those it was prepared under (SET LOCAL), unless the server has read it before:
- * *once is to be given back. */
-static struct prepared *fitting(struct client *c, struct server *s,
-	struct prepared_name *n, struct prepared **once)
+/* Its columns are not what this client may have been told, and there is no server's plan
+ * left that PostgreSQL could refuse for that. */
+static bool is_to_be_told(struct server *s, const struct prepared_name *n)
+{
+	return atomic_load_explicit(&n->statement->is_stale, memory_order_relaxed) &&
+		!n->is_told && !prepared_set_use(&s->prepared, n->statement);
+}
+
+/* A plan that went stale, or a pool that a reload has replaced, make it another one. */
+static struct prepared *replace(struct client *c, struct prepared_registry *registry,
+	struct prepared_name *n)
+{
+	struct prepared *p = n->statement;
+
+	if (p->registry == registry && atomic_load(&p->is_stale) && !n->is_told)
+		return p;
+	p = make_again(registry, p, p->state_key);
+	if (p != NULL)
+		prepared_names_set(&c->names, n, p);
+	return n->statement;
+}
+
+/* The statement of this name as it is to be used now.  For once it is another one under
+ * settings that are not those it was prepared under (SET LOCAL), unless the server has
+ * read it before: *once is to be given back. */
+static struct prepared *fitting(struct client *c, struct server *s, struct prepared_name *n,
+	struct prepared **once)
 {
 	struct prepared_registry *registry = login_registry(s->pool->session);
 	struct prepared *p = n->statement;
@@ -154,12 +178,8 @@ static struct prepared *fitting(struct client *c, struct server *s,
 
 	*once = NULL;
 	if (UNLIKELY(atomic_load_explicit(&p->is_retired, memory_order_relaxed) ||
-		    p->registry != registry)) {
-		p = make_again(registry, p, p->state_key);
-		if (p != NULL)
-			prepared_names_set(&c->names, n, p);
-		p = n->statement;
-	}
+		    p->registry != registry))
+		p = replace(c, registry, n);
 	if (p->state_key == key || p->is_alone || prepared_set_use(&s->prepared, p))
 		return p;
 	*once = prepared_get(registry, p->body, p->len, key);
@@ -181,6 +201,10 @@ static const char *use(
 			use_unnamed(c, s);
 		server_step(s, kind, NULL, NULL);
 		return prepared_is_our_name(name) ? prepared_no_name() : NULL;
+	}
+	if (is_to_be_told(s, n)) {
+		server_step(s, STEP_STALE, NULL, n);
+		server_send_describe(s, prepared_no_name());
 	}
 	p = fitting(c, s, n, &once);
 	note_use(c, s, p);
@@ -314,6 +338,8 @@ static size_t on_parse(
 	if (is_long || !wire_ok(&in)) {
 		unnamed_is_sent(c, s);
 		client_unnamed_forget(c);
+		c->has_unseen = true;
+		client_note_unseen(c);
 		exchange_sent(&s->xq, 'P');
 	} else if (name[0] == '\0') {
 		parse_unnamed(c, s, f, in.pos, wire_left(&in), sent);

@@ -167,11 +167,13 @@ void prepared_unref(struct prepared *p)
 	prepared_registry_release(r);
 }
 
-void prepared_retire(struct prepared *p)
+void prepared_retire(struct prepared *p, bool is_stale)
 {
 	struct prepared_registry *r = p->registry;
 
 	pthread_mutex_lock(&r->lock);
+	if (is_stale)
+		atomic_store(&p->is_stale, true);
 	atomic_store(&p->is_retired, true);
 	unlist(p);
 	pthread_mutex_unlock(&r->lock);
@@ -302,6 +304,7 @@ void prepared_names_set(
 	names->bytes -= n->is_linked ? name_bytes(n) : 0;
 	prepared_unref(n->statement);
 	n->statement = p;
+	n->is_told = false;
 	names->bytes += n->is_linked ? name_bytes(n) : 0;
 }
 

@@ -32,7 +32,8 @@ struct prepared {
 	struct hash_node node;          /* in the registry, while is_listed */
 	struct prepared_registry *registry;
 	_Atomic uint32_t refs;
-	_Atomic bool is_retired;        /* its plan cannot be used any more */
+	_Atomic bool is_retired;        /* nobody prepares it any more */
+	_Atomic bool is_stale;          /* ... as it gives other columns now */
 	bool is_listed;                 /* others find it; under the registry's lock */
 	bool is_alone;                  /* is not to be shared */
 	bool may_touch;                 /* settings, when it runs: see state.h */
@@ -62,8 +63,9 @@ void prepared_unref(struct prepared *);         /* accepts NULL */
 /* Nobody else has it: it was made just now, or others have left it. */
 bool prepared_is_mine_only(const struct prepared *);
 
-/* Nobody gets it any more: who asks for the same gets a new one. */
-void prepared_retire(struct prepared *);
+/* Nobody gets it any more: who asks for the same gets a new one.  Stale: who has it is
+ * to be told first, as columns may be kept in mind. */
+void prepared_retire(struct prepared *, bool is_stale);
 
 /* Tables and the like may have changed: who prepares anew is to get what PostgreSQL
  * makes of it now.  Those who have prepared keep what they have, as in PostgreSQL. */
@@ -93,6 +95,7 @@ struct prepared_name {
 	struct hash_node node;
 	uint32_t refs;                  /* the map's, and those of steps */
 	bool is_linked;                 /* the client has it */
+	bool is_told;                   /* ... and knows that it is stale */
 	struct prepared *statement;
 	struct prepared_drop *drop;     /* the statement stands for a DEALLOCATE; or NULL */
 	uint32_t len;

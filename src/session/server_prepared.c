@@ -117,7 +117,7 @@ static void undo(const struct step *step, void *arg)
 	case STEP_UNNAMED:
 	case STEP_UNNAMED_FIRST:
 		if (c != NULL)
-			c->has_unnamed = false;
+			client_unnamed_forget(c);
 		if (step->kind == STEP_UNNAMED_FIRST)
 			s->unnamed_of = 0;
 		return;
@@ -140,6 +140,7 @@ static void undo(const struct step *step, void *arg)
 	case STEP_DEALLOCATE_ALL:
 	case STEP_REFUSED:
 	case STEP_DUPLICATE:
+	case STEP_STALE:
 	case STEP_END_QUERY:
 	case STEP_END_SYNC:
 		return;
@@ -170,16 +171,18 @@ static void learn_from(
 	struct prepared *p;
 
 	if (is_parse && says(e, "42P05", head->statement->name)) {
-		prepared_retire(head->statement);
+		prepared_retire(head->statement, false);
 		s->has_foreign = true;
 	}
 	if (!is_use || head->name == NULL)
 		return;
 	p = head->name->statement;
-	if (is_stale_plan(e) && p == head->statement)
-		prepared_retire(p);
-	else if (is_stale_plan(e))
+	if (is_stale_plan(e) && p == head->statement) {
+		head->name->is_told = true;
+		prepared_retire(p, true);
+	} else if (is_stale_plan(e)) {
 		s->has_foreign = true;
+	}
 	if (says(e, "26000", p->name)) {
 		prepared_set_remove(&s->prepared, p);
 		s->has_foreign = true;
@@ -203,6 +206,13 @@ static void error_of(struct buf *out, const struct step *head)
 			.severity = "ERROR", .sqlstate = "42P05", .message = message
 		};
 	}
+	if (head->kind == STEP_STALE) {
+		/* The same (plancache.c).  From now on it is another one. */
+		error = (struct msg_out_error){ .severity = "ERROR",
+			.sqlstate = "0A000",
+			.message = "cached plan must not change result type" };
+		head->name->is_told = true;
+	}
 	buf_clear(out);
 	msg_out_error(out, &error);
 }
@@ -210,7 +220,8 @@ static void error_of(struct buf *out, const struct step *head)
 bool server_prepared_error(struct server *s, const struct error_fields *e, bool skips)
 {
 	struct step head = steps_head(&s->steps);
-	bool is_ours = (head.kind == STEP_REFUSED || head.kind == STEP_DUPLICATE) &&
+	bool is_ours = (head.kind == STEP_REFUSED || head.kind == STEP_DUPLICATE ||
+			       head.kind == STEP_STALE) &&
 		says(e, "26000", prepared_no_name());
 
 	if (is_ours)

@@ -369,6 +369,10 @@ static enum verdict decide(struct server *s, const struct frame *f)
 	case '3':
 	case 't':
 		return on_step(s, f->type);
+	case 'T':
+	case 'n':
+		steps_described(&s->steps);
+		return on_reply(s, f->type);
 	case 'N':
 	case 'A':
 		return on_async(s);

@@ -77,6 +77,7 @@ static const struct {
 	[STEP_DEALLOCATE_ALL] = { 'C', STEP_AS_DEALLOCATE_ALL },
 	[STEP_REFUSED] = { 0, STEP_UNEXPECTED },
 	[STEP_DUPLICATE] = { 0, STEP_UNEXPECTED },
+	[STEP_STALE] = { 0, STEP_UNEXPECTED },
 	[STEP_END_QUERY] = { 0, STEP_UNEXPECTED },
 	[STEP_END_SYNC] = { 0, STEP_UNEXPECTED },
 };
@@ -88,8 +89,18 @@ enum step_verdict steps_received(struct steps *q, uint8_t type)
 	if (q->count == 0 || meanings[at(q, 0)->kind].reply != type)
 		return type == 'C' ? STEP_FORWARD : STEP_UNEXPECTED;
 	verdict = meanings[at(q, 0)->kind].verdict;
-	drop_first(q);
+	/* It may still fail (exec_describe_statement_message()). */
+	if (at(q, 0)->kind == STEP_DESCRIBE)
+		at(q, 0)->has_begun = true;
+	else
+		drop_first(q);
 	return verdict;
+}
+
+void steps_described(struct steps *q)
+{
+	if (q->count > 0 && at(q, 0)->has_begun)
+		drop_first(q);
 }
 
 static bool is_end(const struct step *step)

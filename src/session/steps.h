@@ -28,19 +28,21 @@ enum step_kind {
 	STEP_UNNAMED_FIRST,     /* Parse; it may have had somebody else's */
 	STEP_UNNAMED_OURS,      /* Parse or Close that the client did not send: swallowed */
 	STEP_BIND,              /* '2' goes on */
-	STEP_DESCRIBE,          /* 't' goes on */
+	STEP_DESCRIBE,          /* 't' goes on, and then 'T' or 'n' */
 	STEP_CLOSE,             /* '3' goes on */
 	STEP_CLOSE_OURS,        /* '3' is swallowed */
 	STEP_DEALLOCATE,        /* a query in place of DEALLOCATE: its tag is replaced */
 	STEP_DEALLOCATE_ALL,
 	STEP_REFUSED,           /* sent to fail: the error is replaced */
 	STEP_DUPLICATE,         /* the same: there is one of this name */
+	STEP_STALE,             /* the same: it gives other columns now */
 	STEP_END_QUERY,         /* Query or FunctionCall */
 	STEP_END_SYNC
 };
 
 struct step {
 	enum step_kind kind;
+	bool has_begun;                 /* STEP_DESCRIBE: 't' was there */
 	struct prepared *statement;     /* which it is about, or NULL */
 	struct prepared_name *name;     /* the client's, or NULL */
 };
@@ -74,6 +76,9 @@ enum step_verdict {
 /* The server sent '1', '2', '3', 't' or 'C' for the client; a 'C' that no step waits
  * for is forwarded. */
 enum step_verdict steps_received(struct steps *, uint8_t type);
+
+/* 'T' or 'n': the end of what describes a statement, if it is such a one's. */
+void steps_described(struct steps *);
 
 /* ReadyForQuery of a client's exchange. */
 void steps_ended(struct steps *);

@@ -68,9 +68,10 @@ def bench_tables(postgres_cluster):
 
 @pytest.mark.parametrize("mode, name", [
     ("simple", "transactional"), ("extended", "transactional"),
-    ("simple", "session"), ("extended", "session"), ("prepared", "session")])
+    ("simple", "session"), ("extended", "session"), ("prepared", "session"),
+    ("prepared", "transactional")])
 def test_pgbench(bench_tables, router, postgres, mode, name):
-    """TPC-B in each protocol; prepared on the session port only in this version."""
+    """TPC-B in each protocol."""
     output = run(getattr(router, name), str(postgres.bindir / "pgbench"), "-n", "-c", "8", "-j",
                  "2", "-t", "25", "-M", mode)
     assert "number of transactions actually processed: 200/200" in output
@@ -170,9 +171,9 @@ def test_psycopg3_pipeline_error(port):
         assert connection.execute("SELECT 2").fetchone() == (2,)
 
 
-def test_psycopg3_prepares_on_the_session_port(router):
-    """Its automatic prepared statements, which need a server of one's own here."""
-    with router.session.connect(prepare_threshold=1) as connection:
+def test_psycopg3_prepares(port):
+    """Its automatic prepared statements."""
+    with port.connect(prepare_threshold=1) as connection:
         for n in range(10):
             assert connection.execute("SELECT %s::int + 1", (n,)).fetchone() == (n + 1,)
 
@@ -211,11 +212,11 @@ def asyncpg_arguments(endpoint):
             "password": dsn["password"], "database": dsn["dbname"], "timeout": 30}
 
 
-def test_asyncpg_on_the_session_port(router):
+def test_asyncpg(port):
     """It names its statements, and resets the session when its pool takes it back."""
     async def main():
         pool = await asyncpg.create_pool(min_size=2, max_size=5,
-                                         **asyncpg_arguments(router.session))
+                                         **asyncpg_arguments(port))
         async with pool:
             async def work(n):
                 async with pool.acquire() as connection, connection.transaction():

@@ -681,30 +681,46 @@ def test_result_type_changes(port, postgres, changing, by_router):
         else:
             postgres.sql("ALTER TABLE changing ADD b int", dbname="app")
         refused = [w.errors(run(wire, w.bind(name="s"), w.execute())) for wire in (one, two)]
-        assert refused[0] == ["0A000"]
+        assert refused == [["0A000"]] * 2
         for wire in (one, two, three):
             new_columns(wire, changing)
 
 
 @pytest.mark.router_only
 def test_stale_statement_is_replaced_for_all(make_router, changing):
+    """Each client is told once, on whichever server it runs: it may have kept in mind what
+    the columns were.  Then it gets the new ones."""
     router = make_router(limited(2))
     wires = [router.transactional.wire() for _ in range(4)]
     for wire in wires:
         prepare(wire, "pid", "SELECT pg_backend_pid()")
-        prepare(wire, "s", changing)
-        assert execute(wire, "s") == [("1",)]
-    with occupied(router, named_pid(wires[0])):
+    first = named_pid(wires[0])
+    # The other server never sees it before the change.
+    with occupied(router, first):
+        second = named_pid(wires[0])
+    with occupied(router, second):
         for wire in wires:
+            prepare(wire, "s", changing)
             assert execute(wire, "s") == [("1",)]
-    wires[0].query("ALTER TABLE changing ADD b int")
-    assert error(run(wires[0], w.bind(name="s")))[0] == "0A000"
-    for _ in range(2):
-        for wire in wires:
-            assert execute(wire, "s") == [("1", None)]
-    with occupied(router, named_pid(wires[0])):
-        for wire in wires:
-            assert execute(wire, "s") == [("1", None)]
+        wires[0].query("ALTER TABLE changing ADD b int")
+        assert error(run(wires[0], w.bind(name="s")))[0] == "0A000"
+        assert execute(wires[0], "s") == [("1", None)]
+        assert error(run(wires[1], w.describe("S", "s")))[0] == "0A000"
+    with occupied(router, first):
+        assert execute(wires[0], "s") == [("1", None)]
+        assert error(run(wires[2], w.bind(name="s"), w.execute())) == (
+            "0A000", "cached plan must not change result type")
+        wires[3].query("BEGIN")
+        answer = run(wires[3], w.describe("S", "s"))
+        assert error(answer)[0] == "0A000" and answer[-1].body == b"E"
+        wires[3].query("ROLLBACK")
+    for pid in (first, second):
+        with occupied(router, pid):
+            for wire in wires:
+                assert execute(wire, "s") == [("1", None)]
+                prepare(wire, "t", changing)
+                assert execute(wire, "t") == [("1", None)]
+                run(wire, w.close("S", "t"))
     for wire in wires:
         wire.quit()
 

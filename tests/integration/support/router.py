@@ -52,8 +52,6 @@ class Endpoint:
         """A psycopg 3 connection, in autocommit mode unless told otherwise."""
         more.setdefault("autocommit", True)
         more.setdefault("connect_timeout", int(20 * SLOWDOWN))
-        # The transaction port does not know named statements of the protocol.
-        more.setdefault("prepare_threshold", None)
         return psycopg.connect(**self.dsn(user, dbname, **more))
 
     def wire(self, user=DEFAULT_USER, dbname=DATABASE, **parameters):

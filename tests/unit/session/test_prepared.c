@@ -89,9 +89,9 @@ START_TEST(a_retired_statement_is_made_anew)
 
 	begin();
 	old = get("SELECT 1", 0);
-	prepared_retire(old);
-	prepared_retire(old);
-	ck_assert(atomic_load(&old->is_retired));
+	prepared_retire(old, true);
+	prepared_retire(old, false);
+	ck_assert(atomic_load(&old->is_retired) && atomic_load(&old->is_stale));
 	new = get("SELECT 1", 0);
 	ck_assert_ptr_ne(old, new);
 	ck_assert_str_ne(old->name, new->name);
@@ -131,7 +131,7 @@ START_TEST(one_alone_is_nobody_elses)
 	shared = get("SELECT 'now'", 0);
 	ck_assert_ptr_ne(alone, shared);
 	ck_assert(alone->is_alone && !shared->is_alone);
-	prepared_retire(alone);
+	prepared_retire(alone, false);
 	prepared_unref(alone);
 	prepared_unref(shared);
 	end();
@@ -361,7 +361,7 @@ enum { THREADS = 4, TURNS = 4000, TEXTS = 6 };
 static void retire_oldest(struct prepared_set *set)
 {
 	if (set->count > 0)
-		prepared_retire(prepared_set_oldest(set));
+		prepared_retire(prepared_set_oldest(set), false);
 }
 
 /* A client's and a server's part of the life of statements that all threads share. */

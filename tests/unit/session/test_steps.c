@@ -98,6 +98,7 @@ START_TEST(a_reply_means_what_was_sent)
 		if (*reply == meanings[_i].reply) {
 			ck_assert_int_eq(steps_received(&q, (uint8_t)*reply),
 				meanings[_i].verdict);
+			steps_described(&q);
 			ck_assert_uint_eq(q.count, 0);
 			continue;
 		}
@@ -111,9 +112,31 @@ START_TEST(a_reply_means_what_was_sent)
 }
 END_TEST
 
+START_TEST(a_description_ends_with_its_columns)
+{
+	begin();
+	push(STEP_DESCRIBE);
+	push(STEP_DESCRIBE);
+	/* Of a portal, before it. */
+	steps_described(&q);
+	ck_assert_uint_eq(q.count, 2);
+	ck_assert_int_eq(steps_received(&q, 't'), STEP_FORWARD);
+	ck_assert_uint_eq(q.count, 2);
+	steps_described(&q);
+	ck_assert_uint_eq(q.count, 1);
+	/* It fails behind its parameters: it is this one that fails. */
+	ck_assert_int_eq(steps_received(&q, 't'), STEP_FORWARD);
+	ck_assert_int_eq((int)steps_head(&q).kind, STEP_DESCRIBE);
+	steps_fail(&q, note, &q);
+	ck_assert_uint_eq(q.count, 0);
+	steps_described(&q);
+	end();
+}
+END_TEST
+
 START_TEST(nothing_answers_what_is_to_fail)
 {
-	static const enum step_kind kinds[] = { STEP_REFUSED, STEP_DUPLICATE, STEP_END_QUERY,
+	static const enum step_kind kinds[] = { STEP_REFUSED, STEP_DUPLICATE, STEP_STALE, STEP_END_QUERY,
 		STEP_END_SYNC };
 
 	begin();
@@ -273,6 +296,7 @@ Suite *steps_suite(void)
 	TCase *tc = tcase_create("steps");
 
 	tcase_add_loop_test(tc, a_reply_means_what_was_sent, 0, COUNT_OF(meanings));
+	tcase_add_test(tc, a_description_ends_with_its_columns);
 	tcase_add_test(tc, nothing_answers_what_is_to_fail);
 	tcase_add_test(tc, replies_come_in_order_over_any_length);
 	tcase_add_test(tc, ready_ends_one_exchange);
