@@ -344,14 +344,15 @@ REFUSED = w.message("E", b"SERROR\0VERROR\0C42501\0Mpermission denied\0\0")
 
 
 def answer_well(fake, connection):
-    """On the same connection, or on another one if that was given up."""
+    """On the same connection, or on another one if that was given up; it is closed then,
+    as PostgreSQL does, for the router counts it until it is."""
     while True:
         try:
             asked = connection.receive()
         except (OSError, EOFError):
-            connection = fake.take()
-            continue
-        if asked.type == "X":
+            asked = None
+        if asked is None or asked.type == "X":
+            connection.socket.close()
             connection = fake.take()
         elif b"max_connections" in asked.body:
             connection.send(data_row("100", "3", "2", "7") + END)
