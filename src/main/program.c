@@ -14,7 +14,12 @@
 #include "route/resolver.h"
 #include "session/server.h"
 
-enum { TICK_US = 200000, WORKERS_AUTO_MAX = 4 };
+enum {
+	TICK_US = 200000,
+	WORKERS_AUTO_MAX = 4,
+	BUDGET_PATIENCE_US = 1000000,   /* for PostgreSQL to say how much it has, at the start */
+	BUDGET_LOOK_US = 5000
+};
 
 /* Asks the main thread to look at its requests. */
 #define SIGNAL_REQUEST SIGRTMIN
@@ -328,6 +333,20 @@ static bool workers_are_well(const struct program *p)
 	return true;
 }
 
+/* Is more configured than PostgreSQL has?  A host that does not answer at once is told
+ * of when it does: being down must not keep the router from starting. */
+static int check_budgets(struct program *p, struct diag *diag)
+{
+	const struct timespec pause = { .tv_nsec = BUDGET_LOOK_US * 1000 };
+	uint64_t until_us = clock_now_us() + BUDGET_PATIENCE_US;
+	int ret;
+
+	while ((ret = directory_check_budgets(p->directory, diag)) == -EAGAIN &&
+		clock_now_us() < until_us)
+		(void)nanosleep(&pause, NULL);
+	return ret == -EAGAIN ? 0 : ret;
+}
+
 static int wait_for_the_end(struct program *p, const sigset_t *set)
 {
 	const struct timespec tick = { .tv_nsec = TICK_US * 1000 };
@@ -394,6 +413,8 @@ int program_run(struct program *p, const char *path)
 	block_signals(&set);
 	diag_clear(&diag);
 	ret = set_up(p, &diag);
+	if (ret == 0)
+		ret = check_budgets(p, &diag);
 	if (ret == 0) {
 		entrances_commit(p);
 		SLOG(INFO, "start", "version=%s workers=%u config=%s", PGTANDEM_VERSION,

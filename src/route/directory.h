@@ -237,6 +237,10 @@ NODISCARD int directory_create(struct directory **, struct config *, uint32_t wo
 	const struct directory_hooks *, struct diag *);
 void directory_destroy(struct directory **);
 
+/* At the start, while the workers run: is some connection_budget more than PostgreSQL
+ * has?  -EINVAL with diag filled: yes; -EAGAIN: some host has not answered yet. */
+NODISCARD int directory_check_budgets(struct directory *, struct diag *);
+
 /* Goes over to another configuration, all of it or (on error) nothing.  May
  * block. */
 NODISCARD int directory_reload(struct directory *, struct config *, struct diag *);

@@ -268,3 +268,29 @@ int host_budget_check(struct route_host *h, const struct config_host *past_conf,
 		conf->name, conf->budget, spell(&limits, sum));
 	return -EINVAL;
 }
+
+/* --- start ----------------------------------------------------------------------------- */
+
+int directory_check_budgets(struct directory *d, struct diag *diag)
+{
+	struct config *config = directory_config(d);
+	int ret = 0;
+
+	for (size_t i = 0; ret != -EINVAL && i < config->host_count; i++) {
+		const struct config_host *conf = &config->hosts[i];
+		struct route_host *h = reload_host(d, conf->name);
+		struct host_limits limits;
+		int one;
+
+		if (h == NULL || conf->options.user[0] == '\0' || config_host_is_auto(conf))
+			continue;
+		one = host_budget_check(h, conf, conf, diag);
+		route_host_limits(h, &limits);
+		/* What cannot be read now is told when it can. */
+		if (one == 0 && !limits.is_known && limits.error[0] == '\0')
+			one = -EAGAIN;
+		ret = one != 0 ? one : ret;
+	}
+	config_unref(config);
+	return ret;
+}

@@ -177,13 +177,38 @@ def test_fixed_budget_above_what_there_is(make_router, pg):
     assert budget(router) == 27
 
 
+def test_start_with_more_than_there_is_is_refused(make_router, pg):
+    router = make_router({"hosts": {"main": {"connection_budget": 120, **OWN}}},
+                         start=False, postgres_of_test=pg)
+    router.expected_exit = 1
+    router.expect_error("start-failed")
+    router.start(wait=False)
+    assert router.wait_exit() == 1
+    assert ("hosts.main.connection_budget: 120 is more than PostgreSQL has for this router:"
+            " max_connections 30 - reserved 3 = 27") in router.log()
+
+
+def test_start_does_not_need_postgresql(make_router, pg):
+    """What cannot be asked now is told when it can."""
+    pg.stop()
+    try:
+        router = make_router({"hosts": {"main": {"connection_budget": 120, **OWN}}},
+                             postgres_of_test=pg)
+        assert budget(router) == 120
+    finally:
+        pg.start()
+    wait_until(lambda: lines(router, "budget-above"), 15, "the warning")
+
+
 def test_fixed_budget_that_has_become_too_large(make_router, pg):
-    router = make_router({"hosts": {"main": {"connection_budget": 35, **OWN}}},
+    router = make_router({"hosts": {"main": {"connection_budget": 25, **OWN}}},
                          postgres_of_test=pg)
+    wait_until(lambda: host(router)["server_max_connections"] == 30, 10, "PostgreSQL is asked")
+    limit(pg, 20)
     wait_until(lambda: lines(router, "budget-above"), 10, "the warning")
-    assert "max_connections 30 - reserved 3 = 27 < connection_budget 35" in \
+    assert "max_connections 20 - reserved 3 = 17 < connection_budget 25" in \
         lines(router, "budget-above")[0]
-    assert budget(router) == 35
+    assert budget(router) == 25
     assert host(router)["budget_source"] == "file"
     limit(pg, 60)
     wait_until(lambda: lines(router, "budget-can-be-had"), 15, "the all-clear")
