@@ -227,11 +227,12 @@ static void pass(struct client *c, struct server *s, const struct frame *f,
 }
 
 /* May this message go on now? */
-static bool may_forward(const struct server *s, const struct frame *f)
+static bool may_forward(struct server *s, const struct frame *f)
 {
 	if (f->type == 'P' && f->available == 0 && f->body_len > 0)
 		return false;
-	return exchange_has_room(&s->xq) && steps_has_room(&s->steps);
+	s->is_full = !steps_has_room(&s->steps);
+	return exchange_has_room(&s->xq) && !s->is_full;
 }
 
 enum forward_end { FORWARD_ON, FORWARD_QUIT, FORWARD_BAD };

@@ -69,6 +69,7 @@ struct server {
 	bool own_failed;                /* the router's own query got an error */
 	bool own_seen;                  /* BARRIER: its reply has begun */
 	bool wants_barrier;             /* when the client's message is complete */
+	bool is_full;                   /* of steps: its client waits for answers */
 	bool is_dirty;                  /* carries session state: reset before reuse */
 	bool has_foreign;               /* has statements that are not in "prepared" */
 	bool is_cleaned;                /* SETTINGS: of another client's session, too */

@@ -390,6 +390,11 @@ static enum verdict on_message(struct server *s, const struct frame *f)
 {
 	enum verdict verdict = decide(s, f);
 
+	if (s->is_full && steps_has_room_again(&s->steps)) {
+		s->is_full = false;
+		if (s->client != NULL)
+			stream_retry(&s->client->stream);
+	}
 	if (s->phase == SERVER_PHASE_ABORT && (f->type == 'G' || f->type == 'E'))
 		server_finish_for_client(s);
 	return verdict;

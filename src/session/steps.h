@@ -54,6 +54,12 @@ struct steps {
 	uint32_t count;
 };
 
+/* Time for a sender that had to stop to go on. */
+static inline bool steps_has_room_again(const struct steps *q)
+{
+	return q->count <= STEPS_MAX / 2;
+}
+
 static inline bool steps_has_room(const struct steps *q)
 {
 	/* A message may bring three, and its end one. */

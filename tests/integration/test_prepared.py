@@ -205,6 +205,23 @@ def test_flush_without_sync(port):
         assert w.rows(wire.until_ready()) == [("2",)]
 
 
+@pytest.mark.parametrize("message", [
+    w.bind((1,), "s") + w.execute(), w.bind((1,), "s"), w.close("S", "nobody"),
+    w.describe("S", "s"), w.parse("SELECT 1"), w.parse("DEALLOCATE nobody")],
+    ids=["bind-execute", "bind", "close", "describe", "parse", "deallocate"])
+def test_thousands_of_messages_before_one_sync(port, message):
+    """More than the router looks ahead: it goes on as answers come."""
+    with port.wire() as wire:
+        prepare(wire, "s", "SELECT $1::int")
+        sender = threading.Thread(target=lambda: wire.send(message * 20000, w.sync()))
+        sender.start()
+        answer = wire.until_ready()
+        sender.join()
+        assert not w.errors(answer)
+        assert len(answer) >= 20001
+        assert execute(wire, "s", 2) == [("2",)]
+
+
 # -------------------------------------------------------- over several servers
 
 @pytest.mark.router_only

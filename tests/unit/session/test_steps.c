@@ -283,9 +283,13 @@ START_TEST(there_is_room_to_a_limit)
 	while (steps_has_room(&q))
 		push(STEP_BIND);
 	ck_assert_uint_gt(q.count, STEPS_MAX - 4);
+	ck_assert(!steps_has_room_again(&q));
 	/* What a message brings beside itself still has its place. */
 	for (int i = 0; i < 8; i++)
 		push(STEP_CLOSE_OURS);
+	while (!steps_has_room_again(&q))
+		ck_assert_int_eq(steps_received(&q, '2'), STEP_FORWARD);
+	ck_assert_uint_ge(q.count, STEPS_MAX / 4);
 	end();
 }
 END_TEST
