@@ -444,7 +444,8 @@ def test_shrinks_as_transactions_end(auto, pg):
         assert wire.value("SELECT 1") == "1"
         assert wire.query("COMMIT")[-1].body == b"I"
     wait_until(lambda: pg.count("usename IN ('app_scram', 'other')") <= 7, 10, "the rest is closed")
-    assert host(router)["used"] <= 7
+    # PostgreSQL has closed a little before the router has seen it.
+    wait_until(lambda: host(router)["used"] <= 7, 10, "the books say the same")
     for wire in wires:
         assert wire.value("SELECT 2") == "2"
         wire.quit()
