@@ -12,20 +12,14 @@
 
 enum { CHOOSE_IDLE_LOOK = 8 };
 
-static struct lease *lease_of_slice(struct list_node *node)
-{
-	return container_of(node, struct lease, in_slice);
-}
-
 bool choose_has_room_from(const struct slice *slice, const struct slice *from)
 {
 	for (size_t i = 0; i < SLICE_QUOTAS; i++) {
 		const struct quota *quota = slice->quotas[i];
-		bool gives = from != NULL && quota != NULL &&
+		bool gives = from != NULL &&
 			(from->quotas[0] == quota || from->quotas[1] == quota);
 
-		if (quota != NULL && quota->max != 0 &&
-			quota->used >= quota->max + (gives ? 1 : 0))
+		if (!quota_has_room(quota, gives ? 0 : 1))
 			return false;
 	}
 	return slice_servers_max(slice) == 0 || slice->servers < slice_servers_max(slice);
@@ -42,12 +36,11 @@ static bool may_use(
 {
 	if (s->slice == to)
 		return true;
-	return choose_has_room_from(to, s->slice) &&
-		budget_may_take(&m->budget, to->share, s->slice->share);
+	return choose_may_replace(m, s, to);
 }
 
-/* Prefers a server that already carries the client's state, best its own session.  Looks at a few of
- * those that may be used; the others it passes over. */
+/* Prefers a server that already carries the client's state, best its own session.
+ * Looks at a few of those that may be used; the others it passes over. */
 struct pool_server *choose_idle(
 	struct monitor *m, const struct lease *l, const struct slice *slice)
 {
@@ -83,19 +76,9 @@ static struct slice *slice_of_hungry(struct list_node *node)
 	return container_of(node, struct slice, in_hungry);
 }
 
-static struct lease *slice_oldest(const struct slice *slice)
-{
-	return lease_of_slice(list_first(&slice->waiters));
-}
-
-static bool is_older(const struct slice *a, const struct slice *b)
-{
-	return b == NULL || slice_oldest(a)->asked_at_us < slice_oldest(b)->asked_at_us;
-}
-
 bool choose_is_older(const struct slice *a, const struct slice *b)
 {
-	return is_older(a, b);
+	return b == NULL || slice_oldest(a)->asked_at_us < slice_oldest(b)->asked_at_us;
 }
 
 /* Except: a server that has just logged in and is not counted as such yet. */
@@ -186,7 +169,7 @@ static struct slice *oldest_claim(
 		list_for_each(&share->hungry, node) {
 			struct slice *slice = slice_of_hungry(node);
 
-			if (!is_older(slice, best))
+			if (!choose_is_older(slice, best))
 				continue;
 			if (slice->pool == s->slice->pool
 					? may_use(m, s, slice)
@@ -214,20 +197,26 @@ static bool weights_decide(const struct slice *a, const struct slice *b)
 	return a->share != b->share && a->share->used > 0 && b->share->used > 0;
 }
 
+/* Both want to borrow what is free: the weights, and then age. */
+static bool borrows_first(const struct slice *a, const struct slice *b)
+{
+	if (share_goes_before(a->share, b->share, false))
+		return true;
+	return !share_goes_before(b->share, a->share, false) && choose_is_older(a, b);
+}
+
 /* A unit that "owner" may keep or give up: is it rather for the waiter of a, or of
  * b?  Of one workload the older; between borrowers the weights decide. */
 static bool is_nearer(
 	const struct slice *a, const struct slice *b, const struct share *owner)
 {
 	if (b == NULL || !weights_decide(a, b))
-		return is_older(a, b);
+		return choose_is_older(a, b);
 	if (a->share == owner)
 		return !share_goes_before(b->share, owner, true);
 	if (b->share == owner)
 		return share_goes_before(a->share, owner, true);
-	if (share_goes_before(a->share, b->share, false))
-		return true;
-	return !share_goes_before(b->share, a->share, false) && is_older(a, b);
+	return borrows_first(a, b);
 }
 
 static struct slice *next_in_pool(const struct monitor *m, const struct pool_server *s)
@@ -258,11 +247,11 @@ static bool comes_before(const struct pool_server *s, const struct slice *slice,
 	const struct pool *pool = s->slice->pool, *other = slice->pool;
 
 	if (slice->share != s->slice->share && (slice->share->used == 0 || is_of_quota))
-		return is_older(slice, ours);
+		return choose_is_older(slice, ours);
 	if (slice->share != s->slice->share)
 		return share_is_borrowing(s->slice->share) &&
 			share_goes_before(slice->share, s->slice->share, true);
-	return is_older(slice, ours) &&
+	return choose_is_older(slice, ours) &&
 		(other->servers == 0 || other->servers + 1 < pool->servers);
 }
 
@@ -282,7 +271,7 @@ static struct slice *other_pool_due(const struct monitor *m, const struct pool_s
 			struct slice *slice = slice_of_hungry(node);
 			bool is_of_quota = share_quota(s->slice, slice, 1);
 
-			if (slice->pool == pool || !is_older(slice, best) ||
+			if (slice->pool == pool || !choose_is_older(slice, best) ||
 				!comes_before(s, slice, ours, is_of_quota))
 				continue;
 			if (elapsed_us(now_us, slice_oldest(slice)->asked_at_us) <
@@ -460,14 +449,12 @@ static bool is_needier(const struct monitor *m, const struct slice *a, bool a_fl
 	/* There are units for both, but a limit lets only one have one: floors are no
 	 * argument then. */
 	if (share_quota(a, b, 2) && m->budget.used + 2 <= m->budget.limit)
-		return is_older(a, b);
+		return choose_is_older(a, b);
 	if (a_floor != b_floor)
 		return a_floor;
 	if (a_floor || !weights_decide(a, b))
-		return is_older(a, b);
-	if (share_goes_before(a->share, b->share, false))
-		return true;
-	return !share_goes_before(b->share, a->share, false) && is_older(a, b);
+		return choose_is_older(a, b);
+	return borrows_first(a, b);
 }
 
 /* The slice that is to be helped next, and how. */

@@ -5,18 +5,6 @@
  */
 #include "pool/monitor_priv.h"
 
-static struct lease *lease_in_slice(struct list_node *node)
-{
-	return container_of(node, struct lease, in_slice);
-}
-
-static bool quota_is_full(const struct slice *slice, size_t which)
-{
-	const struct quota *quota = slice->quotas[which];
-
-	return quota != NULL && quota->max != 0 && quota->used >= quota->max;
-}
-
 /* In the order of include/wait_reasons.def. */
 static enum wait_reason slice_reason(
 	const struct monitor *m, const struct slice *slice, uint64_t now_us)
@@ -35,9 +23,9 @@ static enum wait_reason slice_reason(
 		return WAIT_LOGIN;
 	if (servers_max != 0 && slice->servers >= servers_max)
 		return WAIT_POOL;
-	if (quota_is_full(slice, SLICE_QUOTA_DATABASE))
+	if (!quota_has_room(slice->quotas[SLICE_QUOTA_DATABASE], 1))
 		return WAIT_DATABASE;
-	if (quota_is_full(slice, SLICE_QUOTA_USER))
+	if (!quota_has_room(slice->quotas[SLICE_QUOTA_USER], 1))
 		return WAIT_USER;
 	if (share->used >= share->max)
 		return WAIT_WORKLOAD;
@@ -96,25 +84,22 @@ void monitor_each_waiter(struct monitor *m, uint64_t now_us,
 
 			explain_slice(m, slice, now_us, &wait);
 			list_for_each(&slice->waiters, node) {
-				wait.since_us = lease_in_slice(node)->asked_at_us;
+				wait.since_us = lease_of_slice(node)->asked_at_us;
 				wait.position++;
-				f(lease_in_slice(node), &wait, arg);
+				f(lease_of_slice(node), &wait, arg);
 			}
 		}
 	}
 	pthread_mutex_unlock(&m->lock);
 }
 
-/* --- stalled leases ------------------------------------------------------------------
- */
+/* --- stalled leases ------------------------------------------------------------------ */
 
 /* Has the oldest waiter of this slice a right to a unit, and waited for it in vain? */
 static bool is_kept_waiting(
 	const struct monitor *m, const struct slice *slice, uint64_t now_us)
 {
-	const struct lease *oldest = lease_in_slice(list_first(&slice->waiters));
-
-	return elapsed_us(now_us, oldest->asked_at_us) >= m->limits.reclaim_grace_us &&
+	return elapsed_us(now_us, slice_oldest(slice)->asked_at_us) >= m->limits.reclaim_grace_us &&
 		slice->connecting + slice->coming < slice->waiting &&
 		!choose_fits(m, slice);
 }
@@ -135,7 +120,7 @@ static struct slice *kept_waiting_for(
 
 			if (is_kept_waiting(m, slice, now_us) &&
 				(s == NULL || choose_may_replace(m, s, slice)) &&
-				(best == NULL || choose_is_older(slice, best)))
+				choose_is_older(slice, best))
 				best = slice;
 		}
 	}

@@ -9,6 +9,17 @@
 
 #include "pool/monitor.h"
 
+static inline struct lease *lease_of_slice(struct list_node *node)
+{
+	return container_of(node, struct lease, in_slice);
+}
+
+/* Who has waited longest; somebody does. */
+static inline struct lease *slice_oldest(const struct slice *slice)
+{
+	return lease_of_slice(list_first(&slice->waiters));
+}
+
 static inline struct pool_server *server_of_idle(struct list_node *node)
 {
 	return container_of(node, struct pool_server, in_idle);
@@ -45,7 +56,7 @@ bool choose_fits(const struct monitor *, const struct slice *);
  * were this slice's? */
 bool choose_may_replace(
 	const struct monitor *, const struct pool_server *, const struct slice *);
-/* The oldest waiter of one has waited longer than that of the other. */
+/* The oldest waiter of one has waited longer than that of the other (NULL: nobody). */
 bool choose_is_older(const struct slice *, const struct slice *);
 bool choose_is_surplus(const struct monitor *, const struct pool_server *);
 bool choose_may_open(const struct monitor *, const struct slice *, uint64_t now_us);

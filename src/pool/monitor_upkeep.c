@@ -76,14 +76,11 @@ static void fill_pool(struct monitor *m, struct pool *pool, uint64_t now_us,
 /* A client that waits for long opens the reserve of its pool. */
 static void open_reserve(struct slice *slice, uint64_t now_us)
 {
-	const struct lease *oldest;
-
 	slice->reserve_is_open = false;
 	if (slice->waiting == 0 || slice->limits.reserve == 0)
 		return;
-	oldest = container_of(list_first(&slice->waiters), struct lease, in_slice);
-	slice->reserve_is_open =
-		elapsed_us(now_us, oldest->asked_at_us) >= slice->limits.reserve_after_us;
+	slice->reserve_is_open = elapsed_us(now_us, slice_oldest(slice)->asked_at_us) >=
+		slice->limits.reserve_after_us;
 }
 
 static void open_reserves(struct monitor *m, struct pool *pool, uint64_t now_us)
