@@ -116,10 +116,10 @@ log: {{ log_connections: false, log_disconnections: false }}
                   directory)
 
 
-def pgbouncer(postgres, directory):
+def pgbouncer(postgres, directory, names=(USER,), servers=POOL, more="max_client_conn = 2000"):
     port = free_port()
     users, path = directory / "users.txt", directory / "pgbouncer.ini"
-    users.write_text(f'"{USER}" ""\n', encoding="utf-8")
+    users.write_text("".join(f'"{name}" ""\n' for name in names), encoding="utf-8")
     path.write_text(f"""
 [databases]
 * = host=127.0.0.1 port={postgres.port}
@@ -130,8 +130,8 @@ unix_socket_dir =
 auth_type = trust
 auth_file = {users}
 pool_mode = transaction
-default_pool_size = {POOL}
-max_client_conn = 2000
+default_pool_size = {servers}
+{more}
 log_connections = 0
 log_disconnections = 0
 """, encoding="utf-8")

@@ -16,9 +16,8 @@ import os
 import shutil
 import statistics
 
+import compare
 import measure
-from compare import Pooler
-from support.net import free_port
 from support.postgres import DATABASE
 
 USER, LONE = "app_trust", "app_lone"
@@ -32,29 +31,9 @@ workloads: { bench: { listen: "127.0.0.1:{a}", pool_mode: transaction } }
 
 def pgbouncer(postgres, directory):
     """The same limits: 25 servers in all, whoever uses them."""
-    port = free_port()
-    users, path = directory / "users.txt", directory / "pgbouncer.ini"
-    users.write_text(f'"{USER}" ""\n"{LONE}" ""\n', encoding="utf-8")
-    path.write_text(f"""
-[databases]
-* = host=127.0.0.1 port={postgres.port}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir =
-auth_type = trust
-auth_file = {users}
-pool_mode = transaction
-default_pool_size = {SERVERS}
-max_db_connections = {SERVERS}
-max_client_conn = 3000
-log_connections = 0
-log_disconnections = 0
-""", encoding="utf-8")
-    command = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups",
-               "pgbouncer", str(path)] if os.getuid() == 0 else ["pgbouncer", str(path)]
-    started = Pooler("PgBouncer", command, port, directory)
-    started.a = port
+    started = compare.pgbouncer(postgres, directory, (USER, LONE), SERVERS,
+                                f"max_db_connections = {SERVERS}\nmax_client_conn = 3000")
+    started.a = started.port
     return started
 
 
