@@ -129,7 +129,7 @@ static void add_database(const struct route_database *database, void *arg)
 		return;
 	(void)snprintf(l->look.rows[at].name, sizeof(l->look.rows[at].name), "%s",
 		database->name);
-	stats_sum(database->stats, l->workers, l->look.rows[at].totals);
+	route_database_sum(database, l->workers, l->look.rows[at].totals);
 }
 
 static int compare_rows(const void *a, const void *b)

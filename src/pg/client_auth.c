@@ -453,6 +453,26 @@ const char *client_auth_failure_text(const struct client_auth *a)
 	return texts[a->failure];
 }
 
+const char *client_auth_failure_word(enum client_auth_failure failure)
+{
+	static const char *const words[CLIENT_AUTH_FAILURE_COUNT] = {
+		[CLIENT_AUTH_NO_FAILURE] = "none",
+		[CLIENT_AUTH_WRONG_PASSWORD] = "wrong-password",
+		[CLIENT_AUTH_UNKNOWN_USER] = "unknown-user",
+		[CLIENT_AUTH_NO_PASSWORD] = "no-password",
+		[CLIENT_AUTH_WRONG_SECRET] = "wrong-secret",
+		[CLIENT_AUTH_DOOMED] = "not-allowed",
+		[CLIENT_AUTH_EMPTY_PASSWORD] = "empty-password",
+		[CLIENT_AUTH_MALFORMED] = "malformed",
+		[CLIENT_AUTH_MECHANISM] = "mechanism",
+		[CLIENT_AUTH_SCRAM_ERROR] = "scram",
+		[CLIENT_AUTH_UNEXPECTED] = "unexpected",
+		[CLIENT_AUTH_INTERNAL] = "internal",
+	};
+
+	return words[failure] == NULL ? "other" : words[failure];
+}
+
 const struct secret_scram *client_auth_derived(const struct client_auth *a)
 {
 	return a->was_derived ? &a->secret : NULL;

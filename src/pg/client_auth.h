@@ -142,6 +142,9 @@ void client_auth_write_error(const struct client_auth *, struct buf *out);
 /* A sentence for the log: the reason without names or data. */
 const char *client_auth_failure_text(const struct client_auth *);
 
+/* The same as one word, for metrics. */
+const char *client_auth_failure_word(enum client_auth_failure);
+
 /* The SCRAM secret that was derived from a plain password, or NULL: keep it
  * with that password, wipe it when the password changes. */
 const struct secret_scram *client_auth_derived(const struct client_auth *);

@@ -17,12 +17,14 @@ int directory_create(struct directory **out, struct config *config, uint32_t wor
 	if (d == NULL || hash_table_init(&d->pools, 64) < 0 ||
 		hash_table_init(&d->databases, 64) < 0 ||
 		hash_table_init(&d->users, 64) < 0 ||
+		hash_table_init(&d->counters, 64) < 0 ||
 		hash_table_init(&d->quotas, 64) < 0) {
 		diag_set(diag, NULL, 0, 0, "out of memory");
 		if (d != NULL) {
 			hash_table_finish(&d->pools);
 			hash_table_finish(&d->databases);
 			hash_table_finish(&d->users);
+			hash_table_finish(&d->counters);
 		}
 		free(d);
 		return ret;
@@ -52,6 +54,7 @@ void directory_destroy(struct directory **slot)
 		host_destroy(d->hosts[i]);
 	for (uint32_t i = 0; i < d->workload_count; i++) {
 		pthread_mutex_destroy(&d->workloads[i]->lock);
+		free(d->workloads[i]->times);
 		free(d->workloads[i]->name);
 		free(d->workloads[i]);
 	}
@@ -142,8 +145,10 @@ static enum route_result find(struct directory *d, struct route_workload *w,
 	r->slice = pools_slice(d, w, workload, conf, r->pool);
 	r->database = pools_database(d, database);
 	r->account = pools_user(d, user);
+	if (r->database != NULL)
+		r->counters = counters_find(d, w, r->database, user);
 	r->user = strdup(user);
-	if (r->database == NULL || r->account == NULL || r->user == NULL ||
+	if (r->counters == NULL || r->account == NULL || r->user == NULL ||
 		route_limits_make(d, workload, conf, user, &r->limits) < 0)
 		return ROUTE_NO_MEMORY;
 	client_limits_apply(d, workload, conf, r);
@@ -167,6 +172,7 @@ enum route_result directory_find(struct directory *d, struct route_workload *w,
 		monitor_client_count(&r->host->monitor, r->slice, 1);
 		atomic_fetch_add(&r->database->refs, 1);
 		atomic_fetch_add(&r->account->refs, 1);
+		atomic_fetch_add(&r->counters->refs, 1);
 	}
 	pthread_mutex_unlock(&d->lock);
 	if (result != ROUTE_OK) {

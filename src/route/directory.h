@@ -24,6 +24,7 @@
 #include "net/addr.h"
 #include "pool/monitor.h"
 #include "route/stats.h"
+#include "route/times.h"
 
 enum { DIRECTORY_POOLS_MAX = 10000, DIRECTORY_ADDRS_MAX = 32, DIRECTORY_HOSTS_MAX = 256 };
 
@@ -93,6 +94,7 @@ struct route_host {
 	uint32_t budget;                                /* under the directory's lock */
 	struct host_limits limits;                      /* under lock */
 	uint64_t denied_told;                           /* route_host_tell_denied()'s */
+	struct times_block *connects;                   /* logins to it; one a worker */
 	bool is_gone;                                   /* not configured any more */
 };
 
@@ -122,6 +124,15 @@ bool route_host_unfit(struct route_host *, uint32_t generation);
 /* A copy of what is known of its PostgreSQL. */
 void route_host_limits(struct route_host *, struct host_limits *);
 
+/* What is timed of the clients of a workload. */
+enum workload_time {
+	WORKLOAD_TIME_WAIT,             /* for a server */
+	WORKLOAD_TIME_LOGIN,            /* from connecting to the welcome */
+	WORKLOAD_TIME_TRANSACTION,
+	WORKLOAD_TIME_QUERY,
+	WORKLOAD_TIME_COUNT
+};
+
 struct route_workload {
 	char *name;
 	uint32_t index;
@@ -131,8 +142,19 @@ struct route_workload {
 	_Atomic uint64_t login_timeout_us;
 	pthread_mutex_t lock;                           /* of tcp */
 	struct sock_tcp tcp;
+	struct times_block *times;      /* WORKLOAD_TIME_COUNT for each worker */
+	_Atomic uint64_t wait_timeouts;
+	_Atomic uint64_t wait_refusals;
+	_Atomic uint64_t wait_timeout_at_us;            /* the last one; 0: none */
+	uint64_t swept[STAT_COUNT];     /* of counters that are gone; the directory's lock */
 	bool is_gone;
 };
+
+static inline struct times_block *route_workload_times(struct route_workload *w,
+	uint32_t worker, enum workload_time what)
+{
+	return &w->times[worker * WORKLOAD_TIME_COUNT + (uint32_t)what];
+}
 
 /* A copy of the TCP settings for its clients. */
 void route_workload_tcp(struct route_workload *, struct sock_tcp *);
@@ -148,7 +170,8 @@ struct route_database {
 	struct hash_node node;
 	_Atomic uint32_t refs;                          /* routes */
 	char *name;
-	struct stats_block *stats;                      /* one for each worker */
+	struct list counters;                           /* struct route_counters */
+	uint64_t swept[STAT_COUNT];                     /* of those that are gone */
 	struct route_limit limit;
 };
 
@@ -157,6 +180,17 @@ struct route_user {
 	_Atomic uint32_t refs;                          /* routes */
 	char *name;
 	struct route_limit limit;
+};
+
+/* What the clients of one workload count that asked for one database as one user. */
+struct route_counters {
+	struct hash_node node;
+	struct list_node in_database;
+	_Atomic uint32_t refs;                          /* routes */
+	struct route_workload *workload;
+	struct route_database *database;
+	char *user;
+	struct stats_block *stats;                      /* one for each worker */
 };
 
 struct route_pool {
@@ -210,6 +244,7 @@ struct route {
 	struct slice *slice;
 	struct route_database *database;
 	struct route_user *account;     /* of the client's user */
+	struct route_counters *counters;
 	bool is_counted;                /* in the clients of both */
 	char *user;                     /* the client's */
 	struct route_limits limits;
@@ -313,6 +348,16 @@ uint32_t directory_workers(const struct directory *);
 /* Calls f for each database that has been used, under the directory's lock. */
 void directory_each_database(struct directory *,
 	void (*f)(const struct route_database *, void *), void *arg);
+
+/* The same for what is counted of each workload, database and user. */
+void directory_each_counters(struct directory *,
+	void (*f)(const struct route_counters *, void *), void *arg);
+/* ... and what was counted by those who never logged in and are forgotten. */
+void directory_swept(struct directory *, uint32_t workload, uint64_t out[STAT_COUNT]);
+
+/* Everything that a database has counted.  Under the directory's lock. */
+void route_database_sum(const struct route_database *, uint32_t workers,
+	uint64_t out[STAT_COUNT]);
 
 /* Gives up pools that nobody has used for a while.  Once a minute or so. */
 void directory_sweep(struct directory *);

@@ -33,12 +33,14 @@ struct directory {
 	struct hash_table pools;
 	struct list retired;            /* struct route_pool.in_retired */
 	struct hash_table databases;
+	struct hash_table counters;
 	struct hash_table users;
 	struct hash_table quotas;
 };
 
 /* host.c */
-struct route_host *host_create(const struct config_host *, uint32_t index, struct diag *);
+struct route_host *host_create(const struct config_host *, uint32_t index,
+	uint32_t workers, struct diag *);
 void host_destroy(struct route_host *);
 /* What is known of it from before; conf NULL: nothing. */
 struct host_past {
@@ -90,6 +92,13 @@ struct route_user *pools_user(struct directory *, const char *name);
 void pools_apply(struct directory *);
 void pools_warm(struct directory *);
 void pools_free_all(struct directory *);
+
+/* counters.c: NULL without memory. */
+struct route_counters *counters_find(struct directory *, struct route_workload *,
+	struct route_database *, const char *user);
+void counters_free(struct directory *, struct route_counters *);
+/* Forgets those that nobody uses or has logged in with. */
+void counters_sweep(struct directory *, struct route_database *);
 
 /* route.c */
 NODISCARD int route_limits_make(struct directory *, const struct config_workload *,

@@ -149,7 +149,7 @@ int host_resolve(const struct config_host *conf, const struct host_past *past,
 }
 
 struct route_host *host_create(const struct config_host *conf, uint32_t index,
-	struct diag *d)
+	uint32_t workers, struct diag *d)
 {
 	struct route_host *h = calloc(1, sizeof(*h));
 	struct monitor_limits limits;
@@ -162,8 +162,9 @@ struct route_host *host_create(const struct config_host *conf, uint32_t index,
 	pthread_mutex_init(&h->lock, NULL);
 	h->index = index;
 	h->name = strdup(conf->name);
+	h->connects = times_create(workers);
 	h->target.generation = 1;
-	if (h->name != NULL)
+	if (h->name != NULL && h->connects != NULL)
 		return h;
 	host_destroy(h);
 	h = NULL;
@@ -180,6 +181,7 @@ void host_destroy(struct route_host *h)
 		return;
 	monitor_finish(&h->monitor);
 	pthread_mutex_destroy(&h->lock);
+	free(h->connects);
 	free(h->name);
 	free(h);
 }

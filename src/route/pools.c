@@ -29,9 +29,10 @@ static void pool_free(struct directory *d, struct route_pool *p)
 	free(p);
 }
 
-static void database_free(struct route_database *database)
+static void database_free(struct directory *d, struct route_database *database)
 {
-	free(database->stats);
+	list_for_each_safe(&database->counters, node)
+		counters_free(d, container_of(node, struct route_counters, in_database));
 	free(database->name);
 	free(database);
 }
@@ -262,13 +263,12 @@ struct route_database *pools_database(struct directory *d, const char *name)
 	found = calloc(1, sizeof(*found));
 	if (found == NULL)
 		return NULL;
+	list_init(&found->counters);
 	found->name = strdup(name);
-	found->stats = aligned_alloc(128, d->workers * sizeof(struct stats_block));
-	if (found->name == NULL || found->stats == NULL) {
-		database_free(found);
+	if (found->name == NULL) {
+		database_free(d, found);
 		return NULL;
 	}
-	memset(found->stats, 0, d->workers * sizeof(struct stats_block));
 	hash_table_add(&d->databases, &found->node, hash);
 	return found;
 }
@@ -427,7 +427,7 @@ static bool is_unused(const struct directory *d, const struct route_database *da
 
 	if (atomic_load(&database->refs) > 0)
 		return false;
-	stats_sum(database->stats, d->workers, sum);
+	route_database_sum(database, d->workers, sum);
 	return sum[STAT_client_login_count] == 0;
 }
 
@@ -441,10 +441,11 @@ static void sweep_names(struct directory *d)
 			container_of(node, struct route_database, node);
 
 		next = hash_table_walk(&d->databases, node);
+		counters_sweep(d, database);
 		if (!is_unused(d, database))
 			continue;
 		hash_table_remove(&d->databases, node);
-		database_free(database);
+		database_free(d, database);
 	}
 	for (node = hash_table_walk(&d->users, NULL); node != NULL; node = next) {
 		struct route_user *user = container_of(node, struct route_user, node);
@@ -505,7 +506,7 @@ void pools_free_all(struct directory *d)
 		pool_free(d, container_of(each, struct route_pool, in_retired));
 	while ((node = hash_table_walk(&d->databases, NULL)) != NULL) {
 		hash_table_remove(&d->databases, node);
-		database_free(container_of(node, struct route_database, node));
+		database_free(d, container_of(node, struct route_database, node));
 	}
 	while ((node = hash_table_walk(&d->users, NULL)) != NULL) {
 		hash_table_remove(&d->users, node);
@@ -518,5 +519,6 @@ void pools_free_all(struct directory *d)
 	hash_table_finish(&d->pools);
 	hash_table_finish(&d->databases);
 	hash_table_finish(&d->users);
+	hash_table_finish(&d->counters);
 	hash_table_finish(&d->quotas);
 }

@@ -107,7 +107,7 @@ static int ensure_host(struct directory *d, const struct config_host *conf, stru
 
 	if (h != NULL)
 		return 0;
-	h = host_create(conf, d->host_count, diag);
+	h = host_create(conf, d->host_count, d->workers, diag);
 	if (h == NULL)
 		return -ENOMEM;
 	host_add_shares(d, h, 0);
@@ -124,7 +124,10 @@ static struct route_workload *add_workload(struct directory *d, const char *name
 {
 	struct route_workload *w = calloc(1, sizeof(*w));
 
-	if (w == NULL || (w->name = strdup(name)) == NULL) {
+	if (w == NULL || (w->name = strdup(name)) == NULL ||
+		(w->times = times_create(d->workers * WORKLOAD_TIME_COUNT)) == NULL) {
+		if (w != NULL)
+			free(w->name);
 		free(w);
 		diag_set(diag, NULL, 0, 0, "out of memory");
 		return NULL;

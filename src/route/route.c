@@ -135,8 +135,10 @@ void route_unref(struct route *r)
 		atomic_fetch_sub(&r->database->limit.clients, 1);
 		atomic_fetch_sub(&r->account->limit.clients, 1);
 	}
-	atomic_fetch_sub(&r->database->refs, 1);
+	/* The database last: it owns its counters. */
+	atomic_fetch_sub(&r->counters->refs, 1);
 	atomic_fetch_sub(&r->account->refs, 1);
+	atomic_fetch_sub(&r->database->refs, 1);
 	monitor_client_count(&r->host->monitor, r->slice, -1);
 	route_limits_free(&r->limits);
 	free(r->user);

@@ -39,9 +39,24 @@ static const struct {
 #undef CLOSE_REASON
 };
 
+const char *close_reason_word(enum close_reason reason)
+{
+	return reasons[reason].word;
+}
+
 const char *client_state_show(enum client_state state)
 {
 	return states[state].show;
+}
+
+/* No other thread writes it: nothing is to be locked. */
+static void count_state(struct worker *w, enum client_state state, int change)
+{
+	uint32_t count = atomic_load_explicit(&w->clients_in_state[state],
+		memory_order_relaxed);
+
+	atomic_store_explicit(&w->clients_in_state[state], count + (uint32_t)change,
+		memory_order_relaxed);
 }
 
 void client_enter(struct client *c, enum client_state next)
@@ -49,8 +64,8 @@ void client_enter(struct client *c, enum client_state next)
 	struct worker *w = c->worker;
 
 	assert((states[c->state].next & (1u << next)) != 0);
-	w->clients_in_state[c->state]--;
-	w->clients_in_state[next]++;
+	count_state(w, c->state, -1);
+	count_state(w, next, 1);
 	c->state = next;
 	c->state_us = worker_now(w);
 	client_arm(c);
@@ -266,7 +281,7 @@ static struct client *client_create(struct worker *w, struct route_workload *wor
 	timer_init(&c->deadline, client_on_deadline);
 	timer_init(&c->notify, client_on_notify);
 	list_node_init(&c->in_free);
-	w->clients_in_state[CLIENT_STARTUP]++;
+	count_state(w, CLIENT_STARTUP, 1);
 	atomic_fetch_add(&w->client_count, 1);
 	atomic_fetch_add(&w->router->clients, 1);
 	return c;
@@ -359,7 +374,7 @@ static void client_leave(struct client *c, enum close_reason reason)
 	bool is_gone = reason == CLOSE_LOST || reason == CLOSE_SOCKET ||
 		reason == CLOSE_NOT_POSTGRES || reason == CLOSE_CANCEL_DONE;
 
-	w->closed[reason]++;
+	router_count(&w->closed[reason]);
 	log_end(c, reason);
 	client_give_back(c);
 	if (c->is_counted)

@@ -113,6 +113,13 @@ uint32_t client_pid(const struct client *);
 /* For views: the client that had this slot when it was that one, or NULL. */
 struct client *client_find_id(struct worker *, uint32_t slot, uint64_t id);
 
+/* What is timed of it, in its worker's part. */
+static inline struct times_block *client_timed(const struct client *c,
+	enum workload_time what)
+{
+	return route_workload_times(c->workload, c->worker->index, what);
+}
+
 /* The answer of the console, ReadyForQuery included. */
 void client_console_reply(struct client *, struct buf *);
 

@@ -134,6 +134,8 @@ static void wait_timed_out(struct client *c)
 		(unsigned long)c->id, c->workload->name, c->route->host->name,
 		(unsigned long)((worker_now(c->worker) - c->state_us) / USEC_PER_MSEC),
 		wait_reason_word(wait.reason), wait.used, wait.max);
+	atomic_fetch_add(&c->workload->wait_timeouts, 1);
+	atomic_store(&c->workload->wait_timeout_at_us, worker_now(c->worker));
 	client_refuse(c, "57014", "canceling statement due to query_wait_timeout", hint);
 }
 
@@ -269,7 +271,7 @@ static bool keeps_statements(const struct client *c)
 static bool take(struct client *c)
 {
 	struct server *s = server_from_ps(c->lease.server);
-	uint64_t now = worker_now(c->worker);
+	uint64_t now = worker_now(c->worker), waited_us;
 
 	c->server = s;
 	c->lease_exchanges = 0;
@@ -279,8 +281,9 @@ static bool take(struct client *c)
 	if (c->keeps_statements)
 		c->stream.held_max = CLIENT_INSPECT_MAX + STREAM_HELD_MAX;
 	stats_add(c->stats, STAT_server_assignment_count, 1);
-	stats_add(c->stats, STAT_wait_time,
-		now > c->lease.asked_at_us ? now - c->lease.asked_at_us : 0);
+	waited_us = now > c->lease.asked_at_us ? now - c->lease.asked_at_us : 0;
+	stats_add(c->stats, STAT_wait_time, waited_us);
+	times_add(client_timed(c, WORKLOAD_TIME_WAIT), waited_us);
 	if (c->state != CLIENT_LOGIN)
 		client_enter(c, CLIENT_ACTIVE);
 	if (server_lease(c->worker, s, c))
@@ -293,6 +296,8 @@ static bool take(struct client *c)
 
 static void not_granted(struct client *c, enum lease_verdict verdict)
 {
+	if (verdict == LEASE_VERDICT_FULL)
+		atomic_fetch_add(&c->workload->wait_refusals, 1);
 	if (verdict == LEASE_VERDICT_FULL)
 		SLOG_LIMITED(WARN, "wait-refused", "id=%lu workload=%s host=%s max_waiting=%u",
 			(unsigned long)c->id, c->workload->name, c->route->host->name,

@@ -81,6 +81,8 @@ static void logged_in(struct client *c, const struct params *settings)
 {
 	send_welcome(c, settings);
 	stats_add(c->stats, STAT_client_login_count, 1);
+	times_add(client_timed(c, WORKLOAD_TIME_LOGIN),
+		worker_now(c->worker) - c->connected_us);
 	client_login_free(c);
 }
 
@@ -303,7 +305,7 @@ static void proven(struct client *c)
 		no_route(c, result);
 		return;
 	}
-	c->stats = &c->route->database->stats[c->worker->index];
+	c->stats = &c->route->counters->stats[c->worker->index];
 	keep_proof(c);
 	if (login->replication == STARTUP_REPLICATION_NONE)
 		welcome(c);
@@ -327,6 +329,7 @@ static void failed(struct client *c)
 	client_auth_write_error(auth, &out);
 	client_send(c, &out);
 	buf_finish(&out);
+	router_count(&c->worker->auth_failures[auth->failure]);
 	client_close(c, CLOSE_AUTH);
 }
 

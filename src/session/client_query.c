@@ -395,14 +395,18 @@ void client_exchange_done(struct client *c, char status)
 	c->queries++;
 	c->deaths = 0;
 	stats_add(c->stats, STAT_query_count, 1);
-	if (c->query_us != 0)
+	if (c->query_us != 0) {
 		stats_add(c->stats, STAT_query_time, now - c->query_us);
+		times_add(client_timed(c, WORKLOAD_TIME_QUERY), now - c->query_us);
+	}
 	c->query_us = c->server->xq.pending > 0 ? now : 0;
 	if (status == 'I') {
 		c->xacts++;
 		stats_add(c->stats, STAT_xact_count, 1);
-		if (c->xact_us != 0)
+		if (c->xact_us != 0) {
 			stats_add(c->stats, STAT_xact_time, now - c->xact_us);
+			times_add(client_timed(c, WORKLOAD_TIME_TRANSACTION), now - c->xact_us);
+		}
 		c->xact_us = c->query_us;
 	}
 	c->state_us = now;

@@ -16,6 +16,7 @@
 #include "net/io.h"
 #include "net/stream.h"
 #include "net/timers.h"
+#include "pg/client_auth.h"
 #include "pg/scram.h"
 #include "route/directory.h"
 #include "session/shrink.h"
@@ -110,8 +111,10 @@ struct worker {
 	uint32_t client_slots;
 	struct list free_clients;       /* closed, to be freed at the end of the turn */
 	uint32_t client_free_slot;      /* where to look for a free slot next */
-	uint32_t clients_in_state[CLIENT_STATE_COUNT];
-	uint64_t closed[CLOSE_REASON_COUNT];
+	/* Written here only, read by any thread. */
+	_Atomic uint32_t clients_in_state[CLIENT_STATE_COUNT];
+	_Atomic uint64_t closed[CLOSE_REASON_COUNT];
+	_Atomic uint64_t auth_failures[CLIENT_AUTH_FAILURE_COUNT];
 	/* Servers whose lease has ended in this turn, and those to be freed. */
 	struct list releasing;
 	struct list free_servers;
@@ -163,6 +166,17 @@ static inline uint64_t worker_now(const struct worker *w)
 {
 	return io_now_us(w->io);
 }
+
+/* One more; only by the worker that the counter belongs to. */
+static inline void router_count(_Atomic uint64_t *counter)
+{
+	atomic_store_explicit(counter,
+		atomic_load_explicit(counter, memory_order_relaxed) + 1,
+		memory_order_relaxed);
+}
+
+/* The word of the log for a reason. */
+const char *close_reason_word(enum close_reason);
 
 /* Carries out what a monitor decided. */
 void worker_act(struct worker *, struct monitor_actions *);

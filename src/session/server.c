@@ -76,6 +76,7 @@ void server_open(struct worker *w, struct slice *slice, struct unit *unit)
 		return;
 	}
 	list_push_back(&w->servers, &s->in_worker);
+	s->opened_us = worker_now(w);
 	monitor_connecting(&s->host->monitor, &s->ps, slice, unit);
 	server_login_start(s);
 }
@@ -347,10 +348,12 @@ static void back_to_pool(struct server *s)
 	s->is_session = false;
 	server_forget_route(s);
 	/* From here on another worker may have it. */
-	if (s->ps.connected_at_us == 0)
+	if (s->ps.connected_at_us == 0) {
+		times_add(&host->connects[w->index], now - s->opened_us);
 		monitor_ready(&host->monitor, &s->ps, now, &actions);
-	else
+	} else {
 		monitor_return(&host->monitor, &s->ps, now, &actions);
+	}
 	if (c != NULL)
 		client_lease_released(c);
 	worker_act(w, &actions);

@@ -60,6 +60,7 @@ struct server {
 	struct prepared_set prepared;   /* statements of transaction ports */
 	struct steps steps;             /* what replies to such are to come */
 	struct buf instead;             /* of a message that the client is not to see */
+	uint64_t opened_us;             /* since when it connects */
 	uint64_t unnamed_of;            /* client whose unnamed statement it has */
 	uint64_t unnamed_version;       /* and which of them */
 	uint64_t literal_key;           /* of settings under which statements are read */

@@ -15,6 +15,7 @@ int main(void)
 	srunner_add_suite(runner, reload_suite());
 	srunner_add_suite(runner, resolver_suite());
 	srunner_add_suite(runner, stats_suite());
+	srunner_add_suite(runner, times_suite());
 	srunner_add_suite(runner, threads_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);

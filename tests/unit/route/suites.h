@@ -12,6 +12,7 @@ Suite *pools_suite(void);
 Suite *reload_suite(void);
 Suite *resolver_suite(void);
 Suite *stats_suite(void);
+Suite *times_suite(void);
 Suite *threads_suite(void);
 
 #endif

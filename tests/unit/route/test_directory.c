@@ -223,11 +223,57 @@ START_TEST(databases_are_counted_by_the_names_of_clients)
 	ck_assert_ptr_ne(a->database, b->database);
 	directory_each_database(directory, keep_name, names);
 	ck_assert(strcmp(names, "ragalias") == 0 || strcmp(names, "aliasrag") == 0);
-	ck_assert_uint_eq((uintptr_t)a->database->stats % 128, 0);
-	stats_add(&a->database->stats[0], STAT_query_count, 2);
-	stats_add(&a->database->stats[1], STAT_query_count, 3);
+	ck_assert_uint_eq((uintptr_t)a->counters->stats % 128, 0);
+	stats_add(&a->counters->stats[0], STAT_query_count, 2);
+	stats_add(&a->counters->stats[1], STAT_query_count, 3);
 	route_unref(a);
 	route_unref(b);
+}
+END_TEST
+
+static void add_logins(const struct route_counters *c, void *arg)
+{
+	uint64_t sum[STAT_COUNT];
+
+	stats_sum(c->stats, directory_workers(directory), sum);
+	*(uint64_t *)arg += sum[STAT_client_login_count] + sum[STAT_query_count];
+}
+
+static void add_queries(const struct route_database *database, void *arg)
+{
+	uint64_t sum[STAT_COUNT];
+
+	route_database_sum(database, directory_workers(directory), sum);
+	*(uint64_t *)arg += sum[STAT_query_count];
+}
+
+/* A name that nobody logged in with is forgotten; what it has counted is not. */
+START_TEST(counters_are_of_workload_database_and_user)
+{
+	struct route *a = world_route("web", "rag", "anna");
+	struct route *same = world_route("web", "rag", "anna");
+	struct route *b = world_route("web", "rag", "bert");
+	uint64_t sum[STAT_COUNT], queries = 0, all = 0;
+
+	ck_assert_ptr_eq(a->counters, same->counters);
+	ck_assert_ptr_ne(a->counters, b->counters);
+	ck_assert_ptr_eq(a->database, b->database);
+	stats_add(&a->counters->stats[0], STAT_client_login_count, 1);
+	stats_add(&a->counters->stats[0], STAT_query_count, 5);
+	stats_add(&b->counters->stats[1], STAT_query_count, 7);
+	route_unref(same);
+	route_unref(b);
+	directory_each_counters(directory, add_logins, &all);
+	ck_assert_uint_eq(all, 13);
+	directory_sweep(directory);
+	all = 0;
+	directory_each_counters(directory, add_logins, &all);
+	ck_assert_uint_eq(all, 6);
+	directory_each_database(directory, add_queries, &queries);
+	ck_assert_uint_eq(queries, 12);
+	directory_swept(directory, a->workload->index, sum);
+	ck_assert_uint_eq(sum[STAT_query_count], 7);
+	route_unref(a);
 }
 END_TEST
 
@@ -252,6 +298,7 @@ Suite *directory_suite(void)
 	tcase_add_test(tc, workload_serves_its_own_databases_only);
 	tcase_add_test(tc, secrets_and_rights_are_told);
 	tcase_add_test(tc, databases_are_counted_by_the_names_of_clients);
+	tcase_add_test(tc, counters_are_of_workload_database_and_user);
 	suite_add_tcase(s, tc);
 	return s;
 }
