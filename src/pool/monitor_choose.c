@@ -153,9 +153,10 @@ static bool has_claim(const struct share *share, const struct pool_server *s)
 
 /* Of the workloads below their floor, the slice that has waited longest and that
  * this unit, borrowed or not wanted here by its owner, can help: with its server,
- * or by closing it. */
+ * or by closing it.  Within one workload a pool keeps what it has just used, if nobody
+ * else wants it (is_wanted) as it is. */
 static struct slice *oldest_claim(
-	const struct monitor *m, const struct pool_server *s, uint64_t now_us)
+	const struct monitor *m, const struct pool_server *s, bool is_wanted, uint64_t now_us)
 {
 	struct slice *best = NULL;
 
@@ -170,6 +171,10 @@ static struct slice *oldest_claim(
 			struct slice *slice = slice_of_hungry(node);
 
 			if (!choose_is_older(slice, best))
+				continue;
+			if (!is_wanted && slice->share == s->slice->share &&
+				slice->pool != s->slice->pool &&
+				choose_is_kept(s, slice, now_us))
 				continue;
 			if (slice->pool == s->slice->pool
 					? may_use(m, s, slice)
@@ -372,12 +377,14 @@ void choose_for_server(struct monitor *m, struct pool_server *s, uint64_t now_us
 		server_enter(m, s, SERVER_IDLE);
 		return;
 	}
-	claim = oldest_claim(m, s, now_us);
+	ours = next_in_pool(m, s);
+	claim = oldest_claim(m, s, ours != NULL, now_us);
 	if (claim != NULL && claim->pool != s->slice->pool) {
 		close_server(m, s, claim, actions);
 		return;
 	}
-	ours = claim != NULL ? claim : next_in_pool(m, s);
+	if (claim != NULL)
+		ours = claim;
 	if (ours == NULL) {
 		/* choose_openings() may close it for another pool. */
 		server_enter(m, s, SERVER_IDLE);

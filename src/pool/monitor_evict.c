@@ -43,9 +43,7 @@ static bool may_evict(
 		idle_would_do(m, to->share);
 }
 
-/* A pool that has no more servers than the one that wants another keeps what it has
- * just used: its client is between two queries. */
-static bool is_kept(const struct pool_server *s, const struct slice *to, uint64_t now_us)
+bool choose_is_kept(const struct pool_server *s, const struct slice *to, uint64_t now_us)
 {
 	return s->epoch == s->slice->pool->epoch && !share_has_claim(to->share) &&
 		s->slice->pool->servers <= to->pool->servers &&
@@ -71,7 +69,7 @@ static struct pool_server *one_victim(
 
 			if (s->slice == refused && s->epoch == pool->epoch)
 				continue;
-			if (is_kept(s, to, now_us)) {
+			if (choose_is_kept(s, to, now_us)) {
 				keeps_cheap = keeps_cheap || (is_cheap && may_evict(m, s, to));
 				continue;
 			}
@@ -125,7 +123,7 @@ static struct pool_server *first_of_victims(
 			struct pool_server *s = server_of_idle(idle);
 
 			for (size_t need = 0; need < NEEDS; need++) {
-				if (!is_kept(s, to, now_us) &&
+				if (!choose_is_kept(s, to, now_us) &&
 					meets_need(m, s, to, need))
 					found[need] = s;
 			}

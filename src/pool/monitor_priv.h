@@ -50,6 +50,9 @@ bool choose_has_room_from(const struct slice *, const struct slice *from);
 /* The idle server that is to be closed for a waiter of the slice, or NULL. */
 struct pool_server *choose_victim(
 	const struct monitor *, const struct slice *to, uint64_t now_us);
+/* A pool that has no more servers than the one that wants another keeps what it has
+ * just used: its client is between two queries. */
+bool choose_is_kept(const struct pool_server *, const struct slice *to, uint64_t now_us);
 /* Nobody has to give up anything for one more server of this slice. */
 bool choose_fits(const struct monitor *, const struct slice *);
 /* Would a server of this slice be allowed if that server were not there, or if it

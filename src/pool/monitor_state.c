@@ -153,6 +153,13 @@ void lease_enqueue(
 	assert(l->state == LEASE_NONE);
 	l->slice = slice;
 	l->asked_at_us = now_us;
+	/* Workers read the clock before they take the lock: the order of the queue counts. */
+	if (slice->waiting > 0) {
+		uint64_t last_us = lease_of_slice(list_last(&slice->waiters))->asked_at_us;
+
+		if (last_us > now_us)
+			l->asked_at_us = last_us;
+	}
 	l->state = LEASE_WAITING;
 	list_push_back(&slice->waiters, &l->in_slice);
 	list_push_back(&slice->share->waiters, &l->in_share);

@@ -264,6 +264,31 @@ START_TEST(lonely_pool_keeps_what_it_has_just_used)
 }
 END_TEST
 
+/* That the workload is below or at its floor is no argument within it. */
+START_TEST(lonely_pool_keeps_it_within_the_floor_too)
+{
+	struct pool_server *busy[3], *lonely;
+
+	host_limits(4, 16);
+	host_share(JOBS, 0, 4);
+	host_share(WEB, 4, 4);
+	for (uint32_t i = 0; i < 3; i++)
+		busy[i] = hold(&leases[i], host_slice(POOL_A, WEB));
+	lonely = hold(&leases[3], host_slice(POOL_B, WEB));
+	wait_in(&leases[4], host_slice(POOL_A, WEB));
+	host_wait(SEC);
+	give_back(lonely);
+	ck_assert_ptr_null(to_close());
+	ck_assert_int_eq(ask(&leases[3], host_slice(POOL_B, WEB)), LEASE_VERDICT_HELD);
+	give_back(lonely);
+	host_wait(MONITOR_KEEP_US);
+	give_back(busy[0]);
+	ck_assert_ptr_eq(inbox(0), &leases[4]);
+	wait_in(&leases[5], host_slice(POOL_A, WEB));
+	ck_assert_ptr_eq(to_close(), lonely);
+}
+END_TEST
+
 START_TEST(floor_does_not_wait_for_that_moment)
 {
 	struct pool_server *web;
@@ -481,6 +506,8 @@ START_TEST(lasting_borrower_is_told_of_the_floors)
 }
 END_TEST
 
+static uint64_t last_since_us;
+
 static void count_waiter(
 	const struct lease *l, const struct monitor_wait *wait, void *arg)
 {
@@ -489,6 +516,8 @@ static void count_waiter(
 	++*count;
 	ck_assert_ptr_eq(l, &leases[wait->position]);
 	ck_assert_uint_eq(wait->waiting, 3);
+	ck_assert_uint_ge(wait->since_us, last_since_us);
+	last_since_us = wait->since_us;
 }
 
 START_TEST(each_waiter_is_visited_in_the_order_of_asking)
@@ -503,8 +532,30 @@ START_TEST(each_waiter_is_visited_in_the_order_of_asking)
 		else
 			wait_in(&leases[i], host_slice(POOL_A, WEB));
 	}
+	last_since_us = 0;
 	monitor_each_waiter(&host.m, host.now, count_waiter, &count);
 	ck_assert_uint_eq(count, 3);
+}
+END_TEST
+
+/* A worker reads its clock, and another one takes the lock first. */
+START_TEST(clocks_of_workers_do_not_turn_the_order_around)
+{
+	uint32_t count = 0;
+
+	host_limits(1, 16);
+	host_wait(100);
+	for (uint32_t i = 0; i < 4; i++) {
+		if (i == 0)
+			(void)hold(&leases[i], host_slice(POOL_A, WEB));
+		else
+			wait_in(&leases[i], host_slice(POOL_A, WEB));
+		host.now -= 10;
+	}
+	last_since_us = 0;
+	monitor_each_waiter(&host.m, host.now, count_waiter, &count);
+	ck_assert_uint_eq(count, 3);
+	host_wait(100);
 }
 END_TEST
 
@@ -525,6 +576,7 @@ Suite *borrowing_suite(void)
 	tcase_add_test(tc, lowered_quota_drains);
 	tcase_add_test(tc, two_idle_servers_go_for_a_unit_and_a_quota);
 	tcase_add_test(tc, lonely_pool_keeps_what_it_has_just_used);
+	tcase_add_test(tc, lonely_pool_keeps_it_within_the_floor_too);
 	tcase_add_test(tc, floor_does_not_wait_for_that_moment);
 	tcase_add_test(tc, server_that_does_not_close_is_not_counted_on);
 	tcase_add_test(tc, replacement_is_ready_before_the_old_one_goes);
@@ -537,6 +589,7 @@ Suite *borrowing_suite(void)
 	tcase_add_test(tc, reasons_are_named);
 	tcase_add_test(tc, lasting_borrower_is_told_of_the_floors);
 	tcase_add_test(tc, each_waiter_is_visited_in_the_order_of_asking);
+	tcase_add_test(tc, clocks_of_workers_do_not_turn_the_order_around);
 	suite_add_tcase(s, tc);
 	return s;
 }
