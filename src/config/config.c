@@ -140,6 +140,8 @@ static int fill(struct config *config, const char *text, size_t len, const char 
 	if (ret == 0)
 		ret = share_compute(config, &source);
 	if (ret == 0)
+		ret = verify_meaning(config, &source);
+	if (ret == 0)
 		ret = take_own_passwords(config);
 	doc_free(root);
 	return ret;

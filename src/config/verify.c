@@ -323,8 +323,33 @@ static int verify_levels(const struct config *config, const struct doc_source *s
 	return ret;
 }
 
-/* What is allowed but cannot be meant. */
-static int warn(struct config *config, const struct doc_source *source)
+/* Settings of pools that have no effect in this workload. */
+static int warn_of_pools(struct config *config, const struct config_workload *w)
+{
+	const uint64_t idle = UINT64_C(1) << OPTION_SETTING_idle_session_timeout;
+	struct settings s;
+	uint32_t max = 0;
+	int ret = 0;
+
+	config_resolve(config, w, NULL, NULL, &s);
+	for (size_t i = 0; i < config->host_count; i++) {
+		if (w->shares[i].is_used && w->shares[i].max > max)
+			max = w->shares[i].max;
+	}
+	if (max != 0 && s.min_pool_size > max)
+		ret = verify_warn(config, "workloads.%s: min_pool_size is %u, but the workload "
+			"may have %u servers (max_connections)", w->name, s.min_pool_size, max);
+	if (ret == 0 && s.reserve_pool_size != 0 && s.default_pool_size == 0)
+		ret = verify_warn(config, "workloads.%s: reserve_pool_size has no effect without "
+			"default_pool_size", w->name);
+	if (ret == 0 && (w->level.given & idle) != 0 && s.idle_session_timeout_us != 0 &&
+		w->options.pool_mode != CONFIG_POOL_SESSION)
+		ret = verify_warn(config, "workloads.%s: idle_session_timeout has no effect where "
+			"pool_mode is not session", w->name);
+	return ret;
+}
+
+int verify_meaning(struct config *config, const struct doc_source *source)
 {
 	bool has_secret = config->auth.auth_file[0] != '\0' ||
 		config->auth.auth_type == CONFIG_AUTH_TRUST;
@@ -345,6 +370,8 @@ static int warn(struct config *config, const struct doc_source *source)
 			ret = verify_warn(config, "no database is on the host %s",
 				config->hosts[i].name);
 	}
+	for (size_t i = 0; ret == 0 && i < config->workload_count; i++)
+		ret = warn_of_pools(config, &config->workloads[i]);
 	return ret < 0 ? fail_memory(source) : 0;
 }
 
@@ -369,5 +396,5 @@ int verify_config(struct config *config, const struct doc_source *source)
 		ret = verify_workload(config, source, &config->workloads[i]);
 	if (ret == 0)
 		ret = verify_levels(config, source);
-	return ret < 0 ? ret : warn(config, source);
+	return ret;
 }

@@ -18,6 +18,10 @@ struct doc_source;
  * filled. */
 NODISCARD int verify_config(struct config *, const struct doc_source *);
 
+/* What is allowed but cannot be meant becomes warnings of the config.  After
+ * share_compute(); answers like verify_config(). */
+NODISCARD int verify_meaning(struct config *, const struct doc_source *);
+
 /* Adds a sentence to the warnings of a config.  Returns 0 or -ENOMEM. */
 NODISCARD int verify_warn(struct config *, const char *fmt, ...) PRINTF_LIKE(2, 3);
 

@@ -246,6 +246,45 @@ def test_a_floor_is_never_touched(make_router):
             assert holder.query("COMMIT")[-1].body == b"I"
 
 
+def test_a_session_at_rest_on_what_a_reload_has_lent(make_router):
+    """Four sessions within their floor rest for as long as they like.  A reload gives two
+    of their units to the other port's floor: when somebody there waits, of those at rest
+    as many are ended as wait, and who has a query running is not."""
+    config = lending()
+    config["workloads"]["session"] = {"guaranteed_connections": BUDGET, "max_connections": BUDGET}
+    config["workloads"]["transactional"] = {"guaranteed_connections": 0, "max_connections": BUDGET}
+    router = make_router(config)
+    sessions = [router.session.wire() for _ in range(BUDGET)]
+    for i, wire in enumerate(sessions):
+        assert wire.value(f"SELECT '{i}'") == str(i)
+    with router.transactional.wire() as comer:
+        comer.send(w.query("SELECT 'mine'"))
+        wait_until(lambda: has_waited(router), 20, "it waits in vain")
+        assert ended(router) == 0
+        sessions[0].send(w.query("SELECT pg_sleep(60)"))
+        wait_until(lambda: [row["state"] for row in clients(router, "session")].count("active")
+                   == BUDGET, 10)
+        router.reload({"workloads": {
+            "transactional": {"guaranteed_connections": 2, "max_connections": BUDGET},
+            "session": {"guaranteed_connections": 2, "max_connections": BUDGET}}})
+        assert w.rows(comer.until_ready()) == [("mine",)]
+        assert ended(router) == 1 and "stalled=session " in router.log()
+        # Nobody else waits: the others go on.
+        wait_until(lambda: len(clients(router, "session")) == BUDGET - 1, 10)
+        comer.send(w.query("SELECT 'again'"))
+        assert w.rows(comer.until_ready()) == [("again",)]
+        assert ended(router) == 1
+    left = []
+    for wire in sessions[1:]:
+        try:
+            left.append(wire.value("SELECT 'alive'"))
+        except (ConnectionError, EOFError):
+            continue
+    assert left == ["alive"] * (BUDGET - 2)
+    wait_until(lambda: len(clients(router, "session")) == BUDGET - 1, 10)
+    close(sessions)
+
+
 @pytest.mark.parametrize("how", ["query", "execute without sync"])
 def test_an_active_query_is_never_ended(lender, postgres, how):
     """However long it takes, and whether or not its Sync has come."""

@@ -151,6 +151,30 @@ START_TEST(a_host_without_databases_is_told)
 }
 END_TEST
 
+START_TEST(settings_without_effect_are_told)
+{
+	struct config *config = load(
+		HOST "workloads: { web: { listen: \"*:6432\", pool_mode: transaction,\n"
+		     "  max_connections: 5, min_pool_size: 6, reserve_pool_size: 1,\n"
+		     "  idle_session_timeout: 1min } }\nauth: { auth_type: trust }\n");
+
+	ck_assert_uint_eq(config->warnings.count, 3);
+	ck_assert_str_eq(config->warnings.items[0], "workloads.web: min_pool_size is 6, but "
+		"the workload may have 5 servers (max_connections)");
+	ck_assert_str_eq(config->warnings.items[1], "workloads.web: reserve_pool_size has no "
+		"effect without default_pool_size");
+	ck_assert_str_eq(config->warnings.items[2], "workloads.web: idle_session_timeout has "
+		"no effect where pool_mode is not session");
+	config_unref(config);
+	config = load(HOST "workloads: { web: { listen: \"*:6432\", pool_mode: transaction,\n"
+			   "  max_connections: 5, min_pool_size: 5 } }\n"
+			   "auth: { auth_type: trust }\n"
+			   "defaults: { idle_session_timeout: 1min }\n");
+	ck_assert_uint_eq(config->warnings.count, 0);
+	config_unref(config);
+}
+END_TEST
+
 /* A directory with a configuration and the files that it names. */
 struct files {
 	char dir[64];
@@ -299,6 +323,7 @@ Suite *config_suite(void)
 	tcase_add_test(tc, a_secret_of_the_file_needs_no_user_list);
 	tcase_add_test(tc, the_console_knows_its_users);
 	tcase_add_test(tc, a_host_without_databases_is_told);
+	tcase_add_test(tc, settings_without_effect_are_told);
 	tcase_add_test(tc, files_lie_beside_the_configuration);
 	tcase_add_test(tc, a_bad_file_beside_it_fails_the_whole);
 	tcase_add_test(tc, the_last_holder_frees_it);
