@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Bytes come up from io_conn through receive() and go down through transmit();
- * between them and the rest of this file lies the place for a layer that
- * changes bytes: what is held, collected and counted as congestion is plain,
- * what is in the backlog is as the peer gets it.
+ * there stream_tls.c comes in, where a stream has TLS: what is held and collected
+ * is plain, what is in the backlog is as the peer gets it.
  *
  * While the owner looks at held bytes they are taken out of the stream, so
  * that it may close it meanwhile.  The epoch then tells that it did.
@@ -21,32 +20,12 @@
 #include <sys/socket.h>
 
 #include "net/addr.h"
-
-enum stream_flags {
-	STREAM_RESUMED = 1 << 0,        /* the owner wants to read */
-	STREAM_READING = 1 << 1,        /* rx is on */
-	STREAM_CONNECTING = 1 << 2,
-	STREAM_CONGESTED = 1 << 3,
-	STREAM_FRESH = 1 << 4,          /* held bytes that were never offered */
-	STREAM_OFFER = 1 << 5,          /* offer them, paused or not */
-	STREAM_ENDED = 1 << 6,          /* the peer is gone */
-	STREAM_TOLD = 1 << 7,           /* ... and the owner knows */
-	STREAM_FAILED = 1 << 8,         /* sending is over */
-	STREAM_FINISHING = 1 << 9,
-	STREAM_FIN_SENT = 1 << 10,
-	STREAM_QUIESCING = 1 << 11,
-	STREAM_EMPTYING = 1 << 12       /* quiesce() waits for the backlog to go */
-};
+#include "net/stream_priv.h"
 
 enum { POOL_KEEPS = 256 };
 
 struct chunk {
 	struct chunk *next;
-};
-
-struct stream_pool {
-	struct chunk *free;
-	uint32_t count;
 };
 
 static struct stream *stream_of(struct io_conn *c)
@@ -63,7 +42,11 @@ static void clear(struct stream *s, uint32_t flags)
 
 struct stream_pool *stream_pool_create(void)
 {
-	return calloc(1, sizeof(struct stream_pool));
+	struct stream_pool *pool = calloc(1, sizeof(*pool));
+
+	if (pool != NULL)
+		stream_tls_pool_init(pool);
+	return pool;
 }
 
 void stream_pool_destroy(struct stream_pool **poolp)
@@ -79,6 +62,7 @@ void stream_pool_destroy(struct stream_pool **poolp)
 		pool->free = chunk->next;
 		free(chunk);
 	}
+	stream_tls_pool_finish(pool);
 	free(pool);
 }
 
@@ -136,12 +120,13 @@ static void end_unread(struct stream *s)
 }
 
 /* The one place that starts and stops reading. */
-static void update_reading(struct stream *s)
+void stream_update_reading(struct stream *s)
 {
-	bool wanted = s->flags & STREAM_FINISHING ||
+	bool wanted = s->flags & (STREAM_FINISHING | STREAM_SHAKING) ||
 		(s->flags & STREAM_RESUMED && buf_len(&s->held) < s->held_max);
 
-	if (s->flags & (STREAM_CONNECTING | STREAM_QUIESCING | STREAM_ENDED))
+	if (s->flags & (STREAM_CONNECTING | STREAM_QUIESCING | STREAM_ENDED |
+			       STREAM_STEPPING))
 		wanted = false;
 	if (wanted != ((s->flags & STREAM_READING) != 0)) {
 		s->flags ^= STREAM_READING;
@@ -173,9 +158,17 @@ static void end_maybe(struct stream *s)
 
 static size_t offer(struct stream *s, const uint8_t *data, size_t len)
 {
+	const struct tls *before = s->tls;
+	uint32_t epoch = s->epoch;
 	size_t used = s->ops->on_data(s, data, len);
 
 	assert(used <= len);
+	/* What came in front of TLS is nobody's word: none of it may be read as if it
+	 * had come through it (CVE-2021-3935, CVE-2021-23214, CVE-2021-23222). */
+	if (s->epoch == epoch && s->tls != before && used < len) {
+		stream_break(s, -EPROTO);
+		return len;
+	}
 	return used;
 }
 
@@ -198,6 +191,14 @@ static bool offer_held(struct stream *s)
 	return true;
 }
 
+void stream_break(struct stream *s, int error)
+{
+	clear(s, STREAM_FRESH | STREAM_CONGESTED);
+	s->flags |= STREAM_ENDED | STREAM_FAILED;
+	s->end_error = error;
+	run_again(s);
+}
+
 /* Without memory for them the bytes are lost, and with them the connection. */
 static void hold(struct stream *s, const uint8_t *data, size_t len)
 {
@@ -206,14 +207,11 @@ static void hold(struct stream *s, const uint8_t *data, size_t len)
 	if (buf_ok(&s->held))
 		return;
 	buf_finish(&s->held);
-	clear(s, STREAM_FRESH);
-	s->flags |= STREAM_ENDED | STREAM_FAILED;
-	s->end_error = -ENOMEM;
-	run_again(s);
+	stream_break(s, -ENOMEM);
 }
 
 /* Bytes as the owner is to see them. */
-static void deliver(struct stream *s, const uint8_t *data, size_t len)
+void stream_deliver(struct stream *s, const uint8_t *data, size_t len)
 {
 	uint32_t epoch = s->epoch;
 	size_t used;
@@ -234,22 +232,23 @@ static void deliver(struct stream *s, const uint8_t *data, size_t len)
 			hold(s, data + used, len - used);
 		clear(s, STREAM_FRESH);
 	}
-	update_reading(s);
+	stream_update_reading(s);
 }
 
-/* Bytes as the socket gave them; a layer in between would decrypt here. */
+/* Bytes as the socket gave them. */
 static void receive(struct io_conn *c, const uint8_t *data, size_t len)
 {
 	struct stream *s = stream_of(c);
 
 	s->rx_bytes += len;
-	deliver(s, data, len);
+	if (s->tls == NULL)
+		stream_deliver(s, data, len);
+	else
+		stream_tls_receive(s, data, len);
 }
 
-static void on_conn_end(struct io_conn *c, int error)
+void stream_ended(struct stream *s, int error)
 {
-	struct stream *s = stream_of(c);
-
 	/* What made sending fail says more than the end of file that follows. */
 	if (s->flags & STREAM_ENDED)
 		return;
@@ -260,6 +259,11 @@ static void on_conn_end(struct io_conn *c, int error)
 	end_maybe(s);
 }
 
+static void on_conn_end(struct io_conn *c, int error)
+{
+	stream_ended(stream_of(c), error);
+}
+
 static void on_again(struct io_task *task)
 {
 	struct stream *s = container_of(task, struct stream, again);
@@ -268,7 +272,7 @@ static void on_again(struct io_task *task)
 		!offer_held(s))
 		return;
 	clear(s, STREAM_OFFER);
-	update_reading(s);
+	stream_update_reading(s);
 	end_maybe(s);
 }
 
@@ -294,6 +298,10 @@ static void fin_maybe(struct stream *s)
 	if (!(s->flags & STREAM_FINISHING) || s->flags & STREAM_FIN_SENT ||
 		stream_unsent(s) > 0)
 		return;
+	if (s->tls != NULL)
+		stream_tls_end(s);
+	if (buf_len(&s->backlog) > 0)
+		return;
 	s->flags |= STREAM_FIN_SENT;
 	(void)shutdown(s->conn.fd, SHUT_WR);    /* fails if the peer is gone */
 	if (s->flags & STREAM_ENDED)
@@ -309,9 +317,8 @@ static void add_backlog(struct stream *s, const uint8_t *data, size_t len)
 		s->flags |= STREAM_CONGESTED;
 }
 
-/* Bytes as the peer is to get them; a layer in between would encrypt before.
- * The backlog is empty.  Sends a, then b, and keeps what the kernel does not
- * take. */
+/* Bytes as the peer is to get them.  The backlog is empty.  Sends a, then b, and
+ * keeps what the kernel does not take. */
 static void transmit(struct stream *s, const uint8_t *a, size_t a_len, const uint8_t *b,
 	size_t b_len)
 {
@@ -341,6 +348,16 @@ static void transmit(struct stream *s, const uint8_t *a, size_t a_len, const uin
 		io_conn_tx_wait(&s->conn);
 }
 
+void stream_transmit(struct stream *s, const uint8_t *data, size_t len)
+{
+	if (len == 0 || s->flags & STREAM_FAILED)
+		return;
+	if (buf_len(&s->backlog) > 0)
+		add_backlog(s, data, len);
+	else
+		transmit(s, data, len, NULL, 0);
+}
+
 /* Sends what was collected, and data behind it. */
 static void push(struct stream *s, const uint8_t *data, size_t len)
 {
@@ -349,7 +366,9 @@ static void push(struct stream *s, const uint8_t *data, size_t len)
 
 	s->chunk = NULL;
 	s->chunk_len = 0;
-	if (chunk_len + len > 0)
+	if (chunk_len + len > 0 && s->tls != NULL)
+		stream_tls_send(s, chunk, chunk_len, data, len);
+	else if (chunk_len + len > 0)
 		transmit(s, chunk, chunk_len, data, len);
 	if (chunk != NULL)
 		chunk_put(s->pool, chunk);
@@ -373,9 +392,9 @@ static bool collect(struct stream *s, const uint8_t *data, size_t len)
 void stream_send(struct stream *s, const void *data, size_t len)
 {
 	if (len == 0 || !stream_is_open(s) ||
-		s->flags & (STREAM_FAILED | STREAM_FINISHING))
+		s->flags & (STREAM_FAILED | STREAM_FINISHING | STREAM_SHAKING))
 		return;
-	if (buf_len(&s->backlog) > 0)
+	if (buf_len(&s->backlog) > 0 && s->tls == NULL)
 		add_backlog(s, data, len);
 	else if (!collect(s, data, len))
 		push(s, data, len);
@@ -426,7 +445,7 @@ static void on_connected(struct stream *s)
 	if (error == 0) {
 		send_backlog(s);
 		fin_maybe(s);
-		update_reading(s);
+		stream_update_reading(s);
 	}
 	s->ops->on_connected(s, error);
 }
@@ -516,7 +535,7 @@ int stream_attach(struct stream *s, struct io *io, struct stream_pool *pool, int
 void stream_connect_wait(struct stream *s)
 {
 	s->flags |= STREAM_CONNECTING;
-	update_reading(s);
+	stream_update_reading(s);
 	io_conn_tx_wait(&s->conn);
 }
 
@@ -525,7 +544,7 @@ void stream_resume(struct stream *s)
 	if (!stream_is_open(s) || s->flags & STREAM_FINISHING)
 		return;
 	s->flags |= STREAM_RESUMED;
-	update_reading(s);
+	stream_update_reading(s);
 	if (buf_len(&s->held) > 0 || s->flags & STREAM_ENDED)
 		run_again(s);
 }
@@ -535,7 +554,7 @@ void stream_pause(struct stream *s)
 	if (!stream_is_open(s))
 		return;
 	clear(s, STREAM_RESUMED);
-	update_reading(s);
+	stream_update_reading(s);
 }
 
 void stream_offer(struct stream *s)
@@ -560,7 +579,7 @@ void stream_finish(struct stream *s)
 	s->flags |= STREAM_FINISHING;
 	clear(s, STREAM_TOLD | STREAM_FRESH | STREAM_CONGESTED | STREAM_EMPTYING);
 	buf_finish(&s->held);
-	update_reading(s);
+	stream_update_reading(s);
 	if (!(s->flags & STREAM_CONNECTING))
 		io_defer(s->conn.io, &s->flush, IO_PHASE_FLUSH);
 	run_again(s);
@@ -583,8 +602,17 @@ void stream_close(struct stream *s)
 		return;
 	if (s->chunk_len > 0)
 		stream_flush(s);
+	if (s->tls != NULL && buf_len(&s->backlog) == 0)
+		stream_tls_end(s);
 	io_conn_close(&s->conn);
+	stream_tls_forget(s);
 	drop_queues(s);
+}
+
+void stream_drop(struct stream *s)
+{
+	assert(!stream_is_open(s));
+	stream_tls_forget(s);
 }
 
 bool stream_quiesce(struct stream *s)
@@ -606,7 +634,7 @@ int stream_detach(struct stream *s)
 {
 	int fd;
 
-	assert(stream_held(s) == 0 && stream_unsent(s) == 0);
+	assert(stream_held(s) == 0 && stream_unsent(s) == 0 && s->handshake == NULL);
 	fd = io_conn_detach(&s->conn);
 	drop_queues(s);
 	return fd;

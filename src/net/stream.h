@@ -11,11 +11,13 @@
  * chunk goes at once.  What the kernel does not take is the backlog: the
  * sender's source should be paused while stream_is_congested().
  *
- * TLS will sit between this interface and io_conn; owners will not notice.
+ * TLS sits between this interface and io_conn, from stream_start_tls() on; what
+ * an owner reads and sends is the same with it and without.
  *
  * Owns:   its io_conn and so the descriptor, the held bytes, the backlog.
  * Thread: the worker whose loop it is attached to.
- * Limits: held bytes stop the socket from being read beyond held_max; the
+ * Limits: a worker takes one step of a handshake in each turn of its loop.
+ *         held bytes stop the socket from being read beyond held_max; the
  *         backlog is bounded by the owner's pausing of its source.
  */
 #ifndef NET_STREAM_H
@@ -32,7 +34,10 @@ enum {
 };
 
 struct stream;
+struct stream_handshake;
 struct stream_pool;
+struct tls;
+struct tls_context;
 
 struct stream_ops {
 	/* Returns how many of the bytes it has taken.  May pause, send on or close
@@ -47,6 +52,10 @@ struct stream_ops {
 	void (*on_connected)(struct stream *, int error);
 	/* Answers stream_quiesce() when that returned false: ask again. */
 	void (*on_quiet)(struct stream *);
+	/* Answers stream_start_tls(): it is agreed upon.  Where it fails on_end() comes
+	 * with -EPROTO, and stream_tls_error() says why.  May be NULL where none is
+	 * started. */
+	void (*on_secure)(struct stream *);
 };
 
 struct stream {
@@ -57,6 +66,8 @@ struct stream {
 	struct io_task again;           /* offers held bytes anew */
 	struct buf held;
 	struct buf backlog;
+	struct tls *tls;                /* NULL: plain text */
+	struct stream_handshake *handshake;     /* while there is one */
 	uint8_t *chunk;                 /* collected in this turn, or NULL */
 	uint32_t chunk_len;
 	uint32_t held_max;
@@ -117,10 +128,27 @@ void stream_finish(struct stream *);
  * the backlog is dropped.  No callback follows.  Safe to call twice. */
 void stream_close(struct stream *);
 
+/* TLS begins: all that comes and goes from here on is part of it, as the context says
+ * in the server's role or the client's (name: see tls_create()).  data: what has come
+ * of it already.  From on_connected(), or from on_data() by an owner that then says
+ * that it has taken all bytes; if it has not the stream breaks, as they came in front
+ * of TLS.  What was sent before goes out plain; what is sent before on_secure() is
+ * dropped.  Returns 0 or -errno: nothing has changed. */
+NODISCARD int stream_start_tls(struct stream *, struct tls_context *, const char *name,
+	const void *data, size_t len);
+
+/* NULL: plain text, or not agreed upon yet.  See tls.h for what can be asked of it;
+ * valid until the stream is closed. */
+const struct tls *stream_tls(const struct stream *);
+
+/* Why TLS ended this stream, or "".  Valid until it is closed. */
+const char *stream_tls_error(const struct stream *);
+
 /* Moving to another worker: quiesce, then detach, then attach there.  A stream
  * with held or collected bytes is not to be moved; its backlog goes first. */
 NODISCARD bool stream_quiesce(struct stream *);
-int stream_detach(struct stream *);
+int stream_detach(struct stream *);         /* TLS stays with the stream */
+void stream_drop(struct stream *);          /* a detached one comes to its end */
 
 static inline bool stream_is_open(const struct stream *s)
 {

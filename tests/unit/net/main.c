@@ -17,6 +17,8 @@ int main(void)
 	srunner_add_suite(runner, io_threads_suite());
 	srunner_add_suite(runner, stream_suite());
 	srunner_add_suite(runner, stream_bulk_suite());
+	srunner_add_suite(runner, stream_tls_suite());
+	srunner_add_suite(runner, tls_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What many connections share: made of settings and files, and then constant.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/x509_vfy.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/tls_priv.h"
+
+enum { REASON_MAX = 200 };
+
+/* As the wire has it: a length and the name. */
+static const unsigned char alpn[] = "\012postgresql";
+
+const char *tls_library_error(char *to, size_t size)
+{
+	unsigned long code = ERR_peek_error();
+
+	to[0] = '\0';
+	/* Those of files are numbers of the system's (ERR_reason_error_string() has none). */
+	if (code != 0 && ERR_SYSTEM_ERROR(code))
+		(void)snprintf(to, size, "%s", strerror(ERR_GET_REASON(code)));
+	else if (code != 0 && ERR_reason_error_string(code) != NULL)
+		(void)snprintf(to, size, "%s", ERR_reason_error_string(code));
+	ERR_clear_error();
+	return to;
+}
+
+static int fail(struct diag *diag, const char *file, const char *what)
+{
+	char reason[REASON_MAX];
+
+	tls_library_error(reason, sizeof(reason));
+	diag_set(diag, file, 0, 0, "%s%s%s", what, reason[0] == '\0' ? "" : ": ", reason);
+	return -EINVAL;
+}
+
+static bool is_set(const char *text)
+{
+	return text != NULL && text[0] != '\0';
+}
+
+/* --- what is allowed --------------------------------------------------------------- */
+
+static int set_protocols(SSL_CTX *ssl, const struct tls_settings *s, struct diag *diag)
+{
+	int least = s->protocols == TLS_PROTOCOLS_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
+	int most = s->protocols == TLS_PROTOCOLS_1_2 ? TLS1_2_VERSION : TLS1_3_VERSION;
+
+	SSL_CTX_set_options(ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
+			SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+	SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+			SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	if (SSL_CTX_set_min_proto_version(ssl, least) != 1 ||
+		SSL_CTX_set_max_proto_version(ssl, most) != 1)
+		return fail(diag, NULL, "the TLS protocols cannot be set");
+	if (is_set(s->ciphers) && strcmp(s->ciphers, "default") != 0 &&
+		SSL_CTX_set_cipher_list(ssl, s->ciphers) != 1)
+		return fail(diag, NULL, "no cipher of TLS 1.2 is named by the list");
+	if (is_set(s->ciphersuites) && SSL_CTX_set_ciphersuites(ssl, s->ciphersuites) != 1)
+		return fail(diag, NULL, "the list of TLS 1.3 cipher suites is not known");
+	return 0;
+}
+
+/* A client that names protocols must name ours, as with PostgreSQL 17. */
+static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+	const unsigned char *in, unsigned in_len, void *arg)
+{
+	unsigned char *chosen;
+	int found = SSL_select_next_proto(&chosen, out_len, alpn, sizeof(alpn) - 1, in, in_len);
+
+	(void)ssl;
+	(void)arg;
+	*out = chosen;
+	return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK :
+						 SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+static int set_role(SSL_CTX *ssl, const struct tls_settings *s, struct diag *diag)
+{
+	static const unsigned char id[] = "pgtandem";
+
+	if (!s->is_server)
+		return SSL_CTX_set_alpn_protos(ssl, alpn, sizeof(alpn) - 1) == 0 ?
+			0 : fail(diag, NULL, "out of memory");
+	SSL_CTX_set_alpn_select_cb(ssl, choose_alpn, NULL);
+	/* Sessions are resumed by tickets, whose key is this context's; one is enough
+	 * for who connects again.  Without an id those with certificates would fail. */
+	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+	if (SSL_CTX_set_num_tickets(ssl, 1) != 1 ||
+		SSL_CTX_set_session_id_context(ssl, id, sizeof(id) - 1) != 1)
+		return fail(diag, NULL, "out of memory");
+	return 0;
+}
+
+/* --- files ------------------------------------------------------------------------- */
+
+/* A key with a passphrase is refused: nobody is there to be asked. */
+static int no_passphrase(char *to, int size, int rwflag, void *arg)
+{
+	(void)to;
+	(void)size;
+	(void)rwflag;
+	(void)arg;
+	return -1;
+}
+
+static int load_key(SSL_CTX *ssl, const struct tls_settings *s, struct diag *diag)
+{
+	if (!is_set(s->cert_file) && !is_set(s->key_file) && !s->is_server)
+		return 0;
+	if (!is_set(s->cert_file) || !is_set(s->key_file))
+		return fail(diag, NULL, "a certificate and a key are needed");
+	SSL_CTX_set_default_passwd_cb(ssl, no_passphrase);
+	if (SSL_CTX_use_certificate_chain_file(ssl, s->cert_file) != 1)
+		return fail(diag, s->cert_file, "is no certificate that can be used");
+	if (SSL_CTX_use_PrivateKey_file(ssl, s->key_file, SSL_FILETYPE_PEM) != 1)
+		return fail(diag, s->key_file,
+			"is no private key of that certificate that can be used");
+	if (SSL_CTX_check_private_key(ssl) != 1)
+		return fail(diag, s->key_file, "is not the key of the certificate");
+	return 0;
+}
+
+static int load_cas(SSL_CTX *ssl, const struct tls_settings *s, struct diag *diag)
+{
+	STACK_OF(X509_NAME) *names;
+
+	if (strcmp(s->ca_file, "system") == 0)
+		return SSL_CTX_set_default_verify_paths(ssl) == 1 ?
+			0 : fail(diag, NULL, "the CAs of the system cannot be read");
+	if (SSL_CTX_load_verify_locations(ssl, s->ca_file, NULL) != 1)
+		return fail(diag, s->ca_file, "holds no certificates of CAs");
+	if (!s->is_server)
+		return 0;
+	/* Clients with several certificates choose by these. */
+	names = SSL_load_client_CA_file(s->ca_file);
+	if (names == NULL)
+		return fail(diag, s->ca_file, "holds no certificates of CAs");
+	SSL_CTX_set_client_CA_list(ssl, names);
+	return 0;
+}
+
+static int load_crl(SSL_CTX *ssl, const struct tls_settings *s, struct diag *diag)
+{
+	X509_STORE *store = SSL_CTX_get_cert_store(ssl);
+
+	if (!is_set(s->crl_file))
+		return 0;
+	if (X509_STORE_load_file(store, s->crl_file) != 1)
+		return fail(diag, s->crl_file, "holds no list of revoked certificates");
+	if (X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL) != 1)
+		return fail(diag, s->crl_file, "cannot be used");
+	return 0;
+}
+
+static int set_verify(SSL_CTX *ssl, const struct tls_settings *s, struct diag *diag)
+{
+	int mode = SSL_VERIFY_PEER;
+	int ret;
+
+	if (s->verify == TLS_VERIFY_NOTHING) {
+		SSL_CTX_set_verify(ssl, SSL_VERIFY_NONE, NULL);
+		return 0;
+	}
+	if (!is_set(s->ca_file))
+		return fail(diag, NULL, "certificates of CAs are needed to verify with");
+	ret = load_cas(ssl, s, diag);
+	if (ret == 0)
+		ret = load_crl(ssl, s, diag);
+	if (s->verify != TLS_VERIFY_IF_GIVEN)
+		mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+	SSL_CTX_set_verify(ssl, mode, NULL);
+	return ret;
+}
+
+/* --- life --------------------------------------------------------------------------- */
+
+struct tls_context *tls_context_create(const struct tls_settings *s, struct diag *diag)
+{
+	struct tls_context *c = calloc(1, sizeof(*c));
+	int ret = -ENOMEM;
+
+	ERR_clear_error();
+	if (c != NULL) {
+		atomic_init(&c->refs, 1);
+		c->is_server = s->is_server;
+		c->wants_name = s->verify == TLS_VERIFY_NAME;
+		c->bio = tls_bio_method();
+		c->ssl = SSL_CTX_new(s->is_server ? TLS_server_method() : TLS_client_method());
+		if (c->ssl != NULL && c->bio != NULL)
+			ret = set_protocols(c->ssl, s, diag);
+	}
+	if (ret == 0)
+		ret = set_role(c->ssl, s, diag);
+	if (ret == 0)
+		ret = load_key(c->ssl, s, diag);
+	if (ret == 0)
+		ret = set_verify(c->ssl, s, diag);
+	if (ret == 0)
+		return c;
+	diag_set(diag, NULL, 0, 0, "out of memory");
+	tls_context_unref(c);
+	return NULL;
+}
+
+struct tls_context *tls_context_ref(struct tls_context *c)
+{
+	uint32_t before = atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+
+	assert(before > 0);
+	return c;
+}
+
+void tls_context_unref(struct tls_context *c)
+{
+	if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) > 1)
+		return;
+	SSL_CTX_free(c->ssl);
+	BIO_meth_free(c->bio);
+	free(c);
+}
