@@ -57,7 +57,7 @@ static void copy_budget(struct snap_budget *out, const struct monitor *m, uint64
 {
 	out->limit = m->budget.limit;
 	out->used = m->budget.used;
-	out->waiting = m->waiting;
+	out->waiting = m->waiting + m->held;
 	out->denied = m->denied;
 	out->retry_at_us = m->retry_at_us;
 	out->error = m->error;

@@ -162,7 +162,7 @@ static bool take_idle_at_once(struct monitor *m, struct lease *l, struct slice *
 	struct pool_server *s;
 	struct slice *from;
 
-	if (slice->pool->waiting > 0)
+	if (slice->pool->waiting > 0 || slice->pool->is_paused)
 		return false;
 	s = choose_idle(m, l, slice);
 	if (s == NULL)

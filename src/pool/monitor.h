@@ -16,6 +16,7 @@
  *     as budget, limits, pacing and backoff allow.
  *   - While somebody below its floor waits, a borrowed unit whose lease waits for
  *     its client is taken back: monitor_wants_back(), monitor_end_stalled().
+ *   - Who waits in a paused pool has no claim on anything until it is resumed.
  *
  * Owns:   the lock, the shares, the inboxes of granted leases.
  * Thread: any.  No I/O, no allocation and no call to others under the lock.
@@ -56,7 +57,8 @@ struct monitor {
 	struct list pools;
 	struct list servers; /* every server that holds a unit */
 	uint32_t connecting;
-	uint32_t waiting;
+	uint32_t waiting; /* to be served */
+	uint32_t held;	  /* ... and who waits in paused pools */
 	uint32_t idle;
 	uint32_t closing;
 	uint64_t next_server_id;
@@ -231,6 +233,20 @@ uint32_t monitor_take_idle(struct monitor *, uint64_t now_us, uint64_t min_idle_
 void monitor_retire(struct monitor *, struct pool *);
 /* All but this one. */
 void monitor_renew(struct monitor *, struct pool_server *);
+
+/* Paused: its leases go on to their end; nobody gets another one, nothing is opened
+ * for it, and what is returned closes.  Those who wait keep their places.  Idle
+ * servers, and after the end those who wait, are the next monitor_upkeep()'s. */
+void monitor_pool_pause(struct monitor *, struct pool *, bool is_paused);
+
+/* How many servers a pool has, and how many of those close when they are returned.
+ * What PostgreSQL has not closed for MONITOR_CLOSING_PATIENCE_US is in neither. */
+struct monitor_left {
+	uint32_t servers;
+	uint32_t retired;
+};
+void monitor_pool_left(
+	struct monitor *, const struct pool *, uint64_t now_us, struct monitor_left *);
 
 /* For views: calls f for each server or pool under the lock; f must be short
  * and must not call the monitor. */

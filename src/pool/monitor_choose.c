@@ -331,7 +331,7 @@ static bool others_give_back(const struct monitor *m, const struct share *except
 static bool must_close(
 	const struct monitor *m, const struct pool_server *s, uint64_t now_us)
 {
-	if (s->epoch != s->slice->pool->epoch ||
+	if (s->epoch != s->slice->pool->epoch || s->slice->pool->is_paused ||
 		(s->expires_at_us != 0 && now_us >= s->expires_at_us))
 		return true;
 	if (!choose_is_surplus(m, s))
@@ -399,8 +399,8 @@ void choose_for_server(struct monitor *m, struct pool_server *s, uint64_t now_us
 
 bool choose_may_open(const struct monitor *m, const struct slice *slice, uint64_t now_us)
 {
-	return host_is_open(m, NULL, now_us) && now_us >= slice->pool->retry_at_us &&
-		choose_fits(m, slice);
+	return !slice->pool->is_paused && host_is_open(m, NULL, now_us) &&
+		now_us >= slice->pool->retry_at_us && choose_fits(m, slice);
 }
 
 void choose_open(struct monitor *m, struct slice *slice, struct monitor_actions *actions)

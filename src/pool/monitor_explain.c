@@ -12,6 +12,8 @@ static enum wait_reason slice_reason(
 	const struct share *share = slice->share;
 	uint32_t servers_max = slice_servers_max(slice);
 
+	if (slice->pool->is_paused)
+		return WAIT_PAUSED;
 	if (slice->connecting > 0)
 		return WAIT_CONNECTING;
 	if (slice->coming > 0)
@@ -72,24 +74,52 @@ void monitor_explain(struct monitor *m, const struct lease *l, uint64_t now_us,
 	pthread_mutex_unlock(&m->lock);
 }
 
+struct waiter_visit {
+	const struct monitor *monitor;
+	uint64_t now_us;
+	void (*f)(const struct lease *, const struct monitor_wait *, void *);
+	void *arg;
+};
+
+static void visit_waiters(const struct waiter_visit *v, const struct slice *slice)
+{
+	struct monitor_wait wait;
+
+	explain_slice(v->monitor, slice, v->now_us, &wait);
+	list_for_each(&slice->waiters, node) {
+		wait.since_us = lease_of_slice(node)->asked_at_us;
+		wait.position++;
+		v->f(lease_of_slice(node), &wait, v->arg);
+	}
+}
+
+/* Those are in no list of who is to be served. */
+static void visit_held(const struct waiter_visit *v)
+{
+	const struct monitor *m = v->monitor;
+
+	list_for_each(&m->pools, node) {
+		const struct pool *pool = container_of(node, struct pool, in_monitor);
+
+		for (uint32_t i = 0; pool->is_paused && i < m->budget.share_count; i++) {
+			if (pool->slices[i] != NULL)
+				visit_waiters(v, pool->slices[i]);
+		}
+	}
+}
+
 void monitor_each_waiter(struct monitor *m, uint64_t now_us,
 	void (*f)(const struct lease *, const struct monitor_wait *, void *), void *arg)
 {
+	const struct waiter_visit v = { m, now_us, f, arg };
+
 	pthread_mutex_lock(&m->lock);
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
-		list_for_each(&m->budget.shares[i]->hungry, hungry) {
-			struct slice *slice =
-				container_of(hungry, struct slice, in_hungry);
-			struct monitor_wait wait;
-
-			explain_slice(m, slice, now_us, &wait);
-			list_for_each(&slice->waiters, node) {
-				wait.since_us = lease_of_slice(node)->asked_at_us;
-				wait.position++;
-				f(lease_of_slice(node), &wait, arg);
-			}
-		}
+		list_for_each(&m->budget.shares[i]->hungry, hungry)
+			visit_waiters(&v, container_of(hungry, struct slice, in_hungry));
 	}
+	if (m->held > 0)
+		visit_held(&v);
 	pthread_mutex_unlock(&m->lock);
 }
 

@@ -34,6 +34,8 @@ void slice_count_quotas(struct slice *, int change);
 void server_set_slice(struct monitor *, struct pool_server *, struct slice *);
 void lease_enqueue(struct monitor *, struct lease *, struct slice *, uint64_t now_us);
 void lease_dequeue(struct monitor *, struct lease *);
+/* Those who wait in it are to be served from now on, or not any more. */
+void pool_hold(struct monitor *, struct pool *, bool is_paused);
 void lease_hold(struct monitor *, struct lease *, struct pool_server *, uint64_t now_us);
 void lease_post(
 	struct monitor *, struct lease *, enum lease_state, struct monitor_actions *);

@@ -147,6 +147,29 @@ void server_set_slice(struct monitor *m, struct pool_server *s, struct slice *to
 	s->slice = to;
 }
 
+/* Who waits in a paused pool is not to be served. */
+static uint32_t *waiting_count(struct monitor *m, const struct pool *pool)
+{
+	return pool->is_paused ? &m->held : &m->waiting;
+}
+
+void pool_hold(struct monitor *m, struct pool *pool, bool is_paused)
+{
+	*waiting_count(m, pool) -= pool->waiting;
+	pool->is_paused = is_paused;
+	*waiting_count(m, pool) += pool->waiting;
+	for (uint32_t i = 0; i < m->budget.share_count; i++) {
+		struct slice *slice = pool->slices[i];
+
+		if (slice == NULL || slice->waiting == 0)
+			continue;
+		if (is_paused)
+			list_remove(&slice->in_hungry);
+		else
+			list_push_back(&slice->share->hungry, &slice->in_hungry);
+	}
+}
+
 void lease_enqueue(
 	struct monitor *m, struct lease *l, struct slice *slice, uint64_t now_us)
 {
@@ -163,11 +186,11 @@ void lease_enqueue(
 	l->state = LEASE_WAITING;
 	list_push_back(&slice->waiters, &l->in_slice);
 	list_push_back(&slice->share->waiters, &l->in_share);
-	if (slice->waiting++ == 0)
+	if (slice->waiting++ == 0 && !slice->pool->is_paused)
 		list_push_back(&slice->share->hungry, &slice->in_hungry);
 	slice->share->waiting++;
 	slice->pool->waiting++;
-	m->waiting++;
+	++*waiting_count(m, slice->pool);
 }
 
 void lease_dequeue(struct monitor *m, struct lease *l)
@@ -181,7 +204,7 @@ void lease_dequeue(struct monitor *m, struct lease *l)
 		list_remove(&slice->in_hungry);
 	slice->share->waiting--;
 	slice->pool->waiting--;
-	m->waiting--;
+	--*waiting_count(m, slice->pool);
 	l->state = LEASE_NONE;
 }
 

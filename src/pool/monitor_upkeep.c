@@ -27,7 +27,7 @@ static bool has_expired(const struct pool_server *s, uint64_t now_us)
 	uint64_t idle_timeout = slice->limits.idle_timeout_us;
 	uint64_t idle_us = elapsed_us(now_us, s->used_at_us);
 
-	if (s->epoch != slice->pool->epoch)
+	if (s->epoch != slice->pool->epoch || slice->pool->is_paused)
 		return true;
 	if (s->expires_at_us != 0 && now_us >= s->expires_at_us)
 		return true;
@@ -219,6 +219,42 @@ void monitor_retire(struct monitor *m, struct pool *only)
 	pthread_mutex_unlock(&m->lock);
 }
 
+void monitor_pool_pause(struct monitor *m, struct pool *pool, bool is_paused)
+{
+	pthread_mutex_lock(&m->lock);
+	if (pool->is_paused != is_paused)
+		pool_hold(m, pool, is_paused);
+	/* Others may have what was to be for its waiters. */
+	list_for_each(&m->servers, node) {
+		struct pool_server *s = container_of(node, struct pool_server, in_monitor);
+
+		if (is_paused && s->promised_to != NULL && s->promised_to->pool == pool)
+			server_promise(s, NULL);
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
+void monitor_pool_left(struct monitor *m, const struct pool *pool, uint64_t now_us,
+	struct monitor_left *out)
+{
+	pthread_mutex_lock(&m->lock);
+	*out = (struct monitor_left){ .servers = pool->servers };
+	list_for_each(&m->servers, node) {
+		const struct pool_server *s =
+			container_of(node, struct pool_server, in_monitor);
+
+		if (s->slice->pool != pool)
+			continue;
+		if (s->state == SERVER_CLOSING && s->closing_since_us != 0 &&
+			elapsed_us(now_us, s->closing_since_us) >=
+				MONITOR_CLOSING_PATIENCE_US)
+			out->servers--;
+		else if (s->epoch != pool->epoch || s->state == SERVER_CLOSING)
+			out->retired++;
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
 void monitor_each_server(
 	struct monitor *m, void (*f)(const struct pool_server *, void *), void *arg)
 {
@@ -274,7 +310,8 @@ static void check_slice(
 	const struct slice *slice, uint32_t *waiting, struct check_totals *t)
 {
 	assert(list_count(&slice->waiters) == slice->waiting);
-	assert(list_is_linked(&slice->in_hungry) == (slice->waiting > 0));
+	assert(list_is_linked(&slice->in_hungry) ==
+		(slice->waiting > 0 && !slice->pool->is_paused));
 	assert(slice->connecting + slice->closing <= slice->servers);
 	t->closing -= slice->closing;
 	t->coming -= slice->coming;
@@ -304,7 +341,7 @@ static void check_pool(
 
 void monitor_check(struct monitor *m)
 {
-	uint32_t servers = 0, waiting = 0, idle = 0, connecting = 0, used = 0;
+	uint32_t servers = 0, waiting = 0, idle = 0, connecting = 0, used = 0, held = 0;
 	uint32_t incoming = 0, outgoing = 0;
 	struct check_totals t = { 0 };
 
@@ -318,6 +355,7 @@ void monitor_check(struct monitor *m)
 		check_pool(m, pool, &t);
 		servers += pool->servers;
 		waiting += pool->waiting;
+		held += pool->is_paused ? pool->waiting : 0;
 		idle += pool->idle_count;
 		connecting += pool->connecting;
 	}
@@ -335,7 +373,8 @@ void monitor_check(struct monitor *m)
 	assert(incoming == outgoing);
 	assert(used == m->budget.used);
 	assert(servers == m->budget.used);
-	assert(waiting == m->waiting);
+	assert(waiting == m->waiting + m->held);
+	assert(held == m->held);
 	assert(idle == m->idle);
 	assert(connecting == m->connecting);
 	assert(list_count(&m->servers) <= servers);

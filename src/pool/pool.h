@@ -75,7 +75,7 @@ struct slice {
 	struct quota *quotas[SLICE_QUOTAS]; /* NULL: none; set once */
 	struct share *share;
 	struct slice_limits limits;
-	struct list_node in_hungry; /* share->hungry, while there are waiters */
+	struct list_node in_hungry; /* share->hungry, while there are waiters to serve */
 	struct list waiters;	    /* struct lease.in_slice, oldest first */
 	uint32_t waiting;
 	uint32_t servers; /* all that hold a unit */
@@ -98,6 +98,7 @@ struct pool {
 	uint32_t idle_count;
 	uint32_t waiting;
 	uint32_t epoch; /* servers of an older one close on return */
+	bool is_paused; /* grants nothing, and keeps no server */
 	/* After a refused login: no new try before this time. */
 	uint64_t retry_at_us;
 	uint32_t failures;

@@ -100,6 +100,7 @@ static bool needs_connect(enum wait_reason reason)
 	case WAIT_PACING:
 	case WAIT_TURN:
 		return true;
+	case WAIT_PAUSED:
 	case WAIT_POOL:
 	case WAIT_DATABASE:
 	case WAIT_USER:

@@ -62,6 +62,7 @@ struct model_counts {
 	uint32_t slice_servers[MODEL_POOLS][MODEL_SHARES];
 	uint32_t slice_coming[MODEL_POOLS][MODEL_SHARES];
 	uint32_t slice_waiting[MODEL_POOLS][MODEL_SHARES];
+	bool is_paused[MODEL_POOLS];
 };
 
 struct model {

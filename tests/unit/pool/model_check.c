@@ -67,6 +67,8 @@ void model_remember(struct model *w)
 		n->share_used[i] = w->shares[i].used;
 	for (int i = 0; i < MODEL_QUOTAS; i++)
 		n->quota_used[i] = w->quotas[i].used;
+	for (int i = 0; i < MODEL_POOLS; i++)
+		n->is_paused[i] = w->pools[i].is_paused;
 	for (uint32_t i = 0; i < SLICES; i++) {
 		const struct slice *slice = slice_at(w, i);
 
@@ -371,13 +373,36 @@ static void check_ended(struct model *w)
 		model_fail(w, "a lease is ended for who may not have its unit");
 }
 
+/* Nothing is granted, kept, opened or given up for a paused pool. */
+static void check_paused(struct model *w, const struct slice *slice, uint32_t p, uint32_t s)
+{
+	if (w->before.is_paused[p] && slice->servers > w->before.slice_servers[p][s])
+		model_fail(w, "a paused pool has one more server");
+	if (slice->coming > 0)
+		model_fail(w, "a unit is promised to a paused pool");
+	for (int i = 0; w->before.is_paused[p] && i < MODEL_CLIENTS; i++) {
+		const struct model_client *client = &w->clients[i];
+
+		if (client->lease.slice == slice && client->was_waiting &&
+			client->lease.state == LEASE_GRANTED)
+			model_fail(w, "a paused pool serves somebody");
+	}
+	for (int i = 0; i < MODEL_SERVERS; i++) {
+		if (w->servers[i].place == PLACE_POOL && w->servers[i].s.slice == slice &&
+			w->servers[i].s.state == SERVER_IDLE)
+			model_fail(w, "a paused pool keeps a server");
+	}
+}
+
 static void check_slices(struct model *w)
 {
 	for (uint32_t i = 0; i < SLICES; i++) {
 		const struct slice *slice = slice_at(w, i);
 
 		check_coming(w, slice, i / MODEL_SHARES, i % MODEL_SHARES);
-		if (slice->waiting == 0)
+		if (slice->pool->is_paused)
+			check_paused(w, slice, i / MODEL_SHARES, i % MODEL_SHARES);
+		if (slice->waiting == 0 || slice->pool->is_paused)
 			continue;
 		check_waiters(w, slice);
 		check_returned(w, slice);

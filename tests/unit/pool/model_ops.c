@@ -344,6 +344,15 @@ static void op_retire(struct model *w, uint32_t arg)
 	model_upkeep(w);
 }
 
+/* Most are resumed soon: the stories are about what goes on meanwhile. */
+static void op_pause(struct model *w, uint32_t arg)
+{
+	struct pool *pool = &w->pools[arg / 4 % MODEL_POOLS];
+
+	monitor_pool_pause(&w->m, pool, !pool->is_paused && arg % 4 == 1);
+	model_upkeep(w);
+}
+
 static const struct {
 	const char *name;
 	op_f *run;

@@ -103,6 +103,8 @@ static bool is_drained(void)
 /* All clients are served and return, nothing fails: no unit is lost. */
 static void drain(void)
 {
+	for (uint32_t i = 0; i < MODEL_POOLS; i++)
+		step(MODEL_PAUSE, 4 * i);
 	for (int i = 0; i < DRAIN_ROUNDS && !is_drained(); i++) {
 		calm_round();
 		step(MODEL_TICK, 5 + 8 * 1000000);
