@@ -8,7 +8,9 @@
 
 #include "pg/msg_out.h"
 
-enum { ERROR_TEXT_MAX = 1024 };
+enum { ERROR_TEXT_MAX = 1024, LOOK_FIRST_US = 10000, LOOK_LAST_US = 250000 };
+
+static timer_fired_f on_timer;
 
 struct ask *ask_create(struct console *console, struct client *c)
 {
@@ -21,6 +23,7 @@ struct ask *ask_create(struct console *console, struct client *c)
 	ask->slot = c->slot;
 	ask->id = c->id;
 	list_node_init(&ask->mail.node);
+	timer_init(&ask->timer, on_timer);
 	buf_init(&ask->out, 0);
 	pthread_mutex_lock(&console->lock);
 	list_push_back(&console->asks, &ask->in_console);
@@ -34,22 +37,42 @@ void ask_destroy(struct ask *ask)
 	list_remove(&ask->in_console);
 	pthread_mutex_unlock(&ask->console->lock);
 	buf_finish(&ask->out);
+	free(ask->text);
 	free(ask);
 }
 
-void ask_error(struct ask *ask, const char *sqlstate, const char *fmt, ...)
+static void write_error(struct ask *ask, const char *sqlstate, const char *hint,
+	const char *fmt, va_list args)
 {
 	char text[ERROR_TEXT_MAX];
 	const struct msg_out_error error = { .severity = "ERROR",
 		.sqlstate = sqlstate,
-		.message = text };
+		.message = text,
+		.hint = hint };
+
+	(void)vsnprintf(text, sizeof(text), fmt, args);
+	buf_truncate(&ask->out, ask->begin);
+	msg_out_error(&ask->out, &error);
+	ask->has_failed = true;
+}
+
+void ask_error(struct ask *ask, const char *sqlstate, const char *fmt, ...)
+{
 	va_list args;
 
 	va_start(args, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, args);
+	write_error(ask, sqlstate, NULL, fmt, args);
 	va_end(args);
-	buf_clear(&ask->out);
-	msg_out_error(&ask->out, &error);
+}
+
+void ask_error_hint(
+	struct ask *ask, const char *sqlstate, const char *hint, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	write_error(ask, sqlstate, hint, fmt, args);
+	va_end(args);
 }
 
 void ask_reply(struct ask *ask)
@@ -65,6 +88,76 @@ void ask_reply(struct ask *ask)
 		client_console_reply(c, &ask->out);
 	}
 	ask_destroy(ask);
+}
+
+/* --- waiting -------------------------------------------------------------------- */
+
+static void look_again(struct ask *ask, uint64_t now_us)
+{
+	timer_set(&ask->home->timers, &ask->timer, now_us + ask->next_look_us);
+	ask->next_look_us = u64_min(2 * ask->next_look_us, LOOK_LAST_US);
+}
+
+static void end_wait(struct ask *ask)
+{
+	ask->check = NULL;
+	timer_finish(&ask->home->timers, &ask->timer);
+}
+
+static void on_timer(struct timer *timer, uint64_t now_us)
+{
+	struct ask *ask = container_of(timer, struct ask, timer);
+
+	if (client_find_id(ask->home, ask->slot, ask->id) == NULL) {
+		end_wait(ask);
+		ask_destroy(ask);
+	} else if (!ask->check(ask)) {
+		look_again(ask, now_us);
+	} else {
+		end_wait(ask);
+		ask->console->go_on(ask);
+	}
+}
+
+enum ask_result ask_wait(struct ask *ask, ask_check_f *check, ask_finish_f *undo)
+{
+	if (check(ask))
+		return ASK_DONE;
+	ask->check = check;
+	ask->undo = undo;
+	ask->next_look_us = LOOK_FIRST_US;
+	look_again(ask, worker_now(ask->home));
+	return ASK_LATER;
+}
+
+static struct ask *find_wait(struct console *console, const struct client *c)
+{
+	struct ask *found = NULL;
+
+	pthread_mutex_lock(&console->lock);
+	list_for_each(&console->asks, node) {
+		struct ask *ask = container_of(node, struct ask, in_console);
+
+		/* Those of other workers are theirs to look at. */
+		if (ask->home == c->worker && ask->slot == c->slot && ask->id == c->id &&
+			ask->check != NULL)
+			found = ask;
+	}
+	pthread_mutex_unlock(&console->lock);
+	return found;
+}
+
+void ask_cancel(struct console *console, const struct client *c)
+{
+	struct ask *ask = find_wait(console, c);
+
+	if (ask == NULL)
+		return;
+	end_wait(ask);
+	if (ask->undo != NULL)
+		ask->undo(ask);
+	ask_error(ask, "57014", "canceling statement due to user request");
+	ask->console->go_on(ask);
 }
 
 /* --- the tour ------------------------------------------------------------------ */
@@ -85,7 +178,7 @@ static void deliver(struct mail *mail, struct worker *w)
 	if (w == ask->home) {
 		if (ask->finish != NULL)
 			ask->finish(ask);
-		ask_reply(ask);
+		ask->console->go_on(ask);
 		return;
 	}
 	visit(ask, w);

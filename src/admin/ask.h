@@ -27,6 +27,8 @@ enum ask_result { ASK_DONE, ASK_LATER };
 struct ask;
 typedef void ask_visit_f(struct ask *, struct worker *);
 typedef void ask_finish_f(struct ask *);
+/* True: what was waited for is so, and the answer is written. */
+typedef bool ask_check_f(struct ask *);
 
 struct ask {
 	struct mail mail;
@@ -36,6 +38,16 @@ struct ask {
 	uint32_t slot;                  /* who asks */
 	uint64_t id;
 	struct command command;
+	char *text;                     /* the query; commands are cut off one by one */
+	char *rest;                     /* of it, still to be run */
+	size_t begin;                   /* of this command's answer in out */
+	bool has_failed;                /* the rest is not to be run */
+	struct timer timer;             /* of a wait, until check says that it is over */
+	ask_check_f *check;             /* NULL: it does not wait */
+	ask_finish_f *undo;             /* when the wait is cancelled; may be NULL */
+	uint64_t next_look_us;          /* how long until the next one */
+	uint64_t wanted;                /* KILL_CLIENT: whom, and whether it was there */
+	uint32_t found;
 	ask_visit_f *visit;             /* of the tour; NULL: only counts */
 	ask_finish_f *finish;           /* back home; NULL: nothing left to do */
 	const struct table *table;      /* of what the visits add */
@@ -52,6 +64,7 @@ struct console {
 	pthread_mutex_t lock;           /* of what follows */
 	struct list asks;
 	struct averages averages;
+	ask_finish_f *go_on;            /* runs the rest, then replies */
 	_Atomic uint64_t commands;
 	_Atomic uint64_t sent_bytes;
 	_Atomic uint64_t received_bytes;
@@ -60,9 +73,18 @@ struct console {
 /* Visits all workers, this one first, then finishes. */
 enum ask_result ask_tour(struct ask *, ask_visit_f *, ask_finish_f *);
 
-/* The answer is an error; what was written before is dropped. */
+/* Looks again and again, less and less often, until check says that it is over.  A
+ * cancel request ends it, too, and so does the client's end. */
+enum ask_result ask_wait(struct ask *, ask_check_f *, ask_finish_f *undo);
+/* That client does not want to wait any more. */
+void ask_cancel(struct console *, const struct client *);
+
+/* The answer is an error, and the last one; what this command has written is
+ * dropped. */
 void ask_error(struct ask *, const char *sqlstate, const char *fmt, ...)
 	PRINTF_LIKE(3, 4);
+void ask_error_hint(struct ask *, const char *sqlstate, const char *hint,
+	const char *fmt, ...) PRINTF_LIKE(4, 5);
 
 /* Sends the answer and frees the ask.  On the client's worker. */
 void ask_reply(struct ask *);

@@ -143,6 +143,41 @@ static const char *read_rest(const char *at, struct command *c)
 	return at;
 }
 
+/* Up to the semicolon that is in no quotes and no comment. */
+static char *statement_end(char *at)
+{
+	while (*at != '\0' && *at != ';') {
+		if (*at == '"' || *at == '\'') {
+			char *end = strchr(at + 1, *at);
+
+			/* What is doubled looks like two, side by side. */
+			at = end == NULL ? at + strlen(at) : end + 1;
+		} else if ((at[0] == '-' && at[1] == '-') || (at[0] == '/' && at[1] == '*')) {
+			const char *behind = skip_blanks(at);
+
+			at += behind == NULL ? strlen(at) : (size_t)(behind - at);
+		} else {
+			at++;
+		}
+	}
+	return at;
+}
+
+char *command_split(char **rest)
+{
+	const char *first = skip_end(*rest);
+	char *begin, *end;
+
+	/* A comment that does not end is for command_parse() to refuse. */
+	begin = first == NULL ? *rest : *rest + (first - *rest);
+	if (*begin == '\0')
+		return NULL;
+	end = statement_end(begin);
+	*rest = *end == '\0' ? end : end + 1;
+	*end = '\0';
+	return begin;
+}
+
 enum command_result command_parse(const char *text, struct command *c)
 {
 	const char *at = skip_end(text);

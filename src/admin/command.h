@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Reads one command of the console: words, nothing of SQL.
+ * Reads the commands of the console: words, nothing of SQL.
  *
  *   WORD [WORD] [;]            a word may be "quoted"
  *   SET WORD {=|TO} value [;]
  *
- * Blanks and comments may stand between words.  One command at a time, as in
- * PgBouncer.
+ * Blanks and comments may stand between words.
  *
  * Thread: any; pure.
  */
@@ -31,6 +30,11 @@ struct command {
 	bool has_value;
 };
 
+/* Cuts the next command out of a text that holds several: it, without its semicolon,
+ * or NULL when there is none.  *rest: what comes behind it. */
+char *command_split(char **rest);
+
+/* One command, and nothing behind it. */
 enum command_result command_parse(const char *text, struct command *);
 
 #endif

@@ -5,28 +5,26 @@
 #include "admin/console.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "admin/ask.h"
+#include "admin/commands.h"
 #include "admin/show.h"
 #include "admin/utf8.h"
 #include "base/clock.h"
 #include "base/slog.h"
+#include "config/value.h"
 #include "pg/msg_out.h"
 
-enum { QUOTED_MAX = 200, AVERAGES_PERIOD_US = 60000000 };
+enum { QUOTED_MAX = 200, HINT_MAX = 160, AVERAGES_PERIOD_US = 60000000 };
 
 /* What may follow the word. */
 enum arguments { ARGUMENTS_NONE, ARGUMENTS_ONE, ARGUMENTS_MAYBE_ONE, ARGUMENTS_SETTING };
 
 enum { RIGHTS_ADMIN = ROUTE_ADMIN, RIGHTS_STATS = ROUTE_ADMIN | ROUTE_STATS };
-
-/* Some words share a handler, which is then declared twice. */
-#define COMMAND(word, arguments, who, handler, help) static ask_handler_f handler;
-#include "commands.def"
-#undef COMMAND
 
 static const struct command_def {
 	const char *word;
@@ -57,14 +55,46 @@ static unsigned rights_of(const struct ask *ask)
 	return c == NULL ? 0 : c->console;
 }
 
+/* The command or view that was probably meant, as a hint; "" where there is none. */
+static void find_hint(const struct command *c, char *to, size_t size)
+{
+	const char *words[COUNT_OF(commands) > COUNT_OF(show_views) ? COUNT_OF(commands) :
+								      COUNT_OF(show_views)];
+	const char *near;
+
+	to[0] = '\0';
+	for (size_t i = 0; i < COUNT_OF(commands); i++) {
+		if (strcasecmp(commands[i].word, c->word) == 0 &&
+			commands[i].handler != console_show) {
+			(void)snprintf(to, size, "The command is %s", commands[i].help);
+			return;
+		}
+		words[i] = commands[i].word;
+	}
+	near = value_nearest(c->word, words, COUNT_OF(commands));
+	if (strcasecmp(c->word, "SHOW") != 0 && strcasecmp(c->word, "SELECT") != 0) {
+		if (near != NULL)
+			(void)snprintf(to, size, "Did you mean %s?", near);
+		return;
+	}
+	for (size_t i = 0; i < COUNT_OF(show_views); i++)
+		words[i] = show_views[i].word;
+	near = value_nearest(c->argument, words, COUNT_OF(show_views));
+	if (near != NULL)
+		(void)snprintf(to, size, "Did you mean SHOW %s?", near);
+}
+
 static enum ask_result invalid(struct ask *ask, const char *sql)
 {
 	struct buf clean;
+	char hint[HINT_MAX];
 
+	find_hint(&ask->command, hint, sizeof(hint));
 	buf_init(&clean, 0);
 	utf8_add_clean(&clean, sql);
 	if (buf_ok(&clean))
-		ask_error(ask, "08P01", "invalid command '%.*s%s', use SHOW HELP;",
+		ask_error_hint(ask, "08P01", hint[0] == '\0' ? NULL : hint,
+			"invalid command '%.*s%s', use SHOW HELP;",
 			QUOTED_MAX, (const char *)buf_data(&clean),
 			buf_len(&clean) > QUOTED_MAX + 1 ? "..." : "");
 	else
@@ -75,7 +105,8 @@ static enum ask_result invalid(struct ask *ask, const char *sql)
 
 static enum ask_result not_allowed(struct ask *ask)
 {
-	ask_error(ask, "08P01", "admin access needed");
+	ask_error_hint(ask, "42501", "The user is not listed in admin_users.",
+		"admin access needed");
 	return ASK_DONE;
 }
 
@@ -90,10 +121,11 @@ static enum ask_result show_setting(struct ask *ask, const char *value)
 	return ASK_DONE;
 }
 
-static enum ask_result console_show(struct ask *ask)
+enum ask_result console_show(struct ask *ask)
 {
 	const char *word = ask->command.argument;
 	const char *faked = show_faked(word);
+	char hint[HINT_MAX];
 
 	for (size_t i = 0; i < show_view_count; i++) {
 		const struct view *view = &show_views[i];
@@ -105,12 +137,14 @@ static enum ask_result console_show(struct ask *ask)
 	}
 	if (faked != NULL)
 		return show_setting(ask, faked);
-	ask_error(ask, "08P01", "invalid command 'SHOW %s', use SHOW HELP;", word);
+	find_hint(&ask->command, hint, sizeof(hint));
+	ask_error_hint(ask, "08P01", hint[0] == '\0' ? NULL : hint,
+		"invalid command 'SHOW %s', use SHOW HELP;", word);
 	return ASK_DONE;
 }
 
 /* Drivers set a few things when they connect: said to be done, and not done. */
-static enum ask_result console_set(struct ask *ask)
+enum ask_result console_set(struct ask *ask)
 {
 	const struct msg_out_error notice = { .severity = "NOTICE",
 		.sqlstate = "00000",
@@ -131,7 +165,7 @@ static void deliver_reloaded(struct mail *mail, struct worker *w)
 	struct ask *ask = container_of(mail, struct ask, mail);
 
 	(void)w;
-	ask_reply(ask);
+	ask->console->go_on(ask);
 }
 
 /* Any thread. */
@@ -153,7 +187,7 @@ static void on_reloaded(void *arg, bool ok, const char *text)
 	worker_post(ask->home, &ask->mail);
 }
 
-static enum ask_result console_reload(struct ask *ask)
+enum ask_result console_reload(struct ask *ask)
 {
 	const struct console_calls *calls = &ask->console->calls;
 
@@ -163,7 +197,7 @@ static enum ask_result console_reload(struct ask *ask)
 	return ASK_LATER;
 }
 
-static enum ask_result console_shutdown(struct ask *ask)
+enum ask_result console_shutdown(struct ask *ask)
 {
 	static const struct {
 		const char *word;
@@ -256,6 +290,21 @@ static enum ask_result run(struct ask *ask, const char *sql)
 	return def->handler(ask);
 }
 
+/* What is left of the query; the answer goes out when all of it has run. */
+static void go_on(struct ask *ask)
+{
+	char *sql;
+
+	while (!ask->has_failed && (sql = command_split(&ask->rest)) != NULL) {
+		ask->begin = buf_len(&ask->out);
+		if (run(ask, sql) == ASK_LATER)
+			return;
+	}
+	if (buf_len(&ask->out) == 0)
+		msg_out_empty_query(&ask->out);
+	ask_reply(ask);
+}
+
 static void no_memory(struct client *c)
 {
 	const struct msg_out_error error = { .severity = "ERROR",
@@ -275,13 +324,24 @@ static void on_query(void *arg, struct client *c, const char *sql)
 	struct console *console = arg;
 	struct ask *ask = ask_create(console, c);
 
+	if (ask != NULL && (ask->text = strdup(sql)) == NULL) {
+		ask_destroy(ask);
+		ask = NULL;
+	}
 	atomic_fetch_add_explicit(&console->commands, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&console->received_bytes, strlen(sql) + 6,
 		memory_order_relaxed);
-	if (ask == NULL)
+	if (ask == NULL) {
 		no_memory(c);
-	else if (run(ask, sql) == ASK_DONE)
-		ask_reply(ask);
+		return;
+	}
+	ask->rest = ask->text;
+	go_on(ask);
+}
+
+static void on_cancel(void *arg, struct client *c)
+{
+	ask_cancel(arg, c);
 }
 
 /* --- life ------------------------------------------------------------------------ */
@@ -297,6 +357,7 @@ int console_create(struct console **out, struct router *router,
 	console->calls = *calls;
 	pthread_mutex_init(&console->lock, NULL);
 	list_init(&console->asks);
+	console->go_on = go_on;
 	averages_init(&console->averages, AVERAGES_PERIOD_US, clock_now_us());
 	*out = console;
 	return 0;
@@ -318,5 +379,7 @@ void console_destroy(struct console **slot)
 
 void console_fill_ops(struct console *console, struct console_ops *ops)
 {
-	*ops = (struct console_ops){ .query = on_query, .arg = console };
+	*ops = (struct console_ops){ .query = on_query,
+		.cancel = on_cancel,
+		.arg = console };
 }

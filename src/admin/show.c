@@ -95,6 +95,14 @@ enum ask_result show_version(struct ask *ask)
 	return ASK_DONE;
 }
 
+static bool is_all_paused(const struct ask *ask)
+{
+	struct route_held held;
+
+	directory_held(ask_directory(ask), NULL, &held);
+	return held.is_paused;
+}
+
 enum ask_result show_state(struct ask *ask)
 {
 	static const struct table_column columns[] = {
@@ -102,10 +110,11 @@ enum ask_result show_state(struct ask *ask)
 		TABLE_COLUMN(TEXT, pair_row, value),
 	};
 	static const struct table table = TABLE_OF(columns);
+	bool is_paused = is_all_paused(ask);
 	bool serves = atomic_load(&ask->console->router->drain) == ROUTER_SERVES;
 	const struct pair_row rows[] = {
-		{ "active", serves ? "yes" : "no" },
-		{ "paused", "no" },
+		{ "active", serves && !is_paused ? "yes" : "no" },
+		{ "paused", is_paused ? "yes" : "no" },
 		{ "suspended", "no" },
 	};
 

@@ -47,6 +47,9 @@ static inline uint64_t show_elapsed_us(uint64_t since_us, uint64_t now_us)
 	return since_us != 0 && now_us > since_us ? now_us - since_us : 0;
 }
 
+/* Is this its id, or its ptr, in SHOW CLIENTS? */
+bool show_is_client(const struct client *, uint64_t number);
+
 /* The end of an answer of rows. */
 void show_end(struct ask *);
 

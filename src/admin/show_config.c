@@ -237,6 +237,7 @@ static void row_of_database(struct database_row *row, const struct config *confi
 {
 	const struct config_host *host = &config->hosts[e->conf->host];
 	const struct config_place *place = place_of(d, host);
+	struct route_held held;
 	struct settings s;
 
 	config_resolve(config, NULL, e->conf, NULL, &s);
@@ -256,6 +257,9 @@ static void row_of_database(struct database_row *row, const struct config *confi
 		.current_client_connections = e->clients,
 		.host_name = host->name,
 	};
+	directory_held(d, e->name, &held);
+	row->paused = held.is_paused;
+	row->disabled = held.is_disabled;
 	row->pool_size =
 		pool_size_of(config, e, &s, row->workloads, sizeof(row->workloads));
 	row->workload = row->workloads;

@@ -99,6 +99,11 @@ static const char *ptr_text(char to[PTR_SIZE], uint64_t kind, uint64_t id)
 	return to;
 }
 
+bool show_is_client(const struct client *c, uint64_t number)
+{
+	return number == (c->id & INT32_MAX) || number == (PTR_OF_CLIENTS | c->id);
+}
+
 /* A moment of the loop's clock by the calendar. */
 static uint64_t wall_of(uint64_t at_us)
 {

@@ -50,6 +50,14 @@ static inline void buf_clear(struct buf *b)
 	b->failed = false;
 }
 
+/* Forgets what was added after the first len bytes, a failure to add it included. */
+static inline void buf_truncate(struct buf *b, size_t len)
+{
+	if (len < b->end - b->start)
+		b->end = b->start + len;
+	b->failed = false;
+}
+
 static inline size_t buf_len(const struct buf *b)
 {
 	return b->end - b->start;

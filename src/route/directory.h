@@ -173,6 +173,8 @@ struct route_database {
 	struct list counters;                           /* struct route_counters */
 	uint64_t swept[STAT_COUNT];                     /* of those that are gone */
 	struct route_limit limit;
+	bool is_paused;                                 /* under the directory's lock */
+	_Atomic bool is_disabled;                       /* lets nobody in */
 };
 
 struct route_user {
@@ -358,6 +360,37 @@ void directory_swept(struct directory *, uint32_t workload, uint64_t out[STAT_CO
 /* Everything that a database has counted.  Under the directory's lock. */
 void route_database_sum(const struct route_database *, uint32_t workers,
 	uint64_t out[STAT_COUNT]);
+
+/* --- what the console holds back ------------------------------------------------ */
+
+enum route_hold {
+	ROUTE_HOLD_DONE,
+	ROUTE_HOLD_ALREADY,             /* it was so before */
+	ROUTE_HOLD_NO_DATABASE,
+	ROUTE_HOLD_NO_MEMORY
+};
+
+/* Pauses the database that this name leads to, for all who ask for it by whatever
+ * name, or (NULL) all; or ends that.  Each ends only what it has begun.  Stays over
+ * reloads.  monitor_upkeep() of the hosts has to follow. */
+enum route_hold directory_pause(struct directory *, const char *name, bool is_paused);
+/* Nobody new gets in by this name. */
+enum route_hold directory_disable(struct directory *, const char *name, bool is_disabled);
+
+struct route_held {
+	bool is_paused;
+	bool is_disabled;
+};
+
+/* What holds for those who ask for this name; NULL: is all of it paused? */
+void directory_held(struct directory *, const char *name, struct route_held *);
+
+/* Do those who ask for this name now get servers of the same database? */
+bool directory_leads_to(struct directory *, const char *name, const struct route_pool *);
+/* Calls f for each pool of that database (NULL: of all), the router's own excepted,
+ * under the directory's lock. */
+void directory_each_pool(struct directory *, const char *name,
+	void (*f)(struct route_pool *, void *), void *arg);
 
 /* Gives up pools that nobody has used for a while.  Once a minute or so. */
 void directory_sweep(struct directory *);

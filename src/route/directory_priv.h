@@ -32,6 +32,8 @@ struct directory {
 	struct route_workload *own;     /* the router's; NULL: no host has needed it */
 	struct hash_table pools;
 	struct list retired;            /* struct route_pool.in_retired */
+	bool is_paused;                 /* all of it */
+	uint32_t paused_count;          /* databases that are, by their own name */
 	struct hash_table databases;
 	struct hash_table counters;
 	struct hash_table users;
@@ -99,6 +101,10 @@ struct route_counters *counters_find(struct directory *, struct route_workload *
 void counters_free(struct directory *, struct route_counters *);
 /* Forgets those that nobody uses or has logged in with. */
 void counters_sweep(struct directory *, struct route_database *);
+
+/* hold.c: paused, or not any more, as the console and the file say now. */
+void pools_hold(struct directory *, struct route_pool *);
+void pools_hold_all(struct directory *);
 
 /* route.c */
 NODISCARD int route_limits_make(struct directory *, const struct config_workload *,

@@ -141,6 +141,7 @@ static struct route_pool *find_pool(struct directory *d, const struct pool_ident
 	if (p == NULL)
 		return NULL;
 	monitor_pool_add(&id->host->monitor, &p->pool);
+	pools_hold(d, p);
 	hash_table_add(&d->pools, &p->node, hash);
 	return p;
 }
@@ -425,7 +426,8 @@ static bool is_unused(const struct directory *d, const struct route_database *da
 {
 	uint64_t sum[STAT_COUNT];
 
-	if (atomic_load(&database->refs) > 0)
+	if (atomic_load(&database->refs) > 0 || database->is_paused ||
+		atomic_load(&database->is_disabled))
 		return false;
 	route_database_sum(database, d->workers, sum);
 	return sum[STAT_client_login_count] == 0;

@@ -215,6 +215,7 @@ static void apply(struct directory *d, const struct config *old,
 		host_budget_apply(d, d->hosts[i]);
 	pools_apply(d);
 	pools_warm(d);
+	pools_hold_all(d);
 	atomic_fetch_add(&d->generation, 1);
 }
 

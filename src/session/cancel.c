@@ -286,7 +286,11 @@ static void deliver_request(struct mail *mail, struct worker *w)
 		c = NULL;
 	}
 	free(m);
-	if (c != NULL && c->state == CLIENT_WAITING) {
+	if (c != NULL && c->state == CLIENT_ADMIN) {
+		const struct console_ops *console = &w->router->console;
+
+		console->cancel(console->arg, c);
+	} else if (c != NULL && c->state == CLIENT_WAITING) {
 		client_refuse(c, "57014", "canceling statement due to user request", NULL);
 	} else if (c != NULL && c->state == CLIENT_ACTIVE && c->server != NULL) {
 		struct server *s = c->server;

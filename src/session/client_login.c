@@ -252,6 +252,15 @@ static void no_route(struct client *c, enum route_result result)
 	}
 }
 
+static void is_disabled(struct client *c)
+{
+	char text[160];
+
+	(void)snprintf(text, sizeof(text), "database \"%s\" is disabled", c->login->database);
+	client_close_with(c, CLOSE_NOT_ALLOWED, "55000", text,
+		"An administrator of the connection router has disabled it on the console.");
+}
+
 /* What the client proved opens PostgreSQL for the pool of the same user. */
 static void keep_proof(struct client *c)
 {
@@ -298,6 +307,10 @@ static void proven(struct client *c)
 	}
 	result = directory_find(c->worker->router->directory, c->workload, login->database,
 		login->user, &c->route);
+	if (result == ROUTE_OK && atomic_load(&c->route->database->is_disabled)) {
+		is_disabled(c);
+		return;
+	}
 	/* Administrators of the router get in when it is full. */
 	if (result == ROUTE_OK && (c->console & ROUTE_ADMIN) == 0)
 		result = route_count_client(c->route);

@@ -54,6 +54,8 @@ struct console_ops {
 	/* One Query message.  The answer, with its ReadyForQuery, goes to
 	 * client_console_reply(), now or later from the same worker. */
 	void (*query)(void *arg, struct client *, const char *sql);
+	/* What it waits for is not wanted any more. */
+	void (*cancel)(void *arg, struct client *);
 	void *arg;
 };
 
@@ -158,6 +160,9 @@ void worker_stop(struct worker *);
 NODISCARD int worker_open_door(struct worker *, struct route_workload *, int fd);
 void worker_close_door(struct worker *, int fd);
 void worker_close_doors(struct worker *);
+
+/* Closes what is not to be kept, opens what waits: after a change of the pools. */
+void worker_tend_pools(struct worker *);
 
 /* The configuration has changed, or the process drains. */
 void worker_recheck(struct worker *);

@@ -294,6 +294,23 @@ static void look_at_idle(struct worker *w, struct route_host *host)
 	}
 }
 
+static void tend(struct worker *w, struct route_host *host, uint64_t now_us)
+{
+	struct monitor_actions actions = { .count = 0 };
+
+	while (monitor_upkeep(&host->monitor, now_us, &actions))
+		worker_act(w, &actions);
+	worker_act(w, &actions);
+}
+
+void worker_tend_pools(struct worker *w)
+{
+	struct directory *d = w->router->directory;
+
+	for (uint32_t i = 0; i < directory_host_count(d); i++)
+		tend(w, directory_host(d, i), worker_now(w));
+}
+
 static void on_upkeep(struct timer *timer, uint64_t now_us)
 {
 	struct worker *w = container_of(timer, struct worker, upkeep);
@@ -303,11 +320,8 @@ static void on_upkeep(struct timer *timer, uint64_t now_us)
 
 	for (uint32_t i = 0; i < hosts; i++) {
 		struct route_host *host = directory_host(d, i);
-		struct monitor_actions actions = { .count = 0 };
 
-		while (monitor_upkeep(&host->monitor, now_us, &actions))
-			worker_act(w, &actions);
-		worker_act(w, &actions);
+		tend(w, host, now_us);
 		look_at_idle(w, host);
 		wants_back = wants_back || monitor_wants_back(&host->monitor, now_us);
 	}

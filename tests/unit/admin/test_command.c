@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+#include <stdio.h>
 #include <string.h>
 
 #include "admin/command.h"
@@ -106,6 +107,36 @@ START_TEST(knows_its_limits)
 }
 END_TEST
 
+static const struct {
+	const char *text;
+	const char *commands[4];
+} several[] = {
+	{ "", { NULL } },
+	{ " ;; -- x", { NULL } },
+	{ "A", { "A" } },
+	{ ";A b ;", { "A b " } },
+	{ "A; B;;C", { "A", "B", "C" } },
+	{ "A \"x;y\"; B 'it''s; so' -- ;\n; C /* ; */ d", { "A \"x;y\"",
+		"B 'it''s; so' -- ;\n", "C /* ; */ d" } },
+	{ "A \"x; B", { "A \"x; B" } },
+	{ "A /* x; B", { "A /* x; B" } },
+	{ "A; /* x; B", { "A", " /* x; B" } },
+};
+
+START_TEST(cuts_a_query_into_commands)
+{
+	char text[64], *rest = text, *one;
+	size_t n = 0;
+
+	(void)snprintf(text, sizeof(text), "%s", several[_i].text);
+	while ((one = command_split(&rest)) != NULL) {
+		ck_assert_ptr_nonnull(several[_i].commands[n]);
+		ck_assert_str_eq(one, several[_i].commands[n++]);
+	}
+	ck_assert_ptr_null(several[_i].commands[n]);
+}
+END_TEST
+
 Suite *command_suite(void)
 {
 	Suite *s = suite_create("admin/command");
@@ -115,6 +146,7 @@ Suite *command_suite(void)
 	tcase_add_loop_test(tc, finds_nothing_to_do, 0, (int)COUNT_OF(empty));
 	tcase_add_loop_test(tc, refuses, 0, (int)COUNT_OF(bad));
 	tcase_add_test(tc, knows_its_limits);
+	tcase_add_loop_test(tc, cuts_a_query_into_commands, 0, (int)COUNT_OF(several));
 	suite_add_tcase(s, tc);
 	return s;
 }

@@ -8,6 +8,7 @@ int main(void)
 	SRunner *runner = srunner_create(directory_suite());
 	int failed;
 
+	srunner_add_suite(runner, hold_suite());
 	srunner_add_suite(runner, host_suite());
 	srunner_add_suite(runner, limits_suite());
 	srunner_add_suite(runner, own_suite());

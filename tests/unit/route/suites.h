@@ -5,6 +5,7 @@
 #include <check.h>
 
 Suite *directory_suite(void);
+Suite *hold_suite(void);
 Suite *host_suite(void);
 Suite *limits_suite(void);
 Suite *own_suite(void);

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Commands that hold databases and end connections: PAUSE, RESUME, DISABLE, ENABLE,
+ * RECONNECT, WAIT_CLOSE, KILL, KILL_CLIENT.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/commands.h"
+#include "admin/show.h"
+#include "base/clock.h"
+#include "base/slog.h"
+#include "config/config.h"
+#include "pg/msg_out.h"
+#include "session/login.h"
+
+/* The database that the command names; NULL: all. */
+static const char *database_of(const struct ask *ask)
+{
+	return ask->command.has_argument ? ask->command.argument : NULL;
+}
+
+static void log_command(const struct ask *ask)
+{
+	char quoted[160];
+	const char *argument = ask->command.argument;
+
+	SLOG(INFO, "console-command", "command=%s argument=%s client=%lu", ask->command.word,
+		slog_quote(quoted, sizeof(quoted), argument, strlen(argument)),
+		(unsigned long)ask->id);
+}
+
+static enum ask_result done(struct ask *ask, const char *tag)
+{
+	msg_out_command_complete(&ask->out, tag);
+	return ASK_DONE;
+}
+
+static enum ask_result no_database(struct ask *ask)
+{
+	ask_error(ask, "3D000", "no such database: %s", ask->command.argument);
+	return ASK_DONE;
+}
+
+static enum ask_result no_memory(struct ask *ask)
+{
+	ask_error(ask, "53200", "out of memory");
+	return ASK_DONE;
+}
+
+/* The console itself cannot be held.  True: it is said. */
+static bool is_console(struct ask *ask, const char *verb)
+{
+	const char *name = ask->command.argument;
+
+	if (strcmp(name, "pgbouncer") != 0 && strcmp(name, "pgtandem") != 0)
+		return false;
+	ask_error(ask, "0A000", "cannot %s admin db: %s", verb, name);
+	return true;
+}
+
+/* --- what is left of the servers ---------------------------------------------------- */
+
+static void add_left(struct route_pool *p, void *arg)
+{
+	struct monitor_left *sum = arg, one;
+
+	monitor_pool_left(&p->host->monitor, &p->pool, clock_now_us(), &one);
+	sum->servers += one.servers;
+	sum->retired += one.retired;
+}
+
+static struct monitor_left what_is_left(struct ask *ask)
+{
+	struct monitor_left sum = { 0 };
+
+	directory_each_pool(ask_directory(ask), database_of(ask), add_left, &sum);
+	return sum;
+}
+
+/* --- PAUSE, RESUME ------------------------------------------------------------------ */
+
+static bool is_free(struct ask *ask)
+{
+	struct route_held held;
+
+	directory_held(ask_directory(ask), database_of(ask), &held);
+	if (!held.is_paused) {
+		ask_error(ask, "55000", "the pause has been ended by RESUME");
+		return true;
+	}
+	if (what_is_left(ask).servers > 0)
+		return false;
+	msg_out_command_complete(&ask->out, "PAUSE");
+	return true;
+}
+
+static void resume_again(struct ask *ask)
+{
+	(void)directory_pause(ask_directory(ask), database_of(ask), false);
+	worker_tend_pools(ask->home);
+}
+
+enum ask_result hold_pause(struct ask *ask)
+{
+	if (is_console(ask, "pause"))
+		return ASK_DONE;
+	switch (directory_pause(ask_directory(ask), database_of(ask), true)) {
+	case ROUTE_HOLD_NO_DATABASE:
+		return no_database(ask);
+	case ROUTE_HOLD_NO_MEMORY:
+		return no_memory(ask);
+	case ROUTE_HOLD_ALREADY:
+		/* One database: wait for it, as the first who asked does. */
+		if (database_of(ask) != NULL)
+			break;
+		ask_error(ask, "55000", "already suspended/paused");
+		return ASK_DONE;
+	case ROUTE_HOLD_DONE:
+		log_command(ask);
+		break;
+	}
+	worker_tend_pools(ask->home);
+	return ask_wait(ask, is_free, resume_again);
+}
+
+enum ask_result hold_resume(struct ask *ask)
+{
+	if (atomic_load(&ask->console->router->drain) != ROUTER_SERVES) {
+		ask_error(ask, "55000", "pooler is shutting down");
+		return ASK_DONE;
+	}
+	switch (directory_pause(ask_directory(ask), database_of(ask), false)) {
+	case ROUTE_HOLD_NO_DATABASE:
+		return no_database(ask);
+	case ROUTE_HOLD_NO_MEMORY:
+		return no_memory(ask);
+	case ROUTE_HOLD_ALREADY:
+		if (database_of(ask) == NULL)
+			ask_error(ask, "55000", "pooler is not paused/suspended");
+		else
+			ask_error(ask, "55000", "database %s is not paused",
+				ask->command.argument);
+		return ASK_DONE;
+	case ROUTE_HOLD_DONE:
+		break;
+	}
+	log_command(ask);
+	worker_tend_pools(ask->home);
+	return done(ask, "RESUME");
+}
+
+enum ask_result hold_suspend(struct ask *ask)
+{
+	ask_error_hint(ask, "0A000",
+		"PAUSE waits until no server is in use, and keeps clients waiting.",
+		"SUSPEND is not supported");
+	return ASK_DONE;
+}
+
+/* --- DISABLE, ENABLE ---------------------------------------------------------------- */
+
+static enum ask_result set_disabled(struct ask *ask, bool is_disabled, const char *tag)
+{
+	if (is_console(ask, is_disabled ? "disable" : "enable"))
+		return ASK_DONE;
+	switch (directory_disable(ask_directory(ask), ask->command.argument, is_disabled)) {
+	case ROUTE_HOLD_NO_DATABASE:
+		return no_database(ask);
+	case ROUTE_HOLD_NO_MEMORY:
+		return no_memory(ask);
+	case ROUTE_HOLD_ALREADY:
+		break;
+	case ROUTE_HOLD_DONE:
+		log_command(ask);
+		break;
+	}
+	return done(ask, tag);
+}
+
+enum ask_result hold_disable(struct ask *ask)
+{
+	return set_disabled(ask, true, "DISABLE");
+}
+
+enum ask_result hold_enable(struct ask *ask)
+{
+	return set_disabled(ask, false, "ENABLE");
+}
+
+/* --- RECONNECT, WAIT_CLOSE ------------------------------------------------------------ */
+
+static bool knows_database(struct ask *ask)
+{
+	struct config *config = directory_config(ask_directory(ask));
+	bool knows = database_of(ask) == NULL ||
+		config_find_database(config, database_of(ask)) != NULL;
+
+	config_unref(config);
+	return knows;
+}
+
+static void renew(struct route_pool *p, void *arg)
+{
+	(void)arg;
+	login_forget_welcomes(p->session);
+	monitor_retire(&p->host->monitor, &p->pool);
+}
+
+enum ask_result hold_reconnect(struct ask *ask)
+{
+	if (is_console(ask, "reconnect"))
+		return ASK_DONE;
+	if (!knows_database(ask))
+		return no_database(ask);
+	log_command(ask);
+	directory_each_pool(ask_directory(ask), database_of(ask), renew, NULL);
+	worker_tend_pools(ask->home);
+	return done(ask, "RECONNECT");
+}
+
+static bool are_closed(struct ask *ask)
+{
+	if (what_is_left(ask).retired > 0)
+		return false;
+	msg_out_command_complete(&ask->out, "WAIT_CLOSE");
+	return true;
+}
+
+enum ask_result hold_wait_close(struct ask *ask)
+{
+	if (is_console(ask, "wait in"))
+		return ASK_DONE;
+	if (!knows_database(ask))
+		return no_database(ask);
+	return ask_wait(ask, are_closed, NULL);
+}
+
+/* --- KILL, KILL_CLIENT ------------------------------------------------------------------ */
+
+static bool is_to_go(const struct ask *ask, const struct client *c)
+{
+	return c != NULL && c->route != NULL &&
+		(database_of(ask) == NULL ||
+			directory_leads_to(ask_directory(ask), database_of(ask), c->route->pool));
+}
+
+/* The queries that they run are cancelled, and their servers close. */
+static void kill_clients(struct ask *ask, struct worker *w)
+{
+	for (uint32_t i = 0; i < w->client_slots; i++) {
+		if (is_to_go(ask, w->clients[i]))
+			client_close(w->clients[i], CLOSE_KILLED);
+	}
+}
+
+static void have_killed(struct ask *ask)
+{
+	msg_out_command_complete(&ask->out, "KILL");
+}
+
+enum ask_result hold_kill(struct ask *ask)
+{
+	if (is_console(ask, "kill"))
+		return ASK_DONE;
+	switch (directory_pause(ask_directory(ask), database_of(ask), true)) {
+	case ROUTE_HOLD_NO_DATABASE:
+		return no_database(ask);
+	case ROUTE_HOLD_NO_MEMORY:
+		return no_memory(ask);
+	case ROUTE_HOLD_ALREADY:
+	case ROUTE_HOLD_DONE:
+		break;
+	}
+	log_command(ask);
+	worker_tend_pools(ask->home);
+	return ask_tour(ask, kill_clients, have_killed);
+}
+
+static void kill_client(struct ask *ask, struct worker *w)
+{
+	for (uint32_t i = 0; i < w->client_slots && ask->found == 0; i++) {
+		struct client *c = w->clients[i];
+
+		if (c == NULL || c->state == CLIENT_ENDING || !show_is_client(c, ask->wanted))
+			continue;
+		client_close(c, CLOSE_KILLED);
+		ask->found++;
+	}
+}
+
+static void have_killed_client(struct ask *ask)
+{
+	if (ask->found > 0)
+		msg_out_command_complete(&ask->out, "KILL_CLIENT");
+	else
+		ask_error_hint(ask, "42704", "SHOW CLIENTS has the id of each.",
+			"client not found");
+}
+
+enum ask_result hold_kill_client(struct ask *ask)
+{
+	const char *text = ask->command.argument;
+	bool is_pointer = strncmp(text, "0x", 2) == 0;
+	char *end;
+
+	errno = 0;
+	ask->found = 0;
+	ask->wanted = strtoull(text, &end, is_pointer ? 16 : 10);
+	if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0) {
+		ask_error_hint(ask, "22023",
+			"It is the id, or the ptr, of a client in SHOW CLIENTS.",
+			"invalid client pointer supplied");
+		return ASK_DONE;
+	}
+	log_command(ask);
+	return ask_tour(ask, kill_client, have_killed_client);
+}

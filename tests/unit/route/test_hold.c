@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Databases that the console pauses or disables: which pools that holds, and how long
+ * it lasts.
+ */
+#include "suites.h"
+#include "world.h"
+
+#define ALIASES HOSTS WORKLOADS USERS \
+	"databases:\n" \
+	"  one: { host: main, dbname: same }\n" \
+	"  two: { host: main, dbname: same }\n" \
+	"  far: { host: other, dbname: same }\n"
+
+static bool is_paused(const char *database)
+{
+	return world_pool("web", database, "anna")->pool.is_paused;
+}
+
+static struct route_held held(const char *name)
+{
+	struct route_held out;
+
+	directory_held(directory, name, &out);
+	return out;
+}
+
+START_TEST(a_pause_holds_all_names_of_a_database)
+{
+	world_begin(ALIASES);
+	ck_assert(!is_paused("one"));
+	ck_assert_int_eq(directory_pause(directory, "two", true), ROUTE_HOLD_DONE);
+	ck_assert(is_paused("one") && is_paused("two") && !is_paused("far"));
+	ck_assert(held("one").is_paused && held("two").is_paused && !held("far").is_paused);
+	ck_assert(!held(NULL).is_paused);
+	/* Pools that are made now, too. */
+	ck_assert(world_pool("jobs", "one", "bert")->pool.is_paused);
+	ck_assert_int_eq(directory_pause(directory, "one", false), ROUTE_HOLD_ALREADY);
+	ck_assert_int_eq(directory_pause(directory, "two", false), ROUTE_HOLD_DONE);
+	ck_assert(!is_paused("one") && !is_paused("two"));
+	world_end();
+}
+END_TEST
+
+START_TEST(each_pause_is_ended_by_itself)
+{
+	world_begin(ALIASES);
+	ck_assert_int_eq(directory_pause(directory, NULL, true), ROUTE_HOLD_DONE);
+	ck_assert_int_eq(directory_pause(directory, NULL, true), ROUTE_HOLD_ALREADY);
+	ck_assert_int_eq(directory_pause(directory, "one", true), ROUTE_HOLD_DONE);
+	ck_assert(is_paused("one") && is_paused("far") && held(NULL).is_paused);
+	ck_assert_int_eq(directory_pause(directory, NULL, false), ROUTE_HOLD_DONE);
+	ck_assert(is_paused("one") && !is_paused("far"));
+	ck_assert_int_eq(directory_pause(directory, NULL, false), ROUTE_HOLD_ALREADY);
+	ck_assert_int_eq(directory_pause(directory, "one", false), ROUTE_HOLD_DONE);
+	ck_assert_int_eq(directory_pause(directory, "nosuch", true), ROUTE_HOLD_NO_DATABASE);
+	ck_assert_int_eq(directory_disable(directory, "nosuch", true), ROUTE_HOLD_NO_DATABASE);
+	world_end();
+}
+END_TEST
+
+START_TEST(it_stays_over_sweeps_and_reloads)
+{
+	world_begin(ALIASES);
+	ck_assert_int_eq(directory_pause(directory, "one", true), ROUTE_HOLD_DONE);
+	ck_assert_int_eq(directory_disable(directory, "two", true), ROUTE_HOLD_DONE);
+	ck_assert_int_eq(directory_disable(directory, "two", true), ROUTE_HOLD_ALREADY);
+	directory_sweep(directory);
+	ck_assert(held("one").is_paused && held("two").is_disabled && !held("one").is_disabled);
+	/* The name leads to another database now: that one is held. */
+	world_reload(HOSTS WORKLOADS USERS
+		"databases:\n"
+		"  one: { host: other, dbname: same }\n"
+		"  two: { host: main, dbname: same }\n"
+		"  far: { host: other, dbname: same }\n");
+	ck_assert(is_paused("one") && is_paused("far") && !is_paused("two"));
+	ck_assert(held("two").is_disabled);
+	ck_assert_int_eq(directory_disable(directory, "two", false), ROUTE_HOLD_DONE);
+	ck_assert(!held("two").is_disabled);
+	world_end();
+}
+END_TEST
+
+static void count(struct route_pool *p, void *arg)
+{
+	uint32_t *n = arg;
+
+	(void)p;
+	++*n;
+}
+
+START_TEST(pools_are_found_by_where_names_lead)
+{
+	struct route_pool *p;
+	uint32_t n = 0;
+
+	world_begin(ALIASES);
+	p = world_pool("web", "one", "anna");
+	(void)world_pool("web", "one", "bert");
+	(void)world_pool("web", "far", "anna");
+	directory_each_pool(directory, "two", count, &n);
+	ck_assert_uint_eq(n, 2);
+	n = 0;
+	directory_each_pool(directory, NULL, count, &n);
+	ck_assert_uint_eq(n, 3);
+	ck_assert(directory_leads_to(directory, "two", p));
+	ck_assert(!directory_leads_to(directory, "far", p));
+	ck_assert(!directory_leads_to(directory, "nosuch", p));
+	world_end();
+}
+END_TEST
+
+Suite *hold_suite(void)
+{
+	Suite *s = suite_create("route/hold");
+	TCase *tc = tcase_create("hold");
+
+	tcase_add_test(tc, a_pause_holds_all_names_of_a_database);
+	tcase_add_test(tc, each_pause_is_ended_by_itself);
+	tcase_add_test(tc, it_stays_over_sweeps_and_reloads);
+	tcase_add_test(tc, pools_are_found_by_where_names_lead);
+	suite_add_tcase(s, tc);
+	return s;
+}
