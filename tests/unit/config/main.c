@@ -6,6 +6,7 @@ Suite *config_errors_suite(void);
 Suite *config_suite(void);
 Suite *doc_suite(void);
 Suite *dump_suite(void);
+Suite *hba_suite(void);
 Suite *listen_suite(void);
 Suite *option_suite(void);
 Suite *place_suite(void);
@@ -24,6 +25,7 @@ int main(void)
 	srunner_add_suite(runner, listen_suite());
 	srunner_add_suite(runner, place_suite());
 	srunner_add_suite(runner, userlist_suite());
+	srunner_add_suite(runner, hba_suite());
 	srunner_add_suite(runner, config_suite());
 	srunner_add_suite(runner, config_errors_suite());
 	srunner_add_suite(runner, share_suite());

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Which rule a client falls under: the first that fits, as in check_hba().
+ */
+#include <string.h>
+
+#include "config/hba_priv.h"
+
+static bool fits_net(const struct hba_net *net, const uint8_t *address, size_t len)
+{
+	if (net->len != len)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		if (((address[i] ^ net->address[i]) & net->mask[i]) != 0)
+			return false;
+	}
+	return true;
+}
+
+static bool fits_own(const struct hba *hba, bool is_net, const uint8_t *address, size_t len)
+{
+	for (size_t i = 0; i < hba->own_count; i++) {
+		struct hba_net net = hba->own[i];
+
+		if (!is_net)
+			memset(net.mask, 0xff, sizeof(net.mask));
+		if (fits_net(&net, address, len))
+			return true;
+	}
+	return false;
+}
+
+static bool fits_address(const struct hba *hba, const struct hba_rule *rule,
+	const uint8_t *address, size_t len)
+{
+	switch (rule->where) {
+	case HBA_ANYWHERE:
+		return true;
+	case HBA_NET:
+		return fits_net(&rule->net, address, len);
+	case HBA_SAME_HOST:
+	case HBA_SAME_NET:
+		return fits_own(hba, rule->where == HBA_SAME_NET, address, len);
+	}
+	return false;
+}
+
+static bool fits_link(enum hba_type type, enum hba_link link)
+{
+	switch (type) {
+	case HBA_ON_LOCAL:
+		return link == HBA_LINK_LOCAL;
+	case HBA_ON_HOST:
+	case HBA_ON_NO_GSS:
+		return link != HBA_LINK_LOCAL;
+	case HBA_ON_TLS:
+		return link == HBA_LINK_TLS;
+	case HBA_ON_PLAIN:
+		return link == HBA_LINK_PLAIN;
+	case HBA_ON_GSS:
+		return false;
+	}
+	return false;
+}
+
+/* check_db(): replication is no database, and nothing else fits physical
+ * replication. */
+static bool fits_database(const struct hba_word *word, const struct hba_client *c)
+{
+	if (c->is_physical)
+		return hba_word_is(word, "replication");
+	if (hba_word_is(word, "all"))
+		return true;
+	if (hba_word_is(word, "sameuser"))
+		return strcmp(c->database, c->user) == 0;
+	if (hba_word_is(word, "replication"))
+		return false;
+	return hba_word_fits(word, c->database);
+}
+
+static bool fits_names(const struct hba_rule *rule, const struct hba_client *c)
+{
+	bool fits = false;
+
+	for (size_t i = 0; !fits && i < rule->databases.count; i++)
+		fits = fits_database(&rule->databases.items[i], c);
+	for (size_t i = 0; fits && i < rule->users.count; i++) {
+		const struct hba_word *word = &rule->users.items[i];
+
+		if (hba_word_is(word, "all") || hba_word_fits(word, c->user))
+			return true;
+	}
+	return false;
+}
+
+bool hba_match(const struct hba *hba, const struct hba_client *c, struct hba_verdict *verdict)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	const uint8_t *address = c->address;
+	size_t len = c->address_len;
+
+	if (len == 16 && memcmp(address, mapped, sizeof(mapped)) == 0) {
+		address += sizeof(mapped);
+		len = 4;
+	}
+	for (size_t i = 0; i < hba->count; i++) {
+		const struct hba_rule *rule = &hba->rules[i];
+
+		if (!fits_link(rule->type, c->link) || !fits_names(rule, c) ||
+			(rule->type != HBA_ON_LOCAL && !fits_address(hba, rule, address, len)))
+			continue;
+		*verdict = (struct hba_verdict){ .method = rule->method, .line = rule->line,
+			.cert = rule->cert, .cert_dn = rule->cert_dn, .map = rule->map };
+		return true;
+	}
+	return false;
+}
+
+size_t hba_count(const struct hba *hba)
+{
+	return hba->count;
+}
+
+bool hba_uses_map(const struct hba *hba, size_t index, const char **map, uint32_t *line)
+{
+	*map = hba->rules[index].map;
+	*line = hba->rules[index].line;
+	return *map != NULL;
+}
+
+bool hba_needs_tls(const struct hba *hba, uint32_t *line)
+{
+	for (size_t i = 0; i < hba->count; i++) {
+		if (hba->rules[i].cert == HBA_CERT_ANY)
+			continue;
+		*line = hba->rules[i].line;
+		return true;
+	}
+	return false;
+}
