@@ -12,6 +12,8 @@
 #include "base/diag.h"
 #include "config/build.h"
 #include "config/doc.h"
+#include "config/hba.h"
+#include "config/ident.h"
 #include "config/share.h"
 #include "config/userlist.h"
 #include "config/verify.h"
@@ -86,6 +88,8 @@ static void config_free(struct config *config)
 	option_free(OPTION_IN_LOG, &config->log);
 	option_free(OPTION_IN_SETTINGS, &config->defaults.values);
 	userlist_destroy(&config->userlist);
+	hba_destroy(&config->hba);
+	ident_destroy(&config->ident);
 	list_free(&config->warnings);
 	free(config->path);
 	free(config);
@@ -265,6 +269,68 @@ static int load_userlist(struct config *config, struct diag *diag)
 	return ret;
 }
 
+/* The path of a file that an option names, if it does and can be read; *to NULL: it
+ * names none. */
+static int named_file(const struct config *config, const char *option, const char *name,
+	char **to, struct diag *diag)
+{
+	int ret;
+
+	*to = NULL;
+	if (name[0] == '\0')
+		return 0;
+	*to = file_path(config, name);
+	if (*to == NULL)
+		return -ENOMEM;
+	ret = check_readable(config, option, *to, diag);
+	if (ret < 0) {
+		free(*to);
+		*to = NULL;
+	}
+	return ret;
+}
+
+/* A rule with a map that is not there lets nobody in. */
+static int check_maps(const struct config *config, const char *path, struct diag *diag)
+{
+	for (size_t i = 0; i < hba_count(config->hba); i++) {
+		const char *map;
+		uint32_t line;
+
+		if (!hba_uses_map(config->hba, i, &map, &line) ||
+			ident_has_map(config->ident, map))
+			continue;
+		diag_set(diag, path, line, 0, "map=%.100s: %s", map,
+			config->ident == NULL ? "auth.auth_ident_file is not set" :
+						"auth.auth_ident_file has no such map");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int load_rules(struct config *config, struct diag *diag)
+{
+	char *path;
+	int ret = named_file(config, "auth.auth_ident_file", config->auth.auth_ident_file,
+		&path, diag);
+
+	if (ret == 0 && path != NULL) {
+		config->ident = ident_load(path, diag);
+		ret = config->ident == NULL ? -EINVAL : 0;
+	}
+	free(path);
+	if (ret < 0)
+		return ret;
+	ret = named_file(config, "auth.auth_hba_file", config->auth.auth_hba_file, &path,
+		diag);
+	if (ret == 0 && path != NULL) {
+		config->hba = hba_load(path, diag);
+		ret = config->hba == NULL ? -EINVAL : check_maps(config, path, diag);
+	}
+	free(path);
+	return ret;
+}
+
 struct config *config_load(const char *path, struct diag *diag)
 {
 	struct config *config;
@@ -279,6 +345,8 @@ struct config *config_load(const char *path, struct diag *diag)
 	if (config == NULL)
 		return NULL;
 	ret = load_userlist(config, diag);
+	if (ret == 0)
+		ret = load_rules(config, diag);
 	for (size_t i = 0; ret == 0 && i < config->host_count; i++)
 		ret = load_password(config, &config->hosts[i], diag);
 	if (ret < 0) {

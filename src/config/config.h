@@ -24,6 +24,8 @@ enum { CONFIG_HOSTS_MAX = 256, CONFIG_WORKLOADS_MAX = 63, CONFIG_NAME_MAX = 63 }
 #define CONFIG_DEFAULT_PATH "/etc/pgtandem/pgtandem.yaml"
 
 struct diag;
+struct hba;
+struct ident;
 struct userlist;
 
 /* Settings as one level of the file gives them. */
@@ -93,11 +95,13 @@ struct config {
 	struct hash_table database_names;
 	struct hash_table user_names;
 	struct userlist *userlist;              /* of auth_file, or NULL */
+	struct hba *hba;                        /* of auth_hba_file, or NULL */
+	struct ident *ident;                    /* of auth_ident_file, or NULL */
 	struct option_list warnings;            /* for the caller to log */
 };
 
-/* Reads and checks the file and the files that it names (auth_file,
- * password_file; a relative name is relative to the file's directory).  Returns
+/* Reads and checks the file and the files that it names (auth_file, auth_hba_file,
+ * auth_ident_file, password_file; a relative name is relative to the file's directory).  Returns
  * it with one reference, or NULL with diag filled. */
 struct config *config_load(const char *path, struct diag *);
 

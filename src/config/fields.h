@@ -25,7 +25,8 @@ enum config_auth_type {
 	CONFIG_AUTH_TRUST,
 	CONFIG_AUTH_PASSWORD,
 	CONFIG_AUTH_MD5,
-	CONFIG_AUTH_SCRAM
+	CONFIG_AUTH_SCRAM,
+	CONFIG_AUTH_HBA
 };
 
 enum config_target {

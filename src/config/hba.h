@@ -3,12 +3,12 @@
  * Rules in the form of pg_hba.conf: who may log in from where, and what proves it.
  *
  * Differences from PostgreSQL: hostnames, samerole, +role and authentication by GSS,
- * SSPI, RADIUS, PAM, LDAP and BSD are errors; regular expressions are POSIX extended
- * ones; samehost and samenet mean the interfaces that there were when the file was
+ * SSPI, RADIUS, PAM, LDAP and BSD are errors; regular expressions are those of PCRE2;
+ * samehost and samenet mean the interfaces that there were when the file was
  * read.
  *
  * Owns:   the rules.
- * Thread: any, once read: they do not change (regexec() has a lock of its own).
+ * Thread: any, once read: they do not change.
  * Limits: see config/hba_file.h; a regular expression HBA_REGEX_MAX bytes.
  * Source: PostgreSQL documentation, 21.1; check_hba() and parse_hba_line() in hba.c.
  */

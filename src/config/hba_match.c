@@ -65,32 +65,39 @@ static bool fits_link(enum hba_type type, enum hba_link link)
 
 /* check_db(): replication is no database, and nothing else fits physical
  * replication. */
-static bool fits_database(const struct hba_word *word, const struct hba_client *c)
+static enum hba_fit fit_database(const struct hba_word *word, const struct hba_client *c)
 {
+	bool is_replication = hba_word_is(word, "replication");
+
 	if (c->is_physical)
-		return hba_word_is(word, "replication");
+		return is_replication ? HBA_FITS : HBA_FITS_NOT;
 	if (hba_word_is(word, "all"))
-		return true;
+		return HBA_FITS;
 	if (hba_word_is(word, "sameuser"))
-		return strcmp(c->database, c->user) == 0;
-	if (hba_word_is(word, "replication"))
-		return false;
-	return hba_word_fits(word, c->database);
+		return strcmp(c->database, c->user) == 0 ? HBA_FITS : HBA_FITS_NOT;
+	return is_replication ? HBA_FITS_NOT : hba_word_fit(word, c->database);
 }
 
-static bool fits_names(const struct hba_rule *rule, const struct hba_client *c)
+static enum hba_fit fit_user(const struct hba_word *word, const struct hba_client *c)
 {
-	bool fits = false;
+	return hba_word_is(word, "all") ? HBA_FITS : hba_word_fit(word, c->user);
+}
 
-	for (size_t i = 0; !fits && i < rule->databases.count; i++)
-		fits = fits_database(&rule->databases.items[i], c);
-	for (size_t i = 0; fits && i < rule->users.count; i++) {
-		const struct hba_word *word = &rule->users.items[i];
+static enum hba_fit fit_words(const struct hba_words *words, const struct hba_client *c,
+	enum hba_fit (*fit)(const struct hba_word *, const struct hba_client *))
+{
+	enum hba_fit one = HBA_FITS_NOT;
 
-		if (hba_word_is(word, "all") || hba_word_fits(word, c->user))
-			return true;
-	}
-	return false;
+	for (size_t i = 0; one == HBA_FITS_NOT && i < words->count; i++)
+		one = fit(&words->items[i], c);
+	return one;
+}
+
+static enum hba_fit fit_names(const struct hba_rule *rule, const struct hba_client *c)
+{
+	enum hba_fit fit = fit_words(&rule->databases, c, fit_database);
+
+	return fit == HBA_FITS ? fit_words(&rule->users, c, fit_user) : fit;
 }
 
 bool hba_match(const struct hba *hba, const struct hba_client *c, struct hba_verdict *verdict)
@@ -105,9 +112,16 @@ bool hba_match(const struct hba *hba, const struct hba_client *c, struct hba_ver
 	}
 	for (size_t i = 0; i < hba->count; i++) {
 		const struct hba_rule *rule = &hba->rules[i];
+		enum hba_fit fit;
 
-		if (!fits_link(rule->type, c->link) || !fits_names(rule, c) ||
+		if (!fits_link(rule->type, c->link) ||
 			(rule->type != HBA_ON_LOCAL && !fits_address(hba, rule, address, len)))
+			continue;
+		fit = fit_names(rule, c);
+		/* It might be one that rejects. */
+		if (fit == HBA_FIT_FAILED)
+			return false;
+		if (fit == HBA_FITS_NOT)
 			continue;
 		*verdict = (struct hba_verdict){ .method = rule->method, .line = rule->line,
 			.cert = rule->cert, .cert_dn = rule->cert_dn, .map = rule->map };

@@ -64,7 +64,7 @@ static int on_line(void *arg, struct hba_line *line)
 	line->fields[0].tokens[0].text = NULL;
 	ret = hba_word_take(&added->system, line, &line->fields[1].tokens[0]);
 	if (ret == 0 && strstr(user->text, "\\1") != NULL && user->text[0] != '/' &&
-		(!added->system.is_regex || added->system.regex.re_nsub == 0))
+		hba_word_groups(&added->system) == 0)
 		ret = hba_fail(line, user, "\\1 needs a regular expression with parentheses "
 			"before it");
 	if (ret == 0)
@@ -99,17 +99,17 @@ struct ident *ident_load(const char *path, struct diag *diag)
 
 /* The user's name of the line with what the parentheses found for \1. */
 static bool replaced(const struct ident_line *line, const char *system_user,
-	const regmatch_t *found, char to[NAME_MAX_BYTES + 1])
+	const struct hba_match *found, char to[NAME_MAX_BYTES + 1])
 {
 	const char *at = strstr(line->user.text, "\\1");
 	size_t before = (size_t)(at - line->user.text), after = strlen(at + 2);
-	size_t len = found->rm_so < 0 ? 0 : (size_t)(found->rm_eo - found->rm_so);
+	size_t len = found->is_found ? found->to - found->from : 0;
 
 	if (before + len + after > NAME_MAX_BYTES)
 		return false;
 	memcpy(to, line->user.text, before);
 	if (len > 0)
-		memcpy(to + before, system_user + found->rm_so, len);
+		memcpy(to + before, system_user + found->from, len);
 	memcpy(to + before + len, at + 2, after + 1);
 	return true;
 }
@@ -117,21 +117,20 @@ static bool replaced(const struct ident_line *line, const char *system_user,
 static bool line_allows(const struct ident_line *line, const char *system_user,
 	const char *user)
 {
+	bool has_groups = hba_word_groups(&line->system) > 0 && line->user.regex == NULL;
 	char name[NAME_MAX_BYTES + 1];
-	regmatch_t found[2];
+	struct hba_match found = { .is_found = false };
+	enum hba_fit fit;
 
-	if (!line->system.is_regex) {
-		if (strcmp(line->system.text, system_user) != 0)
-			return false;
-	} else if (regexec(&line->system.regex, system_user, COUNT_OF(found), found, 0) != 0) {
+	fit = line->system.regex == NULL ? hba_word_fit(&line->system, system_user) :
+					   hba_word_search(&line->system, system_user, &found);
+	if (fit != HBA_FITS)
 		return false;
-	}
 	if (hba_word_is(&line->user, "all"))
 		return true;
-	if (!line->user.is_regex && line->system.is_regex &&
-		strstr(line->user.text, "\\1") != NULL)
-		return replaced(line, system_user, &found[1], name) && strcmp(name, user) == 0;
-	return hba_word_fits(&line->user, user);
+	if (has_groups && strstr(line->user.text, "\\1") != NULL)
+		return replaced(line, system_user, &found, name) && strcmp(name, user) == 0;
+	return hba_word_fit(&line->user, user) == HBA_FITS;
 }
 
 bool ident_allows(const struct ident *ident, const char *map, const char *system_user,

@@ -7,7 +7,7 @@
  * Thread: any, once read.
  * Limits: see config/hba_file.h.
  * Source: PostgreSQL documentation, 21.2; check_ident_usermap() in hba.c.  +role is an
- *         error, regular expressions are POSIX extended ones.
+ *         error, regular expressions are those of PCRE2.
  */
 #ifndef CONFIG_IDENT_H
 #define CONFIG_IDENT_H

@@ -91,7 +91,8 @@ static const char *const io_backends[] = { "auto", "io_uring", "epoll" };
 static const char *const pool_modes[] = { "transaction", "session", "statement" };
 static const char *const wait_errors[] = { "error", "fatal" };
 static const char *const session_states[] = { "strict", "tracked", "off" };
-static const char *const auth_types[] = { "trust", "password", "md5", "scram-sha-256" };
+static const char *const auth_types[] = { "trust", "password", "md5", "scram-sha-256",
+	"hba" };
 static const char *const log_levels[] = { "error", "warn", "info", "debug" };
 static const char *const targets[] = { "any", "read-write", "read-only", "primary",
 	"standby", "prefer-standby" };

@@ -323,6 +323,23 @@ static int verify_levels(const struct config *config, const struct doc_source *s
 	return ret;
 }
 
+static int verify_auth(const struct config *config, const struct doc_source *source)
+{
+	const struct doc_node *node = doc_get(source->root, "auth");
+	bool has_rules = config->auth.auth_hba_file[0] != '\0';
+
+	if (config->auth.auth_type == CONFIG_AUTH_HBA && !has_rules)
+		return doc_fail(source, doc_get(node, "auth_type"),
+			"auth_type: hba needs auth_hba_file");
+	if (config->auth.auth_type != CONFIG_AUTH_HBA && has_rules)
+		return doc_fail_key(source, doc_get(node, "auth_hba_file"),
+			"auth.auth_hba_file without auth_type: hba");
+	if (config->auth.auth_ident_file[0] != '\0' && !has_rules)
+		return doc_fail_key(source, doc_get(node, "auth_ident_file"),
+			"auth.auth_ident_file without auth_hba_file");
+	return 0;
+}
+
 /* Settings of pools that have no effect in this workload. */
 static int warn_of_pools(struct config *config, const struct config_workload *w)
 {
@@ -352,7 +369,8 @@ static int warn_of_pools(struct config *config, const struct config_workload *w)
 int verify_meaning(struct config *config, const struct doc_source *source)
 {
 	bool has_secret = config->auth.auth_file[0] != '\0' ||
-		config->auth.auth_type == CONFIG_AUTH_TRUST;
+		config->auth.auth_type == CONFIG_AUTH_TRUST ||
+		config->auth.auth_type == CONFIG_AUTH_HBA;
 	int ret = 0;
 
 	for (size_t i = 0; i < config->user_count; i++)
@@ -392,6 +410,8 @@ int verify_config(struct config *config, const struct doc_source *source)
 		ret = verify_user(&config->users[i], source);
 	if (ret == 0)
 		ret = verify_listen(config, source);
+	if (ret == 0)
+		ret = verify_auth(config, source);
 	for (size_t i = 0; ret == 0 && i < config->workload_count; i++)
 		ret = verify_workload(config, source, &config->workloads[i]);
 	if (ret == 0)

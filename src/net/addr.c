@@ -264,6 +264,16 @@ uint16_t addr_port(const struct addr *a)
 	return ntohs(a->sa.sa_family == AF_INET6 ? a->in6.sin6_port : a->in4.sin_port);
 }
 
+void addr_unmap(struct addr *a)
+{
+	struct in_addr ip;
+
+	if (a->sa.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr))
+		return;
+	memcpy(&ip, &a->in6.sin6_addr.s6_addr[12], sizeof(ip));
+	set_in4(a, ip, ntohs(a->in6.sin6_port));
+}
+
 const char *addr_host_text(const struct addr *a, char *to, size_t size)
 {
 	char text[INET6_ADDRSTRLEN];

@@ -43,6 +43,9 @@ bool addr_equal(const struct addr *, const struct addr *);
 bool addr_is_unix(const struct addr *);
 uint16_t addr_port(const struct addr *);        /* 0 for unix sockets */
 
+/* An IPv4 address within IPv6, as a socket for both gives it, becomes what it is. */
+void addr_unmap(struct addr *);
+
 /* The host part ("127.0.0.1", "unix"), and the whole ("127.0.0.1:6432",
  * "[::1]:6432", "unix:/tmp:6432").  Both return to. */
 const char *addr_host_text(const struct addr *, char *to, size_t size);

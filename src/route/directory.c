@@ -185,28 +185,6 @@ enum route_result directory_find(struct directory *d, struct route_workload *w,
 	return ROUTE_OK;
 }
 
-enum route_auth directory_auth(struct directory *d, const char *user, char **secret,
-	unsigned *console)
-{
-	static const enum route_auth methods[] = {
-		[CONFIG_AUTH_TRUST] = ROUTE_AUTH_TRUST,
-		[CONFIG_AUTH_PASSWORD] = ROUTE_AUTH_PASSWORD,
-		[CONFIG_AUTH_MD5] = ROUTE_AUTH_MD5,
-		[CONFIG_AUTH_SCRAM] = ROUTE_AUTH_SCRAM,
-	};
-	enum route_auth method;
-	const char *stored;
-
-	pthread_mutex_lock(&d->lock);
-	method = methods[d->config->auth.auth_type];
-	stored = config_secret(d->config, user);
-	*secret = stored == NULL ? NULL : strdup(stored);
-	*console = (config_is_admin(d->config, user) ? ROUTE_ADMIN | ROUTE_STATS : 0) |
-		(config_is_stats(d->config, user) ? ROUTE_STATS : 0);
-	pthread_mutex_unlock(&d->lock);
-	return method;
-}
-
 struct config *directory_config(struct directory *d)
 {
 	struct config *config;

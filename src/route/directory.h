@@ -326,14 +326,50 @@ void directory_budget_unread(struct directory *, struct route_host *,
 	const struct pool_error *);
 
 /* How clients prove who they are. */
-enum route_auth { ROUTE_AUTH_TRUST, ROUTE_AUTH_PASSWORD, ROUTE_AUTH_MD5, ROUTE_AUTH_SCRAM };
+enum route_auth {
+	ROUTE_AUTH_TRUST,
+	ROUTE_AUTH_PASSWORD,
+	ROUTE_AUTH_MD5,
+	ROUTE_AUTH_SCRAM,
+	ROUTE_AUTH_CERT,
+	ROUTE_AUTH_PEER,
+	ROUTE_AUTH_REJECT,              /* a rule says so */
+	ROUTE_AUTH_NO_RULE              /* none says anything */
+};
+
+/* What a client's certificate has to be, beside the method. */
+enum route_cert { ROUTE_CERT_ANY, ROUTE_CERT_VALID, ROUTE_CERT_USER };
 
 enum { ROUTE_ADMIN = 1, ROUTE_STATS = 2 };
 
-/* The method, the user's stored secret (what malloc gave; NULL when the user is
- * unknown) and rights on the console (bits). */
-enum route_auth directory_auth(struct directory *, const char *user, char **secret,
-	unsigned *console);
+/* Who wants to log in, and how they have come. */
+struct route_login {
+	const char *database;
+	const char *user;
+	bool is_physical;               /* replication that names no database */
+	bool is_tls;
+	const struct addr *peer;
+};
+
+/* What that takes. */
+struct route_proof {
+	enum route_auth method;
+	enum route_cert cert;
+	bool cert_dn;                   /* the whole name of the certificate counts */
+	uint32_t line;                  /* of the rule; 0: there is none */
+	char *secret;                   /* stored; NULL: the user is unknown */
+	unsigned console;               /* rights, bits */
+	const char *map;                /* for route_proof_allows() */
+	struct config *config;
+};
+
+/* *out is to be given to route_proof_finish(). */
+void directory_auth(struct directory *, const struct route_login *, struct route_proof *out);
+
+/* May who is called so by the system or by a certificate log in as that user? */
+bool route_proof_allows(const struct route_proof *, const char *system_user,
+	const char *user);
+void route_proof_finish(struct route_proof *);  /* wipes the secret */
 
 /* The current configuration, with a reference. */
 struct config *directory_config(struct directory *);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Who is it, may they, and the welcome: what PostgreSQL tells a client that has
- * logged in.  The settings in it come from a server that was given the client's
+ * May they, and the welcome: what PostgreSQL tells a client that has logged in
+ * (client_auth.c has who it is).  The settings in it come from a server that was given the client's
  * own; they are kept with the pool, so that most logins need no server.
  */
 #include <stdio.h>
@@ -11,13 +11,12 @@
 
 #include "base/rand.h"
 #include "base/slog.h"
-#include "pg/frame.h"
 #include "pg/msg_out.h"
 #include "session/client_priv.h"
 #include "session/login.h"
 #include "session/server.h"
 
-enum { AUTH_BODY_MAX = 32768, APPLICATION_NAME_SIZE = 64 };
+enum { APPLICATION_NAME_SIZE = 64 };
 
 void client_login_free(struct client *c)
 {
@@ -25,8 +24,7 @@ void client_login_free(struct client *c)
 
 	if (login == NULL)
 		return;
-	if (login->has_auth)
-		client_auth_finish(&login->auth);
+	client_auth_end(login);
 	buf_wipe(&login->first);
 	free(login);
 	c->login = NULL;
@@ -51,7 +49,7 @@ static void log_login(struct client *c)
 		memory_order_relaxed))
 		return;
 	name = name == NULL ? "" : name;
-	if (!sock_peer(c->stream.conn.fd, &peer))
+	if (!client_peer(c, &peer))
 		peer = (struct addr){ .len = 0 };
 	SLOG(INFO, "client-login",
 		"id=%lu workload=%s addr=%s user=%s database=%s application=%s",
@@ -286,7 +284,7 @@ static void begin_replication(struct client *c)
 			"They are limited by max_replication_connections of the host.");
 }
 
-static void proven(struct client *c)
+void client_login_proven(struct client *c)
 {
 	struct client_login *login = c->login;
 	enum route_result result;
@@ -324,114 +322,4 @@ static void proven(struct client *c)
 		welcome(c);
 	else
 		begin_replication(c);
-}
-
-/* --- the proof ------------------------------------------------------------------------------ */
-
-static void failed(struct client *c)
-{
-	struct client_auth *auth = &c->login->auth;
-	char user[160];
-	struct buf out;
-
-	SLOG_LIMITED(WARN, "client-auth-failed", "id=%lu workload=%s user=%s reason=\"%s\"",
-		(unsigned long)c->id, c->workload->name,
-		slog_quote(user, sizeof(user), c->login->user, strlen(c->login->user)),
-		client_auth_failure_text(auth));
-	buf_init(&out, 0);
-	client_auth_write_error(auth, &out);
-	client_send(c, &out);
-	buf_finish(&out);
-	router_count(&c->worker->auth_failures[auth->failure]);
-	client_close(c, CLOSE_AUTH);
-}
-
-static void auth_went(struct client *c, enum client_auth_result result, struct buf *out)
-{
-	const struct secret_scram *derived = client_auth_derived(&c->login->auth);
-
-	if (derived != NULL)
-		login_set_derived(c->worker->router, c->login->user,
-			c->login->auth.stored, derived);
-	switch (result) {
-	case CLIENT_AUTH_CONTINUE:
-		client_send(c, out);
-		return;
-	case CLIENT_AUTH_OK:
-		buf_add(&c->login->first, buf_data(out), buf_len(out));
-		msg_out_auth_ok(&c->login->first);
-		proven(c);
-		return;
-	case CLIENT_AUTH_FAILED:
-		failed(c);
-		return;
-	}
-}
-
-void client_login_begin(struct client *c)
-{
-	static const enum client_auth_method methods[] = {
-		[ROUTE_AUTH_TRUST] = CLIENT_AUTH_TRUST,
-		[ROUTE_AUTH_PASSWORD] = CLIENT_AUTH_PASSWORD,
-		[ROUTE_AUTH_MD5] = CLIENT_AUTH_MD5,
-		[ROUTE_AUTH_SCRAM] = CLIENT_AUTH_SCRAM,
-	};
-	struct router *r = c->worker->router;
-	struct client_login *login = c->login;
-	struct client_auth_params params = { .user = login->user, .mock_key = r->mock_key };
-	struct secret_scram derived;
-	unsigned console;
-	struct buf out;
-	char *secret;
-
-	params.method = methods[directory_auth(r->directory, login->user, &secret, &console)];
-	params.stored = secret;
-	c->console = (uint8_t)console;
-	if (secret != NULL && login_get_derived(r, login->user, secret, &derived))
-		params.derived = &derived;
-	client_auth_init(&login->auth, &params);
-	login->has_auth = true;
-	client_enter(c, CLIENT_AUTH);
-	buf_init(&out, 0);
-	auth_went(c, client_auth_start(&login->auth, &out), &out);
-	buf_finish(&out);
-	if (secret != NULL)
-		explicit_bzero(secret, strlen(secret));
-	free(secret);
-	if (c->state == CLIENT_AUTH)
-		stream_retry(&c->stream);
-}
-
-size_t client_auth_data(struct client *c, const uint8_t *data, size_t len)
-{
-	size_t pos = 0;
-
-	while (c->state == CLIENT_AUTH) {
-		struct frame f;
-		struct buf out;
-
-		switch (frame_next(data + pos, len - pos, AUTH_BODY_MAX, &f)) {
-		case FRAME_NEED_MORE:
-			return pos;
-		case FRAME_BAD:
-			client_close_with(c, CLOSE_PROTOCOL, "08P01",
-				"invalid message length", NULL);
-			return len;
-		case FRAME_OK:
-			break;
-		}
-		if (f.type != 'p') {
-			client_close_with(c, CLOSE_PROTOCOL, "08P01",
-				"expected password response", NULL);
-			return len;
-		}
-		if (!frame_is_whole(&f))
-			return pos;
-		pos += frame_size(&f);
-		buf_init(&out, 0);
-		auth_went(c, client_auth_message(&c->login->auth, f.body, f.body_len, &out),
-			&out);
-		buf_wipe(&out);
-	}
-	return c->state == CLIENT_ENDING || c->state == CLIENT_CLOSED ? len : pos;
 }

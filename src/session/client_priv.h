@@ -17,6 +17,7 @@ enum { CLIENT_MAGIC = 0x636c6e74, CLIENT_LINGER_US = 2000000 };
 struct client_login {
 	struct client_auth auth;
 	bool has_auth;
+	struct route_proof proof;       /* what it has to prove, from AUTH on */
 	unsigned startup_flags;
 	uint32_t protocol;
 	enum startup_replication replication;
@@ -37,8 +38,42 @@ size_t client_auth_data(struct client *, const uint8_t *data, size_t len);
 size_t client_query_data(struct client *, const uint8_t *data, size_t len);
 size_t client_console_data(struct client *, const uint8_t *data, size_t len);
 
+/* client_auth.c: AUTH, up to client_login_proven() or the client's end. */
+void client_auth_begin(struct client *);
+void client_auth_end(struct client_login *);
+
+/* Where it comes from.  False: the socket is gone. */
+static inline bool client_peer(const struct client *c, struct addr *peer)
+{
+	if (!sock_peer(c->stream.conn.fd, peer))
+		return false;
+	addr_unmap(peer);
+	return true;
+}
+
+/* All that authentication knows of the client's TLS.  The names are valid as long as
+ * the connection; dn: the whole name of the certificate, else its common name. */
+static inline bool client_is_tls(const struct client *c)
+{
+	(void)c;
+	return false;
+}
+
+static inline bool client_has_certificate(const struct client *c)
+{
+	(void)c;
+	return false;
+}
+
+static inline const char *client_certificate_name(const struct client *c, bool dn)
+{
+	(void)c;
+	(void)dn;
+	return NULL;
+}
+
 /* client_login.c */
-void client_login_begin(struct client *);
+void client_login_proven(struct client *);
 void client_login_free(struct client *);
 void client_login_welcome(struct client *);
 void client_login_granted(struct client *);

@@ -127,7 +127,7 @@ static void take_session(struct client *c, const struct startup *st)
 		return;
 	}
 	if (take_params(c, st))
-		client_login_begin(c);
+		client_auth_begin(c);
 }
 
 static void take_cancel(struct client *c, const struct startup *st)

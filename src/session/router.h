@@ -23,6 +23,7 @@
 
 enum { ROUTER_WORKERS_MAX = MONITOR_WORKERS_MAX, ROUTER_LISTENERS_MAX = 256 };
 
+struct chores;
 struct client;
 struct server;
 struct watch;
@@ -76,6 +77,7 @@ struct router {
 	/* Secrets derived from plain passwords, which take 1 ms each. */
 	pthread_mutex_t derived_lock;
 	struct hash_table derived;
+	struct chores *chores;
 };
 
 NODISCARD int router_init(struct router *, struct directory *, const struct console_ops *,

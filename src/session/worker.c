@@ -18,6 +18,7 @@
 #include "base/slog.h"
 #include "session/cancel.h"
 #include "session/client.h"
+#include "session/chore.h"
 #include "session/errand.h"
 #include "session/login.h"
 #include "session/router.h"
@@ -398,6 +399,7 @@ void worker_stop(struct worker *w)
 /* Everything ends at once: nobody is told. */
 void worker_end(struct worker *w)
 {
+	chores_close(w->router->chores);
 	(void)read_mail(w);
 	worker_close_doors(w);
 	for (uint32_t i = 0; i < w->client_slots; i++) {
@@ -450,11 +452,15 @@ int router_init(struct router *r, struct directory *directory,
 	r->console = *console;
 	rand_bytes(r->mock_key, sizeof(r->mock_key));
 	pthread_mutex_init(&r->derived_lock, NULL);
+	r->chores = chores_create();
+	if (r->chores == NULL)
+		return -ENOMEM;
 	return hash_table_init(&r->derived, 64);
 }
 
 void router_finish(struct router *r)
 {
+	chores_destroy(r->chores);
 	login_wipe_derived(r);
 	hash_table_finish(&r->derived);
 	pthread_mutex_destroy(&r->derived_lock);

@@ -130,6 +130,9 @@ class Postgres:
         self.sql(SCHEMA, dbname=DATABASE)
         return self
 
+    def major(self):
+        return int(self.sql("SHOW server_version_num")[0][0]) // 10000
+
     def start(self):
         # The log goes to a file: a pipe would be held open by the server.
         self.run("pg_ctl", "-D", self.data, "-l", self.logfile, "-w", "-t", "60", "start")

@@ -87,6 +87,7 @@ static const struct {
 	{ "fe00::1", false, "t_a", "x", 0 },
 	{ "8.8.8.8", false, "open", "x", 14 },
 	{ "::2", false, "open", "x", 0 },
+	{ "::1", true, "u1\n", "u1\n", 0 },
 };
 
 START_TEST(the_first_rule_that_fits_counts)
@@ -157,7 +158,7 @@ static const struct {
 	{ "host samerole all all md5", 1, 6, "samerole is not known here: who is a member of a "
 		"role only PostgreSQL knows" },
 	{ "host all /( all md5", 1, 10,
-		"invalid regular expression \"(\": Unmatched ( or \\(" },
+		"invalid regular expression \"(\": missing closing parenthesis at its byte 1" },
 	{ "host all \"a all md5\n", 1, 10, "the closing quote is missing" },
 	{ "local all all md5 x", 1, 19, "needs name=value, not \"x\"" },
 	{ "local all all md5 x=y", 1, 19,
@@ -219,6 +220,19 @@ static void put(const char *dir, const char *name, const char *text)
 	ck_assert_int_ge(fputs(text, f), 0);
 	ck_assert_int_eq(fclose(f), 0);
 }
+
+/* A search that takes too long lets nobody in, as that line might reject. */
+START_TEST(no_name_takes_long)
+{
+	struct hba *hba = parse("local all /^(a+)+$ reject\nlocal all all trust\n");
+
+	ck_assert_uint_eq(line_for(hba, NULL, false, "x", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"),
+		0);
+	ck_assert_uint_eq(line_for(hba, NULL, false, "x", "b"), 2);
+	ck_assert_uint_eq(line_for(hba, NULL, false, "x", "aa"), 1);
+	hba_destroy(&hba);
+}
+END_TEST
 
 START_TEST(files_within_files)
 {
@@ -364,6 +378,7 @@ Suite *hba_suite(void)
 	tcase_add_test(tc, tells_method_certificate_and_map);
 	tcase_add_loop_test(tc, says_what_is_wrong_and_where, 0, (int)COUNT_OF(bad));
 	tcase_add_test(tc, survives_every_cut);
+	tcase_add_test(tc, no_name_takes_long);
 	tcase_add_test(tc, files_within_files);
 	tcase_add_test(tc, maps_say_who_may_be_whom);
 	tcase_add_test(tc, maps_with_errors);

@@ -188,22 +188,29 @@ END_TEST
 
 START_TEST(secrets_and_rights_are_told)
 {
-	unsigned console;
-	char *secret;
+	struct addr peer = { .sa.sa_family = AF_UNIX };
+	struct route_login who = { .database = "rag", .user = "anna", .peer = &peer };
+	struct route_proof proof;
 
 	world_reload(PLAIN "auth: { auth_type: md5 }\n"
 		"admin: { admin_users: [ anna ], stats_users: [ bert ] }\n");
-	ck_assert_int_eq(directory_auth(directory, "anna", &secret, &console),
-		ROUTE_AUTH_MD5);
-	ck_assert_str_eq(secret, "a");
-	ck_assert_uint_eq(console, ROUTE_ADMIN | ROUTE_STATS);
-	free(secret);
-	(void)directory_auth(directory, "bert", &secret, &console);
-	ck_assert_uint_eq(console, ROUTE_STATS);
-	free(secret);
-	(void)directory_auth(directory, "nobody", &secret, &console);
-	ck_assert_ptr_null(secret);
-	ck_assert_uint_eq(console, 0);
+	directory_auth(directory, &who, &proof);
+	ck_assert_int_eq(proof.method, ROUTE_AUTH_MD5);
+	ck_assert_str_eq(proof.secret, "a");
+	ck_assert_uint_eq(proof.console, ROUTE_ADMIN | ROUTE_STATS);
+	ck_assert(route_proof_allows(&proof, "anna", "anna"));
+	ck_assert(!route_proof_allows(&proof, "anna", "bert"));
+	route_proof_finish(&proof);
+	who.user = "bert";
+	directory_auth(directory, &who, &proof);
+	ck_assert_uint_eq(proof.console, ROUTE_STATS);
+	route_proof_finish(&proof);
+	who.user = "nobody";
+	directory_auth(directory, &who, &proof);
+	ck_assert_ptr_null(proof.secret);
+	ck_assert_uint_eq(proof.console, 0);
+	route_proof_finish(&proof);
+	route_proof_finish(&proof);
 }
 END_TEST
 

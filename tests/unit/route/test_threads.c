@@ -59,14 +59,15 @@ static void look(uint32_t n)
 static void *look_often(void *arg)
 {
 	uint32_t first = (uint32_t)(uintptr_t)arg;
-	unsigned console;
-	char *secret;
+	struct addr peer = { .sa.sa_family = AF_UNIX };
+	struct route_login who = { .database = "rag", .user = "anna", .peer = &peer };
+	struct route_proof proof;
 
 	for (uint32_t i = 0; i < LOOKS; i++) {
 		look(first + i);
-		(void)directory_auth(directory, "anna", &secret, &console);
-		expect(secret != NULL);
-		free(secret);
+		directory_auth(directory, &who, &proof);
+		expect(proof.secret != NULL);
+		route_proof_finish(&proof);
 		config_unref(directory_config(directory));
 	}
 	atomic_fetch_sub(&looking, 1);

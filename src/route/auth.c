@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What a client has to prove: by auth_type, or by the rule that it falls under.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/hba.h"
+#include "config/ident.h"
+#include "route/directory_priv.h"
+
+static void describe(const struct route_login *login, struct hba_client *c)
+{
+	const struct addr *peer = login->peer;
+
+	*c = (struct hba_client){ .is_physical = login->is_physical,
+		.database = login->database, .user = login->user,
+		.link = login->is_tls ? HBA_LINK_TLS : HBA_LINK_PLAIN };
+	switch (peer->sa.sa_family) {
+	case AF_INET:
+		c->address_len = sizeof(peer->in4.sin_addr);
+		memcpy(c->address, &peer->in4.sin_addr, c->address_len);
+		return;
+	case AF_INET6:
+		c->address_len = sizeof(peer->in6.sin6_addr);
+		memcpy(c->address, &peer->in6.sin6_addr, c->address_len);
+		return;
+	default:
+		c->link = HBA_LINK_LOCAL;
+		return;
+	}
+}
+
+static void follow_rules(const struct config *config, const struct route_login *login,
+	struct route_proof *out)
+{
+	static const enum route_auth methods[] = {
+		[HBA_TRUST] = ROUTE_AUTH_TRUST,
+		[HBA_REJECT] = ROUTE_AUTH_REJECT,
+		[HBA_PASSWORD] = ROUTE_AUTH_PASSWORD,
+		[HBA_MD5] = ROUTE_AUTH_MD5,
+		[HBA_SCRAM] = ROUTE_AUTH_SCRAM,
+		[HBA_CERT] = ROUTE_AUTH_CERT,
+		[HBA_PEER] = ROUTE_AUTH_PEER,
+	};
+	static const enum route_cert certs[] = {
+		[HBA_CERT_ANY] = ROUTE_CERT_ANY,
+		[HBA_CERT_VALID] = ROUTE_CERT_VALID,
+		[HBA_CERT_USER] = ROUTE_CERT_USER,
+	};
+	struct hba_verdict verdict;
+	struct hba_client c;
+
+	out->method = ROUTE_AUTH_NO_RULE;
+	describe(login, &c);
+	if (config->hba == NULL || !hba_match(config->hba, &c, &verdict))
+		return;
+	out->method = methods[verdict.method];
+	out->cert = certs[verdict.cert];
+	out->cert_dn = verdict.cert_dn;
+	out->line = verdict.line;
+	out->map = verdict.map;
+}
+
+void directory_auth(struct directory *d, const struct route_login *login,
+	struct route_proof *out)
+{
+	struct config *config = directory_config(d);
+	const char *stored = config_secret(config, login->user);
+
+	*out = (struct route_proof){ .config = config };
+	switch (config->auth.auth_type) {
+	case CONFIG_AUTH_TRUST:
+		out->method = ROUTE_AUTH_TRUST;
+		break;
+	case CONFIG_AUTH_PASSWORD:
+		out->method = ROUTE_AUTH_PASSWORD;
+		break;
+	case CONFIG_AUTH_MD5:
+		out->method = ROUTE_AUTH_MD5;
+		break;
+	case CONFIG_AUTH_SCRAM:
+		out->method = ROUTE_AUTH_SCRAM;
+		break;
+	case CONFIG_AUTH_HBA:
+		follow_rules(config, login, out);
+		break;
+	}
+	out->secret = stored == NULL ? NULL : strdup(stored);
+	out->console = (config_is_admin(config, login->user) ? ROUTE_ADMIN | ROUTE_STATS : 0) |
+		(config_is_stats(config, login->user) ? ROUTE_STATS : 0);
+}
+
+bool route_proof_allows(const struct route_proof *proof, const char *system_user,
+	const char *user)
+{
+	return ident_allows(proof->config->ident, proof->map, system_user, user);
+}
+
+void route_proof_finish(struct route_proof *proof)
+{
+	if (proof->secret != NULL)
+		explicit_bzero(proof->secret, strlen(proof->secret));
+	free(proof->secret);
+	config_unref(proof->config);
+	*proof = (struct route_proof){ .method = ROUTE_AUTH_NO_RULE };
+}

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A client proves who it is: which proof is asked for, and what becomes of it.
+ */
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/slog.h"
+#include "pg/frame.h"
+#include "pg/msg_out.h"
+#include "session/chore.h"
+#include "session/client_priv.h"
+#include "session/login.h"
+
+enum { AUTH_BODY_MAX = 32768, SYSTEM_NAME_MAX = 255 };
+
+/* --- refusing -------------------------------------------------------------------------- */
+
+static void log_failure(struct client *c, const char *reason)
+{
+	char user[160];
+
+	SLOG_LIMITED(WARN, "client-auth-failed",
+		"id=%lu workload=%s user=%s rule=%u reason=\"%s\"", (unsigned long)c->id,
+		c->workload->name,
+		slog_quote(user, sizeof(user), c->login->user, strlen(c->login->user)),
+		c->login->proof.line, reason);
+}
+
+static void failed(struct client *c)
+{
+	struct client_auth *auth = &c->login->auth;
+	struct buf out;
+
+	log_failure(c, client_auth_failure_text(auth));
+	buf_init(&out, 0);
+	client_auth_write_error(auth, &out);
+	client_send(c, &out);
+	buf_finish(&out);
+	router_count(&c->worker->auth_failures[auth->failure]);
+	client_close(c, CLOSE_AUTH);
+}
+
+/* What is not about a password: in PostgreSQL's words (auth_failed() in auth.c). */
+static void refuse(struct client *c, const char *what, const char *reason)
+{
+	char text[160];
+
+	log_failure(c, reason);
+	router_count(&c->worker->auth_failures[CLIENT_AUTH_DOOMED]);
+	(void)snprintf(text, sizeof(text), "%s failed for user \"%s\"", what, c->login->user);
+	client_close_with(c, CLOSE_NOT_ALLOWED, "28000", text, NULL);
+}
+
+/* No rule lets it in, or one says that it is not to come in. */
+static void shut_out(struct client *c, const struct addr *peer)
+{
+	const struct client_login *login = c->login;
+	bool is_rejected = login->proof.method == ROUTE_AUTH_REJECT;
+	const char *link = client_is_tls(c) ? "SSL encryption" : "no encryption";
+	char host[ADDR_TEXT_MAX], text[400];
+
+	if (addr_is_unix(peer))
+		(void)snprintf(host, sizeof(host), "[local]");
+	else
+		(void)addr_host_text(peer, host, sizeof(host));
+	if (login->replication == STARTUP_REPLICATION_PHYSICAL)
+		(void)snprintf(text, sizeof(text), "%s host \"%s\", user \"%s\", %s",
+			is_rejected ? "pg_hba.conf rejects replication connection for" :
+				      "no pg_hba.conf entry for replication connection from",
+			host, login->user, link);
+	else
+		(void)snprintf(text, sizeof(text),
+			"%s host \"%s\", user \"%s\", database \"%s\", %s",
+			is_rejected ? "pg_hba.conf rejects connection for" :
+				      "no pg_hba.conf entry for",
+			host, login->user, login->database, link);
+	log_failure(c, is_rejected ? "a rule rejects it" : "no rule fits");
+	router_count(&c->worker->auth_failures[CLIENT_AUTH_DOOMED]);
+	client_close_with(c, CLOSE_NOT_ALLOWED, "28000", text, NULL);
+}
+
+/* --- passwords and SCRAM ----------------------------------------------------------------- */
+
+static void auth_went(struct client *c, enum client_auth_result result, struct buf *out)
+{
+	const struct secret_scram *derived = client_auth_derived(&c->login->auth);
+
+	if (derived != NULL)
+		login_set_derived(c->worker->router, c->login->user,
+			c->login->auth.stored, derived);
+	switch (result) {
+	case CLIENT_AUTH_CONTINUE:
+		client_send(c, out);
+		return;
+	case CLIENT_AUTH_OK:
+		buf_add(&c->login->first, buf_data(out), buf_len(out));
+		msg_out_auth_ok(&c->login->first);
+		client_login_proven(c);
+		return;
+	case CLIENT_AUTH_FAILED:
+		failed(c);
+		return;
+	}
+}
+
+static void ask(struct client *c, enum client_auth_method method)
+{
+	struct router *r = c->worker->router;
+	struct client_login *login = c->login;
+	struct client_auth_params params = { .method = method,
+		.user = login->user,
+		.stored = login->proof.secret,
+		.mock_key = r->mock_key };
+	struct secret_scram derived;
+	struct buf out;
+
+	if (params.stored != NULL &&
+		login_get_derived(r, login->user, params.stored, &derived))
+		params.derived = &derived;
+	client_auth_init(&login->auth, &params);
+	login->has_auth = true;
+	if (params.derived != NULL)
+		secret_scram_wipe(&derived);
+	buf_init(&out, 0);
+	auth_went(c, client_auth_start(&login->auth, &out), &out);
+	buf_finish(&out);
+	if (c->state == CLIENT_AUTH)
+		stream_retry(&c->stream);
+}
+
+/* --- certificates ---------------------------------------------------------------------- */
+
+/* What the rule wants of the certificate; false: it was refused. */
+static bool check_certificate(struct client *c)
+{
+	const struct route_proof *proof = &c->login->proof;
+	const char *name;
+
+	if (proof->cert == ROUTE_CERT_ANY)
+		return true;
+	if (!client_has_certificate(c)) {
+		log_failure(c, "no certificate, or none that is valid");
+		router_count(&c->worker->auth_failures[CLIENT_AUTH_DOOMED]);
+		client_close_with(c, CLOSE_NOT_ALLOWED, "28000",
+			"connection requires a valid client certificate", NULL);
+		return false;
+	}
+	if (proof->cert == ROUTE_CERT_VALID)
+		return true;
+	name = client_certificate_name(c, proof->cert_dn);
+	if (name != NULL && route_proof_allows(proof, name, c->login->user))
+		return true;
+	refuse(c, "certificate authentication",
+		"the certificate's name is not the user's, nor does a map say so");
+	return false;
+}
+
+/* --- peer ------------------------------------------------------------------------------ */
+
+/* Whose process is at the other end of a unix socket: a name service may be asked. */
+struct peer_look {
+	struct chore chore;
+	uint32_t slot;
+	uint64_t id;
+	uid_t uid;
+	bool is_known;
+	char name[SYSTEM_NAME_MAX + 1];
+};
+
+static void peer_run(struct chore *chore)
+{
+	struct peer_look *look = container_of(chore, struct peer_look, chore);
+	struct passwd entry, *found = NULL;
+	char text[16384];
+
+	look->is_known = getpwuid_r(look->uid, &entry, text, sizeof(text), &found) == 0 &&
+		found != NULL && strlen(entry.pw_name) <= SYSTEM_NAME_MAX;
+	if (look->is_known)
+		(void)snprintf(look->name, sizeof(look->name), "%s", entry.pw_name);
+}
+
+static void peer_done(struct chore *chore, struct worker *w)
+{
+	struct peer_look *look = container_of(chore, struct peer_look, chore);
+	struct client *c = w == NULL ? NULL : client_find_id(w, look->slot, look->id);
+
+	if (c == NULL || c->state != CLIENT_AUTH) {
+		free(look);
+		return;
+	}
+	if (!look->is_known)
+		refuse(c, "Peer authentication", "the system does not know the peer's user");
+	else if (!route_proof_allows(&c->login->proof, look->name, c->login->user))
+		refuse(c, "Peer authentication",
+			"the peer's user is another one, nor does a map allow it");
+	else
+		ask(c, CLIENT_AUTH_TRUST);
+	free(look);
+}
+
+static void look_at_peer(struct client *c)
+{
+	struct peer_look *look = calloc(1, sizeof(*look));
+	socklen_t len = sizeof(struct ucred);
+	struct ucred who;
+
+	if (look == NULL) {
+		client_close(c, CLOSE_NO_MEMORY);
+		return;
+	}
+	*look = (struct peer_look){ .chore = { .run = peer_run, .done = peer_done },
+		.slot = c->slot, .id = c->id };
+	if (getsockopt(c->stream.conn.fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0) {
+		refuse(c, "Peer authentication", "the system does not tell who the peer is");
+		free(look);
+		return;
+	}
+	look->uid = who.uid;
+	if (!chore_start(c->worker, &look->chore)) {
+		free(look);
+		client_close(c, CLOSE_NO_MEMORY);
+	}
+}
+
+static void begin(struct client *c, enum client_auth_method method)
+{
+	if (check_certificate(c))
+		ask(c, method);
+}
+
+/* --- the beginning ----------------------------------------------------------------------- */
+
+void client_auth_begin(struct client *c)
+{
+	struct client_login *login = c->login;
+	struct route_login who = { .database = login->database,
+		.user = login->user,
+		.is_physical = login->replication == STARTUP_REPLICATION_PHYSICAL,
+		.is_tls = client_is_tls(c) };
+	struct addr peer;
+
+	client_enter(c, CLIENT_AUTH);
+	if (!client_peer(c, &peer)) {
+		client_close(c, CLOSE_LOST);
+		return;
+	}
+	who.peer = &peer;
+	directory_auth(c->worker->router->directory, &who, &login->proof);
+	c->console = (uint8_t)login->proof.console;
+	switch (login->proof.method) {
+	case ROUTE_AUTH_REJECT:
+	case ROUTE_AUTH_NO_RULE:
+		shut_out(c, &peer);
+		return;
+	case ROUTE_AUTH_PEER:
+		look_at_peer(c);
+		return;
+	case ROUTE_AUTH_TRUST:
+	case ROUTE_AUTH_CERT:
+		begin(c, CLIENT_AUTH_TRUST);
+		return;
+	case ROUTE_AUTH_PASSWORD:
+		begin(c, CLIENT_AUTH_PASSWORD);
+		return;
+	case ROUTE_AUTH_MD5:
+		begin(c, CLIENT_AUTH_MD5);
+		return;
+	case ROUTE_AUTH_SCRAM:
+		begin(c, CLIENT_AUTH_SCRAM);
+		return;
+	}
+}
+
+void client_auth_end(struct client_login *login)
+{
+	if (login->has_auth)
+		client_auth_finish(&login->auth);
+	login->has_auth = false;
+	route_proof_finish(&login->proof);
+}
+
+size_t client_auth_data(struct client *c, const uint8_t *data, size_t len)
+{
+	size_t pos = 0;
+
+	while (c->state == CLIENT_AUTH) {
+		struct frame f;
+		struct buf out;
+
+		/* It was not asked yet: what it has sent waits. */
+		if (!c->login->has_auth)
+			return pos;
+		switch (frame_next(data + pos, len - pos, AUTH_BODY_MAX, &f)) {
+		case FRAME_NEED_MORE:
+			return pos;
+		case FRAME_BAD:
+			client_close_with(c, CLOSE_PROTOCOL, "08P01",
+				"invalid message length", NULL);
+			return len;
+		case FRAME_OK:
+			break;
+		}
+		if (f.type != 'p') {
+			client_close_with(c, CLOSE_PROTOCOL, "08P01",
+				"expected password response", NULL);
+			return len;
+		}
+		if (!frame_is_whole(&f))
+			return pos;
+		pos += frame_size(&f);
+		buf_init(&out, 0);
+		auth_went(c, client_auth_message(&c->login->auth, f.body, f.body_len, &out),
+			&out);
+		buf_wipe(&out);
+	}
+	return c->state == CLIENT_ENDING || c->state == CLIENT_CLOSED ? len : pos;
+}

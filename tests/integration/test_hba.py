@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: ISC
+"""auth_type: hba: who is let in from where and by what, as pg_hba.conf says it."""
+import os
+import pwd
+import struct
+
+import psycopg
+import pytest
+from support import wire as w
+from support.net import free_port
+from support.postgres import DATABASE, USERS
+from support.router import ADMIN, Endpoint
+from support.wait import wait_until
+
+pytestmark = pytest.mark.router_only
+ADMIN_RULE = f"host all {ADMIN[0]} 127.0.0.1/32 scram-sha-256"
+
+
+def with_rules(make_router, rules, ident=None, **config):
+    """A router whose rules are these lines, and another for the console."""
+    auth = {"auth_type": "hba", "auth_hba_file": "hba.conf"}
+    if ident is not None:
+        auth["auth_ident_file"] = "ident.conf"
+    router = make_router({"auth": auth, **config}, start=False)
+    write(router, "hba.conf", [*rules, ADMIN_RULE])
+    if ident is not None:
+        write(router, "ident.conf", ident)
+    router.start()
+    return router
+
+
+def write(router, name, lines):
+    (router.directory / name).write_text("".join(line + "\n" for line in lines))
+
+
+def attempt(endpoint, user, dbname=DATABASE, password=None, **parameters):
+    """(code of the first request, None) when it is let in, else (code, ErrorResponse)."""
+    if password is None:
+        password = USERS[user][0] if user in USERS else "none"
+    code = None
+    with endpoint.raw() as wire:
+        wire.send(w.startup(user, dbname, **parameters))
+        while True:
+            got = wire.receive()
+            if got.type == "R":
+                asked = struct.unpack_from("!i", got.body)[0]
+                code = asked if code is None else code
+                if asked == 0:
+                    return code, None
+                if asked != 12:
+                    wire.answer(got, user, password)
+            elif got.type == "E":
+                return code, got
+
+
+METHODS = {"trust": 0, "password": 3, "md5": 10, "scram-sha-256": 10}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_method_of_the_rule(make_router, method):
+    """What the client is asked for is what its rule says; a plain secret in the file
+    serves md5 as md5."""
+    router = with_rules(make_router, [f"host {DATABASE} app_trust 127.0.0.1/32 {method}"])
+    code, error = attempt(router.transactional, "app_trust")
+    assert error is None
+    assert code == (5 if method == "md5" else METHODS[method])
+    if method != "trust":
+        _, error = attempt(router.transactional, "app_trust", password="wrong")
+        assert error.sqlstate == "28P01"
+        assert error.text == 'password authentication failed for user "app_trust"'
+
+
+def test_no_rule_and_reject(make_router):
+    router = with_rules(make_router, [
+        "host all other 127.0.0.1/32 reject",
+        "hostssl all app_md5 127.0.0.1/32 md5",
+        "host second app_plain all scram-sha-256"])
+    code, error = attempt(router.transactional, "app_scram")
+    assert code is None and error.fields["S"] == "FATAL" and error.sqlstate == "28000"
+    assert error.text == ('no pg_hba.conf entry for host "127.0.0.1", user "app_scram", '
+                             'database "app", no encryption')
+    _, error = attempt(router.transactional, "other")
+    assert error.sqlstate == "28000"
+    assert error.text == ('pg_hba.conf rejects connection for host "127.0.0.1", '
+                             'user "other", database "app", no encryption')
+    assert attempt(router.transactional, "app_md5")[1].sqlstate == "28000"
+    assert attempt(router.transactional, "app_plain")[1].sqlstate == "28000"
+    assert attempt(router.transactional, "app_plain", "second")[1] is None
+    _, error = attempt(router.session, "repl", replication="true")
+    assert error.text == ('no pg_hba.conf entry for replication connection from host '
+                             '"127.0.0.1", user "repl", no encryption')
+    wait_until(lambda: 'rule=1 reason="a rule rejects it"' in router.log(), 5, "the line")
+
+
+def test_the_console_has_rules_too(make_router):
+    router = with_rules(make_router, [
+        f"host pgbouncer {ADMIN[0]} all reject", "host all all all scram-sha-256"])
+    _, error = attempt(router.transactional, ADMIN[0], "pgbouncer", ADMIN[1])
+    assert error.sqlstate == "28000"
+    assert attempt(router.transactional, ADMIN[0], "pgtandem", ADMIN[1])[1] is None
+
+
+def test_drivers_see_what_postgresql_says(make_router):
+    router = with_rules(make_router, ["host second app_scram samehost scram-sha-256"])
+    with router.transactional.connect(dbname="second") as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("app_scram",)
+    with pytest.raises(psycopg.OperationalError, match="no pg_hba.conf entry for host"):
+        router.transactional.connect()
+
+
+def test_trust_for_a_user_nobody_knows(make_router):
+    """trust asks for nothing; whether there is such a role PostgreSQL says."""
+    router = with_rules(make_router, ["host all all all trust"])
+    with router.session.raw() as wire:
+        wire.send(w.startup("no_such_role", DATABASE))
+        got = wire.receive()
+        while got.type == "R":
+            got = wire.receive()
+        assert got.type == "E" and got.sqlstate in ("28P01", "28000")
+
+
+@pytest.mark.parametrize("how", ["same name", "map", "another"])
+def test_peer(make_router, tmp_path, how):
+    """On a unix socket the system says who is there; a map may say as whom."""
+    me = pwd.getpwuid(os.getuid()).pw_name
+    user, port = "app_trust", free_port()
+    rule, ident = f"local all {user} peer map=os", [f"os {me} {user}"]
+    if how == "same name":
+        rule, ident = "local all all peer", None
+        user = me
+    elif how == "another":
+        ident = [f"os {me}x {user}", f"os /^({me})$ \\1"]
+    router = with_rules(make_router, [rule], ident,
+        workloads={"session": {"listen": [f"127.0.0.1:{free_port()}", f"unix:{tmp_path}:{port}"]}},
+        databases={"*": {"host": "main", "user": "app_trust"}})
+    endpoint = router.unix(tmp_path, port)
+    if how == "another":
+        with pytest.raises(psycopg.OperationalError) as refused:
+            endpoint.connect(user=user)
+        assert f'FATAL:  Peer authentication failed for user "{user}"' in str(refused.value)
+        return
+    with endpoint.connect(user=user) as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("app_trust",)
+    if how == "same name":
+        with pytest.raises(psycopg.OperationalError, match="Peer authentication failed"):
+            endpoint.connect(user="app_scram")
+
+
+def test_bytes_sent_before_peer_is_known_wait(make_router, tmp_path):
+    """The first query may come with the startup packet: it is answered, after the login."""
+    port = free_port()
+    me = pwd.getpwuid(os.getuid()).pw_name
+    router = with_rules(make_router, ["local all all peer map=os"], [f"os {me} app_trust"],
+        workloads={"session": {"listen": [f"127.0.0.1:{free_port()}", f"unix:{tmp_path}:{port}"]}})
+    for _ in range(20):
+        with router.unix(tmp_path, port).raw() as wire:
+            wire.send(w.startup("app_trust", DATABASE) + w.query("SELECT 7"))
+            types = [wire.receive().type]
+            while types.count("Z") < 2:
+                types.append(wire.receive().type)
+            assert types[0] == "R" and types[-4:] == ["T", "D", "C", "Z"]
+
+
+def test_reload(make_router):
+    """Rules change with a reload; a file with an error changes nothing, and the log
+    says where the error is."""
+    router = with_rules(make_router, [f"host {DATABASE} app_scram all scram-sha-256"])
+    assert attempt(router.transactional, "app_scram")[1] is None
+    assert attempt(router.transactional, "app_md5")[1].sqlstate == "28000"
+    with router.transactional.connect() as alive:
+        write(router, "hba.conf", ["host all app_md5 all md5", ADMIN_RULE])
+        router.reload()
+        assert attempt(router.transactional, "app_md5")[1] is None
+        assert attempt(router.transactional, "app_scram")[1].sqlstate == "28000"
+        assert alive.execute("SELECT 1").fetchone() == (1,)
+    write(router, "hba.conf", [ADMIN_RULE, "", "host all app_scram 10.0.0.0/40 trust"])
+    router.expect_error("reload")
+    said = router.reload(expect="error")
+    assert 'hba.conf:3:20: invalid length of the mask "/40"' in said
+    assert attempt(router.transactional, "app_md5")[1] is None
+    write(router, "hba.conf", [ADMIN_RULE, "host all @names all scram-sha-256"])
+    said = router.reload(expect="error")
+    assert "hba.conf:2:10" in said and "names: cannot open" in said
+    write(router, "names", ["app_scram, app_plain", "# app_md5"])
+    router.reload()
+    assert attempt(router.transactional, "app_scram")[1] is None
+    assert attempt(router.transactional, "app_plain")[1] is None
+    assert attempt(router.transactional, "app_md5")[1].sqlstate == "28000"
+
+
+RULES = [
+    ['host app,"second" app_md5 127.0.0.1/32 md5',
+     "host sameuser all 127.0.0.1/32 scram-sha-256",
+     "host all other 10.0.0.0/8 trust"],
+    ["host all app_scram,app_trust 127.0.0.0 255.0.0.0 scram-sha-256  # a comment",
+     'host "all" other 127.0.0.1/32 trust',
+     "host second other,app_md5 all trust"],
+    ["host replication other samehost trust",
+     "hostssl all other all trust",
+     "hostnossl app,second other samenet scram-sha-256"],
+    ["host all /^app_[st] 127.0.0.0/8 scram-sha-256",
+     'hostnossl "/^(app|second)$" other samenet scram-sha-256'],
+    ["host second all all reject",
+     "host all all ::/0 trust",
+     'host all "all",app_scram, repl \\',
+     "   all scram-sha-256"],
+]
+
+
+@pytest.mark.parametrize("rules", RULES, ids=range(len(RULES)))
+def test_postgresql_agrees(make_router, postgres, rules):
+    """The same rules, PostgreSQL's and the router's: who is let in, and what the others
+    are told, is the same."""
+    if any("/^" in rule for rule in rules) and postgres.major() < 16:
+        pytest.skip("regular expressions came with PostgreSQL 16")
+    router = with_rules(make_router, rules, databases={"*": {"host": "main", "user": "app_trust"}})
+    direct = Endpoint("127.0.0.1", postgres.port)
+    tries = [(user, dbname) for user in ("app_scram", "app_md5", "app_trust", "other", "repl")
+             for dbname in ("app", "second")]
+    hba = postgres.data / "pg_hba.conf"
+    before = hba.read_text()
+    try:
+        # A connection of its own shows that these rules are in force.
+        hba.write_text("\n".join(["local all all trust", "host marker all all reject", *rules, ""]))
+        postgres.sql("SELECT pg_reload_conf()")
+        wait_until(lambda: "pg_hba.conf rejects" in outcome(attempt(
+            direct, "app_trust", "marker"))[1][1], 10, "the rules in PostgreSQL")
+        expected = {one: outcome(attempt(direct, *one)) for one in tries}
+    finally:
+        hba.write_text(before)
+        postgres.sql("SELECT pg_reload_conf()")
+        wait_until(lambda: attempt(direct, "app_scram")[1] is None, 10, "the rules of before")
+    assert {one: outcome(attempt(router.session, *one)) for one in tries} == expected
+
+
+def outcome(result):
+    code, error = result
+    return code is not None, error and (error.sqlstate, error.text)
