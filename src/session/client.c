@@ -295,6 +295,7 @@ static void client_free(struct client *c)
 	touched_finish(&c->touched);
 	prepared_names_clear(&c->names);
 	client_unnamed_forget(c);
+	prepared_act_unref(c->portal_act);
 	buf_finish(&c->unnamed);
 	route_unref(c->route);
 	free(c->console_user);

@@ -47,9 +47,9 @@ struct client {
 	struct buf unnamed;             /* body of the last unnamed Parse, if it is small */
 	uint64_t unnamed_version;       /* counts them */
 	struct prepared *unnamed_large; /* ... or large; else NULL */
-	struct prepared_drop *unnamed_drop;     /* it is a DEALLOCATE; else NULL */
-	struct prepared_drop portal_drop;       /* what a portal drops when it runs */
-	uint64_t drops_portal;          /* hash of its name; 0: there is none */
+	struct prepared_act *unnamed_act;       /* what it does to names; or NULL */
+	struct prepared_act *portal_act;        /* ... and a portal when it runs */
+	uint64_t acts_portal;           /* hash of its name; 0: there is none */
 	struct list_node in_free;
 	uint64_t id;
 	uint32_t slot;
@@ -68,6 +68,7 @@ struct client {
 	bool has_unseen;                /* one whose text is not known */
 	bool has_start;
 	bool unnamed_touches;           /* it may set something */
+	bool unnamed_names;             /* it may name statements */
 	bool keeps_statements;          /* names are looked after, in this lease */
 	uint8_t deaths;                 /* of servers, since one last worked */
 	bool is_relaying;               /* within client_query_data() */

@@ -420,7 +420,7 @@ void client_lease_over(struct client *c)
 	c->xact_us = 0;
 	client_enter(c, CLIENT_IDLE);
 	c->stream.held_max = STREAM_HELD_MAX;
-	c->drops_portal = 0;
+	c->acts_portal = 0;
 	/* The server that it was too fast for is not its own any more. */
 	stream_resume(&c->stream);
 }

@@ -7,9 +7,6 @@
  * not have the statement, and where nothing has to be done a message that does nothing
  * but answer stands in for it, so that every reply comes at its place.  What PostgreSQL
  * would refuse is sent so that PostgreSQL refuses it.
- *
- * The unnamed statement lasts until the next unnamed Parse or Query, on whichever server
- * (PostgreSQL documentation, 55.2.3): its text is kept.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -22,23 +19,11 @@
 
 enum {
 	NAMES_MAX = 16 * 1024, /* names longer than this are nobody's */
-	UNNAMED_SMALL = 4096,  /* texts up to here are not counted */
 	HEADER_MAX = 256       /* of a message and the names in front */
 };
 
-/* --- the unnamed statement
- * -------------------------------------------------------------- */
-
-void client_unnamed_forget(struct client *c)
-{
-	c->has_unnamed = false;
-	c->has_unseen = false;
-	c->unnamed_touches = false;
-	free(c->unnamed_drop);
-	c->unnamed_drop = NULL;
-	prepared_unref(c->unnamed_large);
-	c->unnamed_large = NULL;
-}
+/* --- statements
+ * -------------------------------------------------------------------------- */
 
 static uint64_t memory_left(const struct client *c)
 {
@@ -48,81 +33,32 @@ static uint64_t memory_left(const struct client *c)
 	return used < most ? most - used : 0;
 }
 
-static void keep_unnamed(
-	struct client *c, struct server *s, const uint8_t *body, size_t len)
+bool client_has_room(const struct client *c, size_t len)
 {
-	client_unnamed_forget(c);
-	if (len <= UNNAMED_SMALL) {
-		buf_clear(&c->unnamed);
-		buf_add(&c->unnamed, body, len);
-		c->has_unnamed = buf_ok(&c->unnamed);
-		c->unnamed_touches = touched_may((const char *)body,
-			strnlen((const char *)body, len));
-	} else if (memory_left(c) >= len) {
-		c->unnamed_large =
-			prepared_get_alone(login_registry(s->pool->session), body, len);
-		c->has_unnamed = c->unnamed_large != NULL;
-	}
-	c->has_unseen = !c->has_unnamed;
+	uint64_t most = c->route->limits.statement_memory;
+
+	return (most == 0 || c->names.bytes + len <= most) && memory_left(c) >= len;
+}
+
+bool client_has_memory(const struct client *c, size_t len)
+{
+	return memory_left(c) >= len;
 }
 
 /* It runs soon, and may set something then. */
-static void note_use(struct client *c, struct server *s, const struct prepared *p)
+void client_note_statement(struct client *c, struct server *s, const struct prepared *p)
 {
 	if (p->may_touch)
 		client_note_text(c, s, p->body, strnlen((const char *)p->body, p->len));
 }
 
-/* It runs soon: what may it set? */
-static void note_unnamed(struct client *c, struct server *s)
+void client_note_use(struct client *c, struct server *s, const struct prepared *p)
 {
-	const char *text = (const char *)buf_data(&c->unnamed);
-
-	if (c->has_unseen)
-		client_note_unseen(c);
-	else if (c->unnamed_large != NULL)
-		note_use(c, s, c->unnamed_large);
-	else if (c->unnamed_touches)
-		client_note_text(c, s, text, strnlen(text, buf_len(&c->unnamed)));
+	client_note_statement(c, s, p);
+	if (p->may_name)
+		(void)client_sql_need(c, s, (const char *)p->body,
+			strnlen((const char *)p->body, p->len));
 }
-
-/* The server has the client's own from here on. */
-static void unnamed_is_sent(struct client *c, struct server *s)
-{
-	bool was_there = client_unnamed_is_there(c, s);
-
-	c->unnamed_version++;
-	server_step(s, was_there ? STEP_UNNAMED : STEP_UNNAMED_FIRST, NULL, NULL);
-	client_unnamed_put(c, s);
-}
-
-static void use_unnamed(struct client *c, struct server *s)
-{
-	note_unnamed(c, s);
-	if (client_unnamed_is_there(c, s))
-		return;
-	if (!c->has_unnamed) {
-		client_unnamed_hide(c, s);
-		return;
-	}
-	client_unnamed_put(c, s);
-	server_step(s, STEP_UNNAMED_OURS, NULL, NULL);
-	if (c->unnamed_large != NULL)
-		server_send_parse(s, "", c->unnamed_large->body, c->unnamed_large->len);
-	else
-		server_send_parse(s, "", buf_data(&c->unnamed), buf_len(&c->unnamed));
-}
-
-/* Not somebody else's. */
-void client_unnamed_hide(struct client *c, struct server *s)
-{
-	client_unnamed_put(c, s);
-	server_step(s, STEP_CLOSE_OURS, NULL, NULL);
-	server_send_close(s, "");
-}
-
-/* --- statements
- * -------------------------------------------------------------------------- */
 
 /* Under which settings it would be read now. */
 static uint64_t state_key(const struct client *c, const struct server *s)
@@ -198,16 +134,21 @@ static const char *use(
 	n = name[0] == '\0' ? NULL : prepared_names_find(&c->names, name);
 	if (n == NULL) {
 		if (name[0] == '\0')
-			use_unnamed(c, s);
+			client_unnamed_use(c, s);
 		server_step(s, kind, NULL, NULL);
 		return prepared_is_our_name(name) ? prepared_no_name() : NULL;
+	}
+	if (n->statement->is_sql) {
+		client_sql_use(c, s, n);
+		server_step(s, kind, NULL, NULL);
+		return NULL;
 	}
 	if (is_to_be_told(s, n)) {
 		server_step(s, STEP_STALE, NULL, n);
 		server_send_describe(s, prepared_no_name());
 	}
 	p = fitting(c, s, n, &once);
-	note_use(c, s, p);
+	client_note_use(c, s, p);
 	if (!prepared_set_use(&s->prepared, p)) {
 		server_prepare(s, STEP_PARSE_OURS, p, NULL, most_prepared(c));
 		stats_add(c->stats, STAT_server_parse_count, 1);
@@ -222,10 +163,9 @@ static const char *use(
 /* --- Parse
  * --------------------------------------------------------------------------------- */
 
-/* Fails at its place, with an error of ours. */
-static void refuse(struct server *s)
+void client_send_failing(struct server *s, enum step_kind kind, struct prepared_name *n)
 {
-	server_step(s, STEP_REFUSED, NULL, NULL);
+	server_step(s, kind, NULL, n);
 	server_send_describe(s, prepared_no_name());
 }
 
@@ -236,8 +176,7 @@ static void refuse_duplicate(
 	server_step(s, STEP_UNNAMED_OURS, NULL, NULL);
 	server_send_parse(s, "", body, len);
 	s->unnamed_of = 0;
-	server_step(s, STEP_DUPLICATE, NULL, n);
-	server_send_describe(s, prepared_no_name());
+	client_send_failing(s, STEP_DUPLICATE, n);
 }
 
 /* With a reference; NULL without memory. */
@@ -250,7 +189,9 @@ static struct prepared *make(
 
 	if (most != 0 && c->names.bytes + len > most)
 		return NULL;
-	if (prepared_depends_on_time(body, len))
+	/* What EXECUTE gives is the client's own. */
+	if (prepared_depends_on_time(body, len) ||
+		prepared_may_name((const char *)body, strnlen((const char *)body, len)))
 		p = prepared_get_alone(registry, body, len);
 	else
 		p = prepared_get(registry, body, len, state_key(c, s));
@@ -262,27 +203,48 @@ static struct prepared *make(
 	return p;
 }
 
+/* What it does to names when it runs, and what it names now; false: it is refused. */
+static bool read_act(struct client *c, struct server *s, const uint8_t **body, size_t *len,
+	struct prepared_act **act, enum step_kind *fails)
+{
+	const char *text = (const char *)*body;
+	size_t text_len = strnlen(text, *len);
+	enum step_kind failed = STEP_END_SYNC;
+
+	*act = client_parse_drop(s, text, text_len, body, len);
+	if (*act != NULL || !prepared_may_name(text, text_len))
+		return true;
+	*act = client_sql_parse(c, s, text, text_len, &failed);
+	if (failed != STEP_END_SYNC) {
+		*fails = failed;
+		return false;
+	}
+	(void)client_sql_need(c, s, text, text_len);
+	return true;
+}
+
 static void parse_named(struct client *c, struct server *s, const char *name,
 	const uint8_t *body, size_t len)
 {
 	struct prepared_name *n = prepared_names_find(&c->names, name);
-	struct prepared_drop *drop;
-	struct prepared *p;
+	enum step_kind fails = STEP_REFUSED;
+	struct prepared *p = NULL;
+	struct prepared_act *act;
 
 	if (n != NULL) {
 		refuse_duplicate(s, n, body, len);
 		return;
 	}
-	drop = client_parse_drop(s, body, strnlen((const char *)body, len), &body, &len);
-	p = make(c, s, body, len);
+	if (read_act(c, s, &body, &len, &act, &fails))
+		p = make(c, s, body, len);
 	if (p != NULL)
 		n = prepared_names_add(&c->names, name, p);
 	if (n == NULL) {
-		free(drop);
-		refuse(s);
+		prepared_act_unref(act);
+		client_send_failing(s, fails, NULL);
 		return;
 	}
-	n->drop = drop;
+	n->act = act;
 	if (prepared_set_use(&s->prepared, p)) {
 		/* Here PostgreSQL would refuse most. */
 		bool is_failed = s->xq.status == 'E' && s->xq.pending == 0;
@@ -301,15 +263,20 @@ static void parse_named(struct client *c, struct server *s, const char *name,
 static void parse_unnamed(struct client *c, struct server *s, const struct frame *f,
 	const uint8_t *body, size_t len, enum client_sent *sent)
 {
+	enum step_kind fails = STEP_REFUSED;
 	const uint8_t *read = body;
-	struct prepared_drop *drop;
+	struct prepared_act *act;
 
-	drop = client_parse_drop(s, body, strnlen((const char *)body, len), &read, &len);
-	unnamed_is_sent(c, s);
+	if (!read_act(c, s, &read, &len, &act, &fails)) {
+		client_send_failing(s, fails, NULL);
+		*sent = CLIENT_REPLACED;
+		return;
+	}
+	client_unnamed_sent(c, s);
 	stats_add(c->stats, STAT_server_parse_count, 1);
-	keep_unnamed(c, s, read, len);
-	c->unnamed_drop = drop;
-	if (drop == NULL) {
+	client_unnamed_keep(c, s, read, len);
+	c->unnamed_act = act;
+	if (read == body) {
 		exchange_sent(&s->xq, f->type);
 		return;
 	}
@@ -329,14 +296,14 @@ static size_t on_parse(
 	stats_add(c->stats, STAT_client_parse_count, 1);
 	wire_init(&in, f->body, f->available);
 	if (is_long && f->body[0] != '\0') {
-		refuse(s);
+		client_send_failing(s, STEP_REFUSED, NULL);
 		*sent = CLIENT_DROPPED;
 		return FRAME_HEADER + f->available;
 	}
 	name = wire_cstr(&in);
 	/* Too long to keep: it lasts as long as the server is the client's. */
 	if (is_long || !wire_ok(&in)) {
-		unnamed_is_sent(c, s);
+		client_unnamed_sent(c, s);
 		client_unnamed_forget(c);
 		c->has_unseen = true;
 		client_note_unseen(c);
@@ -384,25 +351,26 @@ static uint64_t portal_hash(const char *portal)
 	return hash_bytes(portal, strlen(portal)) | 1;
 }
 
-/* Does this portal drop something when it runs? */
-static void note_drop(struct client *c, const char *portal, const char *name)
+/* Does this portal do something to names when it runs? */
+static void note_act(struct client *c, const char *portal, const char *name)
 {
-	const struct prepared_drop *drop = c->unnamed_drop;
+	struct prepared_act *act = c->unnamed_act;
 	uint64_t hash;
 
 	if (name[0] != '\0') {
 		struct prepared_name *n = prepared_names_find(&c->names, name);
 
-		drop = n == NULL ? NULL : n->drop;
+		act = n == NULL ? NULL : n->act;
 	}
-	if (drop == NULL && c->drops_portal == 0)
+	if (act == NULL && c->acts_portal == 0)
 		return;
 	hash = portal_hash(portal);
-	if (drop != NULL) {
-		c->drops_portal = hash;
-		c->portal_drop = *drop;
-	} else if (c->drops_portal == hash) {
-		c->drops_portal = 0;
+	if (act != NULL) {
+		c->acts_portal = hash;
+		prepared_act_unref(c->portal_act);
+		c->portal_act = prepared_act_ref(act);
+	} else if (c->acts_portal == hash) {
+		c->acts_portal = 0;
 	}
 }
 
@@ -423,7 +391,7 @@ static size_t on_bind(
 		exchange_sent(&s->xq, 'B');
 		return FRAME_HEADER + f->available;
 	}
-	note_drop(c, portal, name);
+	note_act(c, portal, name);
 	there = use(c, s, name, STEP_BIND);
 	if (there == NULL) {
 		exchange_sent(&s->xq, 'B');
@@ -452,6 +420,8 @@ static void close_named(struct client *c, struct server *s, const char *name)
 {
 	struct prepared_name *n = prepared_names_find(&c->names, name);
 
+	if (n != NULL)
+		client_sql_close(s, name);
 	server_step(s, STEP_CLOSE, NULL, n);
 	if (n != NULL)
 		prepared_names_unlink(&c->names, n);
@@ -503,9 +473,9 @@ static size_t on_execute(struct client *c, struct server *s, const struct frame 
 		return 0;
 	wire_init(&in, f->body, f->body_len);
 	portal = wire_cstr(&in);
-	if (wire_ok(&in) && portal_hash(portal) == c->drops_portal) {
-		c->drops_portal = 0;
-		client_run_drop(c, s, &c->portal_drop);
+	if (wire_ok(&in) && portal_hash(portal) == c->acts_portal) {
+		c->acts_portal = 0;
+		client_sql_run(c, s, c->portal_act);
 	}
 	exchange_sent(&s->xq, 'E');
 	return FRAME_HEADER + f->available;
@@ -521,10 +491,14 @@ static size_t on_query(
 	else
 		client_note_unseen(c);
 	client_unnamed_forget(c);
-	if (client_deallocate(c, s, f))
+	if (client_deallocate(c, s, f)) {
 		*sent = CLIENT_REPLACED;
-	else
+	} else if (client_sql_query(c, s, f)) {
 		exchange_sent(&s->xq, 'Q');
+	} else {
+		*sent = CLIENT_DROPPED;
+		return FRAME_HEADER + f->available;
+	}
 	c->unnamed_version++;
 	client_unnamed_put(c, s);
 	server_step(s, STEP_END_QUERY, NULL, NULL);
@@ -549,7 +523,7 @@ size_t client_prepared_message(
 	case 'D':
 		return on_named(c, s, f, sent);
 	case 'E':
-		if (c->drops_portal != 0)
+		if (c->acts_portal != 0)
 			return on_execute(c, s, f);
 		break;
 	case 'Q':

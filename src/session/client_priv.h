@@ -88,14 +88,42 @@ enum client_sent {
 /* Returns the bytes used, 0 when more are needed. */
 size_t client_prepared_message(struct client *, struct server *, const struct frame *,
 	enum client_sent *);
+/* A message that fails at its place, with an error of ours: STEP_REFUSED and its like. */
+void client_send_failing(struct server *, enum step_kind, struct prepared_name *);
+/* Is there room for a statement of so many bytes? */
+bool client_has_room(const struct client *, size_t len);
+/* The same of the memory of all clients alone. */
+bool client_has_memory(const struct client *, size_t len);
+/* It runs soon, and may set something then; and it may name others. */
+void client_note_statement(struct client *, struct server *, const struct prepared *);
+void client_note_use(struct client *, struct server *, const struct prepared *);
+
 /* client_deallocate.c: what a statement with this text would drop, NULL for all others;
- * then *body is to be prepared in its place.  To be freed. */
-struct prepared_drop *client_parse_drop(const struct server *, const void *text, size_t len,
+ * then *body is to be prepared in its place. */
+struct prepared_act *client_parse_drop(const struct server *, const void *text, size_t len,
 	const uint8_t **body, size_t *body_len);
 /* Such a portal is about to run. */
-void client_run_drop(struct client *, struct server *, const struct prepared_drop *);
+void client_run_drop(struct client *, struct server *, const struct prepared_act *);
 /* A Query.  True: something else was sent in its place. */
 bool client_deallocate(struct client *, struct server *, const struct frame *);
+
+/* client_sql.c: PREPARE, EXECUTE and DEALLOCATE of SQL. */
+
+/* Sees that the server has what this text names.  True: something was sent. */
+bool client_sql_need(struct client *, struct server *, const char *text, size_t len);
+/* The same for one that the client uses by the protocol, made by SQL. */
+void client_sql_use(struct client *, struct server *, struct prepared_name *);
+/* The server has it no more. */
+void client_sql_close(struct server *, const char *name);
+void client_sql_close_all(struct server *);
+/* The text of a Query is about to be sent.  False: it was not; it fails instead. */
+NODISCARD bool client_sql_query(struct client *, struct server *, const struct frame *);
+/* What a statement with this text does to names, if it is a PREPARE.  *fails: the kind of
+ * step that it is to fail with, or STEP_END_SYNC. */
+struct prepared_act *client_sql_parse(struct client *, struct server *, const char *text,
+	size_t len, enum step_kind *fails);
+/* Such a portal is about to run. */
+void client_sql_run(struct client *, struct server *, const struct prepared_act *);
 
 /* Does the server have the unnamed statement that the client sent last?  It may have an
  * older one. */
@@ -110,10 +138,20 @@ static inline void client_unnamed_put(const struct client *c, struct server *s)
 	s->unnamed_version = c->unnamed_version;
 }
 
+/* client_unnamed.c */
+/* A Parse with this body goes on: what is kept of it, and the step. */
+void client_unnamed_keep(struct client *, struct server *, const uint8_t *body, size_t len);
+void client_unnamed_sent(struct client *, struct server *);
+/* Sees that the server has it. */
+void client_unnamed_use(struct client *, struct server *);
 /* Takes away an unnamed statement that is not the client's. */
 void client_unnamed_hide(struct client *, struct server *);
 
-/* server_state.c: a text that the server is about to read; one that nobody has seen. */
+/* server_state.c: is the client's state looked after? */
+bool client_is_kept(const struct client *);
+/* Flags of the lexer, as the server reads texts now. */
+unsigned client_lexer_flags(const struct server *);
+/* A text that the server is about to read; one that nobody has seen. */
 void client_note_text(struct client *, struct server *, const void *text, size_t len);
 void client_note_unseen(struct client *);
 

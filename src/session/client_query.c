@@ -232,7 +232,7 @@ static bool may_forward(struct server *s, const struct frame *f)
 	if (f->type == 'P' && f->available == 0 && f->body_len > 0)
 		return false;
 	s->is_full = !steps_has_room(&s->steps);
-	return exchange_has_room(&s->xq) && !s->is_full;
+	return exchange_has_room(&s->xq) && !s->is_full && !s->holds_client;
 }
 
 enum forward_end { FORWARD_ON, FORWARD_QUIT, FORWARD_BAD };
@@ -291,6 +291,12 @@ static size_t forward_step(struct client *c, struct server *s, struct span *span
 	if (f.type == 'X' || is_spent(c, s) || !may_forward(s, &f))
 		return 0;
 	began(c, s);
+	/* What somebody else has prepared by SQL is not to be found. */
+	if (UNLIKELY(s->sql_of != c->id && !s->is_session)) {
+		send_span(s, span);
+		client_sql_close_all(s);
+		s->sql_of = c->id;
+	}
 	c->body_drops = false;
 	if (!c->keeps_statements)
 		pass(c, s, &f, span);

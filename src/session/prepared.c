@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/buf.h"
 #include "session/state.h"
 
 #define NAME_PREFIX "pgtandem_s"
@@ -76,6 +77,7 @@ static struct prepared *create(struct prepared_registry *r, const void *body, si
 	p->len = (uint32_t)len;
 	memcpy(p->body, body, len);
 	p->may_touch = touched_may(body, strnlen(body, len));
+	p->may_name = prepared_may_name(body, strnlen(body, len));
 	atomic_fetch_add(&r->refs, 1);
 	atomic_fetch_add(&all_bytes, sizeof(*p) + len);
 	return p;
@@ -120,6 +122,22 @@ struct prepared *prepared_get_alone(
 
 	if (p != NULL)
 		p->is_alone = true;
+	return p;
+}
+
+struct prepared *prepared_get_sql(struct prepared_registry *r, const char *text, size_t len)
+{
+	static const char end[3]; /* of the text, and no types */
+	struct prepared *p;
+	struct buf body;
+
+	buf_init(&body, 0);
+	buf_add(&body, text, len);
+	buf_add(&body, end, sizeof(end));
+	p = buf_ok(&body) ? prepared_get_alone(r, buf_data(&body), buf_len(&body)) : NULL;
+	if (p != NULL)
+		p->is_sql = true;
+	buf_finish(&body);
 	return p;
 }
 
@@ -232,6 +250,33 @@ bool prepared_depends_on_time(const void *body, size_t len)
 	return false;
 }
 
+bool prepared_may_name(const char *text, size_t len)
+{
+	/* By the letter that is rare. */
+	static const struct {
+		char letter;
+		uint8_t at, len;
+		const char *word;
+	} words[] = { { 'x', 1, 7, "execute" }, { 'p', 0, 7, "prepare" },
+		{ 'd', 0, 10, "deallocate" } };
+
+	for (size_t i = 0; i < len; i++) {
+		char letter = (char)(text[i] | 0x20);
+
+		if (letter != 'x' && letter != 'p' && letter != 'd')
+			continue;
+		for (size_t w = 0; w < COUNT_OF(words); w++) {
+			size_t at = words[w].at;
+
+			if (letter == words[w].letter && i >= at &&
+				words[w].len <= len - (i - at) &&
+				strncasecmp(text + i - at, words[w].word, words[w].len) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
 uint64_t prepared_bytes(void)
 {
 	return atomic_load(&all_bytes);
@@ -243,6 +288,36 @@ uint64_t prepared_bytes(void)
 static size_t name_len(const char *name)
 {
 	return strnlen(name, PREPARED_NAME_MAX);
+}
+
+struct prepared_act *prepared_act_create(enum prepared_does does, const char *name,
+	struct prepared *p)
+{
+	struct prepared_act *act = calloc(1, sizeof(*act));
+
+	if (act == NULL) {
+		prepared_unref(p);
+		return NULL;
+	}
+	act->refs = 1;
+	act->does = does;
+	act->statement = p;
+	memcpy(act->name, name, name_len(name));
+	return act;
+}
+
+struct prepared_act *prepared_act_ref(struct prepared_act *act)
+{
+	act->refs++;
+	return act;
+}
+
+void prepared_act_unref(struct prepared_act *act)
+{
+	if (act == NULL || --act->refs > 0)
+		return;
+	prepared_unref(act->statement);
+	free(act);
 }
 
 static uint64_t name_bytes(const struct prepared_name *n)
@@ -276,26 +351,39 @@ static void link_name(struct prepared_names *names, struct prepared_name *n)
 	n->refs++;
 }
 
-struct prepared_name *prepared_names_add(
-	struct prepared_names *names, const char *name, struct prepared *p)
+struct prepared_name *prepared_name_create(const char *name, struct prepared *p)
 {
 	size_t len = name_len(name);
 	struct prepared_name *n = malloc(sizeof(*n) + len + 1);
 
-	if (n == NULL ||
-		(names->table.buckets == NULL &&
-			hash_table_init(&names->table, BUCKETS_MIN) < 0)) {
-		free(n);
+	if (n == NULL) {
 		prepared_unref(p);
 		return NULL;
 	}
 	memset(n, 0, sizeof(*n));
+	n->refs = 1;
 	n->statement = p;
 	n->len = (uint32_t)len;
 	memcpy(n->text, name, len);
 	n->text[len] = '\0';
-	link_name(names, n);
 	return n;
+}
+
+struct prepared_name *prepared_names_add(
+	struct prepared_names *names, const char *name, struct prepared *p)
+{
+	struct prepared_name *n = prepared_name_create(name, p);
+
+	bool is_linked;
+
+	if (n == NULL)
+		return NULL;
+	if (names->table.buckets != NULL ||
+		hash_table_init(&names->table, BUCKETS_MIN) == 0)
+		link_name(names, n);
+	is_linked = n->is_linked;
+	prepared_name_unref(n);
+	return is_linked ? n : NULL;
 }
 
 void prepared_names_set(
@@ -327,7 +415,8 @@ void prepared_names_relink(struct prepared_names *names, struct prepared_name *n
 		link_name(names, n);
 }
 
-void prepared_names_clear(struct prepared_names *names)
+void prepared_names_each(struct prepared_names *names,
+	void (*f)(struct prepared_name *, void *), void *arg)
 {
 	struct hash_node *node, *next;
 
@@ -335,9 +424,20 @@ void prepared_names_clear(struct prepared_names *names)
 		return;
 	for (node = hash_table_walk(&names->table, NULL); node != NULL; node = next) {
 		next = hash_table_walk(&names->table, node);
-		prepared_names_unlink(
-			names, container_of(node, struct prepared_name, node));
+		f(container_of(node, struct prepared_name, node), arg);
 	}
+}
+
+static void unlink_from(struct prepared_name *n, void *names)
+{
+	prepared_names_unlink(names, n);
+}
+
+void prepared_names_clear(struct prepared_names *names)
+{
+	if (names->table.buckets == NULL)
+		return;
+	prepared_names_each(names, unlink_from, names);
 	hash_table_finish(&names->table);
 	*names = (struct prepared_names){ .bytes = 0 };
 }
@@ -353,7 +453,7 @@ void prepared_name_unref(struct prepared_name *n)
 	if (n == NULL || --n->refs > 0)
 		return;
 	prepared_unref(n->statement);
-	free(n->drop);
+	prepared_act_unref(n->act);
 	free(n);
 }
 

@@ -37,6 +37,8 @@ struct prepared {
 	bool is_listed;                 /* others find it; under the registry's lock */
 	bool is_alone;                  /* is not to be shared */
 	bool may_touch;                 /* settings, when it runs: see state.h */
+	bool may_name;                  /* ... or other statements: EXECUTE and its kin */
+	bool is_sql;                    /* the text is a PREPARE of SQL */
 	uint64_t id;                    /* tells it from all others of the process */
 	uint64_t state_key;             /* settings of those who share it */
 	uint64_t schema;                /* as prepared_schema() was */
@@ -60,6 +62,9 @@ struct prepared *prepared_get_alone(struct prepared_registry *, const void *body
 struct prepared *prepared_ref(struct prepared *);
 void prepared_unref(struct prepared *);         /* accepts NULL */
 
+/* A PREPARE of SQL, shared with nobody. */
+struct prepared *prepared_get_sql(struct prepared_registry *, const char *text, size_t len);
+
 /* Nobody else has it: it was made just now, or others have left it. */
 bool prepared_is_mine_only(const struct prepared *);
 
@@ -80,16 +85,29 @@ const char *prepared_no_name(void);
  * reads the statement may stand in this text. */
 bool prepared_depends_on_time(const void *body, size_t len);
 
+/* PREPARE, EXECUTE or DEALLOCATE may stand in this text.  Quick, and true when in doubt. */
+bool prepared_may_name(const char *text, size_t len);
+
 /* Bytes that all statements of the process take. */
 uint64_t prepared_bytes(void);
 
 /* --- a client's names ---------------------------------------------------------- */
 
-/* What a DEALLOCATE takes away. */
-struct prepared_drop {
-	bool is_all;
+enum prepared_does { PREPARED_MAKES, PREPARED_DROPS, PREPARED_DROPS_ALL };
+
+/* What a statement whose text is PREPARE or DEALLOCATE does to the names. */
+struct prepared_act {
+	uint32_t refs;                  /* of one thread */
+	enum prepared_does does;
+	struct prepared *statement;     /* of PREPARED_MAKES */
 	char name[PREPARED_NAME_MAX + 1];
 };
+
+/* Takes over the reference to the statement (or NULL), also when it fails (NULL). */
+struct prepared_act *prepared_act_create(enum prepared_does, const char *name,
+	struct prepared *);
+struct prepared_act *prepared_act_ref(struct prepared_act *);
+void prepared_act_unref(struct prepared_act *); /* accepts NULL */
 
 struct prepared_name {
 	struct hash_node node;
@@ -97,7 +115,7 @@ struct prepared_name {
 	bool is_linked;                 /* the client has it */
 	bool is_told;                   /* ... and knows that it is stale */
 	struct prepared *statement;
-	struct prepared_drop *drop;     /* the statement stands for a DEALLOCATE; or NULL */
+	struct prepared_act *act;       /* what it does to names when it runs; or NULL */
 	uint32_t len;
 	char text[];                    /* NUL-terminated */
 };
@@ -109,6 +127,7 @@ struct prepared_names {
 
 struct prepared_name *prepared_names_find(const struct prepared_names *, const char *name);
 /* Takes over the reference to the statement, also when it fails (NULL). */
+struct prepared_name *prepared_name_create(const char *name, struct prepared *);
 struct prepared_name *prepared_names_add(struct prepared_names *, const char *name,
 	struct prepared *);
 /* Another statement under the same name; takes over the reference. */
@@ -118,6 +137,9 @@ void prepared_names_set(struct prepared_names *, struct prepared_name *,
 void prepared_names_unlink(struct prepared_names *, struct prepared_name *);
 void prepared_names_relink(struct prepared_names *, struct prepared_name *);
 void prepared_names_clear(struct prepared_names *);
+/* f for each; it may unlink the one that it is given. */
+void prepared_names_each(struct prepared_names *, void (*f)(struct prepared_name *, void *),
+	void *arg);
 
 struct prepared_name *prepared_name_ref(struct prepared_name *);
 void prepared_name_unref(struct prepared_name *);       /* accepts NULL */

@@ -212,6 +212,7 @@ bool server_lease(struct worker *w, struct server *s, struct client *c)
 	if (!server_wake(w, s))
 		return false;
 	s->client = c;
+	s->holds_client = false;
 	s->is_session = c->workload->mode == ROUTE_SESSION;
 	s->is_broken = false;
 	s->wants_barrier = false;

@@ -58,6 +58,8 @@ struct server {
 	struct list_node in_release;    /* worker->releasing or ->free_servers */
 	struct params reported;         /* what ParameterStatus said */
 	struct prepared_set prepared;   /* statements of transaction ports */
+	struct prepared_names sql;      /* ... and those by names of a client's own */
+	uint64_t sql_of;                /* the client */
 	struct steps steps;             /* what replies to such are to come */
 	struct buf instead;             /* of a message that the client is not to see */
 	uint64_t opened_us;             /* since when it connects */
@@ -71,6 +73,7 @@ struct server {
 	bool own_seen;                  /* BARRIER: its reply has begun */
 	bool wants_barrier;             /* when the client's message is complete */
 	bool is_full;                   /* of steps: its client waits for answers */
+	bool holds_client;              /* until what was put before its Query has gone well */
 	bool is_dirty;                  /* carries session state: reset before reuse */
 	bool has_foreign;               /* has statements that are not in "prepared" */
 	bool is_cleaned;                /* SETTINGS: of another client's session, too */

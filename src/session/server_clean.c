@@ -143,10 +143,16 @@ static bool keeps_statements(const struct server *s)
 		s->route->limits.max_prepared > 0;
 }
 
+/* Those that clients share go with them. */
+static bool drops_statements(const struct server *s)
+{
+	return s->has_foreign || !prepared_names_are_none(&s->sql);
+}
+
 static const char *reset_query(const struct server *s)
 {
 	if (keeps_statements(s))
-		return server_clean_sql(s->has_foreign);
+		return server_clean_sql(drops_statements(s));
 	return s->route == NULL ? "DISCARD ALL" : s->route->limits.reset_query;
 }
 
@@ -182,7 +188,7 @@ void server_reset_done(struct server *s)
 		server_close(s);
 		return;
 	}
-	if (s->has_foreign || !keeps_statements(s))
+	if (drops_statements(s) || !keeps_statements(s))
 		server_prepared_cleared(s);
 	s->is_dirty = false;
 	s->ps.last_client = 0;

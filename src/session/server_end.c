@@ -47,6 +47,7 @@ static void server_free(struct server *s)
 	steps_finish(&s->steps);
 	buf_finish(&s->instead);
 	prepared_set_clear(&s->prepared);
+	prepared_names_clear(&s->sql);
 	s->magic = 0;
 	free(s);
 }

@@ -98,6 +98,37 @@ void server_note_settings(struct server *s)
 /* --- what did not happen ---------------------------------------------------------------
  */
 
+static void add_sql(struct server *s, const char *name, struct prepared *p)
+{
+	if (prepared_names_find(&s->sql, name) == NULL &&
+		prepared_names_add(&s->sql, name, prepared_ref(p)) == NULL)
+		s->has_foreign = true;
+}
+
+/* Not made, or not dropped. */
+static void undo_sql(const struct step *step, struct server *s)
+{
+	struct prepared_name *n = step->name, *there;
+	struct client *c = s->client;
+
+	if (step->kind == STEP_SQL_PARSE || step->kind == STEP_SQL_AGAIN) {
+		prepared_names_unlink(&s->sql, n);
+	} else if (step->kind == STEP_SQL_CLOSE) {
+		prepared_names_relink(&s->sql, n);
+	} else if (step->kind == STEP_SQL_PREPARE) {
+		there = prepared_names_find(&s->sql, n->text);
+		if (there != NULL && step->statement != NULL)
+			prepared_names_unlink(&s->sql, there);
+		if (c != NULL)
+			prepared_names_unlink(&c->names, n);
+	} else if (n != NULL) {
+		if (step->statement != NULL)
+			add_sql(s, n->text, step->statement);
+		if (c != NULL)
+			prepared_names_relink(&c->names, n);
+	}
+}
+
 static void undo(const struct step *step, void *arg)
 {
 	struct server *s = arg;
@@ -135,12 +166,21 @@ static void undo(const struct step *step, void *arg)
 		else if (!prepared_set_add(&s->prepared, step->statement))
 			s->has_foreign = true;
 		return;
+	case STEP_SQL_PARSE:
+	case STEP_SQL_AGAIN:
+	case STEP_SQL_CLOSE:
+	case STEP_SQL_PREPARE:
+	case STEP_SQL_DROP:
+		undo_sql(step, s);
+		return;
 	case STEP_BIND:
+	case STEP_BIND_OURS:
 	case STEP_DESCRIBE:
 	case STEP_DEALLOCATE_ALL:
 	case STEP_REFUSED:
 	case STEP_DUPLICATE:
 	case STEP_STALE:
+	case STEP_RESERVED:
 	case STEP_END_QUERY:
 	case STEP_END_SYNC:
 		return;
@@ -213,15 +253,32 @@ static void error_of(struct buf *out, const struct step *head)
 			.message = "cached plan must not change result type" };
 		head->name->is_told = true;
 	}
+	if (head->kind == STEP_RESERVED)
+		error = (struct msg_out_error){ .severity = "ERROR",
+			.sqlstate = "42939",
+			.message = "names of prepared statements that begin with "
+				   "\"pgtandem_s\" are reserved" };
 	buf_clear(out);
 	msg_out_error(out, &error);
+}
+
+static void end_skipping(struct server *s)
+{
+	struct buf out;
+
+	server_step(s, STEP_END_SYNC, NULL, NULL);
+	buf_init(&out, 0);
+	msg_out_sync(&out);
+	exchange_sent(&s->xq, 'S');
+	stream_send_buf(&s->stream, &out);
+	buf_finish(&out);
 }
 
 bool server_prepared_error(struct server *s, const struct error_fields *e, bool skips)
 {
 	struct step head = steps_head(&s->steps);
 	bool is_ours = (head.kind == STEP_REFUSED || head.kind == STEP_DUPLICATE ||
-			       head.kind == STEP_STALE) &&
+			       head.kind == STEP_STALE || head.kind == STEP_RESERVED) &&
 		says(e, "26000", prepared_no_name());
 
 	if (is_ours)
@@ -231,8 +288,11 @@ bool server_prepared_error(struct server *s, const struct error_fields *e, bool 
 	/* It may have failed within a Query that stands behind all steps. */
 	if (skips)
 		steps_fail(&s->steps, undo, s);
-	else if (head.kind == STEP_DEALLOCATE)
-		undo(&head, s);
+	else
+		steps_fail_query(&s->steps, undo, s);
+	/* The Query that it stood in front of was skipped. */
+	if (skips && s->holds_client && s->xq.skipping)
+		end_skipping(s);
 	return is_ours;
 }
 
@@ -249,6 +309,7 @@ void server_prepared_lost_count(struct server *s)
 /* What is in flight comes after what was told, and still counts. */
 static void redo_on_server(const struct step *step, void *arg)
 {
+	struct prepared_name *there;
 	struct server *s = arg;
 
 	if (step->kind == STEP_PARSE || step->kind == STEP_PARSE_OURS) {
@@ -256,6 +317,14 @@ static void redo_on_server(const struct step *step, void *arg)
 			s->has_foreign = true;
 	} else if (step->kind == STEP_CLOSE_OURS && step->statement != NULL) {
 		prepared_set_remove(&s->prepared, step->statement);
+	} else if (step->kind == STEP_SQL_PARSE || step->kind == STEP_SQL_AGAIN ||
+		step->kind == STEP_SQL_PREPARE) {
+		add_sql(s, step->name->text, step->name->statement);
+	} else if ((step->kind == STEP_SQL_CLOSE || step->kind == STEP_SQL_DROP) &&
+		step->name != NULL) {
+		there = prepared_names_find(&s->sql, step->name->text);
+		if (there != NULL)
+			prepared_names_unlink(&s->sql, there);
 	}
 }
 
@@ -265,9 +334,11 @@ static void redo_names(const struct step *step, void *arg)
 
 	if (step->name == NULL)
 		return;
-	if (step->kind == STEP_PARSE || step->kind == STEP_PARSE_FAKED)
+	if (step->kind == STEP_PARSE || step->kind == STEP_PARSE_FAKED ||
+		step->kind == STEP_SQL_PREPARE)
 		prepared_names_relink(&c->names, step->name);
-	else if (step->kind == STEP_CLOSE || step->kind == STEP_DEALLOCATE)
+	else if (step->kind == STEP_CLOSE || step->kind == STEP_DEALLOCATE ||
+		step->kind == STEP_SQL_DROP)
 		prepared_names_unlink(&c->names, step->name);
 }
 
@@ -284,6 +355,7 @@ void server_prepared_names_dropped(struct server *s)
 void server_prepared_cleared(struct server *s)
 {
 	prepared_set_clear(&s->prepared);
+	prepared_names_clear(&s->sql);
 	steps_each(&s->steps, redo_on_server, s);
 	s->has_foreign = false;
 }

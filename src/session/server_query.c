@@ -162,22 +162,38 @@ static void note_tag(struct server *s, const struct frame *f)
 	}
 }
 
-/* Did something else run in place of a DEALLOCATE? */
-static bool is_deallocated(struct server *s, const struct frame *f)
+/* Is it what the next step waits for? */
+static bool is_awaited(const struct server *s, enum result_tag tag)
 {
-	enum step_verdict verdict;
+	switch ((int)steps_head(&s->steps).kind) {
+	case STEP_DEALLOCATE:
+	case STEP_DEALLOCATE_ALL:
+		return tag == RESULT_UNLISTEN;
+	case STEP_SQL_AGAIN:
+	case STEP_SQL_PREPARE:
+		return tag == RESULT_PREPARE;
+	case STEP_SQL_DROP:
+		return tag == RESULT_DEALLOCATE;
+	default:
+		return false;
+	}
+}
 
-	if (result_classify(f->body, f->body_len) != RESULT_UNLISTEN)
-		return false;
-	verdict = steps_received(&s->steps, 'C');
+/* PREPARE and DEALLOCATE, or what ran in place of the latter. */
+static enum verdict on_step_complete(struct server *s)
+{
+	enum step_verdict verdict = steps_received(&s->steps, 'C');
+
+	if (verdict == STEP_DROP)
+		return DROP;
 	if (verdict != STEP_AS_DEALLOCATE && verdict != STEP_AS_DEALLOCATE_ALL)
-		return false;
+		return FORWARD;
 	buf_clear(&s->instead);
 	if (verdict == STEP_AS_DEALLOCATE_ALL)
 		server_prepared_names_dropped(s);
 	msg_out_command_complete(&s->instead,
 		verdict == STEP_AS_DEALLOCATE_ALL ? "DEALLOCATE ALL" : "DEALLOCATE");
-	return true;
+	return REPLACE;
 }
 
 static enum verdict on_complete(struct server *s, const struct frame *f)
@@ -190,8 +206,8 @@ static enum verdict on_complete(struct server *s, const struct frame *f)
 	}
 	if (owner == EXCHANGE_TO_ROUTER)
 		return DROP;
-	if (s->steps.count > 0 && is_deallocated(s, f))
-		return REPLACE;
+	if (s->steps.count > 0 && is_awaited(s, result_classify(f->body, f->body_len)))
+		return on_step_complete(s);
 	note_tag(s, f);
 	return FORWARD;
 }
@@ -238,6 +254,7 @@ static enum verdict on_ready(struct server *s, const struct frame *f)
 		return DROP;
 	}
 	steps_ended(&s->steps);
+	s->holds_client = false;
 	if (s->has_ddl && status == 'I') {
 		/* From here on all see it. */
 		prepared_schema_changed();

@@ -23,13 +23,13 @@ const char *server_clean_sql(bool with_statements)
 
 /* --- texts ------------------------------------------------------------------------- */
 
-static bool is_kept(const struct client *c)
+bool client_is_kept(const struct client *c)
 {
 	return c->workload->mode != ROUTE_SESSION && c->route->limits.state != ROUTE_STATE_OFF;
 }
 
 /* As the server reads it now. */
-static unsigned lexer_flags(const struct server *s)
+unsigned client_lexer_flags(const struct server *s)
 {
 	const char *encoding = params_get(&s->reported, "client_encoding");
 	const char *strings = params_get(&s->reported, "standard_conforming_strings");
@@ -42,14 +42,14 @@ static unsigned lexer_flags(const struct server *s)
 
 void client_note_text(struct client *c, struct server *s, const void *text, size_t len)
 {
-	if (!is_kept(c) || !touched_may(text, len))
+	if (!client_is_kept(c) || !touched_may(text, len))
 		return;
-	touched_text(&c->touched, text, len, lexer_flags(s));
+	touched_text(&c->touched, text, len, client_lexer_flags(s));
 }
 
 void client_note_unseen(struct client *c)
 {
-	if (is_kept(c))
+	if (client_is_kept(c))
 		c->touched.unknown = true;
 }
 

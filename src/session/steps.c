@@ -73,11 +73,18 @@ static const struct {
 	[STEP_DESCRIBE] = { 't', STEP_FORWARD },
 	[STEP_CLOSE] = { '3', STEP_FORWARD },
 	[STEP_CLOSE_OURS] = { '3', STEP_DROP },
+	[STEP_BIND_OURS] = { '2', STEP_DROP },
+	[STEP_SQL_PARSE] = { '1', STEP_DROP },
+	[STEP_SQL_AGAIN] = { 'C', STEP_DROP },
+	[STEP_SQL_CLOSE] = { '3', STEP_DROP },
+	[STEP_SQL_PREPARE] = { 'C', STEP_FORWARD },
+	[STEP_SQL_DROP] = { 'C', STEP_FORWARD },
 	[STEP_DEALLOCATE] = { 'C', STEP_AS_DEALLOCATE },
 	[STEP_DEALLOCATE_ALL] = { 'C', STEP_AS_DEALLOCATE_ALL },
 	[STEP_REFUSED] = { 0, STEP_UNEXPECTED },
 	[STEP_DUPLICATE] = { 0, STEP_UNEXPECTED },
 	[STEP_STALE] = { 0, STEP_UNEXPECTED },
+	[STEP_RESERVED] = { 0, STEP_UNEXPECTED },
 	[STEP_END_QUERY] = { 0, STEP_UNEXPECTED },
 	[STEP_END_SYNC] = { 0, STEP_UNEXPECTED },
 };
@@ -161,6 +168,16 @@ void steps_fail(struct steps *q, void (*undo)(const struct step *, void *), void
 	uint32_t count = 0;
 
 	while (count < q->count && at(q, count)->kind != STEP_END_SYNC)
+		count++;
+	undo_first(q, count, undo, arg);
+}
+
+void steps_fail_query(
+	struct steps *q, void (*undo)(const struct step *, void *), void *arg)
+{
+	uint32_t count = 0;
+
+	while (count < q->count && !is_end(at(q, count)))
 		count++;
 	undo_first(q, count, undo, arg);
 }

@@ -31,11 +31,18 @@ enum step_kind {
 	STEP_DESCRIBE,          /* 't' goes on, and then 'T' or 'n' */
 	STEP_CLOSE,             /* '3' goes on */
 	STEP_CLOSE_OURS,        /* '3' is swallowed */
+	STEP_BIND_OURS,         /* '2' is swallowed */
+	STEP_SQL_PARSE,         /* Parse by the client's own name, for SQL: '1' is swallowed */
+	STEP_SQL_AGAIN,         /* PREPARE that the client did not send: 'C' is swallowed */
+	STEP_SQL_CLOSE,         /* Close of what one of these has made: '3' is swallowed */
+	STEP_SQL_PREPARE,       /* the client's PREPARE; 'C' goes on */
+	STEP_SQL_DROP,          /* its DEALLOCATE; 'C' goes on */
 	STEP_DEALLOCATE,        /* a query in place of DEALLOCATE: its tag is replaced */
 	STEP_DEALLOCATE_ALL,
 	STEP_REFUSED,           /* sent to fail: the error is replaced */
 	STEP_DUPLICATE,         /* the same: there is one of this name */
 	STEP_STALE,             /* the same: it gives other columns now */
+	STEP_RESERVED,          /* the same: the name is one of ours */
 	STEP_END_QUERY,         /* Query or FunctionCall */
 	STEP_END_SYNC
 };
@@ -101,6 +108,8 @@ struct step steps_head(const struct steps *);
 /* An error in an extended-protocol message: calls undo for each step up to the next
  * Sync, the last first. */
 void steps_fail(struct steps *, void (*undo)(const struct step *, void *), void *arg);
+/* An error in a Query: the same up to its end, which stays. */
+void steps_fail_query(struct steps *, void (*undo)(const struct step *, void *), void *arg);
 
 /* Nothing is in flight any more: the same for all that is left. */
 void steps_fail_all(struct steps *, void (*undo)(const struct step *, void *), void *arg);

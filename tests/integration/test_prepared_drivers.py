@@ -163,15 +163,17 @@ def test_psycopg3(few, threshold, pipelined):
 
 
 def test_psycopg2_prepares_by_sql(port):
-    """PREPARE and EXECUTE last for a transaction, at least."""
+    """PREPARE and EXECUTE last as long as the connection."""
     connection = psycopg2.connect(**port.dsn())
     try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("PREPARE plus AS SELECT $1::int + 1")
         for n in range(3):
             with connection, connection.cursor() as cursor:
-                cursor.execute("PREPARE plus AS SELECT $1::int + 1")
                 cursor.execute("EXECUTE plus (%s)", (n,))
                 assert cursor.fetchone() == (n + 1,)
-                cursor.execute("DEALLOCATE plus")
+        with connection, connection.cursor() as cursor:
+            cursor.execute("DEALLOCATE plus")
     finally:
         connection.close()
 

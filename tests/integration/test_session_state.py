@@ -201,8 +201,6 @@ LEFT_BEHIND = {
     "channel": ("LISTEN somewhere", "SELECT count(*) FROM pg_listening_channels()", 0),
     "cursor": ("DECLARE c CURSOR WITH HOLD FOR SELECT 1",
                "SELECT count(*) FROM pg_cursors WHERE name = 'c'", 0),
-    "statement": ("PREPARE p AS SELECT 1",
-                  "SELECT count(*) FROM pg_prepared_statements WHERE name = 'p'", 0),
 }
 
 

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Prepared statements of SQL on a transaction port: PREPARE, EXECUTE, DEALLOCATE.
+ *
+ * They share the client's names with those of the protocol (PostgreSQL documentation,
+ * PREPARE).  What runs by SQL names statements as the client does, so a server knows
+ * them by the client's own names, and only as long as nobody else has the server: they
+ * are closed before the next client's first message.  A server that lacks one gets it in
+ * front of the first text that names it, in that text's error domain: if it cannot be
+ * prepared any more, PostgreSQL skips the text.
+ *
+ * Names change when a text is sent, and change back when it fails.
+ */
+#include <string.h>
+
+#include "pg/msg_out.h"
+#include "session/client_priv.h"
+#include "session/login.h"
+#include "session/server_priv.h"
+#include "sql/statement.h"
+
+/* Of the router's own; no statement's (prepared.c) and no client's. */
+#define PORTAL "pgtandem_sql"
+
+enum { HEAD_MIN = 64 };
+
+/* --- what a server has ------------------------------------------------------------- */
+
+static void close_entry(struct prepared_name *there, void *arg)
+{
+	struct server *s = arg;
+
+	server_step(s, STEP_SQL_CLOSE, there->statement, there);
+	server_send_close(s, there->text);
+	prepared_names_unlink(&s->sql, there);
+}
+
+void client_sql_close(struct server *s, const char *name)
+{
+	struct prepared_name *there = prepared_names_find(&s->sql, name);
+
+	if (there != NULL)
+		close_entry(there, s);
+}
+
+void client_sql_close_all(struct server *s)
+{
+	prepared_names_each(&s->sql, close_entry, s);
+}
+
+/* PREPARE is sent as a statement of the protocol, so that what stands behind it is
+ * skipped when it fails.  A portal of the client's stays. */
+static void send_prepare(struct server *s, struct prepared *p, struct prepared_name *there)
+{
+	struct buf out;
+
+	server_step(s, STEP_UNNAMED_OURS, NULL, NULL);
+	server_send_parse(s, "", p->body, p->len);
+	s->unnamed_of = 0;
+	server_step(s, STEP_BIND_OURS, NULL, NULL);
+	server_step(s, STEP_SQL_AGAIN, p, there);
+	server_step(s, STEP_CLOSE_OURS, NULL, NULL);
+	buf_init(&out, 0);
+	msg_out_bind(&out, PORTAL, "", NULL, 0);
+	msg_out_execute(&out, PORTAL);
+	msg_out_close(&out, 'P', PORTAL);
+	exchange_sent(&s->xq, 'B');
+	exchange_sent(&s->xq, 'E');
+	exchange_sent(&s->xq, 'C');
+	stream_send_buf(&s->stream, &out);
+	buf_finish(&out);
+}
+
+/* True: it was not there, and is sent. */
+static bool ensure(struct client *c, struct server *s, struct prepared_name *n)
+{
+	struct prepared_name *there = prepared_names_find(&s->sql, n->text);
+	struct prepared *p = n->statement;
+
+	s->sql_of = c->id;
+	if (there != NULL && there->statement == p)
+		return false;
+	if (there != NULL)
+		close_entry(there, s);
+	there = prepared_names_add(&s->sql, n->text, prepared_ref(p));
+	if (there == NULL) {
+		s->is_broken = true;
+		return false;
+	}
+	if (p->is_sql) {
+		send_prepare(s, p, there);
+	} else {
+		server_step(s, STEP_SQL_PARSE, p, there);
+		server_send_parse(s, n->text, p->body, p->len);
+	}
+	stats_add(c->stats, STAT_server_parse_count, 1);
+	return true;
+}
+
+/* --- what a text names --------------------------------------------------------------- */
+
+struct need {
+	struct client *client;
+	struct server *server;
+	bool has_sent;
+};
+
+static void need(struct prepared_name *n, void *arg)
+{
+	struct need *in = arg;
+
+	/* What it runs may set something. */
+	if (n->statement->is_sql)
+		client_note_statement(in->client, in->server, n->statement);
+	in->has_sent = ensure(in->client, in->server, n) || in->has_sent;
+}
+
+static void need_sql(struct prepared_name *n, void *arg)
+{
+	if (n->statement->is_sql)
+		need(n, arg);
+}
+
+static bool is_verb(const struct lexer_token *token)
+{
+	return lexer_is_word(token, "execute") || lexer_is_word(token, "prepare") ||
+		lexer_is_word(token, "deallocate");
+}
+
+/* Code of DO or of a function, or the view of all of them. */
+static bool may_name_any(const struct lexer_token *token)
+{
+	if (token->kind == LEXER_UNTERMINATED || lexer_is_word(token, "pg_prepared_statements"))
+		return true;
+	return (lexer_is_string(token) || token->kind == LEXER_QUOTED) &&
+		prepared_may_name(token->text, token->len);
+}
+
+/* Each name behind one of the verbs; it does no harm when it is another's name.
+ * False: that may not be all. */
+static bool need_named(struct need *in, const char *text, size_t len, unsigned flags)
+{
+	char name[STATEMENT_NAME_SIZE];
+	struct lexer_token token;
+	struct prepared_name *n;
+	struct lexer lexer;
+	bool is_sure = true, follows = false;
+	size_t name_len;
+
+	lexer_init(&lexer, text, len, flags);
+	while (lexer_next(&lexer, &token) != LEXER_END) {
+		is_sure = is_sure && !may_name_any(&token);
+		if (follows && lexer_is_name(&token)) {
+			n = NULL;
+			if (lexer_value(&token, flags, name, sizeof(name), &name_len) ==
+				LEXER_VALUE_OK)
+				n = prepared_names_find(&in->client->names, name);
+			else
+				is_sure = false;
+			if (n != NULL)
+				need(n, in);
+		}
+		follows = is_verb(&token);
+	}
+	return is_sure && !lexer.unsure;
+}
+
+bool client_sql_need(struct client *c, struct server *s, const char *text, size_t len)
+{
+	struct need in = { .client = c, .server = s };
+
+	/* In a transaction that has failed nothing can be prepared, and nothing runs. */
+	if (prepared_names_are_none(&c->names) || !client_is_kept(c) ||
+		(s->xq.status == 'E' && s->xq.pending == 0))
+		return false;
+	if (!need_named(&in, text, len, client_lexer_flags(s)))
+		prepared_names_each(&c->names, need_sql, &in);
+	return in.has_sent;
+}
+
+void client_sql_use(struct client *c, struct server *s, struct prepared_name *n)
+{
+	client_note_statement(c, s, n->statement);
+	if (s->xq.status != 'E' || s->xq.pending > 0)
+		(void)ensure(c, s, n);
+}
+
+/* --- what a text does to the names -------------------------------------------------------- */
+
+static void makes(struct client *c, struct server *s, const char *name, struct prepared *p)
+{
+	struct prepared_name *n = prepared_name_create(name, prepared_ref(p));
+	bool has_other;
+
+	if (n == NULL) {
+		s->is_broken = true;
+		return;
+	}
+	/* Where there is one of this name it fails, or something in front takes that away. */
+	prepared_names_relink(&c->names, n);
+	has_other = prepared_names_find(&s->sql, name) != NULL;
+	if (!has_other && prepared_names_add(&s->sql, name, prepared_ref(p)) == NULL)
+		s->is_broken = true;
+	s->sql_of = c->id;
+	server_step(s, STEP_SQL_PREPARE, has_other ? NULL : p, n);
+	prepared_name_unref(n);
+}
+
+static void drops(struct client *c, struct server *s, const char *name)
+{
+	struct prepared_name *n = prepared_names_find(&c->names, name);
+	struct prepared_name *there = prepared_names_find(&s->sql, name);
+
+	server_step(s, STEP_SQL_DROP, there == NULL ? NULL : there->statement, n);
+	if (n != NULL)
+		prepared_names_unlink(&c->names, n);
+	if (there != NULL)
+		prepared_names_unlink(&s->sql, there);
+}
+
+static struct prepared *made_by(struct server *s, const struct statement *prepare)
+{
+	return prepared_get_sql(login_registry(s->pool->session), prepare->text.data,
+		prepare->text.len);
+}
+
+/* DEALLOCATE ALL and DISCARD ALL are told by their tags. */
+static void acts(struct client *c, struct server *s, const char *text, size_t len)
+{
+	struct statement_reader reader;
+	struct statement statement;
+	struct prepared *p;
+
+	statement_begin(&reader, text, len, client_lexer_flags(s));
+	while (statement_next(&reader, &statement)) {
+		if (statement.kind == SQL_DEALLOCATE)
+			drops(c, s, statement.name);
+		if (statement.kind != SQL_PREPARE)
+			continue;
+		p = made_by(s, &statement);
+		if (p == NULL)
+			continue;
+		makes(c, s, statement.name, p);
+		prepared_unref(p);
+	}
+}
+
+/* May this be prepared?  Else what it fails with. */
+static enum step_kind refusal(const struct client *c, const struct statement *s, size_t *bytes)
+{
+	if (s->kind != SQL_PREPARE)
+		return STEP_END_SYNC;
+	*bytes += sizeof(struct prepared) + s->text.len;
+	if (prepared_is_our_name(s->name))
+		return STEP_RESERVED;
+	return client_has_room(c, *bytes) ? STEP_END_SYNC : STEP_REFUSED;
+}
+
+static enum step_kind refusal_of(const struct client *c, const struct server *s,
+	const char *text, size_t len)
+{
+	enum step_kind kind = STEP_END_SYNC;
+	struct statement_reader reader;
+	struct statement statement;
+	size_t bytes = 0;
+
+	statement_begin(&reader, text, len, client_lexer_flags(s));
+	while (kind == STEP_END_SYNC && statement_next(&reader, &statement))
+		kind = refusal(c, &statement, &bytes);
+	return kind;
+}
+
+/* --- Query ---------------------------------------------------------------------------------- */
+
+/* In place of the Query, which is not to run: what fails, and a Sync. */
+static void send_instead(struct server *s, enum step_kind kind)
+{
+	struct buf out;
+
+	client_send_failing(s, kind, NULL);
+	server_step(s, STEP_END_SYNC, NULL, NULL);
+	buf_init(&out, 0);
+	msg_out_sync(&out);
+	exchange_sent(&s->xq, 'S');
+	stream_send_buf(&s->stream, &out);
+	buf_finish(&out);
+}
+
+/* Too long to be kept. */
+static bool begins_with_prepare(const struct frame *f)
+{
+	struct lexer_token token;
+	struct lexer lexer;
+
+	lexer_init(&lexer, (const char *)f->body, size_min(f->available, HEAD_MIN),
+		LEXER_STANDARD_STRINGS);
+	(void)lexer_next(&lexer, &token);
+	return lexer_is_word(&token, "prepare");
+}
+
+bool client_sql_query(struct client *c, struct server *s, const struct frame *f)
+{
+	const char *text = (const char *)f->body;
+	enum step_kind kind;
+	size_t len;
+
+	if (!client_is_kept(c) || f->body_len == 0)
+		return true;
+	if (!frame_is_whole(f)) {
+		if (begins_with_prepare(f))
+			send_instead(s, STEP_REFUSED);
+		return !begins_with_prepare(f);
+	}
+	len = strnlen(text, f->body_len);
+	if (len == f->body_len || !prepared_may_name(text, len))
+		return true;
+	kind = refusal_of(c, s, text, len);
+	if (kind != STEP_END_SYNC) {
+		send_instead(s, kind);
+		return false;
+	}
+	/* If that fails the Query is skipped, and so would be all that is behind it. */
+	s->holds_client = client_sql_need(c, s, text, len);
+	acts(c, s, text, len);
+	return true;
+}
+
+/* --- the extended protocol -------------------------------------------------------------------- */
+
+struct prepared_act *client_sql_parse(struct client *c, struct server *s, const char *text,
+	size_t len, enum step_kind *fails)
+{
+	struct prepared_act *act = NULL;
+	struct statement statement;
+	struct prepared *p;
+
+	if (!client_is_kept(c) ||
+		statement_count(text, len, client_lexer_flags(s), 2, &statement) != 1 ||
+		statement.kind != SQL_PREPARE)
+		return NULL;
+	*fails = refusal_of(c, s, text, len);
+	if (*fails != STEP_END_SYNC)
+		return NULL;
+	p = made_by(s, &statement);
+	if (p != NULL)
+		act = prepared_act_create(PREPARED_MAKES, statement.name, p);
+	if (act == NULL)
+		*fails = STEP_REFUSED;
+	return act;
+}
+
+void client_sql_run(struct client *c, struct server *s, const struct prepared_act *act)
+{
+	struct prepared_name *n;
+
+	if (act->does != PREPARED_MAKES) {
+		client_run_drop(c, s, act);
+		return;
+	}
+	n = prepared_names_find(&c->names, act->name);
+	/* PostgreSQL is to find that there is one. */
+	if (n != NULL)
+		client_sql_use(c, s, n);
+	makes(c, s, act->name, act->statement);
+}

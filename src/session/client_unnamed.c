@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The unnamed statement of a client on a transaction port.
+ *
+ * It lasts until the next unnamed Parse or Query, on whichever server (PostgreSQL
+ * documentation, 55.2.3): its text is kept.
+ */
+#include <string.h>
+
+#include "session/client_priv.h"
+#include "session/login.h"
+#include "session/server_priv.h"
+
+enum { UNNAMED_SMALL = 4096 };  /* texts up to here are not counted */
+
+void client_unnamed_forget(struct client *c)
+{
+	c->has_unnamed = false;
+	c->has_unseen = false;
+	c->unnamed_touches = false;
+	c->unnamed_names = false;
+	prepared_act_unref(c->unnamed_act);
+	c->unnamed_act = NULL;
+	prepared_unref(c->unnamed_large);
+	c->unnamed_large = NULL;
+}
+
+void client_unnamed_keep(struct client *c, struct server *s, const uint8_t *body, size_t len)
+{
+	client_unnamed_forget(c);
+	if (len <= UNNAMED_SMALL) {
+		buf_clear(&c->unnamed);
+		buf_add(&c->unnamed, body, len);
+		c->has_unnamed = buf_ok(&c->unnamed);
+		len = strnlen((const char *)body, len);
+		c->unnamed_touches = touched_may((const char *)body, len);
+		c->unnamed_names = prepared_may_name((const char *)body, len);
+	} else if (client_has_memory(c, len)) {
+		c->unnamed_large =
+			prepared_get_alone(login_registry(s->pool->session), body, len);
+		c->has_unnamed = c->unnamed_large != NULL;
+	}
+	c->has_unseen = !c->has_unnamed;
+}
+
+/* It runs soon: what may it set, and what does it name? */
+static void note_unnamed(struct client *c, struct server *s)
+{
+	const char *text = (const char *)buf_data(&c->unnamed);
+
+	if (c->has_unseen)
+		client_note_unseen(c);
+	else if (c->unnamed_large != NULL)
+		client_note_use(c, s, c->unnamed_large);
+	else if (c->unnamed_touches)
+		client_note_text(c, s, text, strnlen(text, buf_len(&c->unnamed)));
+	if (c->unnamed_names)
+		(void)client_sql_need(c, s, text, strnlen(text, buf_len(&c->unnamed)));
+}
+
+/* The server has the client's own from here on. */
+void client_unnamed_sent(struct client *c, struct server *s)
+{
+	bool was_there = client_unnamed_is_there(c, s);
+
+	c->unnamed_version++;
+	server_step(s, was_there ? STEP_UNNAMED : STEP_UNNAMED_FIRST, NULL, NULL);
+	client_unnamed_put(c, s);
+}
+
+void client_unnamed_use(struct client *c, struct server *s)
+{
+	note_unnamed(c, s);
+	if (client_unnamed_is_there(c, s))
+		return;
+	if (!c->has_unnamed) {
+		client_unnamed_hide(c, s);
+		return;
+	}
+	client_unnamed_put(c, s);
+	server_step(s, STEP_UNNAMED_OURS, NULL, NULL);
+	if (c->unnamed_large != NULL)
+		server_send_parse(s, "", c->unnamed_large->body, c->unnamed_large->len);
+	else
+		server_send_parse(s, "", buf_data(&c->unnamed), buf_len(&c->unnamed));
+}
+
+/* Not somebody else's. */
+void client_unnamed_hide(struct client *c, struct server *s)
+{
+	client_unnamed_put(c, s);
+	server_step(s, STEP_CLOSE_OURS, NULL, NULL);
+	server_send_close(s, "");
+}

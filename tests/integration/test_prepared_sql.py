@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: ISC
+"""PREPARE, EXECUTE and DEALLOCATE of SQL: they belong to their client, share its names with
+the statements of the protocol, and last as long as it does."""
+import contextlib
+
+import pytest
+from support import wire as w
+from test_prepared import error, execute, extended, limited, prepare, run, simple, statements
+
+HOW = pytest.mark.parametrize("how", [simple, extended])
+
+
+@pytest.fixture(params=["strict", "tracked"])
+def crowd(request, make_router):
+    """A port with one server, so that whoever comes next has somebody else's."""
+    return make_router(limited(1, session_state=request.param)).transactional
+
+
+@contextlib.contextmanager
+def two(port):
+    with port.wire() as one, port.wire() as other:
+        yield one, other
+
+
+def elsewhere(other):
+    """The server has somebody else now."""
+    assert w.rows(other.query("SELECT 'else'")) == [("else",)]
+
+
+def fine(answer):
+    assert not w.errors(answer), answer
+    return answer
+
+
+def tags(answer):
+    return [m.tag for m in answer if m.type == "C"]
+
+
+# ---------------------------------------------------------- each client has its own
+
+@HOW
+def test_lasts_as_long_as_the_client(crowd, how):
+    with two(crowd) as (one, other):
+        for n in range(3):
+            for wire, text in ((one, f"one{n}"), (other, f"other{n}")):
+                assert tags(fine(how(wire, f"PREPARE p{n} (text) AS SELECT '{text}' || $1"))) == [
+                    "PREPARE"]
+        for _ in range(3):
+            for n in range(3):
+                for wire, text in ((one, f"one{n}"), (other, f"other{n}")):
+                    answer = fine(how(wire, f"EXECUTE p{n} ('!')"))
+                    assert w.rows(answer) == [(text + "!",)]
+                    # As it would be without a router: columns and all.
+                    assert w.types(answer) == ("TDCZ" if how is simple else "12TDCZ")
+
+
+@HOW
+def test_errors_are_those_of_postgresql(port, how):
+    with port.wire() as wire:
+        assert error(how(wire, "EXECUTE nobody"))[0] == "26000"
+        fine(how(wire, "PREPARE p AS SELECT 1"))
+        assert error(how(wire, "PREPARE p AS SELECT 2"))[0] == "42P05"
+        assert error(how(wire, "PREPARE broken AS SELECT gone FROM nowhere"))[0] == "42P01"
+        assert error(how(wire, "EXECUTE broken"))[0] == "26000"
+        assert w.rows(fine(how(wire, "EXECUTE p"))) == [("1",)]
+        assert tags(fine(how(wire, "DEALLOCATE p"))) == ["DEALLOCATE"]
+        assert error(how(wire, "DEALLOCATE p"))[0] == "26000"
+        assert error(how(wire, "EXECUTE p"))[0] == "26000"
+
+
+@HOW
+def test_second_of_the_name_on_another_server(crowd, how):
+    """42P05 also where the server does not have the first."""
+    with two(crowd) as (one, other):
+        fine(how(one, "PREPARE p AS SELECT 'first'"))
+        prepare(one, "q", "SELECT 'protocol'")
+        elsewhere(other)
+        assert error(how(one, "PREPARE p AS SELECT 'second'"))[0] == "42P05"
+        elsewhere(other)
+        assert error(how(one, "PREPARE q AS SELECT 'second'"))[0] == "42P05"
+        elsewhere(other)
+        assert w.rows(fine(how(one, "EXECUTE p"))) == [("first",)]
+        assert error(run(one, w.parse("SELECT 1", "p")))[0] == "42P05"
+        assert execute(one, "q") == [("protocol",)]
+
+
+@HOW
+@pytest.mark.parametrize("drop", ["DEALLOCATE p", "DEALLOCATE PREPARE p", "DEALLOCATE ALL",
+                                  "DISCARD ALL", "close"])
+def test_dropped_on_another_server(crowd, how, drop):
+    with two(crowd) as (one, other):
+        for moves in (True, False):
+            fine(how(one, "PREPARE p AS SELECT 'old'"))
+            if moves:
+                elsewhere(other)
+            fine(run(one, w.close("S", "p")) if drop == "close" else how(one, drop))
+            assert error(how(one, "EXECUTE p"))[0] == "26000"
+            fine(how(one, "PREPARE p AS SELECT 'new'"))
+            elsewhere(other)
+            assert w.rows(fine(how(one, "EXECUTE p"))) == [("new",)]
+            fine(how(one, "DEALLOCATE p"))
+
+
+def test_nobody_sees_what_others_have_prepared(crowd):
+    with two(crowd) as (one, other):
+        for n in range(3):
+            fine(one.query(f"PREPARE mine{n} AS SELECT {n}"))
+            assert error(other.query(f"EXECUTE mine{n}"))[0] == "26000"
+            assert error(run(other, w.bind(name=f"mine{n}")))[0] == "26000"
+            assert error(other.query(f"DEALLOCATE mine{n}"))[0] == "26000"
+            seen = statements(other)
+            assert not [name for name in seen if name.startswith("mine")], seen
+        assert w.rows(fine(one.query("EXECUTE mine2"))) == [("2",)]
+
+
+def test_session_port_gets_none_of_it(make_router):
+    """Both ports share the pool."""
+    router = make_router({"hosts": {"main": {"connection_budget": 2}}, "workloads": {
+        "transactional": {"guaranteed_connections": 1, "max_connections": 1},
+        "session": {"guaranteed_connections": 1, "max_connections": 1}}})
+    with router.transactional.wire() as one:
+        fine(one.query("PREPARE p AS SELECT 'mine'"))
+        for _ in range(3):
+            with router.session.wire() as other:
+                assert "p" not in statements(other)
+                fine(other.query("PREPARE p AS SELECT 'other'"))
+            assert w.rows(fine(one.query("EXECUTE p"))) == [("mine",)]
+
+
+# ---------------------------------------------------------- one namespace
+
+def test_protocol_uses_what_sql_has_prepared(crowd):
+    with two(crowd) as (one, other):
+        fine(one.query("PREPARE p (int) AS SELECT $1 + 1"))
+        for n in range(3):
+            elsewhere(other)
+            assert execute(one, "p", n) == [(str(n + 1),)]
+            elsewhere(other)
+            assert w.types(run(one, w.describe("S", "p"))) == "tTZ"
+
+
+def test_sql_uses_what_the_protocol_has_prepared(crowd):
+    with two(crowd) as (one, other):
+        prepare(one, "P q", "SELECT $1 || 'x'", types=(25,))
+        for how in (simple, extended):
+            for n in range(2):
+                elsewhere(other)
+                assert w.rows(fine(how(one, f"EXECUTE \"P q\" ('{n}')"))) == [(f"{n}x",)]
+        assert tags(fine(one.query("SELECT 1; DEALLOCATE \"P q\"; SELECT 2"))) == [
+            "SELECT 1", "DEALLOCATE", "SELECT 1"]
+        elsewhere(other)
+        assert error(run(one, w.bind(name="P q")))[0] == "26000"
+
+
+# ---------------------------------------------------------- transactions
+
+@HOW
+def test_prepare_outlives_a_rollback(crowd, how):
+    with two(crowd) as (one, other):
+        one.query("BEGIN")
+        fine(how(one, "PREPARE p AS SELECT 'kept'"))
+        assert w.rows(fine(how(one, "EXECUTE p"))) == [("kept",)]
+        one.query("ROLLBACK")
+        elsewhere(other)
+        assert w.rows(fine(how(one, "EXECUTE p"))) == [("kept",)]
+        one.query("BEGIN")
+        one.query("SELECT 1/0")
+        assert error(how(one, "PREPARE lost AS SELECT 1"))[0] == "25P02"
+        assert error(how(one, "DEALLOCATE p"))[0] == "25P02"
+        one.query("ROLLBACK")
+        elsewhere(other)
+        assert error(how(one, "EXECUTE lost"))[0] == "26000"
+        assert w.rows(fine(how(one, "EXECUTE p"))) == [("kept",)]
+
+
+@HOW
+def test_within_a_transaction_on_another_server(crowd, how):
+    with two(crowd) as (one, other):
+        fine(how(one, "PREPARE p AS SELECT 'there'"))
+        elsewhere(other)
+        fine(one.query("BEGIN ISOLATION LEVEL REPEATABLE READ"))
+        fine(one.query("SET TRANSACTION READ ONLY"))
+        assert w.rows(fine(how(one, "EXECUTE p"))) == [("there",)]
+        assert one.query("COMMIT")[-1].body == b"I"
+
+
+@pytest.mark.parametrize("text", [
+    "CREATE TABLE ran AS EXECUTE p", "EXPLAIN (COSTS OFF) EXECUTE p",
+    "SELECT 'before'; EXECUTE p; SELECT 'behind'", "/* EXECUTE */ execute p;",
+    "DO $$ BEGIN EXECUTE 'EXECUTE p'; END $$",
+    "SELECT name FROM pg_prepared_statements WHERE name = 'p'"])
+def test_wherever_it_is_named(crowd, text):
+    with two(crowd) as (one, other):
+        fine(one.query("DROP TABLE IF EXISTS ran; PREPARE p AS SELECT 1 AS x"))
+        elsewhere(other)
+        answer = fine(one.query(text))
+        if "pg_prepared" in text:
+            assert w.rows(answer) == [("p",)]
+        elsewhere(other)
+        assert w.rows(fine(one.query("EXECUTE p"))) == [("1",)]
+        one.query("DROP TABLE IF EXISTS ran")
+
+
+def test_several_in_one_text(crowd):
+    """What ran counts, and what did not run does not."""
+    with two(crowd) as (one, other):
+        answer = one.query("PREPARE a AS SELECT 'a'; PREPARE b AS SELECT 'b'; DEALLOCATE a; "
+                           "PREPARE a AS SELECT 'a2'; SELECT 1/0; PREPARE c AS SELECT 'c'; "
+                           "DEALLOCATE b")
+        assert w.errors(answer) == ["22012"]
+        elsewhere(other)
+        assert w.rows(fine(one.query("EXECUTE a; EXECUTE b"))) == [("a2",), ("b",)]
+        assert error(one.query("EXECUTE c"))[0] == "26000"
+        fine(one.query("DEALLOCATE ALL; PREPARE b AS SELECT 'b2'"))
+        elsewhere(other)
+        assert w.rows(fine(one.query("EXECUTE b"))) == [("b2",)]
+        assert error(one.query("EXECUTE a"))[0] == "26000"
+
+
+# ---------------------------------------------------------- pipelines
+
+def test_sent_all_at_once(crowd):
+    with two(crowd) as (one, other):
+        one.send(w.query("PREPARE p AS SELECT 'p'"), w.query("EXECUTE p"), w.query("DEALLOCATE p"),
+                 w.query("EXECUTE p"), w.query("PREPARE p AS SELECT 'q'"))
+        answers = [one.until_ready() for _ in range(5)]
+        assert [w.errors(a) for a in answers] == [[], [], [], ["26000"], []]
+        elsewhere(other)
+        one.send(w.query("EXECUTE p"), w.query("EXECUTE p"), w.bind(name="p"), w.execute(),
+                 w.sync())
+        assert [w.rows(one.until_ready()) for _ in range(3)] == [[("q",)]] * 3
+
+
+def test_in_one_pipeline(crowd):
+    with two(crowd) as (one, other):
+        def message(sql):
+            return w.parse(sql) + w.bind() + w.execute()
+
+        answer = fine(run(one, message("PREPARE p AS SELECT 'p'"), message("EXECUTE p"),
+                          w.bind(name="p"), w.execute(), message("DEALLOCATE p"),
+                          message("PREPARE p AS SELECT 'p2'"), message("EXECUTE p")))
+        assert w.rows(answer) == [("p",), ("p",), ("p2",)]
+        elsewhere(other)
+        assert w.rows(fine(run(one, message("EXECUTE p"), message("EXECUTE p")))) == [("p2",)] * 2
+        answer = run(one, message("DEALLOCATE p"), message("PREPARE r AS SELECT 1"),
+                     w.parse("SELEC"), message("PREPARE p AS SELECT 'p3'"))
+        assert w.errors(answer) == ["42601"]
+        elsewhere(other)
+        assert error(one.query("EXECUTE p"))[0] == "26000"
+        assert w.rows(fine(one.query("EXECUTE r"))) == [("1",)]
+
+
+def test_prepared_execute(crowd):
+    """EXECUTE that is itself a prepared statement, and PREPARE that is."""
+    with two(crowd) as (one, other):
+        prepare(one, "make", "PREPARE p AS SELECT 'p'")
+        assert error(run(one, w.bind(name="p")))[0] == "26000"
+        elsewhere(other)
+        fine(run(one, w.bind(name="make"), w.execute()))
+        prepare(one, "use", "EXECUTE p")
+        for _ in range(2):
+            elsewhere(other)
+            assert w.types(run(one, w.describe("S", "use"))) == "tTZ"
+            assert w.rows(fine(run(one, w.bind(name="use"), w.execute()))) == [("p",)]
+        elsewhere(other)
+        assert error(run(one, w.bind(name="make"), w.execute()))[0] == "42P05"
+        fine(one.query("DEALLOCATE p"))
+        elsewhere(other)
+        fine(run(one, w.bind(name="make"), w.execute()))
+        assert w.rows(fine(one.query("EXECUTE p"))) == [("p",)]
+
+
+@pytest.mark.parametrize("split", range(1, 40, 7))
+def test_in_pieces(crowd, split):
+    with two(crowd) as (one, other):
+        data = w.query("PREPARE p AS SELECT 'p'")
+        one.send_split(data, min(split, len(data) - 1))
+        fine(one.until_ready())
+        elsewhere(other)
+        data = w.query("EXECUTE p")
+        one.send_split(data, min(split, len(data) - 1))
+        assert w.rows(fine(one.until_ready())) == [("p",)]
+
+
+# ---------------------------------------------------------- what cannot be prepared again
+
+@HOW
+def test_never_runs_without_it(crowd, how):
+    """The table has gone: PostgreSQL's error, and nothing of the text runs."""
+    with two(crowd) as (one, other):
+        one.query("DROP TABLE IF EXISTS gone, counted")
+        fine(one.query("CREATE TABLE gone (x int); CREATE TABLE counted (x int)"))
+        fine(how(one, "PREPARE p AS SELECT * FROM gone"))
+        fine(other.query("DROP TABLE gone"))
+        if how is simple:
+            one.send(w.query("INSERT INTO counted VALUES (1); EXECUTE p"), w.query("SELECT 'next'"))
+            assert error(one.until_ready())[0] == "42P01"
+            assert w.rows(one.until_ready()) == [("next",)]
+        else:
+            assert error(how(one, "EXECUTE p"))[0] == "42P01"
+        assert one.value("SELECT count(*) FROM counted") == "0"
+        assert one.query("BEGIN")[-1].body == b"T"
+        assert error(how(one, "EXECUTE p"))[0] == "42P01"
+        assert one.query("SELECT 1")[-1].body == b"E"
+        one.query("ROLLBACK")
+        # It is not forgotten.
+        fine(other.query("CREATE TABLE gone (x int); INSERT INTO gone VALUES (7)"))
+        assert w.rows(fine(how(one, "EXECUTE p"))) == [("7",)]
+        one.query("DROP TABLE gone, counted")
+
+
+@HOW
+def test_settings_come_first(crowd, how):
+    """It is prepared under the client's own settings."""
+    with two(crowd) as (one, other):
+        fine(one.query("SET search_path = information_schema"))
+        fine(how(one, "PREPARE p AS SELECT count(*) > 0 FROM schemata"))
+        elsewhere(other)
+        assert w.rows(fine(how(one, "EXECUTE p"))) == [("t",)]
+
+
+@HOW
+def test_what_it_sets_is_kept(crowd, how):
+    with two(crowd) as (one, other):
+        fine(how(one, "PREPARE p (text) AS SELECT set_config('app.tenant_id', $1, false)"))
+        for n in range(3):
+            elsewhere(other)
+            fine(how(one, f"EXECUTE p ('{n}')"))
+            assert (other.value("SELECT current_setting('app.tenant_id', true)") or "") == ""
+            assert one.value("SELECT current_setting('app.tenant_id', true)") == str(n)
+
+
+# ---------------------------------------------------------- limits
+
+@HOW
+@pytest.mark.router_only
+def test_memory_is_bounded(make_router, how):
+    port = make_router(limited(1, max_client_statement_memory="20kB")).transactional
+    with two(port) as (one, other):
+        made = 0
+        for n in range(20):
+            answer = how(one, f"PREPARE p{n} AS SELECT {n} WHERE '{'x' * 2000}' <> ''")
+            if w.errors(answer):
+                assert w.errors(answer) == ["54000"]
+                assert answer[-1].body == b"I"
+                break
+            made += 1
+        assert 5 < made < 10
+        assert error(how(one, f"PREPARE large AS SELECT 1 WHERE '{'x' * 30000}' <> ''"))[0] == "54000"
+        elsewhere(other)
+        for n in range(made):
+            assert w.rows(fine(how(one, f"EXECUTE p{n}"))) == [(str(n),)]
+        fine(how(one, "DEALLOCATE p0"))
+        fine(how(one, f"PREPARE again AS SELECT 1 WHERE '{'x' * 2000}' <> ''"))
+
+
+@pytest.mark.router_only
+def test_too_long_to_be_kept(make_router):
+    port = make_router(limited(1)).transactional
+    with port.wire() as wire:
+        answer = wire.query(f"PREPARE p AS SELECT 1 /* {'x' * 1200000} */")
+        assert w.errors(answer) == ["54000"]
+        wire.query("BEGIN")
+        answer = wire.query(f"PREPARE p AS SELECT 1 /* {'x' * 1200000} */")
+        assert w.errors(answer) == ["54000"] and answer[-1].body == b"E"
+        wire.query("ROLLBACK")
+        assert wire.value("SELECT 1") == "1"
+
+
+@HOW
+@pytest.mark.router_only
+def test_names_of_the_router(make_router, how):
+    port = make_router(limited(1)).transactional
+    with port.wire() as wire:
+        answer = how(wire, "PREPARE pgtandem_s1 AS SELECT 1")
+        assert w.errors(answer) == ["42939"]
+        assert answer[-1].body == b"I"
+        assert wire.value("SELECT 1") == "1"
