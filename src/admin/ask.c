@@ -75,13 +75,40 @@ void ask_error_hint(
 	va_end(args);
 }
 
+/* Makes the answer of a query that of the message that was sent. */
+static void answer_extended(struct ask *ask, struct client *c)
+{
+	struct extended *x = c->console_state;
+	struct buf out;
+
+	if (ask->has_failed) {
+		x->skips = true;
+		return;
+	}
+	buf_init(&out, 0);
+	if (ask->kind == ASK_DESCRIBE)
+		extended_describe(&ask->out, ask->run.is_statement, &ask->run.formats, &out);
+	else
+		extended_execute(&ask->out, &ask->run.formats, &out);
+	buf_finish(&ask->out);
+	ask->out = out;
+	if (!buf_ok(&ask->out)) {
+		ask->begin = 0;
+		ask_error(ask, "53200", "out of memory");
+		x->skips = true;
+	}
+}
+
 void ask_reply(struct ask *ask)
 {
 	struct client *c = client_find_id(ask->home, ask->slot, ask->id);
 
 	if (!buf_ok(&ask->out))
 		ask_error(ask, "53200", "out of memory");
-	msg_out_ready_for_query(&ask->out, 'I');
+	if (ask->kind == ASK_QUERY)
+		msg_out_ready_for_query(&ask->out, 'I');
+	else if (c != NULL && c->state == CLIENT_ADMIN)
+		answer_extended(ask, c);
 	if (c != NULL && c->state == CLIENT_ADMIN) {
 		atomic_fetch_add_explicit(&ask->console->sent_bytes, buf_len(&ask->out),
 			memory_order_relaxed);

@@ -17,9 +17,13 @@
 #include "admin/averages.h"
 #include "admin/command.h"
 #include "admin/console.h"
+#include "admin/extended.h"
 #include "admin/table.h"
 #include "base/buf.h"
 #include "session/client.h"
+
+/* In what the command came. */
+enum ask_kind { ASK_QUERY, ASK_DESCRIBE, ASK_EXECUTE };
 
 /* Is the answer complete? */
 enum ask_result { ASK_DONE, ASK_LATER };
@@ -40,6 +44,8 @@ struct ask {
 	struct command command;
 	char *text;                     /* the query; commands are cut off one by one */
 	char *rest;                     /* of it, still to be run */
+	enum ask_kind kind;
+	struct extended_run run;        /* of the kinds that are not ASK_QUERY */
 	size_t begin;                   /* of this command's answer in out */
 	bool has_failed;                /* the rest is not to be run */
 	struct timer timer;             /* of a wait, until check says that it is over */

@@ -319,9 +319,9 @@ static void no_memory(struct client *c)
 	buf_finish(&out);
 }
 
-static void on_query(void *arg, struct client *c, const char *sql)
+static void begin(struct console *console, struct client *c, const char *sql,
+	enum ask_kind kind, const struct extended_run *how)
 {
-	struct console *console = arg;
 	struct ask *ask = ask_create(console, c);
 
 	if (ask != NULL && (ask->text = strdup(sql)) == NULL) {
@@ -336,7 +336,53 @@ static void on_query(void *arg, struct client *c, const char *sql)
 		return;
 	}
 	ask->rest = ask->text;
+	ask->kind = kind;
+	if (how != NULL)
+		ask->run = *how;
 	go_on(ask);
+}
+
+static void on_query(void *arg, struct client *c, const char *sql)
+{
+	begin(arg, c, sql, ASK_QUERY, NULL);
+}
+
+static bool has_extended(struct client *c)
+{
+	if (c->console_state == NULL)
+		c->console_state = malloc(sizeof(struct extended));
+	else
+		return true;
+	if (c->console_state != NULL)
+		extended_init(c->console_state);
+	return c->console_state != NULL;
+}
+
+static void on_extended(
+	void *arg, struct client *c, uint8_t type, const uint8_t *body, size_t len)
+{
+	struct extended_run how;
+	enum extended_todo todo;
+	struct buf out;
+
+	if (!has_extended(c)) {
+		no_memory(c);
+		return;
+	}
+	buf_init(&out, 0);
+	todo = extended_message(c->console_state, type, body, len, &out, &how);
+	if (todo == EXTENDED_NOTHING)
+		client_console_reply(c, &out);
+	else
+		begin(arg, c, how.text, todo == EXTENDED_DESCRIBE ? ASK_DESCRIBE : ASK_EXECUTE,
+			&how);
+	buf_finish(&out);
+}
+
+static void on_forget(void *state)
+{
+	extended_finish(state);
+	free(state);
 }
 
 static void on_cancel(void *arg, struct client *c)
@@ -380,6 +426,8 @@ void console_destroy(struct console **slot)
 void console_fill_ops(struct console *console, struct console_ops *ops)
 {
 	*ops = (struct console_ops){ .query = on_query,
+		.extended = on_extended,
+		.forget = on_forget,
 		.cancel = on_cancel,
 		.arg = console };
 }

@@ -299,6 +299,8 @@ static void client_free(struct client *c)
 	buf_finish(&c->unnamed);
 	route_unref(c->route);
 	free(c->console_user);
+	if (c->console_state != NULL)
+		c->worker->router->console.forget(c->console_state);
 	explicit_bzero(c->key, sizeof(c->key));
 	c->magic = 0;
 	free(c);

@@ -85,6 +85,7 @@ struct client {
 	uint64_t xacts;
 	struct stall_mark stall;        /* touched by looks at stalled leases only */
 	char *console_user;             /* of ADMIN, which has no route */
+	void *console_state;            /* the console's; or NULL */
 };
 
 const char *client_state_show(enum client_state);

@@ -449,15 +449,15 @@ size_t client_console_data(struct client *c, const uint8_t *data, size_t len)
 		pos += frame_size(&f);
 		if (f.type == 'X') {
 			client_close(c, CLOSE_QUIT);
-		} else if (f.type == 'S') {
-			client_send_ready(c, 'I');
+		} else if (memchr("PBDECHS", f.type, 7) != NULL) {
+			c->is_console_busy = true;
+			console->extended(console->arg, c, f.type, f.body, f.body_len);
 		} else if (f.type == 'Q' && f.body_len > 0 && f.body[f.body_len - 1] == '\0') {
 			c->is_console_busy = true;
 			console->query(console->arg, c, (const char *)f.body);
-		} else if (f.type != 'H') {
+		} else {
 			client_close_with(c, CLOSE_PROTOCOL, "08P01",
-				"extended query protocol not supported by admin console",
-				NULL);
+				"invalid message on the admin console", NULL);
 		}
 	}
 	return c->state == CLIENT_ADMIN ? pos : len;
@@ -466,6 +466,7 @@ size_t client_console_data(struct client *c, const uint8_t *data, size_t len)
 void client_console_reply(struct client *c, struct buf *out)
 {
 	c->is_console_busy = false;
-	client_send(c, out);
+	if (buf_len(out) > 0 || !buf_ok(out))
+		client_send(c, out);
 	stream_retry(&c->stream);
 }

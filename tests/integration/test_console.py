@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
 """The console: PgBouncer's SHOW columns, in order, own ones behind them; who may."""
+import asyncio
 import re
 import subprocess
 
@@ -93,11 +94,89 @@ def test_wrong_password_of_an_administrator(router):
         router.transactional.connect(user=ADMIN[0], dbname="pgbouncer", password="no")
 
 
-def test_extended_protocol_is_refused(router):
+@pytest.mark.parametrize("port", ["transactional", "session"])
+def test_extended_protocol(router, port):
+    """The answer is that of a simple query."""
+    with getattr(router, port).wire(user=ADMIN[0], dbname="pgbouncer") as wire:
+        simple = wire.query("SHOW DATABASES")
+        wire.send(w.one_query("SHOW DATABASES"))
+        extended = wire.until_ready()
+        assert w.types(extended) == "12" + w.types(simple)
+        described = [next(m.body for m in a if m.type == "T") for a in (simple, extended)]
+        assert described[0] == described[1]
+        assert w.rows(extended) == w.rows(simple)
+        # A named statement, used again, with nothing in between but Flush.
+        wire.send(w.parse("SHOW VERSION", "v"), w.describe("S", "v"), w.flush())
+        assert w.types(wire.until("T")) == "1tT"
+        for _ in range(2):
+            wire.send(w.bind(name="v"), w.execute(), w.sync())
+            assert w.types(wire.until_ready()) == "2DCZ"
+        wire.send(w.close("S", "v"), w.bind(name="v"), w.execute(), w.sync())
+        answer = wire.until_ready()
+        assert (w.types(answer), w.errors(answer)) == ("3EZ", ["26000"])
+        # What does something is not done to describe it.
+        wire.send(w.parse("PAUSE", "p"), w.describe("S", "p"), w.bind(name="p"), w.describe(),
+                  w.sync())
+        assert w.types(wire.until_ready()) == "1tn2nZ"
+        assert ("paused", "no") in w.rows(wire.query("SHOW STATE"))
+        wire.send(w.bind(name="p"), w.execute(), w.sync())
+        assert w.types(wire.until_ready()) == "2CZ"
+        assert ("paused", "yes") in w.rows(wire.query("SHOW STATE"))
+        wire.send(w.one_query("RESUME"))
+        assert w.types(wire.until_ready()) == "12nCZ"
+
+
+@pytest.mark.parametrize("what, sqlstate", [
+    (w.parse("SHOW NOTHING") + w.bind() + w.describe() + w.execute(), "08P01"),
+    (w.parse("SHOW STATE; SHOW STATE"), "42601"),
+    (w.parse("SHOW STATE", "a") + w.parse("SHOW STATE", "a"), "42P05"),
+    (w.parse("SHOW STATE") + w.bind(["1"]), "08P01"),
+    (w.execute("nosuch"), "34000"),
+    (w.describe("S", "nosuch"), "26000"),
+    (w.parse("SHOW STATE") + w.bind(portal="a") + w.bind(portal="a"), "42P03"),
+    (w.message("P", b"x"), "08P01"),
+    (w.message("B", b"\0\0\0\1\0\7\0\0\0\0"), "08P01"),
+    (w.message("D", b"Xa\0"), "08P01"),
+    (w.message("E", b""), "08P01"),
+    (w.message("C", b""), "08P01"),
+])
+def test_extended_protocol_errors(router, what, sqlstate):
+    """One error, then nothing up to Sync."""
     with router.transactional.wire(user=ADMIN[0], dbname="pgbouncer") as wire:
-        wire.send(w.one_query("SHOW POOLS"))
-        errors = [m for m in wire.until("E", "Z") if m.type == "E"]
-        assert "extended query protocol not supported" in errors[0].text
+        wire.send(what, w.execute("nosuch"), w.one_query("SHOW STATE"))
+        answer = wire.until_ready()
+        assert w.errors(answer) == [sqlstate]
+        assert answer[-2].type == "E"
+        assert w.types(wire.query("SHOW VERSION")) == "TDCZ"
+
+
+def test_extended_protocol_in_binary(router):
+    """As asyncpg asks for it: numbers are numbers."""
+    router.transactional.wire().query("SELECT 1")
+    with router.admin() as admin:
+        for view in ("STATS", "POOLS", "DATABASES", "LISTS"):
+            text = admin.execute(f"SHOW {view}").fetchall()
+            binary = admin.cursor(binary=True).execute(f"SHOW {view}").fetchall()
+            same = [key for key in text[0] if not key.startswith(("total_", "avg_"))]
+            assert [[r[k] for k in same] for r in text] == [[r[k] for k in same] for r in binary]
+            assert [list(map(type, r.values())) for r in text] == \
+                [list(map(type, r.values())) for r in binary]
+
+
+def test_asyncpg_can_read_it(router):
+    asyncpg = pytest.importorskip("asyncpg")
+
+    async def ask():
+        dsn = router.transactional.dsn(ADMIN[0], "pgbouncer")
+        dsn["database"] = dsn.pop("dbname")
+        connection = await asyncpg.connect(**dsn)
+        rows = await connection.fetch("SHOW STATS")
+        again = await connection.fetch("SHOW STATS")
+        await connection.close()
+        return rows, again
+
+    for rows in asyncio.run(ask()):
+        assert "pgbouncer" in [row["database"] for row in rows]
 
 
 def test_psycopg2_can_read_it(router):
