@@ -151,7 +151,7 @@ static bool pool_has_servers(const struct monitor *m, const struct pool *pool)
 static bool pool_is_refused(
 	const struct monitor *m, const struct pool *pool, uint64_t now_us)
 {
-	return pool->error.sqlstate[0] != '\0' && now_us < pool->retry_at_us &&
+	return pool->failures != 0 && now_us < pool->retry_at_us &&
 		!pool_has_servers(m, pool);
 }
 
@@ -187,7 +187,6 @@ enum lease_verdict monitor_request(struct monitor *m, struct lease *l,
 	if (take_idle_at_once(m, l, slice, now_us, actions)) {
 		verdict = LEASE_VERDICT_HELD;
 	} else if (pool_is_refused(m, slice->pool, now_us)) {
-		l->error = slice->pool->error;
 		verdict = LEASE_VERDICT_ERROR;
 	} else if (slice->limits.waiting_max != 0 &&
 		slice->waiting >= slice->limits.waiting_max) {
@@ -331,7 +330,6 @@ void monitor_ready(struct monitor *m, struct pool_server *s, uint64_t now_us,
 	pool = s->slice->pool;
 	pool->failures = 0;
 	pool->retry_at_us = 0;
-	pool->error.sqlstate[0] = '\0';
 	m->failures = 0;
 	m->retry_at_us = 0;
 	m->error.sqlstate[0] = '\0';
@@ -363,7 +361,6 @@ static void refuse_waiters(
 				list_first(&slice->waiters), struct lease, in_slice);
 
 			lease_dequeue(m, l);
-			l->error = pool->error;
 			lease_post(m, l, LEASE_REFUSED, actions);
 		}
 	}
@@ -446,7 +443,7 @@ bool monitor_last_error(
 	bool found = true;
 
 	lock(m);
-	if (pool->error.sqlstate[0] != '\0')
+	if (pool->failures != 0)
 		*out = pool->error;
 	else if (m->error.sqlstate[0] != '\0')
 		*out = m->error;
@@ -454,4 +451,11 @@ bool monitor_last_error(
 		found = false;
 	unlock(m);
 	return found;
+}
+
+void monitor_refusal(struct monitor *m, const struct pool *pool, struct pool_error *out)
+{
+	lock(m);
+	*out = pool->error;
+	unlock(m);
 }

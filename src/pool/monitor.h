@@ -118,7 +118,7 @@ enum lease_verdict {
 	LEASE_VERDICT_HELD, /* lease->server is the caller's now */
 	LEASE_VERDICT_WAIT, /* it will come through the inbox */
 	LEASE_VERDICT_FULL, /* the queue is full; the lease is NONE */
-	LEASE_VERDICT_ERROR /* lease->error tells; the lease is NONE */
+	LEASE_VERDICT_ERROR /* monitor_refusal() tells; the lease is NONE */
 };
 
 NODISCARD enum lease_verdict monitor_request(struct monitor *, struct lease *,
@@ -131,7 +131,7 @@ void monitor_withdraw(
 	struct monitor *, struct lease *, uint64_t now_us, struct monitor_actions *);
 
 /* Next lease that was granted or refused for this worker, or NULL.  GRANTED
- * becomes HELD; REFUSED becomes NONE with lease->error set (*refused). */
+ * becomes HELD; REFUSED becomes NONE (*refused), and monitor_refusal() tells why. */
 struct lease *monitor_inbox_take(struct monitor *, uint32_t worker, bool *refused);
 
 /* What a waiting client may be told. */
@@ -258,6 +258,10 @@ void monitor_each_pool(
 /* Why the last connects to this host or this pool failed; false when they did
  * not. */
 bool monitor_last_error(struct monitor *, const struct pool *, struct pool_error *);
+
+/* Why PostgreSQL last let nobody of this pool in, also when it has let in others since.
+ * A lease does not carry it: thousands of idle clients have one. */
+void monitor_refusal(struct monitor *, const struct pool *, struct pool_error *);
 
 /* For tests and assertions: recounts everything and compares.  Aborts when a
  * number is wrong. */

@@ -102,7 +102,7 @@ struct pool {
 	/* After a refused login: no new try before this time. */
 	uint64_t retry_at_us;
 	uint32_t failures;
-	struct pool_error error; /* sqlstate "" when there is none */
+	struct pool_error error; /* of the last failure, if there ever was one */
 };
 
 struct pool_server {
@@ -152,9 +152,8 @@ struct lease {
 	uint64_t client_id;
 	uint32_t worker;
 	enum lease_state state;
-	bool is_errand;		 /* the router's own, not a client's */
-	bool is_claim;		 /* below its floor, with nothing free */
-	struct pool_error error; /* REFUSED */
+	bool is_errand; /* the router's own, not a client's */
+	bool is_claim;	/* below its floor, with nothing free */
 };
 
 static inline void lease_init(struct lease *l, uint32_t worker, uint64_t client_id)

@@ -361,10 +361,10 @@ void client_granted(struct client *c)
 /* PostgreSQL does not let this database and user in. */
 void client_refused(struct client *c)
 {
-	char message[POOL_ERROR_TEXT_MAX];
+	struct pool_error error;
 
-	(void)snprintf(message, sizeof(message), "%s", c->lease.error.message);
-	client_refuse(c, c->lease.error.sqlstate, message, NULL);
+	monitor_refusal(&c->route->host->monitor, &c->route->pool->pool, &error);
+	client_refuse(c, error.sqlstate, error.message, NULL);
 }
 
 void client_server_ready(struct client *c)

@@ -110,8 +110,9 @@ void errand_granted(struct errand *e)
 
 void errand_refused(struct errand *e)
 {
-	struct pool_error error = e->lease.error;
+	struct pool_error error;
 
+	monitor_refusal(e->slice->pool->monitor, e->slice->pool, &error);
 	finish(e, ERRAND_ERROR, &error);
 }
 

@@ -26,8 +26,7 @@ static void on_verdict(struct model *w, struct model_client *client,
 			model_fail(w, "a queue that is not full refuses");
 		break;
 	case LEASE_VERDICT_ERROR:
-		if (slice->pool->error.sqlstate[0] == '\0' ||
-			client->lease.error.sqlstate[0] == '\0')
+		if (slice->pool->failures == 0 || slice->pool->error.sqlstate[0] == '\0')
 			model_fail(w, "refused without an error");
 		break;
 	}
