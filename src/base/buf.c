@@ -20,6 +20,30 @@ void buf_finish(struct buf *b)
 	buf_init(b, b->max);
 }
 
+void buf_trim(struct buf *b)
+{
+	size_t len = buf_len(b);
+	uint8_t *data;
+
+	if (b->start > 0)
+		memmove(b->data, b->data + b->start, len);
+	b->start = 0;
+	b->end = len;
+	if (len == 0) {
+		free(b->data);
+		b->data = NULL;
+		b->capacity = 0;
+		return;
+	}
+	if (len == b->capacity)
+		return;
+	data = realloc(b->data, len);
+	if (data == NULL)
+		return; /* it can stay as it is */
+	b->data = data;
+	b->capacity = len;
+}
+
 void buf_wipe(struct buf *b)
 {
 	if (b->data != NULL)

@@ -42,6 +42,9 @@ void buf_addf(struct buf *, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Drops len bytes from the front; gives memory back when that empties it. */
 void buf_consume(struct buf *, size_t len);
 
+/* Gives back the memory that the content does not need: it will stay for long. */
+void buf_trim(struct buf *);
+
 /* Forgets the content and keeps the memory. */
 static inline void buf_clear(struct buf *b)
 {

@@ -82,6 +82,7 @@ static void logged_in(struct client *c, const struct params *settings)
 	times_add(client_timed(c, WORKLOAD_TIME_LOGIN),
 		worker_now(c->worker) - c->connected_us);
 	client_login_free(c);
+	buf_trim(&c->params.text);
 }
 
 /* PostgreSQL reports an application_name as it was given, so that welcomes need not

@@ -42,6 +42,29 @@ START_TEST(writes_numbers_in_network_order)
 }
 END_TEST
 
+START_TEST(trimmed_holds_what_it_needs_and_grows_again)
+{
+	struct buf b;
+
+	buf_init(&b, 300);
+	buf_trim(&b);
+	ck_assert_ptr_null(b.data);
+	buf_add(&b, "0123456789", 10);
+	buf_consume(&b, 4);
+	buf_trim(&b);
+	is(&b, "456789", 6);
+	ck_assert_uint_eq(b.capacity, 6);
+	buf_add_str(&b, "ab");
+	is(&b, "456789ab", 8);
+	for (int i = 0; i < 292; i++)
+		buf_add_u8(&b, 'x');
+	ck_assert(buf_ok(&b));
+	buf_add_u8(&b, 'x');
+	ck_assert(!buf_ok(&b));
+	buf_finish(&b);
+}
+END_TEST
+
 /* Whatever was consumed before, the rest is whole and in order. */
 START_TEST(keeps_content_when_it_moves_and_grows)
 {
@@ -122,6 +145,7 @@ Suite *buf_suite(void)
 
 	tcase_add_test(tc, empty_holds_no_memory);
 	tcase_add_test(tc, writes_numbers_in_network_order);
+	tcase_add_test(tc, trimmed_holds_what_it_needs_and_grows_again);
 	tcase_add_test(tc, keeps_content_when_it_moves_and_grows);
 	tcase_add_test(tc, fails_over_its_maximum_and_stays_failed);
 	tcase_add_loop_test(tc, refuses_lengths_that_would_overflow, 0, 3);
