@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: ISC
+"""pgtandemctl: what scripts get from it."""
+import json
+import os
+import subprocess
+
+import pytest
+from support.net import free_port
+from support.router import ADMIN, STATS, Router
+from support.wait import wait_until
+
+pytestmark = pytest.mark.router_only
+PROGRAM = os.path.join(os.path.dirname(os.path.abspath(Router.program())), "pgtandemctl")
+
+
+@pytest.fixture(autouse=True)
+def is_built():
+    if not os.path.exists(PROGRAM):
+        pytest.skip("pgtandemctl is not built: libpq or jansson is missing")
+
+
+def ctl(router, *words, user=ADMIN, host="127.0.0.1", port=None, password=None, **environment):
+    done = subprocess.run(
+        [PROGRAM, "-h", host, "-p", str(port or router.ports["session"]), "-U", user[0], *words],
+        capture_output=True, text=True, timeout=60, env={
+            "PATH": "/usr/bin:/bin", "PGPASSWORD": user[1] if password is None else password,
+            "HOME": "/nonexistent", **environment})
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("port", ["transactional", "session"])
+def test_views_as_json(router, port):
+    code, out, err = ctl(router, "show", "pools", "--json", port=router.ports[port])
+    assert (code, err) == (0, "")
+    rows = {(row["database"], row["user"]): row for row in json.loads(out)}
+    row = rows["pgbouncer", "pgbouncer"]
+    assert row["cl_active"] == 1 and row["load_balance_hosts"] is None
+
+
+def test_json_is_what_the_console_says(router):
+    router.transactional.wire(application_name='q"\\ü').query("SELECT 1")
+    for view in ("databases", "hosts", "config", "stats_totals"):
+        said = json.loads(ctl(router, "--json", "show", view)[1])
+        rows = router.show(view)
+        assert [list(row) for row in said] == [list(row) for row in rows]
+        for one, other in zip(said, rows):
+            for key, value in one.items():
+                if isinstance(value, (str, type(None))):
+                    assert value == other[key]
+
+
+def test_views_as_text(router):
+    code, out, err = ctl(router, "show", "state")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == ["key        value", "active     yes", "paused     no",
+                                "suspended  no"]
+
+
+def test_reload_tells_what_it_did(router):
+    router.config["defaults"] = {"query_wait_timeout": "7s"}
+    router.write_config()
+    code, out, _ = ctl(router, "reload")
+    assert code == 0
+    assert "1 settings changed" in out
+    router.expect_error("reload-failed")
+    router.config_file.write_text("nonsense: 1\n")
+    code, out, err = ctl(router, "reload")
+    assert (code, out) == (1, "")
+    assert "nonsense" in err
+    router.write_config()
+
+
+def test_pause_and_resume(router):
+    assert ctl(router, "pause", "app")[:2] == (0, "")
+    assert ctl(router, "resume", "app")[0] == 0
+    code, _, err = ctl(router, "RESUME", "app")
+    assert (code, "database app is not paused" in err) == (1, True)
+
+
+def test_a_pause_that_takes_too_long_is_given_up(router):
+    with router.transactional.wire() as busy:
+        busy.query("BEGIN")
+        code, _, err = ctl(router, "--timeout", "1", "pause")
+        assert (code, "given up" in err) == (4, True)
+        assert {row["key"]: row["value"] for row in router.show("state")}["paused"] == "no"
+        busy.query("COMMIT")
+
+
+def test_names_are_quoted_as_needed(make_router, postgres):
+    postgres.sql('DROP DATABASE IF EXISTS "odd ""db"', 'CREATE DATABASE "odd ""db"')
+    router = make_router()
+    with router.transactional.wire(dbname='odd "db') as wire:
+        assert ctl(router, "disable", 'odd "db')[0] == 0
+        wire.query("SELECT 1")
+    rows = {row["name"]: row["disabled"] for row in router.show("databases")}
+    assert rows['odd "db'] == 1
+
+
+def test_exit_codes(router):
+    assert ctl(router, "show", "nothing")[0] == 1
+    assert ctl(router)[0] == 2
+    assert ctl(router, "show pools")[0] == 2
+    assert ctl(router, "show", "pools", "now")[0] == 2
+    assert ctl(router, "--nonsense")[0] == 2
+    assert ctl(router, "--timeout", "x", "show", "pools")[0] == 2
+    assert ctl(router, "show", "pools", port=free_port())[0] == 3
+    assert ctl(router, "show", "pools", password="wrong")[0] == 3
+    assert ctl(router, "pause", user=STATS)[0] == 5
+    assert ctl(router, "show", "pools", user=STATS)[0] == 0
+
+
+def test_unix_socket_and_passfile(make_router, tmp_path):
+    port = free_port()
+    router = make_router({"workloads": {"session": {
+        "listen": [f"unix:{tmp_path}:{port}"]}}})
+    passfile = tmp_path / "pass"
+    passfile.write_text(f"*:*:pgbouncer:{ADMIN[0]}:{ADMIN[1]}\n")
+    passfile.chmod(0o600)
+    done = subprocess.run(
+        [PROGRAM, "--host", str(tmp_path), "--port", str(port), "--user", ADMIN[0],
+         "--passfile", str(passfile), "show", "version"], capture_output=True, text=True,
+        timeout=60, env={"HOME": "/nonexistent"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert router.show("version")[0]["version"] in done.stdout
+
+
+@pytest.mark.parametrize("how", ["wait_for_clients", "wait_for_servers", None])
+def test_shutdown(router, how):
+    code, _, err = ctl(router, "shutdown", *([how] if how else []))
+    assert (code, err) == (0, "")
+    assert router.wait_exit() == 0
+
+
+def test_it_is_the_same_from_a_script(router):
+    """Conditions as shells see them."""
+    script = f"""
+        set -eu
+        export PGHOST=127.0.0.1 PGPORT={router.ports['session']} PGUSER={ADMIN[0]}
+        {PROGRAM} pause app
+        if {PROGRAM} pause nosuch_view_of_nothing 2>/dev/null; then {PROGRAM} resume \\
+            nosuch_view_of_nothing; fi
+        {PROGRAM} resume app
+        {PROGRAM} resume app 2>/dev/null || echo "as it should be: $?"
+    """
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, timeout=60,
+                          env={"PATH": "/usr/bin:/bin", "PGPASSWORD": ADMIN[1]})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "as it should be: 1\n"
+    assert wait_until(lambda: router.transactional.wire().value("SELECT 1")) == "1"
