@@ -55,11 +55,10 @@ struct console_ops {
 	/* One Query message.  The answer, with its ReadyForQuery, goes to
 	 * client_console_reply(), now or later from the same worker. */
 	void (*query)(void *arg, struct client *, const char *sql);
-	/* The same for a message of the extended protocol: Parse, Bind, Describe, Execute,
-	 * Close, Flush, Sync.  The answer may be empty. */
+	/* The same for a message of the extended protocol; the answer may be empty. */
 	void (*extended)(void *arg, struct client *, uint8_t type, const uint8_t *body,
 		size_t len);
-	/* What was kept in client->console_state is not needed any more. */
+	/* client->console_state is not needed any more. */
 	void (*forget)(void *state);
 	/* What it waits for is not wanted any more. */
 	void (*cancel)(void *arg, struct client *);
