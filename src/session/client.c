@@ -276,6 +276,7 @@ static struct client *client_create(struct worker *w, struct route_workload *wor
 	params_init(&c->params);
 	params_init(&c->start);
 	touched_init(&c->touched);
+	params_init(&c->told);
 	buf_init(&c->unnamed, 0);
 	lease_init(&c->lease, w->index, c->id);
 	timer_init(&c->deadline, client_on_deadline);
@@ -292,6 +293,7 @@ static void client_free(struct client *c)
 	client_login_free(c);
 	params_finish(&c->params);
 	params_finish(&c->start);
+	params_finish(&c->told);
 	touched_finish(&c->touched);
 	prepared_names_clear(&c->names);
 	client_unnamed_forget(c);

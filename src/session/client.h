@@ -42,6 +42,7 @@ struct client {
 	struct stats_block *stats;
 	struct params params;
 	struct params start;            /* those of the startup packet, once "params" differ */
+	struct params told;             /* what ParameterStatus said, on a transaction port */
 	struct touched touched;         /* settings, in this lease */
 	struct prepared_names names;    /* statements, on a transaction port */
 	struct buf unnamed;             /* body of the last unnamed Parse, if it is small */

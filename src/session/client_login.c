@@ -78,6 +78,7 @@ static void send_welcome(struct client *c, const struct params *settings)
 static void logged_in(struct client *c, const struct params *settings)
 {
 	send_welcome(c, settings);
+	client_told_all(c, settings);
 	stats_add(c->stats, STAT_client_login_count, 1);
 	times_add(client_timed(c, WORKLOAD_TIME_LOGIN),
 		worker_now(c->worker) - c->connected_us);

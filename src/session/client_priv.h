@@ -125,6 +125,20 @@ struct prepared_act *client_sql_parse(struct client *, struct server *, const ch
 /* Such a portal is about to run. */
 void client_sql_run(struct client *, struct server *, const struct prepared_act *);
 
+/* client_told.c: ParameterStatus on a transaction port. */
+enum client_ready {
+	CLIENT_READY_AS_IT_IS,          /* ReadyForQuery goes on */
+	CLIENT_READY_REPLACED,          /* what was written goes on in its place */
+	CLIENT_READY_LATER              /* it comes behind a query of the router's own */
+};
+
+/* The welcome has told it this. */
+void client_told_all(struct client *, const struct params *settings);
+enum client_ready client_told_ready(struct client *, struct server *, char status,
+	struct buf *out);
+/* That query has ended: writes the ReadyForQuery. */
+void client_told_back(struct client *, struct server *, char status, struct buf *out);
+
 /* Does the server have the unnamed statement that the client sent last?  It may have an
  * older one. */
 static inline bool client_unnamed_is_there(const struct client *c, const struct server *s)

@@ -213,6 +213,7 @@ bool server_lease(struct worker *w, struct server *s, struct client *c)
 		return false;
 	s->client = c;
 	s->holds_client = false;
+	s->owes_ready = false;
 	s->is_session = c->workload->mode == ROUTE_SESSION;
 	s->is_broken = false;
 	s->wants_barrier = false;

@@ -93,6 +93,7 @@ void server_note_settings(struct server *s)
 			key = hash_mix(key, hash_bytes(value, strlen(value)) + i);
 	}
 	s->literal_key = key;
+	params_seal(&s->reported);
 }
 
 /* --- what did not happen ---------------------------------------------------------------

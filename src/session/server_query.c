@@ -17,7 +17,7 @@
 #include "pg/message.h"
 #include "pg/msg_out.h"
 #include "pg/result.h"
-#include "session/client.h"
+#include "session/client_priv.h"
 #include "session/errand.h"
 #include "session/server_priv.h"
 
@@ -217,8 +217,6 @@ static enum verdict client_ready(struct server *s, char status)
 {
 	struct client *c = s->client;
 
-	if (c == NULL)
-		return DROP;
 	client_exchange_done(c, status);
 	if (s->client != c || s->phase == SERVER_PHASE_CLOSE)
 		return STOP;
@@ -239,6 +237,20 @@ static enum verdict client_ready(struct server *s, char status)
 	return FORWARD;
 }
 
+/* Behind what its client is to be told before it. */
+static enum verdict tell_ready(struct server *s, char status)
+{
+	enum client_ready ready;
+	enum verdict verdict;
+
+	buf_clear(&s->instead);
+	ready = client_told_ready(s->client, s, status, &s->instead);
+	verdict = client_ready(s, status);
+	if (verdict != FORWARD || ready == CLIENT_READY_AS_IT_IS)
+		return verdict;
+	return ready == CLIENT_READY_LATER ? DROP : REPLACE;
+}
+
 static enum verdict on_ready(struct server *s, const struct frame *f)
 {
 	enum exchange_reply owner = exchange_owner(&s->xq);
@@ -248,6 +260,11 @@ static enum verdict on_ready(struct server *s, const struct frame *f)
 		!exchange_received(&s->xq, 'Z', status)) {
 		bad_message(s, "ready without a query", 'Z');
 		return STOP;
+	}
+	if (owner == EXCHANGE_TO_ROUTER && s->owes_ready && s->client != NULL) {
+		buf_clear(&s->instead);
+		client_told_back(s->client, s, status, &s->instead);
+		return REPLACE;
 	}
 	if (owner == EXCHANGE_TO_ROUTER) {
 		server_own_done(s);
@@ -264,7 +281,9 @@ static enum verdict on_ready(struct server *s, const struct frame *f)
 		server_abort_goes_on(s);
 		return s->phase == SERVER_PHASE_CLOSE ? STOP : DROP;
 	}
-	return client_ready(s, status);
+	if (s->client == NULL)
+		return DROP;
+	return tell_ready(s, status);
 }
 
 static enum verdict on_setting(struct server *s, const struct frame *f)
@@ -282,7 +301,8 @@ static enum verdict on_setting(struct server *s, const struct frame *f)
 	server_note_settings(s);
 	if (strcmp(name, "in_hot_standby") == 0)
 		server_role_changed(s);
-	return exchange_owner(&s->xq) == EXCHANGE_TO_CLIENT || s->is_session ? FORWARD : DROP;
+	/* A transaction's client is told before ReadyForQuery. */
+	return s->is_session ? FORWARD : DROP;
 }
 
 /* Notices and notifications: a transaction's client gets those of its own
@@ -516,7 +536,7 @@ size_t server_query_data(struct server *s, const uint8_t *data, size_t len)
 		}
 		pass_on(s, c, data + start, pos - start);
 		if (verdict == REPLACE) {
-			pass_on(s, s->client, buf_data(&s->instead), buf_len(&s->instead));
+			pass_on(s, c, buf_data(&s->instead), buf_len(&s->instead));
 			buf_clear(&s->instead);
 		}
 		pos += used;

@@ -99,6 +99,7 @@ static void add(struct touched *t, const char *name, char what)
 	}
 	if (is_of_transaction(name))
 		return;
+	t->resets = t->resets || what == WAS_RESET;
 	old = find_name(t, name);
 	if (old != NULL) {
 		*old = *old == what ? what : WAS_BOTH;
@@ -117,6 +118,7 @@ static void reset_all(struct touched *t)
 	char *at = (char *)buf_data(&t->names);
 
 	t->all = true;
+	t->resets = true;
 	for (uint32_t i = 0; i < t->count; i++) {
 		*at = *at == WAS_RESET ? WAS_RESET : WAS_BOTH;
 		at += strlen(at) + 1;
@@ -205,6 +207,70 @@ void touched_text(struct touched *t, const char *text, size_t len, unsigned flag
 		add_statement(t, &s);
 	if (reader.lexer.unsure)
 		t->unknown = true;
+}
+
+/* --- back to startup values -------------------------------------------------------------- */
+
+bool touched_is_reset(const struct touched *t, const char *name)
+{
+	const char *entry = find_name(t, name);
+
+	if (!t->resets)
+		return false;
+	return entry == NULL ? t->all : *entry != WAS_SET;
+}
+
+bool touched_goes_back(const struct touched *t, const struct params *start)
+{
+	const char *name, *value;
+	size_t pos = 0;
+
+	while (t->resets && params_next(start, &pos, &name, &value)) {
+		if (touched_is_reset(t, name))
+			return true;
+	}
+	return false;
+}
+
+/* Only what has no value of the session's: the RESET may have been undone. */
+static void write_back(struct buf *sql, const char *name, const char *value)
+{
+	buf_add_str(sql, "SELECT pg_catalog.set_config(");
+	params_add_literal(sql, name);
+	buf_add_str(sql, ", ");
+	params_add_literal(sql, value);
+	buf_add_str(sql, ", false) IS NULL WHERE ");
+	if (strchr(name, '.') != NULL)
+		buf_add_str(sql, "'' = pg_catalog.current_setting(");
+	else
+		buf_add_str(sql, "'session' <> (SELECT source FROM pg_catalog.pg_settings "
+				 "WHERE pg_catalog.lower(name) = pg_catalog.lower(");
+	params_add_literal(sql, name);
+	buf_add_str(sql, strchr(name, '.') != NULL ? ", true); " : ")); ");
+}
+
+void touched_write_back(struct touched *t, const struct params *start, struct buf *out)
+{
+	const char *name, *value;
+	struct buf sql;
+	size_t pos = 0;
+
+	buf_init(&sql, 0);
+	while (params_next(start, &pos, &name, &value)) {
+		if (!touched_is_reset(t, name))
+			continue;
+		write_back(&sql, name, value);
+		/* Which of them it is when the lease ends the server tells. */
+		add(t, name, WAS_SET);
+		add(t, name, WAS_RESET);
+	}
+	t->resets = false;
+	buf_add_cstr(&sql, "");
+	if (buf_ok(&sql))
+		msg_out_query(out, (const char *)buf_data(&sql));
+	else
+		out->failed = true;
+	buf_finish(&sql);
 }
 
 /* --- asking ------------------------------------------------------------------------------ */
