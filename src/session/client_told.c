@@ -31,6 +31,7 @@ void client_told_all(struct client *c, const struct params *settings)
 	/* Without memory everything is told again. */
 	if (!params_copy(&c->told, settings))
 		params_finish(&c->told);
+	buf_trim(&c->told.text);
 	params_seal(&c->told);
 }
 
@@ -66,6 +67,7 @@ static bool tell(struct client *c, const struct params *reported, char status, s
 		if (!params_set(&c->told, name, value))
 			params_remove(&c->told, name);
 	}
+	buf_trim(&c->told.text);
 	params_seal(&c->told);
 	msg_out_ready_for_query(out, status);
 	return true;
