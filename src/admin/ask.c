@@ -12,16 +12,13 @@ enum { ERROR_TEXT_MAX = 1024, LOOK_FIRST_US = 10000, LOOK_LAST_US = 250000 };
 
 static timer_fired_f on_timer;
 
-struct ask *ask_create(struct console *console, struct client *c)
+static struct ask *create(struct console *console)
 {
 	struct ask *ask = calloc(1, sizeof(*ask));
 
 	if (ask == NULL)
 		return NULL;
 	ask->console = console;
-	ask->home = c->worker;
-	ask->slot = c->slot;
-	ask->id = c->id;
 	list_node_init(&ask->mail.node);
 	timer_init(&ask->timer, on_timer);
 	buf_init(&ask->out, 0);
@@ -29,6 +26,35 @@ struct ask *ask_create(struct console *console, struct client *c)
 	list_push_back(&console->asks, &ask->in_console);
 	pthread_mutex_unlock(&console->lock);
 	return ask;
+}
+
+struct ask *ask_create(struct console *console, struct client *c)
+{
+	struct ask *ask = create(console);
+
+	if (ask == NULL)
+		return NULL;
+	ask->home = c->worker;
+	ask->slot = c->slot;
+	ask->id = c->id;
+	return ask;
+}
+
+struct ask *ask_create_apart(struct console *console, ask_arrived_f *arrived, void *owner)
+{
+	struct ask *ask = create(console);
+
+	if (ask == NULL)
+		return NULL;
+	ask->arrived = arrived;
+	ask->owner = owner;
+	return ask;
+}
+
+void ask_finish(struct ask *ask)
+{
+	if (ask->finish != NULL)
+		ask->finish(ask);
 }
 
 void ask_destroy(struct ask *ask)
@@ -192,7 +218,8 @@ void ask_cancel(struct console *console, const struct client *c)
 static void visit(struct ask *ask, struct worker *w)
 {
 	for (size_t i = 0; i < CLIENT_STATE_COUNT; i++)
-		ask->clients_in_state[i] += w->clients_in_state[i];
+		ask->clients_in_state[i] += atomic_load_explicit(
+			&w->clients_in_state[i], memory_order_relaxed);
 	if (ask->visit != NULL)
 		ask->visit(ask, w);
 }
@@ -203,12 +230,15 @@ static void deliver(struct mail *mail, struct worker *w)
 	const struct router *r = ask->console->router;
 
 	if (w == ask->home) {
-		if (ask->finish != NULL)
-			ask->finish(ask);
+		ask_finish(ask);
 		ask->console->go_on(ask);
 		return;
 	}
 	visit(ask, w);
+	if (ask->home == NULL && w->index + 1 == r->worker_count) {
+		ask->arrived(ask);
+		return;
+	}
 	worker_post(r->workers[(w->index + 1) % r->worker_count], mail);
 }
 
@@ -218,6 +248,11 @@ enum ask_result ask_tour(struct ask *ask, ask_visit_f *on_visit, ask_finish_f *o
 
 	ask->visit = on_visit;
 	ask->finish = on_finish;
+	if (ask->home == NULL) {
+		ask->mail.deliver = deliver;
+		worker_post(r->workers[0], &ask->mail);
+		return ASK_LATER;
+	}
 	visit(ask, ask->home);
 	if (r->worker_count > 1) {
 		ask->mail.deliver = deliver;

@@ -8,6 +8,8 @@
  * main does is waited for in the same way.  The client may have gone by then; it
  * is found again by its slot and number.
  *
+ * Other threads ask, too (HTTP): such an ask has no client and no home.
+ *
  * Owns:   its answer.  Asks that never came home are freed with the console.
  * Thread: the worker that it is at.
  */
@@ -33,12 +35,15 @@ typedef void ask_visit_f(struct ask *, struct worker *);
 typedef void ask_finish_f(struct ask *);
 /* True: what was waited for is so, and the answer is written. */
 typedef bool ask_check_f(struct ask *);
+typedef void ask_arrived_f(struct ask *);
 
 struct ask {
 	struct mail mail;
 	struct list_node in_console;
 	struct console *console;
-	struct worker *home;
+	struct worker *home;            /* NULL: it is of another thread */
+	ask_arrived_f *arrived;         /* of such a one, after a tour: on some worker */
+	void *owner;                    /* whom arrived() tells */
 	uint32_t slot;                  /* who asks */
 	uint64_t id;
 	struct command command;
@@ -96,6 +101,11 @@ void ask_error_hint(struct ask *, const char *sqlstate, const char *hint,
 void ask_reply(struct ask *);
 
 struct ask *ask_create(struct console *, struct client *);
+/* Of a thread that is no worker: it runs a view's handler itself.  Where that says
+ * ASK_LATER, arrived() comes when all workers have been visited, and the thread goes
+ * on with ask_finish().  The answer is then in out. */
+struct ask *ask_create_apart(struct console *, ask_arrived_f *, void *owner);
+void ask_finish(struct ask *);
 void ask_destroy(struct ask *);
 
 static inline struct directory *ask_directory(const struct ask *ask)

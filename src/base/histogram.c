@@ -38,6 +38,15 @@ void histogram_add(struct histogram *h, uint64_t value)
 	h->buckets[bucket_of(value)]++;
 }
 
+uint64_t histogram_up_to(const struct histogram *h, uint64_t value)
+{
+	uint64_t seen = 0;
+
+	for (uint32_t i = 0; i < HISTOGRAM_BUCKETS - 1 && bucket_end(i) <= value; i++)
+		seen += h->buckets[i];
+	return seen;
+}
+
 uint64_t histogram_permille(const struct histogram *h, uint32_t permille)
 {
 	uint64_t rank, seen = 0;

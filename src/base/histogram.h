@@ -30,6 +30,10 @@ struct histogram {
 
 void histogram_add(struct histogram *, uint64_t value);
 
+/* How many of the values are at most that one, to within its bucket: those of a bucket
+ * that reaches further are left out. */
+uint64_t histogram_up_to(const struct histogram *, uint64_t value);
+
 /* The least value that so many of 1000 do not exceed (its bucket's upper end, but
  * never more than the greatest value there was); 0 when nothing was added. */
 uint64_t histogram_permille(const struct histogram *, uint32_t permille);

@@ -79,6 +79,7 @@ static const char *level_names(unsigned levels, char *to, size_t size)
 		{ OPTION_AT_USER, "users" },
 		{ OPTION_AT_AUTH, "auth" },
 		{ OPTION_AT_ADMIN, "admin" },
+		{ OPTION_AT_HTTP, "http" },
 		{ OPTION_AT_LOG, "log" },
 	};
 	const char *names[COUNT_OF(all)];
@@ -426,7 +427,7 @@ static int read_users(struct config *config, const struct doc_source *source)
 static int check_top(const struct doc_source *source)
 {
 	static const char *const names[] = { "process", "defaults", "hosts", "workloads",
-		"databases", "users", "auth", "admin", "log" };
+		"databases", "users", "auth", "admin", "http", "log" };
 	char list[LIST_MAX];
 
 	if (source->root->kind == DOC_NULL)
@@ -496,6 +497,9 @@ int build_config(struct config *config, const struct doc_source *source)
 	if (ret == 0)
 		ret = read_plain(source, "admin", OPTION_AT_ADMIN, OPTION_IN_ADMIN,
 			&config->admin);
+	if (ret == 0)
+		ret = read_plain(source, "http", OPTION_AT_HTTP, OPTION_IN_HTTP,
+			&config->http);
 	if (ret == 0)
 		ret = read_plain(source, "log", OPTION_AT_LOG, OPTION_IN_LOG,
 			&config->log);

@@ -32,15 +32,20 @@ static void list_free(struct option_list *list)
 	free(list->items);
 }
 
+static void free_secret(char *secret)
+{
+	if (secret != NULL)
+		explicit_bzero(secret, strlen(secret));
+	free(secret);
+}
+
 static void free_hosts(struct config *config)
 {
 	for (size_t i = 0; i < config->host_count; i++) {
 		struct config_host *host = &config->hosts[i];
 
 		option_free(OPTION_IN_HOST, &host->options);
-		if (host->own_password != NULL)
-			explicit_bzero(host->own_password, strlen(host->own_password));
-		free(host->own_password);
+		free_secret(host->own_password);
 		free(host->places);
 		free(host->name);
 	}
@@ -85,6 +90,9 @@ static void config_free(struct config *config)
 	option_free(OPTION_IN_PROCESS, &config->process);
 	option_free(OPTION_IN_AUTH, &config->auth);
 	option_free(OPTION_IN_ADMIN, &config->admin);
+	option_free(OPTION_IN_HTTP, &config->http);
+	free_secret(config->http_token);
+	free_secret(config->http_password);
 	option_free(OPTION_IN_LOG, &config->log);
 	option_free(OPTION_IN_SETTINGS, &config->defaults.values);
 	userlist_destroy(&config->userlist);
@@ -222,23 +230,24 @@ static int read_password(const char *path, char **to, struct diag *diag)
 	return ret;
 }
 
-static int load_password(struct config *config, struct config_host *host,
-	struct diag *diag)
+/* *to: what malloc gave, or as it was where no file is named. */
+static int load_secret(struct config *config, const char *option, const char *name,
+	char **to, struct diag *diag)
 {
-	char *path, *password;
+	char *path, *secret;
 	int ret;
 
-	if (host->options.password_file[0] == '\0')
+	if (name[0] == '\0')
 		return 0;
-	path = file_path(config, host->options.password_file);
+	path = file_path(config, name);
 	if (path == NULL)
 		return -ENOMEM;
-	ret = check_readable(config, "password_file", path, diag);
+	ret = check_readable(config, option, path, diag);
 	if (ret == 0)
-		ret = read_password(path, &password, diag);
+		ret = read_password(path, &secret, diag);
 	if (ret == 0) {
-		free(host->own_password);       /* it was empty */
-		host->own_password = password;
+		free_secret(*to);
+		*to = secret;
 		if (doc_is_public(path))
 			ret = verify_warn(config, "everybody may read %s, which holds a "
 				"password; chmod 640 would hide it", path);
@@ -348,7 +357,15 @@ struct config *config_load(const char *path, struct diag *diag)
 	if (ret == 0)
 		ret = load_rules(config, diag);
 	for (size_t i = 0; ret == 0 && i < config->host_count; i++)
-		ret = load_password(config, &config->hosts[i], diag);
+		ret = load_secret(config, "password_file",
+			config->hosts[i].options.password_file,
+			&config->hosts[i].own_password, diag);
+	if (ret == 0)
+		ret = load_secret(config, "http.token_file", config->http.token_file,
+			&config->http_token, diag);
+	if (ret == 0)
+		ret = load_secret(config, "http.password_file",
+			config->http.password_file, &config->http_password, diag);
 	if (ret < 0) {
 		diag_set(diag, path, 0, 0, "out of memory");
 		config_unref(config);

@@ -81,6 +81,9 @@ struct config {
 	struct process_options process;
 	struct auth_options auth;
 	struct admin_options admin;
+	struct http_options http;
+	char *http_token;               /* of token_file; NULL: none */
+	char *http_password;            /* of password_file; NULL: none */
 	struct log_options log;
 	struct config_level defaults;           /* values has every setting */
 	struct config_host *hosts;

@@ -48,6 +48,10 @@ static const struct place places[] = {
 	{ OPTION_AT_AUTH, "auth", "Who may log in.", NULL },
 	{ OPTION_AT_ADMIN, "admin", "Who may use the console, the database pgbouncer.",
 		NULL },
+	{ OPTION_AT_HTTP, "http",
+		"Metrics, health and the views of the console over HTTP: see "
+		"pgtandem-http(7). Everything there is read only.",
+		NULL },
 	{ OPTION_AT_LOG, "log", "What is written to the log.", NULL },
 };
 

@@ -160,6 +160,7 @@ int dump_show(const struct config *config, dump_row_f *row, void *arg)
 	show_defaults(&show, config);
 	show_plain(&show, OPTION_AT_AUTH, "auth", &config->auth);
 	show_plain(&show, OPTION_AT_ADMIN, "admin", &config->admin);
+	show_plain(&show, OPTION_AT_HTTP, "http", &config->http);
 	show_plain(&show, OPTION_AT_LOG, "log", &config->log);
 	return show.error;
 }

@@ -107,6 +107,11 @@ struct admin_options {
 #include "options.def"
 };
 
+struct http_options {
+#define OPTION_HTTP OPTION_FIELD
+#include "options.def"
+};
+
 struct log_options {
 #define OPTION_LOG OPTION_FIELD
 #include "options.def"

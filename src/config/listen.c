@@ -101,6 +101,23 @@ static bool is_wildcard(const struct listen_address *a)
 		(a->kind != LISTEN_UNIX && memcmp(a->bytes, zero, sizeof(zero)) == 0);
 }
 
+bool listen_is_local(const struct listen_address *a)
+{
+	static const uint8_t loopback6[sizeof(a->bytes)] = { [15] = 1 };
+
+	switch (a->kind) {
+	case LISTEN_UNIX:
+		return true;
+	case LISTEN_IPV4:
+		return a->bytes[0] == 127;
+	case LISTEN_IPV6:
+		return memcmp(a->bytes, loopback6, sizeof(loopback6)) == 0;
+	case LISTEN_ANY:
+		return false;
+	}
+	return false;
+}
+
 bool listen_clash(const struct listen_address *a, const struct listen_address *b)
 {
 	if (a->port != b->port || (a->kind == LISTEN_UNIX) != (b->kind == LISTEN_UNIX))

@@ -26,6 +26,9 @@ struct listen_address {
 NODISCARD bool listen_parse(const char *, struct listen_address *, char *why,
 	size_t why_size);
 
+/* Whether only this machine reaches it. */
+bool listen_is_local(const struct listen_address *);
+
 /* Whether both cannot be listened on at once.  "*" takes the port on the wildcard
  * addresses too; one address beside a wildcard is allowed. */
 bool listen_clash(const struct listen_address *, const struct listen_address *);

@@ -73,6 +73,9 @@ const struct option option_table[] = {
 #define OPTION_ADMIN(name, type, def, min, max, effect, help)                            \
 	ROW(name, type, def, min, max, effect, help, admin_options, OPTION_IN_ADMIN,     \
 		OPTION_AT_ADMIN, 0)
+#define OPTION_HTTP(name, type, def, min, max, effect, help)                             \
+	ROW(name, type, def, min, max, effect, help, http_options, OPTION_IN_HTTP,       \
+		OPTION_AT_HTTP, 0)
 #define OPTION_LOG(name, type, def, min, max, effect, help)                              \
 	ROW(name, type, def, min, max, effect, help, log_options, OPTION_IN_LOG,         \
 		OPTION_AT_LOG, 0)

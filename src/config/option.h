@@ -47,6 +47,7 @@ enum option_home {
 	OPTION_IN_USER,
 	OPTION_IN_AUTH,
 	OPTION_IN_ADMIN,
+	OPTION_IN_HTTP,
 	OPTION_IN_LOG,
 	OPTION_IN_SETTINGS,
 	OPTION_HOME_COUNT
@@ -63,7 +64,8 @@ enum option_level {
 	OPTION_AT_USER = 1 << 6,
 	OPTION_AT_AUTH = 1 << 7,
 	OPTION_AT_ADMIN = 1 << 8,
-	OPTION_AT_LOG = 1 << 9
+	OPTION_AT_HTTP = 1 << 9,
+	OPTION_AT_LOG = 1 << 10
 };
 
 struct option {

@@ -308,6 +308,7 @@ int reload_compare(const struct config *before, const struct config *after,
 	compare_users(&c, before, after);
 	compare_plain(&c, OPTION_AT_AUTH, "auth", &before->auth, &after->auth);
 	compare_plain(&c, OPTION_AT_ADMIN, "admin", &before->admin, &after->admin);
+	compare_plain(&c, OPTION_AT_HTTP, "http", &before->http, &after->http);
 	compare_plain(&c, OPTION_AT_LOG, "log", &before->log, &after->log);
 	if (c.error < 0)
 		reload_finish(diff);

@@ -228,7 +228,7 @@ static int verify_address(const struct doc_source *source, const struct doc_node
 static int verify_listen(const struct config *config, const struct doc_source *source)
 {
 	struct listen_address *seen;
-	size_t total = 0, count = 0;
+	size_t total = config->http.listen.count, count = 0;
 	int ret = 0;
 
 	for (size_t i = 0; i < config->workload_count; i++)
@@ -245,8 +245,44 @@ static int verify_listen(const struct config *config, const struct doc_source *s
 			ret = verify_address(source, item_node(list, j),
 				w->options.listen.items[j], seen, count++);
 	}
+	for (size_t i = 0; ret == 0 && i < config->http.listen.count; i++)
+		ret = verify_address(source,
+			item_node(doc_reach(source->root, "http", "listen", NULL), i),
+			config->http.listen.items[i], seen, count++);
 	free(seen);
 	return ret;
+}
+
+static int verify_http(const struct config *config, const struct doc_source *source)
+{
+	const struct http_options *http = &config->http;
+	const struct doc_node *node = doc_get(source->root, "http");
+
+	if ((http->user[0] == '\0') == (http->password_file[0] == '\0'))
+		return 0;
+	return doc_fail(source, node, "http: user and password_file need each other");
+}
+
+/* Who may ask from elsewhere sees names and numbers. */
+static int warn_http(struct config *config)
+{
+	const struct http_options *http = &config->http;
+	char why[WHY_MAX];
+
+	if (http->token_file[0] != '\0' || http->user[0] != '\0')
+		return 0;
+	for (size_t i = 0; i < http->listen.count; i++) {
+		struct listen_address address;
+
+		if (!listen_parse(http->listen.items[i], &address, why, sizeof(why)) ||
+			listen_is_local(&address))
+			continue;
+		return verify_warn(config,
+			"http: everybody who reaches %s may read metrics and views; "
+			"token_file, or user and password_file, would ask who it is",
+			http->listen.items[i]);
+	}
+	return 0;
 }
 
 /* The names in workloads.W.databases. */
@@ -390,6 +426,8 @@ int verify_meaning(struct config *config, const struct doc_source *source)
 	}
 	for (size_t i = 0; ret == 0 && i < config->workload_count; i++)
 		ret = warn_of_pools(config, &config->workloads[i]);
+	if (ret == 0)
+		ret = warn_http(config);
 	return ret < 0 ? fail_memory(source) : 0;
 }
 
@@ -412,6 +450,8 @@ int verify_config(struct config *config, const struct doc_source *source)
 		ret = verify_listen(config, source);
 	if (ret == 0)
 		ret = verify_auth(config, source);
+	if (ret == 0)
+		ret = verify_http(config, source);
 	for (size_t i = 0; ret == 0 && i < config->workload_count; i++)
 		ret = verify_workload(config, source, &config->workloads[i]);
 	if (ret == 0)

@@ -7,7 +7,13 @@
 
 #include "base/diag.h"
 #include "config/dump.h"
+#include "http/exposition.h"
 #include "main/program.h"
+
+static void dump_metrics(FILE *out)
+{
+	exposition_dump_man(out);
+}
 
 static const struct {
 	const char *what;
@@ -16,6 +22,7 @@ static const struct {
 	{ "man", dump_man },
 	{ "sample", dump_sample },
 	{ "options", dump_options },
+	{ "metrics", dump_metrics },
 };
 
 const char *command_default_path(void)

@@ -16,7 +16,7 @@ static void usage(FILE *to)
 {
 	fputs("usage: pgtandem [--config FILE]\n"
 	      "       pgtandem --check FILE\n"
-	      "       pgtandem --dump=man|sample|options\n"
+	      "       pgtandem --dump=man|sample|options|metrics\n"
 	      "       pgtandem --version | --help\n"
 	      "\n"
 	      "Routes PostgreSQL connections: several ports, each with its pooling mode,\n"
@@ -24,7 +24,8 @@ static void usage(FILE *to)
 	      "\n"
 	      "  -c, --config FILE   the configuration (default /etc/pgtandem/pgtandem.yaml)\n"
 	      "      --check FILE    read and check a configuration, and exit\n"
-	      "      --dump=WHAT     print the options as manual, sample file or table\n"
+	      "      --dump=WHAT     print the options as manual, sample file or table,\n"
+	      "                      or the metrics as manual\n"
 	      "  -V, --version       print the version, and exit\n"
 	      "  -h, --help          print this, and exit\n"
 	      "\n"
@@ -58,7 +59,7 @@ int main(int argc, char **argv)
 			if (status >= 0)
 				return status;
 			(void)fprintf(stderr,
-				"pgtandem: --dump takes man, sample or options\n");
+				"pgtandem: --dump takes man, sample, options or metrics\n");
 			return EXIT_USAGE;
 		case 'V':
 			(void)printf("pgtandem %s\n", PGTANDEM_VERSION);

@@ -35,7 +35,11 @@ static void wait_for(sem_t *sem)
 static void *worker_main(void *arg)
 {
 	struct worker_thread *t = arg;
+	char name[16];
 
+	/* As ps and debuggers show it. */
+	(void)snprintf(name, sizeof(name), "worker-%u", t->index);
+	(void)pthread_setname_np(pthread_self(), name);
 	t->result = worker_create(&t->worker, &t->program->router, t->index,
 		&t->program->io);
 	sem_post(&t->program->started);
@@ -240,11 +244,16 @@ static int set_up(struct program *p, struct diag *diag)
 	if (ret == 0)
 		ret = entrances_open(p, p->config, diag);
 	if (ret == 0)
+		ret = console_create(&p->console, &p->router, &calls);
+	if (ret == 0)
+		ret = http_create(&p->http, p->console, &p->router,
+			p->io.backend == IO_BACKEND_EPOLL ? "epoll" : "io_uring");
+	if (ret == 0)
+		ret = http_open(p->http, p->config, diag);
+	if (ret == 0)
 		ret = limits_pid_file(p->config->process.pid_file, &p->pid_file, diag);
 	if (ret == 0)
 		ret = limits_become(p->config->process.user, diag);
-	if (ret == 0)
-		ret = console_create(&p->console, &p->router, &calls);
 	if (ret < 0)
 		return ret;
 	console_fill_ops(p->console, &ops);
@@ -252,7 +261,12 @@ static int set_up(struct program *p, struct diag *diag)
 		PGTANDEM_VERSION "/pgtandem");
 	if (ret == 0)
 		program_apply_log(p);
-	return ret == 0 ? start_workers(p, diag) : ret;
+	if (ret == 0)
+		ret = start_workers(p, diag);
+	if (ret < 0)
+		return ret;
+	http_commit(p->http, p->config);
+	return http_start(p->http);
 }
 
 /* --- running -------------------------------------------------------------------------------------- */
@@ -375,6 +389,7 @@ static void tear_down(struct program *p)
 	struct list_node *node;
 
 	resolver_destroy(&p->resolver);
+	http_stop(p->http);
 	stop_workers(p);
 	while ((node = list_first(&p->entrances)) != NULL)
 		entrance_end(container_of(node, struct entrance, node));
@@ -385,6 +400,7 @@ static void tear_down(struct program *p)
 	if (p->pid_file != NULL)
 		(void)unlink(p->pid_file);
 	free(p->pid_file);
+	http_destroy(&p->http);
 	console_destroy(&p->console);
 	directory_destroy(&p->directory);
 	config_unref(p->config);
@@ -417,6 +433,7 @@ int program_run(struct program *p, const char *path)
 		ret = check_budgets(p, &diag);
 	if (ret == 0) {
 		entrances_commit(p);
+		http_ready(p->http);
 		SLOG(INFO, "start", "version=%s workers=%u config=%s", PGTANDEM_VERSION,
 			p->thread_count, path);
 		ret = wait_for_the_end(p, &set);

@@ -14,6 +14,7 @@
 
 #include "admin/console.h"
 #include "config/config.h"
+#include "http/http.h"
 #include "session/router.h"
 
 /* A listening socket. */
@@ -47,6 +48,7 @@ struct program {
 	struct directory *directory;
 	struct router router;
 	struct console *console;
+	struct http *http;
 	struct list entrances;
 	struct worker_thread threads[ROUTER_WORKERS_MAX];
 	uint32_t thread_count;

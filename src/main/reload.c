@@ -79,9 +79,13 @@ static int change(struct program *p, struct config *config, struct diag *diag)
 	if (ret == 0 && atomic_load(&p->router.drain) == ROUTER_SERVES)
 		ret = entrances_open(p, config, diag);
 	if (ret == 0)
+		ret = http_open(p->http, config, diag);
+	if (ret == 0)
 		ret = directory_reload(p->directory, config, diag);
-	if (ret < 0)
+	if (ret < 0) {
 		entrances_abandon(p);
+		http_abandon(p->http);
+	}
 	return ret;
 }
 
@@ -101,6 +105,7 @@ bool program_reload(struct program *p, char *text, size_t size)
 	}
 	p->config = config;
 	entrances_commit(p);
+	http_commit(p->http, config);
 	program_apply_log(p);
 	log_changes(old, config, text, size);
 	SLOG(INFO, "reload", "result=\"%s\"", text);

@@ -39,6 +39,7 @@ struct route_counters *counters_find(struct directory *d, struct route_workload 
 		free(c);
 		return NULL;
 	}
+	c->number = d->counters_made++;
 	memset(c->stats, 0, d->workers * sizeof(struct stats_block));
 	list_push_back(&database->counters, &c->in_database);
 	hash_table_add(&d->counters, &c->node, hash);

@@ -189,6 +189,7 @@ struct route_counters {
 	struct hash_node node;
 	struct list_node in_database;
 	_Atomic uint32_t refs;                          /* routes */
+	uint64_t number;                                /* in the order of their making */
 	struct route_workload *workload;
 	struct route_database *database;
 	char *user;

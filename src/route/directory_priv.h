@@ -36,6 +36,7 @@ struct directory {
 	uint32_t paused_count;          /* databases that are, by their own name */
 	struct hash_table databases;
 	struct hash_table counters;
+	uint64_t counters_made;
 	struct hash_table users;
 	struct hash_table quotas;
 };

@@ -90,6 +90,8 @@ struct client {
 };
 
 const char *client_state_show(enum client_state);
+/* The word of the log for a reason. */
+const char *close_reason_word(enum close_reason);
 
 /* A connection was accepted; the descriptor is taken over. */
 void client_accept(struct worker *, struct route_workload *, int fd);

@@ -187,9 +187,6 @@ static inline void router_count(_Atomic uint64_t *counter)
 		memory_order_relaxed);
 }
 
-/* The word of the log for a reason. */
-const char *close_reason_word(enum close_reason);
-
 /* Carries out what a monitor decided. */
 void worker_act(struct worker *, struct monitor_actions *);
 

@@ -15,6 +15,7 @@ int main(void)
 	srunner_add_suite(runner, alias_suite());
 	srunner_add_suite(runner, snap_suite());
 	srunner_add_suite(runner, show_suite());
+	srunner_add_suite(runner, json_suite());
 	srunner_add_suite(runner, manual_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);

@@ -7,6 +7,7 @@
 Suite *alias_suite(void);
 Suite *averages_suite(void);
 Suite *command_suite(void);
+Suite *json_suite(void);
 Suite *manual_suite(void);
 Suite *show_suite(void);
 Suite *snap_suite(void);

@@ -57,6 +57,7 @@ START_TEST(the_sample_is_the_defaults)
 	check_defaults(OPTION_IN_USER, &config->users[0].options);
 	check_defaults(OPTION_IN_AUTH, &config->auth);
 	check_defaults(OPTION_IN_ADMIN, &config->admin);
+	check_defaults(OPTION_IN_HTTP, &config->http);
 	check_defaults(OPTION_IN_LOG, &config->log);
 	check_defaults(OPTION_IN_SETTINGS, &config->defaults.values);
 	config_unref(config);

@@ -19,6 +19,7 @@ union any {
 	struct user_options user;
 	struct auth_options auth;
 	struct admin_options admin;
+	struct http_options http;
 	struct log_options log;
 	struct settings settings;
 };

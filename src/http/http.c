@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The thread, its doors and visitors.
+ *
+ * Each listening socket has a daemon of libmicrohttpd without threads of its own; one
+ * loop runs them all, so that nothing here is shared but what main and the workers
+ * bring.
+ */
+#include "http/http.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/slog.h"
+#include "http/http_priv.h"
+
+enum { TICK_MS = 250, DOORS_MAX = 64, BACKLOG = 128 };
+
+/* --- main's part ---------------------------------------------------------------------- */
+
+static void wake(struct http *h)
+{
+	uint64_t one = 1;
+
+	/* Full means that it is awake anyway. */
+	if (write(h->wake_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+int http_create(struct http **out, struct console *console, struct router *router,
+	const char *io_backend)
+{
+	struct http *h = calloc(1, sizeof(*h));
+
+	if (h == NULL)
+		return -ENOMEM;
+	h->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (h->wake_fd < 0) {
+		free(h);
+		return -errno;
+	}
+	h->console = console;
+	h->router = router;
+	h->io_backend = io_backend;
+	h->start_wall_us = clock_wall_us();
+	pthread_mutex_init(&h->lock, NULL);
+	list_init(&h->entrances);
+	list_init(&h->orders);
+	list_init(&h->arrived);
+	list_init(&h->doors);
+	list_init(&h->visitors);
+	*out = h;
+	return 0;
+}
+
+static void close_socket(int fd, const struct addr *addr)
+{
+	/* First the name: once nobody listens, it may be another process's. */
+	if (addr_is_unix(addr) && addr->un.sun_path[0] != '\0')
+		(void)unlink(addr->un.sun_path);
+	close(fd);
+}
+
+static void entrance_free(struct http_entrance *e)
+{
+	list_remove(&e->node);
+	free(e->text);
+	free(e);
+}
+
+static struct http_entrance *find_entrance(struct http *h, const struct addr *addr)
+{
+	list_for_each(&h->entrances, node) {
+		struct http_entrance *e = container_of(node, struct http_entrance, node);
+
+		if (addr_equal(&e->addr, addr))
+			return e;
+	}
+	return NULL;
+}
+
+static int open_one(struct http *h, const struct config *config, const char *text,
+	const struct addr *addr, struct diag *diag)
+{
+	struct http_entrance *e = calloc(1, sizeof(*e));
+
+	if (e == NULL || (e->text = strdup(text)) == NULL) {
+		free(e);
+		diag_set(diag, NULL, 0, 0, "out of memory");
+		return -ENOMEM;
+	}
+	e->addr = *addr;
+	e->is_wanted = true;
+	e->is_new = true;
+	e->fd = addr_listen(addr, BACKLOG, config->process.unix_socket_mode);
+	if (e->fd < 0) {
+		int error = e->fd;
+
+		diag_set(diag, NULL, 0, 0, "http: cannot listen on %s: %s", text,
+			strerror(-error));
+		free(e->text);
+		free(e);
+		return error;
+	}
+	list_push_back(&h->entrances, &e->node);
+	return 0;
+}
+
+int http_open(struct http *h, const struct config *config, struct diag *diag)
+{
+	const struct option_list *list = &config->http.listen;
+
+	list_for_each(&h->entrances, node)
+		container_of(node, struct http_entrance, node)->is_wanted = false;
+	for (size_t i = 0; i < list->count; i++) {
+		struct http_entrance *e;
+		struct addr addr;
+		char why[128];
+		int ret = addr_parse_listen(list->items[i], &addr, why, sizeof(why));
+
+		if (ret < 0) {
+			diag_set(diag, NULL, 0, 0, "http.listen %s: %s", list->items[i],
+				why);
+			return ret;
+		}
+		e = find_entrance(h, &addr);
+		if (e != NULL)
+			e->is_wanted = true;
+		else if ((ret = open_one(h, config, list->items[i], &addr, diag)) < 0)
+			return ret;
+	}
+	return 0;
+}
+
+static void order_free(struct http_order *order)
+{
+	http_values_finish(&order->values);
+	free(order);
+}
+
+static struct http_order *make_order(struct http *h, const struct config *config)
+{
+	struct http_order *order;
+	size_t count = 0;
+
+	list_for_each(&h->entrances, node) count++;
+	order = calloc(1, sizeof(*order) + count * sizeof(order->doors[0]));
+	if (order != NULL && !http_values_init(&order->values, config)) {
+		order_free(order);
+		order = NULL;
+	}
+	return order;
+}
+
+/* Sockets that are not wanted any more are the thread's to close. */
+void http_commit(struct http *h, const struct config *config)
+{
+	struct http_order *order = make_order(h, config);
+
+	if (order == NULL) {
+		SLOG(ERROR, "http-listen", "error=\"%s\"", "out of memory");
+		http_abandon(h);
+		return;
+	}
+	list_for_each_safe(&h->entrances, node) {
+		struct http_entrance *e = container_of(node, struct http_entrance, node);
+
+		if (e->is_new)
+			SLOG(INFO, "http-listen", "address=%s", e->text);
+		if (!e->is_wanted) {
+			SLOG(INFO, "http-listen-end", "address=%s", e->text);
+			entrance_free(e);
+			continue;
+		}
+		e->is_new = false;
+		order->doors[order->count].fd = e->fd;
+		order->doors[order->count++].addr = e->addr;
+	}
+	pthread_mutex_lock(&h->lock);
+	list_push_back(&h->orders, &order->node);
+	pthread_mutex_unlock(&h->lock);
+	wake(h);
+}
+
+void http_abandon(struct http *h)
+{
+	list_for_each_safe(&h->entrances, node) {
+		struct http_entrance *e = container_of(node, struct http_entrance, node);
+
+		if (!e->is_new)
+			continue;
+		close_socket(e->fd, &e->addr);
+		entrance_free(e);
+	}
+}
+
+void http_ready(struct http *h)
+{
+	atomic_store(&h->has_started, true);
+}
+
+/* --- visitors ------------------------------------------------------------------------- */
+
+static enum MHD_Result on_accept(void *arg, const struct sockaddr *addr, socklen_t len)
+{
+	const struct http_door *door = arg;
+	const struct http *h = door->http;
+
+	(void)addr;
+	(void)len;
+	return h->visitor_count < h->values.max_connections ? MHD_YES : MHD_NO;
+}
+
+static void visitor_comes(struct http_door *door, struct MHD_Connection *connection,
+	void **slot)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct http_visitor *v = calloc(1, sizeof(*v));
+	struct http *h = door->http;
+
+	/* Without one it gets no answer: http_on_request(). */
+	*slot = v;
+	if (v == NULL || info == NULL) {
+		free(v);
+		*slot = NULL;
+		return;
+	}
+	v->door = door;
+	v->connection = connection;
+	v->fd = info->connect_fd;
+	v->until_us = clock_now_us() + h->values.timeout_us;
+	list_push_back(&h->visitors, &v->node);
+	h->visitor_count++;
+}
+
+static void on_connection(void *arg, struct MHD_Connection *connection, void **slot,
+	enum MHD_ConnectionNotificationCode what)
+{
+	struct http_door *door = arg;
+	struct http_visitor *v = *slot;
+
+	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+		visitor_comes(door, connection, slot);
+		return;
+	}
+	if (v == NULL)
+		return;
+	http_forget_request(v);
+	list_remove(&v->node);
+	door->http->visitor_count--;
+	free(v);
+	*slot = NULL;
+}
+
+static void on_completed(void *arg, struct MHD_Connection *connection, void **slot,
+	enum MHD_RequestTerminationCode how)
+{
+	struct http_door *door = arg;
+	struct http_visitor *v = *slot;
+
+	(void)connection;
+	(void)how;
+	if (v == NULL)
+		return;
+	http_forget_request(v);
+	v->until_us = clock_now_us() + door->http->values.timeout_us;
+}
+
+static void visitor_resume(struct http_visitor *v)
+{
+	v->is_waiting = false;
+	v->door->waiting--;
+	MHD_resume_connection(v->connection);
+}
+
+/* Who is slow is cut off; whose view does not come is told so. */
+static void look_at_visitors(struct http *h, uint64_t now_us)
+{
+	list_for_each(&h->visitors, node) {
+		struct http_visitor *v = container_of(node, struct http_visitor, node);
+
+		if (v->is_waiting && now_us >= v->asked_at_us + HTTP_PATIENCE_US) {
+			/* The letter is freed when it comes: take_arrived(). */
+			v->ask = NULL;
+			v->is_late = true;
+			visitor_resume(v);
+		} else if (!v->is_waiting && now_us >= v->until_us) {
+			v->until_us = UINT64_MAX;
+			(void)shutdown(v->fd, SHUT_RDWR);
+		}
+	}
+}
+
+static void on_ask(struct http *h, struct ask *ask)
+{
+	list_for_each(&h->visitors, node) {
+		struct http_visitor *v = container_of(node, struct http_visitor, node);
+
+		if (v->ask != ask)
+			continue;
+		visitor_resume(v);
+		return;
+	}
+	ask_destroy(ask);
+}
+
+static void take_arrived(struct http *h)
+{
+	struct list_node *node;
+	struct list now;
+
+	list_init(&now);
+	pthread_mutex_lock(&h->lock);
+	list_splice_back(&now, &h->arrived);
+	pthread_mutex_unlock(&h->lock);
+	while ((node = list_pop_front(&now)) != NULL)
+		on_ask(h, container_of(node, struct ask, mail.node));
+}
+
+/* --- doors ------------------------------------------------------------------------------ */
+
+static struct http_door *find_door(struct http *h, int fd)
+{
+	list_for_each(&h->doors, node) {
+		struct http_door *door = container_of(node, struct http_door, node);
+
+		if (door->fd == fd && !door->is_leaving)
+			return door;
+	}
+	return NULL;
+}
+
+/* Paths are compared as they were sent: nothing that is served here needs escapes. */
+static size_t on_unescape(void *arg, struct MHD_Connection *connection, char *text)
+{
+	(void)arg;
+	(void)connection;
+	return strlen(text);
+}
+
+/* What the library has to say is about its clients. */
+static void on_library_log(void *arg, const char *fmt, va_list args) PRINTF_LIKE(2, 0);
+
+static void on_library_log(void *arg, const char *fmt, va_list args)
+{
+	char text[256], quoted[300];
+
+	(void)arg;
+	(void)vsnprintf(text, sizeof(text), fmt, args);
+	text[strcspn(text, "\n")] = '\0';
+	SLOG_LIMITED(DEBUG, "http-library", "text=%s",
+		slog_quote(quoted, sizeof(quoted), text, strlen(text)));
+}
+
+static void door_open(struct http *h, int fd, const struct addr *addr)
+{
+	struct http_door *door = calloc(1, sizeof(*door));
+
+	if (door != NULL) {
+		door->http = h;
+		door->fd = fd;
+		door->addr = *addr;
+		door->daemon = MHD_start_daemon(
+			MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
+			on_accept, door, http_on_request, h, MHD_OPTION_EXTERNAL_LOGGER,
+			on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
+			MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_HEAD_MAX,
+			MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, NULL,
+			MHD_OPTION_NOTIFY_CONNECTION, on_connection, door,
+			MHD_OPTION_NOTIFY_COMPLETED, on_completed, door, MHD_OPTION_END);
+	}
+	if (door == NULL || door->daemon == NULL) {
+		SLOG(ERROR, "http-listen", "error=\"%s\"", "the HTTP library does not start");
+		close_socket(fd, addr);
+		free(door);
+		return;
+	}
+	list_push_back(&h->doors, &door->node);
+}
+
+static void door_leave(struct http_door *door)
+{
+	if (door->is_leaving)
+		return;
+	door->is_leaving = true;
+	(void)MHD_quiesce_daemon(door->daemon);
+	close_socket(door->fd, &door->addr);
+	door->fd = -1;
+}
+
+/* False: somebody's view is still on its way. */
+static bool door_close(struct http_door *door)
+{
+	if (door->waiting > 0)
+		return false;
+	list_remove(&door->node);
+	MHD_stop_daemon(door->daemon);
+	free(door);
+	return true;
+}
+
+static void carry_out(struct http *h, struct http_order *order)
+{
+	http_values_finish(&h->values);
+	h->values = order->values;
+	order->values = (struct http_values){ .bearer = NULL };
+	list_for_each_safe(&h->doors, node) {
+		struct http_door *door = container_of(node, struct http_door, node);
+		bool is_wanted = false;
+
+		for (size_t i = 0; i < order->count; i++)
+			is_wanted = is_wanted || order->doors[i].fd == door->fd;
+		if (!is_wanted)
+			door_leave(door);
+	}
+	for (size_t i = 0; i < order->count; i++) {
+		if (find_door(h, order->doors[i].fd) == NULL)
+			door_open(h, order->doors[i].fd, &order->doors[i].addr);
+	}
+	order_free(order);
+}
+
+/* True: it is over. */
+static bool take_orders(struct http *h)
+{
+	struct list_node *node;
+	struct list now;
+	bool is_over;
+
+	list_init(&now);
+	pthread_mutex_lock(&h->lock);
+	list_splice_back(&now, &h->orders);
+	is_over = h->is_over;
+	pthread_mutex_unlock(&h->lock);
+	while ((node = list_pop_front(&now)) != NULL)
+		carry_out(h, container_of(node, struct http_order, node));
+	return is_over;
+}
+
+/* --- the loop --------------------------------------------------------------------------- */
+
+static int daemon_fd(struct MHD_Daemon *daemon)
+{
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD);
+
+	return info == NULL ? -1 : info->epoll_fd;
+}
+
+/* Until something is to be done.  Deadlines are looked at four times a second. */
+static void wait_for_something(struct http *h)
+{
+	struct pollfd fds[DOORS_MAX + 1];
+	MHD_UNSIGNED_LONG_LONG wish;
+	int timeout_ms = TICK_MS;
+	nfds_t count = 0;
+	uint64_t wakes;
+
+	fds[count++] = (struct pollfd){ .fd = h->wake_fd, .events = POLLIN };
+	list_for_each(&h->doors, node) {
+		struct http_door *door = container_of(node, struct http_door, node);
+
+		if (MHD_get_timeout(door->daemon, &wish) == MHD_YES &&
+			wish < (MHD_UNSIGNED_LONG_LONG)timeout_ms)
+			timeout_ms = (int)wish;
+		if (count <= DOORS_MAX)
+			fds[count++] = (struct pollfd){ .fd = daemon_fd(door->daemon),
+				.events = POLLIN };
+	}
+	/* An error is a signal at most: everything is looked at all the same. */
+	(void)poll(fds, count, timeout_ms);
+	while (read(h->wake_fd, &wakes, sizeof(wakes)) > 0)
+		;
+}
+
+static void run_doors(struct http *h)
+{
+	list_for_each_safe(&h->doors, node) {
+		struct http_door *door = container_of(node, struct http_door, node);
+
+		(void)MHD_run(door->daemon);
+		if (door->is_leaving)
+			(void)door_close(door);
+	}
+}
+
+static void *http_main(void *arg)
+{
+	struct http *h = arg;
+	bool is_over = false;
+
+	(void)pthread_setname_np(pthread_self(), "http");
+	while (!is_over || !list_is_empty(&h->doors)) {
+		wait_for_something(h);
+		is_over = take_orders(h);
+		list_for_each(&h->doors, node) {
+			if (is_over)
+				door_leave(container_of(node, struct http_door, node));
+		}
+		take_arrived(h);
+		look_at_visitors(h, clock_now_us());
+		run_doors(h);
+	}
+	return NULL;
+}
+
+int http_start(struct http *h)
+{
+	int error = pthread_create(&h->thread, NULL, http_main, h);
+
+	h->has_thread = error == 0;
+	return -error;
+}
+
+void http_stop(struct http *h)
+{
+	if (h == NULL || !h->has_thread)
+		return;
+	pthread_mutex_lock(&h->lock);
+	h->is_over = true;
+	pthread_mutex_unlock(&h->lock);
+	wake(h);
+	(void)pthread_join(h->thread, NULL);
+	h->has_thread = false;
+	/* Their sockets were the thread's. */
+	list_for_each_safe(&h->entrances, node) {
+		struct http_entrance *e = container_of(node, struct http_entrance, node);
+
+		if (!e->is_new)
+			entrance_free(e);
+	}
+}
+
+/* Letters that are still under way belong to the console. */
+void http_destroy(struct http **slot)
+{
+	struct http *h = *slot;
+	struct list_node *node;
+
+	*slot = NULL;
+	if (h == NULL)
+		return;
+	http_abandon(h);
+	while ((node = list_pop_front(&h->orders)) != NULL)
+		order_free(container_of(node, struct http_order, node));
+	while ((node = list_first(&h->entrances)) != NULL) {
+		struct http_entrance *e = container_of(node, struct http_entrance, node);
+
+		close_socket(e->fd, &e->addr);
+		entrance_free(e);
+	}
+	http_values_finish(&h->values);
+	pthread_mutex_destroy(&h->lock);
+	close(h->wake_fd);
+	free(h);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The HTTP server: metrics, health, the console's views as JSON, and a page.
+ *
+ * One thread of its own serves all of it.  It reads what may be read from any thread;
+ * for views of what belongs to the workers it sends a letter around, as the console
+ * does, and goes on with others meanwhile.  No worker waits for it.
+ *
+ * Owns:   its sockets and its thread.
+ * Thread: the functions here are for the main thread.
+ * Limits: http.max_connections connections, 16 kB of head of a request, no body,
+ *         http.timeout for a request and its answer, however slowly either moves.
+ * Source: GNU libmicrohttpd 0.9.75, which parses HTTP.
+ */
+#ifndef HTTP_HTTP_H
+#define HTTP_HTTP_H
+
+#include "admin/console.h"
+#include "base/diag.h"
+#include "config/config.h"
+#include "session/router.h"
+
+struct http;
+
+/* Returns 0 or -errno. */
+NODISCARD int http_create(struct http **, struct console *, struct router *,
+	const char *io_backend);
+
+/* Opens what a configuration wants to listen on, in addition to what is there.
+ * Returns 0, or -errno with diag filled; then follows http_commit() or
+ * http_abandon(). */
+NODISCARD int http_open(struct http *, const struct config *, struct diag *);
+void http_commit(struct http *, const struct config *);
+void http_abandon(struct http *);
+
+/* Clients are served from now on: /readyz. */
+void http_ready(struct http *);
+
+/* Begins; the workers run.  Returns 0 or -errno. */
+NODISCARD int http_start(struct http *);
+/* While the workers run: nobody is answered any more. */
+void http_stop(struct http *);
+/* When they have ended. */
+void http_destroy(struct http **);
+
+#endif

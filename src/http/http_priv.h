@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the files of the HTTP server share.
+ */
+#ifndef HTTP_HTTP_PRIV_H
+#define HTTP_HTTP_PRIV_H
+
+#include <microhttpd.h>
+#include <pthread.h>
+
+#include "admin/ask.h"
+#include "http/http.h"
+#include "http/metrics.h"
+#include "net/addr.h"
+
+/* How long the workers may take for a view: one that takes longer hangs. */
+enum { HTTP_PATIENCE_US = 2000000, HTTP_HEAD_MAX = 16384 };
+
+/* What the configuration says, as values. */
+struct http_values {
+	char *bearer;                   /* "Bearer <token>" without its first word; or NULL */
+	char *basic;                    /* base64 of "user:password"; or NULL */
+	uint32_t max_connections;
+	uint64_t timeout_us;
+};
+
+/* A listening socket as the thread sees it. */
+struct http_door {
+	struct list_node node;
+	struct http *http;
+	struct MHD_Daemon *daemon;
+	struct addr addr;
+	int fd;
+	bool is_leaving;                /* lets nobody in any more */
+	uint32_t waiting;               /* visitors whose view is on its way */
+};
+
+/* A connection, and the request that it makes now. */
+struct http_visitor {
+	struct list_node node;
+	struct http_door *door;
+	struct MHD_Connection *connection;
+	int fd;
+	uint64_t until_us;              /* longer than that it does not stay */
+	struct ask *ask;                /* of the request; NULL: none */
+	uint64_t asked_at_us;
+	bool is_waiting;                /* for the ask, suspended */
+	bool is_late;                   /* it has waited for too long, and was given up */
+	bool is_live;                   /* only whether it arrives is asked */
+	bool is_body;                   /* the request has one: no */
+};
+
+/* What main tells the thread. */
+struct http_order {
+	struct list_node node;
+	struct http_values values;
+	size_t count;
+	struct {
+		int fd;
+		struct addr addr;
+	} doors[];
+};
+
+/* A listening socket as main sees it. */
+struct http_entrance {
+	struct list_node node;
+	char *text;
+	struct addr addr;
+	int fd;
+	bool is_wanted;
+	bool is_new;
+};
+
+struct http {
+	struct console *console;
+	struct router *router;
+	const char *io_backend;
+	uint64_t start_wall_us;
+	_Atomic bool has_started;       /* main serves clients */
+	int wake_fd;
+	pthread_t thread;
+	bool has_thread;
+	struct list entrances;          /* main's */
+	pthread_mutex_t lock;           /* of these three */
+	struct list orders;
+	struct list arrived;            /* struct ask, by its mail */
+	bool is_over;
+	/* The thread's. */
+	struct http_values values;
+	struct list doors;
+	struct list visitors;
+	uint32_t visitor_count;
+	uint64_t requests[METRICS_CODES];
+};
+
+/* http_values.c.  False: no memory; to be finished all the same. */
+NODISCARD bool http_values_init(struct http_values *, const struct config *);
+void http_values_finish(struct http_values *);  /* secrets are wiped */
+
+/* http_request.c: what MHD calls for each request. */
+enum MHD_Result http_on_request(void *http, struct MHD_Connection *, const char *url,
+	const char *method, const char *version, const char *body, size_t *body_len,
+	void **visitor);
+/* The request is over. */
+void http_forget_request(struct http_visitor *);
+
+#endif

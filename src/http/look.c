@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: ISC */
+#include "http/look.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	WARNING_PERCENT = 75,
+	CRITICAL_PERCENT = 90,
+	WAIT_EMERGENCY_US = 5000000,
+	TIMEOUT_RECENT_US = 30000000
+};
+
+const char *health_level_word(enum health_level level)
+{
+	static const char *const words[] = {
+		[HEALTH_OK] = "ok",
+		[HEALTH_WARNING] = "warning",
+		[HEALTH_CRITICAL] = "critical",
+		[HEALTH_EMERGENCY] = "emergency",
+	};
+
+	return words[level];
+}
+
+/* --- what it means ---------------------------------------------------------------- */
+
+static bool is_emergency(const struct look_workload *w, uint64_t now_us)
+{
+	uint64_t patience = WAIT_EMERGENCY_US;
+
+	if (w->leased < w->max && !w->is_blocked)
+		return false;
+	if (w->query_wait_timeout_us != 0)
+		patience = u64_min(patience, w->query_wait_timeout_us / 2);
+	if (w->waiting > 0 && w->wait_us > patience)
+		return true;
+	return w->wait_timeout_at_us != 0 &&
+		now_us < w->wait_timeout_at_us + TIMEOUT_RECENT_US;
+}
+
+enum health_level look_level(const struct look_workload *w, uint64_t now_us)
+{
+	uint64_t percent = (uint64_t)w->leased * 100;
+
+	if (is_emergency(w, now_us))
+		return HEALTH_EMERGENCY;
+	if (percent > (uint64_t)w->max * CRITICAL_PERCENT)
+		return HEALTH_CRITICAL;
+	if (percent > (uint64_t)w->max * WARNING_PERCENT)
+		return HEALTH_WARNING;
+	return HEALTH_OK;
+}
+
+const char *look_not_ready(const struct look *look, int drain, bool has_started)
+{
+	uint32_t hosts = 0, up = 0;
+
+	if (!has_started)
+		return "starting";
+	if (drain != ROUTER_SERVES)
+		return "draining";
+	for (uint32_t i = 0; i < look->host_count; i++) {
+		hosts += look->hosts[i].is_configured;
+		up += look->hosts[i].is_configured && look->hosts[i].is_up;
+	}
+	return up == 0 && hosts > 0 ? "no host is reached" : NULL;
+}
+
+/* --- taking it -------------------------------------------------------------------- */
+
+static void add_share(struct look_workload *w, const struct look_host *h,
+	const struct snap_share *s)
+{
+	if (!snap_share_is_alive(s))
+		return;
+	w->is_alive = true;
+	w->name = s->workload;
+	w->guaranteed += s->guaranteed;
+	w->max += s->max;
+	w->used += s->used;
+	w->leased += s->leased;
+	w->idle += s->idle;
+	w->borrowed += s->borrowed;
+	w->waiting += s->waiting;
+	if (s->oldest_us != 0 && (w->oldest_us == 0 || s->oldest_us < w->oldest_us))
+		w->oldest_us = s->oldest_us;
+	/* The ceiling is also what others leave. */
+	if (s->waiting > 0 && (s->used >= s->max || h->budget.used >= h->budget.limit))
+		w->is_blocked = true;
+}
+
+static int take_host(struct look *look, struct directory *d, uint32_t index)
+{
+	struct look_host *to = &look->hosts[index];
+	struct route_host *h = directory_host(d, index);
+
+	to->name = h->name;
+	to->is_configured = config_find_host(look->config, h->name) != NULL;
+	snap_budget(h, &to->budget);
+	route_host_limits(h, &to->limits);
+	/* Who is connected may go on, whatever became of the last connect. */
+	to->is_up = to->budget.error.sqlstate[0] == '\0' ||
+		to->budget.leased + to->budget.idle > 0;
+	to->cancels = atomic_load(&h->cancels);
+	to->replications = atomic_load(&h->replications);
+	times_read(h->connects, directory_workers(d), 1, &to->connects);
+	to->reclaims = calloc(to->budget.share_count + 1, sizeof(*to->reclaims));
+	if (to->reclaims == NULL)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < to->budget.share_count; i++) {
+		snap_reclaims(h, i, &to->reclaims[i]);
+		add_share(&look->workloads[i], to, &to->budget.shares[i]);
+	}
+	return 0;
+}
+
+static void take_workload(struct look *look, struct directory *d, uint32_t index)
+{
+	struct look_workload *to = &look->workloads[index];
+	struct route_workload *w = directory_workload(d, index);
+	const struct config_workload *conf = NULL;
+	struct settings settings;
+
+	to->name = w->name;
+	to->mode = route_mode_name(w->mode);
+	to->clients = atomic_load(&w->clients);
+	to->clients_max = atomic_load(&w->max_client_conn);
+	to->wait_timeouts = atomic_load(&w->wait_timeouts);
+	to->wait_refusals = atomic_load(&w->wait_refusals);
+	to->wait_timeout_at_us = atomic_load(&w->wait_timeout_at_us);
+	for (uint32_t i = 0; i < WORKLOAD_TIME_COUNT; i++)
+		times_read(w->times + i, directory_workers(d), WORKLOAD_TIME_COUNT,
+			&to->times[i]);
+	/* One that has changed its mode has left its name to another one. */
+	if (directory_current_workload(d, w->name) == w)
+		conf = config_find_workload(look->config, w->name);
+	to->is_configured = conf != NULL;
+	config_resolve(look->config, conf, NULL, NULL, &settings);
+	to->query_wait_timeout_us = settings.query_wait_timeout_us;
+	if (to->oldest_us != 0 && look->now_us > to->oldest_us)
+		to->wait_us = look->now_us - to->oldest_us;
+	to->level = look_level(to, look->now_us);
+}
+
+int look_take(struct look *look, struct directory *d, uint64_t now_us)
+{
+	memset(look, 0, sizeof(*look));
+	look->now_us = now_us;
+	look->config = directory_config(d);
+	look->host_count = directory_host_count(d);
+	look->workload_count = directory_workload_count(d);
+	look->hosts = calloc(look->host_count + 1, sizeof(*look->hosts));
+	if (look->hosts == NULL) {
+		look_finish(look);
+		return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < look->host_count; i++) {
+		if (take_host(look, d, i) < 0) {
+			look_finish(look);
+			return -ENOMEM;
+		}
+	}
+	for (uint32_t i = 0; i < look->workload_count; i++)
+		take_workload(look, d, i);
+	return 0;
+}
+
+void look_finish(struct look *look)
+{
+	for (uint32_t i = 0; look->hosts != NULL && i < look->host_count; i++)
+		free(look->hosts[i].reclaims);
+	free(look->hosts);
+	config_unref(look->config);
+	memset(look, 0, sizeof(*look));
+}
