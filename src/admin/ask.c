@@ -67,6 +67,9 @@ void ask_destroy(struct ask *ask)
 	free(ask);
 }
 
+static void write_error(struct ask *, const char *sqlstate, const char *hint,
+	const char *fmt, va_list) PRINTF_LIKE(4, 0);
+
 static void write_error(struct ask *ask, const char *sqlstate, const char *hint,
 	const char *fmt, va_list args)
 {
