@@ -277,6 +277,7 @@ static struct client *client_create(struct worker *w, struct route_workload *wor
 	params_init(&c->start);
 	touched_init(&c->touched);
 	params_init(&c->told);
+	touched_init(&c->resets);
 	buf_init(&c->unnamed, 0);
 	lease_init(&c->lease, w->index, c->id);
 	timer_init(&c->deadline, client_on_deadline);
@@ -295,6 +296,7 @@ static void client_free(struct client *c)
 	params_finish(&c->start);
 	params_finish(&c->told);
 	touched_finish(&c->touched);
+	touched_finish(&c->resets);
 	prepared_names_clear(&c->names);
 	client_unnamed_forget(c);
 	prepared_act_unref(c->portal_act);

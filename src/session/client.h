@@ -44,6 +44,7 @@ struct client {
 	struct params start;            /* those of the startup packet, once "params" differ */
 	struct params told;             /* what ParameterStatus said, on a transaction port */
 	struct touched touched;         /* settings, in this lease */
+	struct touched resets;          /* of settings of the startup packet, not yet made good */
 	struct prepared_names names;    /* statements, on a transaction port */
 	struct buf unnamed;             /* body of the last unnamed Parse, if it is small */
 	uint64_t unnamed_version;       /* counts them */
@@ -68,6 +69,8 @@ struct client {
 	bool has_unnamed;               /* an unnamed statement */
 	bool has_unseen;                /* one whose text is not known */
 	bool has_start;
+	bool resets_by_name;            /* session port: a named statement resets settings */
+	bool resets_unsure;             /* what "resets" has may have been rolled back */
 	bool unnamed_touches;           /* it may set something */
 	bool unnamed_names;             /* it may name statements */
 	bool keeps_statements;          /* names are looked after, in this lease */

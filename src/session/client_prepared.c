@@ -48,8 +48,12 @@ bool client_has_memory(const struct client *c, size_t len)
 /* It runs soon, and may set something then. */
 void client_note_statement(struct client *c, struct server *s, const struct prepared *p)
 {
-	if (p->may_touch)
-		client_note_text(c, s, p->body, strnlen((const char *)p->body, p->len));
+	size_t len = strnlen((const char *)p->body, p->len);
+
+	if (!p->may_touch)
+		return;
+	client_note_text(c, s, p->body, len);
+	client_note_resets(c, s, p->body, len, false);
 }
 
 void client_note_use(struct client *c, struct server *s, const struct prepared *p)
@@ -486,10 +490,12 @@ static size_t on_query(
 {
 	if (!frame_is_whole(f) && f->body_len <= CLIENT_INSPECT_MAX)
 		return 0;
-	if (frame_is_whole(f) && f->body_len > 0)
+	if (frame_is_whole(f) && f->body_len > 0) {
 		client_note_text(c, s, f->body, f->body_len - 1);
-	else
+		client_note_resets(c, s, f->body, f->body_len - 1, true);
+	} else {
 		client_note_unseen(c);
+	}
 	client_unnamed_forget(c);
 	if (client_deallocate(c, s, f)) {
 		*sent = CLIENT_REPLACED;

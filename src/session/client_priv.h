@@ -126,18 +126,10 @@ struct prepared_act *client_sql_parse(struct client *, struct server *, const ch
 void client_sql_run(struct client *, struct server *, const struct prepared_act *);
 
 /* client_told.c: ParameterStatus on a transaction port. */
-enum client_ready {
-	CLIENT_READY_AS_IT_IS,          /* ReadyForQuery goes on */
-	CLIENT_READY_REPLACED,          /* what was written goes on in its place */
-	CLIENT_READY_LATER              /* it comes behind a query of the router's own */
-};
-
 /* The welcome has told it this. */
 void client_told_all(struct client *, const struct params *settings);
-enum client_ready client_told_ready(struct client *, struct server *, char status,
-	struct buf *out);
-/* That query has ended: writes the ReadyForQuery. */
-void client_told_back(struct client *, struct server *, char status, struct buf *out);
+/* True: this, which ends with ReadyForQuery, goes to it in place of ReadyForQuery. */
+bool client_told_ready(struct client *, struct server *, char status, struct buf *out);
 
 /* Does the server have the unnamed statement that the client sent last?  It may have an
  * older one. */
@@ -168,6 +160,22 @@ unsigned client_lexer_flags(const struct server *);
 /* A text that the server is about to read; one that nobody has seen. */
 void client_note_text(struct client *, struct server *, const void *text, size_t len);
 void client_note_unseen(struct client *);
+
+/* server_defaults.c: the same, for what it may reset.  runs: it surely runs. */
+void client_note_resets(struct client *, struct server *, const void *text, size_t len,
+	bool runs);
+
+static inline bool client_has_defaults(const struct client *c)
+{
+	return buf_len(c->has_start ? &c->start.text : &c->params.text) > 0;
+}
+
+/* What follows waits until that is made good. */
+static inline bool client_waits_for_defaults(const struct client *c, const struct server *s)
+{
+	return c->resets.has_resets && s->xq.pending > 0 && !s->xq.open &&
+		s->xq.copy == EXCHANGE_NO_COPY;
+}
 
 /* client_lease.c */
 void client_request(struct client *);

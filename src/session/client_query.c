@@ -7,6 +7,7 @@
  * here and cost no server.  Once leased, bytes go on as they come.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/slog.h"
 #include "pg/frame.h"
@@ -199,6 +200,31 @@ static void note_parse(struct client *c, struct server *s, const struct frame *f
 		unnamed_passes(c, s);
 }
 
+/* Where nobody else reads texts: those of short messages. */
+static bool must_be_whole(const struct client *c, const struct server *s,
+	const struct frame *f)
+{
+	return !c->keeps_statements && client_has_defaults(c) && s->replication == NULL &&
+		(f->type == 'Q' || f->type == 'P') && !frame_is_whole(f) &&
+		f->body_len <= SERVER_INSPECT_MAX;
+}
+
+static void note_resets(struct client *c, struct server *s, const struct frame *f)
+{
+	const char *body = (const char *)f->body;
+	size_t name_len = 0;
+
+	if (!frame_is_whole(f) || f->body_len == 0 || !client_has_defaults(c))
+		return;
+	if (f->type == 'P')
+		name_len = strnlen(body, f->body_len - 1) + 1;
+	client_note_resets(c, s, body + name_len,
+		strnlen(body + name_len, f->body_len - name_len), f->type == 'Q');
+	/* It may run in another exchange. */
+	c->resets_by_name =
+		c->resets_by_name || (name_len > 1 && c->resets.has_resets);
+}
+
 /* There, too, the unnamed statement of whoever had the server before on a transaction
  * port is not to be used. */
 static void pass(struct client *c, struct server *s, const struct frame *f,
@@ -206,6 +232,7 @@ static void pass(struct client *c, struct server *s, const struct frame *f,
 {
 	switch (f->type) {
 	case 'P':
+		note_resets(c, s, f);
 		note_parse(c, s, f);
 		break;
 	case 'B':
@@ -218,6 +245,7 @@ static void pass(struct client *c, struct server *s, const struct frame *f,
 		client_unnamed_hide(c, s);
 		break;
 	case 'Q':
+		note_resets(c, s, f);
 		unnamed_passes(c, s);
 		break;
 	default:
@@ -227,9 +255,11 @@ static void pass(struct client *c, struct server *s, const struct frame *f,
 }
 
 /* May this message go on now? */
-static bool may_forward(struct server *s, const struct frame *f)
+static bool may_forward(struct client *c, struct server *s, const struct frame *f)
 {
 	if (f->type == 'P' && f->available == 0 && f->body_len > 0)
+		return false;
+	if (client_waits_for_defaults(c, s) || must_be_whole(c, s, f))
 		return false;
 	s->is_full = !steps_has_room(&s->steps);
 	return exchange_has_room(&s->xq) && !s->is_full && !s->holds_client;
@@ -288,7 +318,7 @@ static size_t forward_step(struct client *c, struct server *s, struct span *span
 	}
 	if (f.type == 'X')
 		*end = FORWARD_QUIT;
-	if (f.type == 'X' || is_spent(c, s) || !may_forward(s, &f))
+	if (f.type == 'X' || is_spent(c, s) || !may_forward(c, s, &f))
 		return 0;
 	began(c, s);
 	/* What somebody else has prepared by SQL is not to be found. */

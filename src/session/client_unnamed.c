@@ -47,15 +47,18 @@ void client_unnamed_keep(struct client *c, struct server *s, const uint8_t *body
 static void note_unnamed(struct client *c, struct server *s)
 {
 	const char *text = (const char *)buf_data(&c->unnamed);
+	size_t len = text == NULL ? 0 : strnlen(text, buf_len(&c->unnamed));
 
-	if (c->has_unseen)
+	if (c->has_unseen) {
 		client_note_unseen(c);
-	else if (c->unnamed_large != NULL)
+	} else if (c->unnamed_large != NULL) {
 		client_note_use(c, s, c->unnamed_large);
-	else if (c->unnamed_touches)
-		client_note_text(c, s, text, strnlen(text, buf_len(&c->unnamed)));
+	} else if (c->unnamed_touches) {
+		client_note_text(c, s, text, len);
+		client_note_resets(c, s, text, len, false);
+	}
 	if (c->unnamed_names)
-		(void)client_sql_need(c, s, text, strnlen(text, buf_len(&c->unnamed)));
+		(void)client_sql_need(c, s, text, len);
 }
 
 /* The server has the client's own from here on. */

@@ -213,7 +213,6 @@ bool server_lease(struct worker *w, struct server *s, struct client *c)
 		return false;
 	s->client = c;
 	s->holds_client = false;
-	s->owes_ready = false;
 	s->is_session = c->workload->mode == ROUTE_SESSION;
 	s->is_broken = false;
 	s->wants_barrier = false;
@@ -315,6 +314,7 @@ void server_own_done(struct server *s)
 	case SERVER_PHASE_CONNECT:
 	case SERVER_PHASE_LOGIN:
 	case SERVER_PHASE_READY:
+	case SERVER_PHASE_DEFAULTS:
 	case SERVER_PHASE_ENDING:
 	case SERVER_PHASE_CLOSE:
 		return;
@@ -444,6 +444,7 @@ static void on_end(struct stream *stream, int error)
 	case SERVER_PHASE_SETTINGS:
 	case SERVER_PHASE_ERRAND:
 	case SERVER_PHASE_ASK:
+	case SERVER_PHASE_DEFAULTS:
 	case SERVER_PHASE_BARRIER:
 	case SERVER_PHASE_ENDING:
 	case SERVER_PHASE_ABORT:
@@ -503,6 +504,7 @@ void server_on_timer(struct timer *timer, uint64_t now_us)
 	case SERVER_PHASE_CHECK:
 	case SERVER_PHASE_SETTINGS:
 	case SERVER_PHASE_ASK:
+	case SERVER_PHASE_DEFAULTS:
 	case SERVER_PHASE_BARRIER:
 		server_fail(s, CLOSE_SERVER_LOST, "the server did not answer in time");
 		return;

@@ -30,6 +30,7 @@ enum server_phase {
 	SERVER_PHASE_SETTINGS,  /* takes over the client's settings */
 	SERVER_PHASE_ERRAND,    /* runs a query for the router itself */
 	SERVER_PHASE_ASK,       /* what the client's settings have become */
+	SERVER_PHASE_DEFAULTS,  /* sets again what its client has reset */
 	SERVER_PHASE_BARRIER,   /* finds out which exchanges are still to come */
 	SERVER_PHASE_ENDING,    /* the lease is over; on the way back to the pool */
 	SERVER_PHASE_ABORT,     /* the client is gone; waits for what still runs */
@@ -73,7 +74,6 @@ struct server {
 	bool own_seen;                  /* BARRIER: its reply has begun */
 	bool wants_barrier;             /* when the client's message is complete */
 	bool is_full;                   /* of steps: its client waits for answers */
-	bool owes_ready;                /* to its client, behind a query of ours */
 	bool holds_client;              /* until what was put before its Query has gone well */
 	bool is_dirty;                  /* carries session state: reset before reuse */
 	bool has_foreign;               /* has statements that are not in "prepared" */

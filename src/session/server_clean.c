@@ -54,7 +54,7 @@ void server_client_gone(struct server *s, bool was_mid_message)
 {
 	bool was_ending = s->phase == SERVER_PHASE_ENDING;
 	bool was_own = s->phase == SERVER_PHASE_CHECK || s->phase == SERVER_PHASE_SETTINGS ||
-		s->phase == SERVER_PHASE_ASK;
+		s->phase == SERVER_PHASE_ASK || s->phase == SERVER_PHASE_DEFAULTS;
 	static const struct cancel_reply nobody;
 
 	if (s->phase == SERVER_PHASE_CLOSE)

@@ -205,6 +205,7 @@ static bool is_untouched_by(const struct server *s, const struct client *c)
 	case SERVER_PHASE_LOGIN:
 	case SERVER_PHASE_ERRAND:
 	case SERVER_PHASE_ASK:
+	case SERVER_PHASE_DEFAULTS:
 	case SERVER_PHASE_BARRIER:
 	case SERVER_PHASE_ENDING:
 	case SERVER_PHASE_ABORT:

@@ -61,6 +61,18 @@ void server_ask_done(struct server *);
 /* It carries what another client may have left. */
 bool server_needs_cleaning(const struct server *, const struct client *);
 
+/* server_defaults.c */
+/* An exchange of the client's has ended.  True: what it has reset is made good first;
+ * the client hears of the end when server_defaults_done() is true (false: asked again,
+ * or failed). */
+bool server_defaults(struct server *, char status);
+NODISCARD bool server_defaults_done(struct server *);
+/* A statement has run that sets or resets; an error has come. */
+void server_defaults_tag(struct server *);
+void server_defaults_unsure(struct server *);
+/* server_query.c: the client is told, or was.  */
+void server_client_ready(struct server *, char status);
+
 /* server_prepared.c: what is sent, each with its step. */
 void server_step(struct server *, enum step_kind, struct prepared *, struct prepared_name *);
 void server_send_parse(struct server *, const char *name, const void *body, size_t len);

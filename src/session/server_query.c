@@ -109,6 +109,8 @@ static enum verdict on_error(struct server *s, const struct frame *f)
 		bad_message(s, "error out of place", 'E');
 		return STOP;
 	}
+	if (owner == EXCHANGE_TO_CLIENT && s->client != NULL)
+		server_defaults_unsure(s);
 	if (owner == EXCHANGE_TO_CLIENT && s->steps.count > 0 &&
 		server_prepared_error(s, &e, skips))
 		return REPLACE;
@@ -127,6 +129,7 @@ static void note_tag(struct server *s, const struct frame *f)
 
 	switch ((int)result_classify(f->body, f->body_len)) {
 	case RESULT_DISCARD_ALL:
+		server_defaults_tag(s);
 		/* Settings went, too. */
 		s->is_dirty = s->is_dirty || is_off || c == NULL || !c->touched.seen;
 		/* fall through */
@@ -148,6 +151,7 @@ static void note_tag(struct server *s, const struct frame *f)
 		return;
 	case RESULT_SET:
 	case RESULT_RESET:
+		server_defaults_tag(s);
 		/* Its name is known, or it was LOCAL. */
 		s->is_dirty = s->is_dirty || (!is_off && (c == NULL || !c->touched.seen));
 		return;
@@ -213,7 +217,7 @@ static enum verdict on_complete(struct server *s, const struct frame *f)
 }
 
 /* The lease of a transaction ends here; in doubt only behind a barrier. */
-static enum verdict client_ready(struct server *s, char status)
+static enum verdict end_exchange(struct server *s, char status)
 {
 	struct client *c = s->client;
 
@@ -240,15 +244,28 @@ static enum verdict client_ready(struct server *s, char status)
 /* Behind what its client is to be told before it. */
 static enum verdict tell_ready(struct server *s, char status)
 {
-	enum client_ready ready;
 	enum verdict verdict;
+	bool is_told;
 
 	buf_clear(&s->instead);
-	ready = client_told_ready(s->client, s, status, &s->instead);
-	verdict = client_ready(s, status);
-	if (verdict != FORWARD || ready == CLIENT_READY_AS_IT_IS)
-		return verdict;
-	return ready == CLIENT_READY_LATER ? DROP : REPLACE;
+	is_told = client_told_ready(s->client, s, status, &s->instead);
+	verdict = end_exchange(s, status);
+	return verdict == FORWARD && is_told ? REPLACE : verdict;
+}
+
+static enum verdict client_ready(struct server *s, char status)
+{
+	if (s->client == NULL || server_defaults(s, status))
+		return DROP;
+	return tell_ready(s, status);
+}
+
+/* The answer to what made good a reset: the client gets its ReadyForQuery. */
+static enum verdict defaults_ready(struct server *s, char status)
+{
+	if (server_defaults_done(s))
+		return tell_ready(s, status);
+	return s->phase == SERVER_PHASE_CLOSE ? STOP : DROP;
 }
 
 static enum verdict on_ready(struct server *s, const struct frame *f)
@@ -261,11 +278,8 @@ static enum verdict on_ready(struct server *s, const struct frame *f)
 		bad_message(s, "ready without a query", 'Z');
 		return STOP;
 	}
-	if (owner == EXCHANGE_TO_ROUTER && s->owes_ready && s->client != NULL) {
-		buf_clear(&s->instead);
-		client_told_back(s->client, s, status, &s->instead);
-		return REPLACE;
-	}
+	if (owner == EXCHANGE_TO_ROUTER && s->phase == SERVER_PHASE_DEFAULTS)
+		return defaults_ready(s, status);
 	if (owner == EXCHANGE_TO_ROUTER) {
 		server_own_done(s);
 		return DROP;
@@ -281,9 +295,7 @@ static enum verdict on_ready(struct server *s, const struct frame *f)
 		server_abort_goes_on(s);
 		return s->phase == SERVER_PHASE_CLOSE ? STOP : DROP;
 	}
-	if (s->client == NULL)
-		return DROP;
-	return tell_ready(s, status);
+	return client_ready(s, status);
 }
 
 static enum verdict on_setting(struct server *s, const struct frame *f)

@@ -99,7 +99,7 @@ static void add(struct touched *t, const char *name, char what)
 	}
 	if (is_of_transaction(name))
 		return;
-	t->resets = t->resets || what == WAS_RESET;
+	t->has_resets = t->has_resets || what == WAS_RESET;
 	old = find_name(t, name);
 	if (old != NULL) {
 		*old = *old == what ? what : WAS_BOTH;
@@ -113,16 +113,37 @@ static void add(struct touched *t, const char *name, char what)
 		t->unknown = true;
 }
 
-static void reset_all(struct touched *t)
+void touched_reset_all(struct touched *t)
 {
 	char *at = (char *)buf_data(&t->names);
 
 	t->all = true;
-	t->resets = true;
+	t->has_resets = true;
 	for (uint32_t i = 0; i < t->count; i++) {
 		*at = *at == WAS_RESET ? WAS_RESET : WAS_BOTH;
 		at += strlen(at) + 1;
 	}
+}
+
+enum touched_as touched_as(const struct touched *t, const char *name)
+{
+	const char *entry = find_name(t, name);
+
+	if (entry == NULL)
+		return t->all ? TOUCHED_RESET : TOUCHED_NOT;
+	switch (*entry) {
+	case WAS_SET:
+		return TOUCHED_SET;
+	case WAS_RESET:
+		return TOUCHED_RESET;
+	default:
+		return TOUCHED_BOTH;
+	}
+}
+
+void touched_set_again(struct touched *t, const char *name)
+{
+	add(t, name, WAS_SET);
 }
 
 static void add_call(struct touched *t, const struct sql_call *call, unsigned flags)
@@ -177,7 +198,7 @@ static void add_statement(struct touched *t, const struct statement *s)
 		break;
 	case SQL_RESET_ALL:
 	case SQL_DISCARD_ALL:
-		reset_all(t);
+		touched_reset_all(t);
 		break;
 	case SQL_LOAD:
 		t->closes = true;
@@ -210,68 +231,6 @@ void touched_text(struct touched *t, const char *text, size_t len, unsigned flag
 }
 
 /* --- back to startup values -------------------------------------------------------------- */
-
-bool touched_is_reset(const struct touched *t, const char *name)
-{
-	const char *entry = find_name(t, name);
-
-	if (!t->resets)
-		return false;
-	return entry == NULL ? t->all : *entry != WAS_SET;
-}
-
-bool touched_goes_back(const struct touched *t, const struct params *start)
-{
-	const char *name, *value;
-	size_t pos = 0;
-
-	while (t->resets && params_next(start, &pos, &name, &value)) {
-		if (touched_is_reset(t, name))
-			return true;
-	}
-	return false;
-}
-
-/* Only what has no value of the session's: the RESET may have been undone. */
-static void write_back(struct buf *sql, const char *name, const char *value)
-{
-	buf_add_str(sql, "SELECT pg_catalog.set_config(");
-	params_add_literal(sql, name);
-	buf_add_str(sql, ", ");
-	params_add_literal(sql, value);
-	buf_add_str(sql, ", false) IS NULL WHERE ");
-	if (strchr(name, '.') != NULL)
-		buf_add_str(sql, "'' = pg_catalog.current_setting(");
-	else
-		buf_add_str(sql, "'session' <> (SELECT source FROM pg_catalog.pg_settings "
-				 "WHERE pg_catalog.lower(name) = pg_catalog.lower(");
-	params_add_literal(sql, name);
-	buf_add_str(sql, strchr(name, '.') != NULL ? ", true); " : ")); ");
-}
-
-void touched_write_back(struct touched *t, const struct params *start, struct buf *out)
-{
-	const char *name, *value;
-	struct buf sql;
-	size_t pos = 0;
-
-	buf_init(&sql, 0);
-	while (params_next(start, &pos, &name, &value)) {
-		if (!touched_is_reset(t, name))
-			continue;
-		write_back(&sql, name, value);
-		/* Which of them it is when the lease ends the server tells. */
-		add(t, name, WAS_SET);
-		add(t, name, WAS_RESET);
-	}
-	t->resets = false;
-	buf_add_cstr(&sql, "");
-	if (buf_ok(&sql))
-		msg_out_query(out, (const char *)buf_data(&sql));
-	else
-		out->failed = true;
-	buf_finish(&sql);
-}
 
 /* --- asking ------------------------------------------------------------------------------ */
 

@@ -26,9 +26,9 @@ struct touched {
 	struct buf names;               /* what was done last, name, NUL; each name once */
 	uint32_t count;
 	bool all;                       /* RESET ALL, DISCARD ALL: whatever the client has */
-	bool resets;                    /* some were reset, and not set back yet */
 	bool unknown;                   /* a setting whose name is not known */
 	bool seen;                      /* a text was looked at that may change settings */
+	bool has_resets;                /* something was reset */
 	bool closes;                    /* what no statement takes away: LOAD, setseed() */
 };
 
@@ -46,13 +46,16 @@ bool touched_may(const char *text, size_t len);
 /* What it may change.  flags: enum lexer_flag. */
 void touched_text(struct touched *, const char *text, size_t len, unsigned flags);
 
-/* Was this setting reset, and has it not been set back since? */
-bool touched_is_reset(const struct touched *, const char *name);
-/* Is there one among these that was reset? */
-bool touched_goes_back(const struct touched *, const struct params *start);
-/* Appends the Query that sets those to these, unless they were not reset in the end; from
- * then on they count as set. */
-void touched_write_back(struct touched *, const struct params *start, struct buf *out);
+/* What was done to a setting, last or before that, too. */
+enum touched_as { TOUCHED_NOT, TOUCHED_SET, TOUCHED_RESET, TOUCHED_BOTH };
+
+enum touched_as touched_as(const struct touched *, const char *name);
+
+/* All of them were reset. */
+void touched_reset_all(struct touched *);
+
+/* The router itself has set it, behind what was done. */
+void touched_set_again(struct touched *, const char *name);
 
 /* Whether there is anything to ask. */
 bool touched_has_question(const struct touched *, const struct params *now);

@@ -142,13 +142,11 @@ def test_settings_follow_the_client_from_server_to_server(make_router):
             assert second.value("SHOW DateStyle") == "SQL, MDY"
 
 
-@pytest.mark.router_only
-def test_reset_goes_back_to_the_servers_setting(router):
-    """PostgreSQL itself would go back to the startup packet's, and so do transaction
-    ports.  Here that value was set after the login of the server, so RESET takes it away."""
-    with router.session.wire(**{"DateStyle": "German"}) as wire:
+def test_reset_goes_back_to_the_startup_packets(port):
+    """More of this in test_startup_defaults.py."""
+    with port.wire(**{"DateStyle": "German"}) as wire:
         assert w.types(wire.query("BEGIN")).endswith("Z")
         assert w.types(wire.query("RESET DateStyle")).endswith("Z")
-        assert wire.value("SHOW DateStyle") == "ISO, MDY"
+        assert wire.value("SHOW DateStyle") == "German, DMY"
         assert w.types(wire.query("ROLLBACK")).endswith("Z")
         assert wire.value("SHOW DateStyle") == "German, DMY"

@@ -108,6 +108,42 @@ START_TEST(too_many_names_are_unknown)
 }
 END_TEST
 
+/* What was done to a setting, and whether anything was reset at all. */
+START_TEST(what_was_done_to_a_setting)
+{
+	static const struct {
+		const char *sql;
+		enum touched_as as;
+		bool has_resets;
+	} cases[] = {
+		{ "SELECT 1", TOUCHED_NOT, false },
+		{ "SET work_mem = 1", TOUCHED_SET, false },
+		{ "SET LOCAL work_mem TO DEFAULT", TOUCHED_NOT, false },
+		{ "RESET work_mem", TOUCHED_RESET, true },
+		{ "SET Work_Mem TO DEFAULT", TOUCHED_RESET, true },
+		{ "RESET other", TOUCHED_NOT, true },
+		{ "SET work_mem = 1; RESET work_mem", TOUCHED_BOTH, true },
+		{ "RESET work_mem; SET work_mem = 1", TOUCHED_BOTH, true },
+		{ "RESET ALL", TOUCHED_RESET, true },
+		{ "DISCARD ALL", TOUCHED_RESET, true },
+		{ "SET work_mem = 1; RESET ALL", TOUCHED_BOTH, true },
+		{ "RESET ALL; SET work_mem = 1", TOUCHED_SET, true },
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		begin();
+		text(cases[i].sql);
+		ck_assert_msg(touched_as(&t, "work_mem") == cases[i].as &&
+				t.has_resets == cases[i].has_resets,
+			"%s", cases[i].sql);
+		touched_set_again(&t, "work_mem");
+		ck_assert(touched_as(&t, "work_mem") == TOUCHED_SET ||
+			touched_as(&t, "work_mem") == TOUCHED_BOTH);
+		end();
+	}
+}
+END_TEST
+
 /* A DataRow of these texts; NULL is null. */
 static struct frame row(const char *const *values, size_t count)
 {
@@ -218,6 +254,7 @@ Suite *state_suite(void)
 
 	tcase_add_loop_test(tc, texts_name_what_they_may_set, 0, (int)COUNT_OF(texts));
 	tcase_add_test(tc, too_many_names_are_unknown);
+	tcase_add_test(tc, what_was_done_to_a_setting);
 	tcase_add_test(tc, answers_become_the_clients_settings);
 	tcase_add_test(tc, reset_goes_back_to_the_startup_value_that_the_server_has_not);
 	tcase_add_test(tc, reset_that_was_rolled_back_changes_nothing);

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * RESET, RESET ALL, SET ... TO DEFAULT and DISCARD ALL go back to what the client brought
+ * in its startup packet, as they do where the server is its own (PostgreSQL documentation,
+ * 20.1.4: values of the startup packet are the session's defaults).
+ *
+ * Servers do not know them as defaults.  So what follows an exchange that may have reset
+ * such a setting waits for its end, and before the client hears of that the values are
+ * set again, in the same transaction: where it is rolled back both are.
+ *
+ * Not found: what functions reset out of sight, what a transaction resets and keeps
+ * behind a savepoint that it goes back to in the same Query, SET LOCAL ... TO DEFAULT.
+ */
+#include <string.h>
+#include <strings.h>
+
+#include "base/slog.h"
+#include "pg/msg_out.h"
+#include "session/client_priv.h"
+#include "session/server_priv.h"
+
+static const struct params *defaults_of(const struct client *c)
+{
+	return c->has_start ? &c->start : &c->params;
+}
+
+void client_note_resets(struct client *c, struct server *s, const void *text, size_t len,
+	bool runs)
+{
+	if (s->replication != NULL || !client_has_defaults(c) ||
+		!touched_may(text, len))
+		return;
+	touched_text(&c->resets, text, len, client_lexer_flags(s));
+	c->resets_unsure = c->resets_unsure || (!runs && c->resets.has_resets);
+}
+
+/* Does it have that value as it is?  Encodings have many spellings. */
+static bool is_reported(const struct server *s, const char *name, const char *value)
+{
+	const char *now = params_get(&s->reported, name);
+
+	if (now == NULL)
+		return false;
+	if (strcasecmp(name, "client_encoding") != 0)
+		return strcmp(now, value) == 0;
+	for (;; now++, value++) {
+		while (*now == '-' || *now == '_')
+			now++;
+		while (*value == '-' || *value == '_')
+			value++;
+		if ((*now | 0x20) != (*value | 0x20))
+			return false;
+		if (*now == '\0' || *value == '\0')
+			return *now == *value;
+	}
+}
+
+static void write_value(struct buf *sql, const char *name, const char *value)
+{
+	buf_add_str(sql, "pg_catalog.set_config(");
+	params_add_literal(sql, name);
+	buf_add_str(sql, ", ");
+	params_add_literal(sql, value);
+	buf_add_str(sql, ", false)");
+}
+
+/* SET takes its value for one name where a list of names belongs. */
+static bool is_list_of_names(const char *name)
+{
+	static const char *const lists[] = { "search_path", "temp_tablespaces",
+		"local_preload_libraries", "session_preload_libraries" };
+
+	for (size_t i = 0; i < COUNT_OF(lists); i++) {
+		if (strcasecmp(name, lists[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void write_name(struct buf *sql, const char *name)
+{
+	buf_add_str(sql, "\"");
+	for (; *name != '\0'; name++) {
+		if (*name == '.')
+			buf_add_str(sql, "\".");
+		buf_add(sql, *name == '.' ? "\"" : name, 1);
+	}
+	buf_add_str(sql, "\"");
+}
+
+/* It was reset.  SET takes no snapshot: SET TRANSACTION may still follow. */
+static void write_again(struct buf *sql, const char *name, const char *value)
+{
+	if (is_list_of_names(name)) {
+		buf_add_str(sql, "SELECT ");
+		write_value(sql, name, value);
+		buf_add_str(sql, " IS NULL; ");
+		return;
+	}
+	buf_add_str(sql, "SET SESSION ");
+	write_name(sql, name);
+	buf_add_str(sql, " TO ");
+	params_add_literal(sql, value);
+	buf_add_str(sql, "; ");
+}
+
+/* It may have been reset, and may have been set since, or the RESET was rolled back. */
+static void write_if_reset(struct buf *sql, const char *name, const char *value)
+{
+	buf_add_str(sql, "SELECT CASE WHEN ");
+	if (strchr(name, '.') != NULL) {
+		/* In no view; reset it is empty. */
+		buf_add_str(sql, "coalesce(pg_catalog.current_setting(");
+		params_add_literal(sql, name);
+		buf_add_str(sql, ", true), '') OPERATOR(pg_catalog.=) ''");
+	} else {
+		buf_add_str(sql, "(SELECT source FROM pg_catalog.pg_settings WHERE "
+				 "pg_catalog.lower(name) OPERATOR(pg_catalog.=) "
+				 "pg_catalog.lower(");
+		params_add_literal(sql, name);
+		buf_add_str(sql, ")) OPERATOR(pg_catalog.<>) 'session'");
+	}
+	buf_add_str(sql, " THEN ");
+	write_value(sql, name, value);
+	buf_add_str(sql, " END IS NULL; ");
+}
+
+/* What has to be said so that the defaults are the client's again. */
+static void write_defaults(struct client *c, struct server *s, struct buf *sql)
+{
+	const char *name, *value;
+	size_t pos = 0;
+
+	while (params_next(defaults_of(c), &pos, &name, &value)) {
+		enum touched_as as = touched_as(&c->resets, name);
+
+		if (as == TOUCHED_NOT || as == TOUCHED_SET || is_reported(s, name, value))
+			continue;
+		if (as == TOUCHED_RESET && !c->resets_unsure)
+			write_again(sql, name, value);
+		else
+			write_if_reset(sql, name, value);
+		if (c->touched.seen)
+			touched_set_again(&c->touched, name);
+	}
+}
+
+static void forget(struct client *c)
+{
+	touched_finish(&c->resets);
+	c->resets_unsure = false;
+}
+
+void server_defaults_unsure(struct server *s)
+{
+	s->client->resets_unsure = s->client->resets.has_resets;
+}
+
+void server_defaults_tag(struct server *s)
+{
+	struct client *c = s->client;
+
+	if (c == NULL || !c->resets_by_name || !client_has_defaults(c))
+		return;
+	touched_reset_all(&c->resets);
+	c->resets_unsure = true;
+}
+
+bool server_defaults(struct server *s, char status)
+{
+	struct client *c = s->client;
+	struct buf sql;
+	bool any;
+
+	if (touched_is_empty(&c->resets) || !exchange_is_idle(&s->xq) ||
+		s->phase != SERVER_PHASE_READY)
+		return false;
+	if (!c->resets.has_resets) {
+		forget(c);
+		return false;
+	}
+	if (status == 'E') {
+		/* Undone with the transaction, or a part of it. */
+		c->resets_unsure = true;
+		return false;
+	}
+	buf_init(&sql, 0);
+	write_defaults(c, s, &sql);
+	buf_add_cstr(&sql, "");
+	any = buf_len(&sql) > 1;
+	if (any && buf_ok(&sql)) {
+		server_enter_phase(s, SERVER_PHASE_DEFAULTS);
+		server_set_timer(s, SERVER_CLEAN_US);
+		server_send_own(s, (const char *)buf_data(&sql));
+	} else if (any) {
+		server_fail(s, CLOSE_SERVER_LOST, "out of memory");
+	}
+	buf_finish(&sql);
+	/* Until it is known that it was not the client's own cancel that came late. */
+	if (!any)
+		forget(c);
+	return any;
+}
+
+bool server_defaults_done(struct server *s)
+{
+	struct client *c = s->client;
+
+	server_enter_phase(s, SERVER_PHASE_READY);
+	if (!s->own_failed) {
+		forget(c);
+		return true;
+	}
+	/* A cancel that came late. */
+	if (strcmp(s->sqlstate, "57014") == 0) {
+		c->resets_unsure = true;
+		return s->xq.status == 'E' || !server_defaults(s, s->xq.status);
+	}
+	SLOG_LIMITED(WARN, "defaults-failed", "client=%lu server=%lu sqlstate=%s",
+		(unsigned long)c->id, (unsigned long)s->ps.id, s->sqlstate);
+	server_fail(s, CLOSE_SERVER_LOST,
+		"the settings of the startup packet could not be set again");
+	return false;
+}

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: ISC
+"""What a client brought in its startup packet is what RESET goes back to, at once, on both
+ports, as on PostgreSQL itself."""
+import psycopg
+import pytest
+from support import wire as w
+
+START = {"DateStyle": "German, DMY", "statement_timeout": "71s",
+         "search_path": "pg_catalog, public", "options": "-c app.start=mine -c work_mem=77MB"}
+NAMES = {"DateStyle": ("'SQL, MDY'", "German, DMY"), "statement_timeout": ("'5s'", "71s"),
+         "search_path": ("public", "pg_catalog, public"), "app.start": ("'other'", "mine"),
+         "work_mem": ("'1MB'", "77MB")}
+
+
+@pytest.fixture
+def wire(port):
+    with port.wire(**START) as connection:
+        yield connection
+
+
+def ok(wire, sql):
+    messages = wire.query(sql)
+    assert not w.errors(messages), w.errors(messages)
+    return messages
+
+
+def is_at_start(wire):
+    return {name: wire.value(f"SHOW {name}") for name in NAMES} \
+        == {name: start for name, (_, start) in NAMES.items()}
+
+
+@pytest.mark.parametrize("block", ["{}", "BEGIN; {}; COMMIT", "BEGIN|{}|COMMIT",
+                                   "BEGIN|SAVEPOINT s|{}|RELEASE s|COMMIT"])
+@pytest.mark.parametrize("how", ["RESET {}", "SET {} TO DEFAULT", "RESET ALL"])
+def test_reset(wire, how, block):
+    for name, (other, start) in NAMES.items():
+        ok(wire, f"SET {name} TO {other}")
+        assert wire.value(f"SHOW {name}") != start
+        for sql in block.format(how.format(name)).split("|"):
+            ok(wire, sql)
+        assert wire.value(f"SHOW {name}") == start
+
+
+@pytest.mark.parametrize("how", ["DISCARD ALL", "RESET ALL", "RESET TIME ZONE",
+                                 "SET TIME ZONE LOCAL"])
+def test_reset_of_all(port, how):
+    with port.wire(TimeZone="Asia/Tokyo", **START) as wire:
+        for name, (other, _) in NAMES.items():
+            ok(wire, f"SET {name} TO {other}")
+        ok(wire, "SET TimeZone TO 'Europe/Rome'")
+        ok(wire, how)
+        assert wire.value("SHOW TimeZone") == "Asia/Tokyo"
+        if "ALL" in how:
+            assert is_at_start(wire)
+
+
+def test_in_the_transaction_itself(wire):
+    ok(wire, "SET DateStyle TO 'SQL, MDY'")
+    ok(wire, "BEGIN")
+    ok(wire, "RESET DateStyle")
+    assert wire.value("SHOW DateStyle") == "German, DMY"
+    ok(wire, "SET DateStyle TO 'ISO, YMD'")
+    assert wire.value("SHOW DateStyle") == "ISO, YMD"
+    ok(wire, "COMMIT")
+    assert wire.value("SHOW DateStyle") == "ISO, YMD"
+
+
+@pytest.mark.parametrize("end", ["ROLLBACK", "error", "savepoint"])
+def test_rolled_back(wire, end):
+    for name in NAMES:
+        rolled_back(wire, name, end)
+
+
+def rolled_back(wire, name, end):
+    """It was not reset: what the client had set stands."""
+    ok(wire, f"SET {name} TO {NAMES[name][0]}")
+    before = wire.value(f"SHOW {name}")
+    ok(wire, "BEGIN")
+    ok(wire, "SAVEPOINT s")
+    ok(wire, f"RESET {name}")
+    assert wire.value(f"SHOW {name}") == NAMES[name][1]
+    if end == "error":
+        assert w.errors(wire.query("SELECT 1/0"))
+    if end == "savepoint":
+        ok(wire, "ROLLBACK TO s")
+        assert wire.value(f"SHOW {name}") == before
+        ok(wire, "COMMIT")
+    else:
+        ok(wire, "ROLLBACK")
+    assert wire.value(f"SHOW {name}") == before
+
+
+def test_failed(wire):
+    """In one Query with what fails, and in a transaction that has failed."""
+    ok(wire, "SET work_mem TO '1MB'")
+    assert w.errors(wire.query("RESET work_mem; SELECT 1/0"))
+    assert wire.value("SHOW work_mem") == "1MB"
+    ok(wire, "BEGIN")
+    assert w.errors(wire.query("RESET work_mem; SELECT 1/0"))
+    assert w.errors(wire.query("RESET ALL"))
+    ok(wire, "ROLLBACK")
+    assert wire.value("SHOW work_mem") == "1MB"
+
+
+def test_set_behind_reset(wire):
+    ok(wire, "RESET work_mem; SET work_mem TO '3MB'")
+    assert wire.value("SHOW work_mem") == "3MB"
+    ok(wire, "RESET ALL; SET work_mem TO '4MB'")
+    assert wire.value("SHOW work_mem") == "4MB"
+    assert wire.value("SHOW statement_timeout") == "71s"
+
+
+def test_no_snapshot_is_taken(wire):
+    """SET TRANSACTION has to come before the first query."""
+    ok(wire, "SET DateStyle TO 'SQL, MDY'")
+    ok(wire, "BEGIN")
+    ok(wire, "RESET DateStyle")
+    ok(wire, "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+    assert wire.value("SHOW transaction_isolation") == "serializable"
+    ok(wire, "COMMIT")
+
+
+def test_told_before_ready(wire):
+    """ParameterStatus comes before the ReadyForQuery of the RESET."""
+    ok(wire, "SET DateStyle TO 'SQL, MDY'")
+    told = [m.body for m in ok(wire, "RESET DateStyle") if m.type == "S"]
+    assert told[-1] == b"DateStyle\0German, DMY\0"
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_pipelined(wire, prepared):
+    """What was sent behind the RESET sees it."""
+    ok(wire, "SET work_mem TO '1MB'")
+    if prepared:
+        wire.send(w.one_query("RESET work_mem"), w.one_query("SHOW work_mem"))
+    else:
+        wire.send(w.query("RESET work_mem"), w.query("SHOW work_mem"))
+    first, second = wire.until_ready(), wire.until_ready()
+    assert not w.errors(first + second)
+    assert w.rows(second)[0][0] == "77MB"
+
+
+def test_cut(wire):
+    """Each byte of the RESET in a packet of its own."""
+    ok(wire, "SET work_mem TO '1MB'")
+    data = w.query("RESET work_mem")
+    for at in range(1, len(data)):
+        ok(wire, "SET work_mem TO '1MB'")
+        wire.send_split(data, at)
+        assert not w.errors(wire.until_ready())
+        assert wire.value("SHOW work_mem") == "77MB"
+
+
+def test_parsed_and_not_run(wire):
+    ok(wire, "SET work_mem TO '1MB'")
+    wire.send(w.parse("RESET work_mem", "r"), w.describe("S", "r"), w.sync())
+    assert not w.errors(wire.until_ready())
+    assert wire.value("SHOW work_mem") == "1MB"
+
+
+def test_behind_it_copy(wire):
+    """Data of a COPY that stands behind a RESET in one Query does not wait for it."""
+    ok(wire, "SET work_mem TO '1MB'")
+    wire.send(w.query("RESET work_mem; COPY public.items (body) FROM STDIN"))
+    assert wire.until("G", "E")[-1].type == "G"
+    wire.send(w.copy_data(b"of a reset\n"), w.copy_done())
+    assert not w.errors(wire.until_ready())
+    assert wire.value("SHOW work_mem") == "77MB"
+
+
+def test_psycopg(port):
+    """Prepared, and by a driver that brings an application_name."""
+    with port.connect(application_name="before", prepare_threshold=0) as connection:
+        for _ in range(3):
+            connection.execute("SET application_name TO 'after'")
+            assert connection.execute("SHOW application_name").fetchone() == ("after",)
+            connection.execute("RESET ALL")
+            assert connection.execute("SHOW application_name").fetchone() == ("before",)
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            connection.execute("SELECT 1/0")
