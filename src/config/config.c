@@ -391,6 +391,24 @@ const struct config_database *config_find_database(const struct config *config,
 	return config->wildcard;
 }
 
+const char *config_auth_query(const struct config *config, const struct config_database *db,
+	const char **dbname)
+{
+	static const char standard[] =
+		"SELECT rolname, rolpassword, rolvaliduntil FROM pg_catalog.pg_authid"
+		" WHERE rolname OPERATOR(pg_catalog.=) $1 AND rolcanlogin";
+	const char *sql = config->auth.auth_query;
+
+	*dbname = config->auth.auth_dbname;
+	if (db != NULL && db->options.auth_query[0] != '\0')
+		sql = db->options.auth_query;
+	if (db != NULL && db->options.auth_dbname[0] != '\0')
+		*dbname = db->options.auth_dbname;
+	if (sql[0] == '\0')
+		return NULL;
+	return strcmp(sql, "default") == 0 ? standard : sql;
+}
+
 const char *config_dbname(const struct config_database *db, const char *asked)
 {
 	return db->options.dbname[0] != '\0' ? db->options.dbname : asked;

@@ -39,6 +39,7 @@ struct config_host {
 	struct host_options options;
 	struct config_place *places;        /* options.host, read: as many */
 	char *own_password;             /* from password or password_file; "" if none */
+	bool is_asked_for_users;        /* by auth_query, of some database */
 	uint32_t budget;                /* connection_budget; the sum of the floors where
 					   it is auto: until PostgreSQL has told */
 };
@@ -123,6 +124,11 @@ static inline bool config_host_is_auto(const struct config_host *host)
 {
 	return host->options.connection_budget == OPTION_AUTO;
 }
+
+/* The query for users of that database (NULL: one that is not known) and the database
+ * that it runs in, "" for the host's; NULL: there is none. */
+const char *config_auth_query(const struct config *, const struct config_database *,
+	const char **dbname);
 
 /* The entry for a database that a client asks for: its own, else "*", else NULL. */
 const struct config_database *config_find_database(const struct config *,

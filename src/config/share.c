@@ -65,7 +65,7 @@ static uint32_t claim_of(const struct config_host *h, const struct config_share 
  * without, else what is free just then. */
 static uint32_t own_claim(const struct config_host *h)
 {
-	return config_host_is_auto(h) ? 1 : 0;
+	return config_host_is_auto(h) || h->is_asked_for_users ? 1 : 0;
 }
 
 uint64_t share_floors(const struct config *config, size_t host)

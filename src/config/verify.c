@@ -376,6 +376,28 @@ static int verify_auth(const struct config *config, const struct doc_source *sou
 	return 0;
 }
 
+static int verify_auth_query(struct config *config, const struct doc_source *source,
+	const struct config_database *db)
+{
+	struct config_host *host = &config->hosts[db->host];
+	const struct doc_node *node = doc_reach(source->root, "databases", db->name,
+		"auth_query", NULL);
+	const char *dbname, *sql = config_auth_query(config, db, &dbname);
+
+	if (db->options.auth_query[0] == '\0')
+		node = doc_reach(source->root, "auth", "auth_query", NULL);
+	if (sql == NULL)
+		return 0;
+	if (strstr(sql, "$1") == NULL)
+		return doc_fail(source, node, "auth_query: needs $1, the name of the user, or is "
+			"the word default");
+	if (host->options.user[0] == '\0')
+		return doc_fail(source, node, "auth_query: needs hosts.%s.user, the router's own "
+			"login, to ask PostgreSQL", host->name);
+	host->is_asked_for_users = true;
+	return 0;
+}
+
 /* Settings of pools that have no effect in this workload. */
 static int warn_of_pools(struct config *config, const struct config_workload *w)
 {
@@ -408,6 +430,9 @@ int verify_meaning(struct config *config, const struct doc_source *source)
 		config->auth.auth_type == CONFIG_AUTH_TRUST ||
 		config->auth.auth_type == CONFIG_AUTH_HBA;
 	int ret = 0;
+
+	for (size_t i = 0; i < config->host_count; i++)
+		has_secret = has_secret || config->hosts[i].is_asked_for_users;
 
 	for (size_t i = 0; i < config->user_count; i++)
 		has_secret = has_secret || config->users[i].options.password[0] != '\0';
@@ -452,6 +477,8 @@ int verify_config(struct config *config, const struct doc_source *source)
 		ret = verify_auth(config, source);
 	if (ret == 0)
 		ret = verify_http(config, source);
+	for (size_t i = 0; ret == 0 && i < config->database_count; i++)
+		ret = verify_auth_query(config, source, &config->databases[i]);
 	for (size_t i = 0; ret == 0 && i < config->workload_count; i++)
 		ret = verify_workload(config, source, &config->workloads[i]);
 	if (ret == 0)

@@ -62,6 +62,25 @@ static void follow_rules(const struct config *config, const struct route_login *
 	out->map = verdict.map;
 }
 
+/* The host that has the database; who asks for none that is known may still be a user. */
+static void find_lookup(struct directory *d, const struct config *config,
+	const struct route_login *login, struct route_lookup *out)
+{
+	const struct config_database *db = config_find_database(config, login->database);
+	const char *dbname, *sql = config_auth_query(config, db, &dbname);
+	size_t host = db == NULL ? 0 : db->host;
+
+	if (sql == NULL || login->is_console || (db == NULL && config->host_count > 1) ||
+		config->hosts[host].options.user[0] == '\0')
+		return;
+	*out = (struct route_lookup){ .dbname = dbname[0] == '\0' ? NULL : dbname, .sql = sql,
+		.ttl_us = config->auth.auth_query_cache_ttl_us,
+		.negative_ttl_us = config->auth.auth_query_negative_ttl_us };
+	pthread_mutex_lock(&d->lock);
+	out->host = reload_host(d, config->hosts[host].name);
+	pthread_mutex_unlock(&d->lock);
+}
+
 void directory_auth(struct directory *d, const struct route_login *login,
 	struct route_proof *out)
 {
@@ -87,6 +106,8 @@ void directory_auth(struct directory *d, const struct route_login *login,
 		break;
 	}
 	out->secret = stored == NULL ? NULL : strdup(stored);
+	if (stored == NULL)
+		find_lookup(d, config, login, &out->lookup);
 	out->console = (config_is_admin(config, login->user) ? ROUTE_ADMIN | ROUTE_STATS : 0) |
 		(config_is_stats(config, login->user) ? ROUTE_STATS : 0);
 }

@@ -349,7 +349,17 @@ struct route_login {
 	const char *user;
 	bool is_physical;               /* replication that names no database */
 	bool is_tls;
+	bool is_console;
 	const struct addr *peer;
+};
+
+/* Where the secret of a user may be asked for; texts are those of the proof's config. */
+struct route_lookup {
+	struct route_host *host;        /* NULL: nowhere */
+	const char *dbname;             /* NULL: the host's */
+	const char *sql;
+	uint64_t ttl_us;
+	uint64_t negative_ttl_us;
 };
 
 /* What that takes. */
@@ -359,6 +369,7 @@ struct route_proof {
 	bool cert_dn;                   /* the whole name of the certificate counts */
 	uint32_t line;                  /* of the rule; 0: there is none */
 	char *secret;                   /* stored; NULL: the user is unknown */
+	struct route_lookup lookup;     /* ... and may be asked for */
 	unsigned console;               /* rights, bits */
 	const char *map;                /* for route_proof_allows() */
 	struct config *config;

@@ -74,6 +74,10 @@ static void identify(struct directory *d, const struct config_database *conf,
 		id->secret = "";
 }
 
+/* Whatever the role or the database has: nobody's schema comes before PostgreSQL's, and
+ * times are written in one form. */
+#define OWN_OPTIONS "-c search_path=pg_catalog,pg_temp -c DateStyle=ISO -c TimeZone=UTC"
+
 /* The router's own login, in a database of that host. */
 static void identify_own(struct route_host *h, const struct config_host *conf,
 	const char *dbname, struct pool_identity *id)
@@ -81,7 +85,7 @@ static void identify_own(struct route_host *h, const struct config_host *conf,
 	*id = (struct pool_identity){ .host = h,
 		.dbname = dbname,
 		.user = conf->options.user,
-		.options = "",
+		.options = OWN_OPTIONS,
 		.secret = conf->own_password,
 		.is_own = true };
 }

@@ -14,8 +14,17 @@
 #include "session/chore.h"
 #include "session/client_priv.h"
 #include "session/login.h"
+#include "session/lookup.h"
 
 enum { AUTH_BODY_MAX = 32768, SYSTEM_NAME_MAX = 255 };
+
+static const enum client_auth_method methods[] = {
+	[ROUTE_AUTH_TRUST] = CLIENT_AUTH_TRUST,
+	[ROUTE_AUTH_CERT] = CLIENT_AUTH_TRUST,
+	[ROUTE_AUTH_PASSWORD] = CLIENT_AUTH_PASSWORD,
+	[ROUTE_AUTH_MD5] = CLIENT_AUTH_MD5,
+	[ROUTE_AUTH_SCRAM] = CLIENT_AUTH_SCRAM,
+};
 
 /* --- refusing -------------------------------------------------------------------------- */
 
@@ -41,6 +50,9 @@ static void failed(struct client *c)
 	client_send(c, &out);
 	buf_finish(&out);
 	router_count(&c->worker->auth_failures[auth->failure]);
+	/* It may have another password by now. */
+	if (c->login->was_looked_up)
+		lookup_doubt(c, &c->login->proof.lookup, c->login->user);
 	client_close(c, CLOSE_AUTH);
 }
 
@@ -114,6 +126,9 @@ static void ask(struct client *c, enum client_auth_method method)
 	struct client_auth_params params = { .method = method,
 		.user = login->user,
 		.stored = login->proof.secret,
+		.is_doomed = login->is_doomed,
+		/* As PostgreSQL's own default makes them. */
+		.mocks_scram = login->proof.lookup.host != NULL,
 		.mock_key = r->mock_key };
 	struct secret_scram derived;
 	struct buf out;
@@ -228,8 +243,53 @@ static void look_at_peer(struct client *c)
 
 static void begin(struct client *c, enum client_auth_method method)
 {
-	if (check_certificate(c))
+	const struct route_proof *proof = &c->login->proof;
+
+	if (!check_certificate(c))
+		return;
+	if (method == CLIENT_AUTH_TRUST || proof->secret != NULL || proof->lookup.host == NULL)
 		ask(c, method);
+	else if (!lookup_start(c, &proof->lookup, c->login->user))
+		client_close(c, CLOSE_NO_MEMORY);
+}
+
+/* --- auth_query ------------------------------------------------------------------------ */
+
+/* What PostgreSQL said is for the log: who asks has proven nothing yet. */
+static void not_looked_up(struct client *c, const struct pool_error *error)
+{
+	static const char *const told[] = { "08", "53", "57" };
+	const char *sqlstate = "58000";
+
+	for (size_t i = 0; i < COUNT_OF(told); i++) {
+		if (strncmp(error->sqlstate, told[i], 2) == 0)
+			sqlstate = error->sqlstate;
+	}
+	client_close_with(c, CLOSE_LOGIN_REFUSED, sqlstate,
+		"could not look up the user's password",
+		"The log of the connection router says why.");
+}
+
+void client_auth_found(struct client *c, const struct lookup_answer *answer)
+{
+	struct client_login *login = c->login;
+
+	if (c->state != CLIENT_AUTH || login->has_auth)
+		return;
+	if (answer->result == LOOKUP_FAILED) {
+		not_looked_up(c, answer->error);
+		return;
+	}
+	login->was_looked_up = answer->result == LOOKUP_FOUND;
+	login->is_doomed = answer->result == LOOKUP_EXPIRED;
+	if (answer->result != LOOKUP_UNKNOWN) {
+		login->proof.secret = strdup(answer->secret);
+		if (login->proof.secret == NULL) {
+			client_close(c, CLOSE_NO_MEMORY);
+			return;
+		}
+	}
+	ask(c, methods[login->proof.method]);
 }
 
 /* --- the beginning ----------------------------------------------------------------------- */
@@ -240,7 +300,8 @@ void client_auth_begin(struct client *c)
 	struct route_login who = { .database = login->database,
 		.user = login->user,
 		.is_physical = login->replication == STARTUP_REPLICATION_PHYSICAL,
-		.is_tls = client_is_tls(c) };
+		.is_tls = client_is_tls(c),
+		.is_console = login->is_console };
 	struct addr peer;
 
 	client_enter(c, CLIENT_AUTH);
@@ -251,28 +312,12 @@ void client_auth_begin(struct client *c)
 	who.peer = &peer;
 	directory_auth(c->worker->router->directory, &who, &login->proof);
 	c->console = (uint8_t)login->proof.console;
-	switch (login->proof.method) {
-	case ROUTE_AUTH_REJECT:
-	case ROUTE_AUTH_NO_RULE:
+	if (login->proof.method == ROUTE_AUTH_REJECT || login->proof.method == ROUTE_AUTH_NO_RULE)
 		shut_out(c, &peer);
-		return;
-	case ROUTE_AUTH_PEER:
+	else if (login->proof.method == ROUTE_AUTH_PEER)
 		look_at_peer(c);
-		return;
-	case ROUTE_AUTH_TRUST:
-	case ROUTE_AUTH_CERT:
-		begin(c, CLIENT_AUTH_TRUST);
-		return;
-	case ROUTE_AUTH_PASSWORD:
-		begin(c, CLIENT_AUTH_PASSWORD);
-		return;
-	case ROUTE_AUTH_MD5:
-		begin(c, CLIENT_AUTH_MD5);
-		return;
-	case ROUTE_AUTH_SCRAM:
-		begin(c, CLIENT_AUTH_SCRAM);
-		return;
-	}
+	else
+		begin(c, methods[login->proof.method]);
 }
 
 void client_auth_end(struct client_login *login)

@@ -163,8 +163,16 @@ void client_on_deadline(struct timer *timer, uint64_t now_us)
 
 	switch (c->state) {
 	case CLIENT_STARTUP:
-	case CLIENT_AUTH:
 		client_close(c, CLOSE_LOGIN_TIMEOUT);
+		return;
+	case CLIENT_AUTH:
+		/* It is not the client that was waited for. */
+		if (c->login->has_auth)
+			client_close(c, CLOSE_LOGIN_TIMEOUT);
+		else
+			client_close_with(c, CLOSE_LOGIN_TIMEOUT, "57014",
+				"could not look up the user in time",
+				"The time is client_login_timeout.");
 		return;
 	case CLIENT_CANCEL:
 		client_close(c, CLOSE_CANCEL_DONE);

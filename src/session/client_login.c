@@ -269,6 +269,8 @@ static void keep_proof(struct client *c)
 
 	if (!c->login->has_auth || strcmp(pool->user, c->login->user) != 0)
 		return;
+	if (auth->stored != NULL && auth->method != CLIENT_AUTH_TRUST)
+		login_set_version(pool->session, auth->stored);
 	if (auth->known.keys != NULL && !auth->was_derived)
 		login_set_keys(pool->session, auth->known.keys);
 	if (auth->known.password != NULL)

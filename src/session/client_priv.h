@@ -18,6 +18,8 @@ struct client_login {
 	struct client_auth auth;
 	bool has_auth;
 	struct route_proof proof;       /* what it has to prove, from AUTH on */
+	bool was_looked_up;             /* its secret is auth_query's */
+	bool is_doomed;                 /* it goes through the motions and fails */
 	unsigned startup_flags;
 	uint32_t protocol;
 	enum startup_replication replication;
@@ -41,6 +43,8 @@ size_t client_console_data(struct client *, const uint8_t *data, size_t len);
 /* client_auth.c: AUTH, up to client_login_proven() or the client's end. */
 void client_auth_begin(struct client *);
 void client_auth_end(struct client_login *);
+struct lookup_answer;
+void client_auth_found(struct client *, const struct lookup_answer *);
 
 /* Where it comes from.  False: the socket is gone. */
 static inline bool client_peer(const struct client *c, struct addr *peer)

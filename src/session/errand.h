@@ -52,6 +52,7 @@ struct errand {
 	struct slice *slice;            /* while it does not rest */
 	struct server *server;          /* RUNS */
 	const char *sql;                /* the caller's until done() */
+	const char *param;              /* $1 of it, the caller's, too; NULL: a plain query */
 	struct lease lease;
 	struct timer timer;
 	struct list_node in_worker;     /* worker->errands */

@@ -156,6 +156,15 @@ void exchange_sent_own(struct exchange_queue *q)
 	push_run(q, &run);
 }
 
+void exchange_sent_own_until_sync(struct exchange_queue *q)
+{
+	const struct exchange_run run = {
+		.count = 1, .kind = EXCHANGE_SWALLOW, .end = 'S'
+	};
+
+	push_run(q, &run);
+}
+
 enum exchange_reply exchange_owner(const struct exchange_queue *q)
 {
 	/* The end of COPY data is the client's, and so is what it lies in. */

@@ -74,6 +74,9 @@ void exchange_sent(struct exchange_queue *, uint8_t type);
 /* A Query of the router's own was sent. */
 void exchange_sent_own(struct exchange_queue *);
 
+/* Extended messages of the router's own and their Sync were sent. */
+void exchange_sent_own_until_sync(struct exchange_queue *);
+
 /* Room for one more exchange of any kind? */
 bool exchange_has_room(const struct exchange_queue *);
 

@@ -13,6 +13,8 @@ struct pool_login {
 	pthread_mutex_t lock;
 	struct secret_keys keys;        /* iterations 0: none */
 	char *password;
+	char *md5;
+	uint64_t version;               /* hash of the stored secret; 0: none yet */
 	struct prepared_registry *registry;
 	struct route_host *host;
 	uint32_t generation;            /* of the host, when the welcomes were made */
@@ -56,6 +58,7 @@ void login_destroy(void *arg)
 	login_forget_welcomes(l);
 	secret_keys_wipe(&l->keys);
 	text_wipe(l->password);
+	text_wipe(l->md5);
 	prepared_registry_release(l->registry);
 	pthread_mutex_destroy(&l->lock);
 	free(l);
@@ -104,6 +107,38 @@ char *login_get_password(struct pool_login *l)
 
 	pthread_mutex_lock(&l->lock);
 	copy = l->password == NULL ? NULL : strdup(l->password);
+	pthread_mutex_unlock(&l->lock);
+	return copy;
+}
+
+void login_set_version(struct pool_login *l, const char *stored)
+{
+	bool is_md5 = secret_classify(stored) == SECRET_MD5;
+	char *copy = is_md5 ? strdup(stored) : NULL;
+	uint64_t version = hash_bytes(stored, strlen(stored)) | 1;
+
+	pthread_mutex_lock(&l->lock);
+	if (l->version != version) {
+		if (l->version != 0) {
+			secret_keys_wipe(&l->keys);
+			text_wipe(l->password);
+			l->password = NULL;
+		}
+		text_wipe(l->md5);
+		l->md5 = copy;
+		copy = NULL;
+		l->version = version;
+	}
+	pthread_mutex_unlock(&l->lock);
+	text_wipe(copy);
+}
+
+char *login_get_md5(struct pool_login *l)
+{
+	char *copy;
+
+	pthread_mutex_lock(&l->lock);
+	copy = l->md5 == NULL ? NULL : strdup(l->md5);
 	pthread_mutex_unlock(&l->lock);
 	return copy;
 }

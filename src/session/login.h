@@ -35,6 +35,12 @@ bool login_get_keys(struct pool_login *, struct secret_keys *out);
 void login_set_password(struct pool_login *, const char *password);
 char *login_get_password(struct pool_login *);
 
+/* A client has proven to know what is stored so: keys, password and digest of another
+ * version of the user's secret are wiped.  An md5 secret is kept: it opens PostgreSQL. */
+void login_set_version(struct pool_login *, const char *stored);
+/* What malloc gave, or NULL; wipe and free it. */
+char *login_get_md5(struct pool_login *);
+
 /* What a client with these startup parameters is told; false: not known yet, or the
  * host has moved since. */
 bool login_get_welcome(struct pool_login *, uint64_t key, struct params *out);

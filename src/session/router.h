@@ -24,6 +24,7 @@
 enum { ROUTER_WORKERS_MAX = MONITOR_WORKERS_MAX, ROUTER_LISTENERS_MAX = 256 };
 
 struct chores;
+struct lookups;
 struct client;
 struct server;
 struct watch;
@@ -139,6 +140,7 @@ struct worker {
 	struct list errands;            /* of the router's own, under way */
 	struct timer upkeep;            /* worker 0 only */
 	struct watch *watches[DIRECTORY_HOSTS_MAX];     /* worker 0 only */
+	struct lookups *lookups;        /* worker 0 only */
 	struct shrink shrinks[DIRECTORY_HOSTS_MAX];     /* worker 0 only */
 	uint64_t sweep_at_us;
 	_Atomic uint32_t client_count;  /* for whoever waits for the drain */

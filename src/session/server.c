@@ -191,6 +191,23 @@ static bool server_wake(struct worker *w, struct server *s)
 	return false;
 }
 
+/* The parameter goes as such: it is never part of a statement's text. */
+static void send_own_bound(struct server *s, const char *sql, const char *param)
+{
+	struct buf out;
+
+	s->own_failed = false;
+	buf_init(&out, 0);
+	msg_out_parse(&out, "", sql);
+	msg_out_bind(&out, "", "", &param, 1);
+	msg_out_execute(&out, "");
+	msg_out_sync(&out);
+	exchange_sent_own_until_sync(&s->xq);
+	s->unnamed_of = 0;
+	stream_send_buf(&s->stream, &out);
+	buf_finish(&out);
+}
+
 bool server_run_errand(struct worker *w, struct server *s, struct errand *e)
 {
 	if (!server_wake(w, s))
@@ -201,7 +218,10 @@ bool server_run_errand(struct worker *w, struct server *s, struct errand *e)
 	s->wants_barrier = false;
 	stream_resume(&s->stream);
 	server_enter_phase(s, SERVER_PHASE_ERRAND);
-	server_send_own(s, e->sql);
+	if (e->param == NULL)
+		server_send_own(s, e->sql);
+	else
+		send_own_bound(s, e->sql, e->param);
 	return true;
 }
 

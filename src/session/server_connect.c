@@ -61,6 +61,10 @@ static void credentials(struct server *s, struct server_auth_credentials *with)
 		l->password = login_get_password(s->pool->session);
 		with->password = l->password;
 	}
+	if (with->md5_secret == NULL) {
+		l->md5 = login_get_md5(s->pool->session);
+		with->md5_secret = l->md5;
+	}
 	if (login_get_keys(s->pool->session, &l->keys))
 		with->keys = &l->keys;
 }

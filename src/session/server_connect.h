@@ -35,6 +35,7 @@ struct server_login {
 	struct server_auth auth;
 	struct secret_keys keys;
 	char *password;                 /* ours to wipe */
+	char *md5;                      /* the same */
 	bool has_auth;
 };
 

@@ -31,6 +31,10 @@ void server_login_forget(struct server_login *l)
 		explicit_bzero(l->password, strlen(l->password));
 	free(l->password);
 	l->password = NULL;
+	if (l->md5 != NULL)
+		explicit_bzero(l->md5, strlen(l->md5));
+	free(l->md5);
+	l->md5 = NULL;
 }
 
 void server_login_free(struct server *s)

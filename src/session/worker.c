@@ -20,6 +20,7 @@
 #include "session/client.h"
 #include "session/chore.h"
 #include "session/errand.h"
+#include "session/lookup.h"
 #include "session/login.h"
 #include "session/router.h"
 #include "session/server.h"
@@ -366,7 +367,9 @@ int worker_create(struct worker **out, struct router *r, uint32_t index,
 	mine.on_wake = on_wake;
 	mine.arg = w;
 	w->chunks = stream_pool_create();
-	if (w->chunks != NULL)
+	if (index == 0)
+		w->lookups = lookups_create();
+	if (w->chunks != NULL && (index != 0 || w->lookups != NULL))
 		ret = io_create(&w->io, &mine);
 	if (ret < 0) {
 		worker_destroy(&w);
@@ -427,6 +430,7 @@ void worker_destroy(struct worker **slot)
 	if (w == NULL)
 		return;
 	watch_destroy(w);
+	lookups_destroy(w->lookups);
 	stream_pool_destroy(&w->chunks);
 	pthread_mutex_destroy(&w->mail_lock);
 	free(w->clients);

@@ -15,6 +15,7 @@ Suite *scram_suite(void);
 Suite *secret_suite(void);
 Suite *server_auth_suite(void);
 Suite *startup_suite(void);
+Suite *valid_until_suite(void);
 Suite *wire_suite(void);
 
 int main(void)
@@ -25,6 +26,7 @@ int main(void)
 	srunner_add_suite(runner, frame_suite());
 	srunner_add_suite(runner, message_suite());
 	srunner_add_suite(runner, startup_suite());
+	srunner_add_suite(runner, valid_until_suite());
 	srunner_add_suite(runner, options_suite());
 	srunner_add_suite(runner, msg_out_suite());
 	srunner_add_suite(runner, error_suite());
