@@ -24,8 +24,8 @@
 enum { ROUTER_WORKERS_MAX = MONITOR_WORKERS_MAX, ROUTER_LISTENERS_MAX = 256 };
 
 struct chores;
-struct lookups;
 struct client;
+struct lookups;
 struct server;
 struct watch;
 struct worker;
@@ -95,7 +95,7 @@ extern const struct directory_hooks router_directory_hooks;
 
 /* --- workers ------------------------------------------------------------------- */
 
-/* A letter to a worker; embedded in what it is about. */
+/* A letter to a worker, in what it is about. */
 struct mail {
 	struct list_node node;
 	void (*deliver)(struct mail *, struct worker *);
@@ -184,9 +184,9 @@ static inline uint64_t worker_now(const struct worker *w)
 /* One more; only by the worker that the counter belongs to. */
 static inline void router_count(_Atomic uint64_t *counter)
 {
-	atomic_store_explicit(counter,
-		atomic_load_explicit(counter, memory_order_relaxed) + 1,
-		memory_order_relaxed);
+	uint64_t now = atomic_load_explicit(counter, memory_order_relaxed);
+
+	atomic_store_explicit(counter, now + 1, memory_order_relaxed);
 }
 
 /* Carries out what a monitor decided. */
