@@ -7,6 +7,7 @@
 
 #include "base/diag.h"
 #include "config/dump.h"
+#include "config/import.h"
 #include "http/exposition.h"
 #include "main/program.h"
 
@@ -14,6 +15,9 @@ static void dump_metrics(FILE *out)
 {
 	exposition_dump_man(out);
 }
+
+/* Written, but not all of it could be carried over. */
+enum { EXIT_LOST = 3 };
 
 static const struct {
 	const char *what;
@@ -54,6 +58,42 @@ int command_check(const char *path)
 	(void)printf("%s: ok\n", path);
 	config_unref(config);
 	return EXIT_SUCCESS;
+}
+
+static void say(void *arg, bool lost, const char *file, uint32_t line, const char *text)
+{
+	(void)arg;
+	if (file == NULL)
+		(void)fprintf(stderr, "note: %s\n", text);
+	else
+		(void)fprintf(stderr, "%s:%u: %s%s\n", file, line,
+			lost ? "not carried over: " : "note: ", text);
+}
+
+int command_import(char *const *paths, int count)
+{
+	char text[DIAG_TEXT_MAX + DIAG_FILE_MAX];
+	struct diag diag;
+	struct buf out;
+	size_t lost = 0;
+	int ret;
+
+	diag_clear(&diag);
+	buf_init(&out, 0);
+	ret = import_files((const char *const *)paths, (size_t)count, &out, &lost, say, NULL,
+		&diag);
+	if (ret == 0)
+		(void)fwrite(buf_data(&out), 1, buf_len(&out), stdout);
+	else
+		(void)fprintf(stderr, "%s\n", diag_format(&diag, text, sizeof(text)));
+	buf_wipe(&out);
+	if (ret == 0 && fflush(stdout) != 0) {
+		perror("pgtandem");
+		return EXIT_FAILURE;
+	}
+	if (ret < 0)
+		return EXIT_FAILURE;
+	return lost > 0 ? EXIT_LOST : EXIT_SUCCESS;
 }
 
 int command_dump(const char *what)

@@ -9,6 +9,7 @@
 /* Each returns the exit status. */
 int command_run(const char *path);
 int command_check(const char *path);
+int command_import(char *const *paths, int count);
 int command_dump(const char *what);     /* -1: there is no such thing */
 
 const char *command_default_path(void);

@@ -10,12 +10,13 @@
 
 enum { EXIT_USAGE = 2 };
 
-enum { OPT_CONFIG = 256, OPT_CHECK, OPT_DUMP, OPT_VERSION, OPT_HELP };
+enum { OPT_CONFIG = 256, OPT_CHECK, OPT_IMPORT, OPT_DUMP, OPT_VERSION, OPT_HELP };
 
 static void usage(FILE *to)
 {
 	fputs("usage: pgtandem [--config FILE]\n"
 	      "       pgtandem --check FILE\n"
+	      "       pgtandem --import FILE.ini...\n"
 	      "       pgtandem --dump=man|sample|options|metrics\n"
 	      "       pgtandem --version | --help\n"
 	      "\n"
@@ -24,6 +25,8 @@ static void usage(FILE *to)
 	      "\n"
 	      "  -c, --config FILE   the configuration (default /etc/pgtandem/pgtandem.yaml)\n"
 	      "      --check FILE    read and check a configuration, and exit\n"
+	      "      --import FILE.ini...  print one configuration made of PgBouncer's; what\n"
+	      "                      could not be carried over is on standard error\n"
 	      "      --dump=WHAT     print the options as manual, sample file or table,\n"
 	      "                      or the metrics as manual\n"
 	      "  -V, --version       print the version, and exit\n"
@@ -39,6 +42,7 @@ int main(int argc, char **argv)
 	static const struct option longs[] = {
 		{ "config", required_argument, NULL, 'c' },
 		{ "check", required_argument, NULL, OPT_CHECK },
+		{ "import", no_argument, NULL, OPT_IMPORT },
 		{ "dump", required_argument, NULL, OPT_DUMP },
 		{ "version", no_argument, NULL, 'V' },
 		{ "help", no_argument, NULL, 'h' },
@@ -54,6 +58,11 @@ int main(int argc, char **argv)
 			break;
 		case OPT_CHECK:
 			return command_check(optarg);
+		case OPT_IMPORT:
+			if (optind < argc)
+				return command_import(argv + optind, argc - optind);
+			(void)fprintf(stderr, "pgtandem: --import takes files\n");
+			return EXIT_USAGE;
 		case OPT_DUMP:
 			status = command_dump(optarg);
 			if (status >= 0)

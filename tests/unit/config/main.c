@@ -7,6 +7,7 @@ Suite *config_suite(void);
 Suite *doc_suite(void);
 Suite *dump_suite(void);
 Suite *hba_suite(void);
+Suite *ini_suite(void);
 Suite *listen_suite(void);
 Suite *option_suite(void);
 Suite *place_suite(void);
@@ -22,6 +23,7 @@ int main(void)
 
 	srunner_add_suite(runner, option_suite());
 	srunner_add_suite(runner, doc_suite());
+	srunner_add_suite(runner, ini_suite());
 	srunner_add_suite(runner, listen_suite());
 	srunner_add_suite(runner, place_suite());
 	srunner_add_suite(runner, userlist_suite());

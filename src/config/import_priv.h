@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the files of the import share.
+ */
+#ifndef CONFIG_IMPORT_PRIV_H
+#define CONFIG_IMPORT_PRIV_H
+
+#include "config/config.h"
+#include "config/import.h"
+#include "config/ini.h"
+#include "config/option.h"
+
+/* PgBouncer's default_pool_size. */
+enum { IMPORT_POOL_SIZE = 20 };
+
+/* How a value is written there. */
+enum import_form {
+	IMPORT_PLAIN,           /* as the option's type says */
+	IMPORT_SECONDS,
+	IMPORT_MSECS,
+	IMPORT_PATH             /* relative to where PgBouncer is started */
+};
+
+/* An option and its value, as YAML. */
+struct import_setting {
+	const struct option *option;
+	char *text;
+	const char *file;
+	uint32_t line;
+	size_t of;              /* the number of the file */
+};
+
+/* A section, or an entry of one. */
+struct import_entity {
+	enum option_level level;
+	char *name;
+	struct import_setting *settings;
+	size_t count;
+};
+
+struct import_names {
+	char **list;
+	size_t count;
+};
+
+struct import_host {
+	struct import_entity e;
+	char *places;           /* as PgBouncer has them */
+	uint32_t port;
+};
+
+struct import_workload {
+	struct import_entity e;
+	struct import_names listen;
+	struct import_names databases;
+	bool has_wildcard;
+	uint64_t parts[CONFIG_HOSTS_MAX];       /* servers that the file allows, by host */
+};
+
+struct import_database {
+	struct import_entity e;
+	size_t host;
+};
+
+struct import {
+	import_say_f *say;
+	void *arg;
+	size_t lost;
+	bool no_memory;
+	struct import_entity process, defaults, auth, admin, log;
+	struct import_host hosts[CONFIG_HOSTS_MAX];
+	size_t host_count;
+	struct import_workload workloads[IMPORT_FILES_MAX];
+	size_t workload_count;
+	struct import_database *databases;
+	size_t database_count;
+	struct import_entity *users;
+	size_t user_count;
+};
+
+/* One of the files, while it is read. */
+struct import_file {
+	struct import *x;
+	const struct ini *ini;
+	size_t number;
+	struct import_workload *workload;
+	struct import_entity host;      /* what it says of all hosts */
+	const char *pool_mode;
+	uint64_t pool_size;
+	uint64_t reserve_size;
+	uint64_t db_max;
+	bool uses[CONFIG_HOSTS_MAX];
+};
+
+enum import_section { SECTION_GLOBAL, SECTION_DATABASE, SECTION_USER };
+
+/* import.c: a setting goes where pgbouncer.def says; entity: that of the section. */
+void import_apply(struct import_file *, enum import_section, struct import_entity *,
+	const struct ini_entry *, const char *value);
+void import_set_one(struct import_file *, struct import_entity *, const char *option,
+	enum import_form, const struct ini_entry *, const char *value);
+/* What [pgbouncer] says of a key, or that. */
+const char *import_value_of(const struct ini *, const char *key, const char *otherwise);
+
+/* import_entry.c */
+void import_database(struct import_file *, const struct ini_entry *);
+void import_user(struct import_file *, const struct ini_entry *);
+
+/* import_value.c */
+void import_tell(struct import *, bool lost, const struct ini_entry *, const char *fmt, ...)
+	PRINTF_LIKE(4, 5);
+/* The value as YAML for that option, to be freed; NULL: it is none, and that is said. */
+char *import_convert(struct import *, const struct option *, enum import_form,
+	const struct ini_entry *, const char *value);
+/* A text in quotes, to be freed; NULL without memory. */
+char *import_quote(const char *text);
+/* Sets it; takes text over.  What another file says otherwise is said to be lost. */
+void import_set(struct import *, struct import_entity *, const struct option *, char *text,
+	const struct ini_entry *, size_t of);
+void import_entity_free(struct import_entity *);
+void import_names_add(struct import *, struct import_names *, const char *name);
+bool import_names_have(const struct import_names *, const char *name);
+void import_names_free(struct import_names *);
+
+/* import_write.c */
+void import_write(struct import *, struct buf *out);
+
+#endif

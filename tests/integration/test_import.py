@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: ISC
+"""pgtandem --import: PgBouncer's configuration becomes ours."""
+import re
+import subprocess
+
+import pytest
+from support.net import free_port
+from support.router import ROOT, Router
+from support.wait import wait_until
+
+pytestmark = pytest.mark.router_only
+
+EVERY_KEY = re.compile(r"^PGBOUNCER\w*\((GLOBAL|DATABASE|USER), +(\w+)", re.M)
+LINE = re.compile(r"^(\S+?):(\d+): (not carried over|note): (.*)$")
+
+
+def run(*arguments, cwd):
+    done = subprocess.run([Router.program(), *map(str, arguments)], capture_output=True,
+                          text=True, cwd=cwd, timeout=60)
+    assert "Sanitizer" not in done.stderr and "runtime error" not in done.stderr, done.stderr
+    return done
+
+
+class Import:
+    """Files, what becomes of them, and what is said of their lines."""
+
+    def __init__(self, directory, *texts, names=("a.ini", "b.ini", "c.ini")):
+        self.directory = directory
+        self.names = names[:len(texts)]
+        for name, text in zip(self.names, texts):
+            (directory / name).write_text(text)
+        done = run("--import", *self.names, cwd=directory)
+        self.code, self.yaml, self.said = done.returncode, done.stdout, done.stderr
+        self.lost = {(m[1], int(m[2])): m[4] for m in map(LINE.match, self.said.splitlines())
+                     if m and m[3] == "not carried over"}
+
+    def check(self):
+        """The result passes --check, and nothing else is said."""
+        (self.directory / "out.yaml").write_text(self.yaml)
+        done = run("--check", "out.yaml", cwd=self.directory)
+        assert done.returncode == 0, done.stderr + self.yaml
+        return self
+
+    def options(self):
+        """["workloads", "session", "listen"] -> text, as SHOW CONFIG would have it: read
+        with the indentation that it is written with."""
+        found, path = {}, []
+        for line in self.yaml.splitlines():
+            depth = (len(line) - len(line.lstrip())) // 2
+            key, _, value = line.strip().partition(":")
+            path[depth:] = [key.strip('"')]
+            if value.strip():
+                found[".".join(path)] = value.strip()
+        return found
+
+
+@pytest.fixture
+def userlist(tmp_path):
+    (tmp_path / "userlist.txt").write_text('"app" "secret"\n')
+    (tmp_path / "userlist.txt").chmod(0o600)
+    return tmp_path
+
+
+WEB = """[databases]
+rag = host=127.0.0.1 dbname=rag_v2 pool_size=25
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = 6432
+unix_socket_dir =
+pool_mode = transaction
+max_client_conn = 1000
+auth_type = scram-sha-256
+auth_file = userlist.txt
+"""
+JOBS = """[databases]
+rag = host=127.0.0.1 dbname=rag_v2
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = 6433
+unix_socket_dir =
+default_pool_size = 10
+max_client_conn = 100
+auth_type = scram-sha-256
+auth_file = userlist.txt
+"""
+
+
+def test_two_files_have_one_budget(userlist):
+    done = Import(userlist, WEB, JOBS).check()
+    assert (done.code, done.lost) == (0, {})
+    options = done.options()
+    assert options["hosts.main.connection_budget"] == "35"
+    assert options["workloads.transactional.guaranteed_connections"] == "25"
+    assert options["workloads.session.guaranteed_connections"] == "10"
+    assert options["workloads.transactional.max_client_conn"] == "1000"
+    assert options["workloads.session.listen"] == '["127.0.0.1:6433"]'
+    assert options["databases.rag.dbname"] == '"rag_v2"'
+    assert options["auth.auth_file"] == f'"{userlist}/userlist.txt"'
+
+
+def test_every_setting_is_carried_over_or_named(userlist):
+    """One file with all that PgBouncer knows: each line has its option, or is told of."""
+    table = (ROOT / "include" / "pgbouncer.def").read_text()
+    keys = {section: [key for kind, key in EVERY_KEY.findall(table) if kind == section]
+            for section in ("GLOBAL", "DATABASE", "USER")}
+    assert min(map(len, keys.values())) >= 10 and len(keys["GLOBAL"]) >= 95
+    odd = {"listen_addr": "127.0.0.1", "unix_socket_dir": "/tmp", "pool_mode": "transaction",
+           "auth_type": "md5", "auth_file": "userlist.txt", "auth_hba_file": "",
+           "auth_ident_file": "", "unix_socket_mode": "0700", "listen_port": "6432",
+           "user": "nobody", "server_tls_sslmode": "prefer", "client_tls_sslmode": "disable",
+           "server_check_query": "select 1", "server_reset_query": "DISCARD ALL",
+           "client_tls_protocols": "secure", "server_tls_protocols": "secure"}
+    odd.update({key: "" for key in keys["GLOBAL"] if "_tls_" in key and key.endswith("_file")})
+    odd.update({key: "default" for key in keys["GLOBAL"] if key.endswith("_ciphers")})
+    of_database = {"host": "127.0.0.1", "pool_mode": "transaction", "datestyle": "'ISO, DMY'"}
+    lines = ["[pgbouncer]", *(f"{key} = {odd.get(key, '1')}" for key in keys["GLOBAL"]),
+             "[databases]"]
+    lines += [f"db{i} = {'' if key == 'host' else 'host=127.0.0.1 '}"
+              f"{'user=u ' if key == 'password' else ''}{key}={of_database.get(key, '7')}"
+              for i, key in enumerate(keys["DATABASE"])]
+    lines += ["[users]", *(f"u{i} = {key}={'transaction' if key == 'pool_mode' else 5}"
+                           for i, key in enumerate(keys["USER"]))]
+    done = Import(userlist, "\n".join(lines) + "\n")
+    options = done.options()
+    told = {int(m[2]) for m in map(LINE.match, done.said.splitlines()) if m}
+    silent = {"listen_addr", "listen_port", "unix_socket_dir", "auth_user", "verbose", "host",
+              "port", "client_encoding", "datestyle", "timezone", "application_name", "pool_mode"}
+    renamed = {"pidfile": "pid_file", "pool_size": "default_pool_size",
+               "reserve_pool": "reserve_pool_size"}
+    for number, line in enumerate(lines, 1):
+        key = line.partition(" = ")[2].split()[-1].partition("=")[0] if line[:2] in (
+            "db", "u0", "u1", "u2", "u3", "u4", "u5", "u6", "u7", "u8", "u9") else \
+            line.partition(" ")[0]
+        if line.startswith("[") or key in silent or "datestyle" in line:
+            continue
+        name = renamed.get(key, key)
+        assert number in told or any(path.endswith("." + name) for path in options), line
+    assert done.code == 3
+    assert "logfile" in " ".join(done.lost.values())
+
+
+def test_values_get_units_and_words(userlist):
+    done = Import(userlist, WEB + """server_lifetime = 1800.5
+server_idle_timeout = 0
+query_wait_timeout = 7200
+tcp_user_timeout = 1500
+tcp_keepalive = 0
+tcp_socket_buffer = 4096
+unix_socket_mode = 0770
+listen_backlog = 0x80
+ignore_startup_parameters = extra_float_digits,  search_path
+server_reset_query = SELECT '"\\x'
+verbose = 2
+""").check()
+    options = done.options()
+    of = "workloads.transactional."
+    assert (done.code, done.lost) == (0, {})
+    assert options[of + "server_lifetime"] == "1800500ms"
+    assert options[of + "server_idle_timeout"] == "0"
+    assert options[of + "query_wait_timeout"] == "2h"
+    assert options[of + "tcp_user_timeout"] == "1500ms" == options["hosts.main.tcp_user_timeout"]
+    assert options[of + "tcp_keepalive"] == "false"
+    assert options[of + "tcp_socket_buffer"] == "4096B"
+    assert options["process.unix_socket_mode"] == '"0770"'
+    assert options["process.listen_backlog"] == "128"
+    assert options[of + "ignore_startup_parameters"] == '["extra_float_digits", "search_path"]'
+    assert options[of + "server_reset_query"] == '"SELECT \'\\"\\\\x\'"'
+    assert options["log.level"] == "debug"
+
+
+@pytest.mark.parametrize("line, why", [
+    ("server_login_retry = 0", "allowed is"),
+    ("server_lifetime = never", "allowed is"),
+    ("default_pool_size = many", "allowed is"),
+    ("log_connections = yes", "allowed is"),
+    ("pool_mode = nonsense", "allowed is"),
+    ("listen_addr = 127.0.0.1, db.example", "has to be an address"),
+    ("unix_socket_dir = @here", "abstract"),
+    ("no_such_setting = 1", "not a setting of PgBouncer"),
+    ("[databases]\nx = host=127.0.0.1 pool_mode=session", "needs one of its own"),
+    ("[databases]\nx = host=127.0.0.1 connect_query='select 1'", "connect_query"),
+    ("[databases]\nx = host=127.0.0.1 nonsense=1", "not a setting of PgBouncer"),
+    ("[databases]\nx = host=127.0.0.1 port=0", "host and port"),
+    ("[databases]\npgbouncer = host=127.0.0.1", "does not do"),
+    ("[users]\nx = pool_mode=session", "needs one of its own"),
+    ("[users]\nx = nonsense", "key=value"),
+])
+def test_what_is_lost_is_named(userlist, line, why):
+    text = WEB.replace("pool_mode = transaction\n", "") if line.startswith("pool_mode") else WEB
+    done = Import(userlist, text + line + "\n").check()
+    number = (text + line).count("\n") + 1
+    assert done.code == 3
+    assert why in done.lost["a.ini", number]
+
+
+def test_what_two_files_say_differently(userlist):
+    done = Import(userlist, WEB, JOBS.replace("scram-sha-256", "md5").replace(
+        "dbname=rag_v2", "dbname=other")).check()
+    assert done.code == 3
+    assert "a.ini:9 says otherwise" in done.lost["b.ini", 9]
+    assert "a.ini:2 says otherwise" in done.lost["b.ini", 2]
+
+
+def test_files_within_files_and_names(userlist):
+    (userlist / "databases.ini").write_text(
+        '"odd ""db" = host=127.0.0.1 password=\'it\'\'s\' user=u timezone=\'Europe/Berlin\'\n')
+    done = Import(userlist, """[databases]
+%include databases.ini
+* = host=127.0.0.1
+[users]
+app = max_user_connections=5 query_timeout=30
+[pgbouncer]
+listen_addr = *, ::1
+auth_file = userlist.txt
+unix_socket_dir = /tmp
+""").check()
+    options = done.options()
+    assert (done.code, done.lost) == (0, {})
+    assert options['databases.odd \\"db.password'] == '"it\'s"'
+    assert options['databases.odd \\"db.options'] == '"-c timezone=Europe/Berlin"'
+    assert options["users.app.query_timeout"] == "30s"
+    assert options["workloads.session.listen"] == '["*:6432", "[::1]:6432", "unix:/tmp:6432"]'
+
+
+def test_hosts_that_one_file_does_not_use(userlist):
+    """Whatever modes and hosts: the result is a configuration."""
+    done = Import(userlist, WEB.replace("[databases]", "[databases]\nfar = host=10.0.0.1"),
+                  JOBS.replace("[databases]", "[databases]\n* = host=127.0.0.1"),
+                  JOBS.replace("6433", "6434")).check()
+    options = done.options()
+    assert options["workloads.session_6434_3.databases"] == '["rag"]'
+    assert [options[f"hosts.{h}.connection_budget"] for h in ("main", "host2")] == ["20", "55"]
+
+
+@pytest.mark.parametrize("text, what", [
+    ("", "it has no database"),
+    ("[nonsense]\n", "a.ini:1:1: unknown section"),
+    ("x = 1\n", "a.ini:1:1: a key before the first section"),
+    ("[databases]\nx\n", "a.ini:2:1: no equals sign"),
+    ("[databases]\n%include missing.ini\n", "missing.ini"),
+    ("[databases]\n%include a.ini\n", "too many files within files"),
+])
+def test_what_is_no_configuration(userlist, text, what):
+    done = Import(userlist, text)
+    assert (done.code, done.yaml) == (1, "")
+    assert what in done.said
+
+
+def test_usage(tmp_path):
+    assert run("--import", cwd=tmp_path).returncode == 2
+    done = run("--import", "nosuch.ini", cwd=tmp_path)
+    assert (done.returncode, "nosuch.ini" in done.stderr) == (1, True)
+
+
+def test_it_runs(make_router, postgres, userlist):
+    """What two PgBouncers did, done by one router, with the limits of both."""
+    router = make_router(start=False)
+    (userlist / "userlist.txt").write_text((router.directory / "userlist.txt").read_text())
+    router.ports = {"transactional": free_port(), "session": free_port()}
+    files = [text.replace("127.0.0.1 ", f"127.0.0.1 port={postgres.port} ").replace(
+        "rag = ", "app = ").replace(" dbname=rag_v2", "").replace(
+        f"listen_port = {port}", f"listen_port = {router.ports[name]}") +
+        "admin_users = admin\n"
+        for text, port, name in ((WEB, 6432, "transactional"), (JOBS, 6433, "session"))]
+    done = Import(userlist, *files).check()
+    assert (done.code, done.lost) == (0, {})
+    router.config["workloads"] = {name: {"listen": [f"127.0.0.1:{port}"]}
+                                  for name, port in router.ports.items()}
+    router.config_file.write_text(done.yaml)
+    router.start()
+    with router.session.wire() as session, router.transactional.wire() as wire:
+        session.query("SET application_name = 'kept'")
+        assert wire.value("SELECT 1") == "1"
+        assert session.value("SHOW application_name") == "kept"
+    rows = {row["workload"]: row["guaranteed"] for row in router.show("budget")}
+    assert (rows["transactional"], rows["session"]) == (25, 10)
+    wait_until(lambda: router.show("hosts")[0]["connection_budget"] == 35)
