@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: ISC
 """Drivers that prepare by themselves, as they come, on the transaction port.
 
-JDBC needs java and /usr/share/java/postgresql.jar (tools/install-deps drivers); node-postgres
-and postgres.js are taken from where node finds them (NODE_PATH)."""
+JDBC needs java and /usr/share/java/postgresql.jar, pgx go and its Debian package (both:
+tools/install-deps drivers); node-postgres, postgres.js and Prisma are taken from where node
+finds them (NODE_PATH), or from where tools/install-drivers has put them."""
 import asyncio
 import os
 import pathlib
@@ -20,6 +21,9 @@ from test_drivers import asyncpg_arguments, environment, run
 asyncpg = pytest.importorskip("asyncpg")
 sqlalchemy = pytest.importorskip("sqlalchemy")
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+NODE_PATH = os.environ.get("NODE_PATH") or str(ROOT / "build" / "drivers" / "node_modules")
+GOPATH = pathlib.Path("/usr/share/gocode")
 JAR = pathlib.Path("/usr/share/java/postgresql.jar")
 
 
@@ -208,11 +212,11 @@ def node(endpoint, module, script):
     if shutil.which("node") is None:
         pytest.skip("no node")
     have = subprocess.run(["node", "-e", f"require('{module}')"], capture_output=True, check=False,
-                          timeout=60)
+                          timeout=60, env={**os.environ, "NODE_PATH": NODE_PATH})
     if have.returncode != 0:
         pytest.skip(f"no module {module} of node")
     done = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=False,
-                          env=environment(endpoint), timeout=100)
+                          env={**environment(endpoint), "NODE_PATH": NODE_PATH}, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.strip().split("\n")[-1] == "done"
 
@@ -255,6 +259,67 @@ def test_postgres_js(few):
           .then(() => console.log('done'))
           .catch(e => { console.error(e); process.exit(1); });
     """)
+
+
+def test_prisma(few):
+    """Its JavaScript driver adapter: transactions that it begins by itself and interactive
+    ones, batches, raw queries, errors."""
+    node(few, "@prisma/adapter-pg", """
+        const { PrismaClient } = require('@prisma/client');
+        const { PrismaPg } = require('@prisma/adapter-pg');
+        const e = process.env;
+        const prisma = new PrismaClient({ adapter: new PrismaPg({ host: e.PGHOST,
+            port: +e.PGPORT, user: e.PGUSER, password: e.PGPASSWORD, database: e.PGDATABASE,
+            max: 10 }) });
+        const patience = { maxWait: 60000, timeout: 60000 };
+        async function work(n) {
+          const body = 'prisma ' + n;
+          for (let k = 0; k < 4; k++) {
+            const made = await prisma.items.create({ data: { body } });
+            const found = await prisma.items.findUnique({ where: { id: made.id } });
+            if (found.body !== body) throw new Error('wrong ' + found.body);
+            await prisma.items.createMany({ data: [{ body }, { body }] });
+            await prisma.$transaction(async tx => {
+              await tx.items.updateMany({ where: { body }, data: { body: body + '!' } });
+              if (await tx.items.count({ where: { body: body + '!' } }) !== 3)
+                throw new Error('wrong count');
+              await tx.items.deleteMany({ where: { body: body + '!' } });
+            }, patience);
+            const [row] = await prisma.$queryRaw`SELECT ${n}::int + ${k}::int AS sum`;
+            if (row.sum !== n + k) throw new Error('wrong ' + row.sum);
+            let failed = false;
+            try {
+              await prisma.$transaction([prisma.items.create({ data: { body } }),
+                  prisma.$queryRaw`SELECT 1 / ${0}::int`]);
+            } catch (error) {
+              failed = true;
+            }
+            if (!failed || await prisma.items.count({ where: { body } }) !== 0)
+              throw new Error('not rolled back');
+          }
+        }
+        Promise.all([...Array(20).keys()].map(work)).then(() => prisma.$disconnect())
+          .then(() => console.log('done'))
+          .catch(error => { console.error(error); process.exit(1); });
+    """)
+
+
+# ---------------------------------------------------------------------- pgx
+
+def test_pgx(few, tmp_path):
+    """It prepares whatever it runs, by names that are made of the texts, and pipelines
+    batches; COPY between them."""
+    if shutil.which("go") is None or not (GOPATH / "src/github.com/jackc/pgx").exists():
+        pytest.skip("no go, or no pgx for it")
+    source = pathlib.Path(__file__).parent / "drivers" / "pgx_load.go"
+    program = tmp_path / "pgx_load"
+    built = subprocess.run(
+        ["go", "build", "-p", "2", "-o", str(program), str(source)], capture_output=True,
+        text=True, check=False, timeout=150,
+        env={**os.environ, "GO111MODULE": "off", "GOPATH": str(GOPATH), "GOFLAGS": "",
+             "GOCACHE": os.environ.get("GOCACHE") or str(tmp_path / "cache")})
+    assert built.returncode == 0, built.stderr
+    assert run(few, str(program)).strip() == "done"
 
 
 # --------------------------------------------------------------------- JDBC
