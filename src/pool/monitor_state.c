@@ -170,6 +170,11 @@ void pool_hold(struct monitor *m, struct pool *pool, bool is_paused)
 	}
 }
 
+static void tell_waiting(struct pool *pool)
+{
+	atomic_store_explicit(&pool->waiting_told, pool->waiting, memory_order_relaxed);
+}
+
 void lease_enqueue(
 	struct monitor *m, struct lease *l, struct slice *slice, uint64_t now_us)
 {
@@ -190,6 +195,7 @@ void lease_enqueue(
 		list_push_back(&slice->share->hungry, &slice->in_hungry);
 	slice->share->waiting++;
 	slice->pool->waiting++;
+	tell_waiting(slice->pool);
 	++*waiting_count(m, slice->pool);
 }
 
@@ -204,6 +210,7 @@ void lease_dequeue(struct monitor *m, struct lease *l)
 		list_remove(&slice->in_hungry);
 	slice->share->waiting--;
 	slice->pool->waiting--;
+	tell_waiting(slice->pool);
 	--*waiting_count(m, slice->pool);
 	l->state = LEASE_NONE;
 }

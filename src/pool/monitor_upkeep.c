@@ -335,6 +335,7 @@ static void check_pool(
 	}
 	assert(servers == pool->servers);
 	assert(waiting == pool->waiting);
+	assert(pool_is_wanted(pool) == (waiting > 0));
 	assert(connecting == pool->connecting);
 	assert(list_count(&pool->idle) == pool->idle_count);
 }

@@ -15,6 +15,8 @@
 #ifndef POOL_POOL_H
 #define POOL_POOL_H
 
+#include <stdatomic.h>
+
 #include "base/base.h"
 #include "base/list.h"
 #include "pool/budget.h"
@@ -97,6 +99,7 @@ struct pool {
 	uint32_t connecting;
 	uint32_t idle_count;
 	uint32_t waiting;
+	_Atomic uint32_t waiting_told; /* the same, for whoever looks without the lock */
 	uint32_t epoch; /* servers of an older one close on return */
 	bool is_paused; /* grants nothing, and keeps no server */
 	/* After a refused login: no new try before this time. */
@@ -166,5 +169,12 @@ static inline void lease_init(struct lease *l, uint32_t worker, uint64_t client_
 void slice_init(struct slice *, struct pool *, struct share *);
 void pool_init(struct pool *, struct monitor *, void *owner);
 void pool_server_init(struct pool_server *, uint64_t id);
+
+/* Does anybody wait for one of its servers?  Any thread, without the lock: what it was a
+ * moment ago. */
+static inline bool pool_is_wanted(const struct pool *p)
+{
+	return atomic_load_explicit(&p->waiting_told, memory_order_relaxed) > 0;
+}
 
 #endif

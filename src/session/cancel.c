@@ -188,7 +188,8 @@ static void cancel_try(struct cancel *x)
 	int ret;
 
 	/* What it was about has ended while it waited for a place. */
-	if (x->server == NULL || x->server->xq.pending == 0) {
+	if (x->server == NULL || x->server->xq.pending == 0 ||
+		x->server->phase == SERVER_PHASE_RESET) {
 		cancel_over(x);
 		return;
 	}

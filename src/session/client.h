@@ -74,6 +74,7 @@ struct client {
 	bool unnamed_touches;           /* it may set something */
 	bool unnamed_names;             /* it may name statements */
 	bool keeps_statements;          /* names are looked after, in this lease */
+	uint8_t end;                    /* enum client_end: does its lease end? */
 	uint8_t deaths;                 /* of servers, since one last worked */
 	bool is_relaying;               /* within client_query_data() */
 	bool is_counted;                /* in max_client_conn of the workload */

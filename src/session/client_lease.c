@@ -285,6 +285,7 @@ static bool take(struct client *c)
 	c->server = s;
 	c->lease_exchanges = 0;
 	c->has_sent = false;
+	c->end = CLIENT_END_UNKNOWN;
 	/* A Parse is kept whole; so much is held by those who have a server only. */
 	c->keeps_statements = keeps_statements(c);
 	if (c->keeps_statements)

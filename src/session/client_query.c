@@ -318,7 +318,8 @@ static size_t forward_step(struct client *c, struct server *s, struct span *span
 	}
 	if (f.type == 'X')
 		*end = FORWARD_QUIT;
-	if (f.type == 'X' || is_spent(c, s) || !may_forward(c, s, &f))
+	/* Behind the clean comes nothing more in this lease. */
+	if (f.type == 'X' || s->is_chained || is_spent(c, s) || !may_forward(c, s, &f))
 		return 0;
 	began(c, s);
 	/* What somebody else has prepared by SQL is not to be found. */
@@ -328,10 +329,14 @@ static size_t forward_step(struct client *c, struct server *s, struct span *span
 		s->sql_of = c->id;
 	}
 	c->body_drops = false;
-	if (!c->keeps_statements)
+	if (!c->keeps_statements) {
 		pass(c, s, &f, span);
-	else if (translate(c, s, &f, span) == 0)
-		return 0;
+	} else {
+		client_end_begin(c, s, &f);
+		if (translate(c, s, &f, span) == 0)
+			return 0;
+		client_end_sent(c, s, &f);
+	}
 	if (f.type == 'S' || f.type == 'Q' || f.type == 'F')
 		c->lease_exchanges++;
 	c->body_left = f.body_len - (uint32_t)f.available;
@@ -387,6 +392,8 @@ static size_t forward(struct client *c, const uint8_t *data, size_t len)
 	send_span(s, &span);
 	if (pos > 0) {
 		c->has_sent = true;
+		if (c->end == CLIENT_END_PROVEN && pos == len && c->body_left == 0)
+			server_chain(s);
 		end_if_nothing_runs(c, s);
 	}
 	if (end != FORWARD_ON)
@@ -435,7 +442,7 @@ void client_exchange_done(struct client *c, char status)
 		stats_add(c->stats, STAT_query_time, now - c->query_us);
 		times_add(client_timed(c, WORKLOAD_TIME_QUERY), now - c->query_us);
 	}
-	c->query_us = c->server->xq.pending > 0 ? now : 0;
+	c->query_us = server_pending_of_client(c->server) > 0 ? now : 0;
 	if (status == 'I') {
 		c->xacts++;
 		stats_add(c->stats, STAT_xact_count, 1);

@@ -148,6 +148,8 @@ static void server_fit(struct server *s)
 	struct buf out;
 
 	s->is_cleaned = server_needs_cleaning(s, c);
+	s->wanted_before = s->wanted_key;
+	s->wanted_key = c->params.key;
 	if (s->ps.state_key == c->params.key && !s->is_cleaned) {
 		s->ps.last_client = c->id;
 		server_enter_phase(s, SERVER_PHASE_READY);
@@ -329,11 +331,17 @@ void server_own_done(struct server *s)
 		server_after_abort(s);
 		return;
 	case SERVER_PHASE_RESET:
-		server_reset_done(s);
+		if (s->is_chained)
+			server_chain_done(s);
+		else
+			server_reset_done(s);
+		return;
+	case SERVER_PHASE_READY:
+		if (s->is_chained)
+			server_chain_undone(s);
 		return;
 	case SERVER_PHASE_CONNECT:
 	case SERVER_PHASE_LOGIN:
-	case SERVER_PHASE_READY:
 	case SERVER_PHASE_DEFAULTS:
 	case SERVER_PHASE_ENDING:
 	case SERVER_PHASE_CLOSE:
@@ -381,8 +389,21 @@ static void back_to_pool(struct server *s)
 	worker_act(w, &actions);
 }
 
+/* It is not the client's any more, and not yet anybody else's. */
+static void part(struct server *s)
+{
+	struct client *c = s->client;
+
+	server_keep_route(s);
+	s->client = NULL;
+	server_unit_cleaning(s);
+	client_lease_released(c);
+}
+
 void server_release_now(struct server *s)
 {
+	if (s->phase == SERVER_PHASE_RESET && s->client != NULL)
+		part(s);
 	if (s->phase != SERVER_PHASE_ENDING)
 		return;
 	if (s->is_broken || s->is_tainted || stream_held(&s->stream) > 0) {

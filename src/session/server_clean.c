@@ -52,7 +52,8 @@ void server_finish_for_client(struct server *s)
 
 void server_client_gone(struct server *s, bool was_mid_message)
 {
-	bool was_ending = s->phase == SERVER_PHASE_ENDING;
+	/* RESET: the clean rode behind its last message. */
+	bool was_ending = s->phase == SERVER_PHASE_ENDING || s->phase == SERVER_PHASE_RESET;
 	bool was_own = s->phase == SERVER_PHASE_CHECK || s->phase == SERVER_PHASE_SETTINGS ||
 		s->phase == SERVER_PHASE_ASK || s->phase == SERVER_PHASE_DEFAULTS;
 	static const struct cancel_reply nobody;
@@ -64,6 +65,7 @@ void server_client_gone(struct server *s, bool was_mid_message)
 	server_unit_cleaning(s);
 	if (was_ending)
 		return;
+	s->is_chained = false;
 	if (s->replication != NULL) {
 		server_close(s);
 		return;
@@ -108,7 +110,7 @@ void server_abort_goes_on(struct server *s)
 		server_after_abort(s);
 	else if (s->xq.in_doubt && s->xq.pending == 0)
 		server_close(s);
-	else if (s->cancels == 0)
+	else if (s->cancels == 0 && exchange_owner(&s->xq) == EXCHANGE_TO_CLIENT)
 		cancel_server(s, CANCEL_PATIENCE_US, &nobody);
 }
 

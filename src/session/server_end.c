@@ -46,6 +46,7 @@ static void server_free(struct server *s)
 	params_finish(&s->reported);
 	steps_finish(&s->steps);
 	buf_finish(&s->instead);
+	buf_finish(&s->clean);
 	prepared_set_clear(&s->prepared);
 	prepared_names_clear(&s->sql);
 	s->magic = 0;
@@ -227,7 +228,8 @@ void server_fail(struct server *s, enum close_reason reason, const char *message
 		server_login_lost(s, -ECONNRESET);
 		return;
 	}
-	if (c != NULL && s->phase != SERVER_PHASE_ENDING) {
+	/* RESET: what the client asked for was answered before. */
+	if (c != NULL && s->phase != SERVER_PHASE_ENDING && s->phase != SERVER_PHASE_RESET) {
 		bool is_untouched = is_untouched_by(s, c);
 
 		s->client = NULL;

@@ -73,6 +73,21 @@ void server_defaults_unsure(struct server *);
 /* server_query.c: the client is told, or was.  */
 void server_client_ready(struct server *, char status);
 
+/* server_chain.c: the clean that rides behind the last message of a lease. */
+/* Its client has sent what proves that the lease ends (client_end.c): sends it. */
+void server_chain(struct server *);
+/* The client's part is answered: false when it is not as was proven, and the server is
+ * closed. */
+bool server_chain_ready(struct server *, char status);
+/* The clean's own answer, when the lease did not end all the same, and when it did. */
+void server_chain_undone(struct server *);
+void server_chain_done(struct server *);
+/* What is in flight of the client's own. */
+static inline uint32_t server_pending_of_client(const struct server *s)
+{
+	return s->xq.pending - (s->is_chained ? 1 : 0);
+}
+
 /* server_prepared.c: what is sent, each with its step. */
 void server_step(struct server *, enum step_kind, struct prepared *, struct prepared_name *);
 void server_send_parse(struct server *, const char *name, const void *body, size_t len);

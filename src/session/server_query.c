@@ -224,6 +224,8 @@ static enum verdict end_exchange(struct server *s, char status)
 	client_exchange_done(c, status);
 	if (s->client != c || s->phase == SERVER_PHASE_CLOSE)
 		return STOP;
+	if (s->is_chained && exchange_owner(&s->xq) == EXCHANGE_TO_ROUTER)
+		return server_chain_ready(s, status) ? FORWARD : STOP;
 	if (status == 'I' && s->xq.in_doubt && s->replication == NULL) {
 		/* Not into the middle of the client's message. */
 		if (s->phase == SERVER_PHASE_READY && c->body_left > 0)
@@ -347,6 +349,10 @@ static enum verdict on_reply(struct server *s, uint8_t type)
 
 	if (owner == EXCHANGE_UNASKED || !exchange_received(&s->xq, type, 0)) {
 		bad_message(s, "reply without a query", type);
+		return STOP;
+	}
+	if (s->is_chained && (type == 'G' || type == 'W')) {
+		bad_message(s, "COPY where none can be", type);
 		return STOP;
 	}
 	if (type == 'G' || type == 'W') {

@@ -111,6 +111,25 @@ static void use_statement(const struct statement *s, unsigned flags)
 	check(strcmp(alone.name, s->name) == 0);
 }
 
+/* Nothing that was not understood is taken for harmless. */
+static void use_end(const char *text, size_t size, unsigned flags)
+{
+	enum text_end end = statement_text_end(text, size, flags);
+	struct statement_reader reader;
+	struct statement s;
+	unsigned count = 0;
+
+	check(end == TEXT_PLAIN || end == TEXT_ENDS || end == TEXT_OTHER);
+	statement_begin(&reader, text, size, flags);
+	while (statement_next(&reader, &s)) {
+		count++;
+		check(end == TEXT_OTHER || (s.flags & SQL_UNSURE) == 0);
+		check(end != TEXT_PLAIN || statement_group(s.kind) == SQL_GROUP_READ ||
+			statement_group(s.kind) == SQL_GROUP_WRITE);
+	}
+	check(end != TEXT_ENDS || count == 1);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct statement_reader reader;
@@ -124,6 +143,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	text = (const char *)data + 1;
 	size--;
 	use_tokens(text, size, flags);
+	use_end(text, size, flags);
 	pos = text;
 	statement_begin(&reader, text, size, flags);
 	while (statement_next(&reader, &s)) {

@@ -782,3 +782,62 @@ def test_what_postgresql_refuses_in_a_block_is_known(dump, world, rng):
         else:
             assert sqlstate != "42601", text
     assert refused == 2 * 23
+
+
+# ------------------------------------------------------------------- ends of transactions
+
+TRANSACTIONS = """SELECT 1
+SELECT 1/0
+SELECT 1; SELECT 1/0
+SELECT public.oracle_sneaky('1'), nextval('public.oracle_sequence')
+INSERT INTO oracle_sink VALUES ('x') ON CONFLICT DO NOTHING
+UPDATE oracle_sink SET a = a; DELETE FROM oracle_sink WHERE false
+VALUES (1)
+TABLE oracle_sink
+WITH x AS (DELETE FROM oracle_sink RETURNING *) SELECT * FROM x
+SHOW work_mem
+SHOW nothing.of_the_kind
+COMMIT
+END
+ROLLBACK
+ABORT TRANSACTION
+COMMIT AND NO CHAIN
+ROLLBACK WORK AND NO CHAIN
+COMMIT AND CHAIN
+ROLLBACK AND CHAIN
+BEGIN
+START TRANSACTION
+SAVEPOINT s
+ROLLBACK TO s
+ROLLBACK TO SAVEPOINT s
+RELEASE s
+BEGIN; SELECT 1; COMMIT
+SELECT 1; BEGIN
+COMMIT; BEGIN
+COMMIT; SELECT 1
+SELECT 1; COMMIT AND CHAIN
+PREPARE TRANSACTION 'x'
+CALL public.nothing()
+DO $$BEGIN COMMIT; END$$""".split("\n")
+BEHIND = {"outside": [], "in a transaction": ["BEGIN"], "in a failed one": ["BEGIN", "SELECT 1/0"],
+          "behind a savepoint": ["BEGIN", "SAVEPOINT s"]}
+
+
+@pytest.mark.parametrize("where", BEHIND)
+def test_texts_end_transactions_where_that_is_said(dump, world, rng, where):
+    texts = [disguise(rng, text) for text in TRANSACTIONS for _ in range(ROUNDS)]
+    texts += TRANSACTIONS + LEAVES + BLOCKED
+    for _ in range(300 * ROUNDS):
+        text = ";".join(rng.choice(TRANSACTIONS + FRAGMENTS) for _ in range(rng.randrange(1, 4)))
+        at, span = rng.randrange(len(text) + 1), rng.randrange(2)
+        texts.append(text[:at] + rng.choice(BLANKS * 3 + PIECES + [""] * 10) + text[at + span:])
+    proven = 0
+    for text, end in zip(texts, dump.ask("end", texts)):
+        if end == "other" or (end == "plain" and where != "outside"):
+            continue
+        for before in BEHIND[where]:
+            run(world, before)
+        run(world, text)
+        assert world.info.transaction_status.name == "IDLE", (text, end)
+        proven += 1
+    assert proven > (60 if where == "outside" else 10)

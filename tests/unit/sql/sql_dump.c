@@ -13,6 +13,7 @@
  *   set          the value of a SET, in the same way
  *   calls        "only" or "other", a blank, render_calls() of the first statement
  *   tokens       kinds of the tokens with their texts
+ *   end          plain, ends or other: what the text does to its transaction
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,6 +120,22 @@ static void show_tokens(size_t len, unsigned flags)
 	puts(lexer.unsure ? "unsure" : "sure");
 }
 
+static void show_end(size_t len, unsigned flags)
+{
+	switch (statement_text_end(text, len, flags)) {
+	case TEXT_PLAIN:
+		puts("plain");
+		break;
+	case TEXT_ENDS:
+		puts("ends");
+		break;
+	case TEXT_NOT_READ:
+	case TEXT_OTHER:
+		puts("other");
+		break;
+	}
+}
+
 static size_t read_hex(const char *hex)
 {
 	size_t len = 0;
@@ -146,6 +163,8 @@ int main(int argc, char **argv)
 			show_calls(len, flags);
 		else if (strcmp(mode, "tokens") == 0)
 			show_tokens(len, flags);
+		else if (strcmp(mode, "end") == 0)
+			show_end(len, flags);
 		else
 			show_statements(len, flags);
 		fflush(stdout);

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Does the lease of a transaction port's client end with what it has sent?
+ *
+ * It does where PostgreSQL was idle outside a transaction and runs nothing that could
+ * begin one, wait for data, or keep something that the client is to find again; and
+ * where it is in a transaction and runs COMMIT or ROLLBACK and nothing else.  Errors
+ * change nothing about the first.  A COMMIT that does not even begin (a cancel hits it
+ * before) leaves the transaction failed: then the lease goes on, and what was sent
+ * behind was refused (25P02).
+ *
+ * Whatever is not understood proves nothing.
+ */
+#include <string.h>
+
+#include "pg/wire.h"
+#include "session/client_priv.h"
+#include "session/server_priv.h"
+#include "sql/statement.h"
+
+/* Longer texts are not read for this. */
+enum { TEXT_MAX = 16 * 1024 };
+
+/* --- texts ------------------------------------------------------------------------- */
+
+static enum text_end read_text(const struct server *s, const void *text, size_t len)
+{
+	return len > TEXT_MAX ? TEXT_OTHER :
+				statement_text_end(text, len, client_lexer_flags(s));
+}
+
+/* As it was read when it was prepared, if it would be read so now. */
+static enum text_end of_prepared(const struct client *c, const struct server *s,
+	struct prepared *p)
+{
+	enum text_end end =
+		(enum text_end)atomic_load_explicit(&p->ends, memory_order_relaxed);
+
+	if (p->state_key != (c->params.plan_key ^ s->literal_key))
+		return TEXT_OTHER;
+	if (end != TEXT_NOT_READ)
+		return end;
+	end = read_text(s, p->body, strnlen((const char *)p->body, p->len));
+	atomic_store_explicit(&p->ends, (uint8_t)end, memory_order_relaxed);
+	return end;
+}
+
+static enum text_end of_statement(const struct client *c, const struct server *s,
+	const char *name)
+{
+	const char *text = (const char *)buf_data(&c->unnamed);
+	struct prepared_name *n;
+
+	if (name[0] != '\0') {
+		n = prepared_names_find(&c->names, name);
+		return n == NULL ? TEXT_OTHER : of_prepared(c, s, n->statement);
+	}
+	if (!c->has_unnamed || c->unnamed_large != NULL)
+		return TEXT_OTHER;
+	return read_text(s, text, strnlen(text, buf_len(&c->unnamed)));
+}
+
+/* --- messages ---------------------------------------------------------------------- */
+
+static enum client_end after_query(const struct client *c, const struct server *s,
+	const struct frame *f)
+{
+	enum text_end end = TEXT_OTHER;
+
+	if (frame_is_whole(f) && f->body_len > 0)
+		end = read_text(s, f->body, f->body_len - 1);
+	if (end == TEXT_ENDS || (end == TEXT_PLAIN && c->end == CLIENT_END_PROVEN))
+		return CLIENT_END_PROVEN;
+	return CLIENT_END_UNKNOWN;
+}
+
+static enum client_end after_bind(const struct client *c, const struct server *s,
+	const struct frame *f)
+{
+	const char *portal, *name;
+	enum text_end end;
+	struct wire_in in;
+
+	wire_init(&in, f->body, f->available);
+	portal = wire_cstr(&in);
+	name = wire_cstr(&in);
+	if (!wire_ok(&in))
+		return CLIENT_END_UNKNOWN;
+	end = of_statement(c, s, name);
+	if (c->end == CLIENT_END_PROVEN && end != TEXT_OTHER)
+		return CLIENT_END_PROVEN;
+	if (c->end == CLIENT_END_IN_BLOCK && end == TEXT_ENDS && portal[0] == '\0')
+		return CLIENT_END_BOUND;
+	return CLIENT_END_UNKNOWN;
+}
+
+static enum client_end after_execute(const struct client *c, const struct frame *f)
+{
+	if (c->end == CLIENT_END_PROVEN ||
+		(c->end == CLIENT_END_BOUND && f->available > 0 && f->body[0] == '\0'))
+		return CLIENT_END_PROVEN;
+	return CLIENT_END_UNKNOWN;
+}
+
+/* Would the server have to be cleaned, whoever gets it next? */
+static bool is_wanted(const struct client *c, const struct server *s)
+{
+	switch (c->route->limits.state) {
+	case ROUTE_STATE_OFF:
+		return false;
+	case ROUTE_STATE_TRACKED:
+		return s->is_dirty;
+	case ROUTE_STATE_STRICT:
+		return s->is_dirty || pool_is_wanted(&s->pool->pool);
+	}
+	return false;
+}
+
+void client_end_begin(struct client *c, const struct server *s, const struct frame *f)
+{
+	const struct exchange_queue *q = &s->xq;
+
+	if (exchange_is_idle(q))
+		c->end = !is_wanted(c, s) ? CLIENT_END_UNKNOWN :
+			q->status == 'I' ? CLIENT_END_PROVEN : CLIENT_END_IN_BLOCK;
+	/* A Query is skipped after an error in what stands open before it. */
+	else if (q->skipping || q->in_doubt || q->copy != EXCHANGE_NO_COPY ||
+		(q->open && f->type == 'Q'))
+		c->end = CLIENT_END_UNKNOWN;
+}
+
+void client_end_sent(struct client *c, const struct server *s, const struct frame *f)
+{
+	enum client_end end = CLIENT_END_UNKNOWN;
+
+	if (c->end == CLIENT_END_UNKNOWN)
+		return;
+	switch (f->type) {
+	case 'Q':
+		end = after_query(c, s, f);
+		break;
+	case 'B':
+		end = after_bind(c, s, f);
+		break;
+	case 'E':
+		end = after_execute(c, f);
+		break;
+	case 'S':
+		if (c->end == CLIENT_END_PROVEN)
+			end = CLIENT_END_PROVEN;
+		break;
+	case 'P':
+	case 'D':
+	case 'C':
+	case 'H':
+		end = c->end;
+		break;
+	default:
+		break;
+	}
+	c->end = end;
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What a text does to its transaction (tests/integration/test_sql_oracle.py asks
+ * PostgreSQL the same).
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <check.h>
+
+#include "sql/statement.h"
+#include "sql/suites.h"
+
+#define ON (LEXER_STANDARD_STRINGS | LEXER_UTF8)
+
+static const struct {
+	enum text_end end;
+	const char *text;
+} rows[] = {
+	{ TEXT_PLAIN, "" },
+	{ TEXT_PLAIN, " ; /* COMMIT */ ;" },
+	{ TEXT_PLAIN, "SELECT 1" },
+	{ TEXT_PLAIN, "(SELECT 'BEGIN')" },
+	{ TEXT_PLAIN, "SELECT 1; SELECT 2;" },
+	{ TEXT_PLAIN, "TABLE t" },
+	{ TEXT_PLAIN, "VALUES (1), (2)" },
+	{ TEXT_PLAIN, "WITH x AS (DELETE FROM t RETURNING *) SELECT * FROM x" },
+	{ TEXT_PLAIN, "SELECT anybody_s($1, now(), nextval('s'))" },
+	{ TEXT_PLAIN, "INSERT INTO t VALUES ('a'::text) ON CONFLICT DO NOTHING" },
+	{ TEXT_PLAIN, "UPDATE t SET a = 1; DELETE FROM t" },
+	{ TEXT_PLAIN, "SHOW work_mem" },
+	{ TEXT_ENDS, "COMMIT" },
+	{ TEXT_ENDS, "/* x */ eNd Transaction ;" },
+	{ TEXT_ENDS, "ROLLBACK WORK AND NO CHAIN" },
+	{ TEXT_ENDS, "ABORT" },
+	{ TEXT_OTHER, "COMMIT AND CHAIN" },
+	{ TEXT_OTHER, "ROLLBACK TO s" },
+	{ TEXT_OTHER, "ROLLBACK TO SAVEPOINT s" },
+	{ TEXT_OTHER, "COMMIT PREPARED 'x'" },
+	{ TEXT_OTHER, "PREPARE TRANSACTION 'x'" },
+	{ TEXT_OTHER, "COMMIT; SELECT 1" },
+	{ TEXT_OTHER, "SELECT 1; COMMIT" },
+	{ TEXT_OTHER, "COMMIT; COMMIT" },
+	{ TEXT_OTHER, "COMMIT and nonsense" },
+	{ TEXT_OTHER, "BEGIN" },
+	{ TEXT_OTHER, "BEGIN; SELECT 1; COMMIT" },
+	{ TEXT_OTHER, "SELECT 1; START TRANSACTION" },
+	{ TEXT_OTHER, "SAVEPOINT s" },
+	{ TEXT_OTHER, "COPY t FROM STDIN" },
+	{ TEXT_OTHER, "COPY (SELECT 1) TO STDOUT" },
+	{ TEXT_OTHER, "CALL p()" },
+	{ TEXT_OTHER, "DO $$ BEGIN COMMIT; END $$" },
+	{ TEXT_OTHER, "SET app.x = '1'" },
+	{ TEXT_OTHER, "SET LOCAL app.x = '1'" },
+	{ TEXT_OTHER, "RESET ALL" },
+	{ TEXT_OTHER, "SELECT set_config('app.x', '1', false)" },
+	{ TEXT_OTHER, "SELECT pg_advisory_lock(1)" },
+	{ TEXT_OTHER, "SELECT pg_advisory_unlock(1)" },
+	{ TEXT_OTHER, "SELECT setseed(0.5)" },
+	{ TEXT_OTHER, "SELECT dblink_connect('x')" },
+	{ TEXT_OTHER, "SELECT 1 INTO TEMP t" },
+	{ TEXT_OTHER, "SELECT 1 INTO t" },
+	{ TEXT_OTHER, "CREATE TEMP TABLE t (a int)" },
+	{ TEXT_OTHER, "PREPARE p AS SELECT 1" },
+	{ TEXT_OTHER, "EXECUTE p" },
+	{ TEXT_OTHER, "DECLARE c CURSOR WITH HOLD FOR SELECT 1" },
+	{ TEXT_OTHER, "LISTEN c" },
+	{ TEXT_OTHER, "LOAD 'x'" },
+	{ TEXT_OTHER, "DISCARD ALL" },
+	{ TEXT_OTHER, "VACUUM" },
+	{ TEXT_OTHER, "nonsense" },
+	{ TEXT_OTHER, "SELECT 'open" },
+};
+
+START_TEST(tells_what_a_text_does)
+{
+	const char *text = rows[_i].text;
+
+	ck_assert_msg(statement_text_end(text, strlen(text), ON) == rows[_i].end, "%s", text);
+}
+END_TEST
+
+/* What comes first is not made up for by anything behind it. */
+START_TEST(one_other_makes_all_other)
+{
+	char text[256] = "SELECT 1; ";
+
+	if (rows[_i].end == TEXT_OTHER) {
+		strcat(text, rows[_i].text);
+		ck_assert_msg(statement_text_end(text, strlen(text), ON) == TEXT_OTHER, "%s",
+			text);
+	}
+}
+END_TEST
+
+/* In an encoding in which a byte may be part of a character nothing is sure. */
+START_TEST(does_not_trust_some_encodings)
+{
+	const char *text = "SELECT '\x83\x27; COMMIT; --'";
+
+	ck_assert_int_eq(statement_text_end(text, strlen(text),
+				 LEXER_STANDARD_STRINGS | LEXER_UNSAFE_ENCODING),
+		TEXT_OTHER);
+}
+END_TEST
+
+Suite *statement_end_suite(void)
+{
+	Suite *s = suite_create("sql/statement_end");
+	TCase *tc = tcase_create("statement_text_end");
+
+	tcase_add_loop_test(tc, tells_what_a_text_does, 0, (int)COUNT_OF(rows));
+	tcase_add_loop_test(tc, one_other_makes_all_other, 0, (int)COUNT_OF(rows));
+	tcase_add_test(tc, does_not_trust_some_encodings);
+	suite_add_tcase(s, tc);
+	return s;
+}
