@@ -16,7 +16,7 @@
 #include "pg/wire.h"
 #include "session/client_priv.h"
 #include "session/server_priv.h"
-#include "sql/statement.h"
+#include "sql/statement_end.h"
 
 /* Longer texts are not read for this. */
 enum { TEXT_MAX = 16 * 1024 };

@@ -158,22 +158,6 @@ const char *statement_tag(enum sql_kind);
 NODISCARD enum lexer_value statement_value(
 	const struct statement *, char *to, size_t size, size_t *len);
 
-/* What a text does to a transaction.  Sent as Query, or a single statement by the
- * extended protocol. */
-enum text_end {
-	TEXT_NOT_READ,
-	/* Outside a transaction, PostgreSQL is outside of one behind it, too, whether it
-	 * fails or not; it waits for no data; nothing is in the text that leaves more in
-	 * the session than functions may. */
-	TEXT_PLAIN,
-	/* COMMIT, ROLLBACK and their other names, and nothing else: the same, and also
-	 * behind a transaction; unless it is cancelled before it begins. */
-	TEXT_ENDS,
-	TEXT_OTHER
-};
-
-enum text_end statement_text_end(const char *text, size_t len, unsigned flags);
-
 /* --- calls of set_config() ---------------------------------------------------- */
 
 enum sql_argument {

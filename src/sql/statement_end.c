@@ -2,7 +2,7 @@
 /*
  * What a text does to the transaction that it runs in, as far as that can be proven.
  */
-#include "sql/statement.h"
+#include "sql/statement_end.h"
 
 static bool is_end(const struct statement *s)
 {

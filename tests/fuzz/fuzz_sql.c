@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sql/statement.h"
+#include "sql/statement_end.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "sql/render.h"
+#include "sql/statement_end.h"
 
 enum { TEXT_MAX = 1 << 20 };
 

@@ -8,7 +8,7 @@
 
 #include <check.h>
 
-#include "sql/statement.h"
+#include "sql/statement_end.h"
 #include "sql/suites.h"
 
 #define ON (LEXER_STANDARD_STRINGS | LEXER_UTF8)
