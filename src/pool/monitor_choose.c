@@ -39,6 +39,21 @@ static bool may_use(
 	return choose_may_replace(m, s, to);
 }
 
+/* The one that still has the client's own session, if it is in use as the others are: one
+ * that nobody needs for long is to expire. */
+static struct pool_server *choose_known(
+	const struct monitor *m, const struct lease *l, const struct slice *slice)
+{
+	struct pool_server *s = *pool_known(slice->pool, l->client_id);
+
+	if (s == NULL || s->last_client != l->client_id || s->state_key != l->state_key ||
+		s->epoch != slice->pool->epoch || !may_use(m, s, slice) ||
+		server_of_idle(list_first(&slice->pool->idle))->used_at_us >
+			s->used_at_us + MONITOR_KEEP_US)
+		return NULL;
+	return s;
+}
+
 /* Prefers a server that already carries the client's state, best its own session.
  * Looks at a few of those that may be used; the others it passes over. */
 struct pool_server *choose_idle(
@@ -48,6 +63,9 @@ struct pool_server *choose_idle(
 	struct pool_server *first = NULL, *match = NULL;
 	int looked = 0;
 
+	match = choose_known(m, l, slice);
+	if (match != NULL)
+		return match;
 	list_for_each(&slice->pool->idle, node) {
 		struct pool_server *s = server_of_idle(node);
 

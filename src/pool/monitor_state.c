@@ -34,15 +34,20 @@ static void idle_insert(struct pool *pool, struct pool_server *s)
 static void idle_count(struct monitor *m, struct pool_server *s, bool more)
 {
 	struct pool *pool = s->slice->pool;
+	struct pool_server **known = pool_known(pool, s->last_client);
 
 	if (more) {
 		idle_insert(pool, s);
+		if (s->last_client != 0)
+			*known = s;
 		pool->idle_count++;
 		s->slice->share->idle++;
 		m->idle++;
 		return;
 	}
 	list_remove(&s->in_idle);
+	if (*known == s)
+		*known = NULL;
 	pool->idle_count--;
 	s->slice->share->idle--;
 	m->idle--;

@@ -338,6 +338,11 @@ static void check_pool(
 	assert(pool_is_wanted(pool) == (waiting > 0));
 	assert(connecting == pool->connecting);
 	assert(list_count(&pool->idle) == pool->idle_count);
+	for (uint32_t i = 0; i < POOL_KNOWN_MAX; i++)
+		assert(pool->known[i] == NULL ||
+			(pool->known[i]->state == SERVER_IDLE &&
+				pool->known[i]->slice->pool == pool &&
+				pool->known[i]->last_client % POOL_KNOWN_MAX == i));
 }
 
 void monitor_check(struct monitor *m)

@@ -44,7 +44,7 @@ enum wait_reason {
 const char *wait_reason_word(enum wait_reason);
 const char *wait_reason_text(enum wait_reason);
 
-enum { POOL_ERROR_TEXT_MAX = 256 };
+enum { POOL_ERROR_TEXT_MAX = 256, POOL_KNOWN_MAX = 64 };
 
 /* Why PostgreSQL refused: told to those who wait. */
 struct pool_error {
@@ -94,6 +94,9 @@ struct pool {
 	struct list_node in_monitor;
 	void *owner;	  /* session's: names, login */
 	struct list idle; /* struct pool_server.in_idle, last used first */
+	/* Idle ones by the client whose session they carry; the last of those that meet in
+	 * one place. */
+	struct pool_server *known[POOL_KNOWN_MAX];
 	struct slice *slices[BUDGET_SHARES_MAX];
 	uint32_t servers;
 	uint32_t connecting;
@@ -169,6 +172,12 @@ static inline void lease_init(struct lease *l, uint32_t worker, uint64_t client_
 void slice_init(struct slice *, struct pool *, struct share *);
 void pool_init(struct pool *, struct monitor *, void *owner);
 void pool_server_init(struct pool_server *, uint64_t id);
+
+/* Where the idle server with this client's session would be. */
+static inline struct pool_server **pool_known(struct pool *p, uint64_t client_id)
+{
+	return &p->known[client_id % POOL_KNOWN_MAX];
+}
 
 /* Does anybody wait for one of its servers?  Any thread, without the lock: what it was a
  * moment ago. */

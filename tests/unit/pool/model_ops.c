@@ -91,6 +91,7 @@ static void op_return(struct model *w, uint32_t arg)
 		return;
 	server = client->server;
 	server->s.state_key = arg / 32 % 3;
+	server->s.last_client = client->lease.client_id;
 	client_leaves(client);
 	server_returns(w, server);
 }

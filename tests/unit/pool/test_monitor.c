@@ -188,6 +188,35 @@ START_TEST(finds_own_idle_server_behind_many_of_others)
 }
 END_TEST
 
+/* ... as long as it is in use: one that is not needed may expire. */
+START_TEST(finds_the_server_with_its_own_session_behind_many)
+{
+	struct slice *slice = host_slice(POOL_A, WEB);
+	struct pool_server *s[12];
+	struct lease many[12];
+
+	host_limits(16, 16);
+	host_share(WEB, 0, 16);
+	for (uint32_t i = 0; i < 12; i++) {
+		lease_init(&many[i], 0, i + 1);
+		s[i] = hold(&many[i], slice);
+	}
+	for (uint32_t i = 0; i < 12; i++) {
+		s[i]->last_client = i + 1;
+		give_back(s[i]);
+	}
+	ck_assert_int_eq(ask(&many[0], slice), LEASE_VERDICT_HELD);
+	ck_assert_ptr_eq(many[0].server, s[0]);
+	give_back(s[0]);
+	host_wait(MONITOR_KEEP_US + 1);
+	ck_assert_int_eq(ask(&many[11], slice), LEASE_VERDICT_HELD);
+	ck_assert_ptr_eq(many[11].server, s[11]);
+	give_back(s[11]);
+	ck_assert_int_eq(ask(&many[1], slice), LEASE_VERDICT_HELD);
+	ck_assert_ptr_eq(many[1].server, s[11]);
+}
+END_TEST
+
 START_TEST(connect_under_way_serves_whoever_is_oldest_when_it_is_ready)
 {
 	struct slice *slice = host_slice(POOL_A, WEB);
@@ -314,6 +343,7 @@ static void add_hand_off(Suite *s)
 	tcase_add_test(tc, prefers_idle_server_with_the_clients_state);
 	tcase_add_test(tc, state_does_not_change_the_order_of_waiters);
 	tcase_add_test(tc, finds_own_idle_server_behind_many_of_others);
+	tcase_add_test(tc, finds_the_server_with_its_own_session_behind_many);
 	tcase_add_test(tc, connect_under_way_serves_whoever_is_oldest_when_it_is_ready);
 	tcase_add_test(tc, withdrawn_waiter_is_passed_over);
 	tcase_add_test(tc, withdraw_of_a_granted_lease_passes_the_server_on);
