@@ -46,7 +46,7 @@ void server_chain(struct server *s)
 	/* holds_client: what stands before its Query may make PostgreSQL skip to a Sync. */
 	if (s->holds_client || s->xq.open || s->xq.pending == 0 || !exchange_has_room(&s->xq) ||
 		s->cancels > 0 || s->has_foreign || s->is_broken || s->is_tainted ||
-		!touched_is_empty(&c->touched) || !make_clean(s, left_there(s)))
+		!touched_is_empty(&c->touched) || !touched_is_empty(&c->resets) || !make_clean(s, left_there(s)))
 		return;
 	s->is_chained = true;
 	s->own_failed = false;
