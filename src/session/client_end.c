@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "pg/wire.h"
+#include "session/client_end.h"
 #include "session/client_priv.h"
 #include "session/server_priv.h"
 #include "sql/statement_end.h"

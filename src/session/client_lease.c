@@ -8,6 +8,7 @@
 
 #include "base/slog.h"
 #include "pg/msg_out.h"
+#include "session/client_end.h"
 #include "session/client_priv.h"
 #include "session/server.h"
 

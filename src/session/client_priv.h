@@ -157,21 +157,6 @@ void client_unnamed_use(struct client *, struct server *);
 /* Takes away an unnamed statement that is not the client's. */
 void client_unnamed_hide(struct client *, struct server *);
 
-/*
- * client_end.c: does the lease end with what the client has sent?  Only then may
- * anything of ours be sent behind it.
- */
-enum client_end {
-	CLIENT_END_UNKNOWN,     /* not proven, or of no interest */
-	CLIENT_END_PROVEN,      /* PostgreSQL is idle outside a transaction behind it */
-	CLIENT_END_IN_BLOCK,    /* a transaction is open: COMMIT would end it */
-	CLIENT_END_BOUND        /* ... and is what the unnamed portal will run */
-};
-
-/* Before a message goes on, and when it has. */
-void client_end_begin(struct client *, const struct server *, const struct frame *);
-void client_end_sent(struct client *, const struct server *, const struct frame *);
-
 /* server_state.c: is the client's state looked after? */
 bool client_is_kept(const struct client *);
 /* Flags of the lexer, as the server reads texts now. */

@@ -13,6 +13,7 @@
 #include "pg/frame.h"
 #include "pg/message.h"
 #include "pg/msg_out.h"
+#include "session/client_end.h"
 #include "session/client_priv.h"
 #include "session/server.h"
 #include "session/server_priv.h"
