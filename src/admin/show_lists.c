@@ -9,6 +9,7 @@
 #include "admin/snap.h"
 #include "config/config.h"
 #include "config/userlist.h"
+#include "session/gate.h"
 #include "session/server.h"
 
 /* --- what is counted ------------------------------------------------------------- */
@@ -72,7 +73,7 @@ static void count_all(const struct ask *ask, struct counts *n)
 	struct directory *d = ask_directory(ask);
 	struct config *config = directory_config(d);
 
-	*n = (struct counts){ .clients = atomic_load(&r->clients),
+	*n = (struct counts){ .clients = atomic_load(&r->clients) + gate_unproven(r->gate),
 		.clients_max = atomic_load(&r->max_client_conn),
 		.clients_login = ask->clients_in_state[CLIENT_STARTUP] +
 			ask->clients_in_state[CLIENT_AUTH] +

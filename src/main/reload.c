@@ -10,13 +10,20 @@
 #include "base/slog.h"
 #include "config/reload.h"
 #include "main/program.h"
+#include "session/gate.h"
 
 void program_apply_log(struct program *p)
 {
+	const struct process_options *process = &p->config->process;
+	const struct gate_limits gate = { .unproven = process->max_unauthenticated,
+		.per_address = process->max_client_conn_per_address,
+		.unproven_per_address = process->max_unauthenticated_per_address };
+
 	slog_set_level(p->config->log.level);
 	atomic_store(&p->router.log_connections, p->config->log.log_connections);
 	atomic_store(&p->router.log_disconnections, p->config->log.log_disconnections);
 	atomic_store(&p->router.max_client_conn, p->config->process.max_client_conn);
+	gate_set_limits(p->router.gate, &gate);
 	atomic_store(&p->router.statement_memory,
 		p->config->process.max_statement_memory_bytes);
 	for (size_t i = 0; i < p->config->warnings.count; i++)

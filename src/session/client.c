@@ -16,6 +16,7 @@
 #include "base/slog.h"
 #include "pg/msg_out.h"
 #include "session/client_priv.h"
+#include "session/gate.h"
 #include "session/server.h"
 
 #define TO(state) (1u << CLIENT_##state)
@@ -176,7 +177,7 @@ static void client_closed(struct client *c)
 	timer_finish(&w->timers, &c->notify);
 	w->clients[c->slot] = NULL;
 	atomic_fetch_sub(&w->client_count, 1);
-	atomic_fetch_sub(&w->router->clients, 1);
+	gate_leave(c);
 	list_push_back(&w->free_clients, &c->in_free);
 	io_defer(w->io, &w->reap_task, IO_PHASE_RUN);
 }
@@ -272,6 +273,7 @@ static struct client *client_create(struct worker *w, struct route_workload *wor
 	c->state_us = c->connected_us;
 	c->wall_us = clock_wall_us();
 	buf_init(&c->login->first, 0);
+	list_node_init(&c->login->in_unproven);
 	stream_init(&c->stream, &client_stream_ops);
 	params_init(&c->params);
 	params_init(&c->start);
@@ -285,7 +287,7 @@ static struct client *client_create(struct worker *w, struct route_workload *wor
 	list_node_init(&c->in_free);
 	count_state(w, CLIENT_STARTUP, 1);
 	atomic_fetch_add(&w->client_count, 1);
-	atomic_fetch_add(&w->router->clients, 1);
+	gate_enter(c);
 	return c;
 }
 
@@ -313,7 +315,9 @@ static void client_free(struct client *c)
 void client_accept(struct worker *w, struct route_workload *workload, int fd)
 {
 	struct client *c = client_create(w, workload);
+	struct addr peer = { .len = 0 };
 	struct sock_tcp tcp;
+	bool has_peer;
 
 	if (c == NULL) {
 		SLOG_LIMITED(ERROR, "client-accept", "error=\"%s\"", "out of memory");
@@ -322,6 +326,8 @@ void client_accept(struct worker *w, struct route_workload *workload, int fd)
 	}
 	route_workload_tcp(workload, &tcp);
 	sock_tune(fd, &tcp);
+	has_peer = sock_peer(fd, &peer);
+	addr_unmap(&peer);
 	if (stream_attach(&c->stream, w->io, w->chunks, fd) < 0) {
 		close(fd);
 		client_closed(c);
@@ -329,6 +335,9 @@ void client_accept(struct worker *w, struct route_workload *workload, int fd)
 	}
 	io_conn_rx_multishot(&c->stream.conn, true);
 	client_arm(c);
+	/* It is told so when it has said what it wants: libpq shows nobody an error
+	 * that comes in answer to SSLRequest. */
+	c->login->is_one_too_many = has_peer && !gate_count(c, &peer);
 	stream_resume(&c->stream);
 }
 
@@ -379,7 +388,7 @@ static void client_leave(struct client *c, enum close_reason reason)
 {
 	struct worker *w = c->worker;
 	bool is_gone = reason == CLOSE_LOST || reason == CLOSE_SOCKET ||
-		reason == CLOSE_NOT_POSTGRES || reason == CLOSE_CANCEL_DONE;
+		reason == CLOSE_NOT_POSTGRES || reason == CLOSE_CROWDED_OUT || reason == CLOSE_CANCEL_DONE;
 
 	router_count(&w->closed[reason]);
 	log_end(c, reason);

@@ -23,6 +23,7 @@ enum { CLIENT_INSPECT_MAX = 1024 * 1024 };
 enum { CLIENT_KEY_MAX = 32, CLIENT_LEASE_BYTES = 16 * 1024, CLIENT_TURNS_MAX = 16 };
 
 struct client_login;
+struct gate_source;
 
 /* What to do with messages that no server will see. */
 enum client_skip { CLIENT_SKIP_NOTHING, CLIENT_SKIP_ONE, CLIENT_SKIP_TO_SYNC };
@@ -40,6 +41,7 @@ struct client {
 	struct timer notify;            /* tells a waiting client that it waits */
 	struct client_login *login;     /* until IDLE */
 	struct stats_block *stats;
+	struct gate_source *source;     /* NULL: its address is not counted */
 	struct params params;
 	struct params start;            /* those of the startup packet, once "params" differ */
 	struct params told;             /* what ParameterStatus said, on a transaction port */
@@ -78,6 +80,7 @@ struct client {
 	uint8_t deaths;                 /* of servers, since one last worked */
 	bool is_relaying;               /* within client_query_data() */
 	bool is_counted;                /* in max_client_conn of the workload */
+	bool is_unproven;               /* has not proven who it is: see session/gate.h */
 	uint8_t body_type;              /* of the last message that was passed on */
 	uint32_t body_left;             /* of a message that streams through */
 	uint32_t lease_exchanges;       /* sent in this lease */

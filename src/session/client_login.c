@@ -13,6 +13,7 @@
 #include "base/slog.h"
 #include "pg/msg_out.h"
 #include "session/client_priv.h"
+#include "session/gate.h"
 #include "session/login.h"
 #include "session/server.h"
 
@@ -288,11 +289,30 @@ static void begin_replication(struct client *c)
 			"They are limited by max_replication_connections of the host.");
 }
 
+static bool count_in(struct client *c)
+{
+	struct route_workload *workload = c->workload;
+
+	if (!gate_pass(c))
+		return false;
+	if (c->login->is_console)
+		return true;
+	c->is_counted = atomic_fetch_add(&workload->clients, 1) <
+		atomic_load(&workload->max_client_conn);
+	if (!c->is_counted)
+		atomic_fetch_sub(&workload->clients, 1);
+	return c->is_counted;
+}
+
 void client_login_proven(struct client *c)
 {
 	struct client_login *login = c->login;
 	enum route_result result;
 
+	if (!count_in(c)) {
+		client_close(c, CLOSE_TOO_MANY);
+		return;
+	}
 	if (login->is_console) {
 		if (c->console == 0)
 			client_close_with(c, CLOSE_NOT_ALLOWED, "28000", "not allowed",

@@ -15,9 +15,13 @@ enum { CLIENT_MAGIC = 0x636c6e74, CLIENT_LINGER_US = 2000000 };
 
 /* What is needed until a client is logged in, and freed then. */
 struct client_login {
+	struct client *client;
+	struct list_node in_unproven;   /* worker->unproven, oldest first, until
+					   gate_pass() */
 	struct client_auth auth;
 	bool has_auth;
 	struct route_proof proof;       /* what it has to prove, from AUTH on */
+	bool is_one_too_many;           /* of its address */
 	bool was_looked_up;             /* its secret is auth_query's */
 	bool is_doomed;                 /* it goes through the motions and fails */
 	unsigned startup_flags;

@@ -90,22 +90,6 @@ static bool take_params(struct client *c, const struct startup *st)
 	return ok;
 }
 
-static bool count_in(struct client *c)
-{
-	struct route_workload *workload = c->workload;
-	struct router *r = c->worker->router;
-
-	if (atomic_load(&r->clients) > atomic_load(&r->max_client_conn))
-		return false;
-	if (atomic_fetch_add(&workload->clients, 1) >=
-		atomic_load(&workload->max_client_conn)) {
-		atomic_fetch_sub(&workload->clients, 1);
-		return false;
-	}
-	c->is_counted = true;
-	return true;
-}
-
 static void take_session(struct client *c, const struct startup *st)
 {
 	struct client_login *login = c->login;
@@ -117,13 +101,14 @@ static void take_session(struct client *c, const struct startup *st)
 	login->is_console = is_console_name(st->database);
 	if (st->needs_negotiation)
 		msg_out_negotiate_protocol(&login->first, st);
-	if (!login->is_console && !count_in(c)) {
-		client_close(c, CLOSE_TOO_MANY);
-		return;
-	}
 	if (atomic_load(&c->worker->router->drain) != ROUTER_SERVES) {
 		client_close_with(c, CLOSE_SHUTDOWN, "57P01",
 			"the connection router is shutting down", NULL);
+		return;
+	}
+	if (login->is_one_too_many) {
+		client_close_with(c, CLOSE_TOO_MANY, "53300",
+			"too many connections from this address", NULL);
 		return;
 	}
 	if (take_params(c, st))

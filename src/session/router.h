@@ -25,7 +25,7 @@ enum { ROUTER_WORKERS_MAX = MONITOR_WORKERS_MAX, ROUTER_LISTENERS_MAX = 256 };
 
 struct chores;
 struct client;
-struct lookups;
+struct gate;
 struct server;
 struct watch;
 struct worker;
@@ -74,7 +74,7 @@ struct router {
 	uint8_t mock_key[SCRAM_MOCK_KEY_LEN];
 	const char *version;            /* server_version on the console */
 	_Atomic int drain;              /* enum router_drain */
-	_Atomic uint32_t clients;       /* connections, logged in or not */
+	_Atomic uint32_t clients;       /* that have proven who they are */
 	_Atomic uint32_t max_client_conn;
 	_Atomic uint64_t next_client_id;
 	_Atomic uint64_t statement_memory;      /* most bytes of prepared statements */
@@ -84,6 +84,7 @@ struct router {
 	pthread_mutex_t derived_lock;
 	struct hash_table derived;
 	struct chores *chores;
+	struct gate *gate;
 };
 
 NODISCARD int router_init(struct router *, struct directory *, const struct console_ops *,
@@ -119,6 +120,7 @@ struct worker {
 	/* Clients by slot, for cancel requests and views. */
 	struct client **clients;
 	uint32_t client_slots;
+	struct list unproven;           /* struct client_login.in_unproven */
 	struct list free_clients;       /* closed, to be freed at the end of the turn */
 	uint32_t client_free_slot;      /* where to look for a free slot next */
 	/* Written here only, read by any thread. */
@@ -140,7 +142,7 @@ struct worker {
 	struct list errands;            /* of the router's own, under way */
 	struct timer upkeep;            /* worker 0 only */
 	struct watch *watches[DIRECTORY_HOSTS_MAX];     /* worker 0 only */
-	struct lookups *lookups;        /* worker 0 only */
+	struct lookups *lookups;        /* session/lookup.h; worker 0 only */
 	struct shrink shrinks[DIRECTORY_HOSTS_MAX];     /* worker 0 only */
 	uint64_t sweep_at_us;
 	_Atomic uint32_t client_count;  /* for whoever waits for the drain */
@@ -192,8 +194,7 @@ static inline void router_count(_Atomic uint64_t *counter)
 /* Carries out what a monitor decided. */
 void worker_act(struct worker *, struct monitor_actions *);
 
-/* Runs what a release, a grant or a letter left to do, at the end of the events
- * of this turn. */
+/* Runs what a release, a grant or a letter left to do, at the end of the turn's events. */
 void worker_defer_release(struct worker *);
 
 #endif

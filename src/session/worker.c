@@ -20,6 +20,7 @@
 #include "session/client.h"
 #include "session/chore.h"
 #include "session/errand.h"
+#include "session/gate.h"
 #include "session/lookup.h"
 #include "session/login.h"
 #include "session/router.h"
@@ -31,8 +32,7 @@ enum {
 	UPKEEP_US = 250000,
 	SWEEP_US = 10000000,
 	IDLE_LOOK_US = 1000000,         /* servers unused for that long are looked at */
-	IDLE_LOOK_MAX = 256,
-	CLIENTS_OVERFLOW = 100          /* beyond max_client_conn, to be told so */
+	IDLE_LOOK_MAX = 256
 };
 
 /* --- carrying out ----------------------------------------------------------------------- */
@@ -183,30 +183,12 @@ static void on_wake(struct io *io, void *arg)
 
 /* --- doors ---------------------------------------------------------------------------------- */
 
-/* Without a word the client would look for a crash.  It may be that nobody reads
- * this: then so be it. */
-static void turn_away(int fd)
-{
-	static const char reason[] = "E\0\0\0\073SFATAL\0VFATAL\0C53300\0"
-		"Msorry, too many clients already\0";
-
-	if (send(fd, reason, sizeof(reason), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		SLOG_LIMITED(DEBUG, "client-accept", "error=\"%s\"", strerror(errno));
-	close(fd);
-}
-
 static void on_accept(struct io_listener *listener, int fd)
 {
 	struct door *door = container_of(listener, struct door, listener);
-	struct router *r = door->worker->router;
 
-	if (atomic_load(&r->clients) >= atomic_load(&r->max_client_conn) + CLIENTS_OVERFLOW) {
-		SLOG_LIMITED(WARN, "client-accept", "workload=%s error=\"too many connections\"",
-			door->workload->name);
-		turn_away(fd);
-		return;
-	}
-	client_accept(door->worker, door->workload, fd);
+	if (gate_admit(door->worker, door->workload, fd))
+		client_accept(door->worker, door->workload, fd);
 }
 
 int worker_open_door(struct worker *w, struct route_workload *workload, int fd)
@@ -352,6 +334,7 @@ int worker_create(struct worker **out, struct router *r, uint32_t index,
 	w->router = r;
 	w->index = index;
 	list_init(&w->doors);
+	list_init(&w->unproven);
 	list_init(&w->free_clients);
 	list_init(&w->releasing);
 	list_init(&w->free_servers);
@@ -457,7 +440,8 @@ int router_init(struct router *r, struct directory *directory,
 	rand_bytes(r->mock_key, sizeof(r->mock_key));
 	pthread_mutex_init(&r->derived_lock, NULL);
 	r->chores = chores_create();
-	if (r->chores == NULL)
+	r->gate = gate_create();
+	if (r->chores == NULL || r->gate == NULL)
 		return -ENOMEM;
 	return hash_table_init(&r->derived, 64);
 }
@@ -465,6 +449,7 @@ int router_init(struct router *r, struct directory *directory,
 void router_finish(struct router *r)
 {
 	chores_destroy(r->chores);
+	gate_destroy(r->gate);
 	login_wipe_derived(r);
 	hash_table_finish(&r->derived);
 	pthread_mutex_destroy(&r->derived_lock);

@@ -142,13 +142,14 @@ def one_query(sql, *values):
 class Wire:
     """A client's end of a connection, blocking, with a deadline on everything."""
 
-    def __init__(self, host, port, timeout=30):
+    def __init__(self, host, port, timeout=30, source=None):
         if str(host).startswith("/"):
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(timeout)
             self.socket.connect(f"{host}/.s.PGSQL.{port}")
         else:
-            self.socket = socket.create_connection((host, port), timeout)
+            self.socket = socket.create_connection((host, port), timeout,
+                                                   (source, 0) if source else None)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
         self.pid = self.key = None

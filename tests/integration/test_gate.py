@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: ISC
+"""Limits before anybody has proven who they are."""
+import contextlib
+
+import psycopg
+import pytest
+from support import wire as w
+from support.postgres import DATABASE, USERS
+from support.wait import wait_until
+
+pytestmark = pytest.mark.router_only
+
+
+def silent(router, count, stack, sent=b""):
+    """Connections that say no more than that."""
+    wires = [stack.enter_context(router.transactional.raw()) for _ in range(count)]
+    for wire in wires:
+        wire.send(sent)
+    return wires
+
+
+def login(router, **more):
+    try:
+        return router.transactional.connect(**more)
+    except psycopg.OperationalError as problem:
+        return str(problem)
+
+
+def is_in(connection):
+    return not isinstance(connection, str)
+
+
+def enters(router, stack):
+    connection = login(router)
+    if is_in(connection):
+        stack.enter_context(connection)
+    return is_in(connection)
+
+
+@pytest.mark.parametrize("sent", [b"", w.startup("app_scram", DATABASE)[:9]],
+                         ids=["nothing", "half a packet"])
+def test_the_silent_make_room(make_router, sent):
+    """With all places of max_unauthenticated taken by who says nothing, somebody who logs
+    in gets one: one of the silent goes, after a second."""
+    router = make_router({"process": {"workers": 1, "max_unauthenticated": 4},
+                          "defaults": {"client_login_timeout": "1h"}})
+    with contextlib.ExitStack() as stack:
+        wires = silent(router, 4, stack, sent)
+        wait_until(lambda: enters(router, stack), 15, "somebody is let in")
+        wait_until(lambda: "reason=crowded-out" in router.log(), 5, "who went")
+        # The oldest went, and without a word, as it has not said a word.
+        assert wires[0].until_closed() == []
+        assert enters(router, stack) and enters(router, stack)
+
+
+def test_who_answers_stays(make_router):
+    """Nobody is crowded out in the middle of an exchange; who comes then is turned away
+    with PostgreSQL's words, and those that are logged in notice nothing."""
+    router = make_router({"process": {"workers": 1, "max_unauthenticated": 2},
+                          "defaults": {"client_login_timeout": "1h"}})
+    with contextlib.ExitStack() as stack:
+        inside = stack.enter_context(router.transactional.connect())
+        begun = silent(router, 2, stack, w.startup("app_scram", DATABASE))
+        challenges = [wire.receive() for wire in begun]
+        with router.transactional.raw() as late:
+            got = late.until_closed()
+            assert [(m.type, m.sqlstate, m.text) for m in got] == [
+                ("E", "53300", "sorry, too many clients already")]
+        for wire, challenge in zip(begun, challenges):
+            wire.answer(challenge, "app_scram", USERS["app_scram"][0])
+            wire.authenticate("app_scram", USERS["app_scram"][0])
+            assert wire.value("SELECT 1") == "1"
+        assert inside.execute("SELECT 1").fetchone() == (1,)
+        assert enters(router, stack)
+
+
+def test_places_of_those_who_are_logged_in(make_router):
+    """max_client_conn is for those that have logged in: connections that have not, as many
+    as there may be, leave all of it to them, and one more is told so after its proof."""
+    router = make_router({"process": {"workers": 1, "max_client_conn": 3},
+                          "defaults": {"client_login_timeout": "1h"}})
+    with contextlib.ExitStack() as stack:
+        silent(router, 103, stack)
+        for _ in range(3):
+            wait_until(lambda: enters(router, stack), 15, "somebody is let in")
+        wrong = login(router, password="wrong")
+        assert "password authentication failed" in wrong
+        assert "sorry, too many clients already" in login(router)
+        assert router.show("workloads")
+
+
+def test_an_address_has_only_so_many(make_router):
+    router = make_router({"process": {"max_client_conn_per_address": 3}})
+
+    def from_there(number):
+        return w.Wire("127.0.0.1", router.transactional.port, source=f"127.0.0.{number}")
+    with contextlib.ExitStack() as stack:
+        first = [stack.enter_context(from_there(2)) for _ in range(3)]
+        first[0].login("app_scram", USERS["app_scram"][0], DATABASE)
+        with from_there(2) as one_more:
+            one_more.send(w.startup("app_scram", DATABASE))
+            error, = one_more.until_closed()
+            assert (error.sqlstate, error.text) == ("53300", "too many connections from this address")
+        with from_there(3) as other:
+            other.login("app_scram", USERS["app_scram"][0], DATABASE)
+        first[1].close()
+
+        def has_room():
+            with from_there(2) as again:
+                again.send(w.startup("app_scram", DATABASE))
+                return again.receive().type == "R"
+        wait_until(has_room, 10, "room for another")
+        router.reload({"process": {"max_client_conn_per_address": 0}})
+        with from_there(2) as more:
+            more.login("app_scram", USERS["app_scram"][0], DATABASE)
+
+
+def test_an_address_has_only_so_many_that_are_not_logged_in(make_router):
+    router = make_router({"process": {"max_unauthenticated_per_address": 2}})
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            wait_until(lambda: enters(router, stack), 10, "a login")
+        wires = silent(router, 2, stack)
+        assert "too many connections from this address" in login(router)
+        wires[0].close()
+        wait_until(lambda: enters(router, stack), 10, "a login")
