@@ -159,5 +159,5 @@ void client_end_sent(struct client *c, const struct server *s, const struct fram
 	default:
 		break;
 	}
-	c->end = end;
+	c->end = (uint8_t)end;
 }
