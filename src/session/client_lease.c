@@ -289,7 +289,7 @@ static bool take(struct client *c)
 	c->end = CLIENT_END_UNKNOWN;
 	/* A Parse is kept whole; so much is held by those who have a server only. */
 	c->keeps_statements = keeps_statements(c);
-	if (c->keeps_statements)
+	if (c->keeps_statements || client_is_kept(c))
 		c->stream.held_max = CLIENT_INSPECT_MAX + STREAM_HELD_MAX;
 	stats_add(c->stats, STAT_server_assignment_count, 1);
 	waited_us = now > c->lease.asked_at_us ? now - c->lease.asked_at_us : 0;

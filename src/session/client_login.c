@@ -112,6 +112,8 @@ void client_login_granted(struct client *c)
 	if (s->replication == NULL)
 		login_set_welcome(login, welcome_key(c), &s->reported);
 	logged_in(c, &s->reported);
+	if (!s->is_session)
+		s->ps.state_key = c->params.key;
 	client_lease_over(c);
 	if (s->replication == NULL) {
 		server_release(s);

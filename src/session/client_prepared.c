@@ -58,7 +58,9 @@ void client_note_statement(struct client *c, struct server *s, const struct prep
 
 void client_note_use(struct client *c, struct server *s, const struct prepared *p)
 {
-	client_note_statement(c, s, p);
+	/* Described, it does not run. */
+	if (c->touched.bind != NULL)
+		client_note_statement(c, s, p);
 	if (p->may_name)
 		(void)client_sql_need(c, s, (const char *)p->body,
 			strnlen((const char *)p->body, p->len));
@@ -396,7 +398,10 @@ static size_t on_bind(
 		return FRAME_HEADER + f->available;
 	}
 	note_act(c, portal, name);
+	c->touched.bind = in.pos;
+	c->touched.bind_len = wire_left(&in);
 	there = use(c, s, name, STEP_BIND);
+	c->touched.bind = NULL;
 	if (there == NULL) {
 		exchange_sent(&s->xq, 'B');
 		return FRAME_HEADER + f->available;

@@ -226,11 +226,42 @@ static void note_resets(struct client *c, struct server *s, const struct frame *
 		c->resets_by_name || (name_len > 1 && c->resets.has_resets);
 }
 
+/* On a transaction port, where nobody looks after names: a text may set something all the
+ * same.  That of a Parse counts as if it ran at once. */
+static bool is_text(const struct client *c, const struct frame *f)
+{
+	return (f->type == 'Q' || f->type == 'P') && client_is_kept(c);
+}
+
+static bool must_wait(const struct client *c, const struct frame *f)
+{
+	return !c->keeps_statements && is_text(c, f) && !frame_is_whole(f) &&
+		f->body_len <= CLIENT_INSPECT_MAX;
+}
+
+static void note_passing(struct client *c, struct server *s, const struct frame *f)
+{
+	const char *text;
+	struct wire_in in;
+
+	if (!is_text(c, f) || s->xq.skipping)
+		return;
+	wire_init(&in, f->body, f->available);
+	if (f->type == 'P')
+		(void)wire_cstr(&in);
+	text = wire_cstr(&in);
+	if (wire_ok(&in))
+		client_note_text(c, s, text, strlen(text));
+	else
+		client_note_unseen(c);
+}
+
 /* There, too, the unnamed statement of whoever had the server before on a transaction
  * port is not to be used. */
 static void pass(struct client *c, struct server *s, const struct frame *f,
 	struct span *span)
 {
+	note_passing(c, s, f);
 	switch (f->type) {
 	case 'P':
 		note_resets(c, s, f);
@@ -330,6 +361,8 @@ static size_t forward_step(struct client *c, struct server *s, struct span *span
 		s->sql_of = c->id;
 	}
 	c->body_drops = false;
+	if (must_wait(c, &f))
+		return 0;
 	if (!c->keeps_statements) {
 		pass(c, s, &f, span);
 	} else {

@@ -50,6 +50,22 @@ void client_sql_close_all(struct server *s)
 
 /* PREPARE is sent as a statement of the protocol, so that what stands behind it is
  * skipped when it fails.  A portal of the client's stays. */
+static void send_portal(struct server *s, enum step_kind kind, struct prepared *p,
+	struct prepared_name *there)
+{
+	struct buf out;
+
+	server_step(s, STEP_BIND_OURS, NULL, NULL);
+	server_step(s, kind, p, there);
+	buf_init(&out, 0);
+	msg_out_bind(&out, PORTAL, "", NULL, 0);
+	msg_out_execute(&out, PORTAL);
+	exchange_sent(&s->xq, 'B');
+	exchange_sent(&s->xq, 'E');
+	stream_send_buf(&s->stream, &out);
+	buf_finish(&out);
+}
+
 static void send_prepare(struct server *s, struct prepared *p, struct prepared_name *there)
 {
 	struct buf out;
@@ -57,18 +73,25 @@ static void send_prepare(struct server *s, struct prepared *p, struct prepared_n
 	server_step(s, STEP_UNNAMED_OURS, NULL, NULL);
 	server_send_parse(s, "", p->body, p->len);
 	s->unnamed_of = 0;
-	server_step(s, STEP_BIND_OURS, NULL, NULL);
-	server_step(s, STEP_SQL_AGAIN, p, there);
+	send_portal(s, STEP_SQL_AGAIN, p, there);
 	server_step(s, STEP_CLOSE_OURS, NULL, NULL);
 	buf_init(&out, 0);
-	msg_out_bind(&out, PORTAL, "", NULL, 0);
-	msg_out_execute(&out, PORTAL);
 	msg_out_close(&out, 'P', PORTAL);
-	exchange_sent(&s->xq, 'B');
-	exchange_sent(&s->xq, 'E');
 	exchange_sent(&s->xq, 'C');
 	stream_send_buf(&s->stream, &out);
 	buf_finish(&out);
+}
+
+/* Ends the transaction that PostgreSQL has begun for these, and not the error domain: what
+ * comes next may begin one that no query may stand in front of. */
+static void send_end(struct server *s)
+{
+	static const uint8_t body[] = "COMMIT\0\0";
+
+	server_step(s, STEP_UNNAMED_OURS, NULL, NULL);
+	server_send_parse(s, "", body, sizeof(body));
+	s->unnamed_of = 0;
+	send_portal(s, STEP_SQL_END, NULL, NULL);
 }
 
 /* True: it was not there, and is sent. */
@@ -109,9 +132,6 @@ static void need(struct prepared_name *n, void *arg)
 {
 	struct need *in = arg;
 
-	/* What it runs may set something. */
-	if (n->statement->is_sql)
-		client_note_statement(in->client, in->server, n->statement);
 	in->has_sent = ensure(in->client, in->server, n) || in->has_sent;
 }
 
@@ -119,6 +139,55 @@ static void need_sql(struct prepared_name *n, void *arg)
 {
 	if (n->statement->is_sql)
 		need(n, arg);
+}
+
+/* The arguments behind the name in EXECUTE, as far as they are constants, in the form of a
+ * Bind: without formats, and cut where nothing is known. */
+static void read_arguments(struct lexer lexer, unsigned flags, struct buf *out)
+{
+	char value[STATEMENT_NAME_SIZE];
+	struct lexer_token token;
+	uint16_t count = 0;
+	struct buf values;
+	size_t len;
+
+	buf_init(&values, 0);
+	if (lexer_next(&lexer, &token) != LEXER_PUNCT || token.text[0] != '(')
+		lexer.pos = lexer.end;
+	while (lexer_next(&lexer, &token) != LEXER_END && lexer_is_string(&token) &&
+		lexer_value(&token, flags, value, sizeof(value), &len) == LEXER_VALUE_OK &&
+		lexer_next(&lexer, &token) == LEXER_PUNCT && strchr(",)", token.text[0]) != NULL) {
+		buf_add_u32(&values, (uint32_t)len);
+		buf_add(&values, value, len);
+		count++;
+		if (token.text[0] == ')')
+			break;
+	}
+	buf_add_u16(out, 0);
+	buf_add_u16(out, count);
+	buf_add(out, buf_data(&values), buf_len(&values));
+	buf_finish(&values);
+}
+
+/* What it runs may set something. */
+static void note_execute(struct need *in, const struct prepared_name *n,
+	const struct lexer *behind, unsigned flags)
+{
+	struct touched *touched = &in->client->touched;
+	const uint8_t *bind = touched->bind;
+	size_t bind_len = touched->bind_len;
+	struct buf arguments;
+
+	if (!n->statement->may_touch)
+		return;
+	buf_init(&arguments, 0);
+	read_arguments(*behind, flags, &arguments);
+	touched->bind = buf_data(&arguments);
+	touched->bind_len = buf_ok(&arguments) ? buf_len(&arguments) : 0;
+	client_note_statement(in->client, in->server, n->statement);
+	touched->bind = bind;
+	touched->bind_len = bind_len;
+	buf_finish(&arguments);
 }
 
 static bool is_verb(const struct lexer_token *token)
@@ -157,32 +226,65 @@ static bool need_named(struct need *in, const char *text, size_t len, unsigned f
 				n = prepared_names_find(&in->client->names, name);
 			else
 				is_sure = false;
-			if (n != NULL)
+			if (n != NULL) {
+				note_execute(in, n, &lexer, flags);
 				need(n, in);
+			}
 		}
 		follows = is_verb(&token);
 	}
 	return is_sure && !lexer.unsure;
 }
 
+static void is_drop_all(const struct step *step, void *found)
+{
+	if (step->kind == STEP_DEALLOCATE_ALL)
+		*(bool *)found = true;
+}
+
+/* In a transaction that has failed nothing can be prepared, and nothing runs.  Behind a
+ * DEALLOCATE ALL that is not answered yet there is nothing to prepare. */
+static bool can_prepare(const struct server *s)
+{
+	bool drops_all = false;
+
+	if (s->xq.status == 'E' && s->xq.pending == 0)
+		return false;
+	steps_each(&s->steps, is_drop_all, &drops_all);
+	return !drops_all;
+}
+
 bool client_sql_need(struct client *c, struct server *s, const char *text, size_t len)
 {
 	struct need in = { .client = c, .server = s };
 
-	/* In a transaction that has failed nothing can be prepared, and nothing runs. */
-	if (prepared_names_are_none(&c->names) || !client_is_kept(c) ||
-		(s->xq.status == 'E' && s->xq.pending == 0))
+	if (prepared_names_are_none(&c->names) || !client_is_kept(c) || !can_prepare(s))
 		return false;
 	if (!need_named(&in, text, len, client_lexer_flags(s)))
 		prepared_names_each(&c->names, need_sql, &in);
 	return in.has_sent;
 }
 
+/* PostgreSQL would find it, and then that the transaction has failed. */
+static void send_failing_in_transaction(struct server *s)
+{
+	static const uint8_t body[] = "SELECT 1\0\0";
+
+	server_step(s, STEP_UNNAMED_OURS, NULL, NULL);
+	server_send_parse(s, "", body, sizeof(body));
+	s->unnamed_of = 0;
+}
+
 void client_sql_use(struct client *c, struct server *s, struct prepared_name *n)
 {
-	client_note_statement(c, s, n->statement);
-	if (s->xq.status != 'E' || s->xq.pending > 0)
+	/* Described, it does not run. */
+	if (c->touched.bind != NULL)
+		client_note_statement(c, s, n->statement);
+	if (can_prepare(s))
 		(void)ensure(c, s, n);
+	else if (s->xq.status == 'E' && s->xq.pending == 0 &&
+		prepared_names_find(&s->sql, n->text) == NULL)
+		send_failing_in_transaction(s);
 }
 
 /* --- what a text does to the names -------------------------------------------------------- */
@@ -257,16 +359,21 @@ static enum step_kind refusal(const struct client *c, const struct statement *s,
 }
 
 static enum step_kind refusal_of(const struct client *c, const struct server *s,
-	const char *text, size_t len)
+	const char *text, size_t len, bool *begins)
 {
 	enum step_kind kind = STEP_END_SYNC;
 	struct statement_reader reader;
 	struct statement statement;
 	size_t bytes = 0;
 
+	*begins = false;
 	statement_begin(&reader, text, len, client_lexer_flags(s));
-	while (kind == STEP_END_SYNC && statement_next(&reader, &statement))
+	while (kind == STEP_END_SYNC && statement_next(&reader, &statement)) {
 		kind = refusal(c, &statement, &bytes);
+		*begins = *begins || statement.kind == SQL_BEGIN ||
+			statement.kind == SQL_START_TRANSACTION ||
+			statement.kind == SQL_SET_TRANSACTION;
+	}
 	return kind;
 }
 
@@ -301,6 +408,7 @@ static bool begins_with_prepare(const struct frame *f)
 bool client_sql_query(struct client *c, struct server *s, const struct frame *f)
 {
 	const char *text = (const char *)f->body;
+	bool begins, is_alone;
 	enum step_kind kind;
 	size_t len;
 
@@ -314,13 +422,16 @@ bool client_sql_query(struct client *c, struct server *s, const struct frame *f)
 	len = strnlen(text, f->body_len);
 	if (len == f->body_len || !prepared_may_name(text, len))
 		return true;
-	kind = refusal_of(c, s, text, len);
+	kind = refusal_of(c, s, text, len, &begins);
 	if (kind != STEP_END_SYNC) {
 		send_instead(s, kind);
 		return false;
 	}
 	/* If that fails the Query is skipped, and so would be all that is behind it. */
+	is_alone = s->xq.status == 'I' && exchange_is_idle(&s->xq);
 	s->holds_client = client_sql_need(c, s, text, len);
+	if (s->holds_client && begins && is_alone)
+		send_end(s);
 	acts(c, s, text, len);
 	return true;
 }
@@ -333,12 +444,13 @@ struct prepared_act *client_sql_parse(struct client *c, struct server *s, const 
 	struct prepared_act *act = NULL;
 	struct statement statement;
 	struct prepared *p;
+	bool begins;
 
 	if (!client_is_kept(c) ||
 		statement_count(text, len, client_lexer_flags(s), 2, &statement) != 1 ||
 		statement.kind != SQL_PREPARE)
 		return NULL;
-	*fails = refusal_of(c, s, text, len);
+	*fails = refusal_of(c, s, text, len, &begins);
 	if (*fails != STEP_END_SYNC)
 		return NULL;
 	p = made_by(s, &statement);

@@ -12,10 +12,25 @@
 #include "session/client_priv.h"
 #include "session/server_priv.h"
 
+/* Its startup values as PostgreSQL spells them. */
+static void spell(struct params *mine, const struct params *settings)
+{
+	const char *name, *value;
+	size_t pos = 0;
+
+	while (params_next(settings, &pos, &name, &value)) {
+		/* Without room they stay as they are, and mean the same. */
+		if (params_get(mine, name) != NULL && !params_set(mine, name, value))
+			break;
+	}
+	params_seal(mine);
+}
+
 void client_told_all(struct client *c, const struct params *settings)
 {
 	if (c->workload->mode == ROUTE_SESSION)
 		return;
+	spell(&c->params, settings);
 	/* Without memory everything is told again. */
 	if (!params_copy(&c->told, settings))
 		params_finish(&c->told);

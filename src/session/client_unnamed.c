@@ -48,12 +48,14 @@ static void note_unnamed(struct client *c, struct server *s)
 {
 	const char *text = (const char *)buf_data(&c->unnamed);
 	size_t len = text == NULL ? 0 : strnlen(text, buf_len(&c->unnamed));
+	/* Described, it does not run. */
+	bool runs = c->touched.bind != NULL;
 
-	if (c->has_unseen) {
-		client_note_unseen(c);
-	} else if (c->unnamed_large != NULL) {
+	if (c->unnamed_large != NULL) {
 		client_note_use(c, s, c->unnamed_large);
-	} else if (c->unnamed_touches) {
+	} else if (runs && c->has_unseen) {
+		client_note_unseen(c);
+	} else if (runs && c->unnamed_touches) {
 		client_note_text(c, s, text, len);
 		client_note_resets(c, s, text, len, false);
 	}

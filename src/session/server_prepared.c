@@ -176,6 +176,7 @@ static void undo(const struct step *step, void *arg)
 		return;
 	case STEP_BIND:
 	case STEP_BIND_OURS:
+	case STEP_SQL_END:
 	case STEP_DESCRIBE:
 	case STEP_DEALLOCATE_ALL:
 	case STEP_REFUSED:

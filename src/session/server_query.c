@@ -176,6 +176,8 @@ static bool is_awaited(const struct server *s, enum result_tag tag)
 	case STEP_SQL_AGAIN:
 	case STEP_SQL_PREPARE:
 		return tag == RESULT_PREPARE;
+	case STEP_SQL_END:
+		return tag == RESULT_COMMIT;
 	case STEP_SQL_DROP:
 		return tag == RESULT_DEALLOCATE;
 	default:
@@ -287,7 +289,8 @@ static enum verdict on_ready(struct server *s, const struct frame *f)
 		return DROP;
 	}
 	steps_ended(&s->steps);
-	s->holds_client = false;
+	/* Nothing is behind what it waits for. */
+	s->holds_client = s->holds_client && s->xq.pending > 0;
 	if (s->has_ddl && status == 'I') {
 		/* From here on all see it. */
 		prepared_schema_changed();
@@ -325,7 +328,8 @@ static enum verdict on_async(struct server *s)
 {
 	switch (exchange_owner(&s->xq)) {
 	case EXCHANGE_TO_CLIENT:
-		return FORWARD;
+		/* That no transaction runs. */
+		return steps_head(&s->steps).kind == STEP_SQL_END ? DROP : FORWARD;
 	case EXCHANGE_TO_ROUTER:
 		return DROP;
 	case EXCHANGE_UNASKED:

@@ -146,6 +146,45 @@ void touched_set_again(struct touched *t, const char *name)
 	add(t, name, WAS_SET);
 }
 
+/* A parameter as text; false: it is not known.  *is_null: it is NULL. */
+static bool take_param(const struct touched *t, uint32_t number, char *to, size_t size,
+	bool *is_null)
+{
+	const uint8_t *bytes = NULL;
+	struct wire_in in;
+	uint32_t count, len = 0;
+
+	wire_init(&in, t->bind, t->bind_len);
+	count = wire_u16(&in);
+	(void)wire_bytes(&in, 2 * (size_t)count);
+	count = wire_u16(&in);
+	if (!wire_ok(&in) || number == 0 || number > count)
+		return false;
+	for (uint32_t i = 0; i < number; i++) {
+		len = wire_u32(&in);
+		bytes = len == UINT32_MAX ? NULL : wire_bytes(&in, len);
+	}
+	*is_null = len == UINT32_MAX;
+	if (!wire_ok(&in) || *is_null)
+		return wire_ok(&in);
+	if (len >= size || memchr(bytes, '\0', len) != NULL)
+		return false;
+	memcpy(to, bytes, len);
+	to[len] = '\0';
+	return true;
+}
+
+static void add_param(struct touched *t, uint32_t number)
+{
+	char text[STATEMENT_NAME_SIZE];
+	bool is_null;
+
+	if (t->bind == NULL || !take_param(t, number, text, sizeof(text), &is_null))
+		t->unknown = true;
+	else if (!is_null)
+		add(t, text, WAS_SET);
+}
+
 static void add_call(struct touched *t, const struct sql_call *call, unsigned flags)
 {
 	const struct sql_call_argument *name = &call->arguments[0];
@@ -157,6 +196,10 @@ static void add_call(struct touched *t, const struct sql_call *call, unsigned fl
 		return;
 	if (name->kind == SQL_ARGUMENT_NULL)
 		return;
+	if (name->kind == SQL_ARGUMENT_PARAM) {
+		add_param(t, name->param);
+		return;
+	}
 	if (name->kind != SQL_ARGUMENT_STRING ||
 		lexer_value(&name->token, flags, text, sizeof(text), &len) != LEXER_VALUE_OK ||
 		strlen(text) != len) {
@@ -181,8 +224,18 @@ static void add_calls(struct touched *t, const struct statement *s)
 		t->unknown = true;
 }
 
+/* Whoever becomes somebody else has no role any more, also if that is undone
+ * (SetSessionAuthorization() in miscinit.c). */
+static void add_role(struct touched *t, const struct statement *s)
+{
+	if ((s->kind == SQL_SET || s->kind == SQL_RESET) &&
+		strcmp(s->name, "session_authorization") == 0)
+		add(t, "role", WAS_SET);
+}
+
 static void add_statement(struct touched *t, const struct statement *s)
 {
+	add_role(t, s);
 	switch ((int)s->kind) {
 	case SQL_SET:
 		if ((s->flags & SQL_LOCAL) == 0)

@@ -30,6 +30,9 @@ struct touched {
 	bool seen;                      /* a text was looked at that may change settings */
 	bool has_resets;                /* something was reset */
 	bool closes;                    /* what no statement takes away: LOAD, setseed() */
+	/* While a Bind is looked at: it, from the formats of the parameters on. */
+	const uint8_t *bind;
+	size_t bind_len;
 };
 
 void touched_init(struct touched *);

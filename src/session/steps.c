@@ -76,6 +76,7 @@ static const struct {
 	[STEP_BIND_OURS] = { '2', STEP_DROP },
 	[STEP_SQL_PARSE] = { '1', STEP_DROP },
 	[STEP_SQL_AGAIN] = { 'C', STEP_DROP },
+	[STEP_SQL_END] = { 'C', STEP_DROP },
 	[STEP_SQL_CLOSE] = { '3', STEP_DROP },
 	[STEP_SQL_PREPARE] = { 'C', STEP_FORWARD },
 	[STEP_SQL_DROP] = { 'C', STEP_FORWARD },

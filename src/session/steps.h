@@ -34,6 +34,7 @@ enum step_kind {
 	STEP_BIND_OURS,         /* '2' is swallowed */
 	STEP_SQL_PARSE,         /* Parse by the client's own name, for SQL: '1' is swallowed */
 	STEP_SQL_AGAIN,         /* PREPARE that the client did not send: 'C' is swallowed */
+	STEP_SQL_END,           /* COMMIT behind these: 'C' and its warning are swallowed */
 	STEP_SQL_CLOSE,         /* Close of what one of these has made: '3' is swallowed */
 	STEP_SQL_PREPARE,       /* the client's PREPARE; 'C' goes on */
 	STEP_SQL_DROP,          /* its DEALLOCATE; 'C' goes on */

@@ -184,6 +184,22 @@ def test_within_a_transaction_on_another_server(crowd, how):
         assert one.query("COMMIT")[-1].body == b"I"
 
 
+def test_in_a_text_that_begins_a_transaction(crowd):
+    """What stands in front of it is no query in that transaction."""
+    with two(crowd) as (one, other):
+        fine(one.query("PREPARE p AS SELECT current_setting('transaction_isolation')"))
+        for begin in ("BEGIN ISOLATION LEVEL SERIALIZABLE",
+                      "BEGIN; SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"):
+            elsewhere(other)
+            answer = fine(one.query(f"{begin}; EXECUTE p"))
+            assert w.rows(answer) == [("serializable",)] and "N" not in w.types(answer)
+            assert one.query("COMMIT")[-1].body == b"I"
+        elsewhere(other)
+        answer = one.query("BEGIN ISOLATION LEVEL SERIALIZABLE; PREPARE p AS SELECT 1")
+        assert w.errors(answer) == ["42P05"] and answer[-1].body == b"E"
+        one.query("ROLLBACK")
+
+
 @pytest.mark.parametrize("text", [
     "CREATE TABLE ran AS EXECUTE p", "EXPLAIN (COSTS OFF) EXECUTE p",
     "SELECT 'before'; EXECUTE p; SELECT 'behind'", "/* EXECUTE */ execute p;",
@@ -231,6 +247,18 @@ def test_sent_all_at_once(crowd):
         assert [w.rows(one.until_ready()) for _ in range(3)] == [[("q",)]] * 3
 
 
+def test_ahead_in_a_failed_transaction(crowd):
+    """What stands in front of a text fails as the text would, and what is behind is answered."""
+    with two(crowd) as (one, other):
+        fine(one.query("PREPARE p AS SELECT 'p'"))
+        elsewhere(other)
+        one.send(w.query("BEGIN"), w.query("SELECT 1/0"), w.query("SELECT 1"), w.query("EXECUTE p"),
+                 w.query("EXECUTE p"), w.query("ROLLBACK"), w.query("EXECUTE p"))
+        answers = [one.until_ready() for _ in range(7)]
+        assert [w.errors(a) for a in answers] == [[], ["22012"], *[["25P02"]] * 3, [], []]
+        assert w.rows(answers[-1]) == [("p",)]
+
+
 def test_in_one_pipeline(crowd):
     with two(crowd) as (one, other):
         def message(sql):
@@ -245,6 +273,14 @@ def test_in_one_pipeline(crowd):
         answer = run(one, message("DEALLOCATE p"), message("PREPARE r AS SELECT 1"),
                      w.parse("SELEC"), message("PREPARE p AS SELECT 'p3'"))
         assert w.errors(answer) == ["42601"]
+        elsewhere(other)
+        fine(run(one, message("PREPARE p AS SELECT 'p4'")))
+        elsewhere(other)
+        answer = fine(run(one, message("DEALLOCATE ALL"), message("PREPARE p AS SELECT 'p5'"),
+                          message("EXECUTE p"), message("PREPARE r AS SELECT 1")))
+        assert w.rows(answer) == [("p5",)]
+        assert w.errors(run(one, message("DEALLOCATE ALL"), message("EXECUTE p"))) == ["26000"]
+        fine(run(one, message("PREPARE r AS SELECT 1")))
         elsewhere(other)
         assert error(one.query("EXECUTE p"))[0] == "26000"
         assert w.rows(fine(one.query("EXECUTE r"))) == [("1",)]

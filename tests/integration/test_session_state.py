@@ -5,6 +5,7 @@ import contextlib
 import random
 
 import pytest
+from support import wire as w
 from support.postgres import DATABASE, DEFAULT_USER
 
 pytestmark = pytest.mark.router_only
@@ -288,3 +289,38 @@ def test_random_settings_of_many_clients(make_router, mode, seed):
             for n in names:
                 got = clients[k].value(f"SELECT current_setting('{n}', true)") or ""
                 assert got == model[k][n], (what, n)
+
+
+@pytest.mark.parametrize("name", ["", "named"])
+def test_set_config_with_parameters_for_names(one, name):
+    """The name is in the Bind; what is only described does not run."""
+    sql = "SELECT set_config($1, $2, $3::bool)"
+    with one.transactional.wire() as a, one.transactional.wire() as b:
+        a.send(w.parse(sql, name), w.describe("S", name), w.sync())
+        assert w.types(a.until_ready()) == "1tTZ"
+        for n in range(3):
+            a.send(w.bind((b"app.tenant_id", n, "f"), name), w.execute(), w.sync())
+            assert w.rows(a.until_ready()) == [(str(n),)]
+            assert not b.value("SELECT current_setting('app.tenant_id', true)")
+            a.send(w.parse("SELECT current_setting('app.tenant_id')", "look"), w.bind((), "look"),
+                   w.execute(), w.close("S", "look"), w.sync())
+            assert w.rows(a.until_ready()) == [(str(n),)]
+        a.send(w.parse(sql), w.bind(("work_mem", "9MB", "t")), w.execute(), w.bind((None, "1", "f")),
+               w.execute(), w.sync())
+        a.until_ready()
+        assert a.value("SHOW work_mem") == b.value("SHOW work_mem")
+
+
+@pytest.mark.parametrize("how", ["simple", "extended"])
+def test_state_is_kept_where_statements_are_not(make_router, mode, how):
+    router = make_router(state(None, mode, max_prepared_statements=0))
+    with router.transactional.wire() as a, router.transactional.wire() as b:
+        for n in range(3):
+            sql = f"SET app.tenant_id = '{n}{'x' * 9000}'"
+            data = w.query(sql) if how == "simple" else (
+                w.parse(sql) + w.bind() + w.execute() + w.sync())
+            a.send_split(data, 4000)
+            assert not w.errors(a.until_ready())
+            assert not b.value("SELECT current_setting('app.tenant_id', true)")
+            assert a.value("SELECT length(current_setting('app.tenant_id'))") == "9001"
+            assert a.value("SELECT left(current_setting('app.tenant_id'), 1)") == str(n)
