@@ -168,11 +168,11 @@ char *command_split(char **rest)
 	const char *first = skip_end(*rest);
 	char *begin, *end;
 
-	/* A comment that does not end is for command_parse() to refuse. */
 	begin = first == NULL ? *rest : *rest + (first - *rest);
 	if (*begin == '\0')
 		return NULL;
-	end = statement_end(begin);
+	/* A comment that does not end: all of it is for command_parse() to refuse. */
+	end = first == NULL ? begin + strlen(begin) : statement_end(begin);
 	*rest = *end == '\0' ? end : end + 1;
 	*end = '\0';
 	return begin;

@@ -128,7 +128,7 @@ static int read_key(struct line *l, char key[INI_KEY_MAX + 1])
 		while (l->at < l->end && (*l->at != quote ||
 						 (l->at + 1 < l->end && l->at[1] == quote))) {
 			l->at += *l->at == quote;
-			if (len == INI_KEY_MAX)
+			if (len == INI_KEY_MAX || *l->at == '\t')
 				return -1;
 			key[len++] = *l->at++;
 		}
@@ -192,6 +192,16 @@ static int read_include(struct reader *r, struct line *l)
 	return load(r->ini, path, r->depth + 1, r, r->diag);
 }
 
+/* Our own format has no place for them. */
+static bool has_control(const struct line *l)
+{
+	for (const char *at = l->at; at < l->end; at++) {
+		if (((unsigned char)*at < 0x20 && *at != '\t') || *at == 0x7f)
+			return true;
+	}
+	return false;
+}
+
 static int read_line(struct reader *r, struct line *l)
 {
 	char key[INI_KEY_MAX + 1];
@@ -199,8 +209,8 @@ static int read_line(struct reader *r, struct line *l)
 	trim(l);
 	if (l->at == l->end || *l->at == ';' || *l->at == '#')
 		return 0;
-	if (memchr(l->at, '\0', (size_t)(l->end - l->at)) != NULL)
-		return fail(r, "a zero byte");
+	if (has_control(l))
+		return fail(r, "a control character");
 	if (*l->at == '[')
 		return read_section(r, l);
 	if (*l->at == '%')

@@ -87,6 +87,8 @@ static const struct {
 	{ "%include", 1 },
 	{ "%includex y", 1 },
 	{ "%other y", 1 },
+	{ "[users]\nu = a\x01", 2 },
+	{ "[users]\n\"u\x7f\" = a", 2 },
 };
 
 START_TEST(refuses)
