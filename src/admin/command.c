@@ -56,7 +56,7 @@ static const char *skip_end(const char *at)
 static bool is_word(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-		(c >= '0' && c <= '9') || c == '_';
+		(c >= '0' && c <= '9') || c == '_' || c == '.';
 }
 
 /* Each of these returns what comes behind, or NULL when the text is not that, or

@@ -14,7 +14,7 @@
 
 #include "base/base.h"
 
-enum { COMMAND_WORD_MAX = 31, COMMAND_ARGUMENT_MAX = 63, COMMAND_VALUE_MAX = 255 };
+enum { COMMAND_WORD_MAX = 31, COMMAND_ARGUMENT_MAX = 127, COMMAND_VALUE_MAX = 255 };
 
 enum command_result {
 	COMMAND_OK,

@@ -143,23 +143,6 @@ enum ask_result console_show(struct ask *ask)
 	return ASK_DONE;
 }
 
-/* Drivers set a few things when they connect: said to be done, and not done. */
-enum ask_result console_set(struct ask *ask)
-{
-	const struct msg_out_error notice = { .severity = "NOTICE",
-		.sqlstate = "00000",
-		.message = "SET ignored" };
-
-	if (show_faked(ask->command.argument) == NULL) {
-		ask_error(ask, "08P01",
-			"SET failed: change the configuration file and use RELOAD;");
-		return ASK_DONE;
-	}
-	msg_out_notice(&ask->out, &notice);
-	msg_out_command_complete(&ask->out, "SET");
-	return ASK_DONE;
-}
-
 static void deliver_reloaded(struct mail *mail, struct worker *w)
 {
 	struct ask *ask = container_of(mail, struct ask, mail);
@@ -168,23 +151,65 @@ static void deliver_reloaded(struct mail *mail, struct worker *w)
 	ask->console->go_on(ask);
 }
 
+/* What has changed: in short, and each in a line of the detail. */
+static void add_changes(struct ask *ask, const char *text)
+{
+	const char *rest = text == NULL ? NULL : strchr(text, '\n');
+	char *brief = text == NULL ? NULL : strndup(text, strcspn(text, "\n"));
+	const struct msg_out_error notice = { .severity = "NOTICE",
+		.sqlstate = "00000",
+		.message = brief,
+		.detail = rest == NULL ? NULL : rest + 1 };
+
+	if (brief != NULL && brief[0] != '\0')
+		msg_out_notice(&ask->out, &notice);
+	free(brief);
+}
+
 /* Any thread. */
 static void on_reloaded(void *arg, bool ok, const char *text)
 {
 	struct ask *ask = arg;
-	const struct msg_out_error notice = { .severity = "NOTICE",
-		.sqlstate = "00000",
-		.message = text };
+	bool is_set = ask->command.has_value;
 
 	if (!ok) {
-		ask_error(ask, "F0000", "RELOAD failed: %s", text);
+		ask_error(ask, is_set ? "22023" : "F0000", "%s failed: %s",
+			is_set ? "SET" : "RELOAD", text);
 	} else {
-		if (text != NULL && text[0] != '\0')
-			msg_out_notice(&ask->out, &notice);
-		msg_out_command_complete(&ask->out, "RELOAD");
+		add_changes(ask, text);
+		msg_out_command_complete(&ask->out, is_set ? "SET" : "RELOAD");
 	}
 	ask->mail.deliver = deliver_reloaded;
 	worker_post(ask->home, &ask->mail);
+}
+
+/* Drivers set a few things when they connect: said to be done, and not done. */
+static enum ask_result set_faked(struct ask *ask)
+{
+	const struct msg_out_error notice = { .severity = "NOTICE",
+		.sqlstate = "00000",
+		.message = "SET ignored" };
+
+	msg_out_notice(&ask->out, &notice);
+	msg_out_command_complete(&ask->out, "SET");
+	return ASK_DONE;
+}
+
+enum ask_result console_set(struct ask *ask)
+{
+	const struct console_calls *calls = &ask->console->calls;
+	char quoted[160];
+
+	if (show_faked(ask->command.argument) != NULL)
+		return set_faked(ask);
+	if ((rights_of(ask) & ROUTE_ADMIN) == 0)
+		return not_allowed(ask);
+	SLOG(INFO, "console-command", "command=SET setting=%s client=%lu",
+		slog_quote(quoted, sizeof(quoted), ask->command.argument,
+			strlen(ask->command.argument)),
+		(unsigned long)ask->id);
+	calls->set(calls->arg, ask->command.argument, ask->command.value, on_reloaded, ask);
+	return ASK_LATER;
 }
 
 enum ask_result console_reload(struct ask *ask)

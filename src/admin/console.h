@@ -20,6 +20,9 @@ typedef void console_done_f(void *done_arg, bool ok, const char *text);
 struct console_calls {
 	/* Begins a reload; done comes later, on any thread, exactly once. */
 	void (*reload)(void *arg, console_done_f *done, void *done_arg);
+	/* The same for one setting, until the next reload. */
+	void (*set)(void *arg, const char *name, const char *value, console_done_f *done,
+		void *done_arg);
 	/* mode: enum router_drain; ROUTER_SERVES means at once. */
 	void (*shutdown)(void *arg, int mode);
 	void *arg;

@@ -3,6 +3,7 @@
  * SHOW CONFIG, SHOW DATABASES: what the configuration says, and for databases how
  * much of it is in use.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,9 @@
 #include "admin/show.h"
 #include "config/config.h"
 #include "config/dump.h"
+#include "config/option.h"
+
+enum { SOURCE_MAX = 4200, RANGE_MAX = 400 };
 
 /* --- CONFIG ---------------------------------------------------------------------- */
 
@@ -61,6 +65,64 @@ enum ask_result show_config(struct ask *ask)
 
 	table_head(&config_table, &ask->out);
 	if (dump_show(config, add_option, ask) < 0)
+		ask->out.failed = true;
+	config_unref(config);
+	show_end(ask);
+	return ASK_DONE;
+}
+
+/* --- SETTINGS -------------------------------------------------------------------- */
+
+struct setting_row {
+	const char *key;
+	const char *value;
+	const char *def;
+	const char *source;
+	const char *effect;
+	const char *allowed;
+};
+
+static const struct table_column setting_columns[] = {
+	TABLE_COLUMN(TEXT, setting_row, key),
+	TABLE_COLUMN(TEXT, setting_row, value),
+	TABLE_COLUMN_AS("default", TEXT, setting_row, def),
+	TABLE_COLUMN(TEXT, setting_row, source),
+	TABLE_COLUMN(TEXT, setting_row, effect),
+	TABLE_COLUMN(TEXT, setting_row, allowed),
+};
+static const struct table setting_table = TABLE_OF(setting_columns);
+
+struct settings_ask {
+	struct ask *ask;
+	const struct config *config;
+};
+
+static void add_setting(void *arg, const struct dump_row *option)
+{
+	const struct settings_ask *s = arg;
+	const struct config_place_of *place = config_find_place(s->config, option->name);
+	char source[SOURCE_MAX], range[RANGE_MAX];
+	const struct setting_row row = {
+		.key = option->name,
+		.value = option->value,
+		.def = option->def[0] == '\0' ? NULL : option->def,
+		.source = place == NULL ? "default" : place->line == 0 ? "SET" : source,
+		.effect = option_effect_name(option->option->effect),
+		.allowed = option_range(option->option, range, sizeof(range)),
+	};
+
+	if (place != NULL)
+		(void)snprintf(source, sizeof(source), "%s:%u", s->config->path, place->line);
+	table_row(&setting_table, &row, &s->ask->out);
+}
+
+enum ask_result show_settings(struct ask *ask)
+{
+	struct config *config = directory_config(ask_directory(ask));
+	struct settings_ask s = { ask, config };
+
+	table_head(&setting_table, &ask->out);
+	if (dump_show(config, add_setting, &s) < 0)
 		ask->out.failed = true;
 	config_unref(config);
 	show_end(ask);

@@ -12,6 +12,7 @@
 #include "base/diag.h"
 #include "config/build.h"
 #include "config/doc.h"
+#include "config/overlay.h"
 #include "config/hba.h"
 #include "config/ident.h"
 #include "config/share.h"
@@ -99,6 +100,9 @@ static void config_free(struct config *config)
 	hba_destroy(&config->hba);
 	ident_destroy(&config->ident);
 	list_free(&config->warnings);
+	for (size_t i = 0; i < config->place_count; i++)
+		free(config->places[i].path);
+	free(config->places);
 	free(config->path);
 	free(config);
 }
@@ -137,8 +141,59 @@ static int take_own_passwords(struct config *config)
 	return 0;
 }
 
+static int compare_places(const void *a, const void *b)
+{
+	return strcmp(((const struct config_place_of *)a)->path,
+		((const struct config_place_of *)b)->path);
+}
+
+static int add_place(struct config *config, char *path, uint32_t line)
+{
+	struct config_place_of *list = realloc(
+		config->places, (config->place_count + 1) * sizeof(*list));
+
+	if (list == NULL) {
+		free(path);
+		return -ENOMEM;
+	}
+	config->places = list;
+	list[config->place_count++] = (struct config_place_of){ path, line };
+	return 0;
+}
+
+/* What stands where: all that is no section. */
+static int note_places(struct config *config, const struct doc_node *map, const char *prefix)
+{
+	int ret = 0;
+
+	for (const struct doc_node *n = map->first; ret == 0 && n != NULL; n = n->next) {
+		char *path;
+
+		if (n->key == NULL)
+			continue;
+		if (asprintf(&path, "%s%s%s", prefix, prefix[0] == '\0' ? "" : ".", n->key) < 0)
+			return -ENOMEM;
+		if (n->kind == DOC_MAP) {
+			ret = note_places(config, n, path);
+			free(path);
+		} else {
+			ret = add_place(config, path, n->line);
+		}
+	}
+	return ret;
+}
+
+const struct config_place_of *config_find_place(const struct config *config, const char *path)
+{
+	const struct config_place_of key = { .path = (char *)(uintptr_t)path };
+
+	if (config->place_count == 0)
+		return NULL;
+	return bsearch(&key, config->places, config->place_count, sizeof(key), compare_places);
+}
+
 static int fill(struct config *config, const char *text, size_t len, const char *path,
-	struct diag *diag)
+	const struct overlay *overlay, struct diag *diag)
 {
 	struct doc_node *root = doc_parse(text, len, path, diag);
 	struct doc_source source = { .root = root, .file = path, .diag = diag };
@@ -146,7 +201,9 @@ static int fill(struct config *config, const char *text, size_t len, const char 
 
 	if (root == NULL)
 		return -EINVAL;
-	ret = build_config(config, &source);
+	ret = overlay == NULL ? 0 : overlay_apply(overlay, root, diag);
+	if (ret == 0)
+		ret = build_config(config, &source);
 	if (ret == 0)
 		ret = verify_config(config, &source);
 	if (ret == 0)
@@ -155,12 +212,17 @@ static int fill(struct config *config, const char *text, size_t len, const char 
 		ret = verify_meaning(config, &source);
 	if (ret == 0)
 		ret = take_own_passwords(config);
+	if (ret == 0)
+		ret = note_places(config, root, "");
+	if (config->place_count > 0)
+		qsort(config->places, config->place_count, sizeof(config->places[0]),
+			compare_places);
 	doc_free(root);
 	return ret;
 }
 
-struct config *config_load_memory(const char *text, size_t len, const char *path,
-	struct diag *diag)
+static struct config *load_text(const char *text, size_t len, const char *path,
+	const struct overlay *overlay, struct diag *diag)
 {
 	struct config *config = calloc(1, sizeof(*config));
 
@@ -170,12 +232,18 @@ struct config *config_load_memory(const char *text, size_t len, const char *path
 	}
 	atomic_init(&config->refs, 1);
 	config->path = strdup(path);
-	if (config->path == NULL || fill(config, text, len, path, diag) < 0) {
+	if (config->path == NULL || fill(config, text, len, path, overlay, diag) < 0) {
 		diag_set(diag, path, 0, 0, "out of memory");
 		config_unref(config);
 		return NULL;
 	}
 	return config;
+}
+
+struct config *config_load_memory(const char *text, size_t len, const char *path,
+	struct diag *diag)
+{
+	return load_text(text, len, path, NULL, diag);
 }
 
 /* A file that the configuration names; a relative name is relative to it.  What
@@ -342,6 +410,12 @@ static int load_rules(struct config *config, struct diag *diag)
 
 struct config *config_load(const char *path, struct diag *diag)
 {
+	return config_load_with(path, NULL, diag);
+}
+
+struct config *config_load_with(
+	const char *path, const struct overlay *overlay, struct diag *diag)
+{
 	struct config *config;
 	char *text;
 	size_t len;
@@ -349,7 +423,7 @@ struct config *config_load(const char *path, struct diag *diag)
 
 	if (doc_read_file(path, DOC_FILE_MAX, &text, &len, diag) < 0)
 		return NULL;
-	config = config_load_memory(text, len, path, diag);
+	config = load_text(text, len, path, overlay, diag);
 	doc_free_text(text, len);
 	if (config == NULL)
 		return NULL;

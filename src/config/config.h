@@ -24,6 +24,7 @@ enum { CONFIG_HOSTS_MAX = 256, CONFIG_WORKLOADS_MAX = 63, CONFIG_NAME_MAX = 63 }
 #define CONFIG_DEFAULT_PATH "/etc/pgtandem/pgtandem.yaml"
 
 struct diag;
+struct overlay;
 struct hba;
 struct ident;
 struct userlist;
@@ -76,6 +77,12 @@ struct config_user {
 	struct config_level level;
 };
 
+/* Where an option is given: "hosts.main.port" in line 3; line 0: on the console. */
+struct config_place_of {
+	char *path;
+	uint32_t line;
+};
+
 struct config {
 	_Atomic uint32_t refs;
 	char *path;
@@ -102,6 +109,8 @@ struct config {
 	struct hba *hba;                        /* of auth_hba_file, or NULL */
 	struct ident *ident;                    /* of auth_ident_file, or NULL */
 	struct option_list warnings;            /* for the caller to log */
+	struct config_place_of *places;         /* of what is given, by path */
+	size_t place_count;
 };
 
 /* Reads and checks the file and the files that it names (auth_file, auth_hba_file,
@@ -109,12 +118,18 @@ struct config {
  * it with one reference, or NULL with diag filled. */
 struct config *config_load(const char *path, struct diag *);
 
+/* The same, with settings of the console laid over what the file says. */
+struct config *config_load_with(const char *path, const struct overlay *, struct diag *);
+
 /* The same from memory; path is for messages, no other file is opened. */
 struct config *config_load_memory(const char *text, size_t len, const char *path,
 	struct diag *);
 
 struct config *config_ref(struct config *);
 void config_unref(struct config *);             /* accepts NULL */
+
+/* Where that option is given; NULL: nowhere, it has its default. */
+const struct config_place_of *config_find_place(const struct config *, const char *path);
 
 /* The file that is read when none is named. */
 const char *config_default_path(void);

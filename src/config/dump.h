@@ -12,6 +12,7 @@
 #include "base/base.h"
 
 struct config;
+struct option;
 
 /* The mdoc entries of pgtandem.yaml(5), all sections. */
 void dump_man(FILE *);
@@ -29,6 +30,7 @@ struct dump_row {
 	const char *value;
 	const char *def;                /* "" where there is none */
 	bool is_changeable;             /* by a reload */
+	const struct option *option;
 };
 
 typedef void dump_row_f(void *arg, const struct dump_row *);

@@ -37,6 +37,7 @@ static void show_option(struct show *show, const struct entry *entry,
 		.value = value,
 		.def = option_default_text(o, def, sizeof(def)),
 		.is_changeable = o->effect != OPTION_RESTART,
+		.option = o,
 	};
 	int len;
 

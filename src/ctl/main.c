@@ -67,7 +67,8 @@ static void on_notice(void *arg, const PGresult *r)
 
 	(void)arg;
 	/* What a reload has changed, and the help, are answers. */
-	(void)printf("%s%s\n", text == NULL ? "" : text, detail == NULL ? "" : detail);
+	(void)printf("%s%s%s\n", text == NULL ? "" : text,
+		detail == NULL || detail[0] == '\n' ? "" : "\n", detail == NULL ? "" : detail);
 }
 
 static void on_notice_json(void *arg, const PGresult *r)

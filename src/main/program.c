@@ -136,12 +136,30 @@ static void stop_workers(struct program *p)
 
 /* --- console ------------------------------------------------------------------------------- */
 
-static void call_reload(void *arg, console_done_f *done, void *done_arg)
+static void free_request(struct reload_request *request)
+{
+	if (request != NULL && request->value != NULL)
+		explicit_bzero(request->value, strlen(request->value));
+	if (request != NULL) {
+		free(request->name);
+		free(request->value);
+	}
+	free(request);
+}
+
+static void call_set(void *arg, const char *name, const char *value, console_done_f *done,
+	void *done_arg)
 {
 	struct program *p = arg;
 	struct reload_request *request = calloc(1, sizeof(*request));
 
-	if (request == NULL) {
+	if (request != NULL && name != NULL) {
+		request->name = strdup(name);
+		request->value = strdup(value);
+	}
+	if (request == NULL ||
+		(name != NULL && (request->name == NULL || request->value == NULL))) {
+		free_request(request);
 		done(done_arg, false, "out of memory");
 		return;
 	}
@@ -151,6 +169,11 @@ static void call_reload(void *arg, console_done_f *done, void *done_arg)
 	list_push_back(&p->requests, &request->node);
 	pthread_mutex_unlock(&p->requests_lock);
 	pthread_kill(p->main_thread, SIGNAL_REQUEST);
+}
+
+static void call_reload(void *arg, console_done_f *done, void *done_arg)
+{
+	call_set(arg, NULL, NULL, done, done_arg);
 }
 
 static void call_shutdown(void *arg, int mode)
@@ -178,11 +201,13 @@ static void answer_requests(struct program *p)
 	while ((node = list_pop_front(&now)) != NULL) {
 		struct reload_request *request =
 			container_of(node, struct reload_request, node);
-		char text[DIAG_TEXT_MAX + DIAG_FILE_MAX];
-		bool ok = program_reload(p, text, sizeof(text));
+		char text[PROGRAM_TEXT_MAX];
+		bool ok = request->name == NULL ?
+			program_reload(p, text, sizeof(text)) :
+			program_set(p, request->name, request->value, text, sizeof(text));
 
 		request->done(request->done_arg, ok, text);
-		free(request);
+		free_request(request);
 	}
 }
 
@@ -226,6 +251,7 @@ static int choose_engine(struct program *p, struct diag *diag)
 static int set_up(struct program *p, struct diag *diag)
 {
 	const struct console_calls calls = { .reload = call_reload,
+		.set = call_set,
 		.shutdown = call_shutdown,
 		.arg = p };
 	struct console_ops ops;
@@ -394,7 +420,7 @@ static void tear_down(struct program *p)
 	while ((node = list_first(&p->entrances)) != NULL)
 		entrance_end(container_of(node, struct entrance, node));
 	while ((node = list_pop_front(&p->requests)) != NULL)
-		free(container_of(node, struct reload_request, node));
+		free_request(container_of(node, struct reload_request, node));
 	if (p->router.directory != NULL)
 		router_finish(&p->router);
 	if (p->pid_file != NULL)
@@ -404,6 +430,7 @@ static void tear_down(struct program *p)
 	console_destroy(&p->console);
 	directory_destroy(&p->directory);
 	config_unref(p->config);
+	overlay_finish(&p->overlay);
 	sem_destroy(&p->started);
 	sem_destroy(&p->ended);
 	sem_destroy(&p->may_go);

@@ -14,6 +14,7 @@
 
 #include "admin/console.h"
 #include "config/config.h"
+#include "config/overlay.h"
 #include "http/http.h"
 #include "session/router.h"
 
@@ -40,11 +41,16 @@ struct reload_request {
 	struct list_node node;
 	console_done_f *done;
 	void *done_arg;
+	char *name;                     /* SET; NULL: a reload */
+	char *value;
 };
+
+enum { PROGRAM_TEXT_MAX = 16384 };
 
 struct program {
 	const char *path;
 	struct config *config;
+	struct overlay overlay;         /* what SET has changed in it */
 	struct directory *directory;
 	struct router router;
 	struct console *console;
@@ -83,7 +89,11 @@ void entrances_close(struct program *);
 void entrance_end(struct entrance *);            /* nobody listens any more */
 
 /* reload.c */
+/* text: what came of it, the first line in short, then each change; or the error. */
 bool program_reload(struct program *, char *text, size_t size);
+/* Until the next reload. */
+bool program_set(struct program *, const char *name, const char *value, char *text,
+	size_t size);
 void program_apply_log(struct program *);
 
 /* Workers look at their idle clients: something has changed for them. */

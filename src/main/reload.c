@@ -55,7 +55,29 @@ static void log_changes(const struct config *before, const struct config *after,
 			diff.changes[i].path);
 		used += n > 0 ? (size_t)n : 0;
 	}
+	SLOG(INFO, "reload", "result=\"%s\"", text);
+	for (size_t i = 0; i < diff.count && used < size; i++) {
+		const struct reload_change *c = &diff.changes[i];
+
+		n = snprintf(text + used, size - used, "\n%s: %s -> %s (%s)", c->path,
+			c->before == NULL ? "(none)" : c->before,
+			c->after == NULL ? "(none)" : c->after, option_effect_name(c->effect));
+		used += n > 0 ? (size_t)n : 0;
+	}
 	reload_finish(&diff);
+}
+
+/* What SET may not do: it would be forgotten before it took effect. */
+static bool needs_restart(const struct config *before, const struct config *after)
+{
+	struct reload_diff diff;
+	bool needs;
+
+	if (reload_compare(before, after, &diff) < 0)
+		return true;
+	needs = diff.restart_count > 0;
+	reload_finish(&diff);
+	return needs;
 }
 
 /* Clients look at what has changed when they are idle; those that are idle now
@@ -96,16 +118,13 @@ static int change(struct program *p, struct config *config, struct diag *diag)
 	return ret;
 }
 
-bool program_reload(struct program *p, char *text, size_t size)
+static bool go_over(struct program *p, struct config *config, struct diag *diag, char *text,
+	size_t size)
 {
-	struct config *config, *old = p->config;
-	struct diag diag;
+	struct config *old = p->config;
 
-	diag_clear(&diag);
-	text[0] = '\0';
-	config = config_load(p->path, &diag);
-	if (config == NULL || change(p, config, &diag) < 0) {
-		diag_format(&diag, text, size);
+	if (config == NULL || change(p, config, diag) < 0) {
+		diag_format(diag, text, size);
 		SLOG(ERROR, "reload-failed", "error=\"%s\"", text);
 		config_unref(config);
 		return false;
@@ -115,8 +134,57 @@ bool program_reload(struct program *p, char *text, size_t size)
 	http_commit(p->http, config);
 	program_apply_log(p);
 	log_changes(old, config, text, size);
-	SLOG(INFO, "reload", "result=\"%s\"", text);
 	config_unref(old);
 	program_tell_workers(p);
+	return true;
+}
+
+bool program_reload(struct program *p, char *text, size_t size)
+{
+	struct diag diag;
+
+	diag_clear(&diag);
+	text[0] = '\0';
+	if (!go_over(p, config_load(p->path, &diag), &diag, text, size))
+		return false;
+	overlay_finish(&p->overlay);
+	return true;
+}
+
+/* The error is the asker's, and no fault of the file's: it is not for the log. */
+static bool set_refused(struct overlay *overlay, struct config *config,
+	const struct diag *diag, char *text, size_t size)
+{
+	(void)snprintf(text, size, "%s",
+		diag_is_set(diag) ? diag->text : "out of memory");
+	config_unref(config);
+	overlay_finish(overlay);
+	return false;
+}
+
+bool program_set(
+	struct program *p, const char *name, const char *value, char *text, size_t size)
+{
+	struct overlay overlay;
+	struct config *config = NULL;
+	struct diag diag;
+
+	diag_clear(&diag);
+	text[0] = '\0';
+	if (overlay_copy(&overlay, &p->overlay) < 0 ||
+		overlay_set(&overlay, name, value, &diag) < 0 ||
+		(config = config_load_with(p->path, &overlay, &diag)) == NULL)
+		return set_refused(&overlay, NULL, &diag, text, size);
+	if (needs_restart(p->config, config))
+		diag_set(&diag, NULL, 0, 0, "%s, or something else that the file says otherwise by now, takes effect at a restart only",
+			name);
+	if (diag_is_set(&diag))
+		return set_refused(&overlay, config, &diag, text, size);
+	if (!go_over(p, config, &diag, text, size)) {
+		overlay_finish(&overlay);
+		return false;
+	}
+	overlay_finish(&p->overlay);
+	p->overlay = overlay;
 	return true;
 }

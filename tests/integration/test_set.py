@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: ISC
+"""SET on the console, what RELOAD answers, and where settings come from."""
+import pytest
+from support import wire as w
+from support.router import ADMIN, STATS
+from support.wait import wait_until
+
+pytestmark = pytest.mark.router_only
+
+
+@pytest.fixture
+def console(router):
+    with router.session.wire(user=ADMIN[0], dbname="pgbouncer") as wire:
+        yield wire
+
+
+def settings(router):
+    return {row["key"]: row for row in router.show("settings")}
+
+
+def notices(answer):
+    return [m.fields for m in answer if m.type == "N"]
+
+
+def test_set_until_reload(router, console):
+    line = next(number for number, text in enumerate(
+        router.config_file.read_text().splitlines(), 1) if "connection_budget" in text)
+    before = settings(router)
+    assert before["defaults.query_wait_timeout"]["source"] == "default"
+    assert before["hosts.main.connection_budget"]["source"] == f"{router.config_file}:{line}"
+    answer = console.query("SET query_wait_timeout = 300ms")
+    assert w.types(answer) == "CZ"
+    assert notices(answer)[0]["M"] == "1 settings changed"
+    assert notices(answer)[0]["D"] == "defaults.query_wait_timeout: 2min -> 300ms (at reload)"
+    row = settings(router)["defaults.query_wait_timeout"]
+    assert (row["value"], row["source"], row["default"]) == ("300ms", "SET", "120s")
+    # A second one does not take back the first; it holds for who waits from now on.
+    assert w.types(console.query("SET workloads.session.max_connections TO '1'")) == "CZ"
+    assert settings(router)["defaults.query_wait_timeout"]["source"] == "SET"
+    with router.session.wire() as one, router.session.wire() as two:
+        assert one.value("SELECT 1") == "1"
+        assert w.errors(two.query("SELECT 1")) == ["57014"]
+    answer = console.query("RELOAD")
+    assert notices(answer)[0]["M"] == "2 settings changed"
+    assert "workloads.session.max_connections: 1 -> auto" in notices(answer)[0]["D"]
+    assert settings(router)["defaults.query_wait_timeout"]["source"] == "default"
+
+
+@pytest.mark.parametrize("command, words", [
+    ("SET query_wait_timeout = 30", "did you mean 30s"),
+    ("SET query_wait_timeout = -1s", "query_wait_timeout"),
+    ("SET querywait_timeout = 1s", "did you mean query_wait_timeout?"),
+    ("SET workers = 3", "restart"),
+    ("SET process.io_backend = epolll", "did you mean epoll?"),
+    ("SET hosts.nosuch.connection_budget = 3", "no such entry"),
+    ("SET nosuch.thing = 3", "unknown setting"),
+    ("SET hosts.main = 3", "no such entry"),
+    ("SET hosts.main.nosuch = 3", "unknown setting"),
+    ("SET workloads.session.pool_mode = wrong", "pool_mode"),
+    ("SET hosts.main.connection_budget = 0", "connection_budget"),
+    ("SET max_client_conn = 1000001", "max_client_conn"),
+    ("SET auth_file = '/nonexistent'", "/nonexistent"),
+    ("SET listen = x", "unknown setting"),
+])
+def test_what_set_refuses(router, console, command, words):
+    """The same checks as for the file; nothing has changed then, and the file is not blamed
+    in the log."""
+    before = router.show("config")
+    answer = console.query(command)
+    error = next(m for m in answer if m.type == "E")
+    assert error.sqlstate == "22023"
+    assert error.text.startswith("SET failed: ") and words in error.text
+    assert router.show("config") == before
+
+
+def test_set_lists_and_texts(router, console):
+    assert w.types(console.query("SET stats_users = 'app_scram, stats'")) == "CZ"
+    assert settings(router)["admin.stats_users"]["value"] == "app_scram, stats"
+    with router.session.wire(dbname="pgbouncer") as wire:
+        assert w.types(wire.query("SHOW VERSION")) == "TDCZ"
+    assert w.types(console.query("SET stats_users = ''")) == "CZ"
+    with pytest.raises(RuntimeError, match="not allowed"):
+        router.session.wire(dbname="pgbouncer")
+    assert w.types(console.query(
+        "SET server_reset_query = 'DISCARD ALL'; SET log.level = debug")) == "CCZ"
+
+
+def test_set_by_names_with_dots_and_blanks(make_router):
+    router = make_router({"databases": {"a.b c": {"host": "main", "dbname": "app"}},
+                          "users": {"x": {"password": "y"}}})
+    with router.session.wire(user=ADMIN[0], dbname="pgbouncer") as console:
+        assert w.types(console.query('SET "databases.a.b c.default_pool_size" = 3')) == "CZ"
+        assert settings(router)["databases.a.b c.default_pool_size"]["value"] == "3"
+        answer = console.query("SET users.x.password = 'secret; so'")
+        assert notices(answer)[0]["D"] == "users.x.password: *** -> *** (at reload, for new connections)"
+    assert "secret; so" not in router.log()
+
+
+def test_set_needs_an_administrator(router):
+    with router.session.wire(user=STATS[0], dbname="pgbouncer") as wire:
+        assert w.errors(wire.query("SET query_wait_timeout = 1s")) == ["42501"]
+        assert w.types(wire.query("SET client_encoding = 'UTF8'")) == "CZ"
+        assert w.types(wire.query("SHOW SETTINGS"))[:2] == "TD"
+
+
+def test_a_listener_by_set(router, console):
+    """Everything that a reload can change."""
+    from support.net import free_port, listening_ports
+    port = free_port()
+    old = router.ports["session"]
+    assert w.types(console.query(
+        f"SET workloads.session.listen = '127.0.0.1:{old}, 127.0.0.1:{port}'")) == "CZ"
+    wait_until(lambda: port in listening_ports(), 5)
+    assert w.types(console.query("RELOAD")) == "CZ"
+    wait_until(lambda: port not in listening_ports(), 5)
+
+
+def test_reload_names_each_change(router, console):
+    router.config["defaults"] = {"query_timeout": "7s"}
+    router.config["process"]["workers"] = 1
+    router.write_config()
+    answer = console.query("RELOAD")
+    assert notices(answer)[0]["M"] == "2 settings changed; process.workers needs a restart"
+    assert notices(answer)[0]["D"].splitlines() == [
+        "process.workers: 2 -> 1 (at restart)", "defaults.query_timeout: 0 -> 7s (at reload)"]
+
+
+def test_a_reload_that_fails_keeps_what_was_set(router, console):
+    assert w.types(console.query("SET query_timeout = 9s")) == "CZ"
+    text = router.config_file.read_text()
+    router.config_file.write_text("nonsense: 1\n")
+    router.expect_error("reload-failed")
+    assert w.types(console.query("RELOAD")) == "EZ"
+    assert settings(router)["defaults.query_timeout"]["source"] == "SET"
+    assert w.errors(console.query("SET query_timeout = 8s")) == ["22023"]
+    router.config_file.write_text(text)
+    assert w.types(console.query("SET query_timeout = 8s; RELOAD")) == "CCZ"
+    assert settings(router)["defaults.query_timeout"]["source"] == "default"
