@@ -11,20 +11,24 @@ enum { MANUAL_MAX = 256 * 1024 };
 
 static char manual[MANUAL_MAX];
 
-static void read_manual(void)
+static void read_file(const char *name)
 {
 	const char *top = getenv("top_srcdir");
 	char path[4096];
 	size_t len;
 	FILE *file;
 
-	(void)snprintf(
-		path, sizeof(path), "%s/man/pgtandem-console.7", top == NULL ? "." : top);
+	(void)snprintf(path, sizeof(path), "%s/%s", top == NULL ? "." : top, name);
 	file = fopen(path, "r");
 	ck_assert_msg(file != NULL, "%s is missing", path);
 	len = fread(manual, 1, sizeof(manual) - 1, file);
 	manual[len] = '\0';
 	(void)fclose(file);
+}
+
+static void read_manual(void)
+{
+	read_file("man/pgtandem-console.7");
 }
 
 START_TEST(tells_of_every_view)
@@ -81,6 +85,18 @@ START_TEST(tells_of_every_wait_reason)
 }
 END_TEST
 
+/* So does the page on what to do about it. */
+START_TEST(troubleshooting_has_every_wait_reason)
+{
+	char entry[128];
+
+	read_file("docs/troubleshooting.md");
+	(void)snprintf(entry, sizeof(entry), "`%s`", reasons[_i].word);
+	ck_assert_msg(strstr(manual, entry) != NULL, "nothing on %s", reasons[_i].word);
+	read_manual();
+}
+END_TEST
+
 Suite *manual_suite(void)
 {
 	Suite *s = suite_create("admin/manual");
@@ -90,6 +106,8 @@ Suite *manual_suite(void)
 	tcase_add_loop_test(tc, tells_of_every_view, 0, (int)show_view_count);
 	tcase_add_loop_test(tc, tells_of_every_command, 0, (int)COUNT_OF(commands));
 	tcase_add_loop_test(tc, tells_of_every_wait_reason, 0, (int)COUNT_OF(reasons));
+	tcase_add_loop_test(
+		tc, troubleshooting_has_every_wait_reason, 0, (int)COUNT_OF(reasons));
 	suite_add_tcase(s, tc);
 	return s;
 }
