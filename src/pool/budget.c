@@ -5,7 +5,7 @@
 
 void share_init(struct share *s, const char *name)
 {
-	*s = (struct share){ .name = name };
+	*s = (struct share){ .name = name, .pinned_max = SHARE_PINNED_AUTO };
 	list_init(&s->waiters);
 	list_init(&s->hungry);
 }
@@ -62,6 +62,17 @@ void budget_lend(struct unit *unit, struct share *to)
 	unit->share->used--;
 	to->used++;
 	unit->share = to;
+}
+
+uint32_t share_pinned_max(const struct share *s)
+{
+	uint32_t most;
+
+	if (s->pinned_max != SHARE_PINNED_AUTO)
+		return s->pinned_max < s->guaranteed ? s->pinned_max : s->guaranteed;
+	/* Half of the floor, and never the last server that the others may have. */
+	most = s->guaranteed / 2 + s->guaranteed % 2;
+	return s->max > most ? most : s->max == 0 ? 0 : s->max - 1;
 }
 
 bool share_goes_before(const struct share *a, const struct share *b, bool b_gives)

@@ -22,6 +22,9 @@
 
 enum { BUDGET_SHARES_MAX = 64 };
 
+/* A share's pinned_max that follows from its floor. */
+#define SHARE_PINNED_AUTO UINT32_MAX
+
 /* How soon what a workload borrows comes back. */
 enum share_kind {
 	SHARE_TRANSIENT, /* transaction, statement: at the end of a transaction */
@@ -40,12 +43,16 @@ struct share {
 	uint32_t closing;    /* of the used ones */
 	uint32_t incoming;   /* units of others, promised to its waiters */
 	uint32_t outgoing;   /* of the used ones, promised to others */
+	uint32_t pinned_max; /* as configured; share_pinned_max() holds */
+	uint32_t pinned;     /* leases that their clients keep for what is in them */
 	uint32_t waiting;    /* leases in the queue */
 	struct list waiters; /* struct lease.in_share, oldest first */
 	struct list hungry;  /* struct slice.in_hungry: slices with waiters */
 	/* Below its floor with nothing free: how long until it had a server. */
 	struct histogram reclaims; /* microseconds */
 	uint64_t stalled_ended;	   /* leases of its, ended for somebody's floor */
+	uint64_t pins_refused;	   /* there were as many as may be */
+	uint64_t pins_over;	   /* found afterwards, when there were */
 };
 
 /* One unit, or none.  Never copied: what takes it over empties the other. */
@@ -108,6 +115,9 @@ static inline bool share_has_claim(const struct share *s)
 {
 	return s->used + s->incoming < s->guaranteed;
 }
+
+/* How many of its leases may be pinned: not more than its floor. */
+uint32_t share_pinned_max(const struct share *);
 
 static inline bool share_is_borrowing(const struct share *s)
 {

@@ -101,6 +101,9 @@ void monitor_share_add(struct monitor *, struct share *);
 void monitor_share_set(struct monitor *, struct share *, enum share_kind,
 	uint32_t guaranteed, uint32_t max, uint32_t weight);
 
+/* The most pinned leases it may have; SHARE_PINNED_AUTO: by its floor. */
+void monitor_share_pins(struct monitor *, struct share *, uint32_t max);
+
 void monitor_pool_add(struct monitor *, struct pool *);
 /* True: removed, the memory is the caller's again.  False: it is in use. */
 NODISCARD bool monitor_pool_remove(struct monitor *, struct pool *);
@@ -165,6 +168,17 @@ NODISCARD bool monitor_end_stalled(struct monitor *, struct lease *, uint64_t no
 
 /* Should a lease that could go on be returned because others wait? */
 bool monitor_has_waiters(struct monitor *, const struct slice *);
+
+/* --- pins -------------------------------------------------------------------- */
+
+/* The lease (HELD) is to outlive its transaction, as the server will carry what is its
+ * client's alone.  False: the workload has as many such leases as it may have, *max.
+ * True as well when it is pinned already.  It ends with the lease. */
+NODISCARD bool monitor_pin(struct monitor *, struct lease *, uint32_t *max);
+/* The same for what is there already: beyond the maximum, too. */
+void monitor_pin_found(struct monitor *, struct lease *);
+/* Nothing is left. */
+void monitor_unpin(struct monitor *, struct lease *);
 
 /* --- servers ----------------------------------------------------------------- */
 

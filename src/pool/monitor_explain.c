@@ -175,9 +175,11 @@ bool monitor_end_stalled(struct monitor *m, struct lease *l, uint64_t now_us)
 
 	pthread_mutex_lock(&m->lock);
 	s = l->state == LEASE_HELD ? l->server : NULL;
-	/* What is promised already does not count as borrowed any more. */
+	/* What is promised already does not count as borrowed any more; pinned leases
+	 * are within the floor as far as it goes. */
 	if (s != NULL && s->promised_to == NULL && m->limits.reclaim_grace_us != 0 &&
-		share_borrowed(s->slice->share) > s->slice->share->outgoing)
+		share_borrowed(s->slice->share) > s->slice->share->outgoing &&
+		(!l->is_pinned || s->slice->share->pinned > s->slice->share->guaranteed))
 		slice = kept_waiting_for(m, s, now_us);
 	if (slice != NULL) {
 		server_promise(s, slice);

@@ -37,6 +37,8 @@ void lease_dequeue(struct monitor *, struct lease *);
 /* Those who wait in it are to be served from now on, or not any more. */
 void pool_hold(struct monitor *, struct pool *, bool is_paused);
 void lease_hold(struct monitor *, struct lease *, struct pool_server *, uint64_t now_us);
+/* monitor_pin.c */
+void lease_unpin(struct lease *);
 void lease_post(
 	struct monitor *, struct lease *, enum lease_state, struct monitor_actions *);
 

@@ -128,6 +128,7 @@ void server_end_lease(struct pool_server *s)
 	assert(lease->server == s);
 	/* A server in somebody's inbox is in nobody's hands. */
 	assert(lease->state != LEASE_GRANTED);
+	lease_unpin(lease);
 	lease->slice->leased--;
 	lease->server = NULL;
 	lease->state = LEASE_NONE;

@@ -286,6 +286,7 @@ struct check_totals {
 	uint32_t idle;
 	uint32_t coming;
 	uint32_t leased;
+	uint32_t pinned;
 };
 
 static void check_server(const struct pool_server *s, struct check_totals *t)
@@ -300,6 +301,8 @@ static void check_server(const struct pool_server *s, struct check_totals *t)
 		s->state == SERVER_CLEANING || s->state == SERVER_CLOSING);
 	assert(s->state != SERVER_GONE);
 	assert(s->unit.share == s->slice->share);
+	assert(s->lease == NULL || !s->lease->is_pinned || s->lease->state == LEASE_HELD);
+	t->pinned += s->lease != NULL && s->lease->is_pinned;
 	t->idle += s->state == SERVER_IDLE;
 	t->closing += s->state == SERVER_CLOSING;
 	t->coming += s->promised_to != NULL;
@@ -371,11 +374,14 @@ void monitor_check(struct monitor *m)
 		assert(list_count(&share->waiters) == share->waiting);
 		used += share->used;
 		t.idle -= share->idle;
+		t.pinned -= share->pinned;
+		assert(share->pinned <= share->used);
 		incoming += share->incoming;
 		outgoing += share->outgoing;
 	}
 	/* The servers' totals less the sums of what slices and shares say. */
-	assert(t.closing == 0 && t.coming == 0 && t.leased == 0 && t.idle == 0);
+	assert(t.closing == 0 && t.coming == 0 && t.leased == 0 && t.idle == 0 &&
+		t.pinned == 0);
 	assert(incoming == outgoing);
 	assert(used == m->budget.used);
 	assert(servers == m->budget.used);

@@ -160,6 +160,7 @@ struct lease {
 	enum lease_state state;
 	bool is_errand; /* the router's own, not a client's */
 	bool is_claim;	/* below its floor, with nothing free */
+	bool is_pinned; /* HELD; counted in the share */
 };
 
 static inline void lease_init(struct lease *l, uint32_t worker, uint64_t client_id)

@@ -100,6 +100,10 @@ void model_configure(struct model *w, uint64_t seed)
 		monitor_share_set(&w->m, &w->shares[i], w->shares[i].kind, floor,
 			max < floor ? floor : max, 1 + (uint32_t)rand_small_below(&r, 4));
 	}
+	for (int i = 0; i < MODEL_SHARES; i++)
+		monitor_share_pins(&w->m, &w->shares[i],
+			rand_small_below(&r, 2) == 0 ? SHARE_PINNED_AUTO :
+			(uint32_t)rand_small_below(&r, 4));
 	for (int i = 0; i < MODEL_QUOTAS; i++) {
 		uint32_t max = (uint32_t)rand_small_below(&r, 5);
 

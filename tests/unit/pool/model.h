@@ -86,6 +86,7 @@ struct model {
 	struct model_counts before;
 	struct pool_server *returned; /* by this operation */
 	struct pool_server *ended;    /* stalled, by this operation */
+	bool ended_own;               /* it was pinned, and within its floor */
 	const struct share *owner;    /* whose unit it was then */
 	struct slice *asked;	      /* by this operation */
 	bool limits_changed;	      /* by this operation */

@@ -185,6 +185,26 @@ static void check_servers(struct model *w)
 	}
 }
 
+/* What is pinned is somebody's, and counts for its workload. */
+static void check_pins(struct model *w)
+{
+	uint32_t of_share[MODEL_SHARES] = { 0 };
+
+	for (int i = 0; i < MODEL_CLIENTS; i++) {
+		const struct model_client *client = &w->clients[i];
+
+		if (!client->lease.is_pinned)
+			continue;
+		if (client->place != CLIENT_HOLDS)
+			model_fail(w, "a lease is pinned that nobody holds");
+		of_share[client->lease.slice->share - w->shares]++;
+	}
+	for (int i = 0; i < MODEL_SHARES; i++) {
+		if (of_share[i] != w->shares[i].pinned)
+			model_fail(w, "a share counts its pinned leases wrongly");
+	}
+}
+
 static bool client_is_right(const struct model_client *client)
 {
 	const struct lease *l = &client->lease;
@@ -364,6 +384,8 @@ static void check_ended(struct model *w)
 	oldest = container_of(list_first(&slice->waiters), struct lease, in_slice);
 	if (!share_is_borrowing(w->owner))
 		model_fail(w, "a lease within its floor is ended");
+	if (w->ended_own)
+		model_fail(w, "a pinned lease within its floor is ended");
 	if (!share_is_below_floor(slice->share))
 		model_fail(w, "a lease is ended for a borrower");
 	if (w->m.limits.reclaim_grace_us == 0 ||
@@ -418,6 +440,7 @@ void model_check(struct model *w)
 	check_servers(w);
 	check_clients(w);
 	check_slices(w);
+	check_pins(w);
 	check_ended(w);
 }
 

@@ -109,6 +109,7 @@ static void op_end_stalled(struct model *w, uint32_t arg)
 	server = client->server;
 	w->ended = &server->s;
 	w->owner = server->s.slice->share;
+	w->ended_own = client->lease.is_pinned && w->owner->pinned <= w->owner->guaranteed;
 	if (!monitor_end_stalled(&w->m, &client->lease, w->now)) {
 		w->ended = NULL;
 		return;
@@ -124,6 +125,52 @@ static void op_end_stalled(struct model *w, uint32_t arg)
 		server->place = PLACE_CLOSING;
 		monitor_closing(&w->m, &server->s);
 	}
+}
+
+/* A client keeps its server beyond its transaction. */
+static void op_pin(struct model *w, uint32_t arg)
+{
+	struct model_client *client = model_client_in(w, CLIENT_HOLDS, arg);
+	const struct share *share;
+	uint32_t max, before;
+	bool was_pinned;
+
+	if (client == NULL)
+		return;
+	w->has_acted = true;
+	share = client->lease.slice->share;
+	was_pinned = client->lease.is_pinned;
+	before = share->pinned;
+	if (monitor_pin(&w->m, &client->lease, &max)) {
+		if (!was_pinned && (share->pinned > max || max > share->guaranteed))
+			model_fail(w, "more leases are pinned than may be");
+	} else if (was_pinned || before < max || share->pinned != before) {
+		model_fail(w, "a lease is not pinned though it may be");
+	}
+}
+
+static void op_pin_found(struct model *w, uint32_t arg)
+{
+	struct model_client *client = model_client_in(w, CLIENT_HOLDS, arg);
+
+	if (client == NULL)
+		return;
+	w->has_acted = true;
+	monitor_pin_found(&w->m, &client->lease);
+	if (!client->lease.is_pinned)
+		model_fail(w, "what was found is not pinned");
+}
+
+static void op_unpin(struct model *w, uint32_t arg)
+{
+	struct model_client *client = model_client_in(w, CLIENT_HOLDS, arg);
+
+	if (client == NULL)
+		return;
+	w->has_acted = true;
+	monitor_unpin(&w->m, &client->lease);
+	if (client->lease.is_pinned)
+		model_fail(w, "a lease stays pinned");
 }
 
 static void op_return_dirty(struct model *w, uint32_t arg)

@@ -317,7 +317,8 @@ static void take_back(uint32_t round)
 }
 
 /* Nobody but the router ever gives anything back, and nobody leaves: a share below its
- * floor gets its floor all the same, where only the budget could keep it from it. */
+ * floor gets its floor all the same, where only the budget could keep it from it.  Also
+ * where clients pin what they have (_i is 1). */
 START_TEST(floor_is_met_though_no_client_gives_back)
 {
 	for (uint64_t seed = 1; seed <= CALM_RUNS; seed++) {
@@ -334,6 +335,8 @@ START_TEST(floor_is_met_though_no_client_gives_back)
 		for (uint32_t round = 0; round < 3 * PATIENCE; round++) {
 			if (round < PATIENCE)
 				step(MODEL_ASK, (uint32_t)(rand_small_next(&r) >> 33));
+			for (uint32_t i = 0; _i == 1 && i < MODEL_CLIENTS; i++)
+				step(MODEL_PIN, (uint32_t)(rand_small_next(&r) >> 33));
 			take_back(round);
 		}
 		for (int i = 0; i < MODEL_SHARES && world.error == NULL; i++)
@@ -358,7 +361,7 @@ Suite *model_suite(void)
 	tcase_set_timeout(tc, 0);
 	tcase_add_test(tc, rules_hold_after_every_step_of_any_story);
 	tcase_add_test(tc, every_waiter_is_served_when_nothing_fails);
-	tcase_add_test(tc, floor_is_met_though_no_client_gives_back);
+	tcase_add_loop_test(tc, floor_is_met_though_no_client_gives_back, 0, 2);
 	suite_add_tcase(s, tc);
 	return s;
 }
