@@ -34,6 +34,10 @@ struct budget_row {
 	uint64_t reclaim_p99_us;
 	uint64_t reclaim_max_us;
 	uint64_t stalled_ended;
+	uint32_t pinned;
+	uint32_t max_pinned;
+	uint64_t pins_refused;
+	uint64_t pins_over;
 };
 
 static const struct table_column budget_columns[] = {
@@ -57,6 +61,10 @@ static const struct table_column budget_columns[] = {
 	TABLE_COLUMN(NUMERIC, budget_row, reclaim_p99_us),
 	TABLE_COLUMN(NUMERIC, budget_row, reclaim_max_us),
 	TABLE_COLUMN(NUMERIC, budget_row, stalled_ended),
+	TABLE_COLUMN(U32, budget_row, pinned),
+	TABLE_COLUMN(U32, budget_row, max_pinned),
+	TABLE_COLUMN(NUMERIC, budget_row, pins_refused),
+	TABLE_COLUMN(NUMERIC, budget_row, pins_over),
 };
 static const struct table budget_table = TABLE_OF(budget_columns);
 
@@ -89,6 +97,10 @@ static void add_share(struct ask *ask, struct route_host *h, uint32_t index,
 		.reclaim_p99_us = histogram_permille(&reclaims, 990),
 		.reclaim_max_us = reclaims.max,
 		.stalled_ended = s->stalled_ended,
+		.pinned = s->pinned,
+		.max_pinned = s->max_pinned,
+		.pins_refused = s->pins_refused,
+		.pins_over = s->pins_over,
 	};
 	table_row(&budget_table, &row, &ask->out);
 }

@@ -94,6 +94,10 @@ struct snap_share {
 	uint32_t waiting;
 	uint64_t oldest_us; /* since when the first one waits; 0: nobody */
 	uint64_t stalled_ended;
+	uint32_t pinned;
+	uint32_t max_pinned;
+	uint64_t pins_refused;
+	uint64_t pins_over;
 };
 
 struct snap_budget {

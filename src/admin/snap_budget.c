@@ -48,6 +48,10 @@ static void copy_share(struct snap_share *to, const struct share *s)
 		.used = s->used,
 		.waiting = s->waiting,
 		.stalled_ended = s->stalled_ended,
+		.pinned = s->pinned,
+		.max_pinned = s->kind == SHARE_LASTING ? 0 : share_pinned_max(s),
+		.pins_refused = s->pins_refused,
+		.pins_over = s->pins_over,
 	};
 	if (first != NULL)
 		to->oldest_us = container_of(first, struct lease, in_share)->asked_at_us;

@@ -35,6 +35,8 @@ enum { WHY_MAX = 400, ITEM_MAX = 1023 };
 #define AT_POOL_MODE(home, name)  offsetof(struct home, name)
 #define AT_WAIT_ERROR(home, name) offsetof(struct home, name)
 #define AT_SESSION_STATE(home, name) offsetof(struct home, name)
+#define AT_STATE_POLICY(home, name) offsetof(struct home, name)
+#define AT_SESSION_AUDIT(home, name) offsetof(struct home, name)
 #define AT_AUTH_TYPE(home, name)  offsetof(struct home, name)
 #define AT_LOG_LEVEL(home, name)  offsetof(struct home, name)
 #define AT_TARGET(home, name)     offsetof(struct home, name)
@@ -94,6 +96,8 @@ static const char *const io_backends[] = { "auto", "io_uring", "epoll" };
 static const char *const pool_modes[] = { "transaction", "session", "statement" };
 static const char *const wait_errors[] = { "error", "fatal" };
 static const char *const session_states[] = { "strict", "tracked", "off" };
+static const char *const state_policies[] = { "pin", "refuse" };
+static const char *const session_audits[] = { "off", "sampled", "always" };
 static const char *const auth_types[] = { "trust", "password", "md5", "scram-sha-256",
 	"hba" };
 static const char *const log_levels[] = { "error", "warn", "info", "debug" };
@@ -105,6 +109,8 @@ _Static_assert(sizeof(enum config_io_backend) == sizeof(unsigned) &&
 		sizeof(enum config_pool_mode) == sizeof(unsigned) &&
 		sizeof(enum config_wait_error) == sizeof(unsigned) &&
 		sizeof(enum config_session_state) == sizeof(unsigned) &&
+		sizeof(enum config_state_policy) == sizeof(unsigned) &&
+		sizeof(enum config_session_audit) == sizeof(unsigned) &&
 		sizeof(enum config_auth_type) == sizeof(unsigned) &&
 		sizeof(enum slog_level) == sizeof(unsigned) &&
 		sizeof(enum config_target) == sizeof(unsigned),
@@ -133,6 +139,8 @@ static const struct type types[OPTION_TYPE_COUNT] = {
 	[OPTION_POOL_MODE] = WORDS("word", pool_modes),
 	[OPTION_WAIT_ERROR] = WORDS("word", wait_errors),
 	[OPTION_SESSION_STATE] = WORDS("word", session_states),
+	[OPTION_STATE_POLICY] = WORDS("word", state_policies),
+	[OPTION_SESSION_AUDIT] = WORDS("word", session_audits),
 	[OPTION_AUTH_TYPE] = WORDS("word", auth_types),
 	[OPTION_LOG_LEVEL] = WORDS("word", log_levels),
 	[OPTION_TARGET] = WORDS("word", targets),
@@ -460,6 +468,8 @@ int option_read(const struct option *o, const struct doc_source *source,
 	case OPTION_POOL_MODE:
 	case OPTION_WAIT_ERROR:
 	case OPTION_SESSION_STATE:
+	case OPTION_STATE_POLICY:
+	case OPTION_SESSION_AUDIT:
 	case OPTION_AUTH_TYPE:
 	case OPTION_LOG_LEVEL:
 	case OPTION_TARGET:

@@ -86,6 +86,8 @@ char *option_text(const struct option *o, const void *base)
 	case OPTION_POOL_MODE:
 	case OPTION_WAIT_ERROR:
 	case OPTION_SESSION_STATE:
+	case OPTION_STATE_POLICY:
+	case OPTION_SESSION_AUDIT:
 	case OPTION_AUTH_TYPE:
 	case OPTION_LOG_LEVEL:
 	case OPTION_TARGET:
@@ -156,6 +158,8 @@ const char *option_range(const struct option *o, char *to, size_t size)
 	case OPTION_POOL_MODE:
 	case OPTION_WAIT_ERROR:
 	case OPTION_SESSION_STATE:
+	case OPTION_STATE_POLICY:
+	case OPTION_SESSION_AUDIT:
 	case OPTION_AUTH_TYPE:
 	case OPTION_LOG_LEVEL:
 	case OPTION_TARGET:

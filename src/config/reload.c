@@ -199,7 +199,8 @@ static void compare_workload(struct compare *c, const struct config *before,
 	};
 	bool is_same = pair[0]->share.guaranteed_connections ==
 			pair[1]->share.guaranteed_connections &&
-		pair[0]->share.max_connections == pair[1]->share.max_connections;
+		pair[0]->share.max_connections == pair[1]->share.max_connections &&
+		pair[0]->share.max_pinned == pair[1]->share.max_pinned;
 
 	compare_sides(c, OPTION_AT_WORKLOAD, path, sides);
 	if (is_same)

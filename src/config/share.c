@@ -303,6 +303,7 @@ static int check_given(const struct config *config, const struct doc_source *sou
 		const struct config_share *s = &w->shares[host];
 		uint32_t guaranteed = s->given.guaranteed_connections;
 		uint32_t max = s->given.max_connections;
+		uint32_t pinned = s->given.max_pinned;
 
 		if (s->is_used && guaranteed != OPTION_AUTO && max != OPTION_AUTO &&
 			max < guaranteed)
@@ -310,6 +311,12 @@ static int check_given(const struct config *config, const struct doc_source *sou
 				"max_connections: %u is less than the "
 				"guaranteed_connections of workload %s, which are %u",
 				max, w->name, guaranteed);
+		if (s->is_used && guaranteed != OPTION_AUTO && pinned != OPTION_AUTO &&
+			pinned > guaranteed)
+			return doc_fail(source, place(source, w, h, "max_pinned"),
+				"max_pinned: %u is more than the "
+				"guaranteed_connections of workload %s, which are %u",
+				pinned, w->name, guaranteed);
 	}
 	return 0;
 }

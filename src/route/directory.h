@@ -216,6 +216,17 @@ struct route_pool {
  * include/options.def. */
 enum route_state { ROUTE_STATE_STRICT, ROUTE_STATE_TRACKED, ROUTE_STATE_OFF };
 
+/* What of a session only its server has. */
+enum route_pin {
+#define PIN(name, word, ends, text) ROUTE_PIN_##name,
+#include "pins.def"
+#undef PIN
+	ROUTE_PIN_COUNT
+};
+
+/* Of how many leases that state may have been set in out of sight one is looked at. */
+enum { ROUTE_AUDIT_SAMPLE = 16 };
+
 /* Limits as values, for one client. */
 struct route_limits {
 	uint64_t query_wait_timeout_us;
@@ -231,7 +242,10 @@ struct route_limits {
 	uint32_t max_waiting;
 	uint32_t max_prepared;          /* statements of a server */
 	enum route_state state;         /* of sessions, on a transaction port */
+	uint32_t pins_refused;          /* bit of enum route_pin: not allowed */
+	uint32_t audit_each;            /* one of so many leases; 0: none */
 	bool wait_is_fatal;
+	char *session_port;             /* where such things belong, for hints; "" */
 	char *reset_query;
 	char *check_query;
 	char **ignored;                 /* startup parameters, NULL at the end */

@@ -91,17 +91,20 @@ static void set_share(struct directory *d, struct route_host *h, uint32_t index,
 	const struct route_workload *w = d->workloads[index];
 	const struct config_workload *conf = reload_conf(d, w);
 	struct share_part part = { 0 };
-	uint32_t weight = 1;
+	uint32_t weight = 1, pinned = 0;
 
 	if (w == d->own) {
 		part = *own;
 	} else if (conf != NULL) {
 		part = parts[conf - d->config->workloads];
 		weight = conf->shares[host].given.weight;
+		pinned = conf->shares[host].given.max_pinned;
 	}
 	monitor_share_set(&h->monitor, &h->shares[index],
 		w->mode == ROUTE_SESSION ? SHARE_LASTING : SHARE_TRANSIENT,
 		part.guaranteed, part.max, weight);
+	monitor_share_pins(&h->monitor, &h->shares[index],
+		pinned == OPTION_AUTO ? SHARE_PINNED_AUTO : pinned);
 }
 
 static void log_change(struct route_host *h, const struct config_host *conf, uint32_t before)

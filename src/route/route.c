@@ -3,6 +3,7 @@
  * One route: settings as values, and the pool they belong to.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ static void list_free(char **list)
 
 void route_limits_free(struct route_limits *l)
 {
+	free(l->session_port);
 	free(l->reset_query);
 	free(l->check_query);
 	list_free(l->ignored);
@@ -60,6 +62,50 @@ static enum route_state state_from(enum config_session_state state)
 	return ROUTE_STATE_STRICT;
 }
 
+static uint32_t refused_from(const struct settings *s)
+{
+	uint32_t refused = 0;
+
+#define PIN(name, word, ends, text)                                                      \
+	if (s->session_state_##word == CONFIG_POLICY_REFUSE)                             \
+		refused |= 1u << ROUTE_PIN_##name;
+#include "pins.def"
+#undef PIN
+	return refused;
+}
+
+static uint32_t audit_from(enum config_session_audit audit)
+{
+	switch (audit) {
+	case CONFIG_AUDIT_OFF:
+		return 0;
+	case CONFIG_AUDIT_SAMPLED:
+		return ROUTE_AUDIT_SAMPLE;
+	case CONFIG_AUDIT_ALWAYS:
+		return 1;
+	}
+	return 0;
+}
+
+/* The first session port that serves this database: "127.0.0.1:6433 (workload jobs)". */
+static char *session_port(const struct config *config, const char *database)
+{
+	char *text = NULL;
+
+	for (size_t i = 0; i < config->workload_count; i++) {
+		const struct config_workload *w = &config->workloads[i];
+
+		if (w->options.pool_mode != CONFIG_POOL_SESSION ||
+			!config_workload_allows(w, database))
+			continue;
+		if (asprintf(&text, "%s (workload %s)", w->options.listen.items[0],
+			    w->name) < 0)
+			return NULL;
+		return text;
+	}
+	return strdup("");
+}
+
 int route_limits_make(struct directory *d, const struct config_workload *workload,
 	const struct config_database *database, const char *user, struct route_limits *out)
 {
@@ -79,13 +125,16 @@ int route_limits_make(struct directory *d, const struct config_workload *workloa
 		.max_waiting = s.max_waiting,
 		.max_prepared = s.max_prepared_statements,
 		.state = state_from(s.session_state),
+		.pins_refused = refused_from(&s),
+		.audit_each = audit_from(s.session_state_audit),
+		.session_port = session_port(d->config, database->name),
 		.statement_memory = s.max_client_statement_memory_bytes,
 		.wait_is_fatal = s.wait_error == CONFIG_WAIT_FATAL,
 		.reset_query = strdup(s.server_reset_query),
 		.check_query = strdup(s.server_check_query),
 		.ignored = list_copy(&s.ignore_startup_parameters),
 	};
-	if (out->reset_query != NULL && out->check_query != NULL && out->ignored != NULL)
+	if (out->session_port != NULL && out->reset_query != NULL && out->check_query != NULL && out->ignored != NULL)
 		return 0;
 	route_limits_free(out);
 	return -ENOMEM;

@@ -12,6 +12,7 @@
 #define SESSION_CLIENT_H
 
 #include "session/params.h"
+#include "session/pin.h"
 #include "session/prepared.h"
 #include "session/router.h"
 #include "session/state.h"
@@ -47,6 +48,7 @@ struct client {
 	struct params told;             /* what ParameterStatus said, on a transaction port */
 	struct touched touched;         /* settings, in this lease */
 	struct touched resets;          /* of settings of the startup packet, not yet made good */
+	struct pins pins;               /* what only its server has */
 	struct prepared_names names;    /* statements, on a transaction port */
 	struct buf unnamed;             /* body of the last unnamed Parse, if it is small */
 	uint64_t unnamed_version;       /* counts them */

@@ -9,6 +9,7 @@
 #include "base/slog.h"
 #include "pg/msg_out.h"
 #include "session/client_end.h"
+#include "session/client_pin.h"
 #include "session/client_priv.h"
 #include "session/server.h"
 
@@ -23,10 +24,10 @@ static uint64_t sooner(uint64_t deadline, uint64_t since_us, uint64_t limit_us)
 	return u64_min(deadline, since_us + limit_us);
 }
 
-/* A client of a session port keeps its server while it is idle. */
+/* A client of a session port keeps its server while it is idle, and one that pins it. */
 static uint64_t idle_session_deadline(const struct client *c)
 {
-	if (c->workload->mode != ROUTE_SESSION)
+	if (c->workload->mode != ROUTE_SESSION && c->pins.kinds == 0)
 		return UINT64_MAX;
 	return sooner(UINT64_MAX, c->state_us, c->route->limits.idle_session_timeout_us);
 }
@@ -287,6 +288,7 @@ static bool take(struct client *c)
 	c->lease_exchanges = 0;
 	c->has_sent = false;
 	c->end = CLIENT_END_UNKNOWN;
+	client_pin_forget(c);
 	/* A Parse is kept whole; so much is held by those who have a server only. */
 	c->keeps_statements = keeps_statements(c);
 	if (c->keeps_statements || client_is_kept(c))
@@ -431,6 +433,7 @@ void client_lease_over(struct client *c)
 	client_enter(c, CLIENT_IDLE);
 	c->stream.held_max = STREAM_HELD_MAX;
 	c->acts_portal = 0;
+	client_pin_forget(c);
 	/* The server that it was too fast for is not its own any more. */
 	stream_resume(&c->stream);
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "pg/msg_out.h"
+#include "session/client_pin.h"
 #include "session/client_priv.h"
 #include "session/login.h"
 #include "session/server.h"
@@ -384,6 +385,7 @@ static size_t on_bind(
 	struct client *c, struct server *s, const struct frame *f, enum client_sent *sent)
 {
 	const char *portal, *name, *there;
+	enum step_kind why;
 	struct wire_in in;
 
 	wire_init(&in, f->body, f->available);
@@ -395,6 +397,12 @@ static size_t on_bind(
 	if (!wire_ok(&in)) {
 		server_step(s, STEP_BIND, NULL, NULL);
 		exchange_sent(&s->xq, 'B');
+		return FRAME_HEADER + f->available;
+	}
+	if (!client_pin_admits_bind(c, s, name, &why)) {
+		server_step(s, why, NULL, NULL);
+		server_send_describe(s, prepared_no_name());
+		*sent = CLIENT_DROPPED;
 		return FRAME_HEADER + f->available;
 	}
 	note_act(c, portal, name);
@@ -490,19 +498,32 @@ static size_t on_execute(struct client *c, struct server *s, const struct frame 
 	return FRAME_HEADER + f->available;
 }
 
+/* Sees what it may do; false: it is not to run, and something that fails was sent in
+ * its place. */
+static bool query_runs(struct client *c, struct server *s, const struct frame *f)
+{
+	enum step_kind why;
+
+	if (!frame_is_whole(f) || f->body_len == 0) {
+		client_note_unseen(c);
+		return true;
+	}
+	client_note_text(c, s, f->body, f->body_len - 1);
+	if (!client_pin_admits(c, s, f->body, f->body_len - 1, &why)) {
+		client_pin_refuse_query(s, why);
+		return false;
+	}
+	client_note_resets(c, s, f->body, f->body_len - 1, true);
+	return true;
+}
+
 static size_t on_query(
 	struct client *c, struct server *s, const struct frame *f, enum client_sent *sent)
 {
 	if (!frame_is_whole(f) && f->body_len <= CLIENT_INSPECT_MAX)
 		return 0;
-	if (frame_is_whole(f) && f->body_len > 0) {
-		client_note_text(c, s, f->body, f->body_len - 1);
-		client_note_resets(c, s, f->body, f->body_len - 1, true);
-	} else {
-		client_note_unseen(c);
-	}
 	client_unnamed_forget(c);
-	if (client_deallocate(c, s, f)) {
+	if (!query_runs(c, s, f) || client_deallocate(c, s, f)) {
 		*sent = CLIENT_REPLACED;
 	} else if (client_sql_query(c, s, f)) {
 		exchange_sent(&s->xq, 'Q');

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/buf.h"
+#include "session/pin.h"
 #include "session/state.h"
 
 #define NAME_PREFIX "pgtandem_s"
@@ -78,6 +79,7 @@ static struct prepared *create(struct prepared_registry *r, const void *body, si
 	memcpy(p->body, body, len);
 	p->may_touch = touched_may(body, strnlen(body, len));
 	p->may_name = prepared_may_name(body, strnlen(body, len));
+	p->may_pin = pin_may(body, strnlen(body, len));
 	atomic_fetch_add(&r->refs, 1);
 	atomic_fetch_add(&all_bytes, sizeof(*p) + len);
 	return p;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
+ * Size: what a worker is and what workers share stands in one place.
+ *
  * The process as its sessions see it: the workers, the directory, and the few
  * numbers that all workers read.
  *
@@ -19,6 +21,7 @@
 #include "pg/client_auth.h"
 #include "pg/scram.h"
 #include "route/directory.h"
+#include "session/advice.h"
 #include "session/shrink.h"
 
 enum { ROUTER_WORKERS_MAX = MONITOR_WORKERS_MAX, ROUTER_LISTENERS_MAX = 256 };
@@ -85,6 +88,7 @@ struct router {
 	struct hash_table derived;
 	struct chores *chores;
 	struct gate *gate;
+	struct advice advice;
 };
 
 NODISCARD int router_init(struct router *, struct directory *, const struct console_ops *,
@@ -144,6 +148,7 @@ struct worker {
 	struct watch *watches[DIRECTORY_HOSTS_MAX];     /* worker 0 only */
 	struct lookups *lookups;        /* session/lookup.h; worker 0 only */
 	struct shrink shrinks[DIRECTORY_HOSTS_MAX];     /* worker 0 only */
+	uint32_t audits;                /* leases that might be looked at */
 	uint64_t sweep_at_us;
 	_Atomic uint32_t client_count;  /* for whoever waits for the drain */
 	_Atomic bool is_over;           /* worker_run() should return */

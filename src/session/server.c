@@ -17,7 +17,8 @@
 #include "base/slog.h"
 #include "pg/msg_out.h"
 #include "session/cancel.h"
-#include "session/client.h"
+#include "session/client_pin.h"
+#include "session/client_priv.h"
 #include "session/errand.h"
 #include "session/login.h"
 #include "session/server_priv.h"
@@ -317,6 +318,9 @@ void server_own_done(struct server *s)
 	case SERVER_PHASE_ASK:
 		server_ask_done(s);
 		return;
+	case SERVER_PHASE_PROBE:
+		server_probe_done(s);
+		return;
 	case SERVER_PHASE_BARRIER:
 		exchange_init(&s->xq);
 		server_prepared_lost_count(s);
@@ -434,7 +438,7 @@ void server_release_now(struct server *s)
 
 void server_lease_ends(struct server *s)
 {
-	if (s->client != NULL && server_ask(s))
+	if (s->client != NULL && (server_ask(s) || client_pin_holds(s->client, s)))
 		return;
 	if (s->client != NULL)
 		client_lease_over(s->client);
@@ -486,6 +490,7 @@ static void on_end(struct stream *stream, int error)
 	case SERVER_PHASE_ERRAND:
 	case SERVER_PHASE_ASK:
 	case SERVER_PHASE_DEFAULTS:
+	case SERVER_PHASE_PROBE:
 	case SERVER_PHASE_BARRIER:
 	case SERVER_PHASE_ENDING:
 	case SERVER_PHASE_ABORT:
@@ -546,6 +551,7 @@ void server_on_timer(struct timer *timer, uint64_t now_us)
 	case SERVER_PHASE_SETTINGS:
 	case SERVER_PHASE_ASK:
 	case SERVER_PHASE_DEFAULTS:
+	case SERVER_PHASE_PROBE:
 	case SERVER_PHASE_BARRIER:
 		server_fail(s, CLOSE_SERVER_LOST, "the server did not answer in time");
 		return;

@@ -31,6 +31,7 @@ enum server_phase {
 	SERVER_PHASE_ERRAND,    /* runs a query for the router itself */
 	SERVER_PHASE_ASK,       /* what the client's settings have become */
 	SERVER_PHASE_DEFAULTS,  /* sets again what its client has reset */
+	SERVER_PHASE_PROBE,     /* what of its session only it has */
 	SERVER_PHASE_BARRIER,   /* finds out which exchanges are still to come */
 	SERVER_PHASE_ENDING,    /* the lease is over; on the way back to the pool */
 	SERVER_PHASE_ABORT,     /* the client is gone; waits for what still runs */

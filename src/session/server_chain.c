@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "base/slog.h"
-#include "session/client.h"
+#include "session/client_pin.h"
 #include "session/server_priv.h"
 
 /* Two leases in a row that began with the same settings: the next may well, too. */
@@ -44,7 +44,8 @@ void server_chain(struct server *s)
 	const struct client *c = s->client;
 
 	/* holds_client: what stands before its Query may make PostgreSQL skip to a Sync. */
-	if (s->holds_client || s->xq.open || s->xq.pending == 0 || !exchange_has_room(&s->xq) ||
+	/* Nor where the client may keep the server. */
+	if (client_pin_is_there(c) || s->holds_client || s->xq.open || s->xq.pending == 0 || !exchange_has_room(&s->xq) ||
 		s->cancels > 0 || s->has_foreign || s->is_broken || s->is_tainted ||
 		!touched_is_empty(&c->touched) || !touched_is_empty(&c->resets) || !make_clean(s, left_there(s)))
 		return;

@@ -55,12 +55,15 @@ void server_client_gone(struct server *s, bool was_mid_message)
 	/* RESET: the clean rode behind its last message. */
 	bool was_ending = s->phase == SERVER_PHASE_ENDING || s->phase == SERVER_PHASE_RESET;
 	bool was_own = s->phase == SERVER_PHASE_CHECK || s->phase == SERVER_PHASE_SETTINGS ||
-		s->phase == SERVER_PHASE_ASK || s->phase == SERVER_PHASE_DEFAULTS;
+		s->phase == SERVER_PHASE_ASK || s->phase == SERVER_PHASE_DEFAULTS ||
+		s->phase == SERVER_PHASE_PROBE;
 	static const struct cancel_reply nobody;
 
 	if (s->phase == SERVER_PHASE_CLOSE)
 		return;
 	server_keep_route(s);
+	if (s->client != NULL && (s->client->pins.kinds & pin_stays()) != 0)
+		s->is_broken = true;
 	s->client = NULL;
 	server_unit_cleaning(s);
 	if (was_ending)

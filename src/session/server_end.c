@@ -207,6 +207,7 @@ static bool is_untouched_by(const struct server *s, const struct client *c)
 	case SERVER_PHASE_ERRAND:
 	case SERVER_PHASE_ASK:
 	case SERVER_PHASE_DEFAULTS:
+	case SERVER_PHASE_PROBE:
 	case SERVER_PHASE_BARRIER:
 	case SERVER_PHASE_ENDING:
 	case SERVER_PHASE_ABORT:

@@ -8,7 +8,8 @@
 
 #include "base/hash.h"
 #include "pg/msg_out.h"
-#include "session/client.h"
+#include "session/client_pin.h"
+#include "session/client_priv.h"
 #include "session/server_priv.h"
 
 /* Texts of the statements that one server keeps. */
@@ -183,6 +184,8 @@ static void undo(const struct step *step, void *arg)
 	case STEP_DUPLICATE:
 	case STEP_STALE:
 	case STEP_RESERVED:
+	case STEP_NOT_ALLOWED:
+	case STEP_NOT_PINNED:
 	case STEP_END_QUERY:
 	case STEP_END_SYNC:
 		return;
@@ -279,11 +282,14 @@ static void end_skipping(struct server *s)
 bool server_prepared_error(struct server *s, const struct error_fields *e, bool skips)
 {
 	struct step head = steps_head(&s->steps);
+	bool is_pin = head.kind == STEP_NOT_ALLOWED || head.kind == STEP_NOT_PINNED;
 	bool is_ours = (head.kind == STEP_REFUSED || head.kind == STEP_DUPLICATE ||
-			       head.kind == STEP_STALE || head.kind == STEP_RESERVED) &&
+			       head.kind == STEP_STALE || head.kind == STEP_RESERVED || is_pin) &&
 		says(e, "26000", prepared_no_name());
 
-	if (is_ours)
+	if (is_ours && is_pin && s->client != NULL)
+		client_pin_error(s->client, head.kind == STEP_NOT_ALLOWED, &s->instead);
+	else if (is_ours)
 		error_of(&s->instead, &head);
 	else
 		learn_from(s, &head, e);

@@ -72,6 +72,10 @@ void server_defaults_tag(struct server *);
 void server_defaults_unsure(struct server *);
 /* server_query.c: the client is told, or was.  */
 void server_client_ready(struct server *, char status);
+/* server_pin.c: asks what is in the session that only this server has. */
+void server_probe(struct server *, bool settings);
+void server_probe_row(struct server *, const struct frame *row);
+void server_probe_done(struct server *);
 
 /* server_chain.c: the clean that rides behind the last message of a lease. */
 /* Its client has sent what proves that the lease ends (client_end.c): sends it. */

@@ -155,10 +155,13 @@ static void note_tag(struct server *s, const struct frame *f)
 		/* Its name is known, or it was LOCAL. */
 		s->is_dirty = s->is_dirty || (!is_off && (c == NULL || !c->touched.seen));
 		return;
+	case RESULT_LOAD:
+		if (s->client != NULL)
+			s->client->pins.confirmed |= pin_bit(ROUTE_PIN_LOAD);
+		/* fall through */
 	case RESULT_DISCARD:
 	case RESULT_LISTEN:
 	case RESULT_DECLARE:
-	case RESULT_LOAD:
 		s->is_dirty = s->is_dirty || !is_off;
 		return;
 	default:
@@ -324,8 +327,14 @@ static enum verdict on_setting(struct server *s, const struct frame *f)
 
 /* Notices and notifications: a transaction's client gets those of its own
  * exchanges. */
-static enum verdict on_async(struct server *s)
+static enum verdict on_async(struct server *s, uint8_t type)
 {
+	bool is_pinned = s->client != NULL && s->client->pins.kinds != 0;
+
+	/* A client that listens gets what was sent to its channels whenever that comes,
+	 * also beside a reply to the router. */
+	if (is_pinned && type == 'A')
+		return FORWARD;
 	switch (exchange_owner(&s->xq)) {
 	case EXCHANGE_TO_CLIENT:
 		/* That no transaction runs. */
@@ -333,7 +342,8 @@ static enum verdict on_async(struct server *s)
 	case EXCHANGE_TO_ROUTER:
 		return DROP;
 	case EXCHANGE_UNASKED:
-		return s->is_session && s->phase == SERVER_PHASE_READY ? FORWARD : DROP;
+		return (s->is_session || is_pinned) && s->phase == SERVER_PHASE_READY ? FORWARD :
+											DROP;
 	}
 	return DROP;
 }
@@ -422,6 +432,8 @@ static enum verdict decide(struct server *s, const struct frame *f)
 	case 'D':
 		if (s->phase == SERVER_PHASE_ASK)
 			server_answered(s, f);
+		else if (s->phase == SERVER_PHASE_PROBE)
+			server_probe_row(s, f);
 		return s->errand != NULL ? on_errand_row(s, f) : on_reply(s, 'D');
 	case '1':
 	case '2':
@@ -434,7 +446,7 @@ static enum verdict decide(struct server *s, const struct frame *f)
 		return on_reply(s, f->type);
 	case 'N':
 	case 'A':
-		return on_async(s);
+		return on_async(s, f->type);
 	case 'R':
 	case 'K':
 	case 'v':
@@ -472,7 +484,8 @@ static bool needs_whole(const struct server *s, uint8_t type)
 	case 'T':
 		return s->phase == SERVER_PHASE_BARRIER;
 	case 'D':
-		return s->errand != NULL || s->phase == SERVER_PHASE_ASK;
+		return s->errand != NULL || s->phase == SERVER_PHASE_ASK ||
+			s->phase == SERVER_PHASE_PROBE;
 	default:
 		return false;
 	}

@@ -49,8 +49,10 @@ void client_note_text(struct client *c, struct server *s, const void *text, size
 
 void client_note_unseen(struct client *c)
 {
-	if (client_is_kept(c))
-		c->touched.unknown = true;
+	if (!client_is_kept(c))
+		return;
+	c->touched.unknown = true;
+	c->pins.asks = true;
 }
 
 /* --- asking --------------------------------------------------------------------------- */
@@ -65,8 +67,9 @@ bool server_ask(struct server *s)
 		return false;
 	}
 	s->is_dirty = s->is_dirty || c->touched.unknown;
-	/* It is closed when it is returned. */
-	s->is_broken = s->is_broken || c->touched.closes;
+	/* It is closed when it is returned; if it is not pinned that is now. */
+	s->is_broken = s->is_broken ||
+		(c->touched.closes && (c->pins.kinds & pin_stays()) == 0);
 	if (!touched_has_question(&c->touched, &c->params)) {
 		touched_finish(&c->touched);
 		return false;

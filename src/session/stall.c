@@ -166,13 +166,14 @@ static int longest_first(const void *a, const void *b)
 	return x->since_us < y->since_us ? -1 : x->since_us > y->since_us;
 }
 
-/* A session between two transactions.  What it has borrowed was lent so that no floor
+/* A session between two transactions, or a lease that is pinned.  What it has borrowed was lent so that no floor
  * lacks it; if one does all the same, the configuration has changed. */
 static bool rests(const struct client *c)
 {
 	const struct server *s = c->server;
 
-	return c->state == CLIENT_ACTIVE && s != NULL && s->is_session &&
+	return c->state == CLIENT_ACTIVE && s != NULL &&
+		(s->is_session || c->pins.kinds != 0) &&
 		s->phase == SERVER_PHASE_READY && s->replication == NULL &&
 		exchange_is_idle(&s->xq) && s->xq.status == 'I' && c->body_left == 0;
 }

@@ -441,7 +441,7 @@ int router_init(struct router *r, struct directory *directory,
 	pthread_mutex_init(&r->derived_lock, NULL);
 	r->chores = chores_create();
 	r->gate = gate_create();
-	if (r->chores == NULL || r->gate == NULL)
+	if (advice_init(&r->advice) < 0 || r->chores == NULL || r->gate == NULL)
 		return -ENOMEM;
 	return hash_table_init(&r->derived, 64);
 }
@@ -452,6 +452,7 @@ void router_finish(struct router *r)
 	gate_destroy(r->gate);
 	login_wipe_derived(r);
 	hash_table_finish(&r->derived);
+	advice_finish(&r->advice);
 	pthread_mutex_destroy(&r->derived_lock);
 	explicit_bzero(r->mock_key, sizeof(r->mock_key));
 }

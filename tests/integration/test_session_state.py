@@ -10,7 +10,8 @@ from support.postgres import DATABASE, DEFAULT_USER
 
 pytestmark = pytest.mark.router_only
 
-ONE = {"workloads": {"transactional": {"guaranteed_connections": 1, "max_connections": 1},
+ONE = {"workloads": {"transactional": {"guaranteed_connections": 1, "max_connections": 1,
+                                       "max_pinned": 1},
                      "session": {"guaranteed_connections": 1, "max_connections": 1}}}
 STATES = ("strict", "tracked")
 
@@ -209,18 +210,20 @@ LEFT_BEHIND = {
 def test_strict_leaves_nothing_behind(make_router, what):
     router = make_router(state(None, "strict"))
     make, count, expected = LEFT_BEHIND[what]
-    with two(router.transactional) as (a, b):
-        a.execute(make)
+    with router.transactional.connect() as b:
+        for other in (router.transactional, router.session):
+            with router.transactional.connect() as a:
+                a.execute(make)
+            with other.connect() as c:
+                assert c.execute(count).fetchone()[0] == expected
         assert b.execute(count).fetchone()[0] == expected
-        a.execute(make.replace("left_behind", "left_behind"))
-        with router.session.connect() as c:
-            assert c.execute(count).fetchone()[0] == expected
 
 
 def test_what_no_statement_takes_away_ends_the_server(one):
-    with two(one.transactional) as (a, b):
-        pid = a.execute("SELECT pg_backend_pid()").fetchone()[0]
-        a.execute("SELECT setseed(0.5)")
+    with one.transactional.connect() as b:
+        with one.transactional.connect() as a:
+            pid = a.execute("SELECT pg_backend_pid()").fetchone()[0]
+            a.execute("SELECT setseed(0.5)")
         assert b.execute("SELECT pg_backend_pid()").fetchone()[0] != pid
 
 

@@ -420,6 +420,19 @@ static const struct {
 		4, 95,
 		"max_connections: 5 is less than the guaranteed_connections of "
 		"workload t, which are 25" },
+	{ "more pinned than the floor",
+		HOST "workloads:\n"
+		"  t: { listen: \"*:6432\", pool_mode: transaction, "
+		"guaranteed_connections: 5, max_pinned: 6 }\n",
+		4, 89,
+		"max_pinned: 6 is more than the guaranteed_connections of "
+		"workload t, which are 5" },
+	{ "a policy that is none",
+		HOST "workloads:\n"
+		"  t: { listen: \"*:6432\", pool_mode: transaction, "
+		"session_state_listen: keep }\n",
+		4, 72,
+		"session_state_listen: unknown word \"keep\"; allowed is pin or refuse" },
 	{ "max of 0",
 		HOST "workloads:\n"
 		"  t: { listen: \"*:6432\", pool_mode: transaction, "

@@ -12,6 +12,7 @@ int main(void)
 	srunner_add_suite(runner, exchange_model_suite());
 	srunner_add_suite(runner, params_suite());
 	srunner_add_suite(runner, login_suite());
+	srunner_add_suite(runner, pin_suite());
 	srunner_add_suite(runner, prepared_suite());
 	srunner_add_suite(runner, shrink_suite());
 	srunner_add_suite(runner, stall_suite());

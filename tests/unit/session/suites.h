@@ -9,6 +9,7 @@ Suite *exchange_suite(void);
 Suite *exchange_model_suite(void);
 Suite *params_suite(void);
 Suite *login_suite(void);
+Suite *pin_suite(void);
 Suite *prepared_suite(void);
 Suite *shrink_suite(void);
 Suite *stall_suite(void);

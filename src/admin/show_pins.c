@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * SHOW PINS: clients of transaction ports that keep their server, and for what.
+ * SHOW ADVICE: who does so at all, or tries to, and so belongs on a session port.
+ */
+#include <stdlib.h>
+
+#include "admin/show.h"
+#include "base/clock.h"
+#include "session/server.h"
+
+/* --- PINS ------------------------------------------------------------------------ */
+
+struct pin_row {
+	uint32_t id;
+	uint32_t server;
+	uint32_t pid;
+	const char *host;
+	const char *workload;
+	const char *database;
+	const char *user;
+	const char *reasons;
+	uint64_t since;
+	uint64_t seconds;
+	const char *application_name;
+};
+
+static const struct table_column pin_columns[] = {
+	TABLE_COLUMN(U32, pin_row, id),
+	TABLE_COLUMN(U32, pin_row, server),
+	TABLE_COLUMN(U32, pin_row, pid),
+	TABLE_COLUMN(TEXT, pin_row, host),
+	TABLE_COLUMN(TEXT, pin_row, workload),
+	TABLE_COLUMN(TEXT, pin_row, database),
+	TABLE_COLUMN(TEXT, pin_row, user),
+	TABLE_COLUMN(TEXT, pin_row, reasons),
+	TABLE_COLUMN(TIME, pin_row, since),
+	TABLE_COLUMN(NUMERIC, pin_row, seconds),
+	TABLE_COLUMN(TEXT, pin_row, application_name),
+};
+static const struct table pin_table = TABLE_OF(pin_columns);
+
+static void add_pin(struct ask *ask, const struct client *c, uint64_t now_us)
+{
+	const char *application = params_get(&c->params, "application_name");
+	uint64_t held_us = show_elapsed_us(c->pins.since_us, now_us);
+	char words[PIN_WORDS_MAX];
+	const struct pin_row row = {
+		.id = (uint32_t)(c->id & INT32_MAX),
+		.server = (uint32_t)(c->server->ps.id & INT32_MAX),
+		.pid = c->server->backend_pid,
+		.host = c->route->host->name,
+		.workload = c->workload->name,
+		.database = c->route->database->name,
+		.user = c->route->user,
+		.reasons = pin_words(c->pins.kinds, words),
+		.since = clock_wall_us() - held_us,
+		.seconds = held_us / USEC_PER_SEC,
+		.application_name = application == NULL ? "" : application,
+	};
+
+	table_row(&pin_table, &row, &ask->out);
+}
+
+static void visit_pins(struct ask *ask, struct worker *w)
+{
+	for (uint32_t i = 0; i < w->client_slots; i++) {
+		const struct client *c = w->clients[i];
+
+		if (c != NULL && c->pins.kinds != 0 && c->server != NULL)
+			add_pin(ask, c, worker_now(w));
+	}
+}
+
+enum ask_result show_pins(struct ask *ask)
+{
+	table_head(&pin_table, &ask->out);
+	return ask_tour(ask, visit_pins, show_end);
+}
+
+/* --- ADVICE ------------------------------------------------------------------------ */
+
+struct advice_row {
+	const char *workload;
+	const char *database;
+	const char *user;
+	const char *application_name;
+	const char *state;
+	uint64_t pinned;
+	uint64_t refused;
+	uint64_t found;
+	uint64_t last_seen;
+	const char *advice;
+};
+
+static const struct table_column advice_columns[] = {
+	TABLE_COLUMN(TEXT, advice_row, workload),
+	TABLE_COLUMN(TEXT, advice_row, database),
+	TABLE_COLUMN(TEXT, advice_row, user),
+	TABLE_COLUMN(TEXT, advice_row, application_name),
+	TABLE_COLUMN(TEXT, advice_row, state),
+	TABLE_COLUMN(NUMERIC, advice_row, pinned),
+	TABLE_COLUMN(NUMERIC, advice_row, refused),
+	TABLE_COLUMN(NUMERIC, advice_row, found),
+	TABLE_COLUMN(TIME, advice_row, last_seen),
+	TABLE_COLUMN(TEXT, advice_row, advice),
+};
+static const struct table advice_table = TABLE_OF(advice_columns);
+
+static void add_advice(struct ask *ask, const struct advice_entry *e, unsigned kind)
+{
+	const struct advice_use *use = &e->uses[kind];
+	const struct advice_key *key = &e->key;
+	const struct advice_row row = {
+		.workload = key->workload,
+		.database = key->database,
+		.user = key->user,
+		.application_name = key->application,
+		.state = kind == ADVICE_SETTINGS ? "settings" : pin_word(kind),
+		.pinned = use->times[ADVICE_PINNED],
+		.refused = use->times[ADVICE_REFUSED],
+		.found = use->times[ADVICE_FOUND],
+		.last_seen = use->last_wall_us,
+		.advice = kind == ADVICE_SETTINGS ?
+			"set where no text shows it, and lost with the transaction: set it in a statement of its own, or use a session port" :
+			"keeps a server for one client: use a session port",
+	};
+
+	table_row(&advice_table, &row, &ask->out);
+}
+
+enum ask_result show_advice(struct ask *ask)
+{
+	struct advice_entry *list = calloc(ADVICE_ENTRIES_MAX, sizeof(*list));
+	size_t count = 0;
+
+	if (list != NULL)
+		count = advice_copy(&ask->console->router->advice, list, ADVICE_ENTRIES_MAX);
+	else
+		ask->out.failed = true;
+	table_head(&advice_table, &ask->out);
+	for (size_t i = 0; i < count; i++) {
+		for (unsigned kind = 0; kind < ADVICE_KINDS; kind++) {
+			if (list[i].uses[kind].last_wall_us != 0)
+				add_advice(ask, &list[i], kind);
+		}
+	}
+	free(list);
+	show_end(ask);
+	return ASK_DONE;
+}

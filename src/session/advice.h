@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Who does on a transaction port what belongs on a session port: counted by workload,
+ * database, user and application_name, for SHOW ADVICE.
+ *
+ * Owns:   the counts.
+ * Thread: any; a mutex, taken when a lease is pinned, refused or audited, never per
+ *         query.
+ * Limits: ADVICE_ENTRIES_MAX of them; who was seen longest ago makes room.
+ */
+#ifndef SESSION_ADVICE_H
+#define SESSION_ADVICE_H
+
+#include <pthread.h>
+
+#include "base/hash.h"
+#include "base/list.h"
+#include "route/directory.h"
+
+/* What pins, and settings that were made out of sight. */
+enum { ADVICE_SETTINGS = ROUTE_PIN_COUNT, ADVICE_KINDS };
+
+enum { ADVICE_ENTRIES_MAX = 1000, ADVICE_NAME_SIZE = 64 };
+
+enum advice_what { ADVICE_PINNED, ADVICE_REFUSED, ADVICE_FOUND, ADVICE_WHATS };
+
+/* Names are cut to fit. */
+struct advice_key {
+	char workload[ADVICE_NAME_SIZE];
+	char database[ADVICE_NAME_SIZE];
+	char user[ADVICE_NAME_SIZE];
+	char application[ADVICE_NAME_SIZE];
+};
+
+struct advice_use {
+	uint64_t times[ADVICE_WHATS];
+	uint64_t last_wall_us;
+};
+
+struct advice {
+	pthread_mutex_t lock;
+	struct hash_table table;
+	struct list recent;             /* seen last first */
+};
+
+NODISCARD int advice_init(struct advice *);
+void advice_finish(struct advice *);
+
+void advice_key_make(struct advice_key *, const char *workload, const char *database,
+	const char *user, const char *application);
+
+/* kinds: bits of enum route_pin and ADVICE_SETTINGS. */
+void advice_note(struct advice *, const struct advice_key *, uint32_t kinds,
+	enum advice_what, uint64_t wall_us);
+
+struct advice_entry {
+	struct advice_key key;
+	struct advice_use uses[ADVICE_KINDS];
+};
+
+/* Copies up to "most" of them, who was seen last first; returns how many. */
+size_t advice_copy(struct advice *, struct advice_entry *out, size_t most);
+
+#endif

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Leases that a client of a transaction port keeps, as their server has what no other
+ * server has: temporary tables, cursors WITH HOLD, advisory locks, LISTEN, LOAD,
+ * setseed().
+ *
+ * Where a text shows it the lease is pinned before the text runs, or the text is refused.
+ * When a transaction is over in which something was made or may have gone the server is
+ * asked what is there; once there is nothing the lease ends, and the server is cleaned.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/slog.h"
+#include "pg/msg_out.h"
+#include "session/client_pin.h"
+#include "session/client_priv.h"
+#include "session/server_priv.h"
+
+/* For changes that no text shows. */
+enum { PROBE_PAUSE_US = USEC_PER_SEC };
+
+static bool keeps(const struct client *c, const struct server *s)
+{
+	return !s->is_session && c->workload->mode != ROUTE_SESSION &&
+		c->route->limits.state != ROUTE_STATE_OFF;
+}
+
+/* --- advice ------------------------------------------------------------------------------ */
+
+enum { NAME_MAX_QUOTED = 4 * ADVICE_NAME_SIZE };
+
+static const char *quote(char to[NAME_MAX_QUOTED], const char *name)
+{
+	return slog_quote(to, NAME_MAX_QUOTED, name, strlen(name));
+}
+
+static const char *kind_words(uint32_t kinds, char to[PIN_WORDS_MAX])
+{
+	return kinds == 1u << ADVICE_SETTINGS ? "settings" : pin_words(kinds, to);
+}
+
+/* Once for each client and kind; the counts are in SHOW ADVICE. */
+static void tell(struct client *c, uint32_t kinds, enum advice_what what)
+{
+	static const char *const said[ADVICE_WHATS] = { "pins the server connection",
+		"refused", "set out of sight" };
+	const char *application = params_get(&c->params, "application_name");
+	char words[PIN_WORDS_MAX], database[NAME_MAX_QUOTED], user[NAME_MAX_QUOTED],
+		quoted[NAME_MAX_QUOTED];
+	uint32_t fresh = kinds & ~c->pins.told;
+	struct advice_key key;
+
+	advice_key_make(&key, c->workload->name, c->route->database->name, c->route->user,
+		application);
+	advice_note(&c->worker->router->advice, &key, kinds, what, clock_wall_us());
+	c->pins.told |= kinds;
+	if (fresh == 0)
+		return;
+	SLOG_LIMITED(INFO, "session-state",
+		"id=%lu workload=%s database=%s user=%s application=%s state=\"%s\" text=\"%s; this belongs on a session port\" port=\"%s\"",
+		(unsigned long)c->id, key.workload,
+		quote(database, key.database), quote(user, key.user),
+		quote(quoted, key.application), kind_words(fresh, words), said[what], c->route->limits.session_port);
+}
+
+/* --- before a text runs --------------------------------------------------------------------- */
+
+static void pinned(struct client *c, struct server *s, uint32_t kinds)
+{
+	if (c->pins.kinds == 0)
+		c->pins.since_us = worker_now(c->worker);
+	c->pins.kinds |= kinds;
+	/* Cleaned, and the cleaning checked, before anybody else has it. */
+	s->is_dirty = true;
+}
+
+static bool admit(struct client *c, struct server *s, uint32_t want, enum step_kind *why)
+{
+	uint32_t refused = want & c->route->limits.pins_refused;
+	uint32_t max;
+
+	if (refused == 0 && monitor_pin(&s->host->monitor, &c->lease, &max)) {
+		pinned(c, s, want);
+		tell(c, want, ADVICE_PINNED);
+		return true;
+	}
+	*why = refused != 0 ? STEP_NOT_ALLOWED : STEP_NOT_PINNED;
+	c->pins.refused = refused != 0 ? refused : want;
+	c->pins.refused_max = refused != 0 ? 0 : max;
+	/* It does not run, so nothing is loaded. */
+	if ((c->pins.kinds & pin_stays()) == 0)
+		c->touched.closes = false;
+	tell(c, c->pins.refused, ADVICE_REFUSED);
+	return false;
+}
+
+bool client_pin_admits(struct client *c, struct server *s, const void *text, size_t len,
+	enum step_kind *why)
+{
+	struct pins *p = &c->pins;
+	struct pin_scan scan;
+	uint32_t want;
+
+	if (!keeps(c, s) ||
+		(!client_pin_looks(c) && !c->touched.closes && !pin_may(text, len)))
+		return true;
+	pin_scan(&scan, text, len, client_lexer_flags(s));
+	p->prepared |= scan.prepares;
+	p->may_end = p->may_end || scan.ends;
+	p->is_unseen = p->is_unseen || scan.is_unseen || scan.executes;
+	want = scan.makes | (scan.executes ? p->prepared : 0);
+	/* set_config('seed', ...) is known to state.c. */
+	if (c->touched.closes && ((want | p->kinds) & pin_stays()) == 0)
+		want |= pin_bit(ROUTE_PIN_SEED);
+	want &= ~p->kinds;
+	return want == 0 || admit(c, s, want, why);
+}
+
+bool client_pin_admits_bind(struct client *c, struct server *s, const char *name,
+	enum step_kind *why)
+{
+	const char *text = (const char *)buf_data(&c->unnamed);
+	size_t len = buf_len(&c->unnamed);
+
+	if (name[0] != '\0' || c->unnamed_large != NULL) {
+		const struct prepared_name *n = prepared_names_find(&c->names, name);
+		const struct prepared *p = name[0] == '\0' ? c->unnamed_large :
+			n == NULL ? NULL : n->statement;
+
+		if (p == NULL || (!p->may_pin && !client_pin_looks(c)))
+			return true;
+		text = (const char *)p->body;
+		len = p->len;
+	} else if (!c->has_unnamed) {
+		return true;
+	}
+	return client_pin_admits(c, s, text, strnlen(text, len), why);
+}
+
+void client_pin_refuse_query(struct server *s, enum step_kind why)
+{
+	struct buf out;
+	char sql[64];
+
+	(void)snprintf(sql, sizeof(sql), "EXECUTE %s", prepared_no_name());
+	server_step(s, why, NULL, NULL);
+	exchange_sent(&s->xq, 'Q');
+	buf_init(&out, 0);
+	msg_out_query(&out, sql);
+	stream_send_buf(&s->stream, &out);
+	buf_finish(&out);
+}
+
+/* The first of several. */
+static enum route_pin first_of(uint32_t kinds)
+{
+	enum route_pin pin = 0;
+
+	while (pin + 1 < ROUTE_PIN_COUNT && (kinds & pin_bit(pin)) == 0)
+		pin++;
+	return pin;
+}
+
+void client_pin_error(struct client *c, bool is_policy, struct buf *out)
+{
+	enum route_pin pin = first_of(c->pins.refused);
+	const char *port = c->route->limits.session_port;
+	char message[256], hint[512];
+	struct msg_out_error error = { .severity = "ERROR",
+		.sqlstate = is_policy ? "0A000" : "53300",
+		.message = message,
+		.hint = hint };
+
+	if (is_policy)
+		(void)snprintf(message, sizeof(message),
+			"%s are not allowed on this port (session_state_%s is refuse)",
+			pin_text(pin), pin_word(pin));
+	else
+		(void)snprintf(message, sizeof(message),
+			"%s need a server connection of their own, and clients of this port keep as many as they may (max_pinned is %u)",
+			pin_text(pin), c->pins.refused_max);
+	(void)snprintf(hint, sizeof(hint),
+		port[0] != '\0' ? "Use the session port, %s." :
+				  "Use a port with pool_mode session%s; there is none yet.",
+		port);
+	buf_clear(out);
+	msg_out_error(out, &error);
+}
+
+/* --- when the transaction is over --------------------------------------------------------------- */
+
+/* Is it this one's turn to be looked at? */
+static bool is_audited(struct client *c)
+{
+	uint32_t each = c->route->limits.audit_each;
+
+	return each != 0 && c->pins.is_unseen && c->worker->audits++ % each == 0;
+}
+
+static bool is_to_be_asked(struct client *c)
+{
+	struct pins *p = &c->pins;
+	bool has_rested = worker_now(c->worker) - p->asked_us >= PROBE_PAUSE_US;
+
+	p->is_audit = is_audited(c);
+	if (p->asks || p->is_audit)
+		return true;
+	if (p->kinds == 0)
+		return false;
+	return p->may_end || (p->kinds & ~p->confirmed & ~pin_stays()) != 0 ||
+		(p->is_unseen && has_rested);
+}
+
+/* The client goes on with the server that it has. */
+static void stay(struct client *c)
+{
+	/* As far as its share of the worker goes it has begun anew. */
+	c->lease_exchanges = 0;
+	c->acts_portal = 0;
+	if (stream_held(&c->stream) > 0)
+		stream_retry(&c->stream);
+}
+
+static void unpin_if_nothing_is_left(struct client *c, struct server *s)
+{
+	if (c->pins.kinds == 0 && c->lease.is_pinned)
+		monitor_unpin(&s->host->monitor, &c->lease);
+}
+
+/* LOAD that failed: its tag has not come.  What it did all the same goes with the
+ * server. */
+static void forget_failed_load(struct client *c, struct server *s)
+{
+	if ((c->pins.kinds & ~c->pins.confirmed & pin_bit(ROUTE_PIN_LOAD)) == 0)
+		return;
+	c->pins.kinds &= ~pin_bit(ROUTE_PIN_LOAD);
+	s->is_broken = true;
+	unpin_if_nothing_is_left(c, s);
+}
+
+bool client_pin_holds(struct client *c, struct server *s)
+{
+	struct pins *p = &c->pins;
+
+	if (LIKELY(p->kinds == 0 && !p->asks && !p->is_unseen))
+		return false;
+	forget_failed_load(c, s);
+	if (keeps(c, s) && is_to_be_asked(c)) {
+		p->asked_us = worker_now(c->worker);
+		server_probe(s, p->is_audit);
+		return true;
+	}
+	if (p->kinds == 0)
+		return false;
+	stay(c);
+	return true;
+}
+
+/* What no text showed: kept for the client where that is allowed. */
+static void found(struct client *c, struct server *s, uint32_t kinds)
+{
+	uint32_t kept = kinds & ~c->route->limits.pins_refused;
+
+	tell(c, kinds, ADVICE_FOUND);
+	s->is_dirty = true;
+	if (kept == 0)
+		return;
+	monitor_pin_found(&s->host->monitor, &c->lease);
+	pinned(c, s, kept);
+}
+
+void client_pin_told(struct client *c, struct server *s)
+{
+	struct pins *p = &c->pins;
+	uint32_t fresh = p->there & ~p->kinds;
+
+	if (fresh != 0)
+		found(c, s, fresh);
+	if (p->is_audit && p->has_settings) {
+		s->is_dirty = true;
+		tell(c, 1u << ADVICE_SETTINGS, ADVICE_FOUND);
+	}
+	p->kinds &= p->there | pin_stays();
+	p->confirmed = p->kinds;
+	p->asks = false;
+	p->may_end = false;
+	p->is_unseen = false;
+	p->is_audit = false;
+	unpin_if_nothing_is_left(c, s);
+}
+
+void client_pin_untold(struct client *c, struct server *s)
+{
+	s->is_dirty = true;
+	/* Asked again after its next transaction. */
+	if (c->pins.kinds != 0) {
+		stay(c);
+		return;
+	}
+	client_pin_forget(c);
+	server_lease_ends(s);
+}
+
+void client_pin_forget(struct client *c)
+{
+	struct pins *p = &c->pins;
+
+	p->kinds = 0;
+	p->confirmed = 0;
+	p->asks = false;
+	p->may_end = false;
+	p->is_unseen = false;
+	p->is_audit = false;
+	p->since_us = 0;
+	p->asked_us = 0;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Leases that a client of a transaction port keeps for what only its server has: what
+ * the files of the client and the server machine use of it.
+ *
+ * Owns:   client->pins.
+ * Thread: the client's worker.
+ */
+#ifndef SESSION_CLIENT_PIN_H
+#define SESSION_CLIENT_PIN_H
+
+#include "session/client.h"
+#include "session/steps.h"
+
+struct server;
+
+/* Whatever the text is it is to be looked at. */
+static inline bool client_pin_looks(const struct client *c)
+{
+	return (c->pins.kinds | c->pins.prepared) != 0 || c->route->limits.audit_each != 0;
+}
+
+/* Is the server to be kept, or asked, when the transaction is over? */
+static inline bool client_pin_is_there(const struct client *c)
+{
+	return c->pins.kinds != 0 || c->pins.asks ||
+		(c->pins.is_unseen && c->route->limits.audit_each != 0);
+}
+
+/* A text that is about to run: may it?  *why: the step of its refusal. */
+NODISCARD bool client_pin_admits(struct client *, struct server *, const void *text,
+	size_t len, enum step_kind *why);
+/* The same for the statement of this name, which is about to be bound. */
+NODISCARD bool client_pin_admits_bind(struct client *, struct server *, const char *name,
+	enum step_kind *why);
+/* Sends a Query that fails in place of the one that may not. */
+void client_pin_refuse_query(struct server *, enum step_kind why);
+/* The error of either. */
+void client_pin_error(struct client *, bool is_policy, struct buf *out);
+/* The transaction is over.  True: the lease goes on, or the server is asked whether. */
+bool client_pin_holds(struct client *, struct server *);
+/* The server has answered. */
+void client_pin_told(struct client *, struct server *);
+/* ... or failed to. */
+void client_pin_untold(struct client *, struct server *);
+/* It has another server now, or none. */
+void client_pin_forget(struct client *);
+
+#endif

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: ISC */
+#include "session/pin.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "pg/frame.h"
+#include "pg/wire.h"
+#include "session/params.h"
+#include "sql/statement.h"
+
+enum { PIN_STAYS, PIN_ENDS };
+
+static const struct {
+	const char *word;
+	const char *text;
+	unsigned ends;
+} pins[ROUTE_PIN_COUNT] = {
+#define PIN(name, word, ends, text) [ROUTE_PIN_##name] = { #word, text, PIN_##ends },
+#include "pins.def"
+#undef PIN
+};
+
+uint32_t pin_stays(void)
+{
+	uint32_t stays = 0;
+
+	for (unsigned i = 0; i < ROUTE_PIN_COUNT; i++)
+		stays |= pins[i].ends == PIN_STAYS ? pin_bit(i) : 0;
+	return stays;
+}
+
+const char *pin_word(enum route_pin pin)
+{
+	return pins[pin].word;
+}
+
+const char *pin_text(enum route_pin pin)
+{
+	return pins[pin].text;
+}
+
+const char *pin_words(uint32_t set, char to[PIN_WORDS_MAX])
+{
+	size_t used = 0;
+
+	to[0] = '\0';
+	for (unsigned i = 0; i < ROUTE_PIN_COUNT; i++) {
+		int len;
+
+		if ((set & pin_bit(i)) == 0)
+			continue;
+		len = snprintf(to + used, PIN_WORDS_MAX - used, "%s%s",
+			used > 0 ? ", " : "", pins[i].word);
+		if (len < 0 || used + (size_t)len >= PIN_WORDS_MAX)
+			break;
+		used += (size_t)len;
+	}
+	return to;
+}
+
+/* --- texts --------------------------------------------------------------------------- */
+
+static bool has_word(const char *at, size_t left, const char *word)
+{
+	size_t len = strlen(word);
+
+	return left >= len && strncasecmp(at, word, len) == 0;
+}
+
+/* TEMPORARY and pg_temp have "temp" in them.  Where names are written as U&"..." nothing
+ * is sure. */
+bool pin_may(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		const char *word = NULL;
+
+		switch (text[i] | 0x20) {
+		case 't':
+			word = "temp";
+			break;
+		case 'h':
+			word = "hold";
+			break;
+		case 'a':
+			word = "advisory";
+			break;
+		case 'l':
+			if (has_word(text + i, len - i, "load"))
+				return true;
+			word = "listen";
+			break;
+		case 's':
+			word = "seed";
+			break;
+		case 'u':
+			word = "u&";
+			break;
+		default:
+			continue;
+		}
+		if (has_word(text + i, len - i, word))
+			return true;
+	}
+	return false;
+}
+
+/* What the statement leaves when it runs. */
+static uint32_t makes(const struct statement *s)
+{
+	uint32_t set = 0;
+
+	if ((s->flags & SQL_TEMP) != 0 && (s->flags & SQL_ON_COMMIT_DROP) == 0)
+		set |= pin_bit(ROUTE_PIN_TEMP);
+	if ((s->flags & SQL_HOLD) != 0)
+		set |= pin_bit(ROUTE_PIN_CURSOR);
+	if ((s->flags & SQL_CALLS_LOCK) != 0)
+		set |= pin_bit(ROUTE_PIN_LOCK);
+	if ((s->flags & SQL_CALLS_SETSEED) != 0)
+		set |= pin_bit(ROUTE_PIN_SEED);
+	if (s->kind == SQL_LISTEN)
+		set |= pin_bit(ROUTE_PIN_LISTEN);
+	if (s->kind == SQL_LOAD)
+		set |= pin_bit(ROUTE_PIN_LOAD);
+	return set;
+}
+
+/* May it take away what is there? */
+static bool ends(const struct statement *s)
+{
+	switch ((int)s->kind) {
+	case SQL_DROP:
+	case SQL_CLOSE:
+	case SQL_CLOSE_ALL:
+	case SQL_UNLISTEN:
+	case SQL_UNLISTEN_ALL:
+	case SQL_DISCARD_ALL:
+	case SQL_DISCARD_TEMP:
+		return true;
+	default:
+		return (s->flags & SQL_CALLS_UNLOCK) != 0;
+	}
+}
+
+static bool is_unseen(const struct statement *s)
+{
+	return s->kind == SQL_UNKNOWN || s->kind == SQL_DO || s->kind == SQL_CALL ||
+		(s->flags & (SQL_UNSURE | SQL_CALLS_UNKNOWN)) != 0;
+}
+
+void pin_scan(struct pin_scan *scan, const char *text, size_t len, unsigned flags)
+{
+	struct statement_reader reader;
+	struct statement s;
+
+	*scan = (struct pin_scan){ 0 };
+	statement_begin(&reader, text, len, flags);
+	while (statement_next(&reader, &s)) {
+		scan->executes = scan->executes || s.kind == SQL_EXECUTE ||
+			(s.flags & SQL_EXECUTES) != 0;
+		scan->ends = scan->ends || ends(&s);
+		if (s.kind == SQL_PREPARE)
+			scan->prepares |= makes(&s);
+		else
+			scan->makes |= makes(&s);
+		scan->is_unseen = scan->is_unseen || is_unseen(&s);
+	}
+	scan->is_unseen = scan->is_unseen || reader.lexer.unsure;
+}
+
+/* --- asking the server ----------------------------------------------------------------- */
+
+/*
+ * Each column in the order of "columns" below.  What lies in the temporary schema depends
+ * on it (heap_create_with_catalog() and its kin call recordDependencyOn()); 2615 is
+ * pg_namespace.  Outside of a transaction all advisory locks are of the session.
+ */
+#define QUESTION                                                                         \
+	"SELECT pg_catalog.pg_my_temp_schema() <> 0 AND EXISTS (SELECT FROM "            \
+	"pg_catalog.pg_depend WHERE refclassid = 2615 AND "                              \
+	"refobjid = pg_catalog.pg_my_temp_schema()), "                                   \
+	"EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable), "                 \
+	"EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND "       \
+	"granted AND pid = pg_catalog.pg_backend_pid()), "                               \
+	"EXISTS (SELECT FROM pg_catalog.pg_listening_channels())"
+
+#define SETTINGS                                                                         \
+	", (SELECT pg_catalog.string_agg(name, ',') FROM pg_catalog.pg_settings "        \
+	"WHERE source = 'session')"
+
+static const enum route_pin columns[] = { ROUTE_PIN_TEMP, ROUTE_PIN_CURSOR, ROUTE_PIN_LOCK,
+	ROUTE_PIN_LISTEN };
+
+const char *pin_question(bool settings)
+{
+	return settings ? QUESTION SETTINGS : QUESTION;
+}
+
+static void take_settings(struct pin_answer *answer, struct wire_in *in)
+{
+	uint32_t len = wire_u32(in);
+	const uint8_t *bytes;
+
+	answer->settings[0] = '\0';
+	if (len == UINT32_MAX)
+		return;
+	bytes = wire_bytes(in, len);
+	if (!wire_ok(in) || len >= sizeof(answer->settings))
+		return;
+	memcpy(answer->settings, bytes, len);
+	answer->settings[len] = '\0';
+}
+
+bool pin_answer(struct pin_answer *answer, const struct frame *row, bool settings)
+{
+	struct wire_in in;
+
+	answer->there = 0;
+	answer->settings[0] = '\0';
+	wire_init(&in, row->body, row->available);
+	if (wire_u16(&in) != COUNT_OF(columns) + (settings ? 1 : 0))
+		return false;
+	for (size_t i = 0; i < COUNT_OF(columns); i++) {
+		if (wire_u32(&in) != 1)
+			return false;
+		if (wire_u8(&in) == 't')
+			answer->there |= pin_bit(columns[i]);
+	}
+	if (settings)
+		take_settings(answer, &in);
+	return wire_done(&in);
+}
+
+bool pin_has_unknown(const char *settings, const struct params *known)
+{
+	char name[PIN_SETTINGS_MAX];
+
+	while (*settings != '\0') {
+		size_t len = strcspn(settings, ",");
+
+		if (len >= sizeof(name))
+			return true;
+		memcpy(name, settings, len);
+		name[len] = '\0';
+		if (len > 0 && params_get(known, name) == NULL)
+			return true;
+		settings += len + (settings[len] == ',');
+	}
+	return false;
+}

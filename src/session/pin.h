@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What of a session only its server has (include/pins.def): which texts make it or take
+ * it away, and how a server is asked what is there.
+ *
+ * A client of a transaction port that makes such a thing keeps its server until the
+ * thing is gone: client_pin.c.  Texts only tell what may be: the server knows.
+ *
+ * Out of sight are functions of a user's own, DO, CALL, triggers and views; and a
+ * search_path that begins with pg_temp.
+ *
+ * Owns:   nothing.
+ * Thread: any; pure, no I/O, no clock.
+ */
+#ifndef SESSION_PIN_H
+#define SESSION_PIN_H
+
+#include "route/directory.h"
+
+struct frame;
+struct params;
+
+enum { PIN_WORDS_MAX = 128, PIN_SETTINGS_MAX = 1024 };
+
+static inline uint32_t pin_bit(enum route_pin pin)
+{
+	return 1u << pin;
+}
+
+/* Those that nothing but the end of the server takes away. */
+uint32_t pin_stays(void);
+
+const char *pin_word(enum route_pin);
+const char *pin_text(enum route_pin);
+/* The words of several, "temp_tables, listen". */
+const char *pin_words(uint32_t pins, char to[PIN_WORDS_MAX]);
+
+/* What a text may do, each a bit of enum route_pin. */
+struct pin_scan {
+	uint32_t makes;
+	uint32_t prepares;              /* when what it prepares is executed */
+	bool executes;                  /* something prepared by SQL */
+	bool ends;                      /* it may take something away */
+	bool is_unseen;                 /* it runs what no text shows, or was not understood */
+};
+
+/* A client's. */
+struct pins {
+	uint32_t kinds;                 /* there or on the way: the lease is pinned */
+	uint32_t confirmed;             /* of them: the server has said so */
+	uint32_t prepared;              /* what its EXECUTEs may make */
+	uint32_t told;                  /* the log has it */
+	uint32_t refused;               /* by the last text: for the error */
+	uint32_t refused_max;           /* ... as so many leases are pinned */
+	uint32_t there;                 /* PROBE: the answer */
+	bool has_settings;              /* ... that nobody knows of */
+	bool asks;                      /* what was sent was not looked at */
+	bool may_end;                   /* something was sent that may take away */
+	bool is_unseen;                 /* ... that runs what nobody sees */
+	bool is_audit;                  /* PROBE: asks for settings, too */
+	uint64_t since_us;
+	uint64_t asked_us;              /* the server, last */
+};
+
+/* Could this text make such a thing?  Quick, and true when in doubt. */
+bool pin_may(const char *text, size_t len);
+
+/* flags: enum lexer_flag. */
+void pin_scan(struct pin_scan *, const char *text, size_t len, unsigned flags);
+
+/* The Query, for a server outside of a transaction, that asks what is there; with
+ * "settings" also which parameters the session has set.  The view of locks takes a
+ * moment in PostgreSQL, so nobody asks without a reason. */
+const char *pin_question(bool settings);
+
+struct pin_answer {
+	uint32_t there;
+	/* With settings: their names, separated by commas; "" also when they are too
+	 * many. */
+	char settings[PIN_SETTINGS_MAX];
+};
+
+/* The DataRow that answers.  False: it makes no sense. */
+NODISCARD bool pin_answer(struct pin_answer *, const struct frame *row, bool settings);
+
+/* Is there a name among them that is not in the list? */
+bool pin_has_unknown(const char *settings, const struct params *known);
+
+#endif

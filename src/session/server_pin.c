@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Asking a server, at the end of a transaction, what there is in its session that only
+ * it has.  The answer is the client's: client_pin.c.
+ */
+#include "base/slog.h"
+#include "session/client_pin.h"
+#include "session/client_priv.h"
+#include "session/server_priv.h"
+
+void server_probe(struct server *s, bool settings)
+{
+	server_enter_phase(s, SERVER_PHASE_PROBE);
+	server_set_timer(s, SERVER_CLEAN_US);
+	server_send_own(s, pin_question(settings));
+	s->own_failed = true;           /* until the row is there */
+	s->own_seen = false;
+}
+
+void server_probe_row(struct server *s, const struct frame *row)
+{
+	struct client *c = s->client;
+	struct pin_answer answer;
+
+	if (c == NULL || s->own_seen)
+		return;
+	s->own_seen = true;
+	s->own_failed = !frame_is_whole(row) ||
+		!pin_answer(&answer, row, c->pins.is_audit);
+	c->pins.there = answer.there;
+	c->pins.has_settings = pin_has_unknown(answer.settings, &c->params);
+}
+
+void server_probe_done(struct server *s)
+{
+	struct client *c = s->client;
+
+	if (!s->own_failed) {
+		client_pin_told(c, s);
+		server_enter_phase(s, SERVER_PHASE_READY);
+		server_lease_ends(s);
+		return;
+	}
+	SLOG_LIMITED(WARN, "server-probe-failed", "server=%lu client=%lu sqlstate=%s",
+		(unsigned long)s->ps.id, (unsigned long)c->id, s->sqlstate);
+	server_enter_phase(s, SERVER_PHASE_READY);
+	client_pin_untold(c, s);
+}

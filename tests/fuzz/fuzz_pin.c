@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A server's answer about its session, and the names of settings in it; and a text that
+ * may make a client keep its server.  The first byte says which.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "pg/frame.h"
+#include "session/params.h"
+#include "session/pin.h"
+#include "sql/lexer.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void use_text(const char *text, size_t len)
+{
+	struct pin_scan scan;
+
+	pin_scan(&scan, text, len, LEXER_STANDARD_STRINGS);
+	if (((scan.makes | scan.prepares) >> ROUTE_PIN_COUNT) != 0)
+		abort();
+	/* Whoever is not looked at makes nothing. */
+	if ((scan.makes | scan.prepares) != 0 && !pin_may(text, len))
+		abort();
+}
+
+static void use_answer(const uint8_t *data, size_t size, bool settings)
+{
+	struct frame row = {
+		.type = 'D', .body = data, .body_len = (uint32_t)size, .available = size
+	};
+	struct pin_answer answer;
+	struct params none;
+
+	params_init(&none);
+	if (pin_answer(&answer, &row, settings)) {
+		bool has_name = strspn(answer.settings, ",") != strlen(answer.settings);
+
+		if (pin_has_unknown(answer.settings, &none) != has_name)
+			abort();
+	}
+	params_finish(&none);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (size == 0)
+		return 0;
+	if (data[0] == 't')
+		use_text((const char *)data + 1, size - 1);
+	else
+		use_answer(data + 1, size - 1, data[0] == 's');
+	return 0;
+}

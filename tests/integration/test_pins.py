@@ -1,0 +1,397 @@
+# SPDX-License-Identifier: ISC
+"""What only one server has - temporary tables, cursors WITH HOLD, advisory locks, LISTEN,
+LOAD, setseed() - on a transaction port: its client keeps the server until the thing is
+gone, nobody else ever sees it, and where there are as many such clients as there may be
+the statement is refused before it runs."""
+import contextlib
+import re
+
+import psycopg
+import pytest
+from support import wire as w
+from support.postgres import DEFAULT_USER
+from support.wait import wait_until
+
+pytestmark = pytest.mark.router_only
+
+
+def pinning(**more):
+    """Four servers, two of them for clients that keep theirs."""
+    base = {"workloads": {
+        "transactional": {"guaranteed_connections": 4, "max_connections": 4, "max_pinned": 2},
+        "session": {"guaranteed_connections": 2, "max_connections": 2}},
+        "hosts": {"main": {"connection_budget": 6}}}
+    if more:
+        base["defaults"] = more
+    return base
+
+
+@pytest.fixture(autouse=True)
+def may_load(postgres):
+    """LOAD of what does not lie in plugins is for superusers."""
+    postgres.sql(f"ALTER ROLE {DEFAULT_USER} SUPERUSER")
+    yield
+    if not postgres.is_running():
+        postgres.start()
+    postgres.sql(f"ALTER ROLE {DEFAULT_USER} NOSUPERUSER")
+
+
+@pytest.fixture
+def router(make_router):
+    return make_router(pinning())
+
+
+# What makes it; what asks whether it is there; what takes it away.
+KINDS = {
+    "temp_tables": ("CREATE TEMP TABLE mine (x int)",
+                    "SELECT count(to_regclass('pg_temp.mine'))", "DROP TABLE mine"),
+    "cursors": ("DECLARE mine CURSOR WITH HOLD FOR SELECT 1",
+                "SELECT count(*) FROM pg_cursors WHERE name = 'mine'", "CLOSE mine"),
+    "advisory_locks": ("SELECT pg_advisory_lock(4711)",
+                       "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' "
+                       "AND pid = pg_backend_pid()", "SELECT pg_advisory_unlock(4711)"),
+    "listen": ("LISTEN mine", "SELECT count(*) FROM pg_listening_channels()", "UNLISTEN mine"),
+}
+STAYING = {
+    "load": "LOAD 'auto_explain'",
+    "setseed": "SELECT setseed(0.5)",
+}
+
+
+def pins(router):
+    return [(row["reasons"], row["user"]) for row in router.show("pins")]
+
+
+def pid(connection):
+    return connection.execute("SELECT pg_backend_pid()").fetchone()[0]
+
+
+def has(connection, kind):
+    return connection.execute(KINDS[kind][1]).fetchone()[0]
+
+
+@contextlib.contextmanager
+def three(endpoint):
+    with endpoint.connect() as a, endpoint.connect() as b, endpoint.connect() as c:
+        yield a, b, c
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kept_seen_by_nobody_else_and_gone(router, kind):
+    make, _, end = KINDS[kind]
+    with three(router.transactional) as (a, b, c):
+        a.execute(make)
+        own = pid(a)
+        for _ in range(3):
+            assert has(a, kind) == 1
+            assert [has(other, kind) for other in (b, c)] == [0, 0]
+            assert pid(a) == own
+            assert own not in (pid(b), pid(c))
+        assert pins(router) == [(kind, DEFAULT_USER)]
+        a.execute(end)
+        wait_until(lambda: pins(router) == [], 5, "the pin ends by itself")
+        assert has(a, kind) == 0
+        # Everybody has every server now, and it is on none.
+        with contextlib.ExitStack() as stack:
+            everybody = [stack.enter_context(router.transactional.connect()) for _ in range(4)]
+            for other in everybody:
+                other.execute("BEGIN")
+            assert [has(other, kind) for other in everybody] == [0, 0, 0, 0]
+            assert own in [pid(other) for other in everybody]
+
+
+@pytest.mark.parametrize("kind", STAYING)
+def test_what_stays_ends_with_the_client_and_the_server(router, kind):
+    with router.transactional.connect() as b:
+        with router.transactional.connect(prepare_threshold=None) as a:
+            a.execute(STAYING[kind])
+            own = pid(a)
+            assert [pid(a) for _ in range(5)] == [own] * 5
+            assert own not in [pid(b) for _ in range(5)]
+            a.execute("DISCARD ALL")
+            assert pins(router) == [(kind, DEFAULT_USER)]
+            assert pid(a) == own
+        wait_until(lambda: b.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s",
+                                     [own]).fetchone()[0] == 0, 10, "the server is closed")
+    assert pins(router) == []
+
+
+NOTHING_STAYS = [
+    "BEGIN; CREATE TEMP TABLE mine (x int) ON COMMIT DROP; COMMIT",
+    "BEGIN; CREATE TEMP TABLE mine (x int); ROLLBACK",
+    "BEGIN; DECLARE mine CURSOR FOR SELECT 1; COMMIT",
+    "SELECT pg_advisory_xact_lock(1)",
+    "SELECT pg_advisory_lock(1), pg_advisory_unlock(1)",
+    "BEGIN; LISTEN mine; ROLLBACK",
+    "LISTEN mine; UNLISTEN *",
+    "CREATE TEMP TABLE mine (x int); DISCARD ALL",
+    "CREATE TEMP TABLE mine (x nothing)",
+    "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL",
+    "EXPLAIN SELECT pg_advisory_lock(1)",
+    "LOAD 'there_is_no_such_library'",
+]
+
+
+@pytest.mark.parametrize("text", NOTHING_STAYS)
+def test_no_pin_without_anything_there(router, text):
+    with router.transactional.wire() as a:
+        if ";" in text and text.startswith("CREATE"):
+            for part in text.split("; "):
+                a.query(part)
+        else:
+            a.query(text)
+        wait_until(lambda: pins(router) == [] and router.show("budget")[0]["pinned"] == 0, 5,
+                   "nothing is pinned")
+        assert a.value("SELECT 1") == "1"
+
+
+def full(router, stack, count=2):
+    """As many clients as may keep their server."""
+    clients = [stack.enter_context(router.transactional.connect()) for _ in range(count)]
+    for client in clients:
+        client.execute("LISTEN mine")
+    wait_until(lambda: len(pins(router)) == count, 5, "they are pinned")
+    return clients
+
+
+def refused(router, caught, what):
+    diag = caught.value.diag
+    assert caught.value.sqlstate == "53300"
+    assert what in diag.message_primary and "max_pinned is 2" in diag.message_primary
+    assert f"127.0.0.1:{router.ports['session']} (workload session)" in diag.message_hint
+
+
+ALL = {**{kind: make for kind, (make, _, _) in KINDS.items()}, **STAYING}
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("prepare", [False, True], ids=["simple", "extended"])
+def test_refused_before_it_runs_and_the_client_goes_on(router, kind, prepare):
+    text = ALL[kind] if not prepare or not ALL[kind].startswith("SELECT") else \
+        ALL[kind].replace("SELECT", "SELECT %s,", 1)
+    with contextlib.ExitStack() as stack:
+        first = full(router, stack)[0]
+        a = stack.enter_context(router.transactional.connect())
+        for _ in range(2):
+            with pytest.raises(psycopg.errors.TooManyConnections) as caught:
+                a.execute(text, [1] if "%s" in text else None, prepare=prepare)
+            refused(router, caught, "")
+            assert a.execute("SELECT 1").fetchone() == (1,)
+        assert len(pins(router)) == 2
+        if kind in KINDS:
+            assert has(a, kind) == 0
+        # There is room once more.
+        first.execute("UNLISTEN *")
+        wait_until(lambda: len(pins(router)) == 1, 5, "a pin has ended")
+        a.execute(text, [1] if "%s" in text else None, prepare=prepare)
+        assert (kind, DEFAULT_USER) in pins(router)
+        assert router.show("budget")[0]["pins_refused"] == 2
+
+
+def test_refused_in_a_transaction_fails_it(router):
+    with contextlib.ExitStack() as stack:
+        full(router, stack)
+        a = stack.enter_context(router.transactional.connect())
+        a.execute("BEGIN")
+        with pytest.raises(psycopg.errors.TooManyConnections):
+            a.execute("CREATE TEMP TABLE mine (x int)")
+        with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+            a.execute("LISTEN mine")
+        with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+            a.execute("SELECT 1")
+        a.execute("ROLLBACK")
+        assert a.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_refused_in_a_pipeline(router):
+    """Everything up to Sync is skipped, and each exchange has its own answer."""
+    with contextlib.ExitStack() as stack:
+        full(router, stack)
+        a = stack.enter_context(router.transactional.wire())
+        a.send(w.parse("SELECT 'before'"), w.bind(), w.execute(), w.sync(),
+               w.parse("LISTEN mine"), w.bind(), w.execute(),
+               w.parse("SELECT 'skipped'"), w.bind(), w.execute(), w.sync(),
+               w.query("SELECT pg_advisory_lock(1)"), w.query("SELECT 'after'"))
+        answers = [a.until("Z") for _ in range(4)]
+        assert [w.types(answer) for answer in answers] == ["12DCZ", "1EZ", "EZ", "TDCZ"]
+        assert "C53300" in str(w.errors(answers[1])) or "53300" in str(w.errors(answers[1]))
+        assert "advisory" in str(answers[2])
+        a.send(w.parse("SELECT 'open'"), w.query("LISTEN mine"))
+        assert w.types(a.until("Z")) == "1EZ"
+        a.send(w.parse("SELECT nothing"), w.query("LISTEN mine"), w.sync())
+        assert w.types(a.until("Z")) == "EZ"
+        assert a.value("SELECT 1") == "1"
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_policy(make_router, kind):
+    router = make_router(pinning(**{f"session_state_{kind}": "refuse"}))
+    with router.transactional.connect() as a:
+        with pytest.raises(psycopg.errors.FeatureNotSupported) as caught:
+            a.execute(ALL[kind])
+        assert f"session_state_{kind}" in caught.value.diag.message_primary
+        assert str(router.ports["session"]) in caught.value.diag.message_hint
+        assert pins(router) == []
+        for other, text in ALL.items():
+            if other != kind:
+                a.execute(text)
+        assert len(pins(router)) == 1
+    with router.session.connect() as s:
+        s.execute(ALL[kind])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_disconnect_while_pinned(router, kind):
+    with router.transactional.connect() as b:
+        a = router.transactional.connect()
+        a.execute(KINDS[kind][0])
+        own = pid(a)
+        a.close()
+        wait_until(lambda: pins(router) == [], 5, "the pin is gone")
+        with contextlib.ExitStack() as stack:
+            everybody = [stack.enter_context(router.transactional.connect()) for _ in range(3)]
+            for other in everybody + [b]:
+                other.execute("BEGIN")
+            assert [has(other, kind) for other in everybody + [b]] == [0] * 4
+            assert own in [pid(other) for other in everybody + [b]]
+
+
+def test_a_lock_is_free_when_its_client_has_gone(router):
+    a = router.transactional.connect()
+    a.execute("SELECT pg_advisory_lock(4711)")
+    with router.transactional.connect() as b:
+        assert b.execute("SELECT pg_try_advisory_lock(4711)").fetchone() == (False,)
+        a.close()
+        wait_until(lambda: b.execute("SELECT pg_try_advisory_lock(4711)").fetchone()[0], 5,
+                   "the lock is free")
+
+
+def test_a_try_in_vain_does_not_pin(router):
+    with router.transactional.connect() as a, router.transactional.connect() as b:
+        a.execute("SELECT pg_advisory_lock(4711)")
+        b.execute("SELECT pg_try_advisory_lock(4711)")
+        wait_until(lambda: len(pins(router)) == 1, 5, "one is pinned")
+
+
+def test_reload_while_pinned(router):
+    with router.transactional.connect() as a, router.transactional.connect() as b:
+        a.execute("CREATE TEMP TABLE mine (x int)")
+        b.execute("CREATE TEMP TABLE mine (x int)")
+        router.reload({"workloads": {"transactional": {"max_pinned": 1}}})
+        assert has(a, "temp_tables") == has(b, "temp_tables") == 1
+        row = router.show("budget")[0]
+        assert (row["pinned"], row["max_pinned"]) == (2, 1)
+        a.execute("DROP TABLE mine")
+        wait_until(lambda: len(pins(router)) == 1, 5, "a pin has ended")
+        with pytest.raises(psycopg.errors.TooManyConnections):
+            a.execute("CREATE TEMP TABLE mine (x int)")
+        router.reload({"workloads": {"transactional": {"max_pinned": 3}}})
+        a.execute("CREATE TEMP TABLE mine (x int)")
+        router.reload({"defaults": {"session_state_temp_tables": "refuse"}})
+        assert has(a, "temp_tables") == 1
+
+
+def test_notifications_come_while_idle(router):
+    with router.transactional.wire() as a, router.transactional.connect() as b:
+        a.query("LISTEN mine")
+        for i in range(20):
+            b.execute("SELECT pg_notify('mine', %s)", [str(i)])
+            assert f"mine\0{i}\0".encode() in a.receive().body
+        # Beside what the router asks.
+        for i in range(20):
+            b.execute("SELECT pg_notify('mine', %s)", [str(i)])
+            a.send(w.query("SELECT pg_advisory_lock(1), pg_advisory_unlock(1)"))
+        seen = []
+        answers = 0
+        while answers < 20 or len(seen) < 20:
+            message = a.receive()
+            answers += message.type == "Z"
+            if message.type == "A":
+                seen.append(message.body)
+        assert [body.split(b"\0")[-2] for body in seen] == [str(i).encode() for i in range(20)]
+
+
+def test_settings_and_statements_go_on_while_pinned(router):
+    with router.transactional.connect() as a, router.transactional.connect() as b:
+        a.execute("CREATE TEMP TABLE mine (x int)")
+        a.execute("SET app.tenant_id = '42'")
+        for i in range(10):
+            a.execute("INSERT INTO mine VALUES (%s)", [i], prepare=True)
+        assert a.execute("SELECT count(*) FROM mine").fetchone() == (10,)
+        a.execute("DROP TABLE mine")
+        wait_until(lambda: pins(router) == [], 5, "the pin ends")
+        b.execute("SELECT 1")
+        assert a.execute("SELECT current_setting('app.tenant_id')").fetchone() == ("42",)
+        assert b.execute("SELECT current_setting('app.tenant_id', true)").fetchone()[0] in ("", None)
+
+
+def test_many_exchanges_at_once_while_pinned(router):
+    with router.transactional.wire() as a:
+        a.query("CREATE TEMP TABLE mine (x int)")
+        a.send(*[w.query(f"INSERT INTO mine VALUES ({i})") for i in range(200)])
+        assert [w.types(a.until("Z")) for _ in range(200)] == ["CZ"] * 200
+        assert a.value("SELECT count(*) FROM mine") == "200"
+
+
+def test_pinned_clients_starve_nobody(make_router):
+    """The transaction port borrows all, and pins what it may; the session port gets what
+    it is guaranteed, and no pinned client is ended for it."""
+    router = make_router({
+        "hosts": {"main": {"connection_budget": 6, "reclaim_grace": "300ms"}},
+        "workloads": {
+            "transactional": {"guaranteed_connections": 4, "max_connections": 6,
+                              "max_pinned": 4},
+            "session": {"guaranteed_connections": 2, "max_connections": 2}}})
+    with contextlib.ExitStack() as stack:
+        pinned = full(router, stack, 4)
+        stalled = [stack.enter_context(router.transactional.connect()) for _ in range(2)]
+        for client in stalled:
+            client.execute("BEGIN")
+        assert router.show("budget")[0]["used"] == 6
+        for client in pinned[:2]:
+            client.execute("BEGIN")
+        for _ in range(2):
+            s = stack.enter_context(router.session.connect())
+            assert s.execute("SELECT 1").fetchone() == (1,)
+        for client in pinned:
+            assert client.execute("SELECT count(*) FROM pg_listening_channels()").fetchone() == (1,)
+        for client in stalled:
+            with pytest.raises(psycopg.OperationalError):
+                client.execute("SELECT 1")
+        budget = {row["workload"]: row for row in router.show("budget")}
+        assert sum(row["used"] for row in budget.values()) <= 6
+        assert (budget["transactional"]["pinned"], budget["session"]["used"]) == (4, 2)
+
+
+def test_advice_and_log(router):
+    with router.transactional.connect(application_name="jobs") as a:
+        for _ in range(3):
+            a.execute("LISTEN mine")
+            a.execute("UNLISTEN mine")
+        a.execute("CREATE TEMP TABLE mine (x int)")
+        rows = {row["state"]: row for row in router.show("advice")}
+        assert set(rows) == {"listen", "temp_tables"}
+        assert rows["listen"]["pinned"] == 3 and rows["temp_tables"]["pinned"] == 1
+        assert {(r["workload"], r["database"], r["user"], r["application_name"])
+                for r in rows.values()} == {("transactional", "app", DEFAULT_USER, "jobs")}
+        assert len(re.findall(" session-state .*listen", router.log())) == 1
+        assert "application_name" in router.show("pins")[0]
+        assert router.show("pins")[0]["application_name"] == "jobs"
+
+
+def test_off_pins_nothing(make_router):
+    router = make_router(pinning(session_state="off"))
+    with router.transactional.connect() as a:
+        a.execute("LISTEN mine")
+        assert pins(router) == []
+
+
+def test_idle_session_timeout_ends_an_idle_pin(make_router):
+    router = make_router(pinning(idle_session_timeout="300ms"))
+    with router.transactional.connect() as a, router.transactional.connect() as b:
+        a.execute("LISTEN mine")
+        b.execute("SELECT 1")
+        wait_until(lambda: pins(router) == [], 10, "it is ended")
+        with pytest.raises(psycopg.OperationalError):
+            a.execute("SELECT 1")
+        assert b.execute("SELECT 1").fetchone() == (1,)

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdio.h>
+#include <string.h>
+
+#include <check.h>
+
+#include "pg/frame.h"
+#include "session/advice.h"
+#include "session/params.h"
+#include "session/pin.h"
+#include "sql/lexer.h"
+#include "suites.h"
+
+/* --- texts ---------------------------------------------------------------------- */
+
+enum { TEMP = 1, CURSOR = 2, LOCK = 4, LISTEN = 8, LIBRARY = 16, SEED = 32 };
+
+static const struct {
+	const char *text;
+	uint32_t makes, prepares;
+	bool executes, ends, is_unseen;
+} texts[] = {
+	{ "SELECT 1", 0, 0, false, false, false },
+	{ "CREATE TEMP TABLE t (x int)", TEMP, 0, false, false, false },
+	{ "create temporary sequence s", TEMP, 0, false, false, false },
+	{ "CREATE TABLE pg_temp.t (x int)", TEMP, 0, false, false, false },
+	{ "SELECT 1 INTO TEMP t", TEMP, 0, false, false, false },
+	{ "CREATE OR REPLACE TEMP VIEW v AS SELECT 1", TEMP, 0, false, false, false },
+	{ "CREATE TEMP TABLE t (x int) ON COMMIT DROP", 0, 0, false, false, false },
+	{ "CREATE TEMP TABLE t (x int) ON COMMIT DROP; CREATE TEMP TABLE u (x int)", TEMP, 0,
+		false, false, false },
+	{ "CREATE TABLE temp (x int)", 0, 0, false, false, false },
+	{ "INSERT INTO temp VALUES (1)", 0, 0, false, false, false },
+	{ "DECLARE c CURSOR WITH HOLD FOR SELECT 1", CURSOR, 0, false, false, false },
+	{ "DECLARE c CURSOR FOR SELECT 1", 0, 0, false, false, false },
+	{ "DECLARE c CURSOR WITHOUT HOLD FOR SELECT 1", 0, 0, false, false, false },
+	{ "SELECT pg_advisory_lock(1)", LOCK, 0, false, false, false },
+	{ "SELECT pg_catalog.pg_try_advisory_lock_shared(1, 2)", LOCK, 0, false, false, false },
+	{ "SELECT pg_advisory_xact_lock(1)", 0, 0, false, false, false },
+	{ "SELECT 'pg_advisory_lock(1)'", 0, 0, false, false, false },
+	{ "SELECT pg_advisory_unlock(1)", 0, 0, false, true, false },
+	{ "LISTEN c", LISTEN, 0, false, false, false },
+	{ "LISTEN c; UNLISTEN *", LISTEN, 0, false, true, false },
+	{ "UNLISTEN c", 0, 0, false, true, false },
+	{ "LOAD 'auto_explain'", LIBRARY, 0, false, false, false },
+	{ "SELECT setseed(0.5)", SEED, 0, false, false, false },
+	{ "SET seed TO 0.5", SEED, 0, false, false, false },
+	{ "PREPARE p AS SELECT pg_advisory_lock(1)", 0, LOCK, false, false, false },
+	{ "EXECUTE p", 0, 0, true, false, false },
+	{ "EXPLAIN ANALYZE EXECUTE p", 0, 0, true, false, false },
+	{ "DROP TABLE t", 0, 0, false, true, false },
+	{ "CLOSE ALL", 0, 0, false, true, false },
+	{ "DISCARD TEMP", 0, 0, false, true, false },
+	{ "DISCARD ALL", 0, 0, false, true, false },
+	{ "DO 'BEGIN END'", 0, 0, false, false, true },
+	{ "CALL p()", 0, 0, false, false, true },
+	{ "SELECT mine()", 0, 0, false, false, true },
+	{ "SELECT 1 NONSENSE (", 0, 0, false, false, true },
+};
+
+START_TEST(texts_tell_what_they_make_and_end)
+{
+	for (size_t i = 0; i < COUNT_OF(texts); i++) {
+		size_t len = strlen(texts[i].text);
+		struct pin_scan scan;
+
+		pin_scan(&scan, texts[i].text, len, LEXER_STANDARD_STRINGS);
+		ck_assert_msg(scan.makes == texts[i].makes &&
+				scan.prepares == texts[i].prepares &&
+				scan.executes == texts[i].executes &&
+				scan.ends == texts[i].ends &&
+				scan.is_unseen == texts[i].is_unseen,
+			"%s: makes %x prepares %x executes %d ends %d unseen %d",
+			texts[i].text, scan.makes, scan.prepares, scan.executes, scan.ends,
+			scan.is_unseen);
+		/* What is not looked at makes nothing. */
+		ck_assert_msg(pin_may(texts[i].text, len) ||
+				(scan.makes | scan.prepares) == 0, "%s", texts[i].text);
+	}
+	ck_assert(!pin_may("SELECT * FROM t WHERE x = 1", 27));
+	ck_assert(pin_may("SELECT U&\"\\0070g_lock\"(1)", 25));
+	ck_assert(pin_may("TeMP", 4) && !pin_may("tem", 3));
+}
+END_TEST
+
+START_TEST(words_are_those_of_the_options)
+{
+	char words[PIN_WORDS_MAX];
+	uint32_t all = (1u << ROUTE_PIN_COUNT) - 1;
+
+	ck_assert_str_eq(pin_words(0, words), "");
+	ck_assert_str_eq(pin_words(TEMP | LISTEN, words), "temp_tables, listen");
+	ck_assert_str_eq(pin_words(all, words),
+		"temp_tables, cursors, advisory_locks, listen, load, setseed");
+	ck_assert_uint_eq(pin_stays(), LIBRARY | SEED);
+}
+END_TEST
+
+/* --- the answer ------------------------------------------------------------------- */
+
+static bool answer(struct pin_answer *a, const char *body, size_t len, bool settings)
+{
+	struct frame row = {
+		.type = 'D', .body = (const uint8_t *)body, .body_len = (uint32_t)len,
+		.available = len
+	};
+
+	return pin_answer(a, &row, settings);
+}
+
+#define COLUMN(c) "\0\0\0\1" c
+
+START_TEST(answer_is_read_and_a_piece_of_it_is_not)
+{
+	static const char plain[] = "\0\4" COLUMN("t") COLUMN("f") COLUMN("t") COLUMN("f");
+	static const char more[] = "\0\5" COLUMN("f") COLUMN("t") COLUMN("f") COLUMN("t")
+		"\0\0\0\11work_mem,";
+	static const char none[] = "\0\5" COLUMN("f") COLUMN("f") COLUMN("f") COLUMN("f")
+		"\377\377\377\377";
+	struct pin_answer a;
+
+	ck_assert(answer(&a, plain, sizeof(plain) - 1, false));
+	ck_assert_uint_eq(a.there, TEMP | LOCK);
+	ck_assert(!answer(&a, plain, sizeof(plain) - 1, true));
+	ck_assert(answer(&a, more, sizeof(more) - 1, true));
+	ck_assert_uint_eq(a.there, CURSOR | LISTEN);
+	ck_assert_str_eq(a.settings, "work_mem,");
+	ck_assert(answer(&a, none, sizeof(none) - 1, true));
+	ck_assert_uint_eq(a.there, 0);
+	ck_assert_str_eq(a.settings, "");
+	for (size_t i = 0; i < sizeof(plain) - 1; i++)
+		ck_assert(!answer(&a, plain, i, false));
+	for (size_t i = 0; i < sizeof(more) - 1; i++)
+		ck_assert(!answer(&a, more, i, true));
+}
+END_TEST
+
+START_TEST(settings_are_compared_with_those_known)
+{
+	struct params known;
+
+	params_init(&known);
+	ck_assert(!pin_has_unknown("", &known));
+	ck_assert(pin_has_unknown("work_mem", &known));
+	ck_assert(params_set(&known, "work_mem", "1MB"));
+	ck_assert(params_set(&known, "datestyle", "ISO"));
+	ck_assert(!pin_has_unknown("work_mem,DateStyle", &known));
+	ck_assert(pin_has_unknown("work_mem,jit", &known));
+	params_finish(&known);
+}
+END_TEST
+
+/* --- advice --------------------------------------------------------------------------- */
+
+static struct advice_entry copies[ADVICE_ENTRIES_MAX + 1];
+
+START_TEST(advice_counts_and_forgets_the_oldest)
+{
+	struct advice_key key, first;
+	struct advice advice;
+	char name[16];
+
+	ck_assert_int_eq(advice_init(&advice), 0);
+	advice_key_make(&first, "web", "app", "me", NULL);
+	advice_note(&advice, &first, TEMP | LOCK, ADVICE_PINNED, 7);
+	advice_note(&advice, &first, LOCK, ADVICE_REFUSED, 8);
+	ck_assert_uint_eq(advice_copy(&advice, copies, ADVICE_ENTRIES_MAX), 1);
+	ck_assert_str_eq(copies[0].key.workload, "web");
+	ck_assert_str_eq(copies[0].key.application, "");
+	ck_assert_uint_eq(copies[0].uses[ROUTE_PIN_LOCK].times[ADVICE_PINNED], 1);
+	ck_assert_uint_eq(copies[0].uses[ROUTE_PIN_LOCK].times[ADVICE_REFUSED], 1);
+	ck_assert_uint_eq(copies[0].uses[ROUTE_PIN_LOCK].last_wall_us, 8);
+	ck_assert_uint_eq(copies[0].uses[ROUTE_PIN_TEMP].last_wall_us, 7);
+	ck_assert_uint_eq(copies[0].uses[ROUTE_PIN_LISTEN].last_wall_us, 0);
+	for (int i = 0; i < ADVICE_ENTRIES_MAX; i++) {
+		(void)snprintf(name, sizeof(name), "%d", i);
+		advice_key_make(&key, "web", "app", "me", name);
+		advice_note(&advice, &key, TEMP, ADVICE_PINNED, 9);
+	}
+	ck_assert_uint_eq(advice_copy(&advice, copies, COUNT_OF(copies)),
+		ADVICE_ENTRIES_MAX);
+	ck_assert_str_eq(copies[0].key.application, name);
+	ck_assert_str_eq(copies[ADVICE_ENTRIES_MAX - 1].key.application, "0");
+	advice_finish(&advice);
+}
+END_TEST
+
+Suite *pin_suite(void)
+{
+	Suite *s = suite_create("session/pin");
+	TCase *tc = tcase_create("pin");
+
+	tcase_add_test(tc, texts_tell_what_they_make_and_end);
+	tcase_add_test(tc, words_are_those_of_the_options);
+	tcase_add_test(tc, answer_is_read_and_a_piece_of_it_is_not);
+	tcase_add_test(tc, settings_are_compared_with_those_known);
+	tcase_add_test(tc, advice_counts_and_forgets_the_oldest);
+	suite_add_tcase(s, tc);
+	return s;
+}
