@@ -5,14 +5,15 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/slog_line.h"
 
 enum { LIMIT_PER_SECOND = 10 };
 
 static _Atomic int current_level = SLOG_INFO;
+static slog_sink_f *_Atomic current_sink;
 
 static const char *const level_names[SLOG_LEVEL_COUNT] = {
 	[SLOG_ERROR] = "error",
@@ -48,42 +49,31 @@ bool slog_level_parse(const char *text, enum slog_level *out)
 	return false;
 }
 
-static size_t put_time(char *to, size_t size)
+void slog_set_sink(slog_sink_f *sink)
 {
-	uint64_t now = clock_wall_us();
-	time_t seconds = (time_t)(now / USEC_PER_SEC);
-	struct tm tm;
-	size_t len;
-	int more;
+	atomic_store_explicit(&current_sink, sink, memory_order_release);
+}
 
-	gmtime_r(&seconds, &tm);
-	len = strftime(to, size, "%Y-%m-%d %H:%M:%S", &tm);
-	more = snprintf(to + len, size - len, ".%03u UTC",
-		(unsigned)(now % USEC_PER_SEC / USEC_PER_MSEC));
-	return len + (size_t)more;
+static void to_stderr(enum slog_level level, const char *event, const char *body)
+{
+	char line[SLOG_LINE_MAX];
+	size_t len = slog_line_text(line, sizeof(line), clock_wall_us(), level, event, body);
+
+	/* There is nobody to tell when standard error is gone. */
+	if (write(STDERR_FILENO, line, len) < 0)
+		return;
 }
 
 void slog_write(enum slog_level level, const char *event, const char *fmt, ...)
 {
-	char line[SLOG_LINE_MAX];
+	slog_sink_f *sink = atomic_load_explicit(&current_sink, memory_order_acquire);
+	char body[SLOG_LINE_MAX];
 	va_list args;
-	size_t len;
-	int more;
 
-	len = put_time(line, sizeof(line));
-	more = snprintf(line + len, sizeof(line) - len, " %-5s %s ", level_names[level],
-		event);
-	if (more > 0)
-		len = size_min(len + (size_t)more, sizeof(line) - 2);
 	va_start(args, fmt);
-	more = vsnprintf(line + len, sizeof(line) - 1 - len, fmt, args);
+	(void)slog_line_body(body, sizeof(body), fmt, args);
 	va_end(args);
-	if (more > 0)
-		len = size_min(len + (size_t)more, sizeof(line) - 2);
-	line[len++] = '\n';
-	/* There is nobody to tell when standard error is gone. */
-	if (write(STDERR_FILENO, line, len) < 0)
-		return;
+	(sink == NULL ? to_stderr : sink)(level, event, body);
 }
 
 bool slog_limit_pass(struct slog_limit *limit, uint32_t *suppressed)

@@ -4,7 +4,7 @@
  *
  *   2026-11-20 10:00:00.123 UTC INFO  client-close id=17 reason=quit ...
  *
- * Owns:   one process-wide setting, the level, and the format.
+ * Owns:   two process-wide settings, the level and the sink, and the form of lines.
  * Thread: any; a line is written with one write(2), so lines never mix.
  * Limits: a line is cut at SLOG_LINE_MAX bytes.  Control characters in values
  *         are shown as \xNN, so that no peer can forge a line.  Events that a
@@ -26,8 +26,16 @@ enum slog_level slog_level(void);
 bool slog_level_parse(const char *, enum slog_level *out);
 const char *slog_level_name(enum slog_level);
 
-/* event is "subject-verb"; fmt renders "key=value key=value".  Text from a
- * peer goes through slog_quote(). */
+/* Where lines go: NULL is standard error, as text.  body is "key=value key=..." in the
+ * form of slog_line.h.  Any thread may call it at any time, also while another one is
+ * set. */
+typedef void slog_sink_f(enum slog_level, const char *event, const char *body);
+
+void slog_set_sink(slog_sink_f *);
+
+/* event is "subject-verb"; fmt renders "key=value key=value".  What %s
+ * stands for is escaped between quotes of the format, and quoted behind a '=' where it
+ * needs that; conversions are those of slog_line_body(). */
 void slog_write(enum slog_level, const char *event, const char *fmt, ...)
 	PRINTF_LIKE(3, 4);
 
