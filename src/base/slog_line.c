@@ -235,11 +235,11 @@ bool slog_line_next(const char **where, char *key, size_t key_size, char *value,
 /* --- as JSON ------------------------------------------------------------------------ */
 
 /* Room for the end of the object is never given away. */
-static const char json_end[] = "\"}\n";
+enum { JSON_END = sizeof("\"}\n") };
 
 static bool json_put(struct body *b, const char *text, size_t len)
 {
-	if (b->len + len + sizeof(json_end) > b->size)
+	if (b->len + len + JSON_END > b->size)
 		return false;
 	put(b, text, len);
 	return true;
@@ -273,7 +273,7 @@ static void json_pair(struct body *b, const char *key, const char *value, size_t
 {
 	/* The key, two pairs of quotes, ", " and ": ": or none of it. */
 	if (b->len + JSON_CHAR_MAX * strlen(key) + 8 + (is_string ? 0 : len) +
-			sizeof(json_end) >
+			JSON_END >
 		b->size)
 		return;
 	if (b->len > 1)

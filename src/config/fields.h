@@ -40,6 +40,28 @@ enum config_target {
 	CONFIG_TARGET_PREFER_STANDBY
 };
 
+enum config_log_destination {
+	CONFIG_LOG_STDERR,
+	CONFIG_LOG_FILE,
+	CONFIG_LOG_SYSLOG,
+	CONFIG_LOG_JOURNALD
+};
+enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
+/* In the order of the words in option.c. */
+enum config_log_facility {
+	CONFIG_FACILITY_DAEMON,
+	CONFIG_FACILITY_USER,
+	CONFIG_FACILITY_AUTHPRIV,
+	CONFIG_FACILITY_LOCAL0,
+	CONFIG_FACILITY_LOCAL1,
+	CONFIG_FACILITY_LOCAL2,
+	CONFIG_FACILITY_LOCAL3,
+	CONFIG_FACILITY_LOCAL4,
+	CONFIG_FACILITY_LOCAL5,
+	CONFIG_FACILITY_LOCAL6,
+	CONFIG_FACILITY_LOCAL7
+};
+
 struct option_list {
 	char **items;
 	size_t count;
@@ -66,6 +88,9 @@ struct option_list {
 #define OPTION_FIELD_SESSION_AUDIT(name) enum config_session_audit name;
 #define OPTION_FIELD_AUTH_TYPE(name)  enum config_auth_type name;
 #define OPTION_FIELD_LOG_LEVEL(name)  enum slog_level name;
+#define OPTION_FIELD_LOG_DESTINATION(name) enum config_log_destination name;
+#define OPTION_FIELD_LOG_FORMAT(name) enum config_log_format name;
+#define OPTION_FIELD_LOG_FACILITY(name) enum config_log_facility name;
 #define OPTION_FIELD_TARGET(name)     enum config_target name;
 
 #define OPTION_FIELD(name, type, ...) OPTION_FIELD_##type(name)

@@ -39,6 +39,9 @@ enum { WHY_MAX = 400, ITEM_MAX = 1023 };
 #define AT_SESSION_AUDIT(home, name) offsetof(struct home, name)
 #define AT_AUTH_TYPE(home, name)  offsetof(struct home, name)
 #define AT_LOG_LEVEL(home, name)  offsetof(struct home, name)
+#define AT_LOG_DESTINATION(home, name) offsetof(struct home, name)
+#define AT_LOG_FORMAT(home, name) offsetof(struct home, name)
+#define AT_LOG_FACILITY(home, name) offsetof(struct home, name)
 #define AT_TARGET(home, name)     offsetof(struct home, name)
 
 #define LEVELS_WORKLOAD (OPTION_AT_DEFAULTS | OPTION_AT_WORKLOAD)
@@ -100,6 +103,10 @@ static const char *const state_policies[] = { "pin", "refuse" };
 static const char *const session_audits[] = { "off", "sampled", "always" };
 static const char *const auth_types[] = { "trust", "password", "md5", "scram-sha-256",
 	"hba" };
+static const char *const log_destinations[] = { "stderr", "file", "syslog", "journald" };
+static const char *const log_formats[] = { "text", "json" };
+static const char *const log_facilities[] = { "daemon", "user", "authpriv", "local0",
+	"local1", "local2", "local3", "local4", "local5", "local6", "local7" };
 static const char *const log_levels[] = { "error", "warn", "info", "debug" };
 static const char *const targets[] = { "any", "read-write", "read-only", "primary",
 	"standby", "prefer-standby" };
@@ -143,6 +150,9 @@ static const struct type types[OPTION_TYPE_COUNT] = {
 	[OPTION_SESSION_AUDIT] = WORDS("word", session_audits),
 	[OPTION_AUTH_TYPE] = WORDS("word", auth_types),
 	[OPTION_LOG_LEVEL] = WORDS("word", log_levels),
+	[OPTION_LOG_DESTINATION] = WORDS("word", log_destinations),
+	[OPTION_LOG_FORMAT] = WORDS("word", log_formats),
+	[OPTION_LOG_FACILITY] = WORDS("word", log_facilities),
 	[OPTION_TARGET] = WORDS("word", targets),
 };
 
@@ -472,6 +482,9 @@ int option_read(const struct option *o, const struct doc_source *source,
 	case OPTION_SESSION_AUDIT:
 	case OPTION_AUTH_TYPE:
 	case OPTION_LOG_LEVEL:
+	case OPTION_LOG_DESTINATION:
+	case OPTION_LOG_FORMAT:
+	case OPTION_LOG_FACILITY:
 	case OPTION_TARGET:
 		ret = read_word(o, source, node, &value.word);
 		break;

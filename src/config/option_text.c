@@ -90,6 +90,9 @@ char *option_text(const struct option *o, const void *base)
 	case OPTION_SESSION_AUDIT:
 	case OPTION_AUTH_TYPE:
 	case OPTION_LOG_LEVEL:
+	case OPTION_LOG_DESTINATION:
+	case OPTION_LOG_FORMAT:
+	case OPTION_LOG_FACILITY:
 	case OPTION_TARGET:
 		return word_text(o->type, value);
 	case OPTION_TYPE_COUNT:
@@ -162,6 +165,9 @@ const char *option_range(const struct option *o, char *to, size_t size)
 	case OPTION_SESSION_AUDIT:
 	case OPTION_AUTH_TYPE:
 	case OPTION_LOG_LEVEL:
+	case OPTION_LOG_DESTINATION:
+	case OPTION_LOG_FORMAT:
+	case OPTION_LOG_FACILITY:
 	case OPTION_TARGET:
 		words_range(o->type, to, size);
 		break;

@@ -253,6 +253,18 @@ static int verify_listen(const struct config *config, const struct doc_source *s
 	return ret;
 }
 
+static int verify_log(const struct config *config, const struct doc_source *source)
+{
+	const struct doc_node *node = doc_get(source->root, "log");
+
+	if (config->log.destination == CONFIG_LOG_FILE && config->log.file[0] == '\0')
+		return doc_fail(source, node, "log: destination file needs file");
+	if (config->log.file[0] != '\0' && config->log.file[0] != '/')
+		return doc_fail(source, doc_get(node, "file"),
+			"file: %.100s does not begin with a slash", config->log.file);
+	return 0;
+}
+
 static int verify_http(const struct config *config, const struct doc_source *source)
 {
 	const struct http_options *http = &config->http;
@@ -477,6 +489,8 @@ int verify_config(struct config *config, const struct doc_source *source)
 		ret = verify_auth(config, source);
 	if (ret == 0)
 		ret = verify_http(config, source);
+	if (ret == 0)
+		ret = verify_log(config, source);
 	for (size_t i = 0; ret == 0 && i < config->database_count; i++)
 		ret = verify_auth_query(config, source, &config->databases[i]);
 	for (size_t i = 0; ret == 0 && i < config->workload_count; i++)

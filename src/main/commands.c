@@ -19,6 +19,18 @@ static void dump_metrics(FILE *out)
 /* Written, but not all of it could be carried over. */
 enum { EXIT_LOST = 3 };
 
+static void dump_events(FILE *out)
+{
+	static const char *const events[][2] = {
+#define EVENT(name, help) { (name), (help) },
+#include "events.def"
+#undef EVENT
+	};
+
+	for (size_t i = 0; i < COUNT_OF(events); i++)
+		(void)fprintf(out, ".It Li %s\n%s\n", events[i][0], events[i][1]);
+}
+
 static const struct {
 	const char *what;
 	void (*dump)(FILE *);
@@ -27,6 +39,7 @@ static const struct {
 	{ "sample", dump_sample },
 	{ "options", dump_options },
 	{ "metrics", dump_metrics },
+	{ "events", dump_events },
 };
 
 const char *command_default_path(void)

@@ -81,6 +81,7 @@ int limits_become(const char *user, struct diag *diag)
 	}
 	if (getuid() == pw->pw_uid)
 		return 0;
+	log_give(pw->pw_uid, pw->pw_gid);
 	if (initgroups(user, pw->pw_gid) < 0 || setgid(pw->pw_gid) < 0 ||
 		setuid(pw->pw_uid) < 0) {
 		diag_set(diag, NULL, 0, 0, "process.user: cannot become \"%s\": %s", user,

@@ -17,7 +17,7 @@ static void usage(FILE *to)
 	fputs("usage: pgtandem [--config FILE]\n"
 	      "       pgtandem --check FILE\n"
 	      "       pgtandem --import FILE.ini...\n"
-	      "       pgtandem --dump=man|sample|options|metrics\n"
+	      "       pgtandem --dump=man|sample|options|metrics|events\n"
 	      "       pgtandem --version | --help\n"
 	      "\n"
 	      "Routes PostgreSQL connections: several ports, each with its pooling mode,\n"
@@ -28,7 +28,7 @@ static void usage(FILE *to)
 	      "      --import FILE.ini...  print one configuration made of PgBouncer's; what\n"
 	      "                      could not be carried over is on standard error\n"
 	      "      --dump=WHAT     print the options as manual, sample file or table,\n"
-	      "                      or the metrics as manual\n"
+	      "                      or metrics or events as manual\n"
 	      "  -V, --version       print the version, and exit\n"
 	      "  -h, --help          print this, and exit\n"
 	      "\n"
@@ -68,7 +68,7 @@ int main(int argc, char **argv)
 			if (status >= 0)
 				return status;
 			(void)fprintf(stderr,
-				"pgtandem: --dump takes man, sample, options or metrics\n");
+				"pgtandem: --dump takes man, sample, options, metrics or events\n");
 			return EXIT_USAGE;
 		case 'V':
 			(void)printf("pgtandem %s\n", PGTANDEM_VERSION);

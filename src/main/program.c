@@ -255,11 +255,16 @@ static int set_up(struct program *p, struct diag *diag)
 		.shutdown = call_shutdown,
 		.arg = p };
 	struct console_ops ops;
+	struct log_next log;
 	int ret;
 
 	p->config = config_load(p->path, diag);
 	if (p->config == NULL)
 		return -EINVAL;
+	ret = log_open(p->config, &log, diag);
+	if (ret < 0)
+		return ret;
+	log_commit(p->config, &log);
 	slog_set_level(p->config->log.level);
 	ret = limits_apply(p->config, worker_count(p->config), diag);
 	if (ret == 0)
@@ -468,7 +473,11 @@ int program_run(struct program *p, const char *path)
 	} else {
 		SLOG(ERROR, "start-failed", "error=\"%s\"",
 			diag_format(&diag, text, sizeof(text)));
+		/* Who starts it looks there. */
+		if (p->config != NULL && p->config->log.destination != CONFIG_LOG_STDERR)
+			(void)fprintf(stderr, "pgtandem: %s\n", text);
 	}
 	tear_down(p);
+	log_end();
 	return ret == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -81,6 +81,19 @@ NODISCARD int limits_become(const char *user, struct diag *);
 /* *written: what is to be removed in the end, or NULL. */
 NODISCARD int limits_pid_file(const char *path, char **written, struct diag *);
 
+/* log.c.  Opens what the configuration wants, for log_commit() or log_abandon(); a
+ * file also when it is open already: somebody may have moved it.  Returns 0, or -errno
+ * with diag filled. */
+struct log_next {
+	int fd;                         /* of a file, -1 for others */
+};
+NODISCARD int log_open(const struct config *, struct log_next *, struct diag *);
+void log_commit(const struct config *, struct log_next *);
+void log_abandon(struct log_next *);
+/* Before the process becomes that user, who is to open the file again. */
+void log_give(uid_t, gid_t);
+void log_end(void);                     /* standard error from now on */
+
 /* entrances.c */
 NODISCARD int entrances_open(struct program *, const struct config *, struct diag *);
 void entrances_commit(struct program *);        /* after the directory has changed */

@@ -100,9 +100,14 @@ void program_tell_workers(struct program *p)
 	}
 }
 
-static int change(struct program *p, struct config *config, struct diag *diag)
+static int change(struct program *p, struct config *config, struct log_next *log,
+	struct diag *diag)
 {
-	int ret = limits_apply(config, p->thread_count, diag);
+	int ret = log_open(config, log, diag);
+
+	if (ret < 0)
+		return ret;
+	ret = limits_apply(config, p->thread_count, diag);
 
 	/* Who drains lets nobody in; the addresses may be another process's by now. */
 	if (ret == 0 && atomic_load(&p->router.drain) == ROUTER_SERVES)
@@ -114,6 +119,7 @@ static int change(struct program *p, struct config *config, struct diag *diag)
 	if (ret < 0) {
 		entrances_abandon(p);
 		http_abandon(p->http);
+		log_abandon(log);
 	}
 	return ret;
 }
@@ -122,14 +128,16 @@ static bool go_over(struct program *p, struct config *config, struct diag *diag,
 	size_t size)
 {
 	struct config *old = p->config;
+	struct log_next log;
 
-	if (config == NULL || change(p, config, diag) < 0) {
+	if (config == NULL || change(p, config, &log, diag) < 0) {
 		diag_format(diag, text, size);
 		SLOG(ERROR, "reload-failed", "error=\"%s\"", text);
 		config_unref(config);
 		return false;
 	}
 	p->config = config;
+	log_commit(config, &log);
 	entrances_commit(p);
 	http_commit(p->http, config);
 	program_apply_log(p);

@@ -231,6 +231,8 @@ enum { ROUTE_AUDIT_SAMPLE = 16 };
 struct route_limits {
 	uint64_t query_wait_timeout_us;
 	uint64_t query_wait_notify_us;
+	uint64_t log_slow_wait_us;
+	uint64_t log_slow_query_us;
 	uint64_t query_timeout_us;
 	uint64_t transaction_timeout_us;
 	uint64_t idle_transaction_timeout_us;

@@ -115,6 +115,8 @@ int route_limits_make(struct directory *d, const struct config_workload *workloa
 	*out = (struct route_limits){
 		.query_wait_timeout_us = s.query_wait_timeout_us,
 		.query_wait_notify_us = s.query_wait_notify_us,
+		.log_slow_wait_us = s.log_slow_wait_us,
+		.log_slow_query_us = s.log_slow_query_us,
 		.query_timeout_us = s.query_timeout_us,
 		.transaction_timeout_us = s.transaction_timeout_us,
 		.idle_transaction_timeout_us = s.idle_transaction_timeout_us,

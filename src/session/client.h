@@ -91,6 +91,8 @@ struct client {
 	uint64_t state_us;              /* since when it is in this state */
 	uint64_t query_us;              /* 0: no query runs */
 	uint64_t xact_us;               /* 0: not in a transaction */
+	uint64_t slow_print;            /* of the query that was sent last; 0: unknown */
+	uint64_t slow_unnamed;          /* of the unnamed statement */
 	uint64_t queries;
 	uint64_t xacts;
 	struct stall_mark stall;        /* touched by looks at stalled leases only */

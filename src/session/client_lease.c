@@ -11,6 +11,7 @@
 #include "session/client_end.h"
 #include "session/client_pin.h"
 #include "session/client_priv.h"
+#include "session/slow.h"
 #include "session/server.h"
 
 enum { CLIENT_DEATHS_MAX = 3 };
@@ -297,6 +298,7 @@ static bool take(struct client *c)
 	waited_us = now > c->lease.asked_at_us ? now - c->lease.asked_at_us : 0;
 	stats_add(c->stats, STAT_wait_time, waited_us);
 	times_add(client_timed(c, WORKLOAD_TIME_WAIT), waited_us);
+	slow_waited(c, waited_us);
 	if (c->state != CLIENT_LOGIN)
 		client_enter(c, CLIENT_ACTIVE);
 	if (server_lease(c->worker, s, c))

@@ -15,6 +15,7 @@
 #include "pg/msg_out.h"
 #include "session/client_end.h"
 #include "session/client_priv.h"
+#include "session/slow.h"
 #include "session/server.h"
 #include "session/server_priv.h"
 
@@ -354,6 +355,7 @@ static size_t forward_step(struct client *c, struct server *s, struct span *span
 	if (f.type == 'X' || s->is_chained || is_spent(c, s) || !may_forward(c, s, &f))
 		return 0;
 	began(c, s);
+	slow_note(c, s, &f);
 	/* What somebody else has prepared by SQL is not to be found. */
 	if (UNLIKELY(s->sql_of != c->id && !s->is_session)) {
 		send_span(s, span);
@@ -475,6 +477,7 @@ void client_exchange_done(struct client *c, char status)
 	if (c->query_us != 0) {
 		stats_add(c->stats, STAT_query_time, now - c->query_us);
 		times_add(client_timed(c, WORKLOAD_TIME_QUERY), now - c->query_us);
+		slow_queried(c, now - c->query_us);
 	}
 	c->query_us = server_pending_of_client(c->server) > 0 ? now : 0;
 	if (status == 'I') {

@@ -9,6 +9,7 @@ Suite *list_suite(void);
 Suite *hash_suite(void);
 Suite *histogram_suite(void);
 Suite *slog_suite(void);
+Suite *slog_line_suite(void);
 Suite *diag_suite(void);
 Suite *rand_suite(void);
 

@@ -217,8 +217,16 @@ static const struct {
 	{ "unknown option, far",
 		HOST WORKLOAD "log: { zebra: 2 }\n",
 		5, 8,
-		"unknown option \"zebra\" in log; known are: level, log_connections, "
-		"log_disconnections" },
+		"unknown option \"zebra\" in log; known are: level, destination, format, "
+		"file, syslog_facility, syslog_ident, log_connections, log_disconnections" },
+	{ "log to no file",
+		HOST WORKLOAD "log: { destination: file }\n",
+		5, 6,
+		"log: destination file needs file" },
+	{ "log to a file somewhere",
+		HOST WORKLOAD "log: { destination: file, file: log }\n",
+		5, 33,
+		"file: log does not begin with a slash" },
 	{ "pool_mode in a database",
 		HOST WORKLOAD "databases:\n" "  rag: { pool_mode: session }\n",
 		6, 10,

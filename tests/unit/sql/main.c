@@ -9,6 +9,7 @@ int main(void)
 	SRunner *runner = srunner_create(lexer_suite());
 	int failed;
 
+	srunner_add_suite(runner, fingerprint_suite());
 	srunner_add_suite(runner, lexer_value_suite());
 	srunner_add_suite(runner, statement_suite());
 	srunner_add_suite(runner, statement_end_suite());

@@ -4,6 +4,7 @@
 
 #include <check.h>
 
+Suite *fingerprint_suite(void);
 Suite *lexer_suite(void);
 Suite *lexer_value_suite(void);
 Suite *statement_suite(void);

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Where the log goes: standard error, a file, syslog or journald.
+ *
+ * Lines are written by every thread at any time, so that a destination is never closed
+ * under a writer: the file's descriptor keeps its number and gets another file.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#ifdef HAVE_LIBSYSTEMD
+#define SD_JOURNAL_SUPPRESS_LOCATION
+#include <systemd/sd-journal.h>
+#endif
+
+#include "base/clock.h"
+#include "base/slog_line.h"
+#include "main/program.h"
+
+enum { IDENT_SIZE = 64, FIELDS_MAX = 48, FILE_MODE = 0640 };
+
+/* Read by all threads.  Constant once it is open, but for the file behind it. */
+static _Atomic int file_fd = -1;
+static _Atomic int is_json;
+static _Atomic int facility = LOG_DAEMON;
+/* syslog(3) keeps the pointer.  Set once, before anybody else reads it. */
+static char ident[IDENT_SIZE];
+
+static const int priorities[SLOG_LEVEL_COUNT] = {
+	[SLOG_ERROR] = LOG_ERR,
+	[SLOG_WARN] = LOG_WARNING,
+	[SLOG_INFO] = LOG_INFO,
+	[SLOG_DEBUG] = LOG_DEBUG,
+};
+
+/* --- lines --------------------------------------------------------------------------- */
+
+static void write_line(int fd, enum slog_level level, const char *event, const char *body)
+{
+	char line[SLOG_JSON_MAX];
+	size_t len = atomic_load(&is_json)
+		? slog_line_json(line, sizeof(line), clock_wall_us(), level, event, body)
+		: slog_line_text(line, SLOG_LINE_MAX, clock_wall_us(), level, event, body);
+
+	/* There is nobody to tell when the disk is full. */
+	if (write(fd, line, len) < 0)
+		return;
+}
+
+static void to_stderr(enum slog_level level, const char *event, const char *body)
+{
+	write_line(STDERR_FILENO, level, event, body);
+}
+
+static void to_file(enum slog_level level, const char *event, const char *body)
+{
+	write_line(atomic_load(&file_fd), level, event, body);
+}
+
+/* It has a time of its own. */
+static void to_syslog(enum slog_level level, const char *event, const char *body)
+{
+	char line[SLOG_JSON_MAX];
+
+	if (atomic_load(&is_json)) {
+		size_t len = slog_line_json(
+			line, sizeof(line), clock_wall_us(), level, event, body);
+
+		syslog(atomic_load(&facility) | priorities[level], "%.*s", (int)len - 1,
+			line);
+	} else {
+		syslog(atomic_load(&facility) | priorities[level], "%s %s", event, body);
+	}
+}
+
+#ifdef HAVE_LIBSYSTEMD
+struct fields {
+	struct iovec list[FIELDS_MAX];
+	char text[SLOG_JSON_MAX];
+	size_t used;
+	int count;
+};
+
+static void add_field(struct fields *f, const char *name, const char *value, size_t len)
+{
+	size_t name_len = strlen(name), all = name_len + 1 + len;
+	char *to = f->text + f->used;
+
+	if (f->count == FIELDS_MAX || f->used + all > sizeof(f->text))
+		return;
+	memcpy(to, name, name_len);
+	to[name_len] = '=';
+	memcpy(to + name_len + 1, value, len);
+	f->list[f->count++] = (struct iovec){ .iov_base = to, .iov_len = all };
+	f->used += all;
+}
+
+/* Names are of capitals, digits and '_': systemd.journal-fields(7). */
+static void field_name(char *to, size_t size, const char *key)
+{
+	(void)snprintf(to, size, "PGTANDEM_%s", key);
+	for (char *c = to; *c != '\0'; c++) {
+		if (*c >= 'a' && *c <= 'z')
+			*c = (char)(*c - 'a' + 'A');
+		else if (!(*c >= 'A' && *c <= 'Z') && !(*c >= '0' && *c <= '9'))
+			*c = '_';
+	}
+}
+
+static void to_journald(enum slog_level level, const char *event, const char *body)
+{
+	char message[SLOG_LINE_MAX + 64], name[64], key[48], value[SLOG_LINE_MAX];
+	const char *at = body;
+	struct fields f = { .count = 0 };
+	bool is_quoted;
+	size_t len;
+	int n;
+
+	n = snprintf(message, sizeof(message), "%s %s", event, body);
+	add_field(&f, "MESSAGE", message, size_min((size_t)n, sizeof(message) - 1));
+	n = snprintf(value, sizeof(value), "%d", priorities[level]);
+	add_field(&f, "PRIORITY", value, (size_t)n);
+	add_field(&f, "SYSLOG_IDENTIFIER", ident, strlen(ident));
+	add_field(&f, "PGTANDEM_EVENT", event, strlen(event));
+	while (slog_line_next(
+		&at, key, sizeof(key), value, sizeof(value), &len, &is_quoted)) {
+		field_name(name, sizeof(name), key);
+		add_field(&f, name, value, len);
+	}
+	/* Where nobody listens, nobody is told. */
+	(void)sd_journal_sendv(f.list, f.count);
+}
+#endif
+
+/* --- going over ------------------------------------------------------------------------ */
+
+int log_open(const struct config *config, struct log_next *next, struct diag *diag)
+{
+	next->fd = -1;
+#ifndef HAVE_LIBSYSTEMD
+	if (config->log.destination == CONFIG_LOG_JOURNALD) {
+		diag_set(diag, NULL, 0, 0,
+			"log.destination: this program was built without libsystemd");
+		return -ENOTSUP;
+	}
+#endif
+	if (config->log.destination != CONFIG_LOG_FILE)
+		return 0;
+	next->fd = open(config->log.file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY,
+		FILE_MODE);
+	if (next->fd >= 0)
+		return 0;
+	diag_set(diag, NULL, 0, 0, "log.file: %s: %s", config->log.file, strerror(errno));
+	return -EIO;
+}
+
+void log_give(uid_t uid, gid_t gid)
+{
+	int fd = atomic_load(&file_fd);
+
+	/* If it cannot be given away, opening it again will say so. */
+	if (fd >= 0 && fchown(fd, uid, gid) < 0)
+		return;
+}
+
+static void set_file(int fd)
+{
+	int now = atomic_load(&file_fd);
+
+	if (now < 0) {
+		atomic_store(&file_fd, fd);
+		return;
+	}
+	/* At once for all: who writes meanwhile writes to the one or the other. */
+	(void)dup3(fd, now, O_CLOEXEC);
+	close(fd);
+}
+
+static void set_syslog(const struct config *config)
+{
+	static const int facilities[] = {
+		[CONFIG_FACILITY_DAEMON] = LOG_DAEMON,
+		[CONFIG_FACILITY_USER] = LOG_USER,
+		[CONFIG_FACILITY_AUTHPRIV] = LOG_AUTHPRIV,
+		[CONFIG_FACILITY_LOCAL0] = LOG_LOCAL0,
+		[CONFIG_FACILITY_LOCAL1] = LOG_LOCAL1,
+		[CONFIG_FACILITY_LOCAL2] = LOG_LOCAL2,
+		[CONFIG_FACILITY_LOCAL3] = LOG_LOCAL3,
+		[CONFIG_FACILITY_LOCAL4] = LOG_LOCAL4,
+		[CONFIG_FACILITY_LOCAL5] = LOG_LOCAL5,
+		[CONFIG_FACILITY_LOCAL6] = LOG_LOCAL6,
+		[CONFIG_FACILITY_LOCAL7] = LOG_LOCAL7,
+	};
+
+	atomic_store(&facility, facilities[config->log.syslog_facility]);
+	if (ident[0] != '\0')
+		return;
+	(void)snprintf(ident, sizeof(ident), "%s", config->log.syslog_ident);
+	openlog(ident, LOG_PID | LOG_NDELAY, LOG_DAEMON);
+}
+
+void log_commit(const struct config *config, struct log_next *next)
+{
+	atomic_store(&is_json, config->log.format == CONFIG_LOG_JSON);
+	switch (config->log.destination) {
+	case CONFIG_LOG_STDERR:
+		slog_set_sink(to_stderr);
+		return;
+	case CONFIG_LOG_FILE:
+		set_file(next->fd);
+		slog_set_sink(to_file);
+		return;
+	case CONFIG_LOG_SYSLOG:
+		set_syslog(config);
+		slog_set_sink(to_syslog);
+		return;
+	case CONFIG_LOG_JOURNALD:
+#ifdef HAVE_LIBSYSTEMD
+		set_syslog(config);
+		slog_set_sink(to_journald);
+#endif
+		return;
+	}
+}
+
+void log_abandon(struct log_next *next)
+{
+	if (next->fd >= 0)
+		close(next->fd);
+	next->fd = -1;
+}
+
+void log_end(void)
+{
+	int fd = atomic_exchange(&file_fd, -1);
+
+	slog_set_sink(NULL);
+	if (fd >= 0)
+		close(fd);
+}

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: ISC
+"""The log: its destinations and forms, what nobody can forge, and what was slow."""
+import contextlib
+import json
+import os
+import re
+import socket
+import time
+
+import pytest
+from support import wire as w
+from support.net import listening_ports
+from support.wait import wait_until
+
+pytestmark = pytest.mark.router_only
+
+
+def lines_of(path, event=None):
+    if not os.path.exists(path):
+        return []
+    lines = [json.loads(line) for line in open(path, encoding="utf-8")]
+    return [line for line in lines if event in (None, line["event"])]
+
+
+def test_json(make_router, tmp_path):
+    """Each line is an object; a session is one line when it begins and one when it ends."""
+    path = tmp_path / "log.json"
+    router = make_router({"log": {"destination": "file", "file": str(path), "format": "json"}})
+    with contextlib.closing(router.transactional.wire(application_name='say "no"\\')) as wire:
+        wire.query("SELECT 1")
+        wire.query("SELECT 2")
+        wire.quit()
+    (end,) = wait_until(lambda: lines_of(path, "client-close"), 10, "its end is told")
+    (begin,) = lines_of(path, "client-login")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", begin["time"])
+    assert begin["level"] == "info" and begin["application"] == 'say "no"\\'
+    assert (begin["workload"], begin["user"], begin["database"]) == (
+        "transactional", "app_scram", "app")
+    assert begin["addr"].startswith("127.0.0.1:")
+    assert end["id"] == begin["id"]
+    assert (end["reason"], end["queries"], end["transactions"]) == ("quit", 2, 2)
+    assert end["received"] > 0 and end["sent"] > 0 and end["age_ms"] >= 0
+    # Nothing but what was said before the file was known is on standard error.
+    assert "client-login" not in router.log()
+    assert {line["event"] for line in lines_of(path)} >= {"io-backend", "listen", "start"}
+
+
+def test_nobody_forges_a_line(make_router, tmp_path):
+    """Names with quotes, line feeds and bytes that are no text: one line, one value."""
+    path = tmp_path / "log.json"
+    router = make_router({"log": {"destination": "file", "file": str(path), "format": "json"}})
+    evil = 'a" reason=quit\n2026-11-20 10:00:00.000 UTC error forged x="'
+    for name in (evil, "\x01\x7f\x1b[31m", "x" * 500):
+        with router.transactional.raw() as wire, contextlib.suppress(Exception):
+            wire.login("app_scram", "app_scram secret", "app", application_name=name)
+        with router.transactional.raw() as wire, contextlib.suppress(Exception):
+            wire.login(name, "wrong", "app")
+    told = wait_until(lambda: len(lines_of(path, "client-auth-failed")) >= 2 and lines_of(path), 10,
+                      "it is told")
+    assert "forged" not in {line["event"] for line in told}
+    users = {line["user"] for line in told if line["event"] == "client-auth-failed"}
+    assert evil in users
+
+
+def test_text_quotes_are_escaped(make_router):
+    router = make_router()
+    with router.transactional.raw() as wire, contextlib.suppress(Exception):
+        wire.login('a" b', "wrong", "app")
+    wait_until(lambda: "client-auth-failed" in router.log(), 10, "it is told")
+    assert ' user="a\\" b" ' in router.log()
+
+
+def test_file_is_opened_again(make_router, tmp_path):
+    """As logrotate has it: renamed, then SIGHUP; nothing is lost under load."""
+    path, old = tmp_path / "log.json", tmp_path / "log.1"
+    router = make_router({"log": {"destination": "file", "file": str(path), "format": "json"}})
+    for i in range(10):
+        with contextlib.closing(router.transactional.wire(application_name=f"c{i}")) as wire:
+            wire.query("SELECT 1")
+            wire.quit()
+        if i == 4:
+            os.rename(path, old)
+            router.signal(1)
+            wait_until(lambda: lines_of(path, "reload"), 10, "the new one is there")
+    wait_until(lambda: len(lines_of(path, "client-close")) +
+               len(lines_of(old, "client-close")) == 10, 10, "all are told")
+    names = [line["application"] for where in (old, path)
+             for line in lines_of(where, "client-login")]
+    assert names == [f"c{i}" for i in range(10)]
+    assert os.stat(path).st_mode & 0o777 == 0o640 & ~os.umask(os.umask(0))
+
+
+def test_file_that_cannot_be(make_router, tmp_path):
+    """A reload that wants it is refused, and the log stays where it is."""
+    router = make_router()
+    router.expect_error("log.file: /nonexistent/log")
+    said = router.reload({"log": {"destination": "file", "file": "/nonexistent/log"}},
+                         expect="error")
+    assert "No such file" in said
+    before = len(router.log())
+    router.transactional.connect().close()
+    wait_until(lambda: "client-close" in router.log()[before:], 10, "it goes on as before")
+    # And to a good one, and back.
+    path = tmp_path / "log.text"
+    router.config["log"] = {"destination": "file", "file": str(path)}
+    router.write_config()
+    router.signal(1)
+    wait_until(lambda: path.exists() and " info  reload " in path.read_text(), 10, "it is there")
+    router.reload({"log": {"destination": "stderr", "file": None}})
+    router.transactional.connect().close()
+    assert "client-login" not in path.read_text().split("info  reload ")[-1]
+
+
+def test_start_that_fails_is_told(make_router, tmp_path):
+    """Also on standard error, where whoever starts it looks."""
+    path = tmp_path / "log.text"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        router = make_router({"log": {"destination": "file", "file": str(path)}, "workloads": {
+            "session": {"listen": [f"127.0.0.1:{taken.getsockname()[1]}"]}}}, start=False)
+        router.start(wait=False)
+        assert router.wait_exit() == 1
+    router.expected_exit = 1
+    assert "cannot listen on" in path.read_text()
+    assert router.log().startswith("pgtandem: cannot listen on")
+
+
+def test_slow_waits_and_queries(make_router):
+    """What took long is told, by a number that is the same for the same query; not its text."""
+    router = make_router({
+        "hosts": {"main": {"connection_budget": 2}},
+        "workloads": {"transactional": {"guaranteed_connections": 1, "max_connections": 1},
+                      "session": {"guaranteed_connections": 1}},
+        "defaults": {"log_slow_wait": "100ms", "log_slow_query": "200ms"}})
+
+    def told(event):
+        return [dict(re.findall(r'(\w+)="?([^" ]+)', line))
+                for line in re.findall(rf" warn +{event} (.*)", router.log())]
+    with router.transactional.wire() as one, router.transactional.wire() as two:
+        one.query("SELECT pg_sleep(0.01)")
+        assert told("slow-query") == []
+        for text in ("SELECT pg_sleep(0.3), 'dark matter'", "select pg_sleep(.31),'other' -- x",
+                     "SELECT pg_sleep(0.3)"):
+            one.query(text)
+        first, second, third = wait_until(
+            lambda: len(told("slow-query")) == 3 and told("slow-query"), 10, "three are told")
+        assert first["fingerprint"] == second["fingerprint"] != third["fingerprint"]
+        assert (first["user"], first["database"], first["workload"], first["host"]) == (
+            "app_scram", "app", "transactional", "main")
+        assert 300 <= int(first["duration_ms"]) < 30000
+        # The same by the extended protocol, named and unnamed.
+        for name in ("", "s1"):
+            one.send(w.parse("SELECT pg_sleep($1), $2", name), w.sync())
+            one.until_ready()
+            one.send(w.bind(["0.3", "x"], name), w.execute(), w.sync())
+            one.until_ready()
+        assert {line["fingerprint"] for line in told("slow-query")[3:]} == {first["fingerprint"]}
+        assert len(told("slow-query")) == 5
+        assert told("slow-wait") == []
+        one.query("BEGIN")
+        two.send(w.query("SELECT 1"))
+        wait_until(lambda: router.show("waiting"), 10, "it waits")
+        begin = time.monotonic()
+        wait_until(lambda: time.monotonic() - begin > 0.15, 10, "long enough")
+        one.query("COMMIT")
+        two.until_ready()
+        (line,) = wait_until(lambda: told("slow-wait"), 10, "the wait is told")
+        assert int(line["waited_ms"]) >= 100
+    assert "dark matter" not in router.log()
+
+
+def test_rate_of_what_others_cause(make_router):
+    """Ten lines a second; the next tells how many were left out."""
+    router = make_router()
+
+    def fail():
+        with router.transactional.raw() as wire, contextlib.suppress(Exception):
+            wire.login("app_scram", "wrong", "app")
+    for _ in range(60):
+        fail()
+
+    def suppressed():
+        fail()
+        return sum(int(n) for n in re.findall(r"client-auth-failed .* suppressed=(\d+)",
+                                              router.log())) > 0
+    wait_until(suppressed, 10, "it is told how many")
+
+
+def test_journald_and_syslog(make_router):
+    """They may not be there: nobody is the worse for it."""
+    router = make_router({"log": {"destination": "syslog", "format": "json"}}, start=False)
+    for destination in ("syslog", "journald"):
+        router.config["log"] = {"destination": destination}
+        router.write_config()
+        router.start()
+        with router.transactional.connect() as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert "client-login" not in router.log()
+        assert router.stop() == 0
+    ports = listening_ports()
+    assert not set(router.ports.values()) & ports
