@@ -312,6 +312,7 @@ static void begin_drain(struct program *p, enum router_drain drain)
 	p->drain_until_us = limit == 0 ? 0 : clock_now_us() + limit;
 	entrances_close(p);
 	program_tell_workers(p);
+	notify_stopping();
 }
 
 static void count_leased(const struct pool_server *s, void *arg)
@@ -411,6 +412,7 @@ static int wait_for_the_end(struct program *p, const sigset_t *set)
 		/* Those who were about to log in when it began. */
 		if (atomic_load(&p->router.drain) != ROUTER_SERVES)
 			program_tell_workers(p);
+		notify_tick(p);
 		resolver_tick(p->resolver, p->directory, clock_now_us());
 	}
 }
@@ -466,6 +468,7 @@ int program_run(struct program *p, const char *path)
 	if (ret == 0) {
 		entrances_commit(p);
 		http_ready(p->http);
+		notify_ready(p);
 		SLOG(INFO, "start", "version=%s workers=%u config=%s", PGTANDEM_VERSION,
 			p->thread_count, path);
 		ret = wait_for_the_end(p, &set);

@@ -94,6 +94,13 @@ void log_abandon(struct log_next *);
 void log_give(uid_t, gid_t);
 void log_end(void);                     /* standard error from now on */
 
+/* notify.c: what systemd is told.  tick: now and then, from the main thread. */
+void notify_ready(struct program *);
+void notify_reloading(void);
+void notify_reloaded(void);
+void notify_stopping(void);
+void notify_tick(struct program *);
+
 /* entrances.c */
 NODISCARD int entrances_open(struct program *, const struct config *, struct diag *);
 void entrances_commit(struct program *);        /* after the directory has changed */

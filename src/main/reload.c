@@ -150,13 +150,17 @@ static bool go_over(struct program *p, struct config *config, struct diag *diag,
 bool program_reload(struct program *p, char *text, size_t size)
 {
 	struct diag diag;
+	bool ok;
 
 	diag_clear(&diag);
 	text[0] = '\0';
-	if (!go_over(p, config_load(p->path, &diag), &diag, text, size))
-		return false;
-	overlay_finish(&p->overlay);
-	return true;
+	notify_reloading();
+	ok = go_over(p, config_load(p->path, &diag), &diag, text, size);
+	if (ok)
+		overlay_finish(&p->overlay);
+	/* Also when it was refused: what was in force still is. */
+	notify_reloaded();
+	return ok;
 }
 
 /* The error is the asker's, and no fault of the file's: it is not for the log. */

@@ -4,9 +4,7 @@ generator say, and nobody who asks can hurt anybody else."""
 import collections
 import concurrent.futures
 import contextlib
-import ctypes
 import os
-import pathlib
 import re
 import shutil
 import signal
@@ -17,6 +15,7 @@ import time
 
 import pytest
 from support import wire as w
+from support.freeze import frozen
 from support.net import free_port, listening_ports
 from support.wait import SLOWDOWN, wait_until
 from support.web import OPENMETRICS, Metrics, Web, basic
@@ -310,27 +309,6 @@ def test_not_ready_while_it_drains(both):
         assert web.get("/livez").text == "alive\n"
         wire.query("COMMIT")
     assert router.wait_exit() == 0
-
-
-@contextlib.contextmanager
-def frozen(router, name):
-    """One thread of the router stands still: ptrace(2)."""
-    seize, interrupt, detach, any_child = 0x4206, 0x4207, 17, 0x40000000
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def ptrace(request):
-        done = libc.ptrace(ctypes.c_long(request), ctypes.c_long(task), None, None)
-        assert done == 0, os.strerror(ctypes.get_errno())
-    tasks = pathlib.Path(f"/proc/{router.process.pid}/task")
-    (task,) = [int(path.name) for path in tasks.iterdir()
-               if (path / "comm").read_text().strip() == name]
-    ptrace(seize)
-    try:
-        ptrace(interrupt)
-        os.waitpid(task, any_child)
-        yield
-    finally:
-        ptrace(detach)
 
 
 def test_not_live_when_a_worker_hangs(make_web):
