@@ -126,6 +126,7 @@ struct need {
 	struct client *client;
 	struct server *server;
 	bool has_sent;
+	bool is_alone;  /* nothing runs that might prepare by the same names */
 };
 
 static void need(struct prepared_name *n, void *arg)
@@ -205,6 +206,20 @@ static bool may_name_any(const struct lexer_token *token)
 		prepared_may_name(token->text, token->len);
 }
 
+/* One that the client has not: what code out of sight has left there by this name, for a
+ * client before it, is not to be met.  Close of what is not there is no error. */
+static void not_of_others(struct need *in, const char *name)
+{
+	struct server *s = in->server;
+
+	if (!in->is_alone || prepared_is_our_name(name) ||
+		prepared_names_find(&s->sql, name) != NULL)
+		return;
+	server_step(s, STEP_CLOSE_OURS, NULL, NULL);
+	server_send_close(s, name);
+	in->has_sent = true;
+}
+
 /* Each name behind one of the verbs; it does no harm when it is another's name.
  * False: that may not be all. */
 static bool need_named(struct need *in, const char *text, size_t len, unsigned flags)
@@ -220,12 +235,13 @@ static bool need_named(struct need *in, const char *text, size_t len, unsigned f
 	while (lexer_next(&lexer, &token) != LEXER_END) {
 		is_sure = is_sure && !may_name_any(&token);
 		if (follows && lexer_is_name(&token)) {
-			n = NULL;
-			if (lexer_value(&token, flags, name, sizeof(name), &name_len) ==
-				LEXER_VALUE_OK)
-				n = prepared_names_find(&in->client->names, name);
-			else
+			if (lexer_value(&token, flags, name, sizeof(name), &name_len) !=
+				LEXER_VALUE_OK) {
 				is_sure = false;
+				continue;
+			}
+			not_of_others(in, name);
+			n = prepared_names_find(&in->client->names, name);
 			if (n != NULL) {
 				note_execute(in, n, &lexer, flags);
 				need(n, in);
@@ -258,8 +274,9 @@ bool client_sql_need(struct client *c, struct server *s, const char *text, size_
 {
 	struct need in = { .client = c, .server = s };
 
-	if (prepared_names_are_none(&c->names) || !client_is_kept(c) || !can_prepare(s))
+	if (!client_is_kept(c) || !can_prepare(s))
 		return false;
+	in.is_alone = s->xq.pending == 0 && !s->xq.open;
 	if (!need_named(&in, text, len, client_lexer_flags(s)))
 		prepared_names_each(&c->names, need_sql, &in);
 	return in.has_sent;
