@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: ISC
+"""The classes of CVEs of the field that a peer can bring about: hostile clients before
+the login, hostile servers during it.  docs/security.md has the table."""
+import base64
+import struct
+import threading
+
+import psycopg
+import pytest
+from support import wire as w
+from support.fakeserver import FakeServer
+from support.postgres import DATABASE, USERS
+from support.wait import wait_until
+
+pytestmark = pytest.mark.router_only
+
+
+def works(router):
+    with router.session.connect() as connection:
+        return connection.execute("SELECT 1").fetchone() == (1,)
+
+
+LONG = "x" * 9000
+FIRST = {
+    "CVE-2012-4575 a long database": w.startup("app_scram", LONG),
+    "a long user": w.startup(LONG, DATABASE),
+    "a long parameter": w.startup("app_scram", DATABASE, application_name=LONG),
+    "a packet over the limit": w.startup("app_scram", "x" * 20000),
+    "CVE-2015-4054 a password first": w.message("p", b"secret\0"),
+    "a query first": w.query("SELECT 1"),
+    "CVE-2026-6664 a length below its own": struct.pack("!ii", 3, w.PROTOCOL_3_0),
+    "a length of 2^31": struct.pack("!Ii", 0x80000000, w.PROTOCOL_3_0),
+    "a length of 2^32-1": struct.pack("!Ii", 0xffffffff, w.PROTOCOL_3_0),
+    "no end of the parameters": struct.pack("!ii", 13, w.PROTOCOL_3_0) + b"user\0",
+    "a name without value": struct.pack("!ii", 14, w.PROTOCOL_3_0) + b"user\0\0",
+    "two requests for TLS": w.SSL_REQUEST * 2,
+    "a cancel of nobody": w.cancel_request(0xffffffff - (1 << 32), b"\xff" * 4),
+    "a cancel with a key of 0": struct.pack("!iiI", 12, 80877102, 1),
+}
+
+
+@pytest.mark.parametrize("data", FIRST.values(), ids=FIRST)
+def test_the_first_bytes(router, data):
+    """Whatever comes first: an error or a closed connection, and nobody else notices.
+    Cut at any place it is waited for, or refused."""
+    with router.session.raw() as wire:
+        wire.send(data)
+        wire.socket.shutdown(1)
+        if data.startswith(w.SSL_REQUEST):
+            assert wire.read(1) == b"N"
+        assert {m.type for m in wire.until_closed()} <= {"E", "R"}
+    for cut in range(0, min(len(data), 40)):
+        with router.session.raw() as wire:
+            wire.send(data[:cut])
+    assert works(router)
+
+
+ANSWERS = {
+    "a wrong type": w.query("SELECT 1"),
+    "too long": b"p" + struct.pack("!i", 40000),
+    "a negative length": b"p" + struct.pack("!i", -1),
+    "a length below its own": b"p" + struct.pack("!i", 3),
+    "empty": w.message("p"),
+    "no mechanism": w.message("p", b"\0\0\0\0"),
+    "an unknown mechanism": w.message("p", b"PLAIN\0" + struct.pack("!i", 0)),
+    "CVE-2026-6664 a length that wraps": w.message("p", b"SCRAM-SHA-256\0" + struct.pack("!I", 0xfffffff0)),
+    "a longer length": w.message("p", b"SCRAM-SHA-256\0" + struct.pack("!i", 1000) + b"n,,"),
+    "another's name": w.message("p", b"SCRAM-SHA-256\0" + struct.pack("!i", 23) + b"n,a=postgres,n=,r=abcde"),
+    "a nonce without end": w.message("p", b"SCRAM-SHA-256\0" + struct.pack("!i", 30010)
+                                     + b"n,,n=,r=" + b"a" * 30002),
+    "not ASCII": w.message("p", b"SCRAM-SHA-256\0" + struct.pack("!i", 10) + b"n,,n=,r=\xff\xfe"),
+}
+
+
+@pytest.mark.parametrize("user", ["app_scram", "nobody"])
+@pytest.mark.parametrize("data", ANSWERS.values(), ids=ANSWERS)
+def test_answers_to_the_challenge(router, data, user):
+    """Malformed ones get an error, the same for users that there are and that there are
+    not."""
+    with router.session.raw() as wire:
+        wire.send(w.startup(user, DATABASE))
+        assert wire.receive().type == "R"
+        wire.send(data)
+        wire.socket.shutdown(1)
+        got = wire.until_closed()
+        assert [m.type for m in got] == ["E"]
+        assert got[0].sqlstate in ("08P01", "28P01", "0A000"), got[0].fields
+    assert works(router)
+
+
+def sasl_first(connection):
+    """The server's part of SCRAM up to the client's nonce."""
+    connection.read_startup()
+    connection.send(w.message("R", struct.pack("!i", 10) + b"SCRAM-SHA-256\0\0"))
+    body = connection.receive().body
+    return body.split(b"r=", 1)[1].decode()
+
+
+def sasl(code, text):
+    return w.message("R", struct.pack("!i", code) + text.encode())
+
+
+SALT = base64.b64encode(b"0123456789abcdef").decode()
+SERVERS = {
+    "CVE-2026-6665 a long nonce": lambda n: sasl(11, f"r={n}{'x' * 50000},s={SALT},i=4096"),
+    "a message over the limit": lambda n: b"R" + struct.pack("!i", 1 << 30),
+    "another nonce": lambda n: sasl(11, f"r=another,s={SALT},i=4096"),
+    "no salt": lambda n: sasl(11, f"r={n}x,i=4096"),
+    "an empty salt": lambda n: sasl(11, f"r={n}x,s=,i=4096"),
+    "a long salt": lambda n: sasl(11, f"r={n}x,s={base64.b64encode(b'x' * 3000).decode()},i=4096"),
+    "endless iterations": lambda n: sasl(11, f"r={n}x,s={SALT},i=2000000000"),
+    "no iterations": lambda n: sasl(11, f"r={n}x,s={SALT},i=0"),
+    "AuthenticationOk at once": lambda n: w.message("R", struct.pack("!i", 0)) + w.message("Z", b"I"),
+    "a final message at once": lambda n: sasl(12, "v=AAAA"),
+    "CVE-2026-6666 no fields": lambda n: w.message("E", b"\0"),
+    "not even a terminator": lambda n: w.message("E", b""),
+    "a field without end": lambda n: w.message("E", b"SFATAL"),
+    "a welcome in between": lambda n: w.message("S", b"a\0b\0") + w.message("Z", b"I"),
+    "an unknown request": lambda n: w.message("R", struct.pack("!i", 99)),
+    "half a request": lambda n: w.message("R", b"\0\0"),
+    "a row": lambda n: w.message("D", b"\0\1\0\0\0\1x"),
+}
+
+
+@pytest.mark.parametrize("reply", SERVERS.values(), ids=SERVERS)
+def test_a_server_in_the_middle_of_scram(make_router, reply):
+    """The server is not trusted: what does not belong there ends the connection to it, and
+    the client hears of it."""
+    fake = FakeServer(raw=True)
+
+    def serve():
+        while True:
+            try:
+                connection = fake.take()
+                connection.send(reply(sasl_first(connection)))
+            except (OSError, EOFError, IndexError):
+                continue
+            except Exception:  # pylint: disable=broad-except
+                return
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        router = make_router({"hosts": {"main": {"port": fake.port}},
+                              "defaults": {"query_wait_timeout": "3s"}})
+        with pytest.raises(psycopg.OperationalError) as refused:
+            router.session.connect(password=USERS["app_scram"][0])
+        assert "FATAL" in str(refused.value)
+        wait_until(lambda: "server-login-failed" in router.log(), 10, "a word in the log")
+        assert router.show("workloads")
+    finally:
+        fake.close()
+
+
+def test_a_wrong_signature_of_the_server(make_router):
+    """A server that does not know the secret is found out before anything is sent to it."""
+    fake = FakeServer(raw=True)
+    seen = []
+
+    def serve():
+        try:
+            while True:
+                connection = fake.take()
+                nonce = sasl_first(connection)
+                connection.send(sasl(11, f"r={nonce}x,s={SALT},i=4096"))
+                connection.receive()
+                connection.send(sasl(12, "v=" + base64.b64encode(b"x" * 32).decode())
+                                + w.message("R", struct.pack("!i", 0)) + w.message("Z", b"I"))
+                seen.append([m.type for m in connection.until_closed()])
+        except Exception:  # pylint: disable=broad-except
+            return
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        router = make_router({"hosts": {"main": {"port": fake.port}},
+                              "defaults": {"query_wait_timeout": "3s"}})
+        with pytest.raises(psycopg.OperationalError):
+            router.session.connect()
+        wait_until(lambda: seen, 10, "the end of a login")
+        assert all("Q" not in types and "P" not in types for types in seen)
+    finally:
+        fake.close()
