@@ -408,6 +408,19 @@ static int load_rules(struct config *config, struct diag *diag)
 	return ret;
 }
 
+static bool holds_secrets(const struct config *config)
+{
+	bool holds = false;
+
+	for (size_t i = 0; i < config->host_count; i++)
+		holds = holds || config->hosts[i].options.password[0] != '\0';
+	for (size_t i = 0; i < config->database_count; i++)
+		holds = holds || config->databases[i].options.password[0] != '\0';
+	for (size_t i = 0; i < config->user_count; i++)
+		holds = holds || config->users[i].options.password[0] != '\0';
+	return holds;
+}
+
 struct config *config_load(const char *path, struct diag *diag)
 {
 	return config_load_with(path, NULL, diag);
@@ -427,7 +440,12 @@ struct config *config_load_with(
 	doc_free_text(text, len);
 	if (config == NULL)
 		return NULL;
-	ret = load_userlist(config, diag);
+	ret = 0;
+	if (holds_secrets(config) && doc_is_public(path))
+		ret = verify_warn(config, "everybody may read %s, which holds secrets; chmod 640 "
+			"would hide them", path);
+	if (ret == 0)
+		ret = load_userlist(config, diag);
 	if (ret == 0)
 		ret = load_rules(config, diag);
 	for (size_t i = 0; ret == 0 && i < config->host_count; i++)

@@ -438,6 +438,14 @@ static int read_all(int fd, size_t max, char **text, size_t *len)
 	return 0;
 }
 
+/* What everybody may write says nothing. */
+static bool is_everybodys(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & S_IWOTH) != 0;
+}
+
 int doc_read_file(const char *path, size_t max, char **text, size_t *len,
 	struct diag *diag)
 {
@@ -448,9 +456,11 @@ int doc_read_file(const char *path, size_t max, char **text, size_t *len,
 		diag_set(diag, path, 0, 0, "cannot open: %s", strerror(-ret));
 		return ret;
 	}
-	ret = read_all(fd, max, text, len);
+	ret = is_everybodys(fd) ? -EPERM : read_all(fd, max, text, len);
 	close(fd);
-	if (ret == -EFBIG)
+	if (ret == -EPERM)
+		diag_set(diag, path, 0, 0, "everybody may change it; chmod o-w would stop that");
+	else if (ret == -EFBIG)
 		diag_set(diag, path, 0, 0, "longer than %zu bytes", max);
 	else if (ret < 0)
 		diag_set(diag, path, 0, 0, "cannot read: %s", strerror(-ret));

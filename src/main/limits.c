@@ -8,6 +8,7 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -89,6 +90,12 @@ int limits_become(const char *user, struct diag *diag)
 		return -EPERM;
 	}
 	return 0;
+}
+
+void limits_set_dumpable(bool is_dumpable)
+{
+	if (prctl(PR_SET_DUMPABLE, is_dumpable ? 1 : 0, 0, 0, 0) < 0)
+		SLOG(WARN, "core-dumps", "error=\"%s\"", strerror(errno));
 }
 
 int limits_pid_file(const char *path, char **written, struct diag *diag)

@@ -285,6 +285,9 @@ static int set_up(struct program *p, struct diag *diag)
 		ret = limits_pid_file(p->config->process.pid_file, &p->pid_file, diag);
 	if (ret == 0)
 		ret = limits_become(p->config->process.user, diag);
+	/* After that, which sets it anew. */
+	if (ret == 0)
+		limits_set_dumpable(p->config->process.core_dumps);
 	if (ret < 0)
 		return ret;
 	console_fill_ops(p->console, &ops);

@@ -78,6 +78,7 @@ int program_run(struct program *, const char *path);
  * Returns 0 or -errno with diag filled. */
 NODISCARD int limits_apply(const struct config *, uint32_t workers, struct diag *);
 NODISCARD int limits_become(const char *user, struct diag *);
+void limits_set_dumpable(bool is_dumpable);
 /* *written: what is to be removed in the end, or NULL. */
 NODISCARD int limits_pid_file(const char *path, char **written, struct diag *);
 

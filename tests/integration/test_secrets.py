@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: ISC
+"""Where secrets are, and who gets to see them."""
+import os
+import pwd
+
+import psycopg
+import pytest
+from support.postgres import USERS
+from support.router import ADMIN
+
+pytestmark = pytest.mark.router_only
+
+
+@pytest.mark.parametrize("name", ["pgtandem.yaml", "userlist.txt", "hba.conf", "ident.conf"])
+def test_files_that_everybody_may_change_are_refused(make_router, name):
+    """... at a reload here; nothing changes then."""
+    router = make_router({"auth": {"auth_type": "hba", "auth_hba_file": "hba.conf",
+                                   "auth_ident_file": "ident.conf"}}, start=False)
+    (router.directory / "hba.conf").write_text("host all all all scram-sha-256\n")
+    (router.directory / "ident.conf").write_text("map root postgres\n")
+    router.start()
+    path = router.directory / name
+    path.chmod(0o646)
+    router.expect_error("reload")
+    assert f"{name}: everybody may change it" in router.reload(expect="error")
+    path.chmod(0o640)
+    router.reload()
+    with router.session.connect() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_files_that_everybody_may_read_are_told(make_router):
+    router = make_router({"users": {"app_plain": {"password": USERS["app_plain"][0]}}}, start=False)
+    for name in ("pgtandem.yaml", "userlist.txt"):
+        (router.directory / name).chmod(0o644)
+    router.start()
+    for name in ("pgtandem.yaml", "userlist.txt"):
+        assert f"{name}, which holds secrets" in router.log()
+        (router.directory / name).chmod(0o600)
+    assert "which holds secrets" not in router.reload()
+
+
+@pytest.mark.parametrize("core_dumps", [False, True])
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_who_may_look_into_the_process(make_router, core_dumps):
+    """Without core_dumps what the kernel shows of the process is root's, as it cannot be
+    dumped; neither may another process of its user attach to it."""
+    router = make_router({"process": {"user": "nobody", "core_dumps": core_dumps}})
+    owner = os.stat(f"/proc/{router.process.pid}/maps").st_uid
+    assert owner == (pwd.getpwnam("nobody").pw_uid if core_dumps else 0)
+    with router.session.connect() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_secrets_are_nowhere_to_be_seen(make_router):
+    """Neither in any view nor in the log, however a login ends."""
+    router = make_router({"hosts": {"main": {"user": "app_plain", "password": "plain secret"}},
+                          "databases": {"x": {"host": "main", "dbname": "app", "user": "app_md5",
+                                              "password": USERS["app_md5"][0]}},
+                          "users": {"app_trust": {"password": "trust secret"}},
+                          "log": {"level": "debug"}})
+    for user in ("app_scram", "app_md5", "app_plain", "app_trust"):
+        router.session.connect(user=user).close()
+        with pytest.raises(psycopg.OperationalError):
+            router.session.connect(user=user, password="a wrong one")
+    router.session.connect(dbname="x").close()
+    shown = ""
+    with router.admin() as console:
+        for view in ("config", "users", "databases", "pools", "clients", "servers", "hosts"):
+            shown += str(console.execute(f"SHOW {view}").fetchall())
+    for text in (shown, router.log()):
+        for secret in [password for password, _ in USERS.values()] + [ADMIN[1], "a wrong one"]:
+            assert secret not in text
