@@ -214,7 +214,7 @@ static void client_addrs(struct socket_row *row, const struct client *c)
 	/* The far side of a unix socket has no name. */
 	if (addr_is_unix(&addr))
 		row->far = row->near;
-	else if (sock_peer(c->stream.conn.fd, &addr))
+	else if (client_peer(c, &addr))
 		endpoint_from(&row->far, &addr);
 }
 

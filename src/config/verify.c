@@ -11,6 +11,7 @@
 #include "config/doc.h"
 #include "config/place.h"
 #include "config/listen.h"
+#include "config/network.h"
 #include "config/value.h"
 
 enum { WHY_MAX = 300, WARNING_MAX = 400 };
@@ -330,6 +331,15 @@ static int verify_workload(const struct config *config, const struct doc_source 
 			"max_client_conn: %u is more than the %u of "
 			"process.max_client_conn",
 			w->max_client_conn, total);
+	for (size_t i = 0; i < w->options.proxy_protocol_from.count; i++) {
+		struct network net;
+
+		if (!network_parse(w->options.proxy_protocol_from.items[i], &net))
+			return doc_fail(source, item_node(doc_get(node, "proxy_protocol_from"), i),
+				"proxy_protocol_from: \"%.60s\" is neither a network such as "
+				"10.0.0.0/8 or fd00::/8, nor unix",
+				w->options.proxy_protocol_from.items[i]);
+	}
 	return verify_names(config, source, w, node);
 }
 

@@ -7,28 +7,55 @@
 
 #include "config/hba.h"
 #include "config/ident.h"
+#include "config/network.h"
 #include "route/directory_priv.h"
+
+/* The bytes of an address; 0: it is no IP address. */
+static size_t address_bytes(const struct addr *peer, uint8_t to[HBA_ADDRESS_MAX])
+{
+	switch (peer->sa.sa_family) {
+	case AF_INET:
+		memcpy(to, &peer->in4.sin_addr, sizeof(peer->in4.sin_addr));
+		return sizeof(peer->in4.sin_addr);
+	case AF_INET6:
+		memcpy(to, &peer->in6.sin6_addr, sizeof(peer->in6.sin6_addr));
+		return sizeof(peer->in6.sin6_addr);
+	default:
+		return 0;
+	}
+}
 
 static void describe(const struct route_login *login, struct hba_client *c)
 {
-	const struct addr *peer = login->peer;
-
 	*c = (struct hba_client){ .is_physical = login->is_physical,
 		.database = login->database, .user = login->user,
 		.link = login->is_tls ? HBA_LINK_TLS : HBA_LINK_PLAIN };
-	switch (peer->sa.sa_family) {
-	case AF_INET:
-		c->address_len = sizeof(peer->in4.sin_addr);
-		memcpy(c->address, &peer->in4.sin_addr, c->address_len);
-		return;
-	case AF_INET6:
-		c->address_len = sizeof(peer->in6.sin6_addr);
-		memcpy(c->address, &peer->in6.sin6_addr, c->address_len);
-		return;
-	default:
+	c->address_len = address_bytes(login->peer, c->address);
+	if (c->address_len == 0)
 		c->link = HBA_LINK_LOCAL;
-		return;
+}
+
+bool directory_is_proxy(struct directory *d, struct route_workload *w,
+	const struct addr *peer)
+{
+	const struct config_workload *conf;
+	uint8_t bytes[HBA_ADDRESS_MAX];
+	size_t len = address_bytes(peer, bytes);
+	struct config *config;
+	bool is_proxy = false;
+
+	if (!atomic_load(&w->has_proxies))
+		return false;
+	config = directory_config(d);
+	conf = config_find_workload(config, w->name);
+	for (size_t i = 0; conf != NULL && i < conf->options.proxy_protocol_from.count; i++) {
+		struct network net;
+
+		if (network_parse(conf->options.proxy_protocol_from.items[i], &net))
+			is_proxy = is_proxy || network_has(&net, bytes, len);
 	}
+	config_unref(config);
+	return is_proxy;
 }
 
 static void follow_rules(const struct config *config, const struct route_login *login,

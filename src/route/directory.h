@@ -140,6 +140,7 @@ struct route_workload {
 	_Atomic uint32_t clients;
 	_Atomic uint32_t max_client_conn;
 	_Atomic uint64_t login_timeout_us;
+	_Atomic bool has_proxies;                       /* see directory_is_proxy() */
 	pthread_mutex_t lock;                           /* of tcp */
 	struct sock_tcp tcp;
 	struct times_block *times;      /* WORKLOAD_TIME_COUNT for each worker */
@@ -341,6 +342,9 @@ void route_host_tell_denied(struct route_host *);
 /* It has not: what was known stays. */
 void directory_budget_unread(struct directory *, struct route_host *,
 	const struct pool_error *);
+
+/* Do connections from there begin with a PROXY header? */
+bool directory_is_proxy(struct directory *, struct route_workload *, const struct addr *);
 
 /* How clients prove who they are. */
 enum route_auth {

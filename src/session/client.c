@@ -305,11 +305,24 @@ static void client_free(struct client *c)
 	buf_finish(&c->unnamed);
 	route_unref(c->route);
 	free(c->console_user);
+	free(c->proxied);
 	if (c->console_state != NULL)
 		c->worker->router->console.forget(c->console_state);
 	explicit_bzero(c->key, sizeof(c->key));
 	c->magic = 0;
 	free(c);
+}
+
+bool client_peer(const struct client *c, struct addr *peer)
+{
+	if (c->proxied != NULL) {
+		*peer = *c->proxied;
+		return true;
+	}
+	if (!sock_peer(c->stream.conn.fd, peer))
+		return false;
+	addr_unmap(peer);
+	return true;
 }
 
 void client_accept(struct worker *w, struct route_workload *workload, int fd)
@@ -337,7 +350,10 @@ void client_accept(struct worker *w, struct route_workload *workload, int fd)
 	client_arm(c);
 	/* It is told so when it has said what it wants: libpq shows nobody an error
 	 * that comes in answer to SSLRequest. */
-	c->login->is_one_too_many = has_peer && !gate_count(c, &peer);
+	c->login->wants_proxy = has_peer &&
+		directory_is_proxy(w->router->directory, workload, &peer);
+	c->login->is_one_too_many = has_peer && !c->login->wants_proxy &&
+		!gate_count(c, &peer);
 	stream_resume(&c->stream);
 }
 

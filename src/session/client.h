@@ -42,6 +42,7 @@ struct client {
 	struct timer notify;            /* tells a waiting client that it waits */
 	struct client_login *login;     /* until IDLE */
 	struct stats_block *stats;
+	struct addr *proxied;           /* whom a load balancer speaks for; NULL: none */
 	struct gate_source *source;     /* NULL: its address is not counted */
 	struct params params;
 	struct params start;            /* those of the startup packet, once "params" differ */
@@ -106,6 +107,9 @@ const char *close_reason_word(enum close_reason);
 
 /* A connection was accepted; the descriptor is taken over. */
 void client_accept(struct worker *, struct route_workload *, int fd);
+
+/* Where it comes from, as far as is known.  False: the socket is gone. */
+bool client_peer(const struct client *, struct addr *);
 
 /* Ends it with the text of the reason, if it has one. */
 void client_close(struct client *, enum close_reason);

@@ -21,6 +21,7 @@ struct client_login {
 	struct client_auth auth;
 	bool has_auth;
 	struct route_proof proof;       /* what it has to prove, from AUTH on */
+	bool wants_proxy;               /* a PROXY header comes first */
 	bool is_one_too_many;           /* of its address */
 	bool was_looked_up;             /* its secret is auth_query's */
 	bool is_doomed;                 /* it goes through the motions and fails */
@@ -49,15 +50,6 @@ void client_auth_begin(struct client *);
 void client_auth_end(struct client_login *);
 struct lookup_answer;
 void client_auth_found(struct client *, const struct lookup_answer *);
-
-/* Where it comes from.  False: the socket is gone. */
-static inline bool client_peer(const struct client *c, struct addr *peer)
-{
-	if (!sock_peer(c->stream.conn.fd, peer))
-		return false;
-	addr_unmap(peer);
-	return true;
-}
 
 /* All that authentication knows of the client's TLS.  The names are valid as long as
  * the connection; dn: the whole name of the certificate, else its common name. */

@@ -9,10 +9,12 @@
 #include <strings.h>
 
 #include "base/slog.h"
+#include "net/proxy.h"
 #include "pg/msg_out.h"
 #include "pg/options.h"
 #include "session/cancel.h"
 #include "session/client_priv.h"
+#include "session/gate.h"
 #include "session/server.h"
 
 /* Each costs a look at all others, before anybody has proven who they are. */
@@ -127,10 +129,45 @@ static void refuse_encryption(struct client *c, unsigned flag)
 	stream_send(&c->stream, "N", 1);
 }
 
+/* What a load balancer writes in front of everything.  Returns the bytes used. */
+static size_t take_proxy(struct client *c, const uint8_t *data, size_t len)
+{
+	struct proxy_header h;
+
+	switch (proxy_parse(data, len, &h)) {
+	case PROXY_NEED_MORE:
+		return 0;
+	case PROXY_BAD:
+		SLOG_LIMITED(WARN, "client-startup-bad", "id=%lu problem=\"%s\"",
+			(unsigned long)c->id, "no PROXY header from where one must come");
+		client_close(c, CLOSE_NOT_POSTGRES);
+		return len;
+	case PROXY_OK:
+		break;
+	}
+	c->login->wants_proxy = false;
+	if (!h.has_source)
+		return h.len;
+	c->proxied = malloc(sizeof(*c->proxied));
+	if (c->proxied == NULL) {
+		client_close(c, CLOSE_NO_MEMORY);
+		return len;
+	}
+	addr_unmap(&h.source);
+	*c->proxied = h.source;
+	c->login->is_one_too_many = !gate_count(c, c->proxied);
+	return h.len;
+}
+
 size_t client_startup_data(struct client *c, const uint8_t *data, size_t len)
 {
 	size_t pos = 0;
 
+	if (c->state == CLIENT_STARTUP && c->login->wants_proxy) {
+		pos = take_proxy(c, data, len);
+		if (c->login->wants_proxy)
+			return pos;
+	}
 	while (c->state == CLIENT_STARTUP) {
 		struct startup st;
 

@@ -9,6 +9,7 @@ Suite *dump_suite(void);
 Suite *hba_suite(void);
 Suite *ini_suite(void);
 Suite *listen_suite(void);
+Suite *network_suite(void);
 Suite *option_suite(void);
 Suite *place_suite(void);
 Suite *reload_suite(void);
@@ -28,6 +29,7 @@ int main(void)
 	srunner_add_suite(runner, place_suite());
 	srunner_add_suite(runner, userlist_suite());
 	srunner_add_suite(runner, hba_suite());
+	srunner_add_suite(runner, network_suite());
 	srunner_add_suite(runner, config_suite());
 	srunner_add_suite(runner, config_errors_suite());
 	srunner_add_suite(runner, share_suite());

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: ISC
+"""The PROXY protocol: the address that a load balancer tells is the client's."""
+import socket
+import struct
+
+import pytest
+from support import wire as w
+from support.net import free_port
+from support.postgres import DATABASE, USERS
+from support.wait import wait_until
+
+pytestmark = pytest.mark.router_only
+V2 = b"\r\n\r\n\0\r\nQUIT\n"
+
+
+def v1(address="192.0.2.7", port=5678):
+    return f"PROXY TCP4 {address} 198.51.100.1 {port} 5432\r\n".encode()
+
+
+def v2(address="192.0.2.7", port=5678, more=b""):
+    body = socket.inet_aton(address) + socket.inet_aton("198.51.100.1")
+    body += struct.pack("!HH", port, 5432) + more
+    return V2 + b"\x21\x11" + struct.pack("!H", len(body)) + body
+
+
+def v2_six(address="2001:db8::7", port=5678):
+    body = socket.inet_pton(socket.AF_INET6, address) * 2 + struct.pack("!HH", port, 5432)
+    return V2 + b"\x21\x21" + struct.pack("!H", len(body)) + body
+
+
+def log_in(wire, header, user="app_scram"):
+    """The header, and everything else as if it had not been there."""
+    wire.send(header + w.SSL_REQUEST)
+    assert wire.read(1) == b"N"
+    wire.login(user, USERS[user][0], DATABASE)
+    assert wire.value("SELECT 1") == "1"
+
+
+@pytest.fixture
+def proxied(make_router):
+    return make_router({"workloads": {"transactional": {"proxy_protocol_from": ["127.0.0.0/31"]}}})
+
+
+@pytest.mark.parametrize("header, shown", [
+    (v1(), "192.0.2.7"), (v2(), "192.0.2.7"), (v2(more=b"\x04\0\0"), "192.0.2.7"),
+    (v2_six(), "2001:db8::7"), (v2_six("::ffff:192.0.2.7"), "192.0.2.7"),
+    (b"PROXY UNKNOWN\r\n", "127.0.0.1"), (V2 + b"\x20\0\0\0", "127.0.0.1")])
+def test_whose_connection_it_is(proxied, header, shown):
+    with proxied.transactional.raw() as wire:
+        log_in(wire, header)
+        with proxied.session.connect(user="admin", dbname="pgbouncer") as console:
+            cursor = console.execute("SHOW CLIENTS")
+            names = [column.name for column in cursor.description]
+            rows = [dict(zip(names, row)) for row in cursor.fetchall()]
+        row, = [row for row in rows if row["user"] == "app_scram"]
+        assert row["addr"] == shown
+        assert row["port"] == 5678 or shown == "127.0.0.1"
+    wait_until(lambda: shown in proxied.log(), 5, "the address in the log")
+
+
+def test_byte_by_byte(proxied):
+    with proxied.transactional.raw() as wire:
+        for byte in v2():
+            wire.send(bytes([byte]))
+        log_in(wire, b"")
+
+
+@pytest.mark.parametrize("first", [
+    w.SSL_REQUEST, w.startup("app_scram", DATABASE), b"PROXY TCP4 x y z\r\n", b"PROXY " + b"x" * 200,
+    V2 + b"\x21\x11\xff\xff", V2[:4] + b"xxxxxxxx", b"GET / HTTP/1.0\r\n\r\n"])
+def test_without_one_nothing_is_answered(proxied, first):
+    """From where a header must come, whatever else comes is closed on."""
+    with proxied.transactional.raw() as wire:
+        wire.send(first)
+        assert wire.until_closed() == []
+    wait_until(lambda: "no PROXY header" in proxied.log(), 5, "a word in the log")
+
+
+def test_only_from_whom_it_is_expected(proxied):
+    """Others cannot say who they are: what they send is no startup packet; without it they
+    log in as ever."""
+    def other(port):
+        return w.Wire("127.0.0.1", port, source="127.0.0.9")
+    with other(proxied.transactional.port) as wire:
+        wire.send(v1())
+        assert [m.type for m in wire.until_closed()] in ([], ["E"])
+    with other(proxied.transactional.port) as wire:
+        log_in(wire, b"")
+    # Nor on a port without that option.
+    with proxied.session.raw() as wire:
+        wire.send(v2())
+        assert [m.type for m in wire.until_closed()] in ([], ["E"])
+
+
+def test_rules_and_limits_are_for_the_address_told(make_router):
+    router = make_router({
+        "process": {"max_client_conn_per_address": 1},
+        "workloads": {"transactional": {"proxy_protocol_from": ["127.0.0.1", "::1"]}},
+        "auth": {"auth_type": "hba", "auth_hba_file": "hba.conf"}}, start=False)
+    (router.directory / "hba.conf").write_text("host all all 192.0.2.0/24 scram-sha-256\n")
+    router.start()
+    with router.transactional.raw() as wire:
+        wire.send(v2("192.0.3.1") + w.startup("app_scram", DATABASE))
+        error, = wire.until_closed()
+        assert error.text.startswith('no pg_hba.conf entry for host "192.0.3.1", user')
+    with router.transactional.raw() as first, router.transactional.raw() as second, \
+            router.transactional.raw() as third:
+        log_in(first, v2("192.0.2.1"))
+        log_in(second, v1("192.0.2.2"))
+        third.send(v2("192.0.2.1") + w.startup("app_scram", DATABASE))
+        error, = third.until_closed()
+        assert error.text == "too many connections from this address"
+
+
+def test_on_a_unix_socket(make_router, tmp_path):
+    """... peer is then nobody's method: the process at the other end is the balancer."""
+    port = free_port()
+    router = make_router({
+        "workloads": {"session": {"listen": [f"127.0.0.1:{free_port()}", f"unix:{tmp_path}:{port}"],
+                                  "proxy_protocol_from": "unix"}},
+        "auth": {"auth_type": "hba", "auth_hba_file": "hba.conf"}}, start=False)
+    (router.directory / "hba.conf").write_text(
+        "local all all peer\nhost all all 192.0.2.7/32 scram-sha-256\n")
+    router.start()
+    with router.unix(tmp_path, port).raw() as wire:
+        wire.send(v1())
+        wire.login("app_scram", USERS["app_scram"][0], DATABASE)
+        assert wire.value("SELECT 1") == "1"
+
+
+def test_configuration(make_router):
+    router = make_router()
+    router.expect_error("reload")
+    said = router.reload({"workloads": {"session": {"proxy_protocol_from": ["10.0.0.0/33"]}}},
+                         expect="error")
+    assert '"10.0.0.0/33" is neither a network' in said
+    router.reload({"workloads": {"session": {"proxy_protocol_from": ["127.0.0.1"]}}})
+    with router.session.raw() as wire:
+        log_in(wire, v1())
