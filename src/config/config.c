@@ -367,24 +367,6 @@ static int named_file(const struct config *config, const char *option, const cha
 	return ret;
 }
 
-/* A rule with a map that is not there lets nobody in. */
-static int check_maps(const struct config *config, const char *path, struct diag *diag)
-{
-	for (size_t i = 0; i < hba_count(config->hba); i++) {
-		const char *map;
-		uint32_t line;
-
-		if (!hba_uses_map(config->hba, i, &map, &line) ||
-			ident_has_map(config->ident, map))
-			continue;
-		diag_set(diag, path, line, 0, "map=%.100s: %s", map,
-			config->ident == NULL ? "auth.auth_ident_file is not set" :
-						"auth.auth_ident_file has no such map");
-		return -EINVAL;
-	}
-	return 0;
-}
-
 static int load_rules(struct config *config, struct diag *diag)
 {
 	char *path;
@@ -402,7 +384,7 @@ static int load_rules(struct config *config, struct diag *diag)
 		diag);
 	if (ret == 0 && path != NULL) {
 		config->hba = hba_load(path, diag);
-		ret = config->hba == NULL ? -EINVAL : check_maps(config, path, diag);
+		ret = config->hba == NULL ? -EINVAL : ident_check_maps(config->ident, config->hba, path, diag);
 	}
 	free(path);
 	return ret;

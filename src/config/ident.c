@@ -7,6 +7,7 @@
 
 #include "base/diag.h"
 #include "config/doc.h"
+#include "config/hba.h"
 #include "config/hba_word.h"
 
 /* What \1 stands for may make a name longer than any. */
@@ -153,6 +154,23 @@ bool ident_has_map(const struct ident *ident, const char *map)
 			return true;
 	}
 	return false;
+}
+
+int ident_check_maps(const struct ident *ident, const struct hba *hba, const char *path,
+	struct diag *diag)
+{
+	for (size_t i = 0; i < hba_count(hba); i++) {
+		const char *map;
+		uint32_t line;
+
+		if (!hba_uses_map(hba, i, &map, &line) || ident_has_map(ident, map))
+			continue;
+		diag_set(diag, path, line, 0, "map=%.100s: %s", map,
+			ident == NULL ? "auth.auth_ident_file is not set" :
+					"auth.auth_ident_file has no such map");
+		return -EINVAL;
+	}
+	return 0;
 }
 
 void ident_destroy(struct ident **slot)

@@ -176,7 +176,7 @@ def test_reload(make_router):
     write(router, "hba.conf", [ADMIN_RULE, "", "host all app_scram 10.0.0.0/40 trust"])
     router.expect_error("reload")
     said = router.reload(expect="error")
-    assert 'hba.conf:3:20: invalid length of the mask "/40"' in said
+    assert "hba.conf:3:20: invalid length of the mask" in said
     assert attempt(router.transactional, "app_md5")[1] is None
     write(router, "hba.conf", [ADMIN_RULE, "host all @names all scram-sha-256"])
     said = router.reload(expect="error")

@@ -133,7 +133,7 @@ def test_configuration(make_router):
     router.expect_error("reload")
     said = router.reload({"workloads": {"session": {"proxy_protocol_from": ["10.0.0.0/33"]}}},
                          expect="error")
-    assert '"10.0.0.0/33" is neither a network' in said
+    assert "is neither a network" in said
     router.reload({"workloads": {"session": {"proxy_protocol_from": ["127.0.0.1"]}}})
     with router.session.raw() as wire:
         log_in(wire, v1())
