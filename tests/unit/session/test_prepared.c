@@ -198,6 +198,81 @@ START_TEST(constants_that_depend_on_the_time_are_found)
 }
 END_TEST
 
+static const struct {
+	const char *text;
+	bool may;
+} namings[] = {
+	{ "PREPARE p AS SELECT 1", true },
+	{ "eXeCuTe p", true },
+	{ "x EXECUTE", true },
+	{ "DEALLOCATE ALL", true },
+	{ "SELECT 1; deallocate prepare p", true },
+	{ "SELECT name FROM pg_prepared_statements", true },
+	{ "DO $$ BEGIN EXECUTE 'x'; END $$", true },
+	{ "SELECT xp, dx, epx FROM depart", false },
+	{ "EXECUT", false },
+	{ "xecute", false },
+	{ "PREPAR", false },
+	{ "DEALLOCAT", false },
+	{ "", false },
+};
+
+START_TEST(texts_that_may_name_statements)
+{
+	const char *text = namings[_i].text;
+
+	ck_assert_msg(prepared_may_name(text, strlen(text)) == namings[_i].may, "%s", text);
+	/* Cut at every byte, in memory of its own. */
+	for (size_t len = 0; len < strlen(text); len++) {
+		char *cut = malloc(len + 1);
+
+		ck_assert_ptr_nonnull(cut);
+		memcpy(cut, text, len);
+		(void)prepared_may_name(cut, len);
+		free(cut);
+	}
+}
+END_TEST
+
+START_TEST(what_sql_has_prepared_is_one_clients)
+{
+	const char *text = "PREPARE p AS SELECT 1; rest";
+	size_t len = strlen("PREPARE p AS SELECT 1");
+	struct prepared *one, *two;
+
+	begin();
+	one = prepared_get_sql(registry, text, len);
+	two = prepared_get_sql(registry, text, len);
+	ck_assert_ptr_ne(one, two);
+	ck_assert(one->is_sql && one->is_alone && one->may_name);
+	/* The text with its end, and no types. */
+	ck_assert_uint_eq(one->len, len + 3);
+	ck_assert_int_eq(memcmp(one->body, "PREPARE p AS SELECT 1\0\0\0", len + 3), 0);
+	prepared_unref(one);
+	prepared_unref(two);
+	end();
+}
+END_TEST
+
+START_TEST(acts_hold_their_statement)
+{
+	struct prepared *p;
+	struct prepared_act *act;
+
+	begin();
+	p = get("SELECT 1", 0);
+	act = prepared_act_create(PREPARED_MAKES, "p", prepared_ref(p));
+	ck_assert(!prepared_is_mine_only(p));
+	prepared_act_unref(prepared_act_ref(act));
+	ck_assert(!prepared_is_mine_only(p));
+	prepared_act_unref(act);
+	prepared_act_unref(NULL);
+	ck_assert(prepared_is_mine_only(p));
+	prepared_unref(p);
+	end();
+}
+END_TEST
+
 /* --- names ------------------------------------------------------------------------------- */
 
 START_TEST(names_are_found_and_go)
@@ -431,6 +506,9 @@ Suite *prepared_suite(void)
 	tcase_set_timeout(tc, 60);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("names");
+	tcase_add_loop_test(tc, texts_that_may_name_statements, 0, (int)COUNT_OF(namings));
+	tcase_add_test(tc, what_sql_has_prepared_is_one_clients);
+	tcase_add_test(tc, acts_hold_their_statement);
 	tcase_add_test(tc, names_are_found_and_go);
 	tcase_add_test(tc, names_count_as_far_as_postgresql_reads_them);
 	tcase_add_test(tc, a_name_comes_back_unless_given_again);

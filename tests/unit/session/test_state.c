@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "pg/frame.h"
@@ -88,6 +89,54 @@ START_TEST(texts_name_what_they_may_set)
 	ck_assert_int_eq(t.all, texts[_i].more == 'a');
 	ck_assert_int_eq(t.unknown, texts[_i].more == 'u');
 	ck_assert_int_eq(t.closes, texts[_i].more == 'c');
+	end();
+}
+END_TEST
+
+/* Of a Bind: two formats, and three parameters of which the last is NULL. */
+START_TEST(names_may_be_parameters)
+{
+	static const uint8_t bind[] = { 0, 2, 0, 0, 0, 1, 0, 3, 0, 0, 0, 5, 'a', 'p', 'p',
+		'.', 'x', 0, 0, 0, 1, '7', 0xff, 0xff, 0xff, 0xff };
+	static const struct {
+		const char *sql, *names;
+		bool unknown;
+	} cases[] = {
+		{ "SELECT set_config($1, $2, false)", "sapp.x", false },
+		{ "SELECT set_config($1, $2, true)", "", false },
+		{ "SELECT set_config($3, $2, false)", "", false },
+		{ "SELECT set_config($4, $2, false)", "", true },
+		{ "SELECT set_config($0, $2, false)", "", true },
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		begin();
+		t.bind = bind;
+		t.bind_len = sizeof(bind);
+		text(cases[i].sql);
+		ck_assert_str_eq(names(), cases[i].names);
+		ck_assert_int_eq(t.unknown, cases[i].unknown);
+		end();
+	}
+	/* Cut before the end of the first parameter nothing is known. */
+	for (size_t len = 0; len < sizeof(bind); len++) {
+		uint8_t *cut = malloc(len + 1);
+
+		ck_assert_ptr_nonnull(cut);
+		memcpy(cut, bind, len);
+		begin();
+		t.bind = cut;
+		t.bind_len = len;
+		text(cases[0].sql);
+		ck_assert_int_eq(t.unknown, len < 17);
+		ck_assert_str_eq(names(), len < 17 ? "" : "sapp.x");
+		end();
+		free(cut);
+	}
+	/* Without a Bind. */
+	begin();
+	text(cases[0].sql);
+	ck_assert(t.unknown);
 	end();
 }
 END_TEST
@@ -253,6 +302,7 @@ Suite *state_suite(void)
 	TCase *tc = tcase_create("state");
 
 	tcase_add_loop_test(tc, texts_name_what_they_may_set, 0, (int)COUNT_OF(texts));
+	tcase_add_test(tc, names_may_be_parameters);
 	tcase_add_test(tc, too_many_names_are_unknown);
 	tcase_add_test(tc, what_was_done_to_a_setting);
 	tcase_add_test(tc, answers_become_the_clients_settings);

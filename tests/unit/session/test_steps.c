@@ -84,6 +84,13 @@ static const struct {
 	{ STEP_DESCRIBE, 't', STEP_FORWARD },
 	{ STEP_CLOSE, '3', STEP_FORWARD },
 	{ STEP_CLOSE_OURS, '3', STEP_DROP },
+	{ STEP_BIND_OURS, '2', STEP_DROP },
+	{ STEP_SQL_PARSE, '1', STEP_DROP },
+	{ STEP_SQL_AGAIN, 'C', STEP_DROP },
+	{ STEP_SQL_END, 'C', STEP_DROP },
+	{ STEP_SQL_CLOSE, '3', STEP_DROP },
+	{ STEP_SQL_PREPARE, 'C', STEP_FORWARD },
+	{ STEP_SQL_DROP, 'C', STEP_FORWARD },
 	{ STEP_DEALLOCATE, 'C', STEP_AS_DEALLOCATE },
 	{ STEP_DEALLOCATE_ALL, 'C', STEP_AS_DEALLOCATE_ALL },
 };
@@ -232,6 +239,26 @@ START_TEST(an_open_exchange_is_undone_to_its_end)
 }
 END_TEST
 
+/* What has run stays; what is behind the Query is another exchange's. */
+START_TEST(an_error_in_a_query_undoes_the_rest_of_it)
+{
+	begin();
+	push(STEP_SQL_PREPARE);
+	push(STEP_SQL_DROP);
+	push(STEP_SQL_PREPARE);
+	push(STEP_END_QUERY);
+	push(STEP_PARSE);
+	push(STEP_END_SYNC);
+	ck_assert_int_eq(steps_received(&q, 'C'), STEP_FORWARD);
+	steps_fail_query(&q, note, &q);
+	ck_assert_str_eq(undone, LIST(STEP_SQL_PREPARE, STEP_SQL_DROP));
+	ck_assert_uint_eq(q.count, 3);
+	steps_ended(&q);
+	ck_assert_int_eq(steps_head(&q).kind, STEP_PARSE);
+	end();
+}
+END_TEST
+
 START_TEST(all_is_undone_when_the_count_is_lost)
 {
 	begin();
@@ -306,6 +333,7 @@ Suite *steps_suite(void)
 	tcase_add_test(tc, ready_ends_one_exchange);
 	tcase_add_test(tc, an_error_undoes_up_to_sync_the_last_first);
 	tcase_add_test(tc, an_open_exchange_is_undone_to_its_end);
+	tcase_add_test(tc, an_error_in_a_query_undoes_the_rest_of_it);
 	tcase_add_test(tc, all_is_undone_when_the_count_is_lost);
 	tcase_add_test(tc, syncs_behind_a_copy_go);
 	tcase_add_test(tc, bind_and_describe_hold_no_statement);
