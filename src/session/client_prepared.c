@@ -19,6 +19,7 @@
 #include "session/server_priv.h"
 
 enum {
+	BIND_WHOLE = 4096,     /* up to here it is waited for */
 	NAMES_MAX = 16 * 1024, /* names longer than this are nobody's */
 	HEADER_MAX = 256       /* of a message and the names in front */
 };
@@ -392,6 +393,9 @@ static size_t on_bind(
 	portal = wire_cstr(&in);
 	name = wire_cstr(&in);
 	if (!wire_ok(&in) && !frame_is_whole(f) && f->available < NAMES_MAX)
+		return 0;
+	/* What it gives may be the name of a setting. */
+	if (!frame_is_whole(f) && f->body_len <= BIND_WHOLE)
 		return 0;
 	stats_add(c->stats, STAT_bind_count, 1);
 	if (!wire_ok(&in)) {

@@ -258,14 +258,11 @@ static void is_drop_all(const struct step *step, void *found)
 		*(bool *)found = true;
 }
 
-/* In a transaction that has failed nothing can be prepared, and nothing runs.  Behind a
- * DEALLOCATE ALL that is not answered yet there is nothing to prepare. */
+/* Behind a DEALLOCATE ALL that is not answered yet there is nothing to prepare. */
 static bool can_prepare(const struct server *s)
 {
 	bool drops_all = false;
 
-	if (s->xq.status == 'E' && s->xq.pending == 0)
-		return false;
 	steps_each(&s->steps, is_drop_all, &drops_all);
 	return !drops_all;
 }
@@ -282,16 +279,6 @@ bool client_sql_need(struct client *c, struct server *s, const char *text, size_
 	return in.has_sent;
 }
 
-/* PostgreSQL would find it, and then that the transaction has failed. */
-static void send_failing_in_transaction(struct server *s)
-{
-	static const uint8_t body[] = "SELECT 1\0\0";
-
-	server_step(s, STEP_UNNAMED_OURS, NULL, NULL);
-	server_send_parse(s, "", body, sizeof(body));
-	s->unnamed_of = 0;
-}
-
 void client_sql_use(struct client *c, struct server *s, struct prepared_name *n)
 {
 	/* Described, it does not run. */
@@ -299,9 +286,6 @@ void client_sql_use(struct client *c, struct server *s, struct prepared_name *n)
 		client_note_statement(c, s, n->statement);
 	if (can_prepare(s))
 		(void)ensure(c, s, n);
-	else if (s->xq.status == 'E' && s->xq.pending == 0 &&
-		prepared_names_find(&s->sql, n->text) == NULL)
-		send_failing_in_transaction(s);
 }
 
 /* --- what a text does to the names -------------------------------------------------------- */
@@ -446,7 +430,9 @@ bool client_sql_query(struct client *c, struct server *s, const struct frame *f)
 	}
 	/* If that fails the Query is skipped, and so would be all that is behind it. */
 	is_alone = s->xq.status == 'I' && exchange_is_idle(&s->xq);
-	s->holds_client = client_sql_need(c, s, text, len);
+	/* In a transaction that has failed nothing can be prepared, and it may end that. */
+	if (s->xq.status != 'E' || s->xq.pending > 0 || s->xq.open)
+		s->holds_client = client_sql_need(c, s, text, len);
 	if (s->holds_client && begins && is_alone)
 		send_end(s);
 	acts(c, s, text, len);

@@ -410,11 +410,39 @@ void prepared_names_unlink(struct prepared_names *names, struct prepared_name *n
 
 void prepared_names_relink(struct prepared_names *names, struct prepared_name *n)
 {
-	if (n->is_linked || prepared_names_find(names, n->text) != NULL)
+	struct prepared_name *other;
+
+	if (n->is_linked)
+		return;
+	other = prepared_names_find(names, n->text);
+	if (other != NULL && other->hidden == NULL)
+		other->hidden = prepared_name_ref(n);
+	if (other != NULL)
 		return;
 	if (names->table.buckets != NULL ||
 		hash_table_init(&names->table, BUCKETS_MIN) == 0)
 		link_name(names, n);
+}
+
+void prepared_names_undo(struct prepared_names *names, struct prepared_name *n)
+{
+	struct prepared_name *hidden = n->hidden, *other;
+
+	n->hidden = NULL;
+	if (n->is_linked) {
+		prepared_names_unlink(names, n);
+		if (hidden != NULL)
+			prepared_names_relink(names, hidden);
+		prepared_name_unref(hidden);
+		return;
+	}
+	other = prepared_names_find(names, n->text);
+	if (other != NULL && other->hidden == n) {
+		other->hidden = hidden;
+		prepared_name_unref(n);
+	} else {
+		prepared_name_unref(hidden);
+	}
 }
 
 void prepared_names_each(struct prepared_names *names,
@@ -456,6 +484,7 @@ void prepared_name_unref(struct prepared_name *n)
 		return;
 	prepared_unref(n->statement);
 	prepared_act_unref(n->act);
+	prepared_name_unref(n->hidden);
 	free(n);
 }
 

@@ -116,6 +116,7 @@ struct prepared_name {
 	uint32_t refs;                  /* the map's, and those of steps */
 	bool is_linked;                 /* the client has it */
 	bool is_told;                   /* ... and knows that it is stale */
+	struct prepared_name *hidden;   /* what its name stands for if it comes to nothing */
 	struct prepared *statement;
 	struct prepared_act *act;       /* what it does to names when it runs; or NULL */
 	uint32_t len;
@@ -135,9 +136,12 @@ struct prepared_name *prepared_names_add(struct prepared_names *, const char *na
 /* Another statement under the same name; takes over the reference. */
 void prepared_names_set(struct prepared_names *, struct prepared_name *,
 	struct prepared *);
-/* Out of the map, and back into it unless the name was given again. */
+/* Out of the map, and back into it; if the name was given again meanwhile it is hidden
+ * behind that one. */
 void prepared_names_unlink(struct prepared_names *, struct prepared_name *);
 void prepared_names_relink(struct prepared_names *, struct prepared_name *);
+/* It came to nothing: out of the map, and back what it hides. */
+void prepared_names_undo(struct prepared_names *, struct prepared_name *);
 void prepared_names_clear(struct prepared_names *);
 /* f for each; it may unlink the one that it is given. */
 void prepared_names_each(struct prepared_names *, void (*f)(struct prepared_name *, void *),

@@ -122,7 +122,7 @@ static void undo_sql(const struct step *step, struct server *s)
 		if (there != NULL && step->statement != NULL)
 			prepared_names_unlink(&s->sql, there);
 		if (c != NULL)
-			prepared_names_unlink(&c->names, n);
+			prepared_names_undo(&c->names, n);
 	} else if (n != NULL) {
 		if (step->statement != NULL)
 			add_sql(s, n->text, step->statement);
@@ -141,11 +141,11 @@ static void undo(const struct step *step, void *arg)
 	case STEP_PARSE_OURS:
 		prepared_set_remove(&s->prepared, step->statement);
 		if (step->name != NULL && c != NULL)
-			prepared_names_unlink(&c->names, step->name);
+			prepared_names_undo(&c->names, step->name);
 		return;
 	case STEP_PARSE_FAKED:
 		if (c != NULL)
-			prepared_names_unlink(&c->names, step->name);
+			prepared_names_undo(&c->names, step->name);
 		return;
 	case STEP_UNNAMED:
 	case STEP_UNNAMED_FIRST:
@@ -190,6 +190,36 @@ static void undo(const struct step *step, void *arg)
 	case STEP_END_SYNC:
 		return;
 	}
+}
+
+struct drop {
+	const struct prepared_name *of;
+	bool is_sent;
+};
+
+static void is_dropped(const struct step *step, void *arg)
+{
+	struct drop *drop = arg;
+
+	if (step->kind == STEP_DEALLOCATE_ALL ||
+		((step->kind == STEP_SQL_DROP || step->kind == STEP_SQL_CLOSE ||
+			 step->kind == STEP_DEALLOCATE || step->kind == STEP_CLOSE) &&
+			step->name != NULL && strcmp(step->name->text, drop->of->text) == 0))
+		drop->is_sent = true;
+}
+
+/* What was in front of it when it was sent may have failed since. */
+void server_prepared_made(struct server *s)
+{
+	struct step head = steps_head(&s->steps);
+	struct drop drop = { .of = head.name };
+
+	steps_each(&s->steps, is_dropped, &drop);
+	if (drop.is_sent)
+		return;
+	add_sql(s, head.name->text, head.name->statement);
+	if (s->client != NULL && prepared_names_find(&s->client->names, head.name->text) == NULL)
+		prepared_names_relink(&s->client->names, head.name);
 }
 
 static bool says(const struct error_fields *e, const char *sqlstate, const char *name)

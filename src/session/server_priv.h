@@ -105,6 +105,8 @@ void server_unprepare(struct server *, struct prepared *);
 /* And what replies say. */
 /* A client's error.  True: s->instead goes to the client in its place. */
 bool server_prepared_error(struct server *, const struct error_fields *, bool skips);
+/* The client's PREPARE at the head of the steps has run. */
+void server_prepared_made(struct server *);
 /* Nothing is known of what was sent last. */
 void server_prepared_lost_count(struct server *);
 /* DISCARD ALL, DEALLOCATE ALL: nothing is there any more; the client's names. */

@@ -191,8 +191,11 @@ static bool is_awaited(const struct server *s, enum result_tag tag)
 /* PREPARE and DEALLOCATE, or what ran in place of the latter. */
 static enum verdict on_step_complete(struct server *s)
 {
-	enum step_verdict verdict = steps_received(&s->steps, 'C');
+	enum step_verdict verdict;
 
+	if (steps_head(&s->steps).kind == STEP_SQL_PREPARE)
+		server_prepared_made(s);
+	verdict = steps_received(&s->steps, 'C');
 	if (verdict == STEP_DROP)
 		return DROP;
 	if (verdict != STEP_AS_DEALLOCATE && verdict != STEP_AS_DEALLOCATE_ALL)

@@ -31,7 +31,7 @@ STARTUPS = [{}, {}, {"TimeZone": "Asia/Tokyo"},
             {"options": "-c app.a=start -c search_path=pg_catalog"}]
 
 SETTINGS = {"work_mem": ["'5MB'", "6144"], "TimeZone": ["'Asia/Seoul'", "'Europe/Rome'", "-3"],
-            "DateStyle": ["'SQL, DMY'", "ISO"], "app.a": ["'1'", "'two'", "''"],
+            "DateStyle": ["'SQL, DMY'", "ISO"], "app.a": ["'1'", "'two'", "'-'"],
             "app.b": ["'x''y'", "7"], "statement_timeout": ["'60s'"],
             "search_path": ["public, pg_catalog", "'nowhere', public", "pg_temp, public"],
             "application_name": ["'other'", "'third'"],
@@ -138,6 +138,9 @@ class Client:
 
     def run(self, rng):
         exchange = self.exchange(rng)
+        # Where a transaction runs, what stands in front may be the first query of it.
+        if self.status != "I" and any("ISOLATION" in word for word, _ in exchange):
+            exchange = simple("SELECT 1")
         self.story.append("; ".join(word for word, _ in exchange if word))
         data = b"".join(part for _, part in exchange).replace(b"own_", b"own%d" % self.number)
         self.direct.send(data)

@@ -351,6 +351,38 @@ START_TEST(a_name_comes_back_unless_given_again)
 }
 END_TEST
 
+/* Dropped, and given again before the answer: when both fail it is what it was. */
+START_TEST(a_name_is_hidden_by_one_that_may_come_to_nothing)
+{
+	struct prepared_names names = { .bytes = 0 };
+	struct prepared_name *old, *new, *third;
+
+	begin();
+	old = prepared_name_ref(prepared_names_add(&names, "a", get("SELECT 1", 0)));
+	new = prepared_name_create("a", get("SELECT 2", 0));
+	third = prepared_name_create("a", get("SELECT 3", 0));
+	prepared_names_unlink(&names, old);
+	prepared_names_relink(&names, new);
+	/* The first has failed, and then the second. */
+	prepared_names_relink(&names, old);
+	ck_assert_ptr_eq(prepared_names_find(&names, "a"), new);
+	prepared_names_undo(&names, new);
+	ck_assert_ptr_eq(prepared_names_find(&names, "a"), old);
+	/* One that was never there hides nothing, and leaves nothing. */
+	prepared_names_relink(&names, third);
+	ck_assert_ptr_eq(prepared_names_find(&names, "a"), old);
+	prepared_names_undo(&names, third);
+	ck_assert_uint_eq(third->refs, 1);
+	prepared_names_undo(&names, old);
+	ck_assert_ptr_null(prepared_names_find(&names, "a"));
+	prepared_name_unref(old);
+	prepared_name_unref(new);
+	prepared_name_unref(third);
+	prepared_names_clear(&names);
+	end();
+}
+END_TEST
+
 START_TEST(a_name_may_get_another_statement)
 {
 	struct prepared_names names = { .bytes = 0 };
@@ -512,6 +544,7 @@ Suite *prepared_suite(void)
 	tcase_add_test(tc, names_are_found_and_go);
 	tcase_add_test(tc, names_count_as_far_as_postgresql_reads_them);
 	tcase_add_test(tc, a_name_comes_back_unless_given_again);
+	tcase_add_test(tc, a_name_is_hidden_by_one_that_may_come_to_nothing);
 	tcase_add_test(tc, a_name_may_get_another_statement);
 	tcase_add_test(tc, many_names);
 	tcase_add_test(tc, a_set_knows_what_was_used_last);
