@@ -3,13 +3,14 @@
 LOAD, setseed() - on a transaction port: its client keeps the server until the thing is
 gone, nobody else ever sees it, and where there are as many such clients as there may be
 the statement is refused before it runs."""
+import asyncio
 import contextlib
 import re
 
 import psycopg
 import pytest
 from support import wire as w
-from support.postgres import DEFAULT_USER
+from support.postgres import DATABASE, DEFAULT_USER
 from support.wait import wait_until
 
 pytestmark = pytest.mark.router_only
@@ -395,3 +396,138 @@ def test_idle_session_timeout_ends_an_idle_pin(make_router):
         with pytest.raises(psycopg.OperationalError):
             a.execute("SELECT 1")
         assert b.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_what_execute_makes(router):
+    """PREPARE makes nothing; EXECUTE does, by SQL or in the extended protocol."""
+    with router.transactional.connect() as a, router.transactional.connect() as b:
+        a.execute("PREPARE p AS SELECT pg_advisory_lock(4711)")
+        assert pins(router) == []
+        a.execute("EXECUTE p")
+        assert pins(router) == [("advisory_locks", DEFAULT_USER)]
+        assert b.execute("SELECT pg_try_advisory_lock(4711)").fetchone() == (False,)
+        a.execute("SELECT pg_advisory_unlock_all()")
+        wait_until(lambda: pins(router) == [], 5, "the pin ends")
+        a.execute("SELECT pg_advisory_lock(%s)", [1], prepare=True)
+        assert pins(router) == [("advisory_locks", DEFAULT_USER)]
+
+
+# --- out of sight -----------------------------------------------------------------------
+
+HIDDEN = {
+    "temp_tables": ("DO $$ BEGIN CREATE TEMP TABLE mine (x int); END $$", "DROP TABLE mine"),
+    "advisory_locks": ("DO $$ BEGIN PERFORM pg_advisory_lock(4711); END $$",
+                       "SELECT pg_advisory_unlock(4711)"),
+    "listen": ("DO $$ BEGIN EXECUTE 'LISTEN mine'; END $$", "UNLISTEN mine"),
+}
+
+
+@pytest.mark.parametrize("kind", HIDDEN)
+def test_audit_finds_and_keeps_what_was_made_out_of_sight(make_router, kind):
+    router = make_router(pinning(session_state_audit="always"))
+    make, end = HIDDEN[kind]
+    with three(router.transactional) as (a, b, c):
+        a.execute(make)
+        wait_until(lambda: pins(router) == [(kind, DEFAULT_USER)], 5, "it is found")
+        assert has(a, kind) == 1
+        assert [has(other, kind) for other in (b, c)] == [0, 0]
+        row = next(row for row in router.show("advice") if row["state"] == kind)
+        assert (row["found"], row["pinned"]) == (1, 0)
+        a.execute(end)
+        wait_until(lambda: pins(router) == [], 5, "the pin ends")
+
+
+@pytest.mark.parametrize("kind", HIDDEN)
+def test_without_audit_it_is_lost_and_seen_by_nobody(router, kind):
+    with three(router.transactional) as (a, b, c):
+        a.execute(HIDDEN[kind][0])
+        assert [has(other, kind) for other in (b, c, b, c)] == [0] * 4
+        assert pins(router) == []
+
+
+def test_audit_counts_settings_and_may_exceed_the_most_pins(make_router):
+    router = make_router(pinning(session_state_audit="always"))
+    with contextlib.ExitStack() as stack:
+        full(router, stack)
+        a = stack.enter_context(router.transactional.connect())
+        a.execute("SET work_mem = '3MB'")
+        a.execute("DO $$ BEGIN END $$")
+        assert "settings" not in {row["state"] for row in router.show("advice")}
+        a.execute("DO $$ BEGIN SET enable_seqscan = off; END $$")
+        wait_until(lambda: "settings" in {row["state"] for row in router.show("advice")}, 5,
+                   "a setting was found")
+        a.execute(HIDDEN["listen"][0])
+        wait_until(lambda: len(pins(router)) == 3, 5, "it is kept all the same")
+        budget = router.show("budget")[0]
+        assert (budget["pinned"], budget["pins_over"]) == (3, 1)
+
+
+def test_audit_finds_nothing_where_nothing_is(make_router):
+    router = make_router(pinning(session_state_audit="always"))
+    with router.transactional.connect() as a:
+        a.execute("SET app.x = '1'")
+        a.execute("SET ROLE app_md5")
+        a.execute("RESET ROLE")
+        for _ in range(5):
+            a.execute("DO $$ BEGIN PERFORM 1; END $$")
+        assert pins(router) == [] and router.show("advice") == []
+
+
+def test_audit_that_is_sampled_looks_now_and_then(make_router):
+    router = make_router(pinning(session_state_audit="sampled"))
+    with router.transactional.connect() as a:
+        for _ in range(40):
+            a.execute("DO $$ BEGIN PERFORM set_config('enable_seqscan', 'off', false); END $$")
+        found = [row["found"] for row in router.show("advice") if row["state"] == "settings"]
+        assert found in ([2], [3])
+
+
+def test_a_text_that_is_too_long_is_asked_about(router):
+    """More than is looked at: what it has made is found, and kept."""
+    text = "CREATE TEMP TABLE mine (x int) /* " + "x" * (1 << 20) + " */"
+    with router.transactional.connect() as a, router.transactional.connect() as b:
+        a.execute(text)
+        wait_until(lambda: pins(router) == [("temp_tables", DEFAULT_USER)], 5, "it is found")
+        assert (has(a, "temp_tables"), has(b, "temp_tables")) == (1, 0)
+
+
+def test_pinned_while_the_server_cannot_be_asked(router, postgres):
+    """A question that fails ends no pin, and is asked again."""
+    with router.transactional.connect(user="other") as a:
+        postgres.sql("REVOKE SELECT ON pg_catalog.pg_locks FROM PUBLIC", dbname=DATABASE)
+        try:
+            a.execute("CREATE TEMP TABLE mine (x int)")
+            wait_until(lambda: "server-probe-failed" in router.log(), 5, "it was asked in vain")
+            assert has(a, "temp_tables") == 1
+            a.execute("DROP TABLE mine")
+            assert pins(router) == [("temp_tables", "other")]
+        finally:
+            postgres.sql("GRANT SELECT ON pg_catalog.pg_locks TO PUBLIC", dbname=DATABASE)
+        a.execute("SELECT 1")
+        wait_until(lambda: pins(router) == [], 5, "the pin ends")
+
+
+def test_asyncpg(router):
+    asyncpg = pytest.importorskip("asyncpg")
+    dsn = router.transactional.dsn()
+
+    async def work():
+        heard = asyncio.Event()
+        a, b = [await asyncpg.connect(host=dsn["host"], port=dsn["port"], user=dsn["user"],
+                                      password=dsn["password"], database=dsn["dbname"])
+                for _ in range(2)]
+        await a.add_listener("mine", lambda *_: heard.set())
+        await b.execute("NOTIFY mine")
+        await asyncio.wait_for(heard.wait(), 10)
+        await a.execute("CREATE TEMP TABLE mine (x int)")
+        await a.executemany("INSERT INTO mine VALUES ($1)", [(i,) for i in range(10)])
+        assert await a.fetchval("SELECT count(*) FROM mine WHERE x < $1", 5) == 5
+        assert await b.fetchval("SELECT to_regclass('pg_temp.mine')") is None
+        assert pins(router) == [("temp_tables, listen", DEFAULT_USER)]
+        await a.reset()
+        await a.execute("DROP TABLE mine")
+        await a.close()
+        await b.close()
+
+    asyncio.run(work())
+    wait_until(lambda: pins(router) == [], 5, "nothing is pinned")
