@@ -5,6 +5,7 @@ gone, nobody else ever sees it, and where there are as many such clients as ther
 the statement is refused before it runs."""
 import asyncio
 import contextlib
+import random
 import re
 
 import psycopg
@@ -531,3 +532,101 @@ def test_asyncpg(router):
 
     asyncio.run(work())
     wait_until(lambda: pins(router) == [], 5, "nothing is pinned")
+
+
+# --- many at once -------------------------------------------------------------------------
+
+
+class Model:
+    """What one client has, and whether it is there."""
+
+    def __init__(self, connection, number):
+        self.connection, self.number = connection, number
+        self.rows = None
+        self.locks = set()
+        self.channels = set()
+        self.setting = ""
+
+    def run(self, *texts):
+        """False: refused, and nothing has happened."""
+        try:
+            for text in texts:
+                self.connection.execute(text)
+            return True
+        except psycopg.errors.TooManyConnections:
+            self.connection.execute("ROLLBACK")
+            return False
+
+    def step(self, rng):
+        what = rng.choice(["table", "insert", "drop", "lock", "unlock", "listen", "unlisten",
+                           "set", "undone", "all"])
+        key = self.number * 10 + rng.randrange(3)
+        if what == "table" and self.rows is None and self.run("CREATE TEMP TABLE mine (x int)"):
+            self.rows = 0
+        elif what == "insert" and self.rows is not None:
+            self.run(f"INSERT INTO mine VALUES ({self.number})")
+            self.rows += 1
+        elif what == "drop" and self.rows is not None:
+            self.run("DROP TABLE mine")
+            self.rows = None
+        elif what == "lock" and key not in self.locks:
+            if self.run(f"SELECT pg_advisory_lock({key})"):
+                self.locks.add(key)
+        elif what == "unlock" and self.locks:
+            self.run(f"SELECT pg_advisory_unlock({self.locks.pop()})")
+        elif what == "listen" and self.run(f"LISTEN c{key}"):
+            self.channels.add(f"c{key}")
+        elif what == "unlisten":
+            self.run("UNLISTEN *")
+            self.channels.clear()
+        elif what == "set":
+            self.setting = str(rng.randrange(100))
+            self.run(f"SET app.mine = '{self.setting}'")
+        elif what == "undone":
+            self.run("BEGIN", "CREATE TEMP TABLE undone (x int)", "LISTEN undone", "ROLLBACK")
+        elif what == "all":
+            self.run("DISCARD ALL")
+            self.__init__(self.connection, self.number)
+
+    def check(self):
+        ask = self.connection.execute
+        there = ask("SELECT to_regclass('pg_temp.mine') IS NOT NULL").fetchone()[0]
+        assert there == (self.rows is not None)
+        if there:
+            assert ask("SELECT count(*) FROM mine WHERE x = %s",
+                       [self.number]).fetchone()[0] == self.rows
+        assert set(x for x, in ask("SELECT objid::int FROM pg_locks WHERE locktype = 'advisory' "
+                                   "AND pid = pg_backend_pid()")) == self.locks
+        assert set(x for x, in ask("SELECT pg_listening_channels()")) == self.channels
+        assert (ask("SELECT current_setting('app.mine', true)").fetchone()[0]
+                or "") == self.setting
+        assert ask("SELECT to_regclass('pg_temp.undone')").fetchone()[0] is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_pins_of_many_clients(make_router, seed):
+    """Each client against a model of its own; never more pins than there may be, nor more
+    servers than the budget has."""
+    rng = random.Random(seed)
+    print("seed", seed)
+    router = make_router(pinning())
+    with contextlib.ExitStack() as stack:
+        def connect():
+            return stack.enter_context(router.transactional.connect(prepare_threshold=None))
+
+        models = [Model(connect(), number) for number in range(6)]
+        for turn in range(200):
+            model = rng.choice(models)
+            model.step(rng)
+            rng.choice(models).check()
+            if rng.random() < 0.03:
+                number = model.number
+                model.connection.close()
+                models[number] = Model(connect(), number)
+            if turn % 20 == 0:
+                rows = router.show("budget")
+                assert rows[0]["pinned"] <= 2 and sum(row["used"] for row in rows) <= 6
+        for model in models:
+            model.check()
+            model.connection.execute("DISCARD ALL")
+        wait_until(lambda: pins(router) == [], 5, "nothing is pinned")
