@@ -339,6 +339,10 @@ PART(borrowed, borrowed)
 PART(lent, lent)
 PART(waiting, waiting)
 PART(stalled, stalled_ended)
+PART(pinned, pinned)
+PART(pinned_max, max_pinned)
+PART(pins_refused, pins_refused)
+PART(pins_over, pins_over)
 
 static void tell_servers(const struct part *p)
 {
@@ -377,6 +381,10 @@ static void shares(struct exposition *e, const struct look *look)
 	each_part(e, look, METRIC_SHARE_WAITING, tell_waiting);
 	each_part(e, look, METRIC_SHARE_OLDEST, tell_oldest);
 	each_part(e, look, METRIC_SHARE_STALLED, tell_stalled);
+	each_part(e, look, METRIC_SHARE_PINNED, tell_pinned);
+	each_part(e, look, METRIC_SHARE_PINNED_MAX, tell_pinned_max);
+	each_part(e, look, METRIC_PINS_REFUSED, tell_pins_refused);
+	each_part(e, look, METRIC_PINS_OVER, tell_pins_over);
 	each_part(e, look, METRIC_RECLAIM, tell_reclaims);
 }
 
@@ -426,6 +434,15 @@ static void reasons(struct exposition *e, const struct router *r)
 			sum += atomic_load_explicit(
 				&r->workers[k]->closed[i], memory_order_relaxed);
 		exposition_u64(e, sum, LABELS("reason", close_reason_word((enum close_reason)i)));
+	}
+	exposition_begin(e, METRIC_PINS);
+	for (size_t i = 0; i < ROUTE_PIN_COUNT; i++) {
+		uint64_t sum = 0;
+
+		for (uint32_t k = 0; k < r->worker_count; k++)
+			sum += atomic_load_explicit(
+				&r->workers[k]->pins[i], memory_order_relaxed);
+		exposition_u64(e, sum, LABELS("reason", pin_word((enum route_pin)i)));
 	}
 }
 

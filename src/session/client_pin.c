@@ -71,6 +71,10 @@ static void pinned(struct client *c, struct server *s, uint32_t kinds)
 {
 	if (c->pins.kinds == 0)
 		c->pins.since_us = worker_now(c->worker);
+	for (unsigned i = 0; i < ROUTE_PIN_COUNT; i++) {
+		if ((kinds & pin_bit(i)) != 0)
+			router_count(&c->worker->pins[i]);
+	}
 	c->pins.kinds |= kinds;
 	/* Cleaned, and the cleaning checked, before anybody else has it. */
 	s->is_dirty = true;

@@ -149,6 +149,7 @@ struct worker {
 	struct lookups *lookups;        /* session/lookup.h; worker 0 only */
 	struct shrink shrinks[DIRECTORY_HOSTS_MAX];     /* worker 0 only */
 	uint32_t audits;                /* leases that might be looked at */
+	_Atomic uint64_t pins[ROUTE_PIN_COUNT]; /* made, by what for */
 	uint64_t sweep_at_us;
 	_Atomic uint32_t client_count;  /* for whoever waits for the drain */
 	_Atomic bool is_over;           /* worker_run() should return */

@@ -7,10 +7,12 @@ import asyncio
 import contextlib
 import random
 import re
+import urllib.request
 
 import psycopg
 import pytest
 from support import wire as w
+from support.net import free_port
 from support.postgres import DATABASE, DEFAULT_USER
 from support.wait import wait_until
 
@@ -379,6 +381,23 @@ def test_advice_and_log(router):
         assert len(re.findall(" session-state .*listen", router.log())) == 1
         assert "application_name" in router.show("pins")[0]
         assert router.show("pins")[0]["application_name"] == "jobs"
+
+
+def test_metrics(make_router):
+    port = free_port()
+    router = make_router({**pinning(), "http": {"listen": f"127.0.0.1:{port}"}})
+    with contextlib.ExitStack() as stack:
+        first = full(router, stack)[0]
+        first.execute("CREATE TEMP TABLE mine (x int)")
+        with pytest.raises(psycopg.errors.TooManyConnections):
+            stack.enter_context(router.transactional.connect()).execute("LISTEN mine")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+            text = answer.read().decode()
+    labels = 'host="main",workload="transactional"'
+    for line in (f"pgtandem_budget_pinned{{{labels}}} 2", f"pgtandem_budget_pinned_max{{{labels}}} 2",
+                 f"pgtandem_pins_refused_total{{{labels}}} 1", f"pgtandem_pins_over_total{{{labels}}} 0",
+                 'pgtandem_pins_total{reason="listen"} 2', 'pgtandem_pins_total{reason="temp_tables"} 1'):
+        assert line in text.splitlines(), line
 
 
 def test_off_pins_nothing(make_router):
