@@ -188,6 +188,15 @@ def test_reload(make_router):
     assert attempt(router.transactional, "app_md5")[1].sqlstate == "28000"
 
 
+def test_a_rule_whose_map_is_not_there(make_router):
+    router = with_rules(make_router, ["local all all peer map=os"], ["os root app_trust"])
+    router.expect_error("reload")
+    write(router, "ident.conf", ["so root app_trust"])
+    assert "hba.conf:1: map=os: auth.auth_ident_file has no such map" in router.reload(expect="error")
+    write(router, "ident.conf", ["os root"])
+    assert "ident.conf:1:4: the line ends here" in router.reload(expect="error")
+
+
 RULES = [
     ['host app,"second" app_md5 127.0.0.1/32 md5',
      "host sameuser all 127.0.0.1/32 scram-sha-256",
