@@ -116,6 +116,7 @@ def main():
             port = free_port()
             pooler = measure.router(args, engine, postgres, directory,
                                     CONFIG + f'http: {{ listen: "127.0.0.1:{port}" }}\n')
+            pooler.wait()
             cases = found[engine] = {name: [] for name in CASES}
             try:
                 for _ in range(args.rounds):
