@@ -19,8 +19,11 @@
 #include "session/server_priv.h"
 #include "sql/statement_end.h"
 
-/* Longer texts are not read for this. */
-enum { TEXT_MAX = 16 * 1024 };
+/* Longer texts are not read for this; and not for what could only be short. */
+enum { TEXT_MAX = 16 * 1024, TEXT_SHORT = 96 };
+
+/* What is known of a prepared statement. */
+enum text_leaves { LEAVES_NOT_READ, LEAVES_NOTHING, LEAVES_ANYTHING };
 
 /* --- texts ------------------------------------------------------------------------- */
 
@@ -103,6 +106,98 @@ static enum client_end after_execute(const struct client *c, const struct frame 
 	return CLIENT_END_UNKNOWN;
 }
 
+/* --- what a lease leaves ------------------------------------------------------------ */
+
+static bool text_leaves_nothing(const struct server *s, const void *text, size_t len)
+{
+	return len <= TEXT_SHORT &&
+		statement_leaves_nothing(text, len, client_lexer_flags(s));
+}
+
+static bool prepared_leaves_nothing(const struct client *c, const struct server *s,
+	struct prepared *p)
+{
+	enum text_leaves leaves =
+		(enum text_leaves)atomic_load_explicit(&p->leaves, memory_order_relaxed);
+	const char *text = (const char *)p->body;
+
+	if (p->state_key != (c->params.plan_key ^ s->literal_key))
+		return false;
+	if (leaves == LEAVES_NOT_READ) {
+		leaves = text_leaves_nothing(s, text, strnlen(text, p->len)) ? LEAVES_NOTHING :
+									       LEAVES_ANYTHING;
+		atomic_store_explicit(&p->leaves, (uint8_t)leaves, memory_order_relaxed);
+	}
+	return leaves == LEAVES_NOTHING;
+}
+
+/* Of a Parse: reading a text may run something, too. */
+static bool parse_leaves_nothing(const struct server *s, const struct frame *f)
+{
+	struct wire_in in;
+	const char *text;
+
+	wire_init(&in, f->body, f->available);
+	(void)wire_cstr(&in);
+	text = wire_cstr(&in);
+	return wire_ok(&in) && text_leaves_nothing(s, text, strlen(text));
+}
+
+/* A value may be of a type with a check of somebody's own. */
+static bool bind_leaves_nothing(const struct client *c, const struct server *s,
+	const struct frame *f)
+{
+	const char *text = (const char *)buf_data(&c->unnamed), *name;
+	struct prepared_name *n;
+	struct wire_in in;
+	uint16_t formats;
+
+	wire_init(&in, f->body, f->available);
+	(void)wire_cstr(&in);
+	name = wire_cstr(&in);
+	formats = wire_u16(&in);
+	(void)wire_bytes(&in, (size_t)formats * 2);
+	if (wire_u16(&in) != 0 || !wire_ok(&in))
+		return false;
+	if (name[0] != '\0') {
+		n = prepared_names_find(&c->names, name);
+		return n != NULL && prepared_leaves_nothing(c, s, n->statement);
+	}
+	return c->has_unnamed && c->unnamed_large == NULL &&
+		text_leaves_nothing(s, text, strnlen(text, buf_len(&c->unnamed)));
+}
+
+static bool leaves_nothing(const struct client *c, const struct server *s,
+	const struct frame *f)
+{
+	switch (f->type) {
+	case 'Q':
+		return frame_is_whole(f) && f->body_len > 0 &&
+			text_leaves_nothing(s, f->body, f->body_len - 1);
+	case 'P':
+		return parse_leaves_nothing(s, f);
+	case 'B':
+		return bind_leaves_nothing(c, s, f);
+	case 'D':
+	case 'E':
+	case 'C':
+	case 'S':
+	case 'H':
+		/* Of what those have made. */
+		return true;
+	default:
+		return false;
+	}
+}
+
+void client_leaves(const struct client *c, struct server *s, const struct frame *f)
+{
+	if (s->ps.last_client != c->id && !leaves_nothing(c, s, f))
+		s->ps.last_client = c->id;
+}
+
+/* --- whether it ends ------------------------------------------------------------------ */
+
 /* Would the server have to be cleaned, whoever gets it next? */
 static bool is_wanted(const struct client *c, const struct server *s)
 {
@@ -112,7 +207,7 @@ static bool is_wanted(const struct client *c, const struct server *s)
 	case ROUTE_STATE_TRACKED:
 		return s->is_dirty;
 	case ROUTE_STATE_STRICT:
-		return s->is_dirty || pool_is_wanted(&s->pool->pool);
+		return s->is_dirty || (s->ps.last_client != 0 && pool_is_wanted(&s->pool->pool));
 	}
 	return false;
 }

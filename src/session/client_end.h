@@ -24,5 +24,8 @@ enum client_end {
 /* Before a message goes on, and when it has. */
 void client_end_begin(struct client *, const struct server *, const struct frame *);
 void client_end_sent(struct client *, const struct server *, const struct frame *);
+/* Unless this message is proven to leave nothing there the server carries the client's
+ * session from here on. */
+void client_leaves(const struct client *, struct server *, const struct frame *);
 
 #endif

@@ -368,6 +368,7 @@ static size_t forward_step(struct client *c, struct server *s, struct span *span
 	if (!c->keeps_statements) {
 		pass(c, s, &f, span);
 	} else {
+		client_leaves(c, s, &f);
 		client_end_begin(c, s, &f);
 		if (translate(c, s, &f, span) == 0)
 			return 0;

@@ -41,6 +41,7 @@ struct prepared {
 	bool is_sql;                    /* the text is a PREPARE of SQL */
 	_Atomic uint8_t ends;           /* enum text_end, once it was looked at */
 	bool may_pin;                   /* its server: see pin.h */
+	_Atomic uint8_t leaves;         /* enum text_leaves of client_end.c, the same */
 	uint64_t id;                    /* tells it from all others of the process */
 	uint64_t state_key;             /* settings of those who share it */
 	uint64_t schema;                /* as prepared_schema() was */

@@ -141,6 +141,14 @@ void server_take_to_close(struct worker *w, struct server *s)
 	server_close(s);
 }
 
+/* Whose session it is.  One that is clean remains so until the client has sent what may
+ * leave something there (client_leaves()). */
+static void now_carries(struct server *s, const struct client *c)
+{
+	if (s->ps.last_client != 0 || !c->keeps_statements || s->is_session)
+		s->ps.last_client = c->id;
+}
+
 /* Settings of this client, if the server does not carry them already. */
 static void server_fit(struct server *s)
 {
@@ -152,7 +160,7 @@ static void server_fit(struct server *s)
 	s->wanted_before = s->wanted_key;
 	s->wanted_key = c->params.key;
 	if (s->ps.state_key == c->params.key && !s->is_cleaned) {
-		s->ps.last_client = c->id;
+		now_carries(s, c);
 		server_enter_phase(s, SERVER_PHASE_READY);
 		client_server_ready(c);
 		return;
@@ -279,7 +287,9 @@ static void settings_done(struct server *s)
 	}
 	if (s->is_cleaned && s->is_session)
 		server_prepared_cleared(s);
-	s->ps.last_client = c->id;
+	if (s->is_cleaned)
+		s->ps.last_client = 0;
+	now_carries(s, c);
 	s->ps.state_key = c->params.key;
 	server_enter_phase(s, SERVER_PHASE_READY);
 	client_server_ready(c);

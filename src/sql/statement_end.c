@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What a text does to the transaction that it runs in, as far as that can be proven.
+ * What a text does to the transaction that it runs in, and whether anything can be left
+ * behind it, as far as that can be proven.
  */
 #include "sql/statement_end.h"
+
+#include "sql/head.h"
 
 static bool is_end(const struct statement *s)
 {
@@ -47,4 +50,79 @@ enum text_end statement_text_end(const char *text, size_t len, unsigned flags)
 	if (reader.lexer.unsure)
 		return TEXT_OTHER;
 	return ends ? TEXT_ENDS : TEXT_PLAIN;
+}
+
+/* --- what leaves nothing -------------------------------------------------------------- */
+
+/* Constants of types that are not written in the text. */
+static bool take_constant(struct head *head)
+{
+	bool is_value = head->token.kind == LEXER_NUMBER || head->token.kind == LEXER_STRING;
+
+	if (!is_value && head->word != WORD_TRUE && head->word != WORD_FALSE &&
+		head->word != WORD_NULL)
+		return false;
+	head_next(head);
+	return true;
+}
+
+static bool take_label(struct head *head)
+{
+	if (head_accept(head, WORD_AS)) {
+		if (!lexer_is_name(&head->token))
+			return false;
+		head_next(head);
+	} else if (lexer_is_name(&head->token) && head->word == WORD_PLAIN) {
+		head_next(head);
+	}
+	return true;
+}
+
+/* No FROM, no operator, no cast, no function: what is called for these may be anybody's. */
+static bool selects_constants(struct statement *s)
+{
+	struct head head;
+
+	head_init(&head, s);
+	if (!head_accept(&head, WORD_SELECT))
+		return false;
+	do {
+		if (!take_constant(&head) || !take_label(&head))
+			return false;
+	} while (head_accept_punct(&head, ','));
+	return head_at_end(&head) && !head.lexer.unsure;
+}
+
+static bool leaves_nothing(struct statement *s)
+{
+	if ((s->flags & SQL_UNSURE) != 0)
+		return false;
+	switch ((int)s->kind) {
+	case SQL_BEGIN:
+	case SQL_START_TRANSACTION:
+	case SQL_COMMIT:
+	case SQL_ROLLBACK:
+	case SQL_SAVEPOINT:
+	case SQL_RELEASE:
+	case SQL_ROLLBACK_TO:
+	case SQL_SHOW:
+		return true;
+	case SQL_SELECT:
+		return selects_constants(s);
+	default:
+		return false;
+	}
+}
+
+bool statement_leaves_nothing(const char *text, size_t len, unsigned flags)
+{
+	struct statement_reader reader;
+	struct statement s;
+
+	statement_begin(&reader, text, len, flags);
+	while (statement_next(&reader, &s)) {
+		if (!leaves_nothing(&s))
+			return false;
+	}
+	return !reader.lexer.unsure;
 }

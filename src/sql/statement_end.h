@@ -26,4 +26,9 @@ enum text_end {
 
 enum text_end statement_text_end(const char *text, size_t len, unsigned flags);
 
+/* Nothing runs in it but what is PostgreSQL's own, and that leaves nothing in the session:
+ * SELECT of constants, SHOW, BEGIN, COMMIT and the like.  What is not proven to be such
+ * may leave nothing all the same. */
+bool statement_leaves_nothing(const char *text, size_t len, unsigned flags);
+
 #endif

@@ -28,6 +28,8 @@ BEGIN
     PERFORM set_config('app.behind', what, false); COMMIT;
     PERFORM 1; ROLLBACK;
 END $$;
+DO $$ BEGIN CREATE DOMAIN leaves AS text CHECK (leave_behind(VALUE) <> '');
+EXCEPTION WHEN duplicate_object THEN NULL; END $$;
 CREATE TABLE IF NOT EXISTS deferred (x int PRIMARY KEY,
     y int REFERENCES deferred DEFERRABLE INITIALLY DEFERRED);
 GRANT ALL ON deferred TO PUBLIC
@@ -144,6 +146,36 @@ def test_transactions_that_do_not_end(crowd, end):
         assert a.value(LOOK) == "1,lock,3MB,behind"
         assert a.query("COMMIT")[-1].body == b"I"
         assert value(b.until_ready()) == ""
+
+
+@pytest.mark.parametrize("message", [
+    w.query("BEGIN; SELECT leave_behind('1'); COMMIT"), w.query("SELECT 'x'::leaves"),
+    w.query("SELECT leaves '1'"), w.query("SELECT CAST('1' AS leaves)"),
+    w.query("DO $$ BEGIN PERFORM leave_behind('1'); END $$"),
+    w.query("EXPLAIN ANALYZE SELECT leave_behind('1')")], ids=range(6))
+def test_nothing_is_not_what_looks_like_it(crowd, message):
+    router = crowd()
+    with router.transactional.wire() as a, router.transactional.wire() as b:
+        for _ in range(2):
+            a.value("SELECT 1")
+            a.send(message)
+            assert w.errors(a.until_ready()) == []
+            a.value("SELECT 1")
+            assert b.value(LOOK) == ""
+
+
+def test_a_value_with_a_check_of_its_own(crowd, postgres):
+    """'SELECT 1' leaves nothing, but a parameter that comes with it may."""
+    router = crowd()
+    oid = postgres.sql("SELECT 'leaves'::regtype::oid", dbname=DATABASE)[0][0]
+    with router.transactional.wire() as a, router.transactional.wire() as b:
+        for name in ("", "named"):
+            a.send(w.parse("SELECT 1", name, (oid,)) + w.sync())
+            a.until_ready()
+            assert b.value("SELECT 1") == "1"
+            a.send(w.bind(["x"], name) + w.execute() + w.sync())
+            assert w.rows(a.until_ready()) == [("1",)]
+            assert b.value(LOOK) == ""
 
 
 def test_what_comes_early_belongs_to_the_next_lease(crowd):

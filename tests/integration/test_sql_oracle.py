@@ -784,6 +784,40 @@ def test_what_postgresql_refuses_in_a_block_is_known(dump, world, rng):
     assert refused == 2 * 23
 
 
+# ------------------------------------------------------------------- what leaves nothing
+
+NOTHING = """SELECT 1
+SELECT 1.5e3 AS "A", 'x' b, TRUE, null
+BEGIN
+BEGIN ISOLATION LEVEL SERIALIZABLE, READ ONLY
+COMMIT
+ROLLBACK AND CHAIN
+SAVEPOINT s; ROLLBACK TO s; RELEASE s
+BEGIN; SELECT 1; COMMIT
+SHOW work_mem
+SELECT 'a' "begin"
+SHOW TRANSACTION ISOLATION LEVEL""".split("\n")
+
+
+def test_what_is_said_to_leave_nothing_leaves_nothing(dump, world, rng):
+    texts = [disguise(rng, text) for text in NOTHING for _ in range(ROUNDS)] + NOTHING + LEAVES
+    for _ in range(1500 * ROUNDS):
+        text = ";".join(rng.choice(NOTHING * 30 + LEAVES + FRAGMENTS)
+                        for _ in range(rng.randrange(1, 3)))
+        at, span = rng.randrange(len(text) + 1), rng.randrange(2)
+        texts.append(text[:at] + rng.choice(BLANKS * 3 + PIECES + [""] * 10) + text[at + span:])
+    said = [text for text, leaves in zip(texts, dump.ask("leaves", texts)) if leaves == "nothing"]
+    assert set(NOTHING) <= set(said)
+    assert not set(LEAVES) & set(said)
+    before = snapshot(world)
+    for text in said:
+        run(world, text)
+    run(world, "ROLLBACK" if world.info.transaction_status.name == "INERROR" else "COMMIT")
+    after = snapshot(world)
+    assert [state for state in STATES if before[state] != after[state]] == []
+    assert len(said) > 100
+
+
 # ------------------------------------------------------------------- ends of transactions
 
 TRANSACTIONS = """SELECT 1

@@ -14,6 +14,7 @@
  *   calls        "only" or "other", a blank, render_calls() of the first statement
  *   tokens       kinds of the tokens with their texts
  *   end          plain, ends or other: what the text does to its transaction
+ *   leaves       nothing or anything
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -166,6 +167,8 @@ int main(int argc, char **argv)
 			show_tokens(len, flags);
 		else if (strcmp(mode, "end") == 0)
 			show_end(len, flags);
+		else if (strcmp(mode, "leaves") == 0)
+			puts(statement_leaves_nothing(text, len, flags) ? "nothing" : "anything");
 		else
 			show_statements(len, flags);
 		fflush(stdout);

@@ -104,6 +104,63 @@ START_TEST(does_not_trust_some_encodings)
 }
 END_TEST
 
+static const struct {
+	bool nothing;
+	const char *text;
+} leaves[] = {
+	{ true, "" },
+	{ true, ";" },
+	{ true, "SELECT 1" },
+	{ true, "select 1.5 AS \"A\", 'x' b, TRUE, null; -- c" },
+	{ true, "BEGIN" },
+	{ true, "BEGIN ISOLATION LEVEL SERIALIZABLE, READ ONLY" },
+	{ true, "START TRANSACTION" },
+	{ true, "SAVEPOINT s; ROLLBACK TO s; RELEASE s" },
+	{ true, "BEGIN; SELECT 1; COMMIT" },
+	{ true, "ABORT AND CHAIN" },
+	{ true, "SHOW TRANSACTION ISOLATION LEVEL" },
+	{ false, "SELECT" },
+	{ false, "SELECT x" },
+	{ false, "SELECT $1" },
+	{ false, "SELECT f()" },
+	{ false, "SELECT 1 f()" },
+	{ false, "SELECT -1" },
+	{ false, "SELECT 1 + 1" },
+	{ false, "SELECT 1::x" },
+	{ false, "SELECT x '1'" },
+	{ false, "SELECT CAST (1 AS x)" },
+	{ false, "SELECT '1' COLLATE x" },
+	{ false, "SELECT 1 FROM t" },
+	{ false, "SELECT 1 AS x FROM t" },
+	{ false, "SELECT 1 WHERE f()" },
+	{ false, "SELECT 1 INTO t" },
+	{ false, "SELECT 1 UNION TABLE t" },
+	{ false, "SELECT 1 ORDER BY 1" },
+	{ false, "SELECT (1)" },
+	{ false, "SELECT ARRAY[1]" },
+	{ false, "SELECT DISTINCT 1" },
+	{ false, "SELECT 1,, 2" },
+	{ false, "SELECT 'open" },
+	{ false, "VALUES (1)" },
+	{ false, "TABLE t" },
+	{ false, "PREPARE TRANSACTION 'x'" },
+	{ false, "SET LOCAL app.x = 1" },
+	{ false, "SELECT 1; SET app.x = 1" },
+	{ false, "LISTEN c" },
+	{ false, "NOTIFY c" },
+	{ false, "EXECUTE p" },
+	{ false, "nonsense" },
+};
+
+START_TEST(tells_what_leaves_nothing)
+{
+	const char *text = leaves[_i].text;
+
+	ck_assert_msg(statement_leaves_nothing(text, strlen(text), ON) == leaves[_i].nothing,
+		"%s", text);
+}
+END_TEST
+
 Suite *statement_end_suite(void)
 {
 	Suite *s = suite_create("sql/statement_end");
@@ -112,6 +169,7 @@ Suite *statement_end_suite(void)
 	tcase_add_loop_test(tc, tells_what_a_text_does, 0, (int)COUNT_OF(rows));
 	tcase_add_loop_test(tc, one_other_makes_all_other, 0, (int)COUNT_OF(rows));
 	tcase_add_test(tc, does_not_trust_some_encodings);
+	tcase_add_loop_test(tc, tells_what_leaves_nothing, 0, (int)COUNT_OF(leaves));
 	suite_add_tcase(s, tc);
 	return s;
 }
