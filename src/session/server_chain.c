@@ -39,15 +39,23 @@ static bool make_clean(struct server *s, const struct params *left)
 	return false;
 }
 
-void server_chain(struct server *s)
+static bool may_chain(const struct server *s)
 {
 	const struct client *c = s->client;
 
 	/* holds_client: what stands before its Query may make PostgreSQL skip to a Sync. */
-	/* Nor where the client may keep the server. */
-	if (client_pin_is_there(c) || s->holds_client || s->xq.open || s->xq.pending == 0 || !exchange_has_room(&s->xq) ||
-		s->cancels > 0 || s->has_foreign || s->is_broken || s->is_tainted ||
-		!touched_is_empty(&c->touched) || !touched_is_empty(&c->resets) || !make_clean(s, left_there(s)))
+	if (s->holds_client || s->xq.open || s->xq.pending == 0 || !exchange_has_room(&s->xq))
+		return false;
+	/* The client may keep the server, or has to be told or asked something first. */
+	if (client_pin_is_there(c) || !touched_is_empty(&c->touched) ||
+		!touched_is_empty(&c->resets))
+		return false;
+	return s->cancels == 0 && !s->has_foreign && !s->is_broken && !s->is_tainted;
+}
+
+void server_chain(struct server *s)
+{
+	if (!may_chain(s) || !make_clean(s, left_there(s)))
 		return;
 	s->is_chained = true;
 	s->own_failed = false;
