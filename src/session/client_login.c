@@ -114,6 +114,7 @@ void client_login_granted(struct client *c)
 	logged_in(c, &s->reported);
 	if (!s->is_session)
 		s->ps.state_key = c->params.key;
+	s->wanted_key = c->params.key;
 	client_lease_over(c);
 	if (s->replication == NULL) {
 		server_release(s);
