@@ -55,6 +55,7 @@ void model_upkeep(struct model *w)
 		if (++calls > MODEL_SERVERS)
 			model_fail(w, "upkeep does not come to an end");
 	} while (more && w->error == NULL);
+	w->was_upkept = true;
 }
 
 static struct slice_limits random_slice(struct rand_small *r)

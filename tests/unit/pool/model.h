@@ -90,6 +90,7 @@ struct model {
 	const struct share *owner;    /* whose unit it was then */
 	struct slice *asked;	      /* by this operation */
 	bool limits_changed;	      /* by this operation */
+	bool was_upkept;	      /* by this operation */
 	bool has_acted;		      /* this operation found somebody to act on */
 	const char *error;	      /* the first thing that was wrong */
 };

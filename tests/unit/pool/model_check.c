@@ -56,6 +56,7 @@ void model_remember(struct model *w)
 
 	w->had_just_used = has_just_used(w);
 	w->has_chosen = false;
+	w->was_upkept = false;
 	w->returned = NULL;
 	w->ended = NULL;
 	w->asked = NULL;
@@ -405,11 +406,13 @@ static void check_paused(struct model *w, const struct slice *slice, uint32_t p,
 	for (int i = 0; w->before.is_paused[p] && i < MODEL_CLIENTS; i++) {
 		const struct model_client *client = &w->clients[i];
 
-		if (client->lease.slice == slice && client->was_waiting &&
-			client->lease.state == LEASE_GRANTED)
+		if (client->lease.slice == slice &&
+			((client->was_waiting && client->lease.state == LEASE_GRANTED) ||
+				(w->asked == slice && client->seq == w->next_seq &&
+					client->lease.state == LEASE_HELD)))
 			model_fail(w, "a paused pool serves somebody");
 	}
-	for (int i = 0; i < MODEL_SERVERS; i++) {
+	for (int i = 0; w->was_upkept && i < MODEL_SERVERS; i++) {
 		if (w->servers[i].place == PLACE_POOL && w->servers[i].s.slice == slice &&
 			w->servers[i].s.state == SERVER_IDLE)
 			model_fail(w, "a paused pool keeps a server");

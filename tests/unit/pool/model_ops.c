@@ -397,7 +397,10 @@ static void op_pause(struct model *w, uint32_t arg)
 	struct pool *pool = &w->pools[arg / 4 % MODEL_POOLS];
 
 	monitor_pool_pause(&w->m, pool, !pool->is_paused && arg % 4 == 1);
-	model_upkeep(w);
+	w->has_acted = true;
+	/* What is idle may be asked for before anybody has closed it. */
+	if (!pool->is_paused || arg / 32 % 2 == 0)
+		model_upkeep(w);
 }
 
 static const struct {
