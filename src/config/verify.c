@@ -229,7 +229,7 @@ static int verify_address(const struct doc_source *source, const struct doc_node
 static int verify_listen(const struct config *config, const struct doc_source *source)
 {
 	struct listen_address *seen;
-	size_t total = config->http.listen.count, count = 0;
+	size_t total = config->http.listen.count + config->admin.listen.count, count = 0;
 	int ret = 0;
 
 	for (size_t i = 0; i < config->workload_count; i++)
@@ -250,6 +250,10 @@ static int verify_listen(const struct config *config, const struct doc_source *s
 		ret = verify_address(source,
 			item_node(doc_reach(source->root, "http", "listen", NULL), i),
 			config->http.listen.items[i], seen, count++);
+	for (size_t i = 0; ret == 0 && i < config->admin.listen.count; i++)
+		ret = verify_address(source,
+			item_node(doc_reach(source->root, "admin", "listen", NULL), i),
+			config->admin.listen.items[i], seen, count++);
 	free(seen);
 	return ret;
 }

@@ -130,34 +130,51 @@ static int open_one(struct program *p, const struct config *config, const char *
 	return 0;
 }
 
-int entrances_open(struct program *p, const struct config *config, struct diag *diag)
+static int open_list(struct program *p, const struct config *config,
+	const struct option_list *list, struct diag *diag)
 {
-	list_for_each(&p->entrances, node)
-		container_of(node, struct entrance, node)->is_wanted = false;
-	for (size_t i = 0; i < config->workload_count; i++) {
-		const struct option_list *list = &config->workloads[i].options.listen;
+	for (size_t k = 0; k < list->count; k++) {
+		struct entrance *e;
+		struct addr addr;
+		char why[128];
+		int ret;
 
-		for (size_t k = 0; k < list->count; k++) {
-			struct entrance *e;
-			struct addr addr;
-			char why[128];
-			int ret;
-
-			ret = addr_parse_listen(list->items[k], &addr, why, sizeof(why));
-			if (ret < 0) {
-				diag_set(diag, NULL, 0, 0, "listen %s: %s",
-					list->items[k], why);
-				return ret;
-			}
-			e = find(p, &addr);
-			if (e != NULL)
-				e->is_wanted = true;
-			else if ((ret = open_one(p, config, list->items[k], &addr,
-					  diag)) < 0)
-				return ret;
+		ret = addr_parse_listen(list->items[k], &addr, why, sizeof(why));
+		if (ret < 0) {
+			diag_set(diag, NULL, 0, 0, "listen %s: %s", list->items[k], why);
+			return ret;
 		}
+		e = find(p, &addr);
+		if (e != NULL)
+			e->is_wanted = true;
+		else if ((ret = open_one(p, config, list->items[k], &addr, diag)) < 0)
+			return ret;
 	}
 	return 0;
+}
+
+int entrances_open(struct program *p, const struct config *config, struct diag *diag)
+{
+	int ret = 0;
+
+	list_for_each(&p->entrances, node)
+		container_of(node, struct entrance, node)->is_wanted = false;
+	for (size_t i = 0; ret == 0 && i < config->workload_count; i++)
+		ret = open_list(p, config, &config->workloads[i].options.listen, diag);
+	return ret == 0 ? open_list(p, config, &config->admin.listen, diag) : ret;
+}
+
+static bool list_has(const struct option_list *list, const struct addr *addr)
+{
+	for (size_t k = 0; k < list->count; k++) {
+		struct addr each;
+		char why[128];
+
+		if (addr_parse_listen(list->items[k], &each, why, sizeof(why)) == 0 &&
+			addr_equal(&each, addr))
+			return true;
+	}
+	return false;
 }
 
 /* Which workload an address belongs to now. */
@@ -166,19 +183,11 @@ static struct route_workload *owner(struct program *p, const struct addr *addr)
 	const struct config *config = p->config;
 
 	for (size_t i = 0; i < config->workload_count; i++) {
-		const struct option_list *list = &config->workloads[i].options.listen;
-
-		for (size_t k = 0; k < list->count; k++) {
-			struct addr each;
-			char why[128];
-
-			if (addr_parse_listen(list->items[k], &each, why, sizeof(why)) == 0 &&
-				addr_equal(&each, addr))
-				return directory_current_workload(p->directory,
-					config->workloads[i].name);
-		}
+		if (list_has(&config->workloads[i].options.listen, addr))
+			return directory_current_workload(p->directory,
+				config->workloads[i].name);
 	}
-	return NULL;
+	return list_has(&config->admin.listen, addr) ? directory_console(p->directory) : NULL;
 }
 
 void entrances_commit(struct program *p)

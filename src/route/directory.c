@@ -215,6 +215,16 @@ struct route_workload *directory_current_workload(struct directory *d, const cha
 	return w;
 }
 
+struct route_workload *directory_console(struct directory *d)
+{
+	struct route_workload *w;
+
+	pthread_mutex_lock(&d->lock);
+	w = d->config->admin.listen.count > 0 ? d->console : NULL;
+	pthread_mutex_unlock(&d->lock);
+	return w;
+}
+
 struct route_workload *directory_workload(struct directory *d, uint32_t index)
 {
 	struct route_workload *w;

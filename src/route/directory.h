@@ -137,6 +137,7 @@ struct route_workload {
 	char *name;
 	uint32_t index;
 	enum route_mode mode;
+	bool is_console;                /* of admin.listen: no database is served */
 	_Atomic uint32_t clients;
 	_Atomic uint32_t max_client_conn;
 	_Atomic uint64_t login_timeout_us;
@@ -324,6 +325,8 @@ void route_unref(struct route *);               /* accepts NULL */
 
 /* A workload without a port, which no client can ask for. */
 #define DIRECTORY_OWN_WORKLOAD "(router)"
+/* That of admin.listen. */
+#define DIRECTORY_CONSOLE_WORKLOAD "(console)"
 
 /* The pool of the router's own login in a database of that host (NULL: the one that
  * the host names).  It stays until directory_own_done().  False: the host has no such
@@ -408,6 +411,8 @@ struct config *directory_config(struct directory *);
 
 /* The workload of that name in the current configuration, or NULL. */
 struct route_workload *directory_current_workload(struct directory *, const char *name);
+/* The one of admin.listen, or NULL. */
+struct route_workload *directory_console(struct directory *);
 struct route_workload *directory_workload(struct directory *, uint32_t index);
 uint32_t directory_workload_count(struct directory *);
 /* Without the lock: hosts stay as long as the directory. */

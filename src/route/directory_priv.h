@@ -30,6 +30,7 @@ struct directory {
 	struct route_workload *workloads[BUDGET_SHARES_MAX];
 	uint32_t workload_count;
 	struct route_workload *own;     /* the router's; NULL: no host has needed it */
+	struct route_workload *console; /* of admin.listen; NULL: that was never given */
 	struct hash_table pools;
 	struct list retired;            /* struct route_pool.in_retired */
 	bool is_paused;                 /* all of it */

@@ -80,6 +80,7 @@ static int check_room(struct directory *d, const struct config *config, struct d
 	for (size_t i = 0; i < config->workload_count; i++)
 		workloads += reload_workload(d, &config->workloads[i]) == NULL;
 	workloads += d->own == NULL && has_own_login(config);
+	workloads += d->console == NULL && config->admin.listen.count > 0;
 	if (hosts <= DIRECTORY_HOSTS_MAX && workloads <= BUDGET_SHARES_MAX)
 		return 0;
 	if (hosts > DIRECTORY_HOSTS_MAX)
@@ -159,6 +160,19 @@ static int ensure_own(struct directory *d, const struct config *config, struct d
 	return d->own == NULL && has_own_login(config) ? -ENOMEM : 0;
 }
 
+/* So that the console has a port of its own.  It has no servers, and is in no view of
+ * workloads: it counts as gone. */
+static int ensure_console(struct directory *d, const struct config *config, struct diag *diag)
+{
+	if (d->console != NULL || config->admin.listen.count == 0)
+		return 0;
+	d->console = add_workload(d, DIRECTORY_CONSOLE_WORKLOAD, ROUTE_SESSION, diag);
+	if (d->console == NULL)
+		return -ENOMEM;
+	d->console->is_console = true;
+	return 0;
+}
+
 void route_workload_tcp(struct route_workload *w, struct sock_tcp *out)
 {
 	pthread_mutex_lock(&w->lock);
@@ -189,6 +203,20 @@ static void workload_apply(struct directory *d, struct route_workload *w,
 	pthread_mutex_unlock(&w->lock);
 }
 
+/* As the defaults say. */
+static void console_apply(struct directory *d)
+{
+	struct settings s;
+
+	if (d->console == NULL)
+		return;
+	config_resolve(d->config, NULL, NULL, NULL, &s);
+	atomic_store(&d->console->login_timeout_us, s.client_login_timeout_us);
+	pthread_mutex_lock(&d->console->lock);
+	d->console->tcp = (struct sock_tcp){ .keepalive = true };
+	pthread_mutex_unlock(&d->console->lock);
+}
+
 static void apply(struct directory *d, const struct config *old,
 	const struct host_target *targets)
 {
@@ -212,6 +240,7 @@ static void apply(struct directory *d, const struct config *old,
 
 		workload_apply(d, reload_workload(d, conf), conf);
 	}
+	console_apply(d);
 	for (uint32_t i = 0; i < d->host_count; i++)
 		host_budget_apply(d, d->hosts[i]);
 	pools_apply(d);
@@ -269,6 +298,8 @@ int directory_reload(struct directory *d, struct config *config, struct diag *di
 		ret = ensure_workload(d, &config->workloads[i], diag);
 	if (ret == 0)
 		ret = ensure_own(d, config, diag);
+	if (ret == 0)
+		ret = ensure_console(d, config, diag);
 	if (ret == 0) {
 		old = d->config;
 		d->config = config_ref(config);

@@ -108,6 +108,12 @@ static void take_session(struct client *c, const struct startup *st)
 			"the connection router is shutting down", NULL);
 		return;
 	}
+	if (c->workload->is_console && !login->is_console) {
+		client_close_with(c, CLOSE_NO_DATABASE, "3D000",
+			"only the console answers on this port",
+			"It is the database pgbouncer, or pgtandem.");
+		return;
+	}
 	if (login->is_one_too_many) {
 		client_close_with(c, CLOSE_TOO_MANY, "53300",
 			"too many connections from this address", NULL);

@@ -2,12 +2,14 @@
 """Commands of the console, with the effects that PgBouncer documents, on both ports and
 under load."""
 import contextlib
+import subprocess
 import threading
 import time
 
 import pytest
 from support import wire as w
-from support.router import ADMIN, STATS
+from support.net import free_port, listening_ports
+from support.router import ADMIN, STATS, Endpoint
 from support.wait import wait_until
 
 pytestmark = pytest.mark.router_only
@@ -450,3 +452,49 @@ def test_pause_then_shutdown(router, postgres):
         wait_until(lambda: len(router.show("waiting")) == 1)
         console.run("SHUTDOWN WAIT_FOR_SERVERS")
         assert router.wait_exit() == 0
+
+
+# ------------------------------------------------------------- a port of its own
+
+
+def test_a_port_for_the_console_only(make_router):
+    """Whoever has no business there gets no further; it comes and goes with a reload."""
+    router = make_router()
+    port = free_port()
+    router.reload({"admin": {"listen": [f"127.0.0.1:{port}"]}})
+    wait_until(lambda: port in listening_ports(), 5)
+    endpoint = Endpoint("127.0.0.1", port)
+    with endpoint.wire(user=ADMIN[0], dbname="pgbouncer") as console:
+        assert w.types(console.query("SHOW VERSION")) == "TDCZ"
+        assert ("(console)",) in [(row["workload"],) for row in router.show("clients")]
+        with pytest.raises(RuntimeError, match="3D000: only the console answers on this port"):
+            endpoint.wire()
+        with pytest.raises(RuntimeError, match="28P01"):
+            with endpoint.raw() as raw:
+                raw.login(ADMIN[0], "wrong", "pgbouncer")
+        assert [row["workload"] for row in router.show("workloads")] == [
+            "transactional", "session"]
+        # The ports of the workloads serve as before.
+        with router.session.wire() as wire:
+            assert wire.value("SELECT 1") == "1"
+        router.reload({"admin": {"listen": []}})
+        wait_until(lambda: port not in listening_ports(), 5)
+        assert w.types(console.query("SHOW VERSION")) == "TDCZ"
+
+
+def test_a_port_for_the_console_only_from_the_start(make_router):
+    port = free_port()
+    router = make_router({"admin": {"listen": [f"127.0.0.1:{port}"]}})
+    with Endpoint("127.0.0.1", port).wire(user=STATS[0], dbname="pgtandem") as console:
+        assert w.types(console.query("SHOW STATE"))[:2] == "TD"
+        assert router.show("pools")
+
+
+def test_the_port_of_the_console_is_no_other(make_router):
+    router = make_router(start=False)
+    router.config["admin"]["listen"] = router.config["workloads"]["session"]["listen"]
+    router.write_config()
+    done = subprocess.run([router.program(), "--check", str(router.config_file)],
+                          capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "is listened on already" in done.stderr
