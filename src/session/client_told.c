@@ -7,6 +7,7 @@
  * (guc.c, ReportChangedGUCOptions()).
  */
 #include <string.h>
+#include <strings.h>
 
 #include "pg/msg_out.h"
 #include "session/client_priv.h"
@@ -19,6 +20,9 @@ static void spell(struct params *mine, const struct params *settings)
 	size_t pos = 0;
 
 	while (params_next(settings, &pos, &name, &value)) {
+		/* That is the client's own: welcomes are shared. */
+		if (strcasecmp(name, "application_name") == 0)
+			continue;
 		/* Without room they stay as they are, and mean the same. */
 		if (params_get(mine, name) != NULL && !params_set(mine, name, value))
 			break;
