@@ -58,6 +58,7 @@ struct socket_row {
 	/* What the texts above point to. */
 	struct endpoint far;
 	struct endpoint near;
+	char tls_text[64];
 	char ptr_text[PTR_SIZE];
 	char link_text[PTR_SIZE];
 };
@@ -134,7 +135,8 @@ static void endpoint_from(struct endpoint *e, const struct addr *addr)
 static void row_finish(struct socket_row *row)
 {
 	row->replication = "none";
-	row->tls = "";
+	if (row->tls == NULL)
+		row->tls = "";
 	if (row->stalled == NULL)
 		row->stalled = "";
 	row->addr = row->far.addr;
@@ -229,6 +231,7 @@ static void add_client(struct ask *ask, struct client *c, uint64_t now_us)
 	client_times(&row, c, now_us);
 	client_stall(&row, c, now_us);
 	client_addrs(&row, c);
+	row.tls = stream_tls_text(&c->stream, row.tls_text, sizeof(row.tls_text));
 	row.ptr = ptr_text(row.ptr_text, PTR_OF_CLIENTS, c->id);
 	if (c->server != NULL)
 		row.link = ptr_text(row.link_text, PTR_OF_SERVERS(c->server->host),
@@ -308,6 +311,7 @@ static void add_server(struct ask *ask, const struct snap_server *s,
 		.close_needed = s->close_needed,
 		.link = "",
 		.remote_pid = s->backend_pid,
+		.tls = s->tls,
 		.application_name = "",
 		.id = (uint32_t)(s->id & INT32_MAX),
 		.workload = s->workload,

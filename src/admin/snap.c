@@ -212,6 +212,7 @@ static void add_server(const struct pool_server *s, void *arg)
 	if (s->connected_at_us != 0) {
 		row->backend_pid = s->backend_pid;
 		row->local_port = s->local_port;
+		memcpy(row->tls, s->tls, sizeof(row->tls));
 	}
 	copy_names(&row->names, s->slice->pool);
 }

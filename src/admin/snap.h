@@ -48,6 +48,7 @@ struct snap_server {
 	uint64_t used_us;
 	uint32_t backend_pid;
 	uint16_t local_port;
+	char tls[48];
 	bool close_needed;
 };
 

@@ -81,6 +81,7 @@ static const char *level_names(unsigned levels, char *to, size_t size)
 		{ OPTION_AT_ADMIN, "admin" },
 		{ OPTION_AT_HTTP, "http" },
 		{ OPTION_AT_LOG, "log" },
+		{ OPTION_AT_TLS, "tls" },
 	};
 	const char *names[COUNT_OF(all)];
 	size_t count = 0;
@@ -192,6 +193,17 @@ static int read_defaults(struct config *config, const struct doc_source *source)
 
 	if (option_set_defaults(OPTION_IN_SETTINGS, &config->defaults.values) < 0)
 		return fail_memory(source);
+	return node == NULL ? 0 : read_section(source, node, &section);
+}
+
+/* Next to the defaults: it has those of TLS. */
+static int read_tls(struct config *config, const struct doc_source *source)
+{
+	const struct doc_node *node = doc_get(source->root, "tls");
+	const struct section section = { .level = OPTION_AT_TLS,
+		.path = "tls",
+		.settings = &config->defaults };
+
 	return node == NULL ? 0 : read_section(source, node, &section);
 }
 
@@ -427,7 +439,7 @@ static int read_users(struct config *config, const struct doc_source *source)
 static int check_top(const struct doc_source *source)
 {
 	static const char *const names[] = { "process", "defaults", "hosts", "workloads",
-		"databases", "users", "auth", "admin", "http", "log" };
+		"databases", "users", "auth", "tls", "admin", "http", "log" };
 	char list[LIST_MAX];
 
 	if (source->root->kind == DOC_NULL)
@@ -483,6 +495,8 @@ int build_config(struct config *config, const struct doc_source *source)
 			&config->process);
 	if (ret == 0)
 		ret = read_defaults(config, source);
+	if (ret == 0)
+		ret = read_tls(config, source);
 	if (ret == 0)
 		ret = read_hosts(config, source);
 	if (ret == 0)

@@ -246,9 +246,7 @@ struct config *config_load_memory(const char *text, size_t len, const char *path
 	return load_text(text, len, path, NULL, diag);
 }
 
-/* A file that the configuration names; a relative name is relative to it.  What
- * malloc gave, or NULL. */
-static char *file_path(const struct config *config, const char *name)
+char *config_file_path(const struct config *config, const char *name)
 {
 	const char *slash = strrchr(config->path, '/');
 	char *path;
@@ -261,8 +259,7 @@ static char *file_path(const struct config *config, const char *name)
 	return path;
 }
 
-/* Says which option names a file that cannot be read. */
-static int check_readable(const struct config *config, const char *option,
+int config_check_readable(const struct config *config, const char *option,
 	const char *path, struct diag *diag)
 {
 	int error;
@@ -307,10 +304,10 @@ static int load_secret(struct config *config, const char *option, const char *na
 
 	if (name[0] == '\0')
 		return 0;
-	path = file_path(config, name);
+	path = config_file_path(config, name);
 	if (path == NULL)
 		return -ENOMEM;
-	ret = check_readable(config, option, path, diag);
+	ret = config_check_readable(config, option, path, diag);
 	if (ret == 0)
 		ret = read_password(path, &secret, diag);
 	if (ret == 0) {
@@ -331,10 +328,10 @@ static int load_userlist(struct config *config, struct diag *diag)
 
 	if (config->auth.auth_file[0] == '\0')
 		return 0;
-	path = file_path(config, config->auth.auth_file);
+	path = config_file_path(config, config->auth.auth_file);
 	if (path == NULL)
 		return -ENOMEM;
-	ret = check_readable(config, "auth.auth_file", path, diag);
+	ret = config_check_readable(config, "auth.auth_file", path, diag);
 	if (ret == 0)
 		config->userlist = userlist_load(path, &warning, diag);
 	if (config->userlist == NULL)
@@ -356,10 +353,10 @@ static int named_file(const struct config *config, const char *option, const cha
 	*to = NULL;
 	if (name[0] == '\0')
 		return 0;
-	*to = file_path(config, name);
+	*to = config_file_path(config, name);
 	if (*to == NULL)
 		return -ENOMEM;
-	ret = check_readable(config, option, *to, diag);
+	ret = config_check_readable(config, option, *to, diag);
 	if (ret < 0) {
 		free(*to);
 		*to = NULL;
@@ -440,6 +437,8 @@ struct config *config_load_with(
 	if (ret == 0)
 		ret = load_secret(config, "http.password_file",
 			config->http.password_file, &config->http_password, diag);
+	if (ret == 0)
+		ret = verify_tls_files(config, diag);
 	if (ret < 0) {
 		diag_set(diag, path, 0, 0, "out of memory");
 		config_unref(config);

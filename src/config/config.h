@@ -131,6 +131,14 @@ void config_unref(struct config *);             /* accepts NULL */
 /* Where that option is given; NULL: nowhere, it has its default. */
 const struct config_place_of *config_find_place(const struct config *, const char *path);
 
+/* A file that the configuration names; a relative name is relative to its own.  What
+ * malloc gave, or NULL. */
+char *config_file_path(const struct config *, const char *name);
+
+/* -errno with diag filled when it cannot be read, with the option that names it. */
+NODISCARD int config_check_readable(const struct config *, const char *option,
+	const char *path, struct diag *);
+
 /* The file that is read when none is named. */
 const char *config_default_path(void);
 

@@ -24,7 +24,7 @@ static const struct place places[] = {
 	{ OPTION_AT_WORKLOAD, "workloads.NAME",
 		"A named port: where it listens, how it pools, and its part of each "
 		"host's budget. At least one is needed. Besides these options, a "
-		"workload takes settings; see defaults.",
+		"workload takes settings; see defaults and tls.",
 		"transactional" },
 	{ OPTION_AT_SHARE, "workloads.NAME.hosts.HOST",
 		"The numbers of a workload apply to each host by itself; here they are "
@@ -46,6 +46,10 @@ static const struct place places[] = {
 		"workload's before these.",
 		NULL },
 	{ OPTION_AT_AUTH, "auth", "Who may log in.", NULL },
+	{ OPTION_AT_TLS, "tls",
+		"TLS to clients. Each may also stand in a workload; TLS to PostgreSQL is "
+		"set for each host.",
+		NULL },
 	{ OPTION_AT_ADMIN, "admin", "Who may use the console, the database pgbouncer.",
 		NULL },
 	{ OPTION_AT_HTTP, "http",
@@ -58,8 +62,8 @@ static const struct place places[] = {
 /* The options that the place explains; settings are explained in defaults. */
 static bool is_explained(const struct option *o, enum option_level level)
 {
-	if (o->home == OPTION_IN_SETTINGS)
-		return level == OPTION_AT_DEFAULTS;
+	if (o->home == OPTION_IN_SETTINGS && level != OPTION_AT_TLS)
+		return level == OPTION_AT_DEFAULTS && (o->levels & level) != 0;
 	return (o->levels & level) != 0;
 }
 

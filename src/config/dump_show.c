@@ -92,6 +92,16 @@ static void show_defaults(struct show *show, const struct config *config)
 	show_entry(show, &entry);
 }
 
+static void show_tls(struct show *show, const struct config *config)
+{
+	const struct config_level all = { config->defaults.values, UINT64_MAX };
+	const struct entry entry = {
+		.level = OPTION_AT_TLS, .section = "tls", .settings = &all
+	};
+
+	show_entry(show, &entry);
+}
+
 static void show_workload(struct show *show, const struct config_workload *w)
 {
 	const struct entry entry = { OPTION_AT_WORKLOAD, "workloads", w->name,
@@ -161,6 +171,7 @@ int dump_show(const struct config *config, dump_row_f *row, void *arg)
 	show_names(&show, config);
 	show_defaults(&show, config);
 	show_plain(&show, OPTION_AT_AUTH, "auth", &config->auth);
+	show_tls(&show, config);
 	show_plain(&show, OPTION_AT_ADMIN, "admin", &config->admin);
 	show_plain(&show, OPTION_AT_HTTP, "http", &config->http);
 	show_plain(&show, OPTION_AT_LOG, "log", &config->log);

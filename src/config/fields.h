@@ -61,6 +61,17 @@ enum config_log_facility {
 	CONFIG_FACILITY_LOCAL6,
 	CONFIG_FACILITY_LOCAL7
 };
+/* In the order of libpq: each is more than the one before. */
+enum config_sslmode {
+	CONFIG_SSL_DISABLE,
+	CONFIG_SSL_ALLOW,
+	CONFIG_SSL_PREFER,
+	CONFIG_SSL_REQUIRE,
+	CONFIG_SSL_VERIFY_CA,
+	CONFIG_SSL_VERIFY_FULL
+};
+enum config_sslnegotiation { CONFIG_SSL_POSTGRES, CONFIG_SSL_DIRECT };
+enum config_tls_protocols { CONFIG_TLS_SECURE, CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
 
 struct option_list {
 	char **items;
@@ -92,6 +103,9 @@ struct option_list {
 #define OPTION_FIELD_LOG_FORMAT(name) enum config_log_format name;
 #define OPTION_FIELD_LOG_FACILITY(name) enum config_log_facility name;
 #define OPTION_FIELD_TARGET(name)     enum config_target name;
+#define OPTION_FIELD_SSLMODE(name)    enum config_sslmode name;
+#define OPTION_FIELD_SSLNEGOTIATION(name) enum config_sslnegotiation name;
+#define OPTION_FIELD_TLS_PROTOCOLS(name) enum config_tls_protocols name;
 
 #define OPTION_FIELD(name, type, ...) OPTION_FIELD_##type(name)
 

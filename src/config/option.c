@@ -43,10 +43,14 @@ enum { WHY_MAX = 400, ITEM_MAX = 1023 };
 #define AT_LOG_FORMAT(home, name) offsetof(struct home, name)
 #define AT_LOG_FACILITY(home, name) offsetof(struct home, name)
 #define AT_TARGET(home, name)     offsetof(struct home, name)
+#define AT_SSLMODE(home, name)    offsetof(struct home, name)
+#define AT_SSLNEGOTIATION(home, name) offsetof(struct home, name)
+#define AT_TLS_PROTOCOLS(home, name) offsetof(struct home, name)
 
 #define LEVELS_WORKLOAD (OPTION_AT_DEFAULTS | OPTION_AT_WORKLOAD)
 #define LEVELS_DATABASE (OPTION_AT_DEFAULTS | OPTION_AT_DATABASE)
 #define LEVELS_USER     (OPTION_AT_DEFAULTS | OPTION_AT_USER)
+#define LEVELS_TLS      (OPTION_AT_TLS | OPTION_AT_WORKLOAD)
 #define LEVELS_ALL      (LEVELS_WORKLOAD | LEVELS_DATABASE | LEVELS_USER)
 
 #define ROW(name, type, def, min, max, effect, help, home, in, at, setting)              \
@@ -110,6 +114,10 @@ static const char *const log_facilities[] = { "daemon", "user", "authpriv", "loc
 static const char *const log_levels[] = { "error", "warn", "info", "debug" };
 static const char *const targets[] = { "any", "read-write", "read-only", "primary",
 	"standby", "prefer-standby" };
+static const char *const sslmodes[] = { "disable", "allow", "prefer", "require",
+	"verify-ca", "verify-full" };
+static const char *const sslnegotiations[] = { "postgres", "direct" };
+static const char *const tls_protocols[] = { "secure", "tlsv1.2", "tlsv1.3" };
 
 _Static_assert(COUNT_OF(log_levels) == SLOG_LEVEL_COUNT, "a word for each level");
 _Static_assert(sizeof(enum config_io_backend) == sizeof(unsigned) &&
@@ -120,7 +128,10 @@ _Static_assert(sizeof(enum config_io_backend) == sizeof(unsigned) &&
 		sizeof(enum config_session_audit) == sizeof(unsigned) &&
 		sizeof(enum config_auth_type) == sizeof(unsigned) &&
 		sizeof(enum slog_level) == sizeof(unsigned) &&
-		sizeof(enum config_target) == sizeof(unsigned),
+		sizeof(enum config_target) == sizeof(unsigned) &&
+		sizeof(enum config_sslmode) == sizeof(unsigned) &&
+		sizeof(enum config_sslnegotiation) == sizeof(unsigned) &&
+		sizeof(enum config_tls_protocols) == sizeof(unsigned),
 	"words are read and written as unsigned");
 
 struct type {
@@ -154,6 +165,9 @@ static const struct type types[OPTION_TYPE_COUNT] = {
 	[OPTION_LOG_FORMAT] = WORDS("word", log_formats),
 	[OPTION_LOG_FACILITY] = WORDS("word", log_facilities),
 	[OPTION_TARGET] = WORDS("word", targets),
+	[OPTION_SSLMODE] = WORDS("word", sslmodes),
+	[OPTION_SSLNEGOTIATION] = WORDS("word", sslnegotiations),
+	[OPTION_TLS_PROTOCOLS] = WORDS("word", tls_protocols),
 };
 
 static void *field(const struct option *o, void *base)
@@ -486,6 +500,9 @@ int option_read(const struct option *o, const struct doc_source *source,
 	case OPTION_LOG_FORMAT:
 	case OPTION_LOG_FACILITY:
 	case OPTION_TARGET:
+	case OPTION_SSLMODE:
+	case OPTION_SSLNEGOTIATION:
+	case OPTION_TLS_PROTOCOLS:
 		ret = read_word(o, source, node, &value.word);
 		break;
 	case OPTION_TYPE_COUNT:

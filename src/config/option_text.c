@@ -94,6 +94,9 @@ char *option_text(const struct option *o, const void *base)
 	case OPTION_LOG_FORMAT:
 	case OPTION_LOG_FACILITY:
 	case OPTION_TARGET:
+	case OPTION_SSLMODE:
+	case OPTION_SSLNEGOTIATION:
+	case OPTION_TLS_PROTOCOLS:
 		return word_text(o->type, value);
 	case OPTION_TYPE_COUNT:
 		break;
@@ -169,6 +172,9 @@ const char *option_range(const struct option *o, char *to, size_t size)
 	case OPTION_LOG_FORMAT:
 	case OPTION_LOG_FACILITY:
 	case OPTION_TARGET:
+	case OPTION_SSLMODE:
+	case OPTION_SSLNEGOTIATION:
+	case OPTION_TLS_PROTOCOLS:
 		words_range(o->type, to, size);
 		break;
 	case OPTION_TYPE_COUNT:

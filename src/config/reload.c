@@ -292,6 +292,8 @@ static void compare_defaults(struct compare *c, const struct config *before,
 	const struct side sides[2] = { { .level = &levels[0] }, { .level = &levels[1] } };
 
 	compare_sides(c, OPTION_AT_DEFAULTS, path, sides);
+	path[0] = "tls";
+	compare_sides(c, OPTION_AT_TLS, path, sides);
 }
 
 int reload_compare(const struct config *before, const struct config *after,

@@ -511,5 +511,7 @@ int verify_config(struct config *config, const struct doc_source *source)
 		ret = verify_workload(config, source, &config->workloads[i]);
 	if (ret == 0)
 		ret = verify_levels(config, source);
+	if (ret == 0)
+		ret = verify_tls(config, source);
 	return ret;
 }

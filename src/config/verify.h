@@ -12,11 +12,17 @@
 #include "base/base.h"
 
 struct config;
+struct diag;
 struct doc_source;
 
 /* After build_config().  Returns 0 or a negative error with the source's diag
  * filled. */
 NODISCARD int verify_config(struct config *, const struct doc_source *);
+
+/* verify_tls.c: which options of TLS need which others; part of verify_config().  And
+ * whether the files that they name can be read. */
+NODISCARD int verify_tls(struct config *, const struct doc_source *);
+NODISCARD int verify_tls_files(struct config *, struct diag *);
 
 /* What is allowed but cannot be meant becomes warnings of the config.  After
  * share_compute(); answers like verify_config(). */

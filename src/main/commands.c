@@ -62,8 +62,9 @@ int command_check(const char *path)
 
 	diag_clear(&diag);
 	config = config_load(path, &diag);
-	if (config == NULL) {
+	if (config == NULL || route_tls_check(config, &diag) < 0) {
 		(void)fprintf(stderr, "%s\n", diag_format(&diag, text, sizeof(text)));
+		config_unref(config);
 		return EXIT_FAILURE;
 	}
 	for (size_t i = 0; i < config->warnings.count; i++)

@@ -141,6 +141,9 @@ NODISCARD int stream_start_tls(struct stream *, struct tls_context *, const char
  * valid until the stream is closed. */
 const struct tls *stream_tls(const struct stream *);
 
+/* "TLSv1.3/TLS_AES_256_GCM_SHA384", "" without TLS.  Returns to. */
+const char *stream_tls_text(const struct stream *, char *to, size_t size);
+
 /* Why TLS ended this stream, or "".  Valid until it is closed. */
 const char *stream_tls_error(const struct stream *);
 

@@ -11,6 +11,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -282,6 +283,16 @@ int stream_start_tls(struct stream *s, struct tls_context *context, const char *
 const struct tls *stream_tls(const struct stream *s)
 {
 	return s->flags & STREAM_SHAKING ? NULL : s->tls;
+}
+
+const char *stream_tls_text(const struct stream *s, char *to, size_t size)
+{
+	const struct tls *tls = stream_tls(s);
+
+	to[0] = '\0';
+	if (tls != NULL)
+		(void)snprintf(to, size, "%s/%s", tls_protocol(tls), tls_cipher(tls));
+	return to;
 }
 
 const char *stream_tls_error(const struct stream *s)

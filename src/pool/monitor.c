@@ -283,11 +283,15 @@ void monitor_connecting(
 }
 
 void monitor_describe(struct monitor *m, struct pool_server *s, uint32_t backend_pid,
-	uint16_t local_port)
+	uint16_t local_port, const char *tls)
 {
+	char text[sizeof(s->tls)] = "";
+
+	(void)snprintf(text, sizeof(text), "%s", tls);
 	lock(m);
 	s->backend_pid = backend_pid;
 	s->local_port = local_port;
+	memcpy(s->tls, text, sizeof(s->tls));
 	unlock(m);
 }
 

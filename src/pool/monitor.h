@@ -188,7 +188,7 @@ void monitor_connecting(
 
 /* What views tell about a server. */
 void monitor_describe(struct monitor *, struct pool_server *, uint32_t backend_pid,
-	uint16_t local_port);
+	uint16_t local_port, const char *tls);
 
 /* MONITOR_OPEN could not even begin: the unit is free again. */
 void monitor_open_failed(struct monitor *, struct slice *, struct unit *, uint64_t now_us,

@@ -134,6 +134,7 @@ struct pool_server {
 	uint64_t last_client; /* whose session it carries; 0: it is clean */
 	uint32_t backend_pid;	  /* for SHOW */
 	uint16_t local_port;
+	char tls[48];		  /* "TLSv1.3/..."; "" without */
 };
 
 enum lease_state {

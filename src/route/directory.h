@@ -24,6 +24,7 @@
 #include "net/addr.h"
 #include "pool/monitor.h"
 #include "route/stats.h"
+#include "route/tls.h"
 #include "route/times.h"
 
 enum { DIRECTORY_POOLS_MAX = 10000, DIRECTORY_ADDRS_MAX = 32, DIRECTORY_HOSTS_MAX = 256 };
@@ -84,6 +85,7 @@ struct route_host {
 	struct share shares[BUDGET_SHARES_MAX];         /* by workload->index */
 	pthread_mutex_t lock;           /* of these; the monitor's is taken within it */
 	struct host_target target;
+	struct route_tls *tls;
 	struct addr at;                 /* where the last login succeeded */
 	bool is_somewhere;              /* at is known */
 	_Atomic uint32_t cancels;                       /* connections that cancel */
@@ -100,6 +102,8 @@ struct route_host {
 
 /* A copy of how to reach it now. */
 void route_host_target(struct route_host *, struct host_target *);
+/* The same, and the TLS that goes with it, with a reference. */
+struct route_tls *route_host_connect(struct route_host *, struct host_target *);
 enum route_target route_host_wants(struct route_host *);
 uint32_t route_host_generation(struct route_host *);
 
@@ -142,8 +146,9 @@ struct route_workload {
 	_Atomic uint32_t max_client_conn;
 	_Atomic uint64_t login_timeout_us;
 	_Atomic bool has_proxies;                       /* see directory_is_proxy() */
-	pthread_mutex_t lock;                           /* of tcp */
+	pthread_mutex_t lock;                           /* of tcp and tls */
 	struct sock_tcp tcp;
+	struct route_tls *tls;
 	struct times_block *times;      /* WORKLOAD_TIME_COUNT for each worker */
 	_Atomic uint64_t wait_timeouts;
 	_Atomic uint64_t wait_refusals;
@@ -160,6 +165,9 @@ static inline struct times_block *route_workload_times(struct route_workload *w,
 
 /* A copy of the TCP settings for its clients. */
 void route_workload_tcp(struct route_workload *, struct sock_tcp *);
+
+/* Its TLS in force, with a reference; NULL before any was. */
+struct route_tls *route_workload_tls(struct route_workload *);
 
 /* Clients of a name at all workloads together. */
 struct route_limit {

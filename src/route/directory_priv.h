@@ -61,9 +61,9 @@ void host_set_limits(struct route_host *, const struct config_host *, uint32_t b
 /* Whether both name the same places. */
 bool host_same_places(const struct config_host *, const struct config_host *);
 /* True when servers of before are to go: they close when they are returned.
- * past_conf: what held until now, or NULL. */
+ * past_conf: what held until now, or NULL.  tls: taken over; NULL leaves it. */
 bool host_apply(struct route_host *, const struct config_host *past_conf,
-	const struct config_host *, const struct host_target *);
+	const struct config_host *, const struct host_target *, struct route_tls *tls);
 
 /* host_budget.c: what it may have now; its limits and shares are set to that. */
 uint32_t host_budget(struct route_host *, const struct config_host *);

@@ -181,6 +181,7 @@ void host_destroy(struct route_host *h)
 		return;
 	monitor_finish(&h->monitor);
 	pthread_mutex_destroy(&h->lock);
+	route_tls_unref(h->tls);
 	free(h->connects);
 	free(h->name);
 	free(h);
@@ -221,9 +222,26 @@ static uint32_t first_of(const struct route_host *h, const struct host_target *t
 	return position < 0 ? 0 : (uint32_t)position;
 }
 
-bool host_apply(struct route_host *h, const struct config_host *past_conf,
-	const struct config_host *conf, const struct host_target *target)
+/* Servers that were reached in another way are to go; those whose certificates were
+ * merely renewed are not. */
+static bool same_tls(const struct config_host *a, const struct config_host *b)
 {
+	for (size_t i = 0; i < option_count; i++) {
+		const struct option *o = &option_table[i];
+
+		if ((o->levels & OPTION_AT_HOST) != 0 &&
+			strncmp(o->name, "server_tls", 10) == 0 &&
+			!option_same(o, &a->options, &b->options))
+			return false;
+	}
+	return true;
+}
+
+bool host_apply(struct route_host *h, const struct config_host *past_conf,
+	const struct config_host *conf, const struct host_target *target,
+	struct route_tls *tls)
+{
+	struct route_tls *old_tls = NULL;
 	bool is_same_text, moves;
 	uint32_t first, generation;
 
@@ -233,7 +251,8 @@ bool host_apply(struct route_host *h, const struct config_host *past_conf,
 	atomic_store(&h->replications_max, conf->options.max_replication_connections);
 	is_same_text = past_conf != NULL && host_same_places(past_conf, conf);
 	pthread_mutex_lock(&h->lock);
-	moves = must_move(h, target, is_same_text);
+	moves = must_move(h, target, is_same_text) ||
+		(past_conf != NULL && h->target.addr_count > 0 && !same_tls(past_conf, conf));
 	first = moves || !is_same_text ? 0 : first_of(h, target);
 	generation = h->target.generation + moves;
 	h->target = *target;
@@ -243,7 +262,12 @@ bool host_apply(struct route_host *h, const struct config_host *past_conf,
 		h->is_somewhere = false;
 		monitor_retire(&h->monitor, NULL);
 	}
+	if (tls != NULL) {
+		old_tls = h->tls;
+		h->tls = tls;
+	}
 	pthread_mutex_unlock(&h->lock);
+	route_tls_unref(old_tls);
 	h->is_gone = false;
 	return moves;
 }
@@ -253,6 +277,17 @@ void route_host_target(struct route_host *h, struct host_target *out)
 	pthread_mutex_lock(&h->lock);
 	*out = h->target;
 	pthread_mutex_unlock(&h->lock);
+}
+
+struct route_tls *route_host_connect(struct route_host *h, struct host_target *out)
+{
+	struct route_tls *tls;
+
+	pthread_mutex_lock(&h->lock);
+	*out = h->target;
+	tls = route_tls_ref(h->tls);
+	pthread_mutex_unlock(&h->lock);
+	return tls;
 }
 
 enum route_target route_host_wants(struct route_host *h)

@@ -180,9 +180,20 @@ void route_workload_tcp(struct route_workload *w, struct sock_tcp *out)
 	pthread_mutex_unlock(&w->lock);
 }
 
-static void workload_apply(struct directory *d, struct route_workload *w,
-	const struct config_workload *conf)
+struct route_tls *route_workload_tls(struct route_workload *w)
 {
+	struct route_tls *tls;
+
+	pthread_mutex_lock(&w->lock);
+	tls = w->tls == NULL ? NULL : route_tls_ref(w->tls);
+	pthread_mutex_unlock(&w->lock);
+	return tls;
+}
+
+static void workload_apply(struct directory *d, struct route_workload *w,
+	const struct config_workload *conf, struct route_tls *tls)
+{
+	struct route_tls *old_tls;
 	const struct workload_options *o = &conf->options;
 	struct settings s;
 
@@ -200,7 +211,10 @@ static void workload_apply(struct directory *d, struct route_workload *w,
 		.user_timeout_ms = (uint32_t)(o->tcp_user_timeout_us / USEC_PER_MSEC),
 		.socket_buffer = (uint32_t)o->tcp_socket_buffer_bytes,
 	};
+	old_tls = w->tls;
+	w->tls = tls;
 	pthread_mutex_unlock(&w->lock);
+	route_tls_unref(old_tls);
 }
 
 /* As the defaults say. */
@@ -218,7 +232,7 @@ static void console_apply(struct directory *d)
 }
 
 static void apply(struct directory *d, const struct config *old,
-	const struct host_target *targets)
+	const struct host_target *targets, struct route_tls_all *tls)
 {
 	for (uint32_t i = 0; i < d->host_count; i++)
 		d->hosts[i]->is_gone = config_find_host(d->config, d->hosts[i]->name) == NULL;
@@ -230,7 +244,7 @@ static void apply(struct directory *d, const struct config *old,
 			old == NULL ? NULL : config_find_host(old, conf->name);
 		struct route_host *h = reload_host(d, conf->name);
 
-		if (host_apply(h, past, conf, &targets[i])) {
+		if (host_apply(h, past, conf, &targets[i], route_tls_ref(tls->hosts[i]))) {
 			SLOG(INFO, "host-moved", "host=%s", h->name);
 			host_limits_forget(h);
 		}
@@ -238,7 +252,8 @@ static void apply(struct directory *d, const struct config *old,
 	for (size_t i = 0; i < d->config->workload_count; i++) {
 		const struct config_workload *conf = &d->config->workloads[i];
 
-		workload_apply(d, reload_workload(d, conf), conf);
+		workload_apply(d, reload_workload(d, conf), conf,
+			route_tls_ref(tls->workloads[i]));
 	}
 	console_apply(d);
 	for (uint32_t i = 0; i < d->host_count; i++)
@@ -277,14 +292,16 @@ static int resolve(struct directory *d, const struct config_host *conf,
 int directory_reload(struct directory *d, struct config *config, struct diag *diag)
 {
 	struct host_target *targets = calloc(config->host_count, sizeof(*targets));
+	struct route_tls_all tls;
 	struct config *old;
-	int ret = 0;
+	int ret;
 
 	if (targets == NULL) {
 		diag_set(diag, NULL, 0, 0, "out of memory");
 		return -ENOMEM;
 	}
 	/* All that can fail or block comes before the first change. */
+	ret = route_tls_make_all(config, &tls, diag);
 	for (size_t i = 0; ret == 0 && i < config->host_count; i++)
 		ret = resolve(d, &config->hosts[i], &targets[i], diag);
 	pthread_mutex_lock(&d->lock);
@@ -303,10 +320,11 @@ int directory_reload(struct directory *d, struct config *config, struct diag *di
 	if (ret == 0) {
 		old = d->config;
 		d->config = config_ref(config);
-		apply(d, old, targets);
+		apply(d, old, targets, &tls);
 		config_unref(old);
 	}
 	pthread_mutex_unlock(&d->lock);
+	route_tls_drop_all(&tls);
 	free(targets);
 	return ret;
 }

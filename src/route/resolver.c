@@ -132,7 +132,7 @@ static bool round_apply(const struct round *r, struct directory *d)
 		if (look->problem[0] != '\0')
 			SLOG_LIMITED(WARN, "host-resolve", "error=\"%s\"", look->problem);
 		all &= look->found.addr_count > 0;
-		if (h != NULL && host_apply(h, conf, conf, &look->found))
+		if (h != NULL && host_apply(h, conf, conf, &look->found, NULL))
 			SLOG(INFO, "host-moved", "host=%s", h->name);
 	}
 	pthread_mutex_unlock(&d->lock);

@@ -10,6 +10,7 @@
 #include "base/slog.h"
 #include "pg/msg_out.h"
 #include "session/client_priv.h"
+#include "session/server_tls.h"
 
 enum { CANCEL_RETRY_US = 20000 };
 
@@ -20,6 +21,8 @@ struct cancel {
 	struct route_host *host;
 	struct server *server;          /* NULL: it is gone */
 	struct addr addr;               /* where the server is, and no other will do */
+	struct route_tls *tls;          /* NULL: the server has none */
+	uint8_t place;
 	struct cancel_reply whom;
 	struct timer timer;
 	struct io_task free;
@@ -72,7 +75,10 @@ static void reply(struct worker *w, const struct cancel_reply *whom)
 
 static void cancel_free(struct io_task *task)
 {
-	free(container_of(task, struct cancel, free));
+	struct cancel *x = container_of(task, struct cancel, free);
+
+	route_tls_unref(x->tls);
+	free(x);
 }
 
 /* The request was sent and PostgreSQL did not say that it is done with it: it may
@@ -112,17 +118,44 @@ static void send_request(struct cancel *x)
 	stream_resume(&x->stream);
 }
 
+/* As the server was reached: what TLS hides of a session opens its key, too. */
+static void connected(struct cancel *x)
+{
+	if (x->tls == NULL)
+		send_request(x);
+	else if (tls_ask(&x->stream, x->tls, route_tls_name(x->tls, x->place)) < 0)
+		cancel_over(x);
+}
+
 static size_t on_data(struct stream *stream, const uint8_t *data, size_t len)
 {
-	(void)stream;
-	(void)data;
+	struct cancel *x = container_of(stream, struct cancel, stream);
+	enum tls_answer answer = tls_answer_read(data, len);
+
+	if (x->is_connected || answer == TLS_ANSWER_MORE)
+		return len;
+	if (answer != TLS_ANSWER_YES)
+		SLOG_LIMITED(WARN, "cancel-failed", "host=%s problem=\"%s\"", x->host->name,
+			tls_answer_text(answer));
+	if (answer != TLS_ANSWER_YES ||
+		stream_start_tls(stream, x->tls->context, route_tls_name(x->tls, x->place), NULL,
+			0) < 0)
+		cancel_over(x);
 	return len;
+}
+
+static void on_secure(struct stream *stream)
+{
+	send_request(container_of(stream, struct cancel, stream));
 }
 
 static void on_end(struct stream *stream, int error)
 {
 	struct cancel *x = container_of(stream, struct cancel, stream);
 
+	if (stream_tls_error(stream)[0] != '\0')
+		SLOG_LIMITED(WARN, "cancel-failed", "host=%s problem=\"TLS failed: %s\"",
+			x->host->name, stream_tls_error(stream));
 	if (error != 0)
 		cancel_unanswered(x);
 	cancel_over(x);
@@ -135,7 +168,7 @@ static void on_connected(struct stream *stream, int error)
 	if (error < 0)
 		cancel_over(x);
 	else
-		send_request(x);
+		connected(x);
 }
 
 static void on_nothing(struct stream *stream)
@@ -144,6 +177,7 @@ static void on_nothing(struct stream *stream)
 }
 
 static const struct stream_ops cancel_stream_ops = {
+	.on_secure = on_secure,
 	.on_data = on_data,
 	.on_end = on_end,
 	.on_connected = on_connected,
@@ -179,7 +213,7 @@ static int cancel_connect(struct cancel *x)
 	if (in_progress)
 		stream_connect_wait(&x->stream);
 	else
-		send_request(x);
+		connected(x);
 	return 0;
 }
 
@@ -231,6 +265,8 @@ void cancel_server(struct server *s, uint64_t patience_us, const struct cancel_r
 	x->host = s->host;
 	x->server = s;
 	x->addr = s->addr;
+	x->tls = stream_tls(&s->stream) == NULL ? NULL : route_tls_ref(s->tls);
+	x->place = s->place;
 	x->whom = *whom;
 	x->pid = s->backend_pid;
 	x->key_len = s->key_len;
@@ -264,6 +300,7 @@ void cancel_abort_all(struct worker *w)
 
 		stream_close(&x->stream);
 		timer_finish(&w->timers, &x->timer);
+		route_tls_unref(x->tls);
 		free(x);
 	}
 }

@@ -208,6 +208,12 @@ static void on_end(struct stream *stream, int error)
 		client_close(c, error == 0 ? CLOSE_LOST : CLOSE_SOCKET);
 		return;
 	case CLIENT_STARTUP:
+		if (stream_tls_error(stream)[0] != '\0') {
+			client_startup_insecure(c);
+			return;
+		}
+		client_close(c, error == 0 ? CLOSE_LOST : CLOSE_SOCKET);
+		return;
 	case CLIENT_AUTH:
 	case CLIENT_LOGIN:
 	case CLIENT_IDLE:
@@ -244,12 +250,18 @@ static void on_quiet(struct stream *stream)
 	(void)stream;
 }
 
+static void on_secure(struct stream *stream)
+{
+	client_startup_secure(client_from_stream(stream));
+}
+
 static const struct stream_ops client_stream_ops = {
 	.on_data = on_data,
 	.on_end = on_end,
 	.on_drained = on_drained,
 	.on_connected = on_connected,
 	.on_quiet = on_quiet,
+	.on_secure = on_secure,
 };
 
 static struct client *client_create(struct worker *w, struct route_workload *workload)
@@ -404,7 +416,8 @@ static void client_leave(struct client *c, enum close_reason reason)
 {
 	struct worker *w = c->worker;
 	bool is_gone = reason == CLOSE_LOST || reason == CLOSE_SOCKET ||
-		reason == CLOSE_NOT_POSTGRES || reason == CLOSE_CROWDED_OUT || reason == CLOSE_CANCEL_DONE;
+		reason == CLOSE_NOT_POSTGRES || reason == CLOSE_CROWDED_OUT ||
+		reason == CLOSE_CANCEL_DONE || reason == CLOSE_TLS;
 
 	router_count(&w->closed[reason]);
 	log_end(c, reason);

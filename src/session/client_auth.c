@@ -119,6 +119,18 @@ static void auth_went(struct client *c, enum client_auth_result result, struct b
 	}
 }
 
+/* SCRAM-SHA-256-PLUS is offered over our own TLS only. */
+static const struct scram_binding *binding_of(const struct client *c,
+	struct scram_binding *binding, uint8_t bytes[TLS_BINDING_MAX])
+{
+	const struct tls *tls = stream_tls(&c->stream);
+
+	*binding = (struct scram_binding){ .type = "tls-server-end-point", .data = bytes };
+	if (tls != NULL)
+		binding->len = tls_binding(tls, bytes);
+	return binding->len == 0 ? NULL : binding;
+}
+
 static void ask(struct client *c, enum client_auth_method method)
 {
 	struct router *r = c->worker->router;
@@ -130,9 +142,12 @@ static void ask(struct client *c, enum client_auth_method method)
 		/* As PostgreSQL's own default makes them. */
 		.mocks_scram = login->proof.lookup.host != NULL,
 		.mock_key = r->mock_key };
+	uint8_t binding_bytes[TLS_BINDING_MAX];
+	struct scram_binding binding;
 	struct secret_scram derived;
 	struct buf out;
 
+	params.binding = binding_of(c, &binding, binding_bytes);
 	if (params.stored != NULL &&
 		login_get_derived(r, login->user, params.stored, &derived))
 		params.derived = &derived;

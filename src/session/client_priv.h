@@ -5,6 +5,7 @@
 #ifndef SESSION_CLIENT_PRIV_H
 #define SESSION_CLIENT_PRIV_H
 
+#include "net/tls.h"
 #include "pg/client_auth.h"
 #include "pg/frame.h"
 #include "pg/startup.h"
@@ -31,6 +32,8 @@ struct client_login {
 	char user[STARTUP_NAME_SIZE];
 	char database[STARTUP_NAME_SIZE];
 	bool is_console;
+	bool is_direct;         /* TLS began without being asked for */
+	char certificate[TLS_DN_MAX];   /* client_certificate_name() */
 	struct buf first;       /* goes out in front of the welcome */
 };
 
@@ -51,26 +54,15 @@ void client_auth_end(struct client_login *);
 struct lookup_answer;
 void client_auth_found(struct client *, const struct lookup_answer *);
 
-/* All that authentication knows of the client's TLS.  The names are valid as long as
- * the connection; dn: the whole name of the certificate, else its common name. */
-static inline bool client_is_tls(const struct client *c)
-{
-	(void)c;
-	return false;
-}
+/* client_startup.c: TLS is agreed upon, or will not be. */
+void client_startup_secure(struct client *);
+void client_startup_insecure(struct client *);
 
-static inline bool client_has_certificate(const struct client *c)
-{
-	(void)c;
-	return false;
-}
-
-static inline const char *client_certificate_name(const struct client *c, bool dn)
-{
-	(void)c;
-	(void)dn;
-	return NULL;
-}
+/* All that authentication knows of the client's TLS.  A name is valid until the next
+ * is asked for; dn: the whole name of the certificate, else its common name. */
+bool client_is_tls(const struct client *);
+bool client_has_certificate(const struct client *);
+const char *client_certificate_name(const struct client *, bool dn);
 
 /* client_login.c */
 void client_login_proven(struct client *);

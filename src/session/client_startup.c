@@ -3,6 +3,7 @@
  * The first packets of a connection: encryption requests, cancel requests, and
  * the startup packet with its parameters.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #include "base/slog.h"
 #include "net/proxy.h"
+#include "net/tls.h"
 #include "pg/msg_out.h"
 #include "pg/options.h"
 #include "session/cancel.h"
@@ -92,6 +94,153 @@ static bool take_params(struct client *c, const struct startup *st)
 	return ok;
 }
 
+/* --- TLS ------------------------------------------------------------------------ */
+
+static bool is_unix(const struct client *c)
+{
+	struct addr local;
+
+	return sock_local(c->stream.conn.fd, &local) && addr_is_unix(&local);
+}
+
+static enum route_tls_mode tls_mode(struct client *c)
+{
+	struct route_tls *tls = route_workload_tls(c->workload);
+	enum route_tls_mode mode = tls == NULL || is_unix(c) ? ROUTE_TLS_DISABLE : tls->mode;
+
+	route_tls_unref(tls);
+	return mode;
+}
+
+/* data: what there is of it already. */
+static void start_tls(struct client *c, const uint8_t *data, size_t len)
+{
+	struct route_tls *tls = route_workload_tls(c->workload);
+	int ret = -EPROTO;
+
+	if (tls != NULL && tls->context != NULL)
+		ret = stream_start_tls(&c->stream, tls->context, NULL, data, len);
+	route_tls_unref(tls);
+	c->login->startup_flags |= STARTUP_TLS_ANSWERED | STARTUP_GSS_ANSWERED;
+	if (ret < 0)
+		client_close(c, CLOSE_TLS);
+}
+
+static void refuse_encryption(struct client *c, unsigned flag)
+{
+	c->login->startup_flags |= flag;
+	stream_send(&c->stream, "N", 1);
+}
+
+/* left: bytes behind the request.  Whoever put them there wants them to be taken for
+ * encrypted: refused in PostgreSQL's words (CVE-2021-3935, CVE-2021-23214). */
+static void answer_tls_request(struct client *c, size_t left)
+{
+	if (tls_mode(c) == ROUTE_TLS_DISABLE) {
+		refuse_encryption(c, STARTUP_TLS_ANSWERED);
+	} else if (left > 0) {
+		client_close_with(c, CLOSE_STARTUP, "08P01",
+			"received unencrypted data after SSL request",
+			"This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.");
+	} else {
+		stream_send(&c->stream, "S", 1);
+		start_tls(c, NULL, 0);
+	}
+}
+
+static void take_direct_tls(struct client *c, const uint8_t *data, size_t len)
+{
+	if (tls_mode(c) == ROUTE_TLS_DISABLE) {
+		client_close(c, CLOSE_NOT_POSTGRES);
+		return;
+	}
+	c->login->is_direct = true;
+	start_tls(c, data, len);
+}
+
+void client_startup_secure(struct client *c)
+{
+	const struct tls *tls = stream_tls(&c->stream);
+
+	SLOG(DEBUG, "client-tls", "id=%lu protocol=%s cipher=%s resumed=%s", (unsigned long)c->id,
+		tls_protocol(tls), tls_cipher(tls), tls_is_resumed(tls) ? "yes" : "no");
+	router_count(&c->worker->tls_handshakes);
+	if (tls_is_resumed(tls))
+		router_count(&c->worker->tls_resumed);
+	/* As PostgreSQL: who speaks another protocol must not be taken for a client
+	 * (ALPACA). */
+	if (c->login != NULL && c->login->is_direct && !tls_has_alpn(tls))
+		client_close_with(c, CLOSE_STARTUP, "08P01",
+			"received direct SSL connection request without ALPN protocol negotiation extension",
+			NULL);
+}
+
+void client_startup_insecure(struct client *c)
+{
+	char addr[ADDR_TEXT_MAX], reason[256];
+	const char *error = stream_tls_error(&c->stream);
+	struct addr peer;
+
+	if (!sock_peer(c->stream.conn.fd, &peer))
+		peer = (struct addr){ .len = 0 };
+	router_count(&c->worker->tls_failed);
+	SLOG_LIMITED(INFO, "client-tls-failed", "id=%lu workload=%s addr=%s reason=%s",
+		(unsigned long)c->id, c->workload->name, addr_text(&peer, addr, sizeof(addr)),
+		slog_quote(reason, sizeof(reason), error, strlen(error)));
+	client_close(c, CLOSE_TLS);
+}
+
+bool client_is_tls(const struct client *c)
+{
+	return stream_tls(&c->stream) != NULL;
+}
+
+bool client_has_certificate(const struct client *c)
+{
+	const struct tls *tls = stream_tls(&c->stream);
+
+	return tls != NULL && tls_has_peer(tls);
+}
+
+const char *client_certificate_name(const struct client *c, bool dn)
+{
+	const struct tls *tls = stream_tls(&c->stream);
+	char *to = c->login->certificate;
+	bool ok = false;
+
+	if (tls != NULL && dn)
+		ok = tls_peer_dn(tls, to, TLS_DN_MAX);
+	else if (tls != NULL)
+		ok = tls_peer_name(tls, to, TLS_DN_MAX);
+	return ok ? to : NULL;
+}
+
+/* What the workload asks for may have changed since the handshake. */
+static bool is_secure_enough(struct client *c)
+{
+	const struct tls *tls = stream_tls(&c->stream);
+	enum route_tls_mode mode = tls_mode(c);
+	char name[TLS_NAME_MAX], text[STARTUP_NAME_SIZE + 64];
+
+	if (mode >= ROUTE_TLS_REQUIRE && tls == NULL) {
+		client_close_with(c, CLOSE_NOT_ALLOWED, "28000", "SSL required",
+			"This port takes encrypted connections only: sslmode=require or more.");
+		return false;
+	}
+	if (mode >= ROUTE_TLS_VERIFY_CA && !tls_has_peer(tls)) {
+		client_close_with(c, CLOSE_NOT_ALLOWED, "28000",
+			"connection requires a valid client certificate", NULL);
+		return false;
+	}
+	if (mode < ROUTE_TLS_VERIFY_FULL || (tls_peer_name(tls, name, sizeof(name)) &&
+						    strcmp(name, c->login->user) == 0))
+		return true;
+	(void)snprintf(text, sizeof(text), "certificate authentication failed for user \"%s\"",
+		c->login->user);
+	client_close_with(c, CLOSE_NOT_ALLOWED, "28000", text, NULL);
+	return false;
+}
+
 static void take_session(struct client *c, const struct startup *st)
 {
 	struct client_login *login = c->login;
@@ -101,6 +250,8 @@ static void take_session(struct client *c, const struct startup *st)
 	login->protocol = st->protocol;
 	login->replication = st->replication;
 	login->is_console = is_console_name(st->database);
+	if (!is_secure_enough(c))
+		return;
 	if (st->needs_negotiation)
 		msg_out_negotiate_protocol(&login->first, st);
 	if (atomic_load(&c->worker->router->drain) != ROUTER_SERVES) {
@@ -127,12 +278,6 @@ static void take_cancel(struct client *c, const struct startup *st)
 {
 	client_enter(c, CLIENT_CANCEL);
 	cancel_request(c, st->cancel_pid, st->cancel_key, st->cancel_key_len);
-}
-
-static void refuse_encryption(struct client *c, unsigned flag)
-{
-	c->login->startup_flags |= flag;
-	stream_send(&c->stream, "N", 1);
 }
 
 /* What a load balancer writes in front of everything.  Returns the bytes used. */
@@ -188,10 +333,10 @@ size_t client_startup_data(struct client *c, const uint8_t *data, size_t len)
 		}
 		switch (st.kind) {
 		case STARTUP_DIRECT_TLS:
-			client_close(c, CLOSE_NOT_POSTGRES);
+			take_direct_tls(c, data + pos, len - pos);
 			return len;
 		case STARTUP_TLS_REQUEST:
-			refuse_encryption(c, STARTUP_TLS_ANSWERED);
+			answer_tls_request(c, len - pos - st.packet_len);
 			break;
 		case STARTUP_GSS_REQUEST:
 			refuse_encryption(c, STARTUP_GSS_ANSWERED);

@@ -130,6 +130,9 @@ struct worker {
 	/* Written here only, read by any thread. */
 	_Atomic uint32_t clients_in_state[CLIENT_STATE_COUNT];
 	_Atomic uint64_t closed[CLOSE_REASON_COUNT];
+	_Atomic uint64_t tls_handshakes;        /* with clients: those that succeeded */
+	_Atomic uint64_t tls_resumed;           /* ... of them, by a ticket */
+	_Atomic uint64_t tls_failed;
 	_Atomic uint64_t auth_failures[CLIENT_AUTH_FAILURE_COUNT];
 	/* Servers whose lease has ended in this turn, and those to be freed. */
 	struct list releasing;

@@ -22,6 +22,7 @@
 #include "session/errand.h"
 #include "session/login.h"
 #include "session/server_priv.h"
+#include "session/server_tls.h"
 
 /* A pooled server that was unused for longer gets its socket looked at. */
 enum { SERVER_PEEK_US = 2000 };
@@ -476,7 +477,9 @@ static size_t on_data(struct stream *stream, const uint8_t *data, size_t len)
 	assert(s->magic == SERVER_MAGIC);
 	if (s->phase == SERVER_PHASE_CLOSE)
 		return len;
-	if (s->phase == SERVER_PHASE_LOGIN || s->phase == SERVER_PHASE_CONNECT)
+	if (s->phase == SERVER_PHASE_CONNECT)
+		return server_tls_data(s, data, len);
+	if (s->phase == SERVER_PHASE_LOGIN)
 		return server_login_data(s, data, len);
 	return server_query_data(s, data, len);
 }
@@ -531,7 +534,13 @@ static void on_quiet(struct stream *stream)
 	server_release(server_from_stream(stream));
 }
 
+static void on_secure(struct stream *stream)
+{
+	server_tls_secure(server_from_stream(stream));
+}
+
 const struct stream_ops server_stream_ops = {
+	.on_secure = on_secure,
 	.on_data = on_data,
 	.on_end = on_end,
 	.on_drained = on_drained,

@@ -54,6 +54,8 @@ struct server {
 	struct errand *errand;          /* ERRAND: the same, of the router's own */
 	struct server_login *login;     /* until logged in */
 	struct addr addr;               /* where it connects or is connected to */
+	struct route_tls *tls;          /* what held when it began to connect */
+	uint8_t place;                  /* of hosts.H.host */
 	uint32_t host_generation;       /* of the host's addresses; 0: not to be kept */
 	struct timer timer;             /* of the phase */
 	struct list_node in_worker;     /* worker->servers */

@@ -18,6 +18,7 @@
 #include "pg/msg_out.h"
 #include "session/client.h"
 #include "session/login.h"
+#include "session/server_tls.h"
 
 enum { STARTUP_PAIRS_MAX = 128 };
 
@@ -77,6 +78,7 @@ static void begin_login(struct server *s)
 
 	server_login_forget(l);
 	credentials(s, &with);
+	with.binding = server_tls_binding(s);
 	server_auth_init(&l->auth, &with);
 	l->has_auth = true;
 	l->facts = (struct target_facts){ TARGET_UNKNOWN, TARGET_UNKNOWN, TARGET_UNKNOWN };
@@ -100,7 +102,7 @@ static uint64_t patience(const struct server *s)
 	return left / (others + 1);
 }
 
-static void send_startup(struct server *s)
+void server_login_talk(struct server *s)
 {
 	const char *pairs[STARTUP_PAIRS_MAX];
 	struct buf out;
@@ -118,6 +120,7 @@ static void send_startup(struct server *s)
 	}
 	if (s->replication != NULL && s->client != NULL)
 		count = add_replication(s, pairs, count);
+	s->login->step = LOGIN_TALKS;
 	server_enter_phase(s, SERVER_PHASE_LOGIN);
 	server_set_timer(s, patience(s));
 	begin_login(s);
@@ -126,6 +129,14 @@ static void send_startup(struct server *s)
 	stream_send_buf(&s->stream, &out);
 	buf_finish(&out);
 	stream_resume(&s->stream);
+}
+
+static void connected(struct server *s)
+{
+	if (server_tls_wanted(s))
+		server_tls_begin(s);
+	else
+		server_login_talk(s);
 }
 
 /* --- the addresses ------------------------------------------------------------------- */
@@ -199,6 +210,7 @@ static int try_address(struct server *s)
 	int fd, ret;
 
 	s->addr = l->target.addrs[l->position];
+	s->place = l->target.places[l->position];
 	l->step = LOGIN_TALKS;
 	fd = addr_connect(&s->addr, &l->target.tcp, &in_progress);
 	if (fd < 0)
@@ -213,7 +225,7 @@ static int try_address(struct server *s)
 	if (in_progress)
 		stream_connect_wait(&s->stream);
 	else
-		send_startup(s);
+		connected(s);
 	return 0;
 }
 
@@ -249,7 +261,7 @@ void server_login_start(struct server *s)
 			sizeof(no_memory) - 1);
 		return;
 	}
-	route_host_target(s->host, &l->target);
+	s->tls = route_host_connect(s->host, &l->target);
 	l->until_us = worker_now(s->worker) + l->target.connect_timeout_us;
 	l->wants = l->target.wants == ROUTE_TARGET_PREFER_STANDBY ? ROUTE_TARGET_STANDBY :
 								    l->target.wants;
@@ -335,7 +347,7 @@ void server_login_connected(struct server *s, int error)
 	if (error < 0)
 		server_login_lost(s, error);
 	else
-		send_startup(s);
+		connected(s);
 }
 
 void server_login_lost(struct server *s, int error)
@@ -343,9 +355,17 @@ void server_login_lost(struct server *s, int error)
 	const char *what = s->phase == SERVER_PHASE_CONNECT ?
 		"connection failed" : "the server closed the connection during login";
 
+	char tls[128];
+
 	if (s->login->step == LOGIN_LEAVES) {
 		left(s);
 		return;
+	}
+	/* What TLS says goes before what the socket says. */
+	(void)snprintf(tls, sizeof(tls), "TLS failed: %s", stream_tls_error(&s->stream));
+	if (stream_tls_error(&s->stream)[0] != '\0') {
+		what = tls;
+		error = 0;
 	}
 	stream_close(&s->stream);
 	server_address_failed(s, what, error);

@@ -15,6 +15,7 @@
 
 enum login_step {
 	LOGIN_TALKS,    /* connects and logs in */
+	LOGIN_ASKS_TLS, /* is connected, and TLS comes before the login */
 	LOGIN_ASKS,     /* is in, and has asked what the server is */
 	LOGIN_LEAVES    /* waits for the end of a connection that will not do */
 };
@@ -37,6 +38,8 @@ struct server_login {
 	char *password;                 /* ours to wipe */
 	char *md5;                      /* the same */
 	bool has_auth;
+	struct scram_binding binding;   /* of its TLS */
+	uint8_t binding_data[SCRAM_BINDING_MAX];
 };
 
 _Static_assert(DIRECTORY_ADDRS_MAX <= 32, "a bit for each address");
@@ -44,6 +47,9 @@ _Static_assert(DIRECTORY_ADDRS_MAX <= 32, "a bit for each address");
 /* It failed for good: those who wait are told. */
 void server_login_failed(struct server *, enum connect_failure, const char *sqlstate,
 	const char *message, size_t len);
+
+/* Connected, in TLS where that is wanted: the startup packet. */
+void server_login_talk(struct server *);
 
 void server_login_forget(struct server_login *);        /* what one try has learned */
 

@@ -41,6 +41,7 @@ void server_unit_gone(struct server *s, uint64_t now_us, struct monitor_actions 
 static void server_free(struct server *s)
 {
 	stream_drop(&s->stream);
+	route_tls_unref(s->tls);
 	server_login_free(s);
 	server_forget_route(s);
 	params_finish(&s->reported);

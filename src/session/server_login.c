@@ -196,14 +196,15 @@ static void tell_host(struct server *s)
 
 static void logged_in(struct server *s)
 {
-	char database[160], user[160];
+	char database[160], user[160], tls[64];
 	struct addr local;
 	bool has_local = sock_local(s->stream.conn.fd, &local);
 
 	tell_host(s);
 	if (s->replication == NULL)
 		monitor_describe(&s->host->monitor, &s->ps, s->backend_pid,
-			has_local ? addr_port(&local) : 0);
+			has_local ? addr_port(&local) : 0,
+			stream_tls_text(&s->stream, tls, sizeof(tls)));
 	SLOG(DEBUG, "server-login", "server=%lu host=%s database=%s user=%s pid=%u",
 		(unsigned long)s->ps.id, s->host->name,
 		slog_quote(database, sizeof(database), s->pool->dbname, strlen(s->pool->dbname)),

@@ -201,7 +201,7 @@ static const struct {
 		HOST WORKLOAD "zebra: 1\n",
 		5, 1,
 		"unknown section \"zebra\"; known are: process, defaults, hosts, "
-		"workloads, databases, users, auth, admin, http, log" },
+		"workloads, databases, users, auth, tls, admin, http, log" },
 	{ "http without a password",
 		HOST WORKLOAD "http: { user: prometheus }\n",
 		5, 7,

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * TLS: which options need which others, and whether the files that they name can be
+ * read.  What is in them is for whoever makes contexts of them.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config.h"
+#include "config/doc.h"
+#include "config/verify.h"
+
+#define BIT(name) (UINT64_C(1) << OPTION_SETTING_##name)
+
+/* One side's options, and where the file says them. */
+struct tls_side {
+	const struct doc_source *source;
+	const struct doc_node *node;
+	const char *prefix;             /* "client" */
+	enum config_sslmode mode;
+	const char *key, *cert, *ca, *crl;
+};
+
+/* Who gives a key wants it to be used. */
+static void default_mode(struct config *config)
+{
+	const uint64_t mode = BIT(client_tls_sslmode), key = BIT(client_tls_key_file);
+	struct config_level *all = &config->defaults;
+
+	if ((all->given & mode) != 0)
+		return;
+	if ((all->given & key) != 0)
+		all->values.client_tls_sslmode = CONFIG_SSL_PREFER;
+	for (size_t i = 0; i < config->workload_count; i++) {
+		struct config_level *own = &config->workloads[i].level;
+
+		if ((own->given & mode) != 0 || (own->given & key) == 0)
+			continue;
+		own->values.client_tls_sslmode = CONFIG_SSL_PREFER;
+		own->given |= mode;
+	}
+}
+
+static int check_side(const struct tls_side *s, bool needs_key)
+{
+	bool has_key = s->key[0] != '\0', has_cert = s->cert[0] != '\0';
+	const char *p = s->prefix;
+
+	if (s->mode == CONFIG_SSL_DISABLE)
+		return 0;
+	if (needs_key && !has_key && !has_cert)
+		return doc_fail(s->source, s->node,
+			"%s_tls_sslmode needs %s_tls_key_file and %s_tls_cert_file", p, p, p);
+	if (has_key != has_cert)
+		return doc_fail(s->source, s->node, "%s_tls_%s_file needs %s_tls_%s_file", p,
+			has_key ? "key" : "cert", p, has_key ? "cert" : "key");
+	if (s->mode >= CONFIG_SSL_VERIFY_CA && s->ca[0] == '\0')
+		return doc_fail(s->source, s->node,
+			"%s_tls_sslmode: verify-ca and verify-full need %s_tls_ca_file", p, p);
+	if (s->crl[0] != '\0' && s->ca[0] == '\0')
+		return doc_fail(s->source, s->node, "%s_tls_crl_file needs %s_tls_ca_file", p,
+			p);
+	return 0;
+}
+
+static int check_clients(const struct config *config, const struct doc_source *source,
+	const struct config_workload *w)
+{
+	const struct doc_node *own = doc_reach(source->root, "workloads", w->name, NULL);
+	const struct doc_node *top = doc_get(source->root, "tls");
+	struct settings s;
+
+	config_resolve(config, w, NULL, NULL, &s);
+	return check_side(
+		&(struct tls_side){ .source = source,
+			.node = w->level.given & BIT(client_tls_sslmode) || top == NULL ?
+				own : top,
+			.prefix = "client",
+			.mode = s.client_tls_sslmode,
+			.key = s.client_tls_key_file,
+			.cert = s.client_tls_cert_file,
+			.ca = s.client_tls_ca_file,
+			.crl = s.client_tls_crl_file },
+		true);
+}
+
+static int check_host(const struct doc_source *source, const struct config_host *host)
+{
+	const struct doc_node *node = doc_reach(source->root, "hosts", host->name, NULL);
+	const struct host_options *o = &host->options;
+	const struct doc_node *direct = doc_get(node, "server_tls_sslnegotiation");
+
+	if (o->server_tls_sslnegotiation == CONFIG_SSL_DIRECT &&
+		o->server_tls_sslmode < CONFIG_SSL_REQUIRE)
+		return doc_fail(source, direct,
+			"server_tls_sslnegotiation: direct needs a server_tls_sslmode of require, "
+			"verify-ca or verify-full");
+	return check_side(
+		&(struct tls_side){ .source = source,
+			.node = node,
+			.prefix = "server",
+			.mode = o->server_tls_sslmode,
+			.key = o->server_tls_key_file,
+			.cert = o->server_tls_cert_file,
+			.ca = o->server_tls_ca_file,
+			.crl = o->server_tls_crl_file },
+		false);
+}
+
+int verify_tls(struct config *config, const struct doc_source *source)
+{
+	int ret = 0;
+
+	default_mode(config);
+	for (size_t i = 0; ret == 0 && i < config->host_count; i++)
+		ret = check_host(source, &config->hosts[i]);
+	for (size_t i = 0; ret == 0 && i < config->workload_count; i++)
+		ret = check_clients(config, source, &config->workloads[i]);
+	return ret;
+}
+
+/* --- files ------------------------------------------------------------------------- */
+
+static int check_file(struct config *config, const char *option, const char *name,
+	bool is_secret, struct diag *diag)
+{
+	char *path;
+	int ret;
+
+	if (name[0] == '\0' || strcmp(name, "system") == 0)
+		return 0;
+	path = config_file_path(config, name);
+	if (path == NULL)
+		return -ENOMEM;
+	ret = config_check_readable(config, option, path, diag);
+	if (ret == 0 && is_secret && doc_is_public(path))
+		ret = verify_warn(config, "everybody may read %s, which holds a private key; "
+			"chmod 640 would hide it", path);
+	free(path);
+	return ret;
+}
+
+static int check_client_files(struct config *config, const struct settings *s, uint64_t given,
+	struct diag *diag)
+{
+	int ret = 0;
+
+	if (given & BIT(client_tls_key_file))
+		ret = check_file(config, "client_tls_key_file", s->client_tls_key_file, true,
+			diag);
+	if (ret == 0 && given & BIT(client_tls_cert_file))
+		ret = check_file(config, "client_tls_cert_file", s->client_tls_cert_file,
+			false, diag);
+	if (ret == 0 && given & BIT(client_tls_ca_file))
+		ret = check_file(config, "client_tls_ca_file", s->client_tls_ca_file, false,
+			diag);
+	if (ret == 0 && given & BIT(client_tls_crl_file))
+		ret = check_file(config, "client_tls_crl_file", s->client_tls_crl_file, false,
+			diag);
+	return ret;
+}
+
+int verify_tls_files(struct config *config, struct diag *diag)
+{
+	int ret = check_client_files(config, &config->defaults.values, config->defaults.given,
+		diag);
+
+	for (size_t i = 0; ret == 0 && i < config->workload_count; i++)
+		ret = check_client_files(config, &config->workloads[i].level.values,
+			config->workloads[i].level.given, diag);
+	for (size_t i = 0; ret == 0 && i < config->host_count; i++) {
+		const struct host_options *o = &config->hosts[i].options;
+
+		ret = check_file(config, "server_tls_key_file", o->server_tls_key_file, true,
+			diag);
+		if (ret == 0)
+			ret = check_file(config, "server_tls_cert_file",
+				o->server_tls_cert_file, false, diag);
+		if (ret == 0)
+			ret = check_file(config, "server_tls_ca_file", o->server_tls_ca_file,
+				false, diag);
+		if (ret == 0)
+			ret = check_file(config, "server_tls_crl_file",
+				o->server_tls_crl_file, false, diag);
+	}
+	return ret;
+}
