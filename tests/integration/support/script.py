@@ -286,7 +286,8 @@ class Script:
         try:
             router = make_router(merge({
                 "process": {"workers": 1},
-                "hosts": {"main": {"port": server.port, "connection_budget": 40}},
+                "hosts": {"main": {"port": server.port, "connection_budget": 40,
+                                   "server_tls_sslmode": "disable"}},
                 "auth": {"auth_type": "trust"},
                 "users": {"u": {"password": "x"}},
                 "defaults": {"server_check_delay": "1h", "query_wait_timeout": "20s"},
