@@ -5,6 +5,8 @@
  * The process as its sessions see it: the workers, the directory, and the few
  * numbers that all workers read.
  *
+ * Size: the worker stands here with all that hangs on it.
+ *
  * Owns:   workers and directory belong to main; here is where they meet.
  * Thread: fields are constant after start, atomic, or locked as their comments
  *         say.  Workers talk to each other by mail: worker_post().
