@@ -36,7 +36,7 @@ static const struct table config_table = TABLE_OF(config_columns);
  * and exporters look for. */
 static const char *bare_key(const char *path)
 {
-	static const char *const sections[] = { "process.", "defaults.", "auth.",
+	static const char *const sections[] = { "process.", "defaults.", "auth.", "tls.",
 		"admin." };
 
 	for (size_t i = 0; i < COUNT_OF(sections); i++) {

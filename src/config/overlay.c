@@ -26,6 +26,7 @@ static const struct {
 	{ "admin", OPTION_AT_ADMIN, true, false },
 	{ "log", OPTION_AT_LOG, true, false },
 	{ "http", OPTION_AT_HTTP, false, false },
+	{ "tls", OPTION_AT_TLS, true, false },
 	{ "hosts", OPTION_AT_HOST, false, true },
 	{ "workloads", OPTION_AT_WORKLOAD, false, true },
 	{ "databases", OPTION_AT_DATABASE, false, true },
