@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+/* Size: each type's words and how it is read stand next to each other. */
 #include "config/option.h"
 
 #include <errno.h>
@@ -114,8 +115,8 @@ static const char *const log_facilities[] = { "daemon", "user", "authpriv", "loc
 static const char *const log_levels[] = { "error", "warn", "info", "debug" };
 static const char *const targets[] = { "any", "read-write", "read-only", "primary",
 	"standby", "prefer-standby" };
-static const char *const sslmodes[] = { "disable", "allow", "prefer", "require",
-	"verify-ca", "verify-full" };
+static const char *const sslmodes[] = { "disable", "allow", "prefer", "require", "verify-ca",
+	"verify-full" };
 static const char *const sslnegotiations[] = { "postgres", "direct" };
 static const char *const tls_protocols[] = { "secure", "tlsv1.2", "tlsv1.3" };
 
