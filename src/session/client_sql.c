@@ -234,7 +234,8 @@ static bool need_named(struct need *in, const char *text, size_t len, unsigned f
 	lexer_init(&lexer, text, len, flags);
 	while (lexer_next(&lexer, &token) != LEXER_END) {
 		is_sure = is_sure && !may_name_any(&token);
-		if (follows && lexer_is_name(&token)) {
+		/* DEALLOCATE ALL: no name, unless it is in quotes. */
+		if (follows && lexer_is_name(&token) && !lexer_is_word(&token, "all")) {
 			if (lexer_value(&token, flags, name, sizeof(name), &name_len) !=
 				LEXER_VALUE_OK) {
 				is_sure = false;
