@@ -9,10 +9,11 @@
 #ifndef CTL_CTL_H
 #define CTL_CTL_H
 
-#include <libpq-fe.h>
 #include <stdio.h>
 
 #include "base/base.h"
+
+struct pg_result;        /* libpq's PGresult */
 
 enum ctl_status {
 	CTL_OK,
@@ -28,7 +29,7 @@ enum ctl_status {
 const char *ctl_command(char *const *words, size_t count, char *to, size_t size);
 
 /* Rows of a view, in aligned columns or as an array of objects.  False: not written. */
-bool ctl_print_text(const PGresult *, FILE *);
-bool ctl_print_json(const PGresult *, FILE *);
+bool ctl_print_text(const struct pg_result *, FILE *);
+bool ctl_print_json(const struct pg_result *, FILE *);
 
 #endif

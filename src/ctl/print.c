@@ -3,6 +3,7 @@
  * Answers as text and as JSON, and command lines as commands.
  */
 #include <jansson.h>
+#include <libpq-fe.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
