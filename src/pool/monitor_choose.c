@@ -464,10 +464,22 @@ static enum help help_for(struct monitor *m, const struct slice *slice, uint64_t
 	return *s != NULL ? HELP_EVICT : HELP_NONE;
 }
 
+/* How a workload stands to its floor.  One that has an idle server in another pool, which
+ * is of no use to who waits, can give that up for it: a unit that is free is rather for
+ * one that has not as many, who would take it back at once. */
+enum floor_place { FLOOR_MET, FLOOR_MET_BY_IDLE, FLOOR_NOT_MET };
+
+static enum floor_place floor_place(const struct share *share)
+{
+	if (share_has_claim(share))
+		return FLOOR_NOT_MET;
+	return share->used - share->idle < share->guaranteed ? FLOOR_MET_BY_IDLE : FLOOR_MET;
+}
+
 /* Is a to be helped before b?  Workloads below their floor first, then who has
  * borrowed less than its weight, then who has waited longer. */
-static bool is_needier(const struct monitor *m, const struct slice *a, bool a_floor,
-	const struct slice *b, bool b_floor)
+static bool is_needier(const struct monitor *m, const struct slice *a,
+	enum floor_place a_floor, const struct slice *b, enum floor_place b_floor)
 {
 	if (b == NULL)
 		return true;
@@ -476,8 +488,8 @@ static bool is_needier(const struct monitor *m, const struct slice *a, bool a_fl
 	if (share_quota(a, b, 2) && m->budget.used + 2 <= m->budget.limit)
 		return choose_is_older(a, b);
 	if (a_floor != b_floor)
-		return a_floor;
-	if (a_floor || !weights_decide(a, b))
+		return a_floor > b_floor;
+	if (a_floor != FLOOR_MET || !weights_decide(a, b))
 		return choose_is_older(a, b);
 	return borrows_first(a, b);
 }
@@ -487,13 +499,12 @@ static enum help neediest(
 	struct monitor *m, uint64_t now_us, struct slice **slice, struct pool_server **s)
 {
 	enum help best = HELP_NONE;
-	bool best_floor = false;
+	enum floor_place best_floor = FLOOR_MET;
 
 	*slice = NULL;
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
 		struct share *share = m->budget.shares[i];
-		/* An idle server in another pool is of no use to it yet. */
-		bool floor = share->used - share->idle < share->guaranteed;
+		enum floor_place floor = floor_place(share);
 
 		/* The usual case: at its maximum, with all of it in use. */
 		if (share->used >= share->max && m->idle == 0)

@@ -289,6 +289,35 @@ START_TEST(lonely_pool_keeps_it_within_the_floor_too)
 }
 END_TEST
 
+/* The unit that one workload gave up for another one's floor is not for a third waiter who
+ * would only have to give it up again: that one has an idle server to give. */
+START_TEST(freed_unit_goes_to_the_floor_it_was_freed_for)
+{
+	struct pool_server *idle, *s;
+
+	host_limits(2, 1);
+	host_share(WEB, 1, 2);
+	host_share(JOBS, 1, 1);
+	idle = idle_server(host_slice(POOL_A, WEB));
+	wait_in(&leases[0], host_slice(POOL_B, WEB));
+	s = begin_open();
+	host_wait(1);
+	/* As many connects as there may be are under way. */
+	wait_in(&leases[1], host_slice(POOL_C, JOBS));
+	ready(s);
+	ck_assert_ptr_eq(to_close(), s);
+	gone(s);
+	ck_assert_uint_eq(todo_count(MONITOR_OPEN), 1);
+	ck_assert_ptr_eq(host.todo.list[0].slice, host_slice(POOL_C, JOBS));
+	ready(begin_open());
+	ck_assert_ptr_eq(inbox(0), &leases[1]);
+	ck_assert_ptr_eq(to_close(), idle);
+	gone(idle);
+	ready(begin_open());
+	ck_assert_ptr_eq(inbox(0), &leases[0]);
+}
+END_TEST
+
 START_TEST(floor_does_not_wait_for_that_moment)
 {
 	struct pool_server *web;
@@ -578,6 +607,7 @@ Suite *borrowing_suite(void)
 	tcase_add_test(tc, lonely_pool_keeps_what_it_has_just_used);
 	tcase_add_test(tc, lonely_pool_keeps_it_within_the_floor_too);
 	tcase_add_test(tc, floor_does_not_wait_for_that_moment);
+	tcase_add_test(tc, freed_unit_goes_to_the_floor_it_was_freed_for);
 	tcase_add_test(tc, server_that_does_not_close_is_not_counted_on);
 	tcase_add_test(tc, replacement_is_ready_before_the_old_one_goes);
 	tcase_add_test(tc, no_replacement_where_somebody_had_to_give_up_something);
