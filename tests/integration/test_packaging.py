@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: ISC
+"""What is shipped for Prometheus and Grafana asks for metrics that there are, and the
+alerts fire when they should and not when they should not."""
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+pytestmark = pytest.mark.router_only
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ALERTS = ROOT / "packaging" / "prometheus" / "pgtandem-alerts.yml"
+DASHBOARD = ROOT / "packaging" / "grafana" / "pgtandem.json"
+NAME = re.compile(r"\b(?:pgtandem|process)_[a-z_]+")
+LABEL = re.compile(r"\b(?:by|on) \(([a-z_, ]+)\)")
+
+
+def families():
+    """Names as a query has them, and their labels."""
+    text = (ROOT / "include" / "metrics.def").read_text(encoding="utf-8")
+    found = {}
+    for name, kind, labels in re.findall(
+            r'^METRIC\(\w+,\s*"(\w+)",\s*(\w+),\s*"\w*",\s*"([^"]*)"', text, re.M):
+        end = {"COUNTER": "_total", "HISTOGRAM": "_bucket", "INFO": "_info"}.get(kind, "")
+        found[name + end] = set(filter(None, labels.split(", ")))
+    assert len(found) > 50
+    return found
+
+
+def expressions():
+    dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    of_panels = [target["expr"] for panel in dashboard["panels"]
+                 for target in panel.get("targets", [])]
+    of_alerts = re.findall(r"^        expr: (?:>-\n)?((?:.+\n)(?:          .+\n)*)",
+                           ALERTS.read_text(encoding="utf-8"), re.M)
+    assert len(of_panels) > 30 and len(of_alerts) > 10
+    return of_panels + of_alerts
+
+
+def test_they_ask_for_what_there_is():
+    known = families()
+    for text in expressions():
+        names = NAME.findall(text)
+        assert names, text
+        for name in names:
+            assert name in known, f"{name} in {text}"
+        labels = {"instance", "job", "le"}.union(*(known[name] for name in names))
+        for group in LABEL.findall(text):
+            assert set(group.split(", ")) <= labels, text
+
+
+def promtool(*words):
+    program = shutil.which("promtool")
+    if program is None:
+        assert not os.environ.get("CI"), "promtool is missing: tools/install-deps ci"
+        pytest.skip("promtool is not installed")
+    done = subprocess.run([program, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_alerts_fire_in_time(tmp_path):
+    """One workload below its floor with somebody waiting, one that has it all; a host that
+    is down for a moment, and one that stays down."""
+    share = 'instance="i", host="h", workload="{}"'
+
+    def series(name, labels, values):
+        return f"      - series: '{name}{{{labels}}}'\n        values: '{values}'\n"
+
+    def states(workload, idle, leased):
+        labels = share.format(workload)
+        return series("pgtandem_budget_servers", labels + ', state="idle"', f"{idle}x9") + \
+            series("pgtandem_budget_servers", labels + ', state="leased"', f"{leased}x9")
+
+    text = f"rule_files: [ {ALERTS} ]\nevaluation_interval: 15s\ntests:\n" \
+        "  - interval: 15s\n    input_series:\n"
+    for workload, idle, leased in ("short", 0, 3), ("full", 1, 9):
+        text += states(workload, idle, leased)
+        for name, value in ("guaranteed", 10), ("waiting", 2), ("oldest_wait_seconds", 9):
+            text += series(f"pgtandem_budget_{name}", share.format(workload), f"{value}x9")
+    text += series("pgtandem_host_up", 'instance="i", host="blinks"', "1 0 1 1 1 1 1 1 1")
+    text += series("pgtandem_host_up", 'instance="i", host="gone"', "1 0 0 0 0 0 0 0 0")
+    text += """    alert_rule_test:
+      - eval_time: 2m
+        alertname: PgtandemFloorNotMet
+        exp_alerts:
+          - exp_labels: { severity: critical, instance: i, host: h, workload: short }
+            exp_annotations:
+              summary: "short has less than it is guaranteed at h"
+              description: "Others hold what is borrowed: SHOW CLIENTS (stalled_ms) and SHOW PINS name them."
+      - eval_time: 2m
+        alertname: PgtandemHostDown
+        exp_alerts:
+          - exp_labels: { severity: critical, instance: i, host: gone }
+            exp_annotations:
+              summary: "PostgreSQL at gone cannot be reached"
+              description: "SHOW HOSTS has the error and the address that was tried."
+      - eval_time: 2m
+        alertname: PgtandemWorkloadAtItsCeiling
+        exp_alerts: []
+"""
+    path = tmp_path / "alerts-test.yml"
+    path.write_text(text, encoding="utf-8")
+    promtool("check", "rules", str(ALERTS))
+    promtool("test", "rules", str(path))
