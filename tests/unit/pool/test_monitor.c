@@ -193,7 +193,7 @@ START_TEST(finds_the_server_with_its_own_session_behind_many)
 {
 	struct slice *slice = host_slice(POOL_A, WEB);
 	struct pool_server *s[12];
-	struct lease many[12];
+	static struct lease many[12];
 
 	host_limits(16, 16);
 	host_share(WEB, 0, 16);
