@@ -242,7 +242,8 @@ END_TEST
 /* --- connections that end
  * -------------------------------------------------------------------- */
 
-START_TEST(lonely_pool_keeps_what_it_has_just_used)
+/* One client of POOL_B beside all those of POOL_A. */
+static void lonely_pool_keeps_its_server(void)
 {
 	struct pool_server *busy[3], *lonely;
 
@@ -250,6 +251,7 @@ START_TEST(lonely_pool_keeps_what_it_has_just_used)
 		busy[i] = hold(&leases[i], host_slice(POOL_A, WEB));
 	lonely = hold(&leases[3], host_slice(POOL_B, WEB));
 	wait_in(&leases[4], host_slice(POOL_A, WEB));
+	host_wait(SEC);
 	/* Its client is between two queries. */
 	give_back(lonely);
 	ck_assert_ptr_null(to_close());
@@ -262,30 +264,20 @@ START_TEST(lonely_pool_keeps_what_it_has_just_used)
 	wait_in(&leases[5], host_slice(POOL_A, WEB));
 	ck_assert_ptr_eq(to_close(), lonely);
 }
+
+START_TEST(lonely_pool_keeps_what_it_has_just_used)
+{
+	lonely_pool_keeps_its_server();
+}
 END_TEST
 
 /* That the workload is below or at its floor is no argument within it. */
 START_TEST(lonely_pool_keeps_it_within_the_floor_too)
 {
-	struct pool_server *busy[3], *lonely;
-
 	host_limits(4, 16);
 	host_share(JOBS, 0, 4);
 	host_share(WEB, 4, 4);
-	for (uint32_t i = 0; i < 3; i++)
-		busy[i] = hold(&leases[i], host_slice(POOL_A, WEB));
-	lonely = hold(&leases[3], host_slice(POOL_B, WEB));
-	wait_in(&leases[4], host_slice(POOL_A, WEB));
-	host_wait(SEC);
-	give_back(lonely);
-	ck_assert_ptr_null(to_close());
-	ck_assert_int_eq(ask(&leases[3], host_slice(POOL_B, WEB)), LEASE_VERDICT_HELD);
-	give_back(lonely);
-	host_wait(MONITOR_KEEP_US);
-	give_back(busy[0]);
-	ck_assert_ptr_eq(inbox(0), &leases[4]);
-	wait_in(&leases[5], host_slice(POOL_A, WEB));
-	ck_assert_ptr_eq(to_close(), lonely);
+	lonely_pool_keeps_its_server();
 }
 END_TEST
 
