@@ -104,6 +104,8 @@ static void resume_again(struct ask *ask)
 
 enum ask_result hold_pause(struct ask *ask)
 {
+	ask_finish_f *undo = NULL;
+
 	if (is_console(ask, "pause"))
 		return ASK_DONE;
 	switch (directory_pause(ask_directory(ask), database_of(ask), true)) {
@@ -112,17 +114,18 @@ enum ask_result hold_pause(struct ask *ask)
 	case ROUTE_HOLD_NO_MEMORY:
 		return no_memory(ask);
 	case ROUTE_HOLD_ALREADY:
-		/* One database: wait for it, as the first who asked does. */
+		/* One database: wait for it, as the first who asked does, whose pause it is. */
 		if (database_of(ask) != NULL)
 			break;
 		ask_error(ask, "55000", "already suspended/paused");
 		return ASK_DONE;
 	case ROUTE_HOLD_DONE:
+		undo = resume_again;
 		log_command(ask);
 		break;
 	}
 	worker_tend_pools(ask->home);
-	return ask_wait(ask, is_free, resume_again);
+	return ask_wait(ask, is_free, undo);
 }
 
 enum ask_result hold_resume(struct ask *ask)

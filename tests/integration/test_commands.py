@@ -2,6 +2,7 @@
 """Commands of the console, with the effects that PgBouncer documents, on both ports and
 under load."""
 import contextlib
+import select
 import subprocess
 import threading
 import time
@@ -209,6 +210,30 @@ def test_a_cancelled_pause_is_none(router):
         assert database_row(router)["paused"] == 0
         busy.query("COMMIT")
         assert busy.value("SELECT 1") == "1"
+
+
+def test_a_cancelled_pause_leaves_the_one_before(router):
+    """Who gives up waiting for a pause that somebody else has begun does not end it."""
+    with router.transactional.wire() as busy, Console(router) as first, Console(router) as second:
+        busy.query("BEGIN")
+        first.begin("PAUSE app")
+        wait_until(lambda: database_row(router)["paused"] == 1)
+        second.begin("PAUSE app")
+
+        def gives_up():
+            """A cancel request that comes before the command ends nothing."""
+            with router.session.raw() as raw:
+                raw.send(w.cancel_request(second.wire.pid, second.wire.key))
+                raw.until_closed()
+            return select.select([second.wire.socket], [], [], 0.2)[0] != []
+
+        wait_until(gives_up, 10)
+        assert w.errors(second.wire.until_ready()) == ["57014"]
+        assert database_row(router)["paused"] == 1
+        busy.query("COMMIT")
+        assert w.errors(first.wire.until_ready()) == []
+        assert database_row(router)["paused"] == 1
+        assert router.command("RESUME app") == "RESUME"
 
 
 def test_resume_ends_a_pause_that_still_waits(router):

@@ -861,7 +861,7 @@ BEHIND = {"outside": [], "in a transaction": ["BEGIN"], "in a failed one": ["BEG
 def test_texts_end_transactions_where_that_is_said(dump, world, rng, where):
     texts = [disguise(rng, text) for text in TRANSACTIONS for _ in range(ROUNDS)]
     texts += TRANSACTIONS + LEAVES + BLOCKED
-    for _ in range(300 * ROUNDS):
+    for _ in range(800 * ROUNDS):
         text = ";".join(rng.choice(TRANSACTIONS + FRAGMENTS) for _ in range(rng.randrange(1, 4)))
         at, span = rng.randrange(len(text) + 1), rng.randrange(2)
         texts.append(text[:at] + rng.choice(BLANKS * 3 + PIECES + [""] * 10) + text[at + span:])
