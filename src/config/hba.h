@@ -45,6 +45,7 @@ struct hba_client {
 					   as what it is; 0: LOCAL */
 	bool is_physical;               /* replication that names no database */
 	const char *database;
+	const char *alias;              /* what else the database is called; NULL: nothing */
 	const char *user;
 };
 

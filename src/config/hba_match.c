@@ -63,19 +63,29 @@ static bool fits_link(enum hba_type type, enum hba_link link)
 	return false;
 }
 
+static enum hba_fit fit_name(const struct hba_word *word, const char *database,
+	const char *user)
+{
+	if (hba_word_is(word, "sameuser"))
+		return strcmp(database, user) == 0 ? HBA_FITS : HBA_FITS_NOT;
+	return hba_word_fit(word, database);
+}
+
 /* check_db(): replication is no database, and nothing else fits physical
  * replication. */
 static enum hba_fit fit_database(const struct hba_word *word, const struct hba_client *c)
 {
 	bool is_replication = hba_word_is(word, "replication");
+	enum hba_fit fit;
 
 	if (c->is_physical)
 		return is_replication ? HBA_FITS : HBA_FITS_NOT;
 	if (hba_word_is(word, "all"))
 		return HBA_FITS;
-	if (hba_word_is(word, "sameuser"))
-		return strcmp(c->database, c->user) == 0 ? HBA_FITS : HBA_FITS_NOT;
-	return is_replication ? HBA_FITS_NOT : hba_word_fit(word, c->database);
+	if (is_replication)
+		return HBA_FITS_NOT;
+	fit = fit_name(word, c->database, c->user);
+	return fit == HBA_FITS_NOT && c->alias != NULL ? fit_name(word, c->alias, c->user) : fit;
 }
 
 static enum hba_fit fit_user(const struct hba_word *word, const struct hba_client *c)

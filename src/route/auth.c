@@ -30,6 +30,11 @@ static void describe(const struct route_login *login, struct hba_client *c)
 	*c = (struct hba_client){ .is_physical = login->is_physical,
 		.database = login->database, .user = login->user,
 		.link = login->is_tls ? HBA_LINK_TLS : HBA_LINK_PLAIN };
+	/* Whatever name it was asked for by: a rule for one holds for both. */
+	if (login->is_console) {
+		c->database = "pgbouncer";
+		c->alias = "pgtandem";
+	}
 	c->address_len = address_bytes(login->peer, c->address);
 	if (c->address_len == 0)
 		c->link = HBA_LINK_LOCAL;

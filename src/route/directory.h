@@ -380,7 +380,7 @@ struct route_login {
 	const char *user;
 	bool is_physical;               /* replication that names no database */
 	bool is_tls;
-	bool is_console;
+	bool is_console;                /* ... by whichever of its names */
 	const struct addr *peer;
 };
 

@@ -92,12 +92,22 @@ def test_no_rule_and_reject(make_router):
     wait_until(lambda: 'rule=1 reason="a rule rejects it"' in router.log(), 5, "the line")
 
 
-def test_the_console_has_rules_too(make_router):
+@pytest.mark.parametrize("word", ["pgbouncer", "pgtandem", "/^pgb", "/^pgt"])
+def test_the_console_has_rules_too(make_router, word):
+    """A rule for one of its names holds for both."""
     router = with_rules(make_router, [
-        f"host pgbouncer {ADMIN[0]} all reject", "host all all all scram-sha-256"])
-    _, error = attempt(router.transactional, ADMIN[0], "pgbouncer", ADMIN[1])
-    assert error.sqlstate == "28000"
-    assert attempt(router.transactional, ADMIN[0], "pgtandem", ADMIN[1])[1] is None
+        f"host {word} {ADMIN[0]} all reject", "host all all all scram-sha-256"])
+    for name in ("pgbouncer", "pgtandem"):
+        for more in ({}, {"replication": "database"}):
+            _, error = attempt(router.session, ADMIN[0], name, ADMIN[1], **more)
+            assert error is not None and error.sqlstate == "28000", (name, more)
+            assert f'user "{ADMIN[0]}", database "{name}"' in error.text
+    assert attempt(router.transactional, "app_scram")[1] is None
+    write(router, "hba.conf", [f"host {word} {ADMIN[0]} all scram-sha-256",
+                               "host all all all reject"])
+    router.reload()
+    for name in ("pgbouncer", "pgtandem"):
+        assert attempt(router.session, ADMIN[0], name, ADMIN[1])[1] is None
 
 
 def test_drivers_see_what_postgresql_says(make_router):

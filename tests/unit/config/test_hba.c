@@ -102,6 +102,36 @@ START_TEST(the_first_rule_that_fits_counts)
 }
 END_TEST
 
+/* Of a database with two names a rule may say either; neither is replication. */
+START_TEST(a_rule_may_name_either)
+{
+	static const struct {
+		const char *text;
+		const char *user;
+		uint32_t line;
+	} cases[] = {
+		{ "local one all reject\nlocal all all trust", "x", 1 },
+		{ "local two all reject\nlocal all all trust", "x", 1 },
+		{ "local \"two\" all reject\nlocal all all trust", "x", 1 },
+		{ "local /^on all reject\nlocal all all trust", "x", 1 },
+		{ "local /^tw all reject\nlocal all all trust", "x", 1 },
+		{ "local x,two all reject\nlocal all all trust", "x", 1 },
+		{ "local sameuser all reject\nlocal all all trust", "one", 1 },
+		{ "local sameuser all reject\nlocal all all trust", "two", 1 },
+		{ "local sameuser all reject\nlocal all all trust", "x", 2 },
+		{ "local three all reject\nlocal all all trust", "x", 2 },
+		{ "local replication all reject\nlocal all all trust", "x", 2 },
+	};
+	struct hba *hba = parse(cases[_i].text);
+	struct hba_client c = { .database = "one", .alias = "two", .user = cases[_i].user };
+	struct hba_verdict v;
+
+	ck_assert(hba_match(hba, &c, &v));
+	ck_assert_uint_eq(v.line, cases[_i].line);
+	hba_destroy(&hba);
+}
+END_TEST
+
 START_TEST(tells_method_certificate_and_map)
 {
 	struct hba *hba = parse(good);
@@ -375,6 +405,7 @@ Suite *hba_suite(void)
 	TCase *tc = tcase_create("rules");
 
 	tcase_add_loop_test(tc, the_first_rule_that_fits_counts, 0, (int)COUNT_OF(matches));
+	tcase_add_loop_test(tc, a_rule_may_name_either, 0, 11);
 	tcase_add_test(tc, tells_method_certificate_and_map);
 	tcase_add_loop_test(tc, says_what_is_wrong_and_where, 0, (int)COUNT_OF(bad));
 	tcase_add_test(tc, survives_every_cut);
