@@ -439,24 +439,23 @@ static int read_all(int fd, size_t max, char **text, size_t *len)
 }
 
 /* What everybody may write says nothing. */
-static bool is_everybodys(int fd)
+static bool is_everybodys(const struct stat *st)
 {
-	struct stat st;
-
-	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & S_IWOTH) != 0;
+	return S_ISREG(st->st_mode) && (st->st_mode & S_IWOTH) != 0;
 }
 
 int doc_read_file(const char *path, size_t max, char **text, size_t *len,
 	struct diag *diag)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), ret;
+	struct stat st;
 
 	if (fd < 0) {
 		ret = -errno;
 		diag_set(diag, path, 0, 0, "cannot open: %s", strerror(-ret));
 		return ret;
 	}
-	ret = is_everybodys(fd) ? -EPERM : read_all(fd, max, text, len);
+	ret = fstat(fd, &st) == 0 && is_everybodys(&st) ? -EPERM : read_all(fd, max, text, len);
 	close(fd);
 	if (ret == -EPERM)
 		diag_set(diag, path, 0, 0, "everybody may change it; chmod o-w would stop that");
@@ -472,6 +471,13 @@ bool doc_is_public(const char *path)
 	struct stat st;
 
 	return stat(path, &st) == 0 && (st.st_mode & S_IROTH) != 0;
+}
+
+bool doc_is_everybodys(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && is_everybodys(&st);
 }
 
 struct doc_node *doc_get(const struct doc_node *map, const char *key)

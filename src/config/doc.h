@@ -56,6 +56,9 @@ void doc_free_text(char *text, size_t len);
 /* Whether everybody on this machine may read the file. */
 bool doc_is_public(const char *path);
 
+/* Whether everybody may change it: what it says then says nothing. */
+bool doc_is_everybodys(const char *path);
+
 /* The child of a MAP with that key, or NULL. */
 struct doc_node *doc_get(const struct doc_node *, const char *key);
 

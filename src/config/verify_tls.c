@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/diag.h"
 #include "config/config.h"
 #include "config/doc.h"
 #include "config/verify.h"
@@ -134,6 +135,11 @@ static int check_file(struct config *config, const char *option, const char *nam
 	if (path == NULL)
 		return -ENOMEM;
 	ret = config_check_readable(config, option, path, diag);
+	if (ret == 0 && doc_is_everybodys(path)) {
+		diag_set(diag, path, 0, 0,
+			"%s: everybody may change it; chmod o-w would stop that", option);
+		ret = -EPERM;
+	}
 	if (ret == 0 && is_secret && doc_is_public(path))
 		ret = verify_warn(config, "everybody may read %s, which holds a private key; "
 			"chmod 640 would hide it", path);

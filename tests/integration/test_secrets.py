@@ -2,9 +2,11 @@
 """Where secrets are, and who gets to see them."""
 import os
 import pwd
+import subprocess
 
 import psycopg
 import pytest
+from support.certs import Authority
 from support.postgres import USERS
 from support.router import ADMIN
 
@@ -27,6 +29,31 @@ def test_files_that_everybody_may_change_are_refused(make_router, name):
     router.reload()
     with router.session.connect() as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("file", ["own.key", "own.crt", "ca.crt", "ca.crl"])
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_files_of_tls_that_everybody_may_change_are_refused(make_router, tmp_path, side, file):
+    """At a reload, which changes nothing then, and by --check."""
+    ca = Authority(tmp_path / "ca")
+    ca.issue("own", "localhost")
+    options = {f"{side}_tls_{kind}_file": ca.path(name) for kind, name in
+               (("key", "own.key"), ("cert", "own.crt"), ("ca", "ca.crt"), ("crl", "ca.crl"))}
+    for path in options.values():
+        os.chmod(path, 0o640)
+    router = make_router({"tls": options} if side == "client" else {"hosts": {"main": options}})
+    os.chmod(ca.path(file), 0o666)
+    option = next(name for name, path in options.items() if path == ca.path(file))
+    said = f"{file}: {option}: everybody may change it; chmod o-w would stop that"
+    router.expect_error("reload")
+    assert said in router.reload(expect="error")
+    done = subprocess.run([router.program(), "--check", str(router.config_file)], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    assert done.returncode == 1 and said in done.stdout, done.stdout
+    with router.session.connect() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    os.chmod(ca.path(file), 0o640)
+    router.reload()
 
 
 def test_files_that_everybody_may_read_are_told(make_router):
