@@ -383,6 +383,8 @@ static int load_rules(struct config *config, struct diag *diag)
 		config->hba = hba_load(path, diag);
 		ret = config->hba == NULL ? -EINVAL : ident_check_maps(config->ident, config->hba, path, diag);
 	}
+	if (ret == 0 && path != NULL)
+		ret = verify_tls_rules(config, path);
 	free(path);
 	return ret;
 }

@@ -73,7 +73,8 @@ size_t hba_count(const struct hba *);
 /* The map that a rule names, and its line; false: it names none. */
 bool hba_uses_map(const struct hba *, size_t index, const char **map, uint32_t *line);
 
-/* Whether a rule asks for a certificate; with its line. */
+/* Whether a rule is for those who come over TLS (hostssl, which those with cert and
+ * clientcert are); with the line of the first. */
 bool hba_needs_tls(const struct hba *, uint32_t *line);
 
 const char *hba_method_name(enum hba_method);

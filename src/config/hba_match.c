@@ -155,7 +155,7 @@ bool hba_uses_map(const struct hba *hba, size_t index, const char **map, uint32_
 bool hba_needs_tls(const struct hba *hba, uint32_t *line)
 {
 	for (size_t i = 0; i < hba->count; i++) {
-		if (hba->rules[i].cert == HBA_CERT_ANY)
+		if (hba->rules[i].type != HBA_ON_TLS)
 			continue;
 		*line = hba->rules[i].line;
 		return true;

@@ -10,6 +10,7 @@
 #include "base/diag.h"
 #include "config/config.h"
 #include "config/doc.h"
+#include "config/hba.h"
 #include "config/verify.h"
 
 #define BIT(name) (UINT64_C(1) << OPTION_SETTING_##name)
@@ -119,6 +120,23 @@ int verify_tls(struct config *config, const struct doc_source *source)
 	for (size_t i = 0; ret == 0 && i < config->workload_count; i++)
 		ret = check_clients(config, source, &config->workloads[i]);
 	return ret;
+}
+
+int verify_tls_rules(struct config *config, const char *path)
+{
+	bool has_tls = false;
+	uint32_t line;
+
+	if (config->auth.auth_type != CONFIG_AUTH_HBA || !hba_needs_tls(config->hba, &line))
+		return 0;
+	for (size_t i = 0; i < config->workload_count; i++) {
+		struct settings s;
+
+		config_resolve(config, &config->workloads[i], NULL, NULL, &s);
+		has_tls = has_tls || s.client_tls_sslmode != CONFIG_SSL_DISABLE;
+	}
+	return has_tls ? 0 : verify_warn(config, "%s, line %u: hostssl fits nobody, as no workload "
+		"has TLS (client_tls_sslmode)", path, line);
 }
 
 /* --- files ------------------------------------------------------------------------- */

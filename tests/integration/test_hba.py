@@ -3,10 +3,12 @@
 import os
 import pwd
 import struct
+import subprocess
 
 import psycopg
 import pytest
 from support import wire as w
+from support.certs import Authority
 from support.net import free_port
 from support.postgres import DATABASE, USERS
 from support.router import ADMIN, Endpoint
@@ -108,6 +110,28 @@ def test_the_console_has_rules_too(make_router, word):
     router.reload()
     for name in ("pgbouncer", "pgtandem"):
         assert attempt(router.session, ADMIN[0], name, ADMIN[1])[1] is None
+
+
+def test_rules_for_tls_where_there_is_none(make_router, tmp_path):
+    """They fit nobody: that is told when they are loaded, and by --check."""
+    def check():
+        return subprocess.run([router.program(), "--check", str(router.config_file)], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    router = with_rules(make_router, ["host all app_scram all scram-sha-256",
+                                      "hostssl all all all cert"])
+    said = "hba.conf, line 2: hostssl fits nobody, as no workload has TLS"
+    assert said in router.log()
+    done = check()
+    assert done.returncode == 0 and said in done.stdout, done.stdout
+    ca = Authority(tmp_path / "ca")
+    ca.issue("own", "localhost")
+    # One that has it is enough, as the rules are everybody's.
+    assert "fits nobody" not in router.reload({"workloads": {"session": {
+        "client_tls_key_file": ca.path("own.key"), "client_tls_cert_file": ca.path("own.crt")}}})
+    assert "fits nobody" not in check().stdout
+    assert said in router.reload({"workloads": {"session": {"client_tls_sslmode": "disable"}}})
+    write(router, "hba.conf", ["host all app_scram all scram-sha-256", "hostnossl all all all md5"])
+    assert "fits nobody" not in router.reload()
 
 
 def test_drivers_see_what_postgresql_says(make_router):

@@ -206,6 +206,26 @@ static const struct {
 	{ "include_dir other", 1, 1, "include_dir is not known here: name the files" },
 };
 
+START_TEST(tells_which_rule_is_for_tls)
+{
+	static const struct {
+		const char *text;
+		uint32_t line;
+	} cases[] = {
+		{ "local all all trust\nhostnossl all all all md5\nhost all all all md5", 0 },
+		{ "local all all trust\nhostssl all all all md5\nhostssl all all all cert", 2 },
+		{ "hostssl all all all cert", 1 },
+		{ "\nhostssl all all all md5 clientcert=verify-ca", 2 },
+	};
+	struct hba *hba = parse(cases[_i].text);
+	uint32_t line = 0;
+
+	ck_assert(hba_needs_tls(hba, &line) == (cases[_i].line != 0));
+	ck_assert_uint_eq(line, cases[_i].line);
+	hba_destroy(&hba);
+}
+END_TEST
+
 START_TEST(says_what_is_wrong_and_where)
 {
 	struct diag diag = { 0 };
@@ -406,6 +426,7 @@ Suite *hba_suite(void)
 
 	tcase_add_loop_test(tc, the_first_rule_that_fits_counts, 0, (int)COUNT_OF(matches));
 	tcase_add_loop_test(tc, a_rule_may_name_either, 0, 11);
+	tcase_add_loop_test(tc, tells_which_rule_is_for_tls, 0, 4);
 	tcase_add_test(tc, tells_method_certificate_and_map);
 	tcase_add_loop_test(tc, says_what_is_wrong_and_where, 0, (int)COUNT_OF(bad));
 	tcase_add_test(tc, survives_every_cut);
