@@ -565,6 +565,8 @@ size_t client_prepared_message(
 	case 'Q':
 		return on_query(c, s, f, sent);
 	case 'F':
+		/* A function by its number: nothing tells what it does. */
+		client_note_unseen(c);
 		server_step(s, STEP_END_QUERY, NULL, NULL);
 		break;
 	default:

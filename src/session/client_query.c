@@ -245,6 +245,9 @@ static void note_passing(struct client *c, struct server *s, const struct frame 
 	const char *text;
 	struct wire_in in;
 
+	/* A function by its number: nothing tells what it does. */
+	if (f->type == 'F')
+		client_note_unseen(c);
 	if (!is_text(c, f) || s->xq.skipping)
 		return;
 	wire_init(&in, f->body, f->available);

@@ -50,6 +50,9 @@ static bool take_param(struct client *c, const char *name, const char *value)
 	char *clean;
 	bool ok;
 
+	/* Means nothing there (check_random_seed() in variable.c); as a SET it would. */
+	if (strcasecmp(name, "seed") == 0)
+		return true;
 	if (strcasecmp(name, "application_name") != 0)
 		return params_set(&c->params, name, value);
 	clean = strdup(value);

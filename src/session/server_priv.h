@@ -58,6 +58,12 @@ const char *server_clean_sql(bool with_statements);
 bool server_ask(struct server *);
 void server_answered(struct server *, const struct frame *row);
 void server_ask_done(struct server *);
+/* Prepared ones, of whomever. */
+static inline bool server_has_statements(const struct server *s)
+{
+	return s->has_foreign || s->prepared.count > 0 || !prepared_names_are_none(&s->sql);
+}
+
 /* It carries what another client may have left. */
 bool server_needs_cleaning(const struct server *, const struct client *);
 

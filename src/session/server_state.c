@@ -126,7 +126,12 @@ void server_ask_done(struct server *s)
 
 bool server_needs_cleaning(const struct server *s, const struct client *c)
 {
-	if (s->ps.last_client == 0 || s->ps.last_client == c->id)
+	if (s->ps.last_client == c->id)
 		return false;
-	return s->is_session || c->route->limits.state == ROUTE_STATE_STRICT;
+	/* What clients of transaction ports have prepared stays there when it is clean for
+	 * them: on a session port every name is the client's own. */
+	if (s->is_session && server_has_statements(s))
+		return true;
+	return s->ps.last_client != 0 &&
+		(s->is_session || c->route->limits.state == ROUTE_STATE_STRICT);
 }

@@ -327,3 +327,69 @@ def test_state_is_kept_where_statements_are_not(make_router, mode, how):
             assert not b.value("SELECT current_setting('app.tenant_id', true)")
             assert a.value("SELECT length(current_setting('app.tenant_id'))") == "9001"
             assert a.value("SELECT left(current_setting('app.tenant_id'), 1)") == str(n)
+
+
+# One server for both ports, neither of which has a floor.
+SHARED = {"hosts": {"main": {"connection_budget": 1}},
+          "workloads": {"transactional": {"guaranteed_connections": 0, "max_connections": 1},
+                        "session": {"guaranteed_connections": 0, "max_connections": 1}},
+          "defaults": {"query_wait_notify": "1ms"}}
+PREPARED_SQL = w.query("PREPARE foo AS SELECT 'secret of a'")
+PREPARED_MESSAGE = w.parse("SELECT 'secret of a'", "foo") + w.sync()
+
+
+@pytest.mark.parametrize("prepared", [PREPARED_SQL, PREPARED_MESSAGE], ids=["SQL", "message"])
+@pytest.mark.parametrize("mode", ("strict", "tracked", "off"))
+def test_a_session_finds_no_statements_of_others(make_router, postgres, prepared, mode):
+    """A server that is handed over while somebody waits on the session port."""
+    router = make_router({**SHARED, "defaults": {**SHARED["defaults"], "session_state": mode}})
+    with router.transactional.wire() as a, router.session.wire() as s:
+        a.query("BEGIN")
+        pid = a.value("SELECT pg_backend_pid()")
+        a.send(prepared)
+        a.until_ready()
+        s.send(w.query("SELECT pg_backend_pid(), (SELECT count(*) FROM pg_prepared_statements)"))
+        while s.receive().type != "N":
+            pass
+        a.query("COMMIT")
+        assert w.rows(s.until_ready()) == [(pid, "0")]
+        assert w.errors(s.query("EXECUTE foo")) == ["26000"]
+        s.send(w.parse("SELECT 'mine'", "foo"), w.bind(name="foo"), w.execute(), w.sync())
+        assert w.rows(s.until_ready()) == [("mine",)]
+        s.quit()
+    with router.transactional.wire() as again:
+        assert again.value("SELECT 1") == "1"
+
+
+def function_oid(postgres, signature):
+    return postgres.sql(f"SELECT '{signature}'::regprocedure::oid", dbname=DATABASE)[0][0]
+
+
+def test_a_function_called_by_its_number_leaves_nothing(make_router, postgres, mode):
+    """FunctionCall: set_config() out of sight is not seen by others, a session lock pins."""
+    router = make_router({**state(None, mode), "hosts": {"main": {"connection_budget": 1}},
+                          "workloads": {**ONE["workloads"], "session": {
+                              "guaranteed_connections": 0, "max_connections": 1}}})
+    set_config = function_oid(postgres, "set_config(text,text,boolean)")
+    lock = function_oid(postgres, "pg_advisory_lock(bigint)")
+    with router.transactional.wire() as a, router.transactional.wire() as b:
+        a.send(w.function_call(set_config, b"app.tenant_id", b"evil", b"\0"))
+        assert w.errors(a.until_ready()) == []
+        assert b.value("SELECT coalesce(current_setting('app.tenant_id', true), '')") == ""
+        a.send(w.function_call(lock, (99).to_bytes(8, "big")))
+        assert w.errors(a.until_ready()) == []
+        assert a.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == "1"
+        assert [row["reasons"] for row in router.show("pins")] == ["advisory_locks"]
+        assert a.value("SELECT pg_advisory_unlock_all()") == ""
+        assert b.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == "0"
+
+
+def test_a_seed_at_startup_is_none(one, postgres):
+    """PostgreSQL takes no notice of it, so that random() is not seeded for whom comes next."""
+    drawn = set()
+    for _ in range(3):
+        with one.transactional.wire(options="-c seed=0.5") as a, one.transactional.wire() as b:
+            assert a.value("SELECT 1") == "1"
+            drawn.add(b.value("SELECT random()"))
+            drawn.add(a.value("SELECT random()"))
+    assert len(drawn) == 6
