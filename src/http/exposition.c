@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "admin/utf8.h"
+
 enum kind { KIND_INFO, KIND_GAUGE, KIND_COUNTER, KIND_HISTOGRAM };
 
 static const struct {
@@ -111,7 +113,7 @@ void exposition_begin(struct exposition *e, enum metric which)
 }
 
 /* Backslash, quote and line feed are escaped, in both formats alike. */
-static void add_value(struct buf *out, const char *text)
+static void add_escaped(struct buf *out, const char *text)
 {
 	for (; *text != '\0'; text++) {
 		if (*text == '\\' || *text == '"')
@@ -121,6 +123,25 @@ static void add_value(struct buf *out, const char *text)
 		else
 			buf_add_u8(out, (uint8_t)*text);
 	}
+}
+
+/* Both formats are UTF-8; a name that a client made up need not be, and is told as the
+ * console tells it. */
+static void add_value(struct buf *out, const char *text)
+{
+	struct buf clean;
+
+	if (utf8_is_valid(text)) {
+		add_escaped(out, text);
+		return;
+	}
+	buf_init(&clean, 0);
+	utf8_add_clean(&clean, text);
+	if (buf_ok(&clean))
+		add_escaped(out, (const char *)buf_data(&clean));
+	else
+		out->failed = true;
+	buf_finish(&clean);
 }
 
 static void add_labels(struct buf *out, const char *const *labels, const char *le)

@@ -76,6 +76,36 @@ def test_promtool(both):
             for name in Metrics(text.text).types} == names | {"pgtandem_build"}
 
 
+@contextlib.contextmanager
+def latin1_database(postgres):
+    """A database whose name is not UTF-8: only one without an encoding can make it."""
+    postgres.sql("DROP DATABASE IF EXISTS raw_bytes",
+                 "CREATE DATABASE raw_bytes TEMPLATE template0 ENCODING SQL_ASCII LOCALE 'C'")
+    try:
+        with postgres.connect(dbname="raw_bytes", autocommit=True) as connection:
+            connection.execute(b'CREATE DATABASE "w\xf6rk\xff" TEMPLATE template0 '
+                               b"ENCODING SQL_ASCII LOCALE 'C'")
+            try:
+                yield b"w\xf6rk\xff"
+            finally:
+                connection.execute(b'DROP DATABASE "w\xf6rk\xff" WITH (FORCE)')
+    finally:
+        postgres.sql("DROP DATABASE raw_bytes WITH (FORCE)")
+
+
+def test_names_that_are_not_utf8(both, postgres):
+    """Clients choose the bytes of a name; the page can be read whatever they are."""
+    router, web = both
+    with latin1_database(postgres) as name:
+        with router.transactional.wire(dbname=name) as wire:
+            wire.value("SELECT 1")
+        metrics = web.metrics()
+        assert metrics.value("pgtandem_queries_total", workload="transactional",
+                             database=r"w\\xf6rk\\xff") == 1
+        check_promtool(metrics.text)
+        assert web.metrics(openmetrics=True).sum("pgtandem_queries_total") == 1
+
+
 def test_counters_are_those_of_the_load(both, postgres):
     """What the clients did, PostgreSQL did and SHOW tells is what the metrics count."""
     router, web = both

@@ -99,6 +99,23 @@ START_TEST(formats_differ_where_they_must)
 }
 END_TEST
 
+/* Names are what clients send; the page is UTF-8 all the same. */
+START_TEST(labels_are_utf8)
+{
+	struct buf out;
+	struct exposition e = { .out = &out };
+
+	buf_init(&out, 0);
+	exposition_begin(&e, METRIC_RECEIVED);
+	exposition_u64(&e, 1, LABELS("database", "\xff\"\xc3\xa4\n\xe2\x82", "user", "w\xf6rk"));
+	check_text(&out,
+		"# TYPE pgtandem_received_bytes_total counter\n"
+		"# HELP pgtandem_received_bytes_total Bytes received from clients.\n"
+		"pgtandem_received_bytes_total{database=\"\\\\xff\\\"\xc3\xa4\\n\\\\xe2\\\\x82\","
+		"user=\"w\\\\xf6rk\"} 1\n");
+}
+END_TEST
+
 START_TEST(histograms_add_up)
 {
 	struct times_sum times = { .sum_us = 1500001 };
@@ -162,6 +179,7 @@ Suite *exposition_suite(void)
 	tcase_add_loop_test(tc, names_are_as_prometheus_wants_them, 0,
 		(int)COUNT_OF(metrics));
 	tcase_add_test(tc, formats_differ_where_they_must);
+	tcase_add_test(tc, labels_are_utf8);
 	tcase_add_test(tc, histograms_add_up);
 	tcase_add_test(tc, format_is_chosen_by_what_is_liked_best);
 	suite_add_tcase(s, tc);
