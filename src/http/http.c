@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The thread, its doors and visitors.
+ * The thread and its doors.
  *
  * Each listening socket has a daemon of libmicrohttpd without threads of its own; one
  * loop runs them all, so that nothing here is shared but what main and the workers
@@ -205,125 +205,6 @@ void http_ready(struct http *h)
 	atomic_store(&h->has_started, true);
 }
 
-/* --- visitors ------------------------------------------------------------------------- */
-
-static enum MHD_Result on_accept(void *arg, const struct sockaddr *addr, socklen_t len)
-{
-	const struct http_door *door = arg;
-	const struct http *h = door->http;
-
-	(void)addr;
-	(void)len;
-	return h->visitor_count < h->values.max_connections ? MHD_YES : MHD_NO;
-}
-
-static void visitor_comes(struct http_door *door, struct MHD_Connection *connection,
-	void **slot)
-{
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-	struct http_visitor *v = calloc(1, sizeof(*v));
-	struct http *h = door->http;
-
-	/* Without one it gets no answer: http_on_request(). */
-	*slot = v;
-	if (v == NULL || info == NULL) {
-		free(v);
-		*slot = NULL;
-		return;
-	}
-	v->door = door;
-	v->connection = connection;
-	v->fd = info->connect_fd;
-	v->until_us = clock_now_us() + h->values.timeout_us;
-	list_push_back(&h->visitors, &v->node);
-	h->visitor_count++;
-}
-
-static void on_connection(void *arg, struct MHD_Connection *connection, void **slot,
-	enum MHD_ConnectionNotificationCode what)
-{
-	struct http_door *door = arg;
-	struct http_visitor *v = *slot;
-
-	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-		visitor_comes(door, connection, slot);
-		return;
-	}
-	if (v == NULL)
-		return;
-	http_forget_request(v);
-	list_remove(&v->node);
-	door->http->visitor_count--;
-	free(v);
-	*slot = NULL;
-}
-
-static void on_completed(void *arg, struct MHD_Connection *connection, void **slot,
-	enum MHD_RequestTerminationCode how)
-{
-	struct http_door *door = arg;
-	struct http_visitor *v = *slot;
-
-	(void)connection;
-	(void)how;
-	if (v == NULL)
-		return;
-	http_forget_request(v);
-	v->until_us = clock_now_us() + door->http->values.timeout_us;
-}
-
-static void visitor_resume(struct http_visitor *v)
-{
-	v->is_waiting = false;
-	v->door->waiting--;
-	MHD_resume_connection(v->connection);
-}
-
-/* Who is slow is cut off; whose view does not come is told so. */
-static void look_at_visitors(struct http *h, uint64_t now_us)
-{
-	list_for_each(&h->visitors, node) {
-		struct http_visitor *v = container_of(node, struct http_visitor, node);
-
-		if (v->is_waiting && now_us >= v->asked_at_us + HTTP_PATIENCE_US) {
-			/* The letter is freed when it comes: take_arrived(). */
-			v->ask = NULL;
-			v->is_late = true;
-			visitor_resume(v);
-		} else if (!v->is_waiting && now_us >= v->until_us) {
-			v->until_us = UINT64_MAX;
-			(void)shutdown(v->fd, SHUT_RDWR);
-		}
-	}
-}
-
-static void on_ask(struct http *h, struct ask *ask)
-{
-	list_for_each(&h->visitors, node) {
-		struct http_visitor *v = container_of(node, struct http_visitor, node);
-
-		if (v->ask != ask)
-			continue;
-		visitor_resume(v);
-		return;
-	}
-	ask_destroy(ask);
-}
-
-static void take_arrived(struct http *h)
-{
-	struct list_node *node;
-	struct list now;
-
-	list_init(&now);
-	pthread_mutex_lock(&h->lock);
-	list_splice_back(&now, &h->arrived);
-	pthread_mutex_unlock(&h->lock);
-	while ((node = list_pop_front(&now)) != NULL)
-		on_ask(h, container_of(node, struct ask, mail.node));
-}
-
 /* --- doors ------------------------------------------------------------------------------ */
 
 static struct http_door *find_door(struct http *h, int fd)
@@ -369,12 +250,14 @@ static void door_open(struct http *h, int fd, const struct addr *addr)
 		door->addr = *addr;
 		door->daemon = MHD_start_daemon(
 			MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
-			on_accept, door, http_on_request, h, MHD_OPTION_EXTERNAL_LOGGER,
-			on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
+			http_visitor_on_accept, door, http_on_request, h,
+			MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
 			MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_HEAD_MAX,
 			MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, NULL,
-			MHD_OPTION_NOTIFY_CONNECTION, on_connection, door,
-			MHD_OPTION_NOTIFY_COMPLETED, on_completed, door, MHD_OPTION_END);
+			MHD_OPTION_NOTIFY_CONNECTION, http_visitor_on_connection, door,
+			MHD_OPTION_URI_LOG_CALLBACK, http_visitor_on_line, NULL,
+			MHD_OPTION_NOTIFY_COMPLETED, http_visitor_on_completed, door,
+			MHD_OPTION_END);
 	}
 	if (door == NULL || door->daemon == NULL) {
 		SLOG(ERROR, "http-listen", "error=\"%s\"", "the HTTP library does not start");
@@ -504,8 +387,8 @@ static void *http_main(void *arg)
 			if (is_over)
 				door_leave(container_of(node, struct http_door, node));
 		}
-		take_arrived(h);
-		look_at_visitors(h, clock_now_us());
+		http_visitors_take_arrived(h);
+		http_visitors_look(h, clock_now_us());
 		run_doors(h);
 	}
 	return NULL;

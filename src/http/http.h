@@ -9,7 +9,8 @@
  * Owns:   its sockets and its thread.
  * Thread: the functions here are for the main thread.
  * Limits: http.max_connections connections, 16 kB of head of a request, no body,
- *         http.timeout for a request and its answer, however slowly either moves.
+ *         http.timeout for a request and its answer, however slowly either moves, 2 s for
+ *         its first line on a new connection.
  * Source: GNU libmicrohttpd 0.9.75, which parses HTTP.
  */
 #ifndef HTTP_HTTP_H

@@ -41,7 +41,11 @@ struct http_visitor {
 	struct http_door *door;
 	struct MHD_Connection *connection;
 	int fd;
+	uint64_t since_us;              /* has arrived, asked, or been answered then */
 	uint64_t until_us;              /* longer than that it does not stay */
+	bool has_asked;                 /* at least once, with a whole head */
+	bool is_asking;                 /* from there to the end of the answer */
+	bool is_leaving;                /* its socket was shut down, the end is near */
 	struct ask *ask;                /* of the request; NULL: none */
 	uint64_t asked_at_us;
 	bool is_waiting;                /* for the ask, suspended */
@@ -90,6 +94,7 @@ struct http {
 	struct list doors;
 	struct list visitors;
 	uint32_t visitor_count;
+	uint32_t leaving_count;         /* of these, who leaves */
 	uint64_t requests[METRICS_CODES];
 };
 
@@ -103,5 +108,22 @@ enum MHD_Result http_on_request(void *http, struct MHD_Connection *, const char 
 	void **visitor);
 /* The request is over. */
 void http_forget_request(struct http_visitor *);
+
+/* http_visitor.c: what MHD calls for each connection, with the door as argument;
+ * for the first line of a request; and for the end of its answer. */
+enum MHD_Result http_visitor_on_accept(void *door, const struct sockaddr *, socklen_t);
+void http_visitor_on_connection(void *door, struct MHD_Connection *, void **visitor,
+	enum MHD_ConnectionNotificationCode);
+void *http_visitor_on_line(void *, const char *uri, struct MHD_Connection *);
+void http_visitor_on_completed(void *door, struct MHD_Connection *, void **visitor,
+	enum MHD_RequestTerminationCode);
+/* NULL: there was no memory for it. */
+struct http_visitor *http_visitor_of(struct MHD_Connection *);
+/* The head of its request is there. */
+void http_visitor_asks(struct http_visitor *);
+/* Several times a second: deadlines. */
+void http_visitors_look(struct http *, uint64_t now_us);
+/* Letters that have come back. */
+void http_visitors_take_arrived(struct http *);
 
 #endif

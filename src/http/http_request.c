@@ -407,21 +407,13 @@ static bool has_body(struct MHD_Connection *connection)
 		(length != NULL && strcmp(length, "0") != 0);
 }
 
-static struct http_visitor *visitor_of(struct MHD_Connection *connection)
-{
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-
-	return info == NULL ? NULL : info->socket_context;
-}
-
 /* Called when the head is there, again with the body if there is one, and again
  * after each wait. */
 enum MHD_Result http_on_request(void *arg, struct MHD_Connection *connection,
 	const char *url, const char *method, const char *version, const char *body,
 	size_t *body_len, void **slot)
 {
-	struct http_visitor *v = visitor_of(connection);
+	struct http_visitor *v = http_visitor_of(connection);
 	struct http *h = arg;
 	bool is_get = strcmp(method, MHD_HTTP_METHOD_GET) == 0 ||
 		strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
@@ -432,7 +424,7 @@ enum MHD_Result http_on_request(void *arg, struct MHD_Connection *connection,
 		return MHD_NO;
 	if (*slot == NULL) {
 		*slot = v;
-		v->until_us = clock_now_us() + h->values.timeout_us;
+		http_visitor_asks(v);
 		v->is_body = has_body(connection);
 		if (v->is_body)
 			return send_constant(h, v,

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import threading
 import time
+from http.client import HTTPException
 
 import pytest
 from support import wire as w
@@ -595,28 +596,108 @@ def test_slow_clients(make_web):
         wait_until(lambda: router.open_files() <= files, 20, "who does not read is cut off")
 
 
-def test_too_many_connections(make_web):
-    """More than max_connections are closed unheard; those that are there are served, and
-    when they leave there is room again."""
-    _, web = make_web(max_connections=5, timeout="60s")
-    with contextlib.ExitStack() as stack:
-        kept = []
-        for _ in range(5):
-            connection = stack.enter_context(contextlib.closing(web.connection()))
-            connection.request("GET", "/livez")
-            assert connection.getresponse().read() == b"alive\n"
-            kept.append(connection)
-        for _ in range(20):
-            assert raw(web, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n") == b""
-        for connection in kept:
-            connection.request("GET", "/readyz")
-            assert connection.getresponse().read() == b"ready\n"
+ASK = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
+FILLERS = {
+    "silent": b"",
+    "half a head": (ASK % b"/livez")[:-2],
+    "between two requests": ASK % b"/readyz",
+    "never reads": ASK % b"/metrics" * 2000,
+}
 
-    def is_served():
-        with contextlib.suppress(OSError, Exception):
-            return web.ask("/livez").code == 200
-        return False
-    wait_until(is_served, 10, "there is room again")
+
+def fill(stack, web, data, count):
+    """Connections that say that and nothing more."""
+    socks = []
+    for _ in range(count):
+        sock = stack.enter_context(socket.socket())
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(60)
+        sock.connect(("127.0.0.1", web.port))
+        sock.setblocking(False)
+        with contextlib.suppress(OSError):
+            sock.send(data)
+        sock.setblocking(True)
+        sock.settimeout(60)
+        if data == FILLERS["between two requests"]:
+            assert sock.recv(1000).endswith(b"ready\n")
+        socks.append(sock)
+    return socks
+
+
+@pytest.mark.parametrize("what", FILLERS)
+def test_full_table_keeps_no_probe_out(make_web, what):
+    """Whoever fills all places without being served makes room for those who ask."""
+    router, web = make_web(max_connections=5, timeout="5min")
+    files = router.open_files()
+    with contextlib.ExitStack() as stack:
+        fill(stack, web, FILLERS[what], 12)
+
+        def is_served():
+            with contextlib.suppress(OSError, HTTPException):
+                return web.ask("/livez").code == 200
+            return False
+        for _ in range(8):
+            # Who does not read has 2 s for it, each from another time on.
+            if what == "never reads":
+                wait_until(is_served, 20, "somebody has not read for long enough")
+            else:
+                assert is_served()
+        wait_until(lambda: router.open_files() <= files + 5, 10, "no more than may be there")
+    wait_until(lambda: router.open_files() <= files, 10, "all are gone")
+
+
+def test_oldest_silent_one_goes_first(make_web):
+    """Those who have made a request stay as long as there is somebody who has not."""
+    _, web = make_web(max_connections=5, timeout="5min")
+    with contextlib.ExitStack() as stack:
+        kept = fill(stack, web, FILLERS["between two requests"], 2)
+        half = fill(stack, web, FILLERS["half a head"], 3)
+        for sock in half[:2]:
+            fill(stack, web, FILLERS["half a head"], 1)
+            assert sock.recv(10) == b""
+        for sock, data in ((half[2], b"\r\n"), (kept[0], ASK % b"/livez"), (kept[1], ASK % b"/livez")):
+            sock.sendall(data)
+            assert sock.recv(1000).endswith(b"alive\n")
+
+
+def test_silence_is_short(make_web):
+    """Who says nothing at all is cut off long before the timeout; who has begun is not."""
+    _, web = make_web(timeout="5min")
+    with contextlib.ExitStack() as stack:
+        begin = time.monotonic()
+        (silent,) = fill(stack, web, b"", 1)
+        (half,) = fill(stack, web, FILLERS["half a head"], 1)
+        assert silent.recv(10) == b""
+        assert time.monotonic() - begin >= 1.9
+        half.sendall(b"\r\n")
+        assert half.recv(1000).endswith(b"alive\n")
+
+
+def test_too_many_connections(make_web):
+    """Who is being served stays; more are closed unheard, and when they leave there is
+    room again."""
+    router, web = make_web(max_connections=6, timeout="60s")
+    with contextlib.ExitStack() as stack:
+        with frozen(router, "worker-1"):
+            (last,) = fill(stack, web, FILLERS["between two requests"], 1)
+            served = fill(stack, web, ASK % b"/livez", 5)
+            # With the first answer the five have been let in, with the second heard.
+            for _ in range(2):
+                last.sendall(ASK % b"/readyz")
+                assert last.recv(1000).endswith(b"ready\n")
+            more = fill(stack, web, ASK % b"/livez", 20)
+            heard = 0
+            for sock in more:
+                with contextlib.suppress(ConnectionError):
+                    heard += sock.recv(1000) != b""
+            assert heard <= 1
+            assert last.recv(10) == b""
+            for sock in served:
+                assert b"a worker does not answer" in sock.recv(1000)
+        for sock in served:
+            sock.sendall(ASK % b"/readyz")
+            assert sock.recv(1000).endswith(b"ready\n")
+        assert web.get("/livez").text == "alive\n"
 
 
 def test_leaves_in_the_middle(both):
