@@ -16,6 +16,7 @@
 #include "config/hba.h"
 #include "config/ident.h"
 #include "config/share.h"
+#include "config/secrets.h"
 #include "config/userlist.h"
 #include "config/verify.h"
 
@@ -237,6 +238,7 @@ static struct config *load_text(const char *text, size_t len, const char *path,
 		config_unref(config);
 		return NULL;
 	}
+	secrets_count(config);
 	return config;
 }
 
@@ -427,6 +429,7 @@ struct config *config_load_with(
 			"would hide them", path);
 	if (ret == 0)
 		ret = load_userlist(config, diag);
+	secrets_count(config);
 	if (ret == 0)
 		ret = load_rules(config, diag);
 	for (size_t i = 0; ret == 0 && i < config->host_count; i++)

@@ -77,6 +77,12 @@ struct config_user {
 	struct config_level level;
 };
 
+/* Secrets of users, and those of them that are SCRAM's. */
+struct config_secrets {
+	size_t all;
+	size_t scram;
+};
+
 /* Where an option is given: "hosts.main.port" in line 3; line 0: on the console. */
 struct config_place_of {
 	char *path;
@@ -106,6 +112,7 @@ struct config {
 	struct hash_table database_names;
 	struct hash_table user_names;
 	struct userlist *userlist;              /* of auth_file, or NULL */
+	struct config_secrets secrets;          /* of users and auth_file */
 	struct hba *hba;                        /* of auth_hba_file, or NULL */
 	struct ident *ident;                    /* of auth_ident_file, or NULL */
 	struct option_list warnings;            /* for the caller to log */

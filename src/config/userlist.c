@@ -238,6 +238,20 @@ const char *userlist_find(const struct userlist *list, const char *user)
 	return entry == NULL ? NULL : entry->secret;
 }
 
+const char *userlist_next(const struct userlist *list, const char *user, const char **secret)
+{
+	const struct entry *last = user == NULL ? NULL : find_entry(list, user);
+	const struct hash_node *node =
+		hash_table_walk(&list->entries, last == NULL ? NULL : &last->node);
+	const struct entry *entry;
+
+	if (node == NULL)
+		return NULL;
+	entry = container_of(node, struct entry, node);
+	*secret = entry->secret;
+	return entry->name;
+}
+
 size_t userlist_count(const struct userlist *list)
 {
 	return list->entries.count;

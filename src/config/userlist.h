@@ -27,6 +27,9 @@ struct userlist *userlist_parse(const char *text, size_t len, const char *path,
 
 /* The user's secret, or NULL.  Valid until userlist_destroy(). */
 const char *userlist_find(const struct userlist *, const char *user);
+
+/* The next user and its secret, in no order; NULL: the first.  NULL: there is no other. */
+const char *userlist_next(const struct userlist *, const char *user, const char **secret);
 size_t userlist_count(const struct userlist *);
 
 void userlist_destroy(struct userlist **);

@@ -89,8 +89,8 @@ struct client_auth_params {
 	const char *stored;             /* secret; NULL: no such user */
 	/* Asks, and fails: expired, not allowed.  With trust it fails at once. */
 	bool is_doomed;
-	/* Method md5, unknown user: pretend that a SCRAM secret is stored.  Set it
-	 * where most users have one. */
+	/* Method md5, unknown user: pretend that a SCRAM secret is stored; see
+	 * scram_mock_is_chosen(). */
 	bool mocks_scram;
 	/* Of a plain password: from an earlier client_auth_derived(), or NULL. */
 	const struct secret_scram *derived;

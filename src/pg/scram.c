@@ -65,6 +65,20 @@ bool scram_mock_secret(const uint8_t key[SCRAM_MOCK_KEY_LEN], const char *user,
 	return scram_mock_salt(key, user, out->salt);
 }
 
+bool scram_mock_is_chosen(const uint8_t key[SCRAM_MOCK_KEY_LEN], const char *user,
+	size_t scram, size_t all)
+{
+	uint8_t mac[SECRET_KEY_LEN];
+	uint32_t drawn;
+
+	if (scram == 0 || scram == all || !secret_hmac(key, user, strlen(user), mac))
+		return scram != 0;
+	/* Behind the salt, which everybody gets to see. */
+	_Static_assert(SECRET_SALT_LEN + sizeof(drawn) <= SECRET_KEY_LEN, "within the mac");
+	memcpy(&drawn, mac + SECRET_SALT_LEN, sizeof(drawn));
+	return (uint64_t)drawn * all >> 32 < scram;
+}
+
 /* --- attributes ----------------------------------------------------------- */
 
 void scram_attrs_init(struct scram_attrs *in, const char *text, size_t len)

@@ -89,4 +89,10 @@ NODISCARD bool scram_mock_secret(const uint8_t key[SCRAM_MOCK_KEY_LEN], const ch
 NODISCARD bool scram_mock_salt(const uint8_t key[SCRAM_MOCK_KEY_LEN], const char *user,
 	uint8_t salt[SECRET_SALT_LEN]);
 
+/* Where scram of so many users have a SCRAM secret and the others another: whether the
+ * name of nobody is one of those.  As long as key lives always the same for a name,
+ * unless the numbers change. */
+bool scram_mock_is_chosen(const uint8_t key[SCRAM_MOCK_KEY_LEN], const char *user,
+	size_t scram, size_t all);
+
 #endif

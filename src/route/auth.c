@@ -119,7 +119,8 @@ void directory_auth(struct directory *d, const struct route_login *login,
 	struct config *config = directory_config(d);
 	const char *stored = config_secret(config, login->user);
 
-	*out = (struct route_proof){ .config = config };
+	*out = (struct route_proof){ .config = config, .secrets = config->secrets.all,
+		.scram_secrets = config->secrets.scram };
 	switch (config->auth.auth_type) {
 	case CONFIG_AUTH_TRUST:
 		out->method = ROUTE_AUTH_TRUST;

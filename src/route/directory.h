@@ -401,6 +401,7 @@ struct route_proof {
 	uint32_t line;                  /* of the rule; 0: there is none */
 	char *secret;                   /* stored; NULL: the user is unknown */
 	struct route_lookup lookup;     /* ... and may be asked for */
+	size_t secrets, scram_secrets;  /* of the files; the latter among the former */
 	unsigned console;               /* rights, bits */
 	const char *map;                /* for route_proof_allows() */
 	struct config *config;

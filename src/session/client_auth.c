@@ -11,6 +11,7 @@
 #include "base/slog.h"
 #include "pg/frame.h"
 #include "pg/msg_out.h"
+#include "pg/scram.h"
 #include "session/chore.h"
 #include "session/client_priv.h"
 #include "session/login.h"
@@ -139,8 +140,10 @@ static void ask(struct client *c, enum client_auth_method method)
 		.user = login->user,
 		.stored = login->proof.secret,
 		.is_doomed = login->is_doomed,
-		/* As PostgreSQL's own default makes them. */
-		.mocks_scram = login->proof.lookup.host != NULL,
+		/* In PostgreSQL as its own default makes them, in files as they are. */
+		.mocks_scram = login->proof.lookup.host != NULL ||
+			scram_mock_is_chosen(r->mock_key, login->user,
+				login->proof.scram_secrets, login->proof.secrets),
 		.mock_key = r->mock_key };
 	uint8_t binding_bytes[TLS_BINDING_MAX];
 	struct scram_binding binding;

@@ -165,6 +165,32 @@ def test_mock_exchange_has_a_stable_salt(router):
     assert salt("nobody_1") != salt("nobody_2")
 
 
+@pytest.mark.router_only
+def test_nobody_is_asked_for_what_others_are_asked_for(make_router, postgres):
+    """With md5 the kind of the stored secret decides what a user is asked for: a name that
+    nobody knows is asked for one of the kinds that there are, and always for the same."""
+    lines = {"app_md5": f'"app_md5" "{postgres.secret("app_md5")}"',
+             "app_scram": f'"app_scram" "{postgres.secret("app_scram")}"'}
+    router = make_router({"auth": {"auth_type": "md5"}}, start=False)
+
+    def asked(user):
+        with router.transactional.raw() as wire:
+            wire.send(w.startup(user, DATABASE))
+            return struct.unpack_from("!i", wire.receive().body)[0]
+
+    router.write_userlist(lines.values())
+    router.start()
+    assert (asked("app_md5"), asked("app_scram")) == (5, 10)
+    names = [f"nobody_{i}" for i in range(40)]
+    kinds = [asked(name) for name in names]
+    assert set(kinds) == {5, 10}
+    assert [asked(name) for name in names] == kinds
+    for user, code in (("app_scram", 10), ("app_md5", 5)):
+        router.write_userlist([lines[user]])
+        router.reload()
+        assert {asked(name) for name in names} == {code} == {asked(user)}
+
+
 def test_wrong_password_disturbs_nobody(port):
     with port.connect() as connection:
         for _ in range(20):

@@ -247,6 +247,30 @@ START_TEST(files_lie_beside_the_configuration)
 }
 END_TEST
 
+/* Each user once, by the secret that counts. */
+START_TEST(secrets_are_counted_by_kind)
+{
+	struct diag diag = { 0 };
+	struct config *config;
+	struct files files;
+
+	make_files(&files);
+	put(&files, "userlist.txt", "\"a\" \"SCRAM-SHA-256$x\"\n\"b\" \"SCRAM-SHA-256$x\"\n"
+		"\"c\" \"md5x\"\n\"d\" \"\"\n\"e\" \"SCRAM-SHA-256\"\n", 0640);
+	config = config_load(files.path, &diag);
+	ck_assert_msg(config != NULL, "%s: %s", diag.file, diag.text);
+	ck_assert_uint_eq(config->secrets.all, 4);
+	ck_assert_uint_eq(config->secrets.scram, 1);
+	config_unref(config);
+	remove_files(&files);
+
+	config = load(HOST WEB "users: { a: { password: x }, b: { password: SCRAM-SHA-256$y }, c: {} }\n");
+	ck_assert_uint_eq(config->secrets.all, 2);
+	ck_assert_uint_eq(config->secrets.scram, 1);
+	config_unref(config);
+}
+END_TEST
+
 START_TEST(a_bad_file_beside_it_fails_the_whole)
 {
 	struct diag list = { 0 }, password = { 0 }, missing = { 0 };
@@ -325,6 +349,7 @@ Suite *config_suite(void)
 	tcase_add_test(tc, a_host_without_databases_is_told);
 	tcase_add_test(tc, settings_without_effect_are_told);
 	tcase_add_test(tc, files_lie_beside_the_configuration);
+	tcase_add_test(tc, secrets_are_counted_by_kind);
 	tcase_add_test(tc, a_bad_file_beside_it_fails_the_whole);
 	tcase_add_test(tc, the_last_holder_frees_it);
 	tcase_add_test(tc, survives_every_cut);

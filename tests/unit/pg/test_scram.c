@@ -584,6 +584,33 @@ START_TEST(mock_secrets_are_stable)
 }
 END_TEST
 
+/* As many as there are, always the same, and not to be told from the salt. */
+START_TEST(mocks_each_kind_as_often_as_it_is)
+{
+	const uint8_t key[SCRAM_MOCK_KEY_LEN] = { 1 }, other[SCRAM_MOCK_KEY_LEN] = { 2 };
+	unsigned chosen = 0, differ = 0;
+
+	for (unsigned i = 0; i < 4000; i++) {
+		char name[16];
+		bool is_chosen;
+
+		(void)snprintf(name, sizeof(name), "nobody%u", i);
+		is_chosen = scram_mock_is_chosen(key, name, 1, 4);
+		ck_assert(is_chosen == scram_mock_is_chosen(key, name, 1, 4));
+		ck_assert(is_chosen == scram_mock_is_chosen(key, name, 1000, 4000));
+		ck_assert(!is_chosen || scram_mock_is_chosen(key, name, 2, 4));
+		ck_assert(!scram_mock_is_chosen(key, name, 0, 4));
+		ck_assert(!scram_mock_is_chosen(key, name, 0, 0));
+		ck_assert(scram_mock_is_chosen(key, name, 4, 4));
+		chosen += is_chosen;
+		differ += is_chosen != scram_mock_is_chosen(other, name, 1, 4);
+	}
+	ck_assert_uint_gt(chosen, 900);
+	ck_assert_uint_lt(chosen, 1100);
+	ck_assert_uint_gt(differ, 1000);
+}
+END_TEST
+
 START_TEST(nonces_differ_unless_given)
 {
 	const uint8_t raw[SCRAM_NONCE_RAW] = { 0 };
@@ -641,6 +668,7 @@ Suite *scram_suite(void)
 	tcase_add_test(tc, passes_through);
 	tcase_add_test(tc, uses_keys_before_the_password);
 	tcase_add_test(tc, mock_secrets_are_stable);
+	tcase_add_test(tc, mocks_each_kind_as_often_as_it_is);
 	tcase_add_test(tc, nonces_differ_unless_given);
 	tcase_add_test(tc, tells_when_there_is_no_room);
 	suite_add_tcase(s, tc);
