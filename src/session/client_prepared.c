@@ -177,13 +177,15 @@ void client_send_failing(struct server *s, enum step_kind kind, struct prepared_
 	server_send_describe(s, prepared_no_name());
 }
 
-/* PostgreSQL looks at the text before it looks at the name. */
+/* PostgreSQL looks at the text before it looks at the name.  It is read under a name that
+ * nobody can use, and nothing of it stays. */
 static void refuse_duplicate(
 	struct server *s, struct prepared_name *n, const uint8_t *body, size_t len)
 {
-	server_step(s, STEP_UNNAMED_OURS, NULL, NULL);
-	server_send_parse(s, "", body, len);
-	s->unnamed_of = 0;
+	server_step(s, STEP_TEXT_PARSE, NULL, NULL);
+	server_send_parse(s, prepared_text_name(), body, len);
+	server_step(s, STEP_TEXT_CLOSE, NULL, NULL);
+	server_send_close(s, prepared_text_name());
 	client_send_failing(s, STEP_DUPLICATE, n);
 }
 

@@ -214,6 +214,12 @@ const char *prepared_no_name(void)
 	return NAME_PREFIX "0";
 }
 
+/* No number, as the others are. */
+const char *prepared_text_name(void)
+{
+	return NAME_PREFIX "text";
+}
+
 static bool is_part_of_name(uint8_t byte)
 {
 	return byte == '_' || byte >= 0x80 || (byte >= '0' && byte <= '9') ||

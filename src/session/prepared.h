@@ -83,6 +83,8 @@ void prepared_schema_changed(void);
 bool prepared_is_our_name(const char *name);
 /* A name that no statement ever has. */
 const char *prepared_no_name(void);
+/* A name for a text that PostgreSQL is only to read: closed right behind it. */
+const char *prepared_text_name(void);
 
 /* 'now', 'today', 'tomorrow', 'yesterday': a constant that PostgreSQL replaces when it
  * reads the statement may stand in this text. */

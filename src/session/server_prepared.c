@@ -177,6 +177,8 @@ static void undo(const struct step *step, void *arg)
 		return;
 	case STEP_BIND:
 	case STEP_BIND_OURS:
+	case STEP_TEXT_PARSE:
+	case STEP_TEXT_CLOSE:
 	case STEP_SQL_END:
 	case STEP_DESCRIBE:
 	case STEP_DEALLOCATE_ALL:

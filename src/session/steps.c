@@ -74,6 +74,8 @@ static const struct {
 	[STEP_CLOSE] = { '3', STEP_FORWARD },
 	[STEP_CLOSE_OURS] = { '3', STEP_DROP },
 	[STEP_BIND_OURS] = { '2', STEP_DROP },
+	[STEP_TEXT_PARSE] = { '1', STEP_DROP },
+	[STEP_TEXT_CLOSE] = { '3', STEP_DROP },
 	[STEP_SQL_PARSE] = { '1', STEP_DROP },
 	[STEP_SQL_AGAIN] = { 'C', STEP_DROP },
 	[STEP_SQL_END] = { 'C', STEP_DROP },

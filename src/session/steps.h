@@ -32,6 +32,8 @@ enum step_kind {
 	STEP_CLOSE,             /* '3' goes on */
 	STEP_CLOSE_OURS,        /* '3' is swallowed */
 	STEP_BIND_OURS,         /* '2' is swallowed */
+	STEP_TEXT_PARSE,        /* of a text that is only to be read: '1' is swallowed */
+	STEP_TEXT_CLOSE,        /* right behind it: '3' is swallowed */
 	STEP_SQL_PARSE,         /* Parse by the client's own name, for SQL: '1' is swallowed */
 	STEP_SQL_AGAIN,         /* PREPARE that the client did not send: 'C' is swallowed */
 	STEP_SQL_END,           /* COMMIT behind these: 'C' and its warning are swallowed */

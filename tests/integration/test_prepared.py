@@ -98,6 +98,29 @@ def test_unknown_and_duplicate_names(port):
         assert execute(wire, "twice") == [("1",)]
 
 
+@pytest.mark.parametrize("mine", [None, "SELECT 'mine'"])
+def test_the_text_of_a_duplicate_never_runs(port, mine):
+    """It is not the unnamed statement then, nor any other."""
+    with port.wire() as wire:
+        prepare(wire, "twice", "SELECT 1")
+        wire.query("SELECT 0")
+        if mine:
+            prepare(wire, "", mine)
+        wire.send(w.parse("SELECT 'never'", "twice"), w.bind(), w.execute(), w.sync(),
+                  w.bind(), w.execute(), w.sync())
+        assert error(wire.until_ready())[0] == "42P05"
+        answer = wire.until_ready()
+        if mine:
+            assert w.rows(answer) == [("mine",)]
+        else:
+            assert error(answer)[0] == "26000" and w.rows(answer) == []
+        # By no name of the router's either, and nothing stays.
+        assert wire.value("SELECT count(*) FROM pg_prepared_statements "
+                          "WHERE statement LIKE '%never%' AND statement NOT LIKE '%count%'") == "0"
+        assert error(run(wire, w.parse("SELECT 'never'", "twice")))[0] == "42P05"
+        assert execute(wire, "twice") == [("1",)]
+
+
 def test_duplicate_aborts_the_transaction(port):
     with port.wire() as wire:
         prepare(wire, "twice", "SELECT 1")

@@ -160,6 +160,8 @@ START_TEST(our_names_are_told_from_others)
 	ck_assert(prepared_is_our_name(p->name));
 	ck_assert(prepared_is_our_name(prepared_no_name()));
 	ck_assert_str_ne(p->name, prepared_no_name());
+	ck_assert(prepared_is_our_name(prepared_text_name()));
+	ck_assert_str_ne(prepared_text_name(), prepared_no_name());
 	ck_assert(!prepared_is_our_name("pgtandem_"));
 	ck_assert(!prepared_is_our_name("Pgtandem_s1"));
 	ck_assert(!prepared_is_our_name(""));
