@@ -410,7 +410,7 @@ static bool begins_with_prepare(const struct frame *f)
 bool client_sql_query(struct client *c, struct server *s, const struct frame *f)
 {
 	const char *text = (const char *)f->body;
-	bool begins, is_alone;
+	bool begins, is_alone, was_open = s->xq.open;
 	enum step_kind kind;
 	size_t len;
 
@@ -432,8 +432,10 @@ bool client_sql_query(struct client *c, struct server *s, const struct frame *f)
 	/* If that fails the Query is skipped, and so would be all that is behind it. */
 	is_alone = s->xq.status == 'I' && exchange_is_idle(&s->xq);
 	/* In a transaction that has failed nothing can be prepared, and it may end that. */
-	if (s->xq.status != 'E' || s->xq.pending > 0 || s->xq.open)
+	if (s->xq.status != 'E' || s->xq.pending > 0 || was_open)
 		s->holds_client = client_sql_need(c, s, text, len);
+	/* Behind messages of the client's own the error may be theirs: its Sync ends it. */
+	s->holds_client = s->holds_client && !was_open;
 	if (s->holds_client && begins && is_alone)
 		send_end(s);
 	acts(c, s, text, len);

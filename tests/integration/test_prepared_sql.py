@@ -259,6 +259,21 @@ def test_ahead_in_a_failed_transaction(crowd):
         assert w.rows(answers[-1]) == [("p",)]
 
 
+def test_behind_an_error_of_the_clients_own(crowd):
+    """What PostgreSQL skips up to the client's Sync is skipped, and nothing ends that before."""
+    with two(crowd) as (one, other):
+        fine(one.query("PREPARE p AS SELECT 'p'"))
+        prepare(one, "q", "SELECT 'q'")
+        elsewhere(other)
+        one.send(w.query("SELECT 8"), w.parse("SELECT 'r'", "q"), w.query("PREPARE p AS SELECT 11"),
+                 w.parse("SELECT 'skipped'"), w.bind(), w.execute(), w.sync())
+        assert w.rows(fine(one.until_ready())) == [("8",)]
+        answer = one.until_ready()
+        assert w.types(answer) == "EZ" and error(answer)[0] == "42P05"
+        assert one.is_quiet()
+        assert w.rows(fine(one.query("EXECUTE p"))) == [("p",)]
+
+
 def test_in_one_pipeline(crowd):
     with two(crowd) as (one, other):
         def message(sql):
