@@ -222,7 +222,7 @@ static void cancel_try(struct cancel *x)
 	int ret;
 
 	/* What it was about has ended while it waited for a place. */
-	if (x->server == NULL || x->server->xq.pending == 0 ||
+	if (x->server == NULL || !exchange_may_run(&x->server->xq) ||
 		x->server->phase == SERVER_PHASE_RESET) {
 		cancel_over(x);
 		return;
@@ -333,7 +333,7 @@ static void deliver_request(struct mail *mail, struct worker *w)
 	} else if (c != NULL && c->state == CLIENT_ACTIVE && c->server != NULL) {
 		struct server *s = c->server;
 
-		if (s->phase == SERVER_PHASE_READY && s->xq.pending > 0) {
+		if (s->phase == SERVER_PHASE_READY && exchange_may_run(&s->xq)) {
 			cancel_server(s, c->route->limits.cancel_wait_timeout_us, &whom);
 			return;
 		}

@@ -102,6 +102,12 @@ static inline bool exchange_is_idle(const struct exchange_queue *q)
 	return q->pending == 0 && !q->open && !q->in_doubt && q->copy == EXCHANGE_NO_COPY;
 }
 
+/* May anything of it run now?  Behind a Flush, or in a COPY, also what has no end yet. */
+static inline bool exchange_may_run(const struct exchange_queue *q)
+{
+	return q->pending > 0 || q->open || q->copy != EXCHANGE_NO_COPY;
+}
+
 /* It is the client's turn: without more from it nothing will end. */
 static inline bool exchange_waits(const struct exchange_queue *q)
 {

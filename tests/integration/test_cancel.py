@@ -55,6 +55,21 @@ def test_cancel_in_a_transaction(port, postgres):
         assert wire.query("ROLLBACK")[-1].body == b"I"
 
 
+def test_cancel_behind_a_flush(port, postgres):
+    """It runs although its Sync is still to come; that ends what was skipped."""
+    with port.wire() as wire:
+        wire.send(w.parse("SELECT pg_sleep(300)"), w.bind(), w.execute(), w.flush())
+        sleeping(postgres)
+        cancel(port, wire.pid, wire.key)
+        answer = wire.until("E")
+        assert w.types(answer) == "12E" and w.errors(answer) == ["57014"]
+        # Nothing runs now, and nothing is hit.
+        cancel(port, wire.pid, wire.key)
+        wire.send(w.sync())
+        assert w.types(wire.until_ready()) == "Z"
+        assert wire.value("SELECT 1") == "1"
+
+
 def test_cancel_of_an_idle_client_does_nothing(port):
     with port.wire() as wire:
         wire.query("SELECT 1")
