@@ -449,7 +449,8 @@ void server_release_now(struct server *s)
 
 void server_lease_ends(struct server *s)
 {
-	if (s->client != NULL && (server_ask(s) || client_pin_holds(s->client, s)))
+	if (s->client != NULL && (server_waits_for_cancels(s) || server_ask(s) ||
+					 client_pin_holds(s->client, s)))
 		return;
 	if (s->client != NULL)
 		client_lease_over(s->client);
@@ -466,6 +467,8 @@ void server_cancel_done(struct server *s)
 		server_release(s);
 	else if (s->phase == SERVER_PHASE_ABORT && exchange_is_idle(&s->xq))
 		server_after_abort(s);
+	else if (s->phase == SERVER_PHASE_ASK && exchange_is_idle(&s->xq))
+		server_ask_again(s);
 }
 
 /* --- what the stream tells --------------------------------------------------------------- */

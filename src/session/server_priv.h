@@ -56,6 +56,10 @@ const char *server_clean_sql(bool with_statements);
 /* The lease ends: asks what the client's settings have become.  False: there is nothing
  * to ask. */
 bool server_ask(struct server *);
+/* True: it is to be asked something, and a cancel on its way would hit that; it is asked
+ * when that is over. */
+bool server_waits_for_cancels(struct server *);
+void server_ask_again(struct server *);
 void server_answered(struct server *, const struct frame *row);
 void server_ask_done(struct server *);
 /* Prepared ones, of whomever. */

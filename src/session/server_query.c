@@ -494,6 +494,13 @@ static bool needs_whole(const struct server *s, uint8_t type)
 	}
 }
 
+/* What settings have become, as long as a stream holds so much. */
+static bool is_answer(const struct server *s, const struct frame *f)
+{
+	return s->phase == SERVER_PHASE_ASK && f->type == 'D' &&
+		frame_size(f) <= STREAM_HELD_MAX;
+}
+
 static void pass_on(struct server *s, struct client *c, const uint8_t *data, size_t len)
 {
 	if (len == 0 || c == NULL || c->state == CLIENT_ENDING || c->state == CLIENT_CLOSED)
@@ -535,7 +542,7 @@ static size_t step(struct server *s, const uint8_t *data, size_t len, enum verdi
 	}
 	if (!frame_is_whole(&f) && needs_whole(s, f.type) &&
 		(f.type != 'T' || f.body_len <= SERVER_INSPECT_MAX)) {
-		if (f.body_len <= SERVER_INSPECT_MAX)
+		if (f.body_len <= SERVER_INSPECT_MAX || is_answer(s, &f))
 			return 0;
 		/* Errors may be of any length; what decides is at their beginning. */
 		if (f.type != 'E' && s->phase != SERVER_PHASE_ASK) {

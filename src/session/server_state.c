@@ -3,10 +3,12 @@
  * Session state on transaction ports: what clients' texts may have set, what has become
  * of it, and whether a server has to be cleaned before its next client.
  */
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/slog.h"
+#include "session/client_pin.h"
 #include "session/client_priv.h"
 #include "session/server_priv.h"
 #include "sql/lexer.h"
@@ -57,6 +59,23 @@ void client_note_unseen(struct client *c)
 
 /* --- asking --------------------------------------------------------------------------- */
 
+bool server_waits_for_cancels(struct server *s)
+{
+	if (s->cancels == 0 ||
+		(touched_is_empty(&s->client->touched) && !client_pin_is_there(s->client)))
+		return false;
+	/* Cancels have their own time limits. */
+	server_enter_phase(s, SERVER_PHASE_ASK);
+	s->own_seen = true;             /* no row was asked for yet */
+	return true;
+}
+
+void server_ask_again(struct server *s)
+{
+	server_enter_phase(s, SERVER_PHASE_READY);
+	server_lease_ends(s);
+}
+
 bool server_ask(struct server *s)
 {
 	struct client *c = s->client;
@@ -78,6 +97,8 @@ bool server_ask(struct server *s)
 	server_set_timer(s, SERVER_CLEAN_US);
 	s->own_failed = true;           /* until the row is there */
 	s->own_seen = false;
+	s->sqlstate[0] = '\0';
+	c->touched.asked++;
 	buf_init(&out, 0);
 	touched_ask(&c->touched, &c->params, &out);
 	server_sent_own(s);
@@ -108,14 +129,37 @@ void server_answered(struct server *s, const struct frame *row)
 	params_finish(&there);
 }
 
+/* To go on with what was there before would be to run as somebody else (SET ROLE). */
+static void state_lost(struct server *s)
+{
+	struct client *c = s->client;
+	bool was_refused = s->sqlstate[0] != '\0';
+	char hint[POOL_ERROR_TEXT_MAX + 32], sqlstate[sizeof(s->sqlstate)];
+
+	SLOG_LIMITED(WARN, "state-lost", "client=%lu server=%lu sqlstate=%s",
+		(unsigned long)c->id, (unsigned long)s->ps.id, s->sqlstate);
+	s->is_dirty = true;
+	memcpy(sqlstate, s->sqlstate, sizeof(sqlstate));
+	(void)snprintf(hint, sizeof(hint), "The server said: %s", s->message);
+	client_close_with(c, CLOSE_STATE_LOST, was_refused ? sqlstate : "54000",
+		"the settings of this session cannot be kept",
+		was_refused ? hint :
+			      "On a transaction port they may be 64 kB in all; on a session port they may be larger.");
+}
+
 void server_ask_done(struct server *s)
 {
 	struct client *c = s->client;
 
+	/* A timeout that the client has set, or an administrator's cancel. */
+	if (s->own_failed && strcmp(s->sqlstate, "57014") == 0 &&
+		c->touched.asked < STATE_ASKS_MAX) {
+		server_ask_again(s);
+		return;
+	}
 	if (s->own_failed) {
-		SLOG_LIMITED(WARN, "state-lost", "client=%lu server=%lu",
-			(unsigned long)c->id, (unsigned long)s->ps.id);
-		s->is_dirty = true;
+		state_lost(s);
+		return;
 	}
 	touched_finish(&c->touched);
 	server_enter_phase(s, SERVER_PHASE_READY);

@@ -20,6 +20,9 @@
 
 enum { STATE_NAMES_MAX = 500 };
 
+/* How often a server is asked when a timeout ends the question. */
+enum { STATE_ASKS_MAX = 10 };
+
 struct frame;
 
 struct touched {
@@ -29,6 +32,7 @@ struct touched {
 	bool unknown;                   /* a setting whose name is not known */
 	bool seen;                      /* a text was looked at that may change settings */
 	bool has_resets;                /* something was reset */
+	uint32_t asked;                 /* how often, in vain */
 	bool closes;                    /* what no statement takes away: LOAD, setseed() */
 	/* While a Bind is looked at: it, from the formats of the parameters on. */
 	const uint8_t *bind;

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: ISC
+"""Settings of a client of a transaction port are kept, or it hears that they are not: it
+never goes on with those that it had before."""
+import struct
+
+import pytest
+from support import wire as w
+from support.fakeserver import FakeServer, welcome
+from support.postgres import DATABASE
+from support.wait import SLOWDOWN
+from test_session_state import state
+
+pytestmark = pytest.mark.router_only
+
+LIMIT = 64 * 1024
+
+
+@pytest.fixture(params=["strict", "tracked"])
+def one(make_router, request):
+    return make_router(state(None, request.param))
+
+
+@pytest.fixture
+def tenant(postgres):
+    postgres.sql("DO $$ BEGIN CREATE ROLE tenant; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
+                 "GRANT tenant TO app_scram", dbname=DATABASE)
+
+
+# ------------------------------------------------------------------ what cannot be kept
+
+def ends_with_54000(client):
+    """What came last is a FATAL that says why, and the connection is closed."""
+    last = client.until_closed()[-1]
+    return (last.type, last.fields["S"], last.sqlstate) == ("E", "FATAL", "54000") and \
+        "64 kB" in last.fields["H"]
+
+
+def test_value_that_is_too_large_ends_the_client(one, tenant):
+    del tenant
+    with one.transactional.wire() as a, one.transactional.wire() as b:
+        a.query("BEGIN")
+        a.query(f"SELECT set_config('app.x', '{'x' * 100000}', false)")
+        a.query("SET ROLE tenant")
+        assert w.types(a.query("COMMIT")) == "CZ"
+        assert ends_with_54000(a)
+        assert b.value("SELECT current_user") == "app_scram"
+        assert b.value("SELECT coalesce(current_setting('app.x', true), '')") == ""
+
+
+def test_values_that_are_too_large_together_end_the_client(one):
+    with one.transactional.wire() as a, one.transactional.wire() as b:
+        for i in range(7):
+            a.query(f"SET app.y{i} = '{'y' * 10000}'")
+            if i < 6:
+                assert b.value("SELECT 1") == "1"
+                assert a.value(f"SELECT length(current_setting('app.y{i}'))") == "10000"
+        assert ends_with_54000(a)
+        assert b.value("SELECT coalesce(current_setting('app.y6', true), '')") == ""
+
+
+def test_values_just_below_the_limit_are_kept(one, tenant):
+    del tenant
+    size = LIMIT - 1000
+    with one.transactional.wire() as a, one.transactional.wire() as b:
+        a.query("BEGIN")
+        a.query(f"SET app.x = '{'x' * size}'")
+        a.query("SET ROLE tenant")
+        a.query("COMMIT")
+        assert b.value("SELECT current_user") == "app_scram"
+        assert a.value("SELECT current_user") == "tenant"
+        assert a.value("SELECT length(current_setting('app.x'))") == str(size)
+
+
+# ------------------------------------------------------- a server that says what it is told
+
+ROW = w.message("T", struct.pack("!h", 1) + b"x\0" + struct.pack("!ihihih", 0, 0, 25, -1, -1, 0))
+
+
+def said(value):
+    return (ROW + w.message("D", struct.pack("!hi", 1, len(value)) + value)
+            + w.message("C", b"SELECT 1\0") + w.message("Z", b"I"))
+
+
+def refused(sqlstate):
+    return (w.message("E", b"SERROR\0VERROR\0C" + sqlstate + b"\0Mno\0\0") + w.message("Z", b"I"))
+
+
+@pytest.fixture
+def acted(make_router):
+    """A client, and the end of the server's connection; a cancel is in fake.take() next."""
+    fake = FakeServer(raw=True, timeout=10 * SLOWDOWN)
+    router = make_router({
+        "process": {"workers": 1},
+        "hosts": {"main": {"port": fake.port, "server_tls_sslmode": "disable"}},
+        "auth": {"auth_type": "trust"}, "users": {"u": {"password": "x"}},
+        "defaults": {"server_check_delay": "1h", "session_state": "tracked"}})
+    with router.transactional.raw() as client:
+        client.send(w.startup("u", "d"))
+        server = fake.take()
+        server.read_startup()
+        server.send(welcome())
+        client.authenticate("u", "x")
+        yield router, fake, client, server
+    fake.close()
+
+
+def asked(server):
+    got = server.receive()
+    return got.type == "Q" and b"current_setting" in got.body
+
+
+def test_question_waits_for_a_cancel_on_its_way(acted):
+    """It would hit the question, and what was set would be forgotten."""
+    router, fake, client, server = acted
+    client.send(w.query("SET ROLE tenant"))
+    assert server.receive().body == b"SET ROLE tenant\0"
+    with router.transactional.raw() as canceller:
+        canceller.send(w.cancel_request(client.pid, client.key))
+        cancel = fake.take()
+        assert cancel.read_startup() is None
+        server.send(w.message("C", b"SET\0") + w.message("Z", b"I"))
+        assert w.types(client.until_ready()) == "CZ"
+        # What comes next waits, too: it may not run as somebody else.
+        client.send(w.query("SELECT 1"))
+        assert server.is_quiet()
+        cancel.close()
+        assert asked(server)
+        server.send(said(b"tenant"))
+        assert server.receive().body == b"SELECT 1\0"
+        server.send(said(b"1"))
+        assert w.types(client.until_ready()) == "TDCZ"
+
+
+def test_client_that_leaves_while_a_cancel_is_on_its_way(acted):
+    router, fake, client, server = acted
+    client.send(w.query("SET ROLE tenant"))
+    assert server.receive().type == "Q"
+    with router.transactional.raw() as canceller:
+        canceller.send(w.cancel_request(client.pid, client.key))
+        cancel = fake.take()
+        assert cancel.read_startup() is None
+        server.send(w.message("C", b"SET\0") + w.message("Z", b"I"))
+        client.until_ready()
+        client.close()
+        assert server.is_quiet()
+        cancel.close()
+        assert b"RESET ALL" in server.receive().body
+        server.send(w.message("C", b"DISCARD\0") + w.message("Z", b"I"))
+
+
+def test_question_that_a_timeout_ended_is_asked_again(acted):
+    _, _, client, server = acted
+    client.send(w.query("SET app.x = '1'; SET app.x = '2'"))
+    server.receive()
+    server.send(w.message("C", b"SET\0") + w.message("C", b"SET\0") + w.message("Z", b"I"))
+    client.until_ready()
+    for _ in range(9):
+        assert asked(server)
+        server.send(refused(b"57014"))
+    assert asked(server)
+    server.send(said(b"2"))
+    client.send(w.query("SELECT 1"))
+    assert server.receive().body == b"SELECT 1\0"
+    server.send(said(b"1"))
+    assert w.types(client.until_ready()) == "TDCZ"
+
+
+@pytest.mark.parametrize("sqlstate, times", [(b"57014", 10), (b"42501", 1)])
+def test_question_without_an_answer_ends_the_client(acted, sqlstate, times):
+    router, _, client, server = acted
+    client.send(w.query("SET ROLE tenant"))
+    server.receive()
+    server.send(w.message("C", b"SET\0") + w.message("Z", b"I"))
+    client.until_ready()
+    for _ in range(times):
+        assert asked(server)
+        server.send(refused(sqlstate))
+    last = client.until_closed()[-1]
+    assert (last.type, last.fields["S"], last.sqlstate.encode()) == ("E", "FATAL", sqlstate)
+    assert last.fields["H"] == "The server said: no"
+    assert "reason=state-lost" in router.log()
+    assert b"RESET ALL" in server.receive().body
+    server.send(w.message("C", b"DISCARD\0") + w.message("Z", b"I"))
