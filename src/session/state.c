@@ -174,7 +174,16 @@ static bool take_param(const struct touched *t, uint32_t number, char *to, size_
 	return true;
 }
 
-static void add_param(struct touched *t, uint32_t number)
+/* If it was local it is to be as before, which the source tells; a variable of somebody's
+ * own is empty then. */
+static char set_or_local(const struct sql_call_argument *is_local, const char *name)
+{
+	return is_local->kind == SQL_ARGUMENT_BOOL || strchr(name, '.') != NULL ? WAS_SET :
+										  WAS_BOTH;
+}
+
+static void add_param(struct touched *t, uint32_t number,
+	const struct sql_call_argument *is_local)
 {
 	char text[STATEMENT_NAME_SIZE];
 	bool is_null;
@@ -182,7 +191,7 @@ static void add_param(struct touched *t, uint32_t number)
 	if (t->bind == NULL || !take_param(t, number, text, sizeof(text), &is_null))
 		t->unknown = true;
 	else if (!is_null)
-		add(t, text, WAS_SET);
+		add(t, text, set_or_local(is_local, text));
 }
 
 static void add_call(struct touched *t, const struct sql_call *call, unsigned flags)
@@ -197,7 +206,7 @@ static void add_call(struct touched *t, const struct sql_call *call, unsigned fl
 	if (name->kind == SQL_ARGUMENT_NULL)
 		return;
 	if (name->kind == SQL_ARGUMENT_PARAM) {
-		add_param(t, name->param);
+		add_param(t, name->param, is_local);
 		return;
 	}
 	if (name->kind != SQL_ARGUMENT_STRING ||
@@ -206,7 +215,7 @@ static void add_call(struct touched *t, const struct sql_call *call, unsigned fl
 		t->unknown = true;
 		return;
 	}
-	add(t, text, WAS_SET);
+	add(t, text, set_or_local(is_local, text));
 }
 
 static void add_calls(struct touched *t, const struct statement *s)

@@ -175,7 +175,7 @@ struct sql_call_argument {
 	struct lexer_token token;
 };
 
-/* name, value, is_local; all OTHER when they are not three. */
+/* name, value, is_local; from the first one that is OTHER on all are. */
 struct sql_call {
 	struct sql_call_argument arguments[3];
 };

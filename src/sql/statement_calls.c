@@ -97,22 +97,24 @@ static void take_argument(
 		argument->kind = SQL_ARGUMENT_OTHER;
 }
 
-/* Behind the opening parenthesis.  Stays where it stops understanding, so that
- * calls within the arguments are found too. */
+/* Behind the opening parenthesis.  False: from some argument on they are OTHER.  Stays
+ * where it stops understanding, so that calls within the arguments are found too; to look
+ * for the end of each from there would take a time that grows with the square. */
 static bool take_arguments(struct head *head, struct sql_call *call)
 {
+	bool ok = true;
+
 	for (size_t i = 0; i < COUNT_OF(call->arguments); i++) {
 		bool is_last = i + 1 == COUNT_OF(call->arguments);
 
-		take_argument(head, &call->arguments[i], is_last);
-		if (!head_accept_punct(head, is_last ? ')' : ',') ||
-			call->arguments[i].kind == SQL_ARGUMENT_OTHER) {
-			for (size_t j = 0; j < COUNT_OF(call->arguments); j++)
-				call->arguments[j].kind = SQL_ARGUMENT_OTHER;
-			return false;
-		}
+		if (ok)
+			take_argument(head, &call->arguments[i], is_last);
+		ok = ok && call->arguments[i].kind != SQL_ARGUMENT_OTHER &&
+			head_accept_punct(head, is_last ? ')' : ',');
+		if (!ok)
+			call->arguments[i].kind = SQL_ARGUMENT_OTHER;
 	}
-	return true;
+	return ok;
 }
 
 /* --- interface ------------------------------------------------------------ */

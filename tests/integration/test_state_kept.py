@@ -71,6 +71,42 @@ def test_values_just_below_the_limit_are_kept(one, tenant):
         assert a.value("SELECT length(current_setting('app.x'))") == str(size)
 
 
+# ---------------------------------------------------- values that only the server knows
+
+@pytest.mark.parametrize("call, setting, value", [
+    ("set_config('app.x', 5::text, false)", "app.x", "5"),
+    ("set_config('app.x', 'a' || 'b', false)", "app.x", "ab"),
+    ("set_config('app.x', concat('a', 'b'), false)", "app.x", "ab"),
+    ("set_config('role', 'ten' || 'ant', false)", "role", "tenant"),
+    ("set_config('app.x', 'v', not true)", "app.x", "v"),
+    ("set_config('app.x', v, false) FROM (VALUES ('z')) AS t(v)", "app.x", "z"),
+    ("set_config('app.x', set_config('app.y', '1', false) || '2', false)", "app.x", "12"),
+    ("set_config('app.x', concat('a', set_config('app.y', 'b', false)), false)", "app.y", "b"),
+    ("set_config('work_mem', (5 * 1024)::text, 1 > 2)", "work_mem", "5MB"),
+    ("set_config('work_mem', (5 * 1024)::text, 1 < 2)", "work_mem", "4MB"),
+])
+def test_value_may_be_an_expression(one, tenant, call, setting, value):
+    del tenant
+    with one.transactional.wire() as a, one.transactional.wire() as b:
+        before = b.value(f"SELECT current_setting('{setting}', true)") or None
+        a.query(f"SELECT {call}")
+        assert (b.value(f"SELECT current_setting('{setting}', true)") or None) == before
+        assert a.value(f"SELECT current_setting('{setting}', true)") == value
+
+
+@pytest.mark.parametrize("call, values, expected", [
+    ("set_config('app.x', $1::int::text, false)", ["5"], "5"),
+    ("set_config($1, $2::varchar, false)", ["app.x", "8"], "8"),
+    ("set_config($1, $2, $3)", ["app.x", "6", "f"], "6"),
+])
+def test_value_may_be_an_expression_of_parameters(one, call, values, expected):
+    with one.transactional.wire() as a, one.transactional.wire() as b:
+        a.send(w.one_query(f"SELECT {call}", *values))
+        assert not w.errors(a.until_ready())
+        assert not b.value("SELECT current_setting('app.x', true)")
+        assert a.value("SELECT current_setting('app.x', true)") == expected
+
+
 # ------------------------------------------------------- a server that says what it is told
 
 ROW = w.message("T", struct.pack("!h", 1) + b"x\0" + struct.pack("!ihihih", 0, 0, 25, -1, -1, 0))
