@@ -109,8 +109,10 @@ static enum verdict on_error(struct server *s, const struct frame *f)
 		bad_message(s, "error out of place", 'E');
 		return STOP;
 	}
-	if (owner == EXCHANGE_TO_CLIENT && s->client != NULL)
+	if (owner == EXCHANGE_TO_CLIENT && s->client != NULL) {
 		server_defaults_unsure(s);
+		s->client->touched.has_errors = !touched_is_empty(&s->client->touched);
+	}
 	if (owner == EXCHANGE_TO_CLIENT && s->steps.count > 0 &&
 		server_prepared_error(s, &e, skips))
 		return REPLACE;

@@ -322,17 +322,52 @@ static void count_name(const char *name, char what, void *arg)
 	*count += what == WAS_BOTH ? 2 : 1;
 }
 
+static void count_one(const char *name, char what, void *arg)
+{
+	uint32_t *count = arg;
+
+	(void)name;
+	(void)what;
+	*count += 1;
+}
+
 static uint32_t count_names(const struct touched *t, const struct params *now)
 {
 	uint32_t count = 0;
 
-	each_name(t, now, count_name, &count);
+	each_name(t, now, t->has_errors ? count_one : count_name, &count);
 	return count;
 }
 
 bool touched_has_question(const struct touched *t, const struct params *now)
 {
 	return count_names(t, now) > 0;
+}
+
+/* These two are in no view, as is a variable of somebody's own. */
+static bool is_of_user(const char *name)
+{
+	return strcasecmp(name, "role") == 0 || strcasecmp(name, "session_authorization") == 0;
+}
+
+/* NULL when nobody has set it: what was refused is neither kept nor looked at, which may be
+ * refused, too. */
+static void ask_if_set(const char *name, char what, void *arg)
+{
+	struct buf *sql = arg;
+
+	(void)what;
+	buf_add_str(sql, buf_len(sql) == 0 ? "SELECT " : ", ");
+	buf_add_str(sql, "(SELECT CASE WHEN pg_catalog.max(source) "
+			 "OPERATOR(pg_catalog.=) 'session'");
+	if (is_of_user(name) || strchr(name, '.') != NULL)
+		buf_add_str(sql, " OR pg_catalog.count(*) OPERATOR(pg_catalog.=) 0");
+	buf_add_str(sql, " THEN pg_catalog.current_setting(");
+	params_add_literal(sql, name);
+	buf_add_str(sql, ", true) END FROM pg_catalog.pg_settings WHERE "
+			 "pg_catalog.lower(name) OPERATOR(pg_catalog.=) pg_catalog.lower(");
+	params_add_literal(sql, name);
+	buf_add_str(sql, "))");
 }
 
 static void ask_name(const char *name, char what, void *arg)
@@ -357,7 +392,7 @@ void touched_ask(const struct touched *t, const struct params *now, struct buf *
 	struct buf sql;
 
 	buf_init(&sql, 0);
-	each_name(t, now, ask_name, &sql);
+	each_name(t, now, t->has_errors ? ask_if_set : ask_name, &sql);
 	buf_add_cstr(&sql, "");
 	if (buf_ok(&sql))
 		msg_out_query(out, (const char *)buf_data(&sql));
@@ -373,6 +408,7 @@ struct answer {
 	const struct params *before;
 	const char *login;
 	struct wire_in in;
+	bool is_one;            /* no sources beside the values */
 	struct params *now;
 	struct params *there;
 	bool ok;
@@ -441,6 +477,8 @@ static bool is_set(const struct answer *a, const char *name, char what, const ch
 		/* The old value all the same: rolled back. */
 		return old != NULL && strcmp(old, value) == 0;
 	default:
+		if (a->is_one && strchr(name, '.') == NULL)
+			return true;
 		/* A variable of somebody's own is in no view, and empty when it was reset. */
 		return source[0] == '\0' ? value[0] != '\0' : strcmp(source, "session") == 0;
 	}
@@ -452,7 +490,7 @@ static void take_answer(const char *name, char what, void *arg)
 	char value[PARAMS_BYTES_MAX], source[64] = "";
 	bool exists = take_column(a, value, sizeof(value));
 
-	if (what == WAS_BOTH)
+	if (what == WAS_BOTH && !a->is_one)
 		(void)take_column(a, source, sizeof(source));
 	if (!a->ok)
 		return;
@@ -467,7 +505,8 @@ bool touched_answer(const struct touched *t, const struct params *start, const c
 {
 	struct params before;
 	struct answer a = {
-		.start = start, .before = &before, .login = login, .now = now, .there = there
+		.start = start, .before = &before, .login = login, .is_one = t->has_errors,
+		.now = now, .there = there
 	};
 
 	params_init(&before);

@@ -32,6 +32,7 @@ struct touched {
 	bool unknown;                   /* a setting whose name is not known */
 	bool seen;                      /* a text was looked at that may change settings */
 	bool has_resets;                /* something was reset */
+	bool has_errors;                /* some of it may have been refused */
 	uint32_t asked;                 /* how often, in vain */
 	bool closes;                    /* what no statement takes away: LOAD, setseed() */
 	/* While a Bind is looked at: it, from the formats of the parameters on. */

@@ -71,6 +71,37 @@ def test_values_just_below_the_limit_are_kept(one, tenant):
         assert a.value("SELECT length(current_setting('app.x'))") == str(size)
 
 
+# ------------------------------------------------------------------------ what was refused
+
+@pytest.mark.parametrize("refused_sql", [
+    "SET server_version = '9'", "SET max_connections = 5",
+    "SET log_min_duration_statement = 0", "SET session_replication_role = replica",
+    "SET nosuch = 1", "SET is_superuser = on", "SELECT set_config('log_statement', 'all', false)",
+    "RESET server_version", "SET session_authorization = 'postgres'", "SET ROLE postgres",
+    "SET data_directory = '/x'", "SET data_directory = '/x'; RESET data_directory",
+    "RESET data_directory", "SET work_mem = 'much'",
+])
+@pytest.mark.parametrize("how", ["alone", "rolled back", "behind a savepoint"])
+def test_set_that_was_refused_is_not_kept(one, tenant, refused_sql, how):
+    del tenant
+    with one.transactional.wire() as a, one.transactional.wire() as b:
+        a.query("SET app.x = 'mine'")
+        a.query("SET work_mem = '5MB'")
+        if how == "alone":
+            assert w.errors(a.query(refused_sql))
+        else:
+            a.query("BEGIN; SET app.y = '1'; SET ROLE tenant; SAVEPOINT s; SET app.x = 'other'")
+            assert w.errors(a.query(refused_sql))
+            a.query("ROLLBACK" if how == "rolled back" else "ROLLBACK TO s; COMMIT")
+        kept = how == "behind a savepoint"
+        for _ in range(2):
+            assert b.value("SELECT current_setting('work_mem')") == "4MB"
+            assert a.value("SELECT current_setting('app.x')") == "mine"
+            assert a.value("SELECT current_setting('work_mem')") == "5MB"
+            assert a.value("SELECT current_user") == ("tenant" if kept else "app_scram")
+            assert a.value("SELECT coalesce(current_setting('app.y', true), '')") == "1" * kept
+
+
 # ---------------------------------------------------- values that only the server knows
 
 @pytest.mark.parametrize("call, setting, value", [

@@ -279,6 +279,31 @@ START_TEST(both_is_told_by_the_source)
 }
 END_TEST
 
+/* Behind an error there is one column each, null when nobody has set it. */
+START_TEST(what_was_refused_is_not_kept)
+{
+	begin();
+	ck_assert(params_set(&start, "work_mem", "2MB"));
+	ck_assert(params_set(&now, "work_mem", "3MB"));
+	text("SET log_statement = 'all'; SET role = x; SET app.x = 1; RESET app.x; "
+	     "SET geqo = off; RESET geqo; RESET work_mem");
+	t.has_errors = true;
+	ck_assert(answer((const char *const[]){ NULL, "none", "1", "off", "3MB" }, 5));
+	ck_assert_ptr_null(params_get(&now, "log_statement"));
+	ck_assert_ptr_null(params_get(&now, "role"));
+	ck_assert_str_eq(params_get(&now, "app.x"), "1");
+	ck_assert_str_eq(params_get(&now, "geqo"), "off");
+	ck_assert_str_eq(params_get(&there, "work_mem"), "3MB");
+	ck_assert(answer((const char *const[]){ NULL, "x", "", NULL, NULL }, 5));
+	ck_assert_str_eq(params_get(&now, "role"), "x");
+	ck_assert_ptr_null(params_get(&now, "app.x"));
+	ck_assert_ptr_null(params_get(&now, "geqo"));
+	ck_assert_str_eq(params_get(&now, "work_mem"), "2MB");
+	ck_assert_ptr_null(params_get(&there, "work_mem"));
+	end();
+}
+END_TEST
+
 START_TEST(answers_that_make_no_sense_are_refused)
 {
 	static const char *const one[] = { "1" }, *const two[] = { "1", "2" };
@@ -314,6 +339,7 @@ Suite *state_suite(void)
 	tcase_add_test(tc, reset_goes_back_to_the_startup_value_that_the_server_has_not);
 	tcase_add_test(tc, reset_that_was_rolled_back_changes_nothing);
 	tcase_add_test(tc, both_is_told_by_the_source);
+	tcase_add_test(tc, what_was_refused_is_not_kept);
 	tcase_add_test(tc, answers_that_make_no_sense_are_refused);
 	suite_add_tcase(s, tc);
 	return s;
