@@ -333,13 +333,7 @@ void server_own_done(struct server *s)
 		server_probe_done(s);
 		return;
 	case SERVER_PHASE_BARRIER:
-		exchange_init(&s->xq);
-		server_prepared_lost_count(s);
-		server_enter_phase(s, SERVER_PHASE_READY);
-		if (s->is_session)
-			client_resume(s->client);
-		else
-			server_lease_ends(s);
+		server_barrier_done(s);
 		return;
 	case SERVER_PHASE_ABORT:
 	case SERVER_PHASE_ROLLBACK:

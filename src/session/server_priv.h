@@ -49,6 +49,11 @@ void server_after_abort(struct server *);
 void server_abort_goes_on(struct server *);
 void server_lease_ends(struct server *);
 void server_barrier(struct server *);
+/* BARRIER: are these its answer, ParseComplete and the parameters that only it has?  Sets
+ * own_seen.  False: more is needed to tell. */
+NODISCARD bool server_barrier_looked(struct server *, const uint8_t *data, size_t len);
+/* Its ReadyForQuery, whose status is in xq. */
+void server_barrier_done(struct server *);
 
 /* server_state.c */
 /* What cleans a server of its last client's session, as one Query. */

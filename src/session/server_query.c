@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/rand.h"
 #include "base/slog.h"
 #include "pg/error.h"
 #include "pg/frame.h"
@@ -32,45 +31,12 @@ static void bad_message(struct server *s, const char *what, uint8_t type)
 		"the server sent a message that does not belong there");
 }
 
-/* --- the barrier ----------------------------------------------------------------------- */
-
-static void barrier_name(const struct server *s, char to[64])
-{
-	(void)snprintf(to, 64, "pgtandem_barrier_%016lx", (unsigned long)s->nonce);
-}
-
-/* It is not known how many ReadyForQuery are still to come: asks something whose
- * answer is told from all others, and so finds the end. */
-void server_barrier(struct server *s)
-{
-	char name[64], sql[96];
-	struct buf out;
-
-	rand_bytes(&s->nonce, sizeof(s->nonce));
-	barrier_name(s, name);
-	(void)snprintf(sql, sizeof(sql), "SELECT 1 AS %s", name);
-	server_enter_phase(s, SERVER_PHASE_BARRIER);
-	server_set_timer(s, SERVER_CLEAN_US);
-	s->own_seen = false;
-	s->wants_barrier = false;
-	buf_init(&out, 0);
-	msg_out_query(&out, sql);
-	stream_send_buf(&s->stream, &out);
-	buf_finish(&out);
-}
-
 static enum verdict on_barrier(struct server *s, const struct frame *f)
 {
-	char name[64];
-
-	barrier_name(s, name);
-	if (f->type == 'T' && frame_is_whole(f) && f->body_len > 2 + strlen(name) &&
-		memcmp(f->body + 2, name, strlen(name) + 1) == 0)
-		s->own_seen = true;
-	if (!s->own_seen)
-		return FORWARD;
-	if (f->type == 'Z')
+	if (f->type == 'Z' && f->body_len == 1) {
+		s->xq.status = (char)f->body[0];
 		server_own_done(s);
+	}
 	return DROP;
 }
 
@@ -421,10 +387,8 @@ static enum verdict on_errand_row(struct server *s, const struct frame *f)
 
 static enum verdict decide(struct server *s, const struct frame *f)
 {
-	if (s->phase == SERVER_PHASE_BARRIER && (s->own_seen || f->type == 'T')) {
-		if (on_barrier(s, f) == DROP)
-			return DROP;
-	}
+	if (s->phase == SERVER_PHASE_BARRIER && s->own_seen)
+		return on_barrier(s, f);
 	switch (f->type) {
 	case 'Z':
 		return on_ready(s, f);
@@ -486,8 +450,6 @@ static bool needs_whole(const struct server *s, uint8_t type)
 	case 'E':
 	case 'S':
 		return true;
-	case 'T':
-		return s->phase == SERVER_PHASE_BARRIER;
 	case 'D':
 		return s->errand != NULL || s->phase == SERVER_PHASE_ASK ||
 			s->phase == SERVER_PHASE_PROBE;
@@ -535,6 +497,8 @@ static size_t step(struct server *s, const uint8_t *data, size_t len, enum verdi
 	}
 	if (frame_next(data, len, FRAME_BODY_MAX, &f) == FRAME_NEED_MORE)
 		return 0;
+	if (s->phase == SERVER_PHASE_BARRIER && !s->own_seen && !server_barrier_looked(s, data, len))
+		return 0;
 	def = &message_backend_defs[data[0]];
 	if (frame_next(data, len, def->body_max, &f) == FRAME_BAD ||
 		def->kind == MESSAGE_NONE) {
@@ -542,8 +506,7 @@ static size_t step(struct server *s, const uint8_t *data, size_t len, enum verdi
 		*verdict = STOP;
 		return len;
 	}
-	if (!frame_is_whole(&f) && needs_whole(s, f.type) &&
-		(f.type != 'T' || f.body_len <= SERVER_INSPECT_MAX)) {
+	if (!frame_is_whole(&f) && needs_whole(s, f.type)) {
 		if (f.body_len <= SERVER_INSPECT_MAX || is_answer(s, &f))
 			return 0;
 		/* Errors may be of any length; what decides is at their beginning. */

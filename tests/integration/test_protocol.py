@@ -178,6 +178,22 @@ def test_implicit_transaction_of_a_pipeline(wire):
     assert wire.value("SELECT count(*) FROM items WHERE body = 'pipelined'") == "0"
 
 
+@pytest.mark.parametrize("behind, status", [("SELECT 1", b"I"), ("BEGIN", b"T"),
+                                            ("BEGIN; SELECT 1/0", b"E")])
+def test_what_is_sent_behind_a_copy_that_fails(wire, behind, status):
+    """How many answers come is not known then; a transaction that has begun goes on."""
+    wire.send(w.parse("COPY items (id) FROM STDIN"), w.bind(), w.execute(), w.sync(),
+              w.copy_data(b"x\n"), w.copy_done(), w.sync(), w.query(behind))
+    assert w.errors(wire.until_ready()) == ["22P02"]
+    assert wire.until_ready()[-1].body == status
+    for n in range(3):
+        answer = wire.query(f"SELECT {n}")
+        assert answer[-1].body == status
+        assert w.errors(answer) == (["25P02"] if status == b"E" else [])
+    assert wire.query("ROLLBACK")[-1].body == b"I"
+    assert wire.value("SELECT 1") == "1"
+
+
 def test_function_call(wire):
     """int4pl(20, 22), by FunctionCall."""
     wire.send(w.function_call(177, struct.pack("!i", 20), struct.pack("!i", 22)))

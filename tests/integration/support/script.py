@@ -195,14 +195,15 @@ class Run:
     def barrier(peer):
         """Answers the query with which the router finds its place again."""
         got = peer.receive()
-        text = got.body.rstrip(b"\0").decode()
-        found = re.fullmatch(r"SELECT 1 AS (pgtandem_barrier_\w+)", text)
-        if got.type != "Q" or not found:
+        found = re.fullmatch(rb"(pgtandem_barrier_\w+)\0ROLLBACK\0(\0\2.{8})", got.body, re.DOTALL)
+        if got.type != "P" or not found:
             raise ScriptError(f"{got} instead of a barrier")
-        peer.send(w.message("T", struct.pack("!h", 1) + w.cstr(found[1])
-                            + struct.pack("!ihihih", 0, 0, 23, 4, -1, 0)),
-                  w.message("D", struct.pack("!hi", 1, 1) + b"1"),
-                  w.message("C", b"SELECT 1\0"), w.message("Z", b"I"))
+        for kind, name in (("D", b"S" + found[1] + b"\0"), ("C", b"S" + found[1] + b"\0"), ("S", b"")):
+            got = peer.receive()
+            if (got.type, got.body) != (kind, name):
+                raise ScriptError(f"{got} in a barrier")
+        peer.send(w.message("1"), w.message("t", found[2]), w.message("n"), w.message("3"),
+                  w.message("Z", b"I"))
 
     def clients(self):
         return [peer for name, peer in self.peers.items() if name[0] == "c"]
