@@ -40,6 +40,18 @@ bool head_accept_punct(struct head *head, char c)
 	return true;
 }
 
+bool head_skip_label(struct head *head)
+{
+	if (head_accept(head, WORD_AS)) {
+		if (!lexer_is_name(&head->token))
+			return false;
+		head_next(head);
+	} else if (lexer_is_name(&head->token) && head->word == WORD_PLAIN) {
+		head_next(head);
+	}
+	return true;
+}
+
 bool head_is_name(const struct head *head)
 {
 	enum word_category category = words_category(head->word);

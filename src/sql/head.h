@@ -26,6 +26,10 @@ bool head_at_end(const struct head *);
 bool head_accept(struct head *, enum word);
 bool head_accept_punct(struct head *, char);
 
+/* Skips the name of a column in a SELECT's list, with AS or without, if one is there.
+ * False: AS without a name. */
+bool head_skip_label(struct head *);
+
 /* The token may be a name as the grammar's ColId has it. */
 bool head_is_name(const struct head *);
 

@@ -152,18 +152,6 @@ bool statement_calls_next(struct statement_calls *calls, struct sql_call *call)
 	return is_found;
 }
 
-static bool skip_label(struct head *head)
-{
-	if (head_accept(head, WORD_AS)) {
-		if (!lexer_is_name(&head->token))
-			return false;
-		head_next(head);
-	} else if (lexer_is_name(&head->token) && head->word == WORD_PLAIN) {
-		head_next(head);
-	}
-	return true;
-}
-
 bool statement_is_only_set_config(const struct statement *statement)
 {
 	struct statement s = *statement;
@@ -185,7 +173,7 @@ bool statement_is_only_set_config(const struct statement *statement)
 			return false;
 		head_next(&head);
 		if (!head_accept_punct(&head, '(') || !take_arguments(&head, &call) ||
-			!skip_label(&head))
+			!head_skip_label(&head))
 			return false;
 	} while (head_accept_punct(&head, ','));
 	return head_at_end(&head);

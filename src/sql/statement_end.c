@@ -66,18 +66,6 @@ static bool take_constant(struct head *head)
 	return true;
 }
 
-static bool take_label(struct head *head)
-{
-	if (head_accept(head, WORD_AS)) {
-		if (!lexer_is_name(&head->token))
-			return false;
-		head_next(head);
-	} else if (lexer_is_name(&head->token) && head->word == WORD_PLAIN) {
-		head_next(head);
-	}
-	return true;
-}
-
 /* No FROM, no operator, no cast, no function: what is called for these may be anybody's. */
 static bool selects_constants(struct statement *s)
 {
@@ -87,7 +75,7 @@ static bool selects_constants(struct statement *s)
 	if (!head_accept(&head, WORD_SELECT))
 		return false;
 	do {
-		if (!take_constant(&head) || !take_label(&head))
+		if (!take_constant(&head) || !head_skip_label(&head))
 			return false;
 	} while (head_accept_punct(&head, ','));
 	return head_at_end(&head) && !head.lexer.unsure;
