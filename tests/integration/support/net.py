@@ -6,7 +6,10 @@ import socket
 
 # Below the range from which the kernel takes the ports of outgoing connections:
 # a test with ten thousand clients would sooner or later take ours.
-PORTS = range(15000, 32000)
+# Of these, each of several test processes side by side has its own.
+_process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+_processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+PORTS = range(15000 + _process, 32000, _processes)
 _used = set()
 
 
