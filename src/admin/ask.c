@@ -150,14 +150,14 @@ void ask_reply(struct ask *ask)
 
 static void look_again(struct ask *ask, uint64_t now_us)
 {
-	timer_set(&ask->home->timers, &ask->timer, now_us + ask->next_look_us);
+	timer_set(&ask->home->always, &ask->timer, now_us + ask->next_look_us);
 	ask->next_look_us = u64_min(2 * ask->next_look_us, LOOK_LAST_US);
 }
 
 static void end_wait(struct ask *ask)
 {
 	ask->check = NULL;
-	timer_finish(&ask->home->timers, &ask->timer);
+	timer_finish(&ask->home->always, &ask->timer);
 }
 
 static void on_timer(struct timer *timer, uint64_t now_us)

@@ -108,6 +108,11 @@ enum ask_result hold_pause(struct ask *ask)
 
 	if (is_console(ask, "pause"))
 		return ASK_DONE;
+	/* Nothing that runs could come to its end. */
+	if (suspend_is_on(ask->console->router)) {
+		ask_error(ask, "55000", "already suspended/paused");
+		return ASK_DONE;
+	}
 	switch (directory_pause(ask_directory(ask), database_of(ask), true)) {
 	case ROUTE_HOLD_NO_DATABASE:
 		return no_database(ask);
@@ -134,6 +139,10 @@ enum ask_result hold_resume(struct ask *ask)
 		ask_error(ask, "55000", "pooler is shutting down");
 		return ASK_DONE;
 	}
+	if (database_of(ask) == NULL && suspend_set(ask->console->router, false)) {
+		log_command(ask);
+		return done(ask, "RESUME");
+	}
 	switch (directory_pause(ask_directory(ask), database_of(ask), false)) {
 	case ROUTE_HOLD_NO_DATABASE:
 		return no_database(ask);
@@ -154,12 +163,42 @@ enum ask_result hold_resume(struct ask *ask)
 	return done(ask, "RESUME");
 }
 
+/* --- SUSPEND ------------------------------------------------------------------------ */
+
+static bool is_suspended(struct ask *ask)
+{
+	const struct router *r = ask->console->router;
+
+	if (!suspend_is_on(r))
+		ask_error(ask, "55000", "the suspension has been ended by RESUME");
+	else if (!suspend_is_done(r))
+		return false;
+	else
+		msg_out_command_complete(&ask->out, "SUSPEND");
+	return true;
+}
+
+static void go_on_again(struct ask *ask)
+{
+	(void)suspend_set(ask->console->router, false);
+}
+
 enum ask_result hold_suspend(struct ask *ask)
 {
-	ask_error_hint(ask, "0A000",
-		"PAUSE waits until no server is in use, and keeps clients waiting.",
-		"SUSPEND is not supported");
-	return ASK_DONE;
+	struct router *r = ask->console->router;
+	struct route_held held;
+
+	if (atomic_load(&r->drain) != ROUTER_SERVES) {
+		ask_error(ask, "55000", "pooler is shutting down");
+		return ASK_DONE;
+	}
+	directory_held(ask_directory(ask), NULL, &held);
+	if (held.is_paused || !suspend_set(r, true)) {
+		ask_error(ask, "55000", "already suspended/paused");
+		return ASK_DONE;
+	}
+	log_command(ask);
+	return ask_wait(ask, is_suspended, go_on_again);
 }
 
 /* --- DISABLE, ENABLE ---------------------------------------------------------------- */

@@ -112,10 +112,11 @@ enum ask_result show_state(struct ask *ask)
 	static const struct table table = TABLE_OF(columns);
 	bool is_paused = is_all_paused(ask);
 	bool serves = atomic_load(&ask->console->router->drain) == ROUTER_SERVES;
+	bool is_suspended = suspend_is_on(ask->console->router);
 	const struct pair_row rows[] = {
-		{ "active", serves && !is_paused ? "yes" : "no" },
+		{ "active", serves && !is_paused && !is_suspended ? "yes" : "no" },
 		{ "paused", is_paused ? "yes" : "no" },
-		{ "suspended", "no" },
+		{ "suspended", is_suspended ? "yes" : "no" },
 	};
 
 	table_head(&table, &ask->out);

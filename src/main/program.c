@@ -312,6 +312,8 @@ static void begin_drain(struct program *p, enum router_drain drain)
 	SLOG(INFO, "drain", "waits_for=%s",
 		drain == ROUTER_DRAINS_CLIENTS ? "clients" : "servers");
 	atomic_store(&p->router.drain, (int)drain);
+	/* Nobody could come to an end. */
+	(void)suspend_set(&p->router, false);
 	p->drain_until_us = limit == 0 ? 0 : clock_now_us() + limit;
 	entrances_close(p);
 	program_tell_workers(p);

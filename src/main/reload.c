@@ -22,6 +22,7 @@ void program_apply_log(struct program *p)
 	slog_set_level(p->config->log.level);
 	atomic_store(&p->router.log_connections, p->config->log.log_connections);
 	atomic_store(&p->router.log_disconnections, p->config->log.log_disconnections);
+	atomic_store(&p->router.suspend_timeout_us, process->suspend_timeout_us);
 	atomic_store(&p->router.max_client_conn, p->config->process.max_client_conn);
 	gate_set_limits(p->router.gate, &gate);
 	atomic_store(&p->router.statement_memory,

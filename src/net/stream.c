@@ -119,6 +119,36 @@ static void end_unread(struct stream *s)
 	run_again(s);
 }
 
+/* --- being held -------------------------------------------------------------------- */
+
+void stream_pool_hold(struct stream_pool *pool, bool is_held)
+{
+	pool->is_held = is_held;
+}
+
+bool stream_is_held(const struct stream *s)
+{
+	return stream_is_open(s) && s->pool->is_held && !(s->flags & STREAM_EXEMPT);
+}
+
+void stream_hold_changed(struct stream *s)
+{
+	if (!stream_is_open(s))
+		return;
+	stream_update_reading(s);
+	if (!stream_is_held(s))
+		run_again(s);
+}
+
+void stream_exempt(struct stream *s, bool is_exempt)
+{
+	clear(s, STREAM_EXEMPT);
+	if (is_exempt)
+		s->flags |= STREAM_EXEMPT;
+	if (stream_is_open(s) && s->pool->is_held)
+		stream_hold_changed(s);
+}
+
 /* The one place that starts and stops reading. */
 void stream_update_reading(struct stream *s)
 {
@@ -126,7 +156,8 @@ void stream_update_reading(struct stream *s)
 		(s->flags & STREAM_RESUMED && buf_len(&s->held) < s->held_max);
 
 	if (s->flags & (STREAM_CONNECTING | STREAM_QUIESCING | STREAM_ENDED |
-			       STREAM_STEPPING))
+			       STREAM_STEPPING) ||
+		stream_is_held(s))
 		wanted = false;
 	if (wanted != ((s->flags & STREAM_READING) != 0)) {
 		s->flags ^= STREAM_READING;
@@ -218,7 +249,7 @@ void stream_deliver(struct stream *s, const uint8_t *data, size_t len)
 
 	if (s->flags & (STREAM_FINISHING | STREAM_ENDED))
 		return;
-	if (!(s->flags & STREAM_RESUMED)) {
+	if (!(s->flags & STREAM_RESUMED) || stream_is_held(s)) {
 		hold(s, data, len);
 	} else if (buf_len(&s->held) > 0) {
 		hold(s, data, len);
@@ -268,6 +299,9 @@ static void on_again(struct io_task *task)
 {
 	struct stream *s = container_of(task, struct stream, again);
 
+	/* stream_hold_changed() makes up for it. */
+	if (stream_is_held(s))
+		return;
 	if (buf_len(&s->held) > 0 && s->flags & (STREAM_RESUMED | STREAM_OFFER) &&
 		!offer_held(s))
 		return;

@@ -82,6 +82,14 @@ struct stream {
 struct stream_pool *stream_pool_create(void);
 void stream_pool_destroy(struct stream_pool **);
 
+/* Holds all streams of the pool: what they have sent goes out, nothing more is read or
+ * offered to an owner, until the pool goes on and stream_hold_changed() has been called
+ * for each of them.  Those that are exempt go on as ever. */
+void stream_pool_hold(struct stream_pool *, bool);
+void stream_hold_changed(struct stream *);
+void stream_exempt(struct stream *, bool);      /* since stream_attach() */
+bool stream_is_held(const struct stream *);
+
 void stream_init(struct stream *, const struct stream_ops *);
 
 /* Takes over fd, reading not started.  Returns 0 or -errno (fd then stays the

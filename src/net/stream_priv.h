@@ -24,7 +24,8 @@ enum stream_flags {
 	STREAM_EMPTYING = 1 << 12,      /* quiesce() waits for the backlog to go */
 	STREAM_SHAKING = 1 << 13,       /* TLS has begun and is not agreed upon yet */
 	STREAM_STEPPING = 1 << 14,      /* ... and a step of it is to be taken */
-	STREAM_NOTIFIED = 1 << 15       /* TLS: the peer knows that nothing follows */
+	STREAM_NOTIFIED = 1 << 15,      /* TLS: the peer knows that nothing follows */
+	STREAM_EXEMPT = 1 << 16         /* goes on while the pool is held */
 };
 
 struct stream_handshake;
@@ -32,6 +33,7 @@ struct stream_handshake;
 struct stream_pool {
 	struct chunk *free;
 	uint32_t count;
+	bool is_held;                   /* nobody reads */
 	/* Of TLS: what goes out in this call, and what came in.  Made when the first
 	 * stream needs them. */
 	struct buf cipher;

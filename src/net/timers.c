@@ -59,6 +59,19 @@ void timer_stop(struct timer *t)
 	t->deadline_us = 0;
 }
 
+/* They are moved when their slots come up. */
+void timers_delay(struct timers *ts, uint64_t by_us)
+{
+	for (size_t i = 0; i < COUNT_OF(ts->slots); i++) {
+		list_for_each(&ts->slots[i], node) {
+			struct timer *t = container_of(node, struct timer, node);
+
+			if (t->deadline_us != 0)
+				t->deadline_us += by_us;
+		}
+	}
+}
+
 void timer_finish(struct timers *ts, struct timer *t)
 {
 	t->deadline_us = 0;

@@ -43,6 +43,9 @@ void timer_init(struct timer *, timer_fired_f *fired);
 void timer_set(struct timers *, struct timer *, uint64_t deadline_us);
 void timer_stop(struct timer *);
 
+/* All that are set are due that much later: for time that does not count. */
+void timers_delay(struct timers *, uint64_t by_us);
+
 /* Before the owner's memory goes: unlinks the node. */
 void timer_finish(struct timers *, struct timer *);
 

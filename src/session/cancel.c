@@ -291,6 +291,12 @@ void cancel_forget(struct server *s)
 	s->cancels = 0;
 }
 
+void cancel_hold_changed(struct worker *w)
+{
+	list_for_each(&w->cancels, node)
+		stream_hold_changed(&container_of(node, struct cancel, in_worker)->stream);
+}
+
 void cancel_abort_all(struct worker *w)
 {
 	struct list_node *node;

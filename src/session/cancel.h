@@ -34,6 +34,9 @@ void cancel_server(struct server *, uint64_t patience_us, const struct cancel_re
 /* A server is going away: its cancels must not touch it any more. */
 void cancel_forget(struct server *);
 
+/* SUSPEND has begun or ended: stream_hold_changed() for each. */
+void cancel_hold_changed(struct worker *);
+
 /* The process ends. */
 void cancel_abort_all(struct worker *);
 

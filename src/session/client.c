@@ -366,6 +366,8 @@ void client_accept(struct worker *w, struct route_workload *workload, int fd)
 		directory_is_proxy(w->router->directory, workload, &peer);
 	c->login->is_one_too_many = has_peer && !c->login->wants_proxy &&
 		!gate_count(c, &peer);
+	/* Until it is known whether it is for the console. */
+	stream_exempt(&c->stream, true);
 	stream_resume(&c->stream);
 }
 
@@ -417,7 +419,8 @@ static void client_leave(struct client *c, enum close_reason reason)
 	struct worker *w = c->worker;
 	bool is_gone = reason == CLOSE_LOST || reason == CLOSE_SOCKET ||
 		reason == CLOSE_NOT_POSTGRES || reason == CLOSE_CROWDED_OUT ||
-		reason == CLOSE_CANCEL_DONE || reason == CLOSE_TLS;
+		reason == CLOSE_CANCEL_DONE || reason == CLOSE_TLS ||
+		reason == CLOSE_SUSPEND;
 
 	router_count(&w->closed[reason]);
 	log_end(c, reason);

@@ -313,6 +313,14 @@ static size_t take_proxy(struct client *c, const uint8_t *data, size_t len)
 	return h.len;
 }
 
+/* The console is there for everybody who may end a SUSPEND; who wants anything else
+ * asks again then. */
+static bool is_to_wait(struct client *c, const struct startup *st)
+{
+	stream_exempt(&c->stream, is_console_name(st->database));
+	return stream_is_held(&c->stream);
+}
+
 size_t client_startup_data(struct client *c, const uint8_t *data, size_t len)
 {
 	size_t pos = 0;
@@ -348,6 +356,8 @@ size_t client_startup_data(struct client *c, const uint8_t *data, size_t len)
 			take_cancel(c, &st);
 			return len;
 		case STARTUP_SESSION:
+			if (is_to_wait(c, &st))
+				return pos;
 			take_session(c, &st);
 			break;
 		}

@@ -25,6 +25,7 @@
 #include "route/directory.h"
 #include "session/advice.h"
 #include "session/shrink.h"
+#include "session/suspend.h"
 
 enum { ROUTER_WORKERS_MAX = MONITOR_WORKERS_MAX, ROUTER_LISTENERS_MAX = 256 };
 
@@ -79,6 +80,8 @@ struct router {
 	uint8_t mock_key[SCRAM_MOCK_KEY_LEN];
 	const char *version;            /* server_version on the console */
 	_Atomic int drain;              /* enum router_drain */
+	_Atomic uint32_t suspends;      /* counts SUSPEND and RESUME: odd while it holds */
+	_Atomic uint64_t suspend_timeout_us;
 	_Atomic uint32_t clients;       /* that have proven who they are */
 	_Atomic uint32_t max_client_conn;
 	_Atomic uint64_t next_client_id;
@@ -121,6 +124,7 @@ struct worker {
 	uint32_t index;
 	struct io *io;
 	struct timers timers;
+	struct timers always;           /* go on while the worker is suspended */
 	struct stream_pool *chunks;
 	struct list doors;
 	/* Clients by slot, for cancel requests and views. */
@@ -143,6 +147,7 @@ struct worker {
 	struct list cancels;            /* connections that cancel */
 	struct io_task release_task;
 	struct io_task reap_task;
+	struct suspend suspend;         /* session/suspend.h */
 	_Atomic bool has_grants;
 	pthread_mutex_t mail_lock;
 	struct list mail;

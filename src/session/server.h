@@ -130,6 +130,8 @@ void server_release_now(struct server *);
 
 /* Terminate, FIN, wait for PostgreSQL. */
 void server_close(struct server *);
+/* It does not take what is sent to it: its end, and its client's. */
+void server_cut_off(struct server *);
 
 /* The other half of the relay: bytes from PostgreSQL. */
 size_t server_query_data(struct server *, const uint8_t *data, size_t len);

@@ -249,3 +249,8 @@ void server_fail(struct server *s, enum close_reason reason, const char *message
 	}
 	server_close(s);
 }
+
+void server_cut_off(struct server *s)
+{
+	server_fail(s, CLOSE_SUSPEND, NULL);
+}

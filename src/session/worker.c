@@ -105,9 +105,10 @@ static void take_grants_of(struct worker *w, struct route_host *host)
 	}
 }
 
+/* While nothing is to be written they stay where they are. */
 static void take_grants(struct worker *w)
 {
-	while (atomic_exchange(&w->has_grants, false)) {
+	while (!w->suspend.is_on && atomic_exchange(&w->has_grants, false)) {
 		uint32_t hosts = directory_host_count(w->router->directory);
 
 		for (uint32_t i = 0; i < hosts; i++)
@@ -242,6 +243,9 @@ void worker_close_doors(struct worker *w)
 
 void worker_recheck(struct worker *w)
 {
+	/* It is done when the worker goes on. */
+	if (w->suspend.is_on)
+		return;
 	if (w->index == 0)
 		shrink_tick(w, worker_now(w));
 	for (uint32_t i = 0; i < w->client_slots; i++) {
@@ -359,6 +363,8 @@ int worker_create(struct worker **out, struct router *r, uint32_t index,
 		return ret;
 	}
 	timers_init(&w->timers, worker_now(w));
+	timers_init(&w->always, worker_now(w));
+	suspend_init(w);
 	*out = w;
 	return 0;
 }
@@ -370,8 +376,14 @@ int worker_run(struct worker *w)
 	if (w->index == 0)
 		timer_set(&w->timers, &w->upkeep, worker_now(w) + UPKEEP_US);
 	while (ret == 0 && !atomic_load_explicit(&w->is_over, memory_order_acquire)) {
-		ret = io_turn(w->io, timers_next_us(&w->timers));
-		timers_run(&w->timers, worker_now(w));
+		uint64_t until_us = timers_next_us(&w->always);
+
+		if (!w->suspend.is_on)
+			until_us = u64_min(until_us, timers_next_us(&w->timers));
+		ret = io_turn(w->io, until_us);
+		if (!w->suspend.is_on)
+			timers_run(&w->timers, worker_now(w));
+		timers_run(&w->always, worker_now(w));
 	}
 	return ret;
 }

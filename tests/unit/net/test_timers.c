@@ -222,6 +222,35 @@ START_TEST(keeps_the_rule_at_random)
 }
 END_TEST
 
+/* What is stopped stays so; nothing fires early, and all within a tick. */
+START_TEST(delays_all_that_are_set)
+{
+	struct timers ts;
+	struct probe near, far, none;
+	uint64_t by_us = delays[_i];
+
+	timers_init(&ts, start_us);
+	probe_init(&near, &ts);
+	probe_init(&far, &ts);
+	probe_init(&none, &ts);
+	probe_set(&near, start_us + 5000);
+	probe_set(&far, start_us + 20000000);
+	probe_set(&none, start_us + 5000);
+	timer_stop(&none.timer);
+	timers_delay(&ts, by_us);
+	near.due_us += by_us;
+	far.due_us += by_us;
+	for (uint64_t now_us = start_us; far.fired == 0;) {
+		now_us = timers_next_us(&ts) > now_us ? timers_next_us(&ts) : now_us + 1;
+		timers_run(&ts, now_us);
+	}
+	ck_assert_uint_eq(near.fired, 1);
+	ck_assert_uint_lt(near.fired_us, near.due_us + 2 * TIMERS_TICK_US);
+	ck_assert_uint_lt(far.fired_us, far.due_us + 2 * TIMERS_TICK_US);
+	ck_assert_uint_eq(none.fired, 0);
+}
+END_TEST
+
 Suite *timers_suite(void)
 {
 	Suite *s = suite_create("net/timers");
@@ -235,6 +264,7 @@ Suite *timers_suite(void)
 	tcase_add_test(tc, stays_silent_when_stopped);
 	tcase_add_test(tc, lets_handlers_set_and_finish);
 	tcase_add_test(tc, ends_a_run_whose_handlers_set_the_past);
+	tcase_add_loop_test(tc, delays_all_that_are_set, 0, (int)COUNT_OF(delays));
 	tcase_add_loop_test(tc, keeps_the_rule_at_random, 0, 5);
 	suite_add_tcase(s, tc);
 	return s;
