@@ -349,14 +349,21 @@ static void acts(struct client *c, struct server *s, const char *text, size_t le
 	}
 }
 
-/* May this be prepared?  Else what it fails with. */
+static bool uses_prepared(const struct statement *s)
+{
+	return s->kind == SQL_PREPARE || s->kind == SQL_EXECUTE || s->kind == SQL_DEALLOCATE ||
+		(s->flags & SQL_EXECUTES) != 0;
+}
+
+/* May this be prepared, and that be used?  Else what it fails with.  Servers know what
+ * clients share by names of ours: no text gets at those. */
 static enum step_kind refusal(const struct client *c, const struct statement *s, size_t *bytes)
 {
+	if (uses_prepared(s) && prepared_is_our_name(s->name))
+		return STEP_RESERVED;
 	if (s->kind != SQL_PREPARE)
 		return STEP_END_SYNC;
 	*bytes += sizeof(struct prepared) + s->text.len;
-	if (prepared_is_our_name(s->name))
-		return STEP_RESERVED;
 	return client_has_room(c, *bytes) ? STEP_END_SYNC : STEP_REFUSED;
 }
 
@@ -453,11 +460,10 @@ struct prepared_act *client_sql_parse(struct client *c, struct server *s, const 
 	bool begins;
 
 	if (!client_is_kept(c) ||
-		statement_count(text, len, client_lexer_flags(s), 2, &statement) != 1 ||
-		statement.kind != SQL_PREPARE)
+		statement_count(text, len, client_lexer_flags(s), 2, &statement) != 1)
 		return NULL;
 	*fails = refusal_of(c, s, text, len, &begins);
-	if (*fails != STEP_END_SYNC)
+	if (*fails != STEP_END_SYNC || statement.kind != SQL_PREPARE)
 		return NULL;
 	p = made_by(s, &statement);
 	if (p != NULL)

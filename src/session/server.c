@@ -167,7 +167,7 @@ static void server_fit(struct server *s)
 		return;
 	}
 	if (s->is_cleaned)
-		reset = server_clean_sql(s->is_session);
+		reset = server_clean_sql(s, s->is_session || s->has_foreign);
 	else if (s->ps.state_key != 0)
 		reset = "RESET SESSION AUTHORIZATION; RESET ALL";
 	server_enter_phase(s, SERVER_PHASE_SETTINGS);
@@ -286,7 +286,12 @@ static void settings_done(struct server *s)
 		client_server_unfit(c, s->sqlstate, s->message);
 		return;
 	}
-	if (s->is_cleaned && s->is_session)
+	if (s->is_forged) {
+		s->is_forged = false;
+		server_fit(s);
+		return;
+	}
+	if (s->is_cleaned && (s->is_session || s->has_foreign))
 		server_prepared_cleared(s);
 	if (s->is_cleaned)
 		s->ps.last_client = 0;

@@ -81,12 +81,14 @@ struct server {
 	bool is_dirty;                  /* carries session state: reset before reuse */
 	bool has_foreign;               /* has statements that are not in "prepared" */
 	bool is_cleaned;                /* SETTINGS: of another client's session, too */
+	bool is_forged;                 /* the clean has found a statement replaced */
 	bool has_ddl;                   /* in the transaction that runs */
 	bool is_chained;                /* a clean rides behind the client's last message */
 	uint64_t wanted_key;            /* settings that this lease began with, */
 	uint64_t wanted_before;         /* and the one before it */
 	struct buf clean;               /* the Query that cleans and leaves clean_key's */
 	uint64_t clean_key;
+	bool clean_looks;               /* server_looks_for_forged(), then */
 	bool is_broken;                 /* said FATAL: not to be reused */
 	bool is_tainted;                /* a cancel may hit it at any time: as well */
 	bool is_session;                /* leased until the client leaves */

@@ -28,11 +28,14 @@ static const struct params *left_there(const struct server *s)
 /* The Query is kept, as most clients of a pool bring the same settings. */
 static bool make_clean(struct server *s, const struct params *left)
 {
-	if (buf_len(&s->clean) > 0 && s->clean_key == left->key)
+	bool looks = server_looks_for_forged(s);
+
+	if (buf_len(&s->clean) > 0 && s->clean_key == left->key && s->clean_looks == looks)
 		return true;
 	buf_clear(&s->clean);
-	params_write_replay(left, server_clean_sql(false), &s->clean);
+	params_write_replay(left, server_clean_sql(s, false), &s->clean);
 	s->clean_key = left->key;
+	s->clean_looks = looks;
 	if (buf_ok(&s->clean))
 		return true;
 	buf_finish(&s->clean);
@@ -111,7 +114,8 @@ void server_chain_done(struct server *s)
 		server_close(s);
 		return;
 	}
-	s->is_dirty = is_cancelled;
+	/* Forged: all statements go, too, before anybody has it. */
+	s->is_dirty = is_cancelled || s->is_forged;
 	if (!is_cancelled) {
 		s->ps.last_client = 0;
 		s->ps.state_key = s->clean_key;

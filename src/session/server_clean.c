@@ -157,7 +157,7 @@ static bool drops_statements(const struct server *s)
 static const char *reset_query(const struct server *s)
 {
 	if (keeps_statements(s))
-		return server_clean_sql(drops_statements(s));
+		return server_clean_sql(s, drops_statements(s));
 	return s->route == NULL ? "DISCARD ALL" : s->route->limits.reset_query;
 }
 
@@ -180,6 +180,7 @@ void server_reset(struct server *s)
 	stream_resume(&s->stream);
 	server_enter_phase(s, SERVER_PHASE_RESET);
 	server_set_timer(s, SERVER_CLEAN_US);
+	s->is_forged = false;
 	server_send_own(s, reset_query(s));
 }
 
@@ -191,6 +192,10 @@ void server_reset_done(struct server *s)
 		SLOG_LIMITED(WARN, "server-reset-failed", "server=%lu sqlstate=%s",
 			(unsigned long)s->ps.id, s->sqlstate);
 		server_close(s);
+		return;
+	}
+	if (s->is_forged) {
+		server_reset(s);
 		return;
 	}
 	if (drops_statements(s) || !keeps_statements(s))

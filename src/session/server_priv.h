@@ -56,8 +56,12 @@ NODISCARD bool server_barrier_looked(struct server *, const uint8_t *data, size_
 void server_barrier_done(struct server *);
 
 /* server_state.c */
-/* What cleans a server of its last client's session, as one Query. */
-const char *server_clean_sql(bool with_statements);
+/* What cleans a server of its last client's session, as one Query.  Where it leaves the
+ * shared statements it also looks whether they are still those; server_clean_row() then
+ * sets is_forged and has_foreign, and it is to be cleaned once more, with statements. */
+const char *server_clean_sql(const struct server *, bool with_statements);
+bool server_looks_for_forged(const struct server *);
+void server_clean_row(struct server *, const struct frame *row);
 /* The lease ends: asks what the client's settings have become.  False: there is nothing
  * to ask. */
 bool server_ask(struct server *);

@@ -385,6 +385,14 @@ static enum verdict on_errand_row(struct server *s, const struct frame *f)
 	return DROP;
 }
 
+/* Does what comes now answer a clean that looks for statements that were replaced? */
+static bool is_of_clean(const struct server *s)
+{
+	return (s->phase == SERVER_PHASE_RESET || s->phase == SERVER_PHASE_SETTINGS ||
+		       s->is_chained) &&
+		server_looks_for_forged(s) && exchange_owner(&s->xq) == EXCHANGE_TO_ROUTER;
+}
+
 static enum verdict decide(struct server *s, const struct frame *f)
 {
 	if (s->phase == SERVER_PHASE_BARRIER && s->own_seen)
@@ -403,6 +411,8 @@ static enum verdict decide(struct server *s, const struct frame *f)
 			server_answered(s, f);
 		else if (s->phase == SERVER_PHASE_PROBE)
 			server_probe_row(s, f);
+		else if (is_of_clean(s))
+			server_clean_row(s, f);
 		return s->errand != NULL ? on_errand_row(s, f) : on_reply(s, 'D');
 	case '1':
 	case '2':
@@ -452,7 +462,7 @@ static bool needs_whole(const struct server *s, uint8_t type)
 		return true;
 	case 'D':
 		return s->errand != NULL || s->phase == SERVER_PHASE_ASK ||
-			s->phase == SERVER_PHASE_PROBE;
+			s->phase == SERVER_PHASE_PROBE || is_of_clean(s);
 	default:
 		return false;
 	}

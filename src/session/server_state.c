@@ -18,9 +18,36 @@
 	"SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; UNLISTEN *; "          \
 	"SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES"
 
-const char *server_clean_sql(bool with_statements)
+/* One row if SQL has prepared something by a name of ours, which others would run for what
+ * stood there before.  A text that says so is refused (client_sql.c); code out of sight,
+ * in DO, functions and triggers, is not seen. */
+#define FORGED "pgtandem: not what was prepared"
+#define LOOK                                                                             \
+	"; SELECT '" FORGED "' FROM pg_catalog.pg_prepared_statement() "                 \
+	"WHERE from_sql AND pg_catalog.\"left\"(name, 10) OPERATOR(pg_catalog.=) "       \
+	"'pgtandem_s' LIMIT 1"
+
+bool server_looks_for_forged(const struct server *s)
 {
-	return with_statements ? CLEAN "; DEALLOCATE ALL" : CLEAN;
+	return s->prepared.count > 0;
+}
+
+const char *server_clean_sql(const struct server *s, bool with_statements)
+{
+	if (with_statements)
+		return CLEAN "; DEALLOCATE ALL";
+	return server_looks_for_forged(s) ? CLEAN LOOK : CLEAN;
+}
+
+void server_clean_row(struct server *s, const struct frame *row)
+{
+	if (memmem(row->body, row->available, FORGED, sizeof(FORGED) - 1) == NULL)
+		return;
+	SLOG_LIMITED(WARN, "statement-forged",
+		"server=%lu pid=%u text=\"code of a client has replaced a shared prepared statement; nobody gets it\"",
+		(unsigned long)s->ps.id, s->backend_pid);
+	s->is_forged = true;
+	s->has_foreign = true;
 }
 
 /* --- texts ------------------------------------------------------------------------- */

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: ISC
+"""Nobody runs another text than its own: what clients share on a server stands there by names
+of the router's, which SQL can see, drop and make."""
+import pytest
+from support import wire as w
+from support.postgres import DATABASE
+from test_prepared import error, execute, limited, prepare, run, simple, statements
+
+pytestmark = pytest.mark.router_only
+
+# Replaces whatever is shared by something else of the same name.
+FORGE = """
+DECLARE n text;
+BEGIN
+    FOR n IN SELECT name FROM pg_prepared_statements
+            WHERE NOT from_sql AND name LIKE 'pgtandem%' LOOP
+        EXECUTE format('DEALLOCATE %I', n);
+        EXECUTE format('PREPARE %I AS SELECT ''forged''', n);
+    END LOOP;
+"""
+SETUP = f"""
+CREATE OR REPLACE FUNCTION forge() RETURNS int LANGUAGE plpgsql AS $$ {FORGE} RETURN 1; END $$;
+CREATE OR REPLACE FUNCTION forge_by_trigger() RETURNS trigger LANGUAGE plpgsql AS
+    $$ {FORGE} RETURN NEW; END $$;
+CREATE TABLE IF NOT EXISTS forges (x int);
+CREATE OR REPLACE TRIGGER forges BEFORE INSERT ON forges
+    FOR EACH ROW EXECUTE FUNCTION forge_by_trigger();
+CREATE OR REPLACE VIEW forged AS SELECT forge() AS x;
+GRANT ALL ON forges, forged TO PUBLIC;
+"""
+HOW = {
+    "DO": f"DO $$ {FORGE} END $$",
+    "function": "SELECT forge()",
+    "view": "SELECT * FROM forged",
+    "trigger": "INSERT INTO forges VALUES (1)",
+}
+
+
+def waits(client):
+    while client.receive().type != "N":
+        pass
+
+
+@pytest.fixture
+def crowd(make_router, postgres):
+    """One server for all."""
+    postgres.sql(SETUP, dbname=DATABASE)
+    return make_router(limited(1, session_state="strict", query_wait_notify="1ms"))
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_what_code_has_replaced(crowd, how):
+    """The clean in front of the next client finds it."""
+    with crowd.transactional.wire() as one, crowd.transactional.wire() as other:
+        prepare(one, "s", "SELECT 'mine'")
+        assert not w.errors(other.query(HOW[how]))
+        # It is there, or this proves nothing.
+        answer = other.query("SELECT count(*) > 0 FROM pg_prepared_statements "
+                             "WHERE from_sql AND name LIKE 'pgtandem%'")
+        assert w.rows(answer) == [("t",)]
+        for _ in range(3):
+            assert execute(one, "s") == [("mine",)]
+            assert execute(one, "s") == [("mine",)]
+            other.query("SELECT 'else'")
+    assert "statement-forged" in crowd.log()
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_what_code_has_replaced_with_somebody_waiting(crowd, how):
+    """The same where the clean rides behind the last message of a lease."""
+    with crowd.transactional.wire() as one, crowd.transactional.wire() as other, \
+            crowd.transactional.wire() as third:
+        prepare(one, "s", "SELECT 'mine'")
+        other.query("BEGIN")
+        one.send(w.bind(name="s"), w.execute(), w.sync())
+        waits(one)
+        third.send(w.query("SELECT count(*) FROM pg_prepared_statements WHERE from_sql"))
+        waits(third)
+        assert not w.errors(other.query(HOW[how]))
+        assert not w.errors(other.query("COMMIT"))
+        assert w.rows(one.until_ready()) == [("mine",)]
+        assert w.rows(third.until_ready()) == [("0",)]
+    assert "statement-forged" in crowd.log()
+
+
+def test_nothing_is_dropped_without_a_reason(crowd):
+    """What a client prepares by SQL is no forgery."""
+    with crowd.transactional.wire() as one, crowd.transactional.wire() as other:
+        prepare(one, "s", "SELECT 'mine'")
+        before = statements(one)
+        other.query("PREPARE s AS SELECT 'by sql'")
+        assert execute(one, "s") == [("mine",)]
+        assert before <= statements(one)
+        assert w.rows(other.query("EXECUTE s")) == [("by sql",)]
+    assert "statement-forged" not in crowd.log()
+
+
+def by_extended(wire, sql):
+    return run(wire, w.parse(sql), w.bind(), w.execute())
+
+
+@pytest.mark.parametrize("state", ["strict", "tracked"])
+@pytest.mark.parametrize("how", [simple, by_extended])
+@pytest.mark.parametrize("text", [
+    "DEALLOCATE {0}", "EXECUTE {0}", "PREPARE {0} AS SELECT 'forged'", "EXPLAIN EXECUTE {0}",
+    "CREATE TABLE t AS EXECUTE {0}", 'EXECUTE "{0}"', "DEALLOCATE PREPARE {0}",
+    "SELECT 1; DEALLOCATE {0}", "SELECT 1; EXECUTE {0}", "EXECUTE {0}; SELECT 1",
+    "DEALLOCATE {0}; PREPARE {0} AS SELECT 'forged'",
+    "BEGIN; DEALLOCATE {0}; COMMIT", "/* */ DEALLOCATE U&\"\\0070{1}\""])
+def test_texts_that_name_them(make_router, state, how, text):
+    """Refused as a whole, also in front of what is in flight."""
+    crowd = make_router(limited(1, session_state=state))
+    with crowd.transactional.wire() as one, crowd.transactional.wire() as other:
+        prepare(one, "s", "SELECT 'mine'")
+        name = statements(one).pop()
+        text = text.format(name, name[1:])
+        if how is by_extended and ";" in text:
+            # PostgreSQL takes one statement there.
+            assert error(how(other, text))[0] in ("42601", "42939")
+        else:
+            assert error(how(other, text))[0] in ("26000", "42939")
+        for message in (w.query("SELECT 2"), w.query("DEALLOCATE ALL")):
+            other.send(message, w.query(text) if how is simple else
+                       w.parse(text) + w.bind() + w.execute() + w.sync())
+            other.until_ready()
+            assert w.errors(other.until_ready()) != []
+        assert execute(one, "s") == [("mine",)]
