@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: ISC
+"""What the router is to reach, and whether it does."""
+
+ENGINES = ("uring", "epoll")
+
+
+class Goal:
+    """limit: at most, or at least if it is negative; strictly so if strict."""
+
+    def __init__(self, figure, load, peer, limit, value, unit="", strict=False):
+        self.figure, self.load, self.peer = figure, load, peer
+        self.limit, self.value, self.unit, self.strict = limit, value, unit, strict
+
+    @property
+    def text(self):
+        if self.strict:
+            word = "more than" if self.limit < 0 else "below"
+        else:
+            word = "at least" if self.limit < 0 else "at most"
+        return f"{word} {abs(self.limit):g}{self.unit}"
+
+    def holds(self, value):
+        distance = value - self.limit if self.limit >= 0 else -self.limit - value
+        return distance < 0 if self.strict else distance <= 0
+
+
+def ratio(*path):
+    return lambda found, key: found.ratio(key, *path)
+
+
+def figure(*path, scale=1):
+    def get(found, key):
+        value = found.middle(key, *path)
+        return None if value is None else value * scale
+    return get
+
+
+def tail(found, key):
+    p50, p99 = (found.middle(key, "groups", 0, name) for name in ("p50", "p99"))
+    return p99 / p50 if p50 else None
+
+
+def switches(found, key):
+    """Both kinds together, as a ratio."""
+    def both(which):
+        parts = [found.middle(which, name) for name in ("voluntary", "involuntary")]
+        return None if None in parts else sum(parts)
+    mine, peer = both(key), both(found.base)
+    return mine / peer if mine is not None and peer else None
+
+
+def workers(found, key):
+    return found.ratio(f"{key}-2", "rate", base=key)
+
+
+def idle_cpu(found, key):
+    return found.ratio(key, "used", "cpu")
+
+
+def every():
+    for kind, clients, peer in (("simple", 40, "PgBouncer"), ("simple", 500, "PgBouncer"),
+                                ("prepared", 40, "PgBouncer 1.24"),
+                                ("prepared", 500, "PgBouncer 1.24")):
+        yield Goal(f"CPU per transaction, {kind}, {clients} clients", f"{kind}-{clients}",
+                   f"{peer} = 1.00", 0.85 if kind == "simple" else 0.75, ratio("cpu"))
+    for kind, limit in (("simple", 0.85), ("prepared", 0.75)):
+        yield Goal(f"the same, unix socket to PostgreSQL, {kind}, 40 clients", f"unix-{kind}-40",
+                   "PgBouncer = 1.00", limit, ratio("cpu"))
+    for load in ("simple-40", "simple-500", "prepared-40", "prepared-500"):
+        yield Goal(f"transactions per second, {load.replace('-', ', ')} clients", load,
+                   "PgBouncer = 1.00", -1.15, ratio("rate"))
+    yield Goal("two workers, server that answers at once", "fake-simple-500", "one worker = 1.00",
+               -1.0, workers, strict=True)
+    for load in ("simple-500", "simple-10000", "fair-500", "fair-10000"):
+        yield Goal(f"p99/p50, `{load}`", load, "pg_doorman claims 1.1, PgBouncer 1.4", 1.3, tail)
+    for load, limit, peer in (("idle-10000", 0.9, "1.05 kB"), ("idle-tls-10000", 15, "15.6 kB")):
+        yield Goal(f"memory per idle client, `{load}`", load, f"PgBouncer {peer}", limit,
+                   figure("rss_each", scale=1e-3), " kB")
+    for load in ("result-1mb", "result-600mb", "copy-out", "copy-in"):
+        yield Goal(f"CPU per GB, `{load}`", load, "PgBouncer with pkt_buf 64 kB = 1.00", 1.0,
+                   ratio("cpu_gb"))
+    yield Goal("paced load, CPU per transaction", "paced", "PgBouncer = 1.00", 0.85, ratio("cpu"))
+    yield Goal("paced load, context switches", "paced", "PgBouncer = 1.00", 1.0, switches,
+               strict=True)
+    yield Goal("system calls per transaction, 200 clients over 40 servers", "calls-200",
+               "PgBouncer 7.0", 2, figure("calls_each"))
+    for load in ("login", "login-tls"):
+        yield Goal(f"CPU per login, `{load}`", load, "PgBouncer = 1.00", 1.0, ratio("cpu"),
+                   strict=True)
+    yield Goal("idle CPU with 10,000 clients", "idle-10000", "PgBouncer = 1.00", 1.0, idle_cpu)
+
+
+def word(goal, values):
+    there = [value for value in values if value is not None]
+    if not there:
+        return "not measured"
+    held = [goal.holds(value) for value in there]
+    if all(held):
+        return "reached"
+    return "by one engine" if any(held) else "not reached"
+
+
+def rows(founds):
+    by_name = {found.load.name: found for found in founds}
+    lines = []
+    for goal in every():
+        found = by_name.get(goal.load)
+        values = [goal.value(found, key) if found else None for key in ENGINES]
+        lines.append([goal.figure, goal.peer, goal.text,
+                      *("" if value is None else f"{value:.2f}" for value in values),
+                      word(goal, values)])
+    return ["figure", "peer", "goal", "io_uring", "epoll", ""], lines
