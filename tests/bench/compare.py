@@ -1,20 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Measures the router beside PgBouncer, in the same run.
+"""Measures the router beside PgBouncer, in the same run: tests/bench/suite.py in small, with
+pgbench as the client.
 
-Both pool transactions on one thread over TCP to a PostgreSQL of this script's own;
-pgbench is the client.  Rounds are interleaved, and the order turns around with each;
+Both pool transactions on one thread over TCP to a PostgreSQL of this script's own.  Rounds are interleaved, and the order turns around with each;
 figures are medians over rounds, ratios medians of the ratios within a round.  The main
 figure is CPU time of the pooler's process per transaction: on loopback the kernel
 charges it with much of its peers' work, to both alike.
 
-  tests/bench/compare.py --router build/pgtandem [--rounds 5] [--seconds 4] [--write FILE]
+  tests/bench/compare.py --router build/pgtandem [--rounds 5] [--seconds 4]
   tests/bench/compare.py --router build/pgtandem --short        # that it runs, for CI
 """
 import argparse
 import os
 import pathlib
-import platform
 import re
 import statistics
 import subprocess
@@ -203,25 +202,11 @@ def version(command):
                           check=False).stdout.splitlines()[0]
 
 
-def report(args, text):
-    return f"""# Benchmarks
-
-Made by `tests/bench/compare.py` on {time.strftime("%d %B %Y")}: {os.cpu_count()} processors, Linux
-{platform.release().split("-")[0]}, {version(args.router)}, {version("pgbouncer")}, {version("psql")}; {args.rounds} interleaved rounds of
-{args.seconds} s each, medians; {POOL} servers, transaction pooling, one thread each, no TLS, TCP on loopback.
-Ratios are medians of the ratios to PgBouncer within a round.  The third word of a pooler's
-name is its `session_state`: off is what PgBouncer does, strict is the default.
-
-{text}
-"""
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--router", default=str(ROOT / "build" / "pgtandem"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4)
-    parser.add_argument("--write", help="a Markdown file for the tables")
     parser.add_argument("--short", action="store_true")
     args = parser.parse_args()
     args.cases = CASES
@@ -245,8 +230,6 @@ def main():
                 pooler.stop()
             postgres.destroy()
     print(text)
-    if args.write:
-        pathlib.Path(args.write).write_text(report(args, text), encoding="utf-8")
 
 
 if __name__ == "__main__":

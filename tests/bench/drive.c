@@ -143,6 +143,8 @@ static void end_transaction(struct client *c)
 	else
 		c->state = CLIENT_READY;
 	c->done++;
+	if (!is_over && now >= begin_ns)
+		g->ended++;
 	/* A paced one counts if it was to begin in the window, all others if they end in it. */
 	if (!is_over && (g->pace > 0 || g->rate > 0 ? c->since_ns : now) >= begin_ns)
 		histogram_add(&g->histogram, now - c->since_ns);
@@ -375,10 +377,10 @@ static void print_group(const struct group *g, double seconds)
 {
 	const struct histogram *h = &g->histogram;
 
-	printf("%s{\"transactions\": %" PRIu64 ", \"unanswered\": %" PRIu32 ", \"bytes\": %" PRIu64
+	printf("%s{\"ended\": %" PRIu64 ", \"unanswered\": %" PRIu32 ", \"bytes\": %" PRIu64
 	       ", \"seconds\": %.6f, \"mean\": %.3f, \"p50\": %.3f, \"p95\": %.3f, \"p99\": %.3f,"
 	       " \"p999\": %.3f, \"max\": %.3f}",
-		g->index > 0 ? ", " : "", h->count - g->unanswered, g->unanswered, g->bytes, seconds,
+		g->index > 0 ? ", " : "", g->ended, g->unanswered, g->bytes, seconds,
 		h->count > 0 ? (double)h->sum / (double)h->count / 1e3 : 0.0,
 		histogram_percentile_us(h, 0.5), histogram_percentile_us(h, 0.95),
 		histogram_percentile_us(h, 0.99), histogram_percentile_us(h, 0.999),

@@ -66,6 +66,7 @@ struct group {
 
 	struct client *clients;
 	uint32_t ready;
+	uint64_t ended; /* in the window, whenever they began */
 	uint32_t unanswered;
 	uint64_t bytes;
 	struct histogram histogram;

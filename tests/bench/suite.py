@@ -118,6 +118,9 @@ def machine(args):
 def those_there(args, load, told):
     """The poolers of a load; what is missing is named."""
     found = []
+    if load.missing():
+        print(f"left out: {load.name}: {load.missing()}", flush=True)
+        return found
     for key in load.poolers:
         pooler = poolers.ALL[key]
         why = pooler.missing(args)
@@ -133,6 +136,14 @@ def those_there(args, load, told):
     return found
 
 
+def check(load, result):
+    """In --short: that there is something to be seen."""
+    for one in result.get("steps", [result]):
+        assert load.table == "idle" or one["bytes"] > 0, one
+        assert load.table == "bulk" or load.table == "idle" or one["rate"] > 0, one
+        assert not load.table == "calls" or one["calls_each"] > 0, one
+
+
 def one_round(bench, load, there):
     order = there if bench.round % 2 == 0 else there[::-1]
     results = {}
@@ -141,6 +152,8 @@ def one_round(bench, load, there):
         before = time.monotonic()
         try:
             results[pooler.key] = load.run(bench, pooler)
+            if bench.args.short:
+                check(load, results[pooler.key])
         except (RuntimeError, AssertionError) as error:
             if bench.args.short:
                 raise
@@ -194,9 +207,14 @@ def choose(args):
     return [load for load in every.values() if load.name in words or load.group in words]
 
 
-def show_list():
-    for load in loads.every().values():
-        print(f"{load.group:8} {load.name:20} {load.title}\n{'':8} {'':20} {' '.join(load.poolers)}")
+def show_list(args):
+    total = 0
+    for load in choose(args):
+        minutes = load.duration(args) * args.rounds / 60
+        total += minutes
+        print(f"{load.group:7} {load.name:19} {minutes:4.1f} min  {load.title}\n{'':37} "
+              f"{' '.join(load.poolers)}")
+    print(f"{total:.0f} minutes, about, with {args.rounds} rounds of {args.seconds:g} s")
 
 
 def arguments():
@@ -245,7 +263,7 @@ def measure(args):
 def main():
     args = arguments()
     if args.list:
-        show_list()
+        show_list(args)
         return 0
     if args.make_debian13:
         debian13.make(args.debian13)

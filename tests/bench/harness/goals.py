@@ -84,7 +84,7 @@ def every():
                strict=True)
     yield Goal("system calls per transaction, 200 clients over 40 servers", "calls-200",
                "PgBouncer 7.0", 2, figure("calls_each"))
-    for load in ("login", "login-tls"):
+    for load in ("login-plain", "login-tls"):
         yield Goal(f"CPU per login, `{load}`", load, "PgBouncer = 1.00", 1.0, ratio("cpu"),
                    strict=True)
     yield Goal("idle CPU with 10,000 clients", "idle-10000", "PgBouncer = 1.00", 1.0, idle_cpu)

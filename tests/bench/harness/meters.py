@@ -72,6 +72,7 @@ class Moment:
     def __init__(self, pids, servers, client):
         self.time = time.monotonic()
         self.cpu, self.servers, self.client = cpu(pids), cpu(servers), cpu([client])
+        self.sessions = set(servers)
         self.switches = switches(pids)
         self.machine, self.steal = machine()
 
@@ -84,7 +85,10 @@ class Moment:
                  "steal": later.steal - self.steal,
                  "voluntary": later.switches[0] - self.switches[0],
                  "involuntary": later.switches[1] - self.switches[1]}
-        return {name: value / wall for name, value in parts.items()}
+        # What a session has used is gone with it.
+        if self.sessions != later.sessions:
+            parts["server_cpu"] = None
+        return {name: None if value is None else value / wall for name, value in parts.items()}
 
 
 class Calls:

@@ -100,7 +100,7 @@ def bulk_table(found):
         [poolers.ALL[key].title, number(found.middle(key, "bytes") / 1e6, 0),
          ratio(found.ratios(key, "bytes")),
          number(found.middle(key, "cpu_gb"), 3) if found.middle(key, "cpu_gb") else "",
-         ratio(found.ratios(key, "cpu_gb")), number(found.middle(key, "rss") / 1e6)]
+         ratio(found.ratios(key, "cpu_gb")), number(found.middle(key, "rss") / 1e6 or None)]
         for key in found.keys])
 
 
@@ -121,7 +121,7 @@ def mixed_table(found):
         row = [poolers.ALL[key].title, number(found.middle(key, "used", "cpu") * 1e3, 0),
                ratio(found.ratios(key, "used", "cpu"))]
         for i in range(len(names)):
-            count = found.middle(key, "groups", i, "transactions")
+            count = found.middle(key, "groups", i, "ended")
             row += [number(count / found.middle(key, "groups", i, "seconds"), 0)]
             row += [ms(found.middle(key, "groups", i, name))
                     for name in ("p50", "p99", "p999", "max")]
@@ -265,5 +265,5 @@ def brief(load, result):
         return f"{result['bytes'] / 1e6:.0f} MB/s{each}"
     if load.table == "calls":
         return f"{result.get('calls_each', 0):.2f} calls"
-    return f"{result['rate']:.0f} tx/s, CPU {result.get('cpu', 0):.1f} us," \
+    return f"{result['rate']:.0f} tx/s, CPU {result.get('cpu') or 0:.1f} us," \
         + ";".join(f" p50 {ms(g['p50'])}, p99 {ms(g['p99'])} ms" for g in result["groups"])
