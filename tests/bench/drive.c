@@ -17,12 +17,12 @@
  *     copy=BYTES        what COPY ... FROM STDIN is given
  *
  * Without pace and rate a client begins its next transaction when the last one has ended
- * (closed loop).  With them a transaction's latency counts from the moment in which it was
- * to begin, whether or not a client was free then: who is late is not left out
+ * (closed loop).  With them a transaction's latency counts from the moment in which it
+ * was to begin, whether or not a client was free then: who is late is not left out
  * (coordinated omission); what has not ended with the window counts with its age.
  *
- * stdout: a line "ready" when all have logged in, "begin" and "end" around the window, and
- * one line of JSON.  Any error ends the program with a message.
+ * stdout: a line "ready" when all have logged in, "begin" and "end" around the window,
+ * and one line of JSON.  Any error ends the program with a message.
  */
 #include "drive.h"
 
@@ -76,7 +76,8 @@ static uint64_t roll(uint64_t *dice)
 	return *dice >> 11;
 }
 
-/* --- transactions -------------------------------------------------------------------- */
+/* --- transactions --------------------------------------------------------------------
+ */
 
 static void begin_transaction(struct client *c, int64_t since)
 {
@@ -97,8 +98,8 @@ static void begin_transaction(struct client *c, int64_t since)
 /* When a paced group's arrival is, counted over all its clients, who take turns. */
 static double arrival_ns(const struct group *g, uint64_t arrival)
 {
-	double turns = g->is_burst ? (double)(arrival / g->count) :
-				     (double)arrival / (double)g->count;
+	double turns = g->is_burst ? (double)(arrival / g->count)
+				   : (double)arrival / (double)g->count;
 
 	return g->next_ns + turns * 1e9 / g->pace;
 }
@@ -145,7 +146,8 @@ static void end_transaction(struct client *c)
 	c->done++;
 	if (!is_over && now >= begin_ns)
 		g->ended++;
-	/* A paced one counts if it was to begin in the window, all others if they end in it. */
+	/* A paced one counts if it was to begin in the window, all others if they end in
+	 * it. */
 	if (!is_over && (g->pace > 0 || g->rate > 0 ? c->since_ns : now) >= begin_ns)
 		histogram_add(&g->histogram, now - c->since_ns);
 	go_on(c);
@@ -183,7 +185,8 @@ void drive_on_ready(struct client *c)
 	}
 }
 
-/* --- arrivals -------------------------------------------------------------------------- */
+/* --- arrivals --------------------------------------------------------------------------
+ */
 
 static void arrive_paced(struct group *g, int64_t now)
 {
@@ -268,7 +271,8 @@ static double number(const char *text, double max)
 	return value;
 }
 
-/* --- what happens ---------------------------------------------------------------------- */
+/* --- what happens ----------------------------------------------------------------------
+ */
 
 static void turn(int64_t until)
 {
@@ -363,7 +367,8 @@ static void count_unanswered(struct group *g, int64_t now)
 		uint64_t late = g->pace > 0 ? c->due - c->done : (uint64_t)is_busy;
 
 		for (uint64_t j = 0; j < late; j++) {
-			int64_t since = g->pace > 0 ? due_at(c, c->done + j) : c->since_ns;
+			int64_t since =
+				g->pace > 0 ? due_at(c, c->done + j) : c->since_ns;
 
 			if (since < begin_ns)
 				continue;
@@ -377,8 +382,9 @@ static void print_group(const struct group *g, double seconds)
 {
 	const struct histogram *h = &g->histogram;
 
-	printf("%s{\"ended\": %" PRIu64 ", \"unanswered\": %" PRIu32 ", \"bytes\": %" PRIu64
-	       ", \"seconds\": %.6f, \"mean\": %.3f, \"p50\": %.3f, \"p95\": %.3f, \"p99\": %.3f,"
+	printf("%s{\"ended\": %" PRIu64 ", \"unanswered\": %" PRIu32
+	       ", \"bytes\": %" PRIu64 ", \"seconds\": %.6f, \"mean\": %.3f, \"p50\": "
+				       "%.3f, \"p95\": %.3f, \"p99\": %.3f,"
 	       " \"p999\": %.3f, \"max\": %.3f}",
 		g->index > 0 ? ", " : "", g->ended, g->unanswered, g->bytes, seconds,
 		h->count > 0 ? (double)h->sum / (double)h->count / 1e3 : 0.0,
@@ -412,11 +418,13 @@ static void run(double seconds, const char *warmup)
 	printf("]\n");
 }
 
-/* --- arguments ------------------------------------------------------------------------- */
+/* --- arguments -------------------------------------------------------------------------
+ */
 
 static enum kind kind_of(const char *text)
 {
-	static const char *const names[] = { "simple", "extended", "prepared", "pipeline" };
+	static const char *const names[] = { "simple", "extended", "prepared",
+		"pipeline" };
 
 	for (uint32_t i = 0; i < 4; i++)
 		if (strcmp(text, names[i]) == 0)
@@ -428,7 +436,8 @@ static void read_keys(struct group *g, char *text)
 {
 	char *rest = NULL;
 
-	for (char *t = strtok_r(text, ",", &rest); t != NULL; t = strtok_r(NULL, ",", &rest)) {
+	for (char *t = strtok_r(text, ",", &rest); t != NULL;
+		t = strtok_r(NULL, ",", &rest)) {
 		if (g->key_count == KEYS_MAX)
 			drive_refuse("at most nine keys");
 		g->keys[g->key_count++] = (uint64_t)number(t, 1e15);
@@ -498,8 +507,13 @@ static int read_group(char **args, int count)
 
 	if (group_count == GROUPS_MAX)
 		drive_refuse("too many groups");
-	*g = (struct group){ .index = group_count++, .host = "127.0.0.1", .user = "postgres",
-		.database = "postgres", .password = "", .count = 1, .depth = 1 };
+	*g = (struct group){ .index = group_count++,
+		.host = "127.0.0.1",
+		.user = "postgres",
+		.database = "postgres",
+		.password = "",
+		.count = 1,
+		.depth = 1 };
 	for (; used < count && strcmp(args[used], "--") != 0; used++) {
 		char *value = g->statement_count == 0 ? value_of(args[used]) : NULL;
 
@@ -513,7 +527,8 @@ static int read_group(char **args, int count)
 		}
 	}
 	g->clients = calloc(g->count, sizeof(*g->clients));
-	if (g->clients == NULL || g->count == 0 || (g->statement_count == 0 && !g->is_idle))
+	if (g->clients == NULL || g->count == 0 ||
+		(g->statement_count == 0 && !g->is_idle))
 		drive_refuse("a group without clients or SQL");
 	for (uint32_t i = 0; i < g->count; i++) {
 		g->clients[i].group = g;

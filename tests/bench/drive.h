@@ -14,7 +14,7 @@ enum {
 	GROUPS_MAX = 8,
 	STATEMENTS_MAX = 16,
 	KEYS_MAX = 9,
-	BODY_MAX = 1024,	    /* of the messages that are read, not skipped */
+	BODY_MAX = 1024,	   /* of the messages that are read, not skipped */
 	SCRATCH_SIZE = 256 * 1024, /* one read of bulk data */
 	HISTOGRAM_SUB = 64,
 	HISTOGRAM_SIZE = 64 * HISTOGRAM_SUB

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * One client's connection: connect, TLS, login, and the messages that come in.  Bodies are
- * skipped where nothing in them matters, so that a result may have any size.
+ * One client's connection: connect, TLS, login, and the messages that come in.  Bodies
+ * are skipped where nothing in them matters, so that a result may have any size.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -30,8 +30,9 @@ void conn_init(int fd)
 	tls = SSL_CTX_new(TLS_client_method());
 	if (tls == NULL)
 		drive_refuse("no TLS");
-	SSL_CTX_set_mode(tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-		SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_mode(tls,
+		SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+			SSL_MODE_RELEASE_BUFFERS);
 	/* Every login of the measured side is to be a whole one. */
 	SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_OFF);
 }
@@ -77,8 +78,8 @@ void conn_send(struct client *c, const void *data, size_t size)
 static void connect_unix(struct client *c)
 {
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	int size = snprintf(to.sun_path, sizeof(to.sun_path), "%s/.s.PGSQL.%d", c->group->host,
-		c->group->port);
+	int size = snprintf(to.sun_path, sizeof(to.sun_path), "%s/.s.PGSQL.%d",
+		c->group->host, c->group->port);
 
 	if (size < 0 || (size_t)size >= sizeof(to.sun_path))
 		drive_refuse("a directory whose name is too long");
@@ -89,7 +90,8 @@ static void connect_unix(struct client *c)
 
 static void connect_tcp(struct client *c)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(c->group->port) };
+	struct sockaddr_in to = { .sin_family = AF_INET,
+		.sin_port = htons(c->group->port) };
 	int one = 1;
 
 	if (inet_pton(AF_INET, c->group->host, &to.sin_addr) != 1)
@@ -285,11 +287,14 @@ static void read_tls(struct client *c)
 {
 	size_t got;
 
-	while (c->ssl != NULL && SSL_read_ex(c->ssl, scratch, sizeof(scratch), &got) == 1) {
+	while (c->ssl != NULL &&
+		SSL_read_ex(c->ssl, scratch, sizeof(scratch), &got) == 1) {
 		c->group->bytes += got;
 		take(c, scratch, got);
-		/* One answer is one record, mostly: another read would be one too many. */
-		if (c->ssl == NULL || (SSL_pending(c->ssl) == 0 && got < SCRATCH_SIZE / 2))
+		/* One answer is one record, mostly: another read would be one too many.
+		 */
+		if (c->ssl == NULL ||
+			(SSL_pending(c->ssl) == 0 && got < SCRATCH_SIZE / 2))
 			return;
 	}
 	if (c->ssl != NULL && SSL_get_error(c->ssl, 0) != SSL_ERROR_WANT_READ)

@@ -44,7 +44,8 @@ double histogram_percentile_us(const struct histogram *h, double part)
 	for (uint32_t i = 0; i < HISTOGRAM_SIZE; i++) {
 		seen += h->buckets[i];
 		if (seen > wanted)
-			return (double)(middle_of(i) < h->max ? middle_of(i) : h->max) / 1e3;
+			return (double)(middle_of(i) < h->max ? middle_of(i) : h->max) /
+				1e3;
 	}
 	return (double)h->max / 1e3;
 }

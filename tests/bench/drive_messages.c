@@ -93,7 +93,9 @@ static void put_query(const struct client *c, const char *sql)
 			put(sql, 1);
 			continue;
 		}
-		put(digits, (size_t)snprintf(digits, sizeof(digits), "%" PRIu64, c->key[which]));
+		put(digits,
+			(size_t)snprintf(
+				digits, sizeof(digits), "%" PRIu64, c->key[which]));
 		sql++;
 	}
 	put("", 1);

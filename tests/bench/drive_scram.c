@@ -19,7 +19,7 @@
 enum { HASH = SHA256_DIGEST_LENGTH, NONCE = 18, TEXT_MAX = 512 };
 
 struct scram {
-	char bare[64];	      /* client-first-message-bare */
+	char bare[64];	       /* client-first-message-bare */
 	char nonce[NONCE * 2]; /* in base64 */
 };
 
@@ -58,7 +58,8 @@ static void learn(const char *password, const char *salt, unsigned long iteratio
 	known.iterations = iterations;
 }
 
-static void send_response(struct client *c, const char *head, size_t head_size, const char *text)
+static void send_response(
+	struct client *c, const char *head, size_t head_size, const char *text)
 {
 	uint8_t message[TEXT_MAX * 2];
 	size_t size = strlen(text);
@@ -81,7 +82,8 @@ static void first(struct client *c)
 	if (c->scram == NULL || RAND_bytes(raw, NONCE) != 1)
 		drive_refuse("no nonce");
 	EVP_EncodeBlock((uint8_t *)c->scram->nonce, raw, NONCE);
-	(void)snprintf(c->scram->bare, sizeof(c->scram->bare), "n=,r=%s", c->scram->nonce);
+	(void)snprintf(
+		c->scram->bare, sizeof(c->scram->bare), "n=,r=%s", c->scram->nonce);
 	(void)snprintf(text, sizeof(text), "n,,%s", c->scram->bare);
 	memcpy(head, "SCRAM-SHA-256", 14);
 	length = htonl((uint32_t)strlen(text));
@@ -96,12 +98,14 @@ static void last(struct client *c, const char *server_first)
 	unsigned long iterations;
 
 	if (c->scram == NULL ||
-		sscanf(server_first, "r=%127[^,],s=%127[^,],i=%lu", nonce, salt, &iterations) != 3 ||
+		sscanf(server_first, "r=%127[^,],s=%127[^,],i=%lu", nonce, salt,
+			&iterations) != 3 ||
 		strncmp(nonce, c->scram->nonce, strlen(c->scram->nonce)) != 0)
 		drive_refuse("a server-first-message that is not one");
 	learn(c->group->password, salt, iterations);
 	(void)snprintf(without, sizeof(without), "c=biws,r=%s", nonce);
-	(void)snprintf(all, sizeof(all), "%s,%s,%s", c->scram->bare, server_first, without);
+	(void)snprintf(
+		all, sizeof(all), "%s,%s,%s", c->scram->bare, server_first, without);
 	hmac(known.stored_key, all, strlen(all), proof);
 	for (int i = 0; i < HASH; i++)
 		proof[i] ^= known.client_key[i];

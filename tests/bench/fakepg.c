@@ -24,7 +24,12 @@
 
 enum { IN_SIZE = 16 * 1024, OUT_SIZE = 256 * 1024, EVENTS_MAX = 512 };
 
-enum { CODE_PROTOCOL_3 = 196608, CODE_CANCEL = 80877102, CODE_TLS = 80877103, CODE_GSS = 80877104 };
+enum {
+	CODE_PROTOCOL_3 = 196608,
+	CODE_CANCEL = 80877102,
+	CODE_TLS = 80877103,
+	CODE_GSS = 80877104
+};
 
 struct session {
 	int fd;
@@ -79,26 +84,36 @@ static void put_ready(const struct session *s)
 static void put_columns(void)
 {
 	/* One: "?column?", of no table, int4. */
-	static const uint8_t body[] = "\0\1?column?\0\0\0\0\0\0\0\0\0\0\x17\0\4\xff\xff\xff\xff\0";
+	static const uint8_t body[] =
+		"\0\1?column?\0\0\0\0\0\0\0\0\0\0\x17\0\4\xff\xff\xff\xff\0";
 
 	put('T', body, sizeof(body));
 }
 
 static void put_row(void)
 {
-	put('D', "\0\1\0\0\0\1" "1", 7);
+	put('D',
+		"\0\1\0\0\0\1"
+		"1",
+		7);
 	put('C', "SELECT 1", 9);
 }
 
 static void welcome(struct session *s)
 {
 	static const char *const parameters[][2] = {
-		{ "server_version", "15.0" }, { "server_encoding", "UTF8" },
-		{ "client_encoding", "UTF8" }, { "DateStyle", "ISO, MDY" },
-		{ "TimeZone", "UTC" }, { "IntervalStyle", "postgres" },
-		{ "integer_datetimes", "on" }, { "standard_conforming_strings", "on" },
-		{ "is_superuser", "off" }, { "session_authorization", "bench" },
-		{ "application_name", "" }, { "in_hot_standby", "off" },
+		{ "server_version", "15.0" },
+		{ "server_encoding", "UTF8" },
+		{ "client_encoding", "UTF8" },
+		{ "DateStyle", "ISO, MDY" },
+		{ "TimeZone", "UTC" },
+		{ "IntervalStyle", "postgres" },
+		{ "integer_datetimes", "on" },
+		{ "standard_conforming_strings", "on" },
+		{ "is_superuser", "off" },
+		{ "session_authorization", "bench" },
+		{ "application_name", "" },
+		{ "in_hot_standby", "off" },
 		{ "default_transaction_read_only", "off" },
 	};
 
@@ -192,12 +207,14 @@ static bool work(struct session *s)
 
 		if (left < head)
 			break;
-		size = get32(s->in + at + (s->is_started ? 1 : 0)) + (s->is_started ? 1U : 0U);
+		size = get32(s->in + at + (s->is_started ? 1 : 0)) +
+			(s->is_started ? 1U : 0U);
 		if (size < head || size > IN_SIZE)
 			return false;
 		if (left < size)
 			break;
-		goes_on = s->is_started ? answer(s, s->in[at], s->in + at + 5) : start(s, s->in + at);
+		goes_on = s->is_started ? answer(s, s->in[at], s->in + at + 5)
+					: start(s, s->in + at);
 		if (!goes_on)
 			return false;
 		at += size;
@@ -243,13 +260,15 @@ static void welcome_one(int listener)
 
 static int listen_on(const char *port)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port)) };
+	struct sockaddr_in at = { .sin_family = AF_INET,
+		.sin_port = htons((uint16_t)atoi(port)) };
 	struct epoll_event event = { .events = EPOLLIN };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
 
 	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
-		bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, 1024) < 0 ||
+		bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 ||
+		listen(fd, 1024) < 0 ||
 		epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
 		fail("listen");
 	return fd;
