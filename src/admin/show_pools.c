@@ -39,6 +39,7 @@ struct pool_row {
 	uint32_t sv_closing;
 	const char *workload;
 	const char *host;
+	const char *error;
 	uint64_t oldest_us;
 	char modes[64];
 	char workloads[LIST_SIZE];
@@ -66,6 +67,7 @@ static const struct table_column pool_columns[] = {
 	TABLE_COLUMN(U32, pool_row, sv_closing),
 	TABLE_COLUMN(TEXT, pool_row, workload),
 	TABLE_COLUMN(TEXT, pool_row, host),
+	TABLE_COLUMN(TEXT, pool_row, error),
 };
 static const struct table pool_table = TABLE_OF(pool_columns);
 
@@ -117,6 +119,8 @@ static void row_add(
 	row->sv_tested += p->servers[SERVER_CHECKING];
 	row->sv_login += p->servers[SERVER_CONNECTING];
 	row->sv_closing += p->servers[SERVER_CLOSING];
+	if (row->error == NULL && p->error.sqlstate[0] != '\0')
+		row->error = p->error.message;
 	if (p->oldest_us != 0 && (row->oldest_us == 0 || p->oldest_us < row->oldest_us))
 		row->oldest_us = p->oldest_us;
 	if (p->host == NULL) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * SHOW WAITING: who waits for a server, since when, behind how many, and for what.
+ * SHOW WAITING: who waits for a server, since when, behind how many, for what, and who
+ * has it.
  */
 #include <string.h>
 
@@ -27,6 +28,9 @@ struct waiting_row {
 	uint32_t workload_max;
 	uint32_t others_used;
 	uint32_t connection_budget;
+	uint32_t held_by;
+	uint64_t held_ms;
+	uint32_t held_pid;
 };
 
 static const struct table_column waiting_columns[] = {
@@ -47,14 +51,17 @@ static const struct table_column waiting_columns[] = {
 	TABLE_COLUMN(U32, waiting_row, workload_max),
 	TABLE_COLUMN(U32, waiting_row, others_used),
 	TABLE_COLUMN(U32, waiting_row, connection_budget),
+	TABLE_COLUMN(U32, waiting_row, held_by),
+	TABLE_COLUMN(NUMERIC, waiting_row, held_ms),
+	TABLE_COLUMN(U32, waiting_row, held_pid),
 };
 static const struct table waiting_table = TABLE_OF(waiting_columns);
 
 static void add_waiter(struct ask *ask, const struct snap_waiter *w, uint32_t ahead,
-	const struct alias_map *aliases, uint64_t now_us)
+	const struct snap_server *holder, const struct alias_map *aliases, uint64_t now_us)
 {
 	uint64_t wait_us = show_elapsed_us(w->wait.since_us, now_us);
-	const struct waiting_row row = {
+	struct waiting_row row = {
 		.host = w->host->name,
 		.workload = w->workload,
 		.database = alias_find(aliases, w->host->name, &w->names),
@@ -74,12 +81,25 @@ static void add_waiter(struct ask *ask, const struct snap_waiter *w, uint32_t ah
 		.connection_budget = w->wait.budget,
 	};
 
+	if (holder != NULL) {
+		row.held_by = (uint32_t)(holder->client_id & INT32_MAX);
+		row.held_ms = show_elapsed_us(holder->used_us, now_us) / USEC_PER_MSEC;
+		row.held_pid = holder->backend_pid;
+	}
 	table_row(&waiting_table, &row, &ask->out);
 }
 
-static void add_waiters(struct ask *ask, const struct snap_waiters *waiters,
-	const struct alias_map *aliases)
+/* Those of one queue wait for the same. */
+static bool waits_alike(const struct snap_waiter *a, const struct snap_waiter *b)
 {
+	return a != NULL && a->slice == b->slice && a->wait.reason == b->wait.reason;
+}
+
+static void add_waiters(struct ask *ask, const struct snap_waiters *waiters,
+	const struct snap_servers *servers, const struct alias_map *aliases)
+{
+	const struct snap_waiter *last = NULL;
+	const struct snap_server *holder = NULL;
 	uint32_t ahead[DIRECTORY_HOSTS_MAX] = { 0 };
 	uint64_t now_us = clock_now_us();
 
@@ -87,7 +107,10 @@ static void add_waiters(struct ask *ask, const struct snap_waiters *waiters,
 	for (size_t i = 0; i < waiters->count; i++) {
 		const struct snap_waiter *w = &waiters->rows[i];
 
-		add_waiter(ask, w, ahead[w->host->index]++, aliases, now_us);
+		if (!waits_alike(last, w))
+			holder = snap_holder(servers, w);
+		last = w;
+		add_waiter(ask, w, ahead[w->host->index]++, holder, aliases, now_us);
 	}
 	show_end(ask);
 }
@@ -96,15 +119,18 @@ enum ask_result show_waiting(struct ask *ask)
 {
 	struct config *config = directory_config(ask_directory(ask));
 	struct alias_map aliases;
+	struct snap_servers servers = { .count = 0 };
 	struct snap_waiters waiters;
 
 	if (snap_waiters(ask_directory(ask), &waiters) < 0 ||
+		snap_servers(ask_directory(ask), &servers) < 0 ||
 		alias_map_init(&aliases, config) < 0) {
 		ask->out.failed = true;
 	} else {
-		add_waiters(ask, &waiters, &aliases);
+		add_waiters(ask, &waiters, &servers, &aliases);
 		alias_map_finish(&aliases);
 	}
+	snap_servers_finish(&servers);
 	snap_waiters_finish(&waiters);
 	config_unref(config);
 	return ASK_DONE;

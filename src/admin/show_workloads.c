@@ -29,7 +29,10 @@ struct workload_row {
 	uint32_t maxwait_us;
 	const char *waiting_for;
 	const char *host;
+	uint32_t lease_id;
+	uint64_t lease_ms;
 	uint64_t oldest_us;
+	uint64_t lease_us;
 	bool is_alive;
 	/* What the texts above point to. */
 	char listen_text[LIST_SIZE];
@@ -53,6 +56,8 @@ static const struct table_column workload_columns[] = {
 	TABLE_COLUMN(U32, workload_row, maxwait_us),
 	TABLE_COLUMN(TEXT, workload_row, waiting_for),
 	TABLE_COLUMN(TEXT, workload_row, host),
+	TABLE_COLUMN_AS("oldest_lease_id", U32, workload_row, lease_id),
+	TABLE_COLUMN_AS("oldest_lease_ms", NUMERIC, workload_row, lease_ms),
 };
 static const struct table workload_table = TABLE_OF(workload_columns);
 
@@ -72,6 +77,10 @@ static void row_add_share(
 	row->waiting += s->waiting;
 	if (s->oldest_us != 0 && (row->oldest_us == 0 || s->oldest_us < row->oldest_us))
 		row->oldest_us = s->oldest_us;
+	if (s->lease_us != 0 && (row->lease_us == 0 || s->lease_us < row->lease_us)) {
+		row->lease_us = s->lease_us;
+		row->lease_id = (uint32_t)(s->lease_client & INT32_MAX);
+	}
 	show_list_add(row->host_text, sizeof(row->host_text), h->name);
 }
 
@@ -137,6 +146,7 @@ static void add_workload(struct ask *ask, struct workload_row *row, uint32_t ind
 			conf->options.listen.items[i]);
 	row->listen = row->listen_text[0] == '\0' ? NULL : row->listen_text;
 	row->host = row->host_text[0] == '\0' ? NULL : row->host_text;
+	row->lease_ms = show_elapsed_us(row->lease_us, now_us) / USEC_PER_MSEC;
 	row->maxwait = (uint32_t)(wait_us / USEC_PER_SEC);
 	row->maxwait_us = (uint32_t)(wait_us % USEC_PER_SEC);
 	table_row(&workload_table, row, &ask->out);

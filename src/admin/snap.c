@@ -127,6 +127,8 @@ static void add_pool(const struct pool *pool, void *arg)
 			.waiting = slice->waiting,
 			.oldest_us = oldest_of(slice),
 		};
+		if (pool->failures != 0)
+			row->error = pool->error;
 		copy_names(&row->names, pool);
 	}
 }
@@ -190,6 +192,12 @@ void snap_pools_finish(struct snap_pools *pools)
 
 /* --- servers ------------------------------------------------------------------------ */
 
+static void copy_quotas(const struct quota *to[SLICE_QUOTAS], const struct slice *slice)
+{
+	for (size_t i = 0; i < SLICE_QUOTAS; i++)
+		to[i] = slice->quotas[i];
+}
+
 static void add_server(const struct pool_server *s, void *arg)
 {
 	struct fill *f = arg;
@@ -199,8 +207,10 @@ static void add_server(const struct pool_server *s, void *arg)
 		return;
 	*row = (struct snap_server){
 		.slice = s->slice,
+		.pool = s->slice->pool,
 		.host = f->host,
 		.workload = s->slice->share->name,
+		.workload_index = s->slice->share->index,
 		.state = s->state,
 		.id = s->id,
 		.client_id = s->state == SERVER_LEASED ? s->client_id : 0,
@@ -214,6 +224,7 @@ static void add_server(const struct pool_server *s, void *arg)
 		row->local_port = s->local_port;
 		memcpy(row->tls, s->tls, sizeof(row->tls));
 	}
+	copy_quotas(row->quotas, s->slice);
 	copy_names(&row->names, s->slice->pool);
 }
 
@@ -256,6 +267,8 @@ static void add_waiter(const struct lease *l, const struct monitor_wait *wait, v
 	row->workload = l->slice->share->name;
 	row->workload_index = l->slice->share->index;
 	row->slice = l->slice;
+	row->pool = l->slice->pool;
+	copy_quotas(row->quotas, l->slice);
 	row->wait = *wait;
 	row->client_id = l->client_id;
 	row->is_errand = l->is_errand;
@@ -307,6 +320,50 @@ int snap_waiters(struct directory *d, struct snap_waiters *out)
 	if (out->count > 0)
 		qsort(out->rows, out->count, sizeof(out->rows[0]), compare_waiters);
 	return ret;
+}
+
+/* Does this one's server count for the limit that holds the waiter? */
+static bool is_in_the_way(const struct snap_server *s, const struct snap_waiter *w)
+{
+	if (s->host != w->host || s->state != SERVER_LEASED || s->used_us == 0)
+		return false;
+	switch (w->wait.reason) {
+	case WAIT_POOL:
+	case WAIT_TURN:
+		return s->pool == w->pool;
+	case WAIT_DATABASE:
+		return s->quotas[SLICE_QUOTA_DATABASE] == w->quotas[SLICE_QUOTA_DATABASE];
+	case WAIT_USER:
+		return s->quotas[SLICE_QUOTA_USER] == w->quotas[SLICE_QUOTA_USER];
+	case WAIT_WORKLOAD:
+		return s->workload_index == w->workload_index;
+	case WAIT_BUDGET:
+	case WAIT_FLOORS:
+		return true;
+	case WAIT_PAUSED:
+	case WAIT_CONNECTING:
+	case WAIT_CLOSING:
+	case WAIT_HOST:
+	case WAIT_LOGIN:
+	case WAIT_PACING:
+	case WAIT_REASON_COUNT:
+		return false;
+	}
+	return false;
+}
+
+const struct snap_server *snap_holder(
+	const struct snap_servers *servers, const struct snap_waiter *w)
+{
+	const struct snap_server *oldest = NULL;
+
+	for (size_t i = 0; i < servers->count; i++) {
+		const struct snap_server *s = &servers->rows[i];
+
+		if (is_in_the_way(s, w) && (oldest == NULL || s->used_us < oldest->used_us))
+			oldest = s;
+	}
+	return oldest;
 }
 
 void snap_waiters_finish(struct snap_waiters *waiters)

@@ -34,12 +34,16 @@ struct snap_pool {
 	uint32_t waiting;
 	uint64_t oldest_us; /* since when the first one waits; 0: nobody */
 	uint32_t servers[SERVER_STATE_COUNT];
+	struct pool_error error; /* why PostgreSQL lets nobody of it in; sqlstate "": it does */
 };
 
 struct snap_server {
-	const struct slice *slice;
+	const struct slice *slice; /* these three are not to be followed */
+	const struct pool *pool;
+	const struct quota *quotas[SLICE_QUOTAS];
 	struct route_host *host;
 	const char *workload;
+	uint32_t workload_index;
 	struct snap_names names;
 	enum server_state state;
 	uint64_t id;
@@ -67,7 +71,9 @@ struct snap_waiter {
 	struct route_host *host;
 	const char *workload;
 	uint32_t workload_index;
-	const struct slice *slice; /* tells queues apart; not to be followed */
+	const struct slice *slice; /* tells queues apart; these three are not to be followed */
+	const struct pool *pool;
+	const struct quota *quotas[SLICE_QUOTAS];
 	struct snap_names names;
 	struct monitor_wait wait;
 	uint64_t client_id;
@@ -94,6 +100,9 @@ struct snap_share {
 	uint32_t lent;
 	uint32_t waiting;
 	uint64_t oldest_us; /* since when the first one waits; 0: nobody */
+	enum wait_reason reason; /* what that one waits for */
+	uint64_t lease_us;  /* since when the oldest lease is held; 0: there is none */
+	uint64_t lease_client;
 	uint64_t stalled_ended;
 	uint32_t pinned;
 	uint32_t max_pinned;
@@ -114,6 +123,7 @@ struct snap_budget {
 	uint32_t lent;
 	uint32_t waiting;
 	uint64_t denied;
+	uint64_t failed[CONNECT_FAILURES];
 	uint64_t retry_at_us;	 /* no connect before this; 0 or past: any time */
 	struct pool_error error; /* why nobody gets in; sqlstate "" */
 	struct snap_share shares[BUDGET_SHARES_MAX];
@@ -128,6 +138,11 @@ NODISCARD int snap_waiters(struct directory *, struct snap_waiters *out);
 void snap_pools_finish(struct snap_pools *);
 void snap_servers_finish(struct snap_servers *);
 void snap_waiters_finish(struct snap_waiters *);
+
+/* Who has held for longest what this one waits for: a server of the same pool, or of
+ * whatever the limit is for.  NULL: nobody's lease is in the way.  Pure. */
+const struct snap_server *snap_holder(
+	const struct snap_servers *, const struct snap_waiter *);
 
 void snap_budget(struct route_host *, struct snap_budget *out);
 /* How long workload number "share" waited for what it is guaranteed. */

@@ -7,6 +7,14 @@
 #include "admin/snap.h"
 #include "base/clock.h"
 
+static void count_lease(struct snap_share *share, const struct pool_server *s)
+{
+	if (s->used_at_us == 0 || (share->lease_us != 0 && share->lease_us <= s->used_at_us))
+		return;
+	share->lease_us = s->used_at_us;
+	share->lease_client = s->client_id;
+}
+
 /* Its servers by what they do; the rest of its units is connecting, some of them
  * without a server yet. */
 static void count_server(
@@ -16,6 +24,9 @@ static void count_server(
 
 	switch (s->state) {
 	case SERVER_LEASED:
+		count_lease(share, s);
+		share->leased++;
+		return;
 	case SERVER_CLEANING:
 		share->leased++;
 		return;
@@ -36,9 +47,11 @@ static void count_server(
 	}
 }
 
-static void copy_share(struct snap_share *to, const struct share *s)
+static void copy_share(struct snap_share *to, const struct monitor *m, const struct share *s,
+	uint64_t now_us)
 {
 	struct list_node *first = list_first(&s->waiters);
+	const struct lease *oldest;
 
 	*to = (struct snap_share){
 		.workload = s->name,
@@ -53,8 +66,11 @@ static void copy_share(struct snap_share *to, const struct share *s)
 		.pins_refused = s->pins_refused,
 		.pins_over = s->pins_over,
 	};
-	if (first != NULL)
-		to->oldest_us = container_of(first, struct lease, in_share)->asked_at_us;
+	if (first == NULL)
+		return;
+	oldest = container_of(first, struct lease, in_share);
+	to->oldest_us = oldest->asked_at_us;
+	to->reason = monitor_slice_reason(m, oldest->slice, now_us);
 }
 
 static void copy_budget(struct snap_budget *out, const struct monitor *m, uint64_t now_us)
@@ -63,11 +79,12 @@ static void copy_budget(struct snap_budget *out, const struct monitor *m, uint64
 	out->used = m->budget.used;
 	out->waiting = m->waiting + m->held;
 	out->denied = m->denied;
+	memcpy(out->failed, m->failed, sizeof(out->failed));
 	out->retry_at_us = m->retry_at_us;
 	out->error = m->error;
 	out->share_count = m->budget.share_count;
 	for (uint32_t i = 0; i < out->share_count; i++)
-		copy_share(&out->shares[i], m->budget.shares[i]);
+		copy_share(&out->shares[i], m, m->budget.shares[i], now_us);
 	list_for_each(&m->servers, node) count_server(
 		out, container_of(node, struct pool_server, in_monitor), now_us);
 }

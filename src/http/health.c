@@ -28,9 +28,14 @@ static void add_workload(struct buf *out, const struct look_workload *w)
 		w->max, w->borrowed, w->waiting, w->wait_us / USEC_PER_MSEC);
 	buf_addf(out,
 		"\"level\": \"%s\", \"idle\": %u, \"used\": %u, \"clients\": %u, "
-		"\"wait_timeouts\": %" PRIu64 ", \"pool_mode\": \"%s\"}",
+		"\"wait_timeouts\": %" PRIu64 ", \"pool_mode\": \"%s\", ",
 		health_level_word(w->level), w->idle, w->used, w->clients,
 		w->wait_timeouts, w->mode);
+	if (w->oldest_us == 0)
+		buf_add_str(out, "\"waiting_for\": null, ");
+	else
+		buf_addf(out, "\"waiting_for\": \"%s\", ", wait_reason_word(w->reason));
+	buf_addf(out, "\"oldest_lease_ms\": %" PRIu64 "}", w->lease_us / USEC_PER_MSEC);
 }
 
 void health_write(struct buf *out, const struct look *look)

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "route/tls.h"
+#include "session/tally.h"
+
 enum {
 	WARNING_PERCENT = 75,
 	CRITICAL_PERCENT = 90,
@@ -84,17 +87,31 @@ static void add_share(struct look_workload *w, const struct look_host *h,
 	w->idle += s->idle;
 	w->borrowed += s->borrowed;
 	w->waiting += s->waiting;
-	if (s->oldest_us != 0 && (w->oldest_us == 0 || s->oldest_us < w->oldest_us))
+	if (s->oldest_us != 0 && (w->oldest_us == 0 || s->oldest_us < w->oldest_us)) {
 		w->oldest_us = s->oldest_us;
+		w->reason = s->reason;
+	}
+	if (s->lease_us != 0 && (w->lease_since_us == 0 || s->lease_us < w->lease_since_us))
+		w->lease_since_us = s->lease_us;
 	/* The ceiling is also what others leave. */
 	if (s->waiting > 0 && (s->used >= s->max || h->budget.used >= h->budget.limit))
 		w->is_blocked = true;
+}
+
+static uint64_t certificate_of(struct route_tls *tls)
+{
+	uint64_t end_s = tls == NULL || tls->context == NULL ? 0
+							      : tls_context_expires(tls->context);
+
+	route_tls_unref(tls);
+	return end_s;
 }
 
 static int take_host(struct look *look, struct directory *d, uint32_t index)
 {
 	struct look_host *to = &look->hosts[index];
 	struct route_host *h = directory_host(d, index);
+	struct host_target target;
 
 	to->name = h->name;
 	to->is_configured = config_find_host(look->config, h->name) != NULL;
@@ -103,6 +120,7 @@ static int take_host(struct look *look, struct directory *d, uint32_t index)
 	/* Who is connected may go on, whatever became of the last connect. */
 	to->is_up = to->budget.error.sqlstate[0] == '\0' ||
 		to->budget.leased + to->budget.idle > 0;
+	to->certificate_s = certificate_of(route_host_connect(h, &target));
 	to->cancels = atomic_load(&h->cancels);
 	to->replications = atomic_load(&h->replications);
 	times_read(h->connects, directory_workers(d), 1, &to->connects);
@@ -127,6 +145,8 @@ static void take_workload(struct look *look, struct directory *d, uint32_t index
 	to->mode = route_mode_name(w->mode);
 	to->clients = atomic_load(&w->clients);
 	to->clients_max = atomic_load(&w->max_client_conn);
+	to->tls_clients = tally_tls_clients(w, directory_workers(d));
+	to->certificate_s = certificate_of(route_workload_tls(w));
 	to->wait_timeouts = atomic_load(&w->wait_timeouts);
 	to->wait_refusals = atomic_load(&w->wait_refusals);
 	to->wait_timeout_at_us = atomic_load(&w->wait_timeout_at_us);
@@ -141,6 +161,8 @@ static void take_workload(struct look *look, struct directory *d, uint32_t index
 	to->query_wait_timeout_us = settings.query_wait_timeout_us;
 	if (to->oldest_us != 0 && look->now_us > to->oldest_us)
 		to->wait_us = look->now_us - to->oldest_us;
+	if (to->lease_since_us != 0 && look->now_us > to->lease_since_us)
+		to->lease_us = look->now_us - to->lease_since_us;
 	to->level = look_level(to, look->now_us);
 }
 

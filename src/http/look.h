@@ -37,10 +37,15 @@ struct look_workload {
 	uint32_t waiting;
 	uint64_t oldest_us;             /* since when the first one waits; 0: nobody */
 	uint64_t wait_us;               /* ... and how long that is */
+	enum wait_reason reason;        /* ... and what for */
+	uint64_t lease_since_us;        /* the oldest lease; 0: there is none */
+	uint64_t lease_us;              /* ... and how long that is */
 	uint64_t query_wait_timeout_us;
 	uint64_t wait_timeouts;
 	uint64_t wait_refusals;
 	uint64_t wait_timeout_at_us;    /* the last one; 0: none */
+	uint32_t tls_clients;
+	uint64_t certificate_s;         /* when it ends, since 1970; 0: there is none */
 	bool is_blocked;                /* on some host nothing more can be had */
 	enum health_level level;
 	struct times_sum times[WORKLOAD_TIME_COUNT];
@@ -54,6 +59,7 @@ struct look_host {
 	struct host_limits limits;
 	uint32_t cancels;
 	uint32_t replications;
+	uint64_t certificate_s;
 	struct times_sum connects;
 	struct histogram *reclaims;     /* of budget.share_count workloads */
 };

@@ -10,10 +10,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "http/exposition.h"
+#include "http/metrics_priv.h"
 #include "session/client.h"
-
-enum { LABEL_MAX = 96 };
+#include "session/tally.h"
 
 /* Which metric tells a counter of stats.def. */
 static const struct {
@@ -57,7 +56,7 @@ struct series_list {
 
 /* One that has changed its mode has left its name to another one, and may still
  * drain: no two of them are told by one name. */
-static const char *label_of(const struct look *look, uint32_t index, char to[LABEL_MAX])
+const char *metrics_workload(const struct look *look, uint32_t index, char to[LABEL_MAX])
 {
 	const struct look_workload *w = &look->workloads[index];
 
@@ -79,7 +78,7 @@ static void workload_gauge(struct exposition *e, const struct look *look,
 	exposition_begin(e, metric);
 	for (uint32_t i = 0; i < look->workload_count; i++)
 		exposition_u64(e, value(&look->workloads[i]),
-			LABELS("workload", label_of(look, i, name)));
+			LABELS("workload", metrics_workload(look, i, name)));
 }
 
 static uint64_t get_clients(const struct look_workload *w)
@@ -125,7 +124,7 @@ static void workload_times(struct exposition *e, const struct look *look)
 		exposition_begin(e, each[k].metric);
 		for (uint32_t i = 0; i < look->workload_count; i++)
 			exposition_times(e, &look->workloads[i].times[each[k].time],
-				LABELS("workload", label_of(look, i, name)));
+				LABELS("workload", metrics_workload(look, i, name)));
 	}
 }
 
@@ -220,7 +219,7 @@ static void counters(struct exposition *e, const struct look *look,
 		for (size_t i = 0; i < list->count; i++) {
 			const struct series *row = &list->rows[i];
 			const char *const *labels = LABELS("workload",
-				label_of(look, row->workload, name), "database",
+				metrics_workload(look, row->workload, name), "database",
 				row->database == NULL ? "(other)" : row->database, "user",
 				row->user == NULL ? "(other)" : row->user);
 
@@ -232,160 +231,6 @@ static void counters(struct exposition *e, const struct look *look,
 				exposition_u64(e, row->sum[k], labels);
 		}
 	}
-}
-
-/* --- hosts and shares --------------------------------------------------------------- */
-
-static bool is_told(const struct look_host *h)
-{
-	return h->is_configured || h->budget.used > 0;
-}
-
-#define HOST_GAUGE(metric, value)                                                        \
-	do {                                                                             \
-		exposition_begin(e, (metric));                                           \
-		for (uint32_t i = 0; i < look->host_count; i++) {                        \
-			const struct look_host *h = &look->hosts[i];                     \
-			if (is_told(h))                                                  \
-				exposition_u64(e, (value), LABELS("host", h->name));     \
-		}                                                                        \
-	} while (0)
-
-static void servers_by_state(struct exposition *e, const char *const *labels, size_t at,
-	const uint32_t counts[4])
-{
-	static const char *const states[] = { "idle", "leased", "connecting", "closing" };
-	const char *with[8] = { NULL };
-
-	for (size_t i = 0; i < at; i++)
-		with[i] = labels[i];
-	with[at] = "state";
-	for (size_t i = 0; i < COUNT_OF(states); i++) {
-		with[at + 1] = states[i];
-		exposition_u64(e, counts[i], with);
-	}
-}
-
-static void hosts(struct exposition *e, const struct look *look)
-{
-	HOST_GAUGE(METRIC_HOST_UP, h->is_up);
-	HOST_GAUGE(METRIC_HOST_BUDGET, h->budget.limit);
-	exposition_begin(e, METRIC_HOST_SERVERS);
-	for (uint32_t i = 0; i < look->host_count; i++) {
-		const struct look_host *h = &look->hosts[i];
-		const uint32_t counts[] = { h->budget.idle, h->budget.leased,
-			h->budget.connecting, h->budget.closing };
-
-		if (is_told(h))
-			servers_by_state(e, LABELS("host", h->name), 2, counts);
-	}
-	HOST_GAUGE(METRIC_HOST_QUARANTINED, h->budget.quarantined);
-	HOST_GAUGE(METRIC_HOST_WAITING, h->budget.waiting);
-	HOST_GAUGE(METRIC_HOST_DENIED, h->budget.denied);
-	HOST_GAUGE(METRIC_HOST_CANCELS, h->cancels);
-	HOST_GAUGE(METRIC_HOST_REPLICATIONS, h->replications);
-	HOST_GAUGE(METRIC_HOST_MAX, h->limits.max_connections);
-	HOST_GAUGE(METRIC_HOST_RESERVED, h->limits.reserved);
-	HOST_GAUGE(METRIC_HOST_OTHERS, h->limits.others);
-	HOST_GAUGE(METRIC_HOST_ABOVE, h->limits.is_above);
-	HOST_GAUGE(METRIC_HOST_CROWDED, h->limits.is_crowded);
-	exposition_begin(e, METRIC_CONNECT);
-	for (uint32_t i = 0; i < look->host_count; i++) {
-		if (is_told(&look->hosts[i]))
-			exposition_times(e, &look->hosts[i].connects,
-				LABELS("host", look->hosts[i].name));
-	}
-}
-
-/* A workload's part of one host. */
-struct part {
-	struct exposition *e;
-	const struct look *look;
-	const struct snap_share *share;
-	const struct histogram *reclaims;
-	const char *const *labels;      /* host, workload */
-};
-
-static void each_part(struct exposition *e, const struct look *look, enum metric metric,
-	void (*tell)(const struct part *))
-{
-	exposition_begin(e, metric);
-	for (uint32_t i = 0; i < look->host_count; i++) {
-		const struct look_host *h = &look->hosts[i];
-
-		for (uint32_t k = 0; k < h->budget.share_count; k++) {
-			char name[LABEL_MAX];
-			const struct part part = { .e = e,
-				.look = look,
-				.share = &h->budget.shares[k],
-				.reclaims = &h->reclaims[k],
-				.labels = LABELS("host", h->name, "workload",
-					label_of(look, k, name)) };
-
-			if (k < look->workload_count && snap_share_is_alive(part.share))
-				tell(&part);
-		}
-	}
-}
-
-#define PART(name, value)                                                                \
-	static void tell_##name(const struct part *p)                                    \
-	{                                                                                \
-		exposition_u64(p->e, p->share->value, p->labels);                        \
-	}
-PART(guaranteed, guaranteed)
-PART(max, max)
-PART(borrowed, borrowed)
-PART(lent, lent)
-PART(waiting, waiting)
-PART(stalled, stalled_ended)
-PART(pinned, pinned)
-PART(pinned_max, max_pinned)
-PART(pins_refused, pins_refused)
-PART(pins_over, pins_over)
-
-static void tell_servers(const struct part *p)
-{
-	const uint32_t counts[] = { p->share->idle, p->share->leased,
-		p->share->connecting, p->share->closing };
-
-	servers_by_state(p->e, p->labels, 4, counts);
-}
-
-static void tell_oldest(const struct part *p)
-{
-	uint64_t since = p->share->oldest_us;
-
-	exposition_us(p->e,
-		since != 0 && p->look->now_us > since ? p->look->now_us - since : 0,
-		p->labels);
-}
-
-static void tell_reclaims(const struct part *p)
-{
-	struct times_sum times = { .sum_us = p->reclaims->sum };
-
-	for (size_t i = 0; i < TIMES_BOUNDS; i++)
-		times.up_to[i] = histogram_up_to(p->reclaims, times_bounds_us[i]);
-	times.up_to[TIMES_BOUNDS] = p->reclaims->count;
-	exposition_times(p->e, &times, p->labels);
-}
-
-static void shares(struct exposition *e, const struct look *look)
-{
-	each_part(e, look, METRIC_SHARE_GUARANTEED, tell_guaranteed);
-	each_part(e, look, METRIC_SHARE_MAX, tell_max);
-	each_part(e, look, METRIC_SHARE_SERVERS, tell_servers);
-	each_part(e, look, METRIC_SHARE_BORROWED, tell_borrowed);
-	each_part(e, look, METRIC_SHARE_LENT, tell_lent);
-	each_part(e, look, METRIC_SHARE_WAITING, tell_waiting);
-	each_part(e, look, METRIC_SHARE_OLDEST, tell_oldest);
-	each_part(e, look, METRIC_SHARE_STALLED, tell_stalled);
-	each_part(e, look, METRIC_SHARE_PINNED, tell_pinned);
-	each_part(e, look, METRIC_SHARE_PINNED_MAX, tell_pinned_max);
-	each_part(e, look, METRIC_PINS_REFUSED, tell_pins_refused);
-	each_part(e, look, METRIC_PINS_OVER, tell_pins_over);
-	each_part(e, look, METRIC_RECLAIM, tell_reclaims);
 }
 
 /* --- workers ------------------------------------------------------------------------ */
@@ -415,26 +260,83 @@ static void clients_in_state(struct exposition *e, const struct router *r)
 	}
 }
 
-static void reasons(struct exposition *e, const struct router *r)
+/* One that is gone counts no more, but has counted. */
+static bool has_tallies(const struct look *look, uint32_t index, const struct tally_block *blocks,
+	uint32_t workers)
 {
-	exposition_begin(e, METRIC_AUTH_FAILURES);
-	for (size_t i = CLIENT_AUTH_NO_FAILURE + 1; i < CLIENT_AUTH_FAILURE_COUNT; i++) {
-		uint64_t sum = 0;
+	uint64_t sum = 0;
 
-		for (uint32_t k = 0; k < r->worker_count; k++)
-			sum += atomic_load_explicit(&r->workers[k]->auth_failures[i],
-				memory_order_relaxed);
-		exposition_u64(e, sum, LABELS("reason", client_auth_failure_word((enum client_auth_failure)i)));
-	}
-	exposition_begin(e, METRIC_CLOSES);
-	for (size_t i = 0; i < CLOSE_REASON_COUNT; i++) {
-		uint64_t sum = 0;
+	for (uint32_t i = 0; i < TALLY_COUNT; i++)
+		sum += tally_sum(blocks, workers, i);
+	return look->workloads[index].is_configured || sum > 0;
+}
 
-		for (uint32_t k = 0; k < r->worker_count; k++)
-			sum += atomic_load_explicit(
-				&r->workers[k]->closed[i], memory_order_relaxed);
-		exposition_u64(e, sum, LABELS("reason", close_reason_word((enum close_reason)i)));
+/* Of each workload what "first" and those behind it count, by a word for each. */
+static void tallies(struct exposition *e, const struct look *look, struct directory *d,
+	enum metric metric, const char *label, const char *(*word)(unsigned), uint32_t first,
+	uint32_t count)
+{
+	uint32_t workers = directory_workers(d);
+	char name[LABEL_MAX];
+
+	exposition_begin(e, metric);
+	for (uint32_t i = 0; i < look->workload_count; i++) {
+		const struct tally_block *blocks = directory_workload(d, i)->tallies;
+
+		if (!has_tallies(look, i, blocks, workers))
+			continue;
+		for (uint32_t k = 0; k < count; k++) {
+			if (word(k) != NULL)
+				exposition_u64(e, tally_sum(blocks, workers, first + k),
+					LABELS("workload", metrics_workload(look, i, name), label,
+						word(k)));
+		}
 	}
+}
+
+static const char *handshake_word(unsigned which)
+{
+	static const char *const words[] = { "full", "resumed", "failed" };
+
+	_Static_assert(TALLY_TLS_RESUMED == TALLY_TLS_FULL + 1 &&
+			TALLY_TLS_FAILED == TALLY_TLS_FULL + 2, "another order");
+	return words[which];
+}
+
+static const char *failure_word(unsigned which)
+{
+	return which == CLIENT_AUTH_NO_FAILURE ? NULL
+					       : client_auth_failure_word((enum client_auth_failure)which);
+}
+
+static const char *close_word(unsigned which)
+{
+	return close_reason_word((enum close_reason)which);
+}
+
+static void tls_clients(struct exposition *e, const struct look *look, struct directory *d)
+{
+	char name[LABEL_MAX];
+
+	exposition_begin(e, METRIC_TLS_CLIENTS);
+	for (uint32_t i = 0; i < look->workload_count; i++)
+		exposition_u64(e, look->workloads[i].tls_clients,
+			LABELS("workload", metrics_workload(look, i, name)));
+	exposition_begin(e, METRIC_TLS_EXPIRY);
+	for (uint32_t i = 0; i < look->workload_count; i++) {
+		if (look->workloads[i].certificate_s != 0)
+			exposition_u64(e, look->workloads[i].certificate_s,
+				LABELS("workload", metrics_workload(look, i, name)));
+	}
+	tallies(e, look, d, METRIC_TLS_HANDSHAKES, "result", handshake_word, TALLY_TLS_FULL, 3);
+}
+
+static void reasons(struct exposition *e, const struct look *look, struct directory *d,
+	const struct router *r)
+{
+	tallies(e, look, d, METRIC_AUTH_FAILURES, "reason", failure_word, TALLY_AUTH,
+		CLIENT_AUTH_FAILURE_COUNT);
+	tallies(e, look, d, METRIC_CLOSES, "reason", close_word, TALLY_CLOSE, CLOSE_REASON_COUNT);
 	exposition_begin(e, METRIC_PINS);
 	for (size_t i = 0; i < ROUTE_PIN_COUNT; i++) {
 		uint64_t sum = 0;
@@ -539,9 +441,9 @@ bool metrics_write(struct buf *out, bool is_openmetrics, const struct look *look
 	workload_times(e, look);
 	workload_gauge(e, look, METRIC_WAIT_TIMEOUTS, get_wait_timeouts);
 	workload_gauge(e, look, METRIC_WAIT_REFUSALS, get_wait_refusals);
-	reasons(e, p->router);
-	hosts(e, look);
-	shares(e, look);
+	tls_clients(e, look, d);
+	reasons(e, look, d, p->router);
+	metrics_hosts(e, look);
 	process(e, p);
 	exposition_end(e);
 	series_finish(&list);

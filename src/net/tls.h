@@ -53,6 +53,12 @@ struct tls_context *tls_context_create(const struct tls_settings *, struct diag 
 struct tls_context *tls_context_ref(struct tls_context *);
 void tls_context_unref(struct tls_context *);   /* accepts NULL */
 
+/* When its own certificate ends, in seconds since 1970; 0: it has none, or that says
+ * nothing of use. */
+uint64_t tls_context_expires(const struct tls_context *);
+/* The subject of that certificate, as RFC 2253 writes it, cut to fit; "": none. */
+const char *tls_context_subject(const struct tls_context *, char to[TLS_DN_MAX]);
+
 enum tls_result {
 	TLS_OK,
 	TLS_MORE,               /* all input is used up; more is needed */

@@ -8,6 +8,7 @@
 #include <openssl/x509_vfy.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "net/tls_priv.h"
 
@@ -214,6 +215,33 @@ struct tls_context *tls_context_ref(struct tls_context *c)
 
 	assert(before > 0);
 	return c;
+}
+
+uint64_t tls_context_expires(const struct tls_context *c)
+{
+	X509 *own = SSL_CTX_get0_certificate(c->ssl);
+	struct tm tm;
+	time_t at;
+
+	if (own == NULL || ASN1_TIME_to_tm(X509_get0_notAfter(own), &tm) != 1)
+		return 0;
+	at = timegm(&tm);
+	return at > 0 ? (uint64_t)at : 0;
+}
+
+const char *tls_context_subject(const struct tls_context *c, char to[TLS_DN_MAX])
+{
+	X509 *own = SSL_CTX_get0_certificate(c->ssl);
+	BIO *text = own == NULL ? NULL : BIO_new(BIO_s_mem());
+	int len = 0;
+
+	if (text != NULL && X509_NAME_print_ex(text, X509_get_subject_name(own), 0,
+				    XN_FLAG_RFC2253) >= 0)
+		len = BIO_read(text, to, TLS_DN_MAX - 1);
+	to[len > 0 ? len : 0] = '\0';
+	BIO_free(text);
+	ERR_clear_error();
+	return to;
 }
 
 void tls_context_unref(struct tls_context *c)

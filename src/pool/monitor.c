@@ -95,6 +95,8 @@ bool monitor_pool_remove(struct monitor *m, struct pool *pool)
 	unused = unused && pool->servers == 0;
 	if (unused)
 		list_remove(&pool->in_monitor);
+	if (unused && m->failed_slice != NULL && m->failed_slice->pool == pool)
+		m->failed_slice = NULL;
 	unlock(m);
 	return unused;
 }
@@ -325,6 +327,14 @@ static uint64_t expiry(struct monitor *m, uint64_t lifetime_us, uint64_t now_us)
 	return now_us + lifetime_us - rand_small_below(&m->rand, lifetime_us / 10 + 1);
 }
 
+static void host_answers(struct monitor *m)
+{
+	m->failures = 0;
+	m->retry_at_us = 0;
+	m->error.sqlstate[0] = '\0';
+	m->failed_slice = NULL;
+}
+
 void monitor_ready(struct monitor *m, struct pool_server *s, uint64_t now_us,
 	struct monitor_actions *actions)
 {
@@ -334,9 +344,7 @@ void monitor_ready(struct monitor *m, struct pool_server *s, uint64_t now_us,
 	pool = s->slice->pool;
 	pool->failures = 0;
 	pool->retry_at_us = 0;
-	m->failures = 0;
-	m->retry_at_us = 0;
-	m->error.sqlstate[0] = '\0';
+	host_answers(m);
 	s->connected_at_us = now_us;
 	s->used_at_us = now_us;
 	s->expires_at_us = expiry(m, s->slice->limits.lifetime_us, now_us);
@@ -379,7 +387,10 @@ void monitor_connect_failed(struct monitor *m, struct pool_server *s,
 	lock(m);
 	pool = s->slice->pool;
 	server_enter(m, s, SERVER_CLOSING);
+	m->failed[failure]++;
 	if (failure == CONNECT_FAILED_LOGIN) {
+		/* A host that refuses a login is there. */
+		host_answers(m);
 		pool->error = *error;
 		pool->failures++;
 		pool->retry_at_us = now_us + backoff(m, pool->failures);
@@ -389,6 +400,7 @@ void monitor_connect_failed(struct monitor *m, struct pool_server *s,
 	} else {
 		m->denied += failure == CONNECT_FAILED_DENIED;
 		m->error = *error;
+		m->failed_slice = s->slice;
 		/* Several connects that fail together are one failure. */
 		if (now_us >= m->retry_at_us)
 			m->failures++;

@@ -16,6 +16,8 @@
  *     as budget, limits, pacing and backoff allow.
  *   - While somebody below its floor waits, a borrowed unit whose lease waits for
  *     its client is taken back: monitor_wants_back(), monitor_end_stalled().
+ *   - A host that failed and that nobody asks for is tried again all the same, by one
+ *     connect at a time: who looks at it from outside sees it come back.
  *   - Who waits in a paused pool has no claim on anything until it is resumed.
  *
  * Owns:   the lock, the shares, the inboxes of granted leases.
@@ -50,6 +52,14 @@ struct monitor_limits {
 	uint64_t reclaim_grace_us; /* for stalled leases; 0: they are left alone */
 };
 
+/* What stood in the way of a login. */
+enum connect_failure {
+	CONNECT_FAILED_HOST,   /* refused, unreachable, timed out, 57P03 */
+	CONNECT_FAILED_DENIED, /* 53300: PostgreSQL has no slot left */
+	CONNECT_FAILED_LOGIN,  /* this database and user: 28xxx, 3D000, ... */
+	CONNECT_FAILURES
+};
+
 struct monitor {
 	pthread_mutex_t lock;
 	struct budget budget;
@@ -68,6 +78,8 @@ struct monitor {
 	uint32_t failures;
 	struct pool_error error;
 	uint64_t denied; /* connects that PostgreSQL had no slot for */
+	uint64_t failed[CONNECT_FAILURES]; /* connects, by what stood in the way */
+	struct slice *failed_slice; /* whose last connect the host has failed; or NULL */
 	struct list inbox[MONITOR_WORKERS_MAX]; /* struct lease.in_slice */
 	struct rand_small rand;
 };
@@ -159,6 +171,10 @@ void monitor_explain(
 void monitor_each_waiter(struct monitor *, uint64_t now_us,
 	void (*f)(const struct lease *, const struct monitor_wait *, void *), void *arg);
 
+/* For views, under the lock: what somebody in this slice waits for. */
+enum wait_reason monitor_slice_reason(
+	const struct monitor *, const struct slice *, uint64_t now_us);
+
 /* Has somebody below its floor waited for the grace, and nothing is on its way? */
 bool monitor_wants_back(struct monitor *, uint64_t now_us);
 
@@ -198,13 +214,6 @@ void monitor_open_failed(struct monitor *, struct slice *, struct unit *, uint64
  * its worker, as another one may take it before this returns. */
 void monitor_ready(struct monitor *, struct pool_server *, uint64_t now_us,
 	struct monitor_actions *);
-
-/* What stood in the way of a login. */
-enum connect_failure {
-	CONNECT_FAILED_HOST,   /* refused, unreachable, timed out, 57P03 */
-	CONNECT_FAILED_DENIED, /* 53300: PostgreSQL has no slot left */
-	CONNECT_FAILED_LOGIN   /* this database and user: 28xxx, 3D000, ... */
-};
 
 /* The server failed to log in; it is CLOSING afterwards, and monitor_gone() must
  * follow when its socket is closed.  Those who wait for its pool are refused

@@ -6,7 +6,7 @@
 #include "pool/monitor_priv.h"
 
 /* In the order of include/wait_reasons.def. */
-static enum wait_reason slice_reason(
+enum wait_reason monitor_slice_reason(
 	const struct monitor *m, const struct slice *slice, uint64_t now_us)
 {
 	const struct share *share = slice->share;
@@ -44,7 +44,7 @@ static void explain_slice(const struct monitor *m, const struct slice *slice,
 	uint64_t now_us, struct monitor_wait *out)
 {
 	*out = (struct monitor_wait){
-		.reason = slice_reason(m, slice, now_us),
+		.reason = monitor_slice_reason(m, slice, now_us),
 		.waiting = slice->waiting,
 		.used = slice->share->used,
 		.max = slice->share->max,

@@ -140,6 +140,18 @@ static void look_at_servers(
 	}
 }
 
+/* Nobody asks for a host that has failed: is it there again? */
+static void probe_host(struct monitor *m, uint64_t now_us, struct monitor_actions *actions)
+{
+	struct slice *slice = m->failed_slice;
+
+	if (slice == NULL || m->failures == 0 || m->connecting > 0 || m->waiting > 0 ||
+		!actions_have_room(actions) || !choose_may_open(m, slice, now_us) ||
+		!budget_may_take(&m->budget, slice->share, NULL))
+		return;
+	choose_open(m, slice, actions);
+}
+
 bool monitor_upkeep(struct monitor *m, uint64_t now_us, struct monitor_actions *actions)
 {
 	bool more;
@@ -159,6 +171,7 @@ bool monitor_upkeep(struct monitor *m, uint64_t now_us, struct monitor_actions *
 
 		fill_pool(m, pool, now_us, actions);
 	}
+	probe_host(m, now_us, actions);
 	more = !actions_have_room(actions);
 	pthread_mutex_unlock(&m->lock);
 	return more;

@@ -55,6 +55,7 @@ void directory_destroy(struct directory **slot)
 	for (uint32_t i = 0; i < d->workload_count; i++) {
 		pthread_mutex_destroy(&d->workloads[i]->lock);
 		route_tls_unref(d->workloads[i]->tls);
+		free(d->workloads[i]->tallies);
 		free(d->workloads[i]->times);
 		free(d->workloads[i]->name);
 		free(d->workloads[i]);

@@ -25,6 +25,7 @@
 #include "pool/monitor.h"
 #include "route/stats.h"
 #include "route/tls.h"
+#include "route/tally.h"
 #include "route/times.h"
 
 enum { DIRECTORY_POOLS_MAX = 10000, DIRECTORY_ADDRS_MAX = 32, DIRECTORY_HOSTS_MAX = 256 };
@@ -150,6 +151,7 @@ struct route_workload {
 	struct sock_tcp tcp;
 	struct route_tls *tls;
 	struct times_block *times;      /* WORKLOAD_TIME_COUNT for each worker */
+	struct tally_block *tallies;    /* one for each worker */
 	_Atomic uint64_t wait_timeouts;
 	_Atomic uint64_t wait_refusals;
 	_Atomic uint64_t wait_timeout_at_us;            /* the last one; 0: none */

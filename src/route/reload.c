@@ -126,9 +126,12 @@ static struct route_workload *add_workload(struct directory *d, const char *name
 	struct route_workload *w = calloc(1, sizeof(*w));
 
 	if (w == NULL || (w->name = strdup(name)) == NULL ||
-		(w->times = times_create(d->workers * WORKLOAD_TIME_COUNT)) == NULL) {
-		if (w != NULL)
+		(w->times = times_create(d->workers * WORKLOAD_TIME_COUNT)) == NULL ||
+		(w->tallies = tally_create(d->workers)) == NULL) {
+		if (w != NULL) {
+			free(w->times);
 			free(w->name);
+		}
 		free(w);
 		diag_set(diag, NULL, 0, 0, "out of memory");
 		return NULL;
@@ -324,6 +327,8 @@ int directory_reload(struct directory *d, struct config *config, struct diag *di
 		config_unref(old);
 	}
 	pthread_mutex_unlock(&d->lock);
+	if (ret == 0)
+		route_tls_tell_expiry(config, &tls);
 	route_tls_drop_all(&tls);
 	free(targets);
 	return ret;

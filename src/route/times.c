@@ -42,6 +42,21 @@ void times_read(const struct times_block *blocks, uint32_t count, uint32_t strid
 		out->up_to[k] += out->up_to[k - 1];
 }
 
+uint64_t times_permille(const struct times_sum *times, uint32_t permille)
+{
+	uint64_t count = times->up_to[TIMES_BOUNDS];
+	/* The first one whose rank is no lower. */
+	uint64_t rank = (count * permille + 999) / 1000;
+
+	if (count == 0)
+		return 0;
+	for (size_t i = 0; i < TIMES_BOUNDS; i++) {
+		if (times->up_to[i] >= rank)
+			return times_bounds_us[i];
+	}
+	return 2 * times_bounds_us[TIMES_BOUNDS - 1];
+}
+
 struct times_block *times_create(uint32_t count)
 {
 	struct times_block *blocks =

@@ -37,6 +37,11 @@ void times_add(struct times_block *, uint64_t us);
 void times_read(const struct times_block *, uint32_t count, uint32_t stride,
 	struct times_sum *out);
 
+/* The bound of the bucket in which that one of the times lies, if they are in order and
+ * each counts as many thousandths; what is over the last one is told as twice that; 0
+ * of none. */
+uint64_t times_permille(const struct times_sum *, uint32_t permille);
+
 /* Zeroed, on cache lines of their own; NULL: no memory.  To be freed with free(). */
 struct times_block *times_create(uint32_t count);
 

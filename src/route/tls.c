@@ -8,7 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/slog.h"
 #include "config/config.h"
+
+enum { EXPIRES_SOON_DAYS = 14, DAY_S = 86400 };
 
 static enum route_tls_mode mode_from(enum config_sslmode mode)
 {
@@ -241,4 +245,32 @@ int route_tls_check(const struct config *config, struct diag *diag)
 
 	route_tls_drop_all(&all);
 	return ret;
+}
+
+/* --- time ----------------------------------------------------------------------------- */
+
+static void tell_expiry(const struct route_tls *tls, const char *what, const char *name)
+{
+	uint64_t now_s = clock_wall_us() / USEC_PER_SEC;
+	char subject[TLS_DN_MAX], quoted[TLS_DN_MAX + 2];
+	uint64_t end_s;
+
+	if (tls == NULL || tls->context == NULL)
+		return;
+	end_s = tls_context_expires(tls->context);
+	if (end_s == 0 || end_s > now_s + (uint64_t)EXPIRES_SOON_DAYS * DAY_S)
+		return;
+	tls_context_subject(tls->context, subject);
+	SLOG(WARN, "certificate-expires", "%s=%s certificate=%s state=%s days_left=%lu", what, name,
+		slog_quote(quoted, sizeof(quoted), subject, strlen(subject)),
+		end_s <= now_s ? "expired" : "valid",
+		end_s <= now_s ? 0 : (unsigned long)((end_s - now_s) / DAY_S));
+}
+
+void route_tls_tell_expiry(const struct config *config, const struct route_tls_all *all)
+{
+	for (size_t i = 0; i < all->workload_count; i++)
+		tell_expiry(all->workloads[i], "workload", config->workloads[i].name);
+	for (size_t i = 0; i < all->host_count; i++)
+		tell_expiry(all->hosts[i], "host", config->hosts[i].name);
 }

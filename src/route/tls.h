@@ -62,4 +62,7 @@ NODISCARD int route_tls_make_all(const struct config *, struct route_tls_all *,
 	struct diag *);
 void route_tls_drop_all(struct route_tls_all *);
 
+/* A line in the log for each certificate of ours that has expired or soon will. */
+void route_tls_tell_expiry(const struct config *, const struct route_tls_all *);
+
 #endif

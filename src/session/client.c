@@ -18,6 +18,7 @@
 #include "session/client_priv.h"
 #include "session/gate.h"
 #include "session/server.h"
+#include "session/tally.h"
 
 #define TO(state) (1u << CLIENT_##state)
 
@@ -414,6 +415,11 @@ static void send_fatal(struct client *c, const char *sqlstate, const char *messa
 	buf_finish(&out);
 }
 
+void client_tally(struct client *c, uint32_t which)
+{
+	tally_add(&c->workload->tallies[c->worker->index], which);
+}
+
 static void client_leave(struct client *c, enum close_reason reason)
 {
 	struct worker *w = c->worker;
@@ -422,7 +428,9 @@ static void client_leave(struct client *c, enum close_reason reason)
 		reason == CLOSE_CANCEL_DONE || reason == CLOSE_TLS ||
 		reason == CLOSE_SUSPEND;
 
-	router_count(&w->closed[reason]);
+	client_tally(c, TALLY_CLOSE + (uint32_t)reason);
+	if (c->is_tls_counted)
+		client_tally(c, TALLY_TLS_ENDED);
 	log_end(c, reason);
 	client_give_back(c);
 	if (c->is_counted)

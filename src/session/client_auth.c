@@ -16,6 +16,7 @@
 #include "session/client_priv.h"
 #include "session/login.h"
 #include "session/lookup.h"
+#include "session/tally.h"
 
 enum { AUTH_BODY_MAX = 32768, SYSTEM_NAME_MAX = 255 };
 
@@ -31,13 +32,18 @@ static const enum client_auth_method methods[] = {
 
 static void log_failure(struct client *c, const char *reason)
 {
-	char user[160];
+	const struct client_login *login = c->login;
+	char user[160], database[160], addr[ADDR_TEXT_MAX];
+	struct addr peer;
 
+	if (!client_peer(c, &peer))
+		peer = (struct addr){ .len = 0 };
 	SLOG_LIMITED(WARN, "client-auth-failed",
-		"id=%lu workload=%s user=%s rule=%u reason=\"%s\"", (unsigned long)c->id,
-		c->workload->name,
-		slog_quote(user, sizeof(user), c->login->user, strlen(c->login->user)),
-		c->login->proof.line, reason);
+		"id=%lu workload=%s user=%s database=%s addr=%s rule=%u reason=\"%s\"",
+		(unsigned long)c->id, c->workload->name,
+		slog_quote(user, sizeof(user), login->user, strlen(login->user)),
+		slog_quote(database, sizeof(database), login->database, strlen(login->database)),
+		addr_text(&peer, addr, sizeof(addr)), login->proof.line, reason);
 }
 
 static void failed(struct client *c)
@@ -50,7 +56,7 @@ static void failed(struct client *c)
 	client_auth_write_error(auth, &out);
 	client_send(c, &out);
 	buf_finish(&out);
-	router_count(&c->worker->auth_failures[auth->failure]);
+	client_tally(c, TALLY_AUTH + (uint32_t)auth->failure);
 	/* It may have another password by now. */
 	if (c->login->was_looked_up)
 		lookup_doubt(c, &c->login->proof.lookup, c->login->user);
@@ -63,7 +69,7 @@ static void refuse(struct client *c, const char *what, const char *reason)
 	char text[160];
 
 	log_failure(c, reason);
-	router_count(&c->worker->auth_failures[CLIENT_AUTH_DOOMED]);
+	client_tally(c, TALLY_AUTH + CLIENT_AUTH_DOOMED);
 	(void)snprintf(text, sizeof(text), "%s failed for user \"%s\"", what, c->login->user);
 	client_close_with(c, CLOSE_NOT_ALLOWED, "28000", text, NULL);
 }
@@ -92,7 +98,7 @@ static void shut_out(struct client *c, const struct addr *peer)
 				      "no pg_hba.conf entry for",
 			host, login->user, login->database, link);
 	log_failure(c, is_rejected ? "a rule rejects it" : "no rule fits");
-	router_count(&c->worker->auth_failures[CLIENT_AUTH_DOOMED]);
+	client_tally(c, TALLY_AUTH + CLIENT_AUTH_DOOMED);
 	client_close_with(c, CLOSE_NOT_ALLOWED, "28000", text, NULL);
 }
 
@@ -177,7 +183,7 @@ static bool check_certificate(struct client *c)
 		return true;
 	if (!client_has_certificate(c)) {
 		log_failure(c, "no certificate, or none that is valid");
-		router_count(&c->worker->auth_failures[CLIENT_AUTH_DOOMED]);
+		client_tally(c, TALLY_AUTH + CLIENT_AUTH_DOOMED);
 		client_close_with(c, CLOSE_NOT_ALLOWED, "28000",
 			"connection requires a valid client certificate", NULL);
 		return false;

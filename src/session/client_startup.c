@@ -18,6 +18,7 @@
 #include "session/client_priv.h"
 #include "session/gate.h"
 #include "session/server.h"
+#include "session/tally.h"
 
 /* Each costs a look at all others, before anybody has proven who they are. */
 enum { STARTUP_SETTINGS_MAX = 200 };
@@ -167,9 +168,8 @@ void client_startup_secure(struct client *c)
 
 	SLOG(DEBUG, "client-tls", "id=%lu protocol=%s cipher=%s resumed=%s", (unsigned long)c->id,
 		tls_protocol(tls), tls_cipher(tls), tls_is_resumed(tls) ? "yes" : "no");
-	router_count(&c->worker->tls_handshakes);
-	if (tls_is_resumed(tls))
-		router_count(&c->worker->tls_resumed);
+	c->is_tls_counted = true;
+	client_tally(c, tls_is_resumed(tls) ? TALLY_TLS_RESUMED : TALLY_TLS_FULL);
 	/* As PostgreSQL: who speaks another protocol must not be taken for a client
 	 * (ALPACA). */
 	if (c->login != NULL && c->login->is_direct && !tls_has_alpn(tls))
@@ -186,7 +186,7 @@ void client_startup_insecure(struct client *c)
 
 	if (!sock_peer(c->stream.conn.fd, &peer))
 		peer = (struct addr){ .len = 0 };
-	router_count(&c->worker->tls_failed);
+	client_tally(c, TALLY_TLS_FAILED);
 	SLOG_LIMITED(INFO, "client-tls-failed", "id=%lu workload=%s addr=%s reason=%s",
 		(unsigned long)c->id, c->workload->name, addr_text(&peer, addr, sizeof(addr)),
 		slog_quote(reason, sizeof(reason), error, strlen(error)));

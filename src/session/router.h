@@ -135,11 +135,6 @@ struct worker {
 	uint32_t client_free_slot;      /* where to look for a free slot next */
 	/* Written here only, read by any thread. */
 	_Atomic uint32_t clients_in_state[CLIENT_STATE_COUNT];
-	_Atomic uint64_t closed[CLOSE_REASON_COUNT];
-	_Atomic uint64_t tls_handshakes;        /* with clients: those that succeeded */
-	_Atomic uint64_t tls_resumed;           /* ... of them, by a ticket */
-	_Atomic uint64_t tls_failed;
-	_Atomic uint64_t auth_failures[CLIENT_AUTH_FAILURE_COUNT];
 	/* Servers whose lease has ended in this turn, and those to be freed. */
 	struct list releasing;
 	struct list free_servers;

@@ -57,6 +57,63 @@ static struct route *route_to(uint32_t workload, const char *database, const cha
 	return route;
 }
 
+/* Two pools, two quotas of databases and of users, two workloads. */
+static const char pools_of[2], quotas_of[4];
+
+#define POOL(i)  ((const struct pool *)(const void *)&pools_of[i])
+#define QUOTA(i) ((const struct quota *)(const void *)&quotas_of[i])
+
+static struct snap_server server(uint64_t client, uint64_t since_us, unsigned pool,
+	unsigned workload)
+{
+	return (struct snap_server){ .client_id = client,
+		.used_us = since_us,
+		.state = SERVER_LEASED,
+		.pool = POOL(pool),
+		.quotas = { QUOTA(pool), QUOTA(2 + workload) },
+		.workload_index = workload };
+}
+
+static const struct {
+	enum wait_reason reason;
+	uint64_t client;                /* 0: nobody */
+} holders[] = {
+	{ WAIT_POOL, 13 },
+	{ WAIT_TURN, 13 },
+	{ WAIT_DATABASE, 13 },
+	{ WAIT_USER, 12 },
+	{ WAIT_WORKLOAD, 12 },
+	{ WAIT_BUDGET, 11 },
+	{ WAIT_FLOORS, 11 },
+	{ WAIT_PAUSED, 0 },
+	{ WAIT_CONNECTING, 0 },
+	{ WAIT_CLOSING, 0 },
+	{ WAIT_HOST, 0 },
+	{ WAIT_LOGIN, 0 },
+	{ WAIT_PACING, 0 },
+};
+
+START_TEST(names_who_is_in_the_way)
+{
+	/* Somebody of the other pool and workload was first; then one of the other pool;
+	 * then one of its pool; one of its pool that is older is not leased. */
+	struct snap_server rows[] = { server(10, 50, 0, 0), server(14, 500, 0, 0),
+		server(13, 400, 0, 0), server(12, 300, 1, 0), server(11, 100, 1, 1),
+		server(15, 5, 0, 0) };
+	const struct snap_servers servers = { rows, COUNT_OF(rows) };
+	struct snap_waiter waiter = { .pool = POOL(0),
+		.quotas = { QUOTA(0), QUOTA(2) },
+		.wait = { .reason = holders[_i].reason } };
+	const struct snap_server *holder;
+
+	rows[0].state = SERVER_IDLE;
+	/* One of another host. */
+	rows[5].host = directory_host(directory, 1);
+	holder = snap_holder(&servers, &waiter);
+	ck_assert_uint_eq(holder == NULL ? 0 : holder->client_id, holders[_i].client);
+}
+END_TEST
+
 START_TEST(sees_nothing_where_nothing_is)
 {
 	struct snap_pools pools;
@@ -336,6 +393,7 @@ Suite *snap_suite(void)
 	TCase *tc = tcase_create("snap");
 
 	tcase_add_checked_fixture(tc, set_up, tear_down);
+	tcase_add_loop_test(tc, names_who_is_in_the_way, 0, (int)COUNT_OF(holders));
 	tcase_add_test(tc, sees_nothing_where_nothing_is);
 	tcase_add_test(tc, copies_many_pools);
 	tcase_add_test(tc, counts_servers_and_who_waits);

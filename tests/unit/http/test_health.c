@@ -114,11 +114,13 @@ START_TEST(three_keys_come_first)
 		"{\"web\": {\"size\": 25, \"checked_out\": 18, \"utilization\": 72.0, "
 		"\"limit\": 40, \"borrowed\": 0, \"waiting\": 0, \"maxwait_ms\": 0, "
 		"\"level\": \"ok\", \"idle\": 0, \"used\": 18, \"clients\": 0, "
-		"\"wait_timeouts\": 0, \"pool_mode\": \"transaction\"}, "
+		"\"wait_timeouts\": 0, \"pool_mode\": \"transaction\", "
+		"\"waiting_for\": null, \"oldest_lease_ms\": 0}, "
 		"\"se\\\"s\": {\"size\": 3, \"checked_out\": 1, \"utilization\": 33.3, "
 		"\"limit\": 3, \"borrowed\": 0, \"waiting\": 0, \"maxwait_ms\": 0, "
 		"\"level\": \"ok\", \"idle\": 0, \"used\": 1, \"clients\": 0, "
-		"\"wait_timeouts\": 0, \"pool_mode\": \"transaction\"}}\n");
+		"\"wait_timeouts\": 0, \"pool_mode\": \"transaction\", "
+		"\"waiting_for\": null, \"oldest_lease_ms\": 0}}\n");
 	/* A workload that cannot have anything. */
 	look->workload_count = 1;
 	look->workloads[0].guaranteed = look->workloads[0].max = 0;
@@ -127,7 +129,8 @@ START_TEST(three_keys_come_first)
 		"{\"web\": {\"size\": 0, \"checked_out\": 0, \"utilization\": 0.0, "
 		"\"limit\": 0, \"borrowed\": 0, \"waiting\": 0, \"maxwait_ms\": 0, "
 		"\"level\": \"ok\", \"idle\": 0, \"used\": 0, \"clients\": 0, "
-		"\"wait_timeouts\": 0, \"pool_mode\": \"transaction\"}}\n");
+		"\"wait_timeouts\": 0, \"pool_mode\": \"transaction\", "
+		"\"waiting_for\": null, \"oldest_lease_ms\": 0}}\n");
 	free(look);
 }
 END_TEST

@@ -91,6 +91,63 @@ START_TEST(refused_login_lets_others_connect_at_once)
 }
 END_TEST
 
+START_TEST(refused_login_is_an_answer_of_the_host)
+{
+	struct pool_error error;
+	struct pool_server *s;
+
+	wait_in(&leases[0], host_slice(POOL_A, WEB));
+	s = begin_open();
+	refuse(s, CONNECT_FAILED_HOST, "08006");
+	gone(s);
+	ck_assert(monitor_last_error(&host.m, &host.pools[POOL_A], &error));
+	host_wait(100 * MSEC);
+	(void)upkeep();
+	s = begin_open();
+	ck_assert_ptr_nonnull(s);
+	refuse(s, CONNECT_FAILED_LOGIN, "28P01");
+	ck_assert(!monitor_last_error(&host.m, &host.pools[POOL_B], &error));
+	ck_assert_uint_eq(host.m.failed[CONNECT_FAILED_HOST], 1);
+	ck_assert_uint_eq(host.m.failed[CONNECT_FAILED_LOGIN], 1);
+}
+END_TEST
+
+/* One connect at a time, no more often than who waits would try, and no more once it
+ * is back. */
+START_TEST(host_that_nobody_asks_for_is_tried_again)
+{
+	struct slice *slice = host_slice(POOL_A, WEB);
+	struct pool_error error;
+	struct pool_server *s;
+
+	wait_in(&leases[0], slice);
+	s = begin_open();
+	refuse(s, CONNECT_FAILED_HOST, "08006");
+	gone(s);
+	withdraw(&leases[0]);
+	ck_assert(!upkeep());
+	ck_assert_uint_eq(host.todo.count, 0);
+	host_wait(100 * MSEC);
+	ck_assert(!upkeep());
+	ck_assert_uint_eq(todo_count(MONITOR_OPEN), 1);
+	s = begin_open();
+	ck_assert(!upkeep());
+	ck_assert_uint_eq(host.todo.count, 0);
+	refuse(s, CONNECT_FAILED_HOST, "57P03");
+	gone(s);
+	ck_assert(!upkeep());
+	ck_assert_uint_eq(host.todo.count, 0);
+	host_wait(SEC);
+	ck_assert(!upkeep());
+	ready(begin_open());
+	ck_assert(!monitor_last_error(&host.m, slice->pool, &error));
+	ck_assert_uint_eq(slice->pool->idle_count, 1);
+	host_wait(SEC);
+	ck_assert(!upkeep());
+	ck_assert_uint_eq(todo_count(MONITOR_OPEN), 0);
+}
+END_TEST
+
 START_TEST(host_backoff_keeps_waiters)
 {
 	struct slice *slice = host_slice(POOL_A, WEB);
@@ -258,6 +315,8 @@ static void add_failing(Suite *s)
 	tcase_add_test(tc, refused_login_tells_all_waiters_with_the_sqlstate);
 	tcase_add_test(tc, refused_login_refuses_newcomers_until_retry);
 	tcase_add_test(tc, refused_login_lets_others_connect_at_once);
+	tcase_add_test(tc, refused_login_is_an_answer_of_the_host);
+	tcase_add_test(tc, host_that_nobody_asks_for_is_tried_again);
 	tcase_add_test(tc, host_backoff_keeps_waiters);
 	tcase_add_test(tc, host_backoff_grows_to_its_maximum);
 	tcase_add_test(tc, connects_that_fail_together_are_one_failure);

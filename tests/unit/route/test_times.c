@@ -45,6 +45,26 @@ START_TEST(sum_is_that_of_every_stride)
 }
 END_TEST
 
+START_TEST(permille_is_the_bound_of_its_bucket)
+{
+	struct times_block *blocks = times_create(1);
+	struct times_sum sum;
+
+	times_read(blocks, 1, 1, &sum);
+	ck_assert_uint_eq(times_permille(&sum, 500), 0);
+	for (uint32_t i = 0; i < 998; i++)
+		times_add(blocks, 60);
+	times_add(blocks, 4000);
+	times_add(blocks, 2 * times_bounds_us[TIMES_BOUNDS - 1] + 1);
+	times_read(blocks, 1, 1, &sum);
+	ck_assert_uint_eq(times_permille(&sum, 1), 100);
+	ck_assert_uint_eq(times_permille(&sum, 998), 100);
+	ck_assert_uint_eq(times_permille(&sum, 999), 5000);
+	ck_assert_uint_eq(times_permille(&sum, 1000), 2 * times_bounds_us[TIMES_BOUNDS - 1]);
+	free(blocks);
+}
+END_TEST
+
 Suite *times_suite(void)
 {
 	Suite *s = suite_create("route/times");
@@ -52,6 +72,7 @@ Suite *times_suite(void)
 
 	tcase_add_test(tc, bounds_belong_to_their_bucket);
 	tcase_add_test(tc, sum_is_that_of_every_stride);
+	tcase_add_test(tc, permille_is_the_bound_of_its_bucket);
 	suite_add_tcase(s, tc);
 	return s;
 }
