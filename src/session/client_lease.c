@@ -25,17 +25,23 @@ static uint64_t sooner(uint64_t deadline, uint64_t since_us, uint64_t limit_us)
 	return u64_min(deadline, since_us + limit_us);
 }
 
+/* Those of a reload hold at once, also for whoever has a server or waits for one. */
+static const struct route_limits *limits_of(const struct client *c)
+{
+	return c->newer == NULL ? &c->route->limits : &c->newer->limits;
+}
+
 /* A client of a session port keeps its server while it is idle, and one that pins it. */
 static uint64_t idle_session_deadline(const struct client *c)
 {
 	if (c->workload->mode != ROUTE_SESSION && c->pins.kinds == 0)
 		return UINT64_MAX;
-	return sooner(UINT64_MAX, c->state_us, c->route->limits.idle_session_timeout_us);
+	return sooner(UINT64_MAX, c->state_us, limits_of(c)->idle_session_timeout_us);
 }
 
 static uint64_t active_deadline(const struct client *c)
 {
-	const struct route_limits *limits = &c->route->limits;
+	const struct route_limits *limits = limits_of(c);
 	uint64_t deadline = UINT64_MAX;
 
 	deadline = sooner(deadline, c->query_us, limits->query_timeout_us);
@@ -61,11 +67,11 @@ static uint64_t deadline_of(const struct client *c)
 		return c->connected_us + login_us;
 	case CLIENT_LOGIN:
 		return sooner(c->connected_us + login_us, c->state_us,
-			c->route->limits.query_wait_timeout_us);
+			limits_of(c)->query_wait_timeout_us);
 	case CLIENT_IDLE:
-		return sooner(UINT64_MAX, c->state_us, c->route->limits.client_idle_timeout_us);
+		return sooner(UINT64_MAX, c->state_us, limits_of(c)->client_idle_timeout_us);
 	case CLIENT_WAITING:
-		return sooner(UINT64_MAX, c->state_us, c->route->limits.query_wait_timeout_us);
+		return sooner(UINT64_MAX, c->state_us, limits_of(c)->query_wait_timeout_us);
 	case CLIENT_ACTIVE:
 		return active_deadline(c);
 	case CLIENT_ADMIN:
@@ -87,9 +93,9 @@ void client_arm(struct client *c)
 		timer_set(&c->worker->timers, &c->deadline, deadline);
 	if (c->state != CLIENT_WAITING)
 		timer_stop(&c->notify);
-	else if (c->route->limits.query_wait_notify_us != 0)
+	else if (limits_of(c)->query_wait_notify_us != 0)
 		timer_set(&c->worker->timers, &c->notify,
-			c->state_us + c->route->limits.query_wait_notify_us);
+			c->state_us + limits_of(c)->query_wait_notify_us);
 }
 
 /* Does it wait for a connection to be opened, and not for a limit of ours? */
@@ -145,7 +151,7 @@ static void wait_timed_out(struct client *c)
 
 static void active_timed_out(struct client *c, uint64_t now_us)
 {
-	const struct route_limits *limits = &c->route->limits;
+	const struct route_limits *limits = limits_of(c);
 
 	if (sooner(UINT64_MAX, c->query_us, limits->query_timeout_us) <= now_us)
 		client_close(c, CLOSE_QUERY_TIMEOUT);
@@ -252,14 +258,27 @@ void client_refuse(struct client *c, const char *sqlstate, const char *message,
 
 /* --- asking and getting ---------------------------------------------------------------------- */
 
+static bool is_outdated(const struct client *c)
+{
+	return c->route->generation != directory_generation(c->worker->router->directory);
+}
+
+static void drop_newer(struct client *c)
+{
+	route_unref(c->newer);
+	c->newer = NULL;
+}
+
 /* The configuration has changed: by which limits, and is it still there? */
 static bool reroute(struct client *c)
 {
 	struct directory *d = c->worker->router->directory;
 	struct route *route;
 
-	if (c->route->generation == directory_generation(d))
+	if (!is_outdated(c)) {
+		drop_newer(c);
 		return true;
+	}
 	if (directory_find(d, c->workload, c->route->database->name, c->route->user,
 		&route) != ROUTE_OK) {
 		client_close(c, CLOSE_REMOVED);
@@ -268,7 +287,19 @@ static bool reroute(struct client *c)
 	route_move_count(c->route, route);
 	route_unref(c->route);
 	c->route = route;
+	drop_newer(c);
 	return true;
+}
+
+/* It goes on by the rules that held when it got its server; time is another matter. */
+static void take_newer(struct client *c)
+{
+	struct directory *d = c->worker->router->directory;
+
+	drop_newer(c);
+	if (directory_find(d, c->workload, c->route->database->name, c->route->user,
+		&c->newer) != ROUTE_OK)
+		c->newer = NULL;
 }
 
 /* Names of statements are looked after on transaction ports, unless that is switched
@@ -468,4 +499,8 @@ void client_recheck(struct client *c)
 		client_close(c, CLOSE_SHUTDOWN);
 	else if (c->state == CLIENT_IDLE && c->server == NULL && reroute(c))
 		client_arm(c);
+	else if ((c->state == CLIENT_ACTIVE || c->state == CLIENT_WAITING) && is_outdated(c)) {
+		take_newer(c);
+		client_arm(c);
+	}
 }

@@ -284,7 +284,7 @@ def test_types(router):
             return {c.name: c.type_code for c in admin.execute(f"SHOW {what}").description}
 
         pools = types("POOLS")
-        assert {pools.pop(name) for name in ("database", "user", "pool_mode", "host", "workload",
+        assert {pools.pop(name) for name in ("database", "user", "pool_mode", "host", "workload", "error",
                                              "load_balance_hosts")} == {TEXT}
         assert set(pools.values()) == {INT4}
         stats = types("STATS")
