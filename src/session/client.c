@@ -202,11 +202,13 @@ static void on_end(struct stream *stream, int error)
 		/* The request goes its way; nobody waits for it any more. */
 		client_close(c, CLOSE_CANCEL_DONE);
 		return;
+	case CLIENT_LOGIN:
+	case CLIENT_IDLE:
+	case CLIENT_WAITING:
 	case CLIENT_ACTIVE:
-		/* Terminate was behind what runs: it may end in peace. */
-		if (c->is_quitting && error == 0)
-			return;
-		client_close(c, error == 0 ? CLOSE_LOST : CLOSE_SOCKET);
+		/* What was sent before Terminate is read to its end, as by PostgreSQL. */
+		if (!client_has_quit(c))
+			client_close(c, error == 0 ? CLOSE_LOST : CLOSE_SOCKET);
 		return;
 	case CLIENT_STARTUP:
 		if (stream_tls_error(stream)[0] != '\0') {
@@ -216,9 +218,6 @@ static void on_end(struct stream *stream, int error)
 		client_close(c, error == 0 ? CLOSE_LOST : CLOSE_SOCKET);
 		return;
 	case CLIENT_AUTH:
-	case CLIENT_LOGIN:
-	case CLIENT_IDLE:
-	case CLIENT_WAITING:
 	case CLIENT_ADMIN:
 		client_close(c, error == 0 ? CLOSE_LOST : CLOSE_SOCKET);
 		return;
@@ -355,6 +354,13 @@ void client_accept(struct worker *w, struct route_workload *workload, int fd)
 	sock_tune(fd, &tcp);
 	has_peer = sock_peer(fd, &peer);
 	addr_unmap(&peer);
+	c->login->wants_proxy = has_peer &&
+		directory_is_proxy(w->router->directory, workload, &peer);
+	if (has_peer && !c->login->wants_proxy && gate_count(c, &peer) == GATE_AWAY) {
+		gate_turn_away(fd);
+		client_closed(c);
+		return;
+	}
 	if (stream_attach(&c->stream, w->io, w->chunks, fd) < 0) {
 		close(fd);
 		client_closed(c);
@@ -362,12 +368,6 @@ void client_accept(struct worker *w, struct route_workload *workload, int fd)
 	}
 	io_conn_rx_multishot(&c->stream.conn, true);
 	client_arm(c);
-	/* It is told so when it has said what it wants: libpq shows nobody an error
-	 * that comes in answer to SSLRequest. */
-	c->login->wants_proxy = has_peer &&
-		directory_is_proxy(w->router->directory, workload, &peer);
-	c->login->is_one_too_many = has_peer && !c->login->wants_proxy &&
-		!gate_count(c, &peer);
 	/* Until it is known whether it is for the console. */
 	stream_exempt(&c->stream, true);
 	stream_resume(&c->stream);

@@ -11,6 +11,7 @@
 #include "session/client_end.h"
 #include "session/client_pin.h"
 #include "session/client_priv.h"
+#include "session/gate.h"
 #include "session/slow.h"
 #include "session/server.h"
 
@@ -62,6 +63,9 @@ static uint64_t deadline_of(const struct client *c)
 
 	switch (c->state) {
 	case CLIENT_STARTUP:
+		if (c->login->is_one_too_many)
+			login_us = u64_min(login_us, GATE_EXCESS_US);
+		return c->connected_us + login_us;
 	case CLIENT_AUTH:
 	case CLIENT_CANCEL:
 		return c->connected_us + login_us;

@@ -76,7 +76,8 @@ static bool deserves_lease(struct client *c, const uint8_t *data, size_t len)
 			return true;
 		if (result == FRAME_NEED_MORE)
 			break;
-		if (f.type == 'S' || f.type == 'H')
+		/* The same at a Terminate. */
+		if (f.type == 'S' || f.type == 'H' || f.type == 'X')
 			return true;
 		if (!frame_is_whole(&f))
 			break;
@@ -443,6 +444,23 @@ static size_t forward(struct client *c, const uint8_t *data, size_t len)
 	return pos;
 }
 
+bool client_has_quit(struct client *c)
+{
+	const uint8_t *data = buf_data(&c->stream.held);
+	size_t len = buf_len(&c->stream.held), pos = c->body_left;
+	struct frame f;
+
+	while (!c->is_quitting && pos < len && look(data + pos, len - pos, &f) == FRAME_OK &&
+		frame_is_whole(&f)) {
+		c->is_quitting = f.type == 'X';
+		pos += frame_size(&f);
+	}
+	/* Nobody else may come to look at what is held. */
+	if (c->is_quitting)
+		stream_retry(&c->stream);
+	return c->is_quitting;
+}
+
 size_t client_query_data(struct client *c, const uint8_t *data, size_t len)
 {
 	size_t pos = 0;
@@ -455,7 +473,8 @@ size_t client_query_data(struct client *c, const uint8_t *data, size_t len)
 		if (c->state == CLIENT_ACTIVE) {
 			used = forward(c, data + pos, len - pos);
 			stuck = used == 0 || c->state == CLIENT_ACTIVE;
-		} else if (c->state == CLIENT_IDLE && !stream_is_congested(&c->stream)) {
+		} else if (c->state == CLIENT_IDLE &&
+			(c->is_quitting || !stream_is_congested(&c->stream))) {
 			used = idle_step(c, data + pos, len - pos, &stuck);
 		} else {
 			break;

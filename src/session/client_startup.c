@@ -309,7 +309,11 @@ static size_t take_proxy(struct client *c, const uint8_t *data, size_t len)
 	}
 	addr_unmap(&h.source);
 	*c->proxied = h.source;
-	c->login->is_one_too_many = !gate_count(c, c->proxied);
+	if (gate_count(c, c->proxied) == GATE_AWAY) {
+		client_close(c, CLOSE_CROWDED_OUT);
+		return len;
+	}
+	client_arm(c);
 	return h.len;
 }
 

@@ -20,6 +20,7 @@ struct gate_source {
 	bool is_v6;
 	uint32_t connections;
 	uint32_t unproven;
+	uint32_t excess;                /* more than there may be, until they are told */
 };
 
 struct gate {
@@ -70,68 +71,6 @@ uint32_t gate_unproven(const struct gate *g)
 	return atomic_load(&g->unproven);
 }
 
-/* --- at the door ------------------------------------------------------------------------ */
-
-/* Without a word the client would look for a crash.  It may be that nobody reads this:
- * then so be it. */
-static void turn_away(int fd)
-{
-	const struct msg_out_error error = { .severity = "FATAL",
-		.sqlstate = "53300",
-		.message = "sorry, too many clients already" };
-	struct buf out;
-
-	buf_init(&out, 0);
-	msg_out_error(&out, &error);
-	if (buf_ok(&out) &&
-		send(fd, buf_data(&out), buf_len(&out), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		SLOG_LIMITED(DEBUG, "client-accept", "error=\"%s\"", strerror(errno));
-	buf_finish(&out);
-	close(fd);
-}
-
-static bool is_silent(const struct client *c, uint64_t now_us)
-{
-	if (c->state == CLIENT_STARTUP)
-		return now_us >= c->connected_us + GATE_SILENT_US;
-	return c->state == CLIENT_AUTH && c->login->has_auth &&
-		now_us >= c->state_us + GATE_UNANSWERED_US;
-}
-
-/* One that was asked and does not answer makes room, the oldest first. */
-static bool crowd_out(struct worker *w)
-{
-	uint32_t looks = 0;
-
-	list_for_each(&w->unproven, node) {
-		struct client_login *login = container_of(node, struct client_login, in_unproven);
-
-		if (++looks > SEARCH_MAX)
-			return false;
-		if (!is_silent(login->client, worker_now(w)))
-			continue;
-		client_close(login->client, CLOSE_CROWDED_OUT);
-		return true;
-	}
-	return false;
-}
-
-bool gate_admit(struct worker *w, const struct route_workload *workload, int fd)
-{
-	struct router *r = w->router;
-	uint32_t unproven = gate_unproven(r->gate), most = atomic_load(&r->gate->max_unproven);
-	uint32_t room = atomic_load(&r->max_client_conn) + GATE_OVERFLOW;
-
-	if ((most == 0 || unproven < most) && atomic_load(&r->clients) + unproven < room)
-		return true;
-	if (crowd_out(w))
-		return true;
-	SLOG_LIMITED(WARN, "client-accept", "workload=%s unauthenticated=%u error=\"too many connections\"",
-		workload->name, unproven);
-	turn_away(fd);
-	return false;
-}
-
 /* --- addresses -------------------------------------------------------------------------- */
 
 static bool make_key(const struct addr *a, struct gate_source *key)
@@ -146,57 +85,223 @@ static bool make_key(const struct addr *a, struct gate_source *key)
 	return true;
 }
 
-/* Under the lock. */
+static uint64_t hash_key(const struct gate_source *key)
+{
+	return hash_mix(key->is_v6, hash_bytes(key->key, KEY_LEN));
+}
+
+/* Under the lock.  NULL: there is none. */
 static struct gate_source *find_source(struct gate *g, const struct gate_source *key)
 {
-	uint64_t hash = hash_mix(key->is_v6, hash_bytes(key->key, KEY_LEN));
-	struct gate_source *s;
-
-	for (struct hash_node *node = hash_table_find(&g->sources, hash); node != NULL;
+	for (struct hash_node *node = hash_table_find(&g->sources, hash_key(key)); node != NULL;
 		node = hash_next(node)) {
-		s = container_of(node, struct gate_source, node);
+		struct gate_source *s = container_of(node, struct gate_source, node);
+
 		if (s->is_v6 == key->is_v6 && memcmp(s->key, key->key, KEY_LEN) == 0)
 			return s;
 	}
-	s = malloc(sizeof(*s));
-	if (s == NULL)
-		return NULL;
+	return NULL;
+}
+
+/* NULL: out of memory.  spare: made before the lock was taken; NULL when it was used. */
+static struct gate_source *find_or_add(struct gate *g, const struct gate_source *key,
+	struct gate_source **spare)
+{
+	struct gate_source *s = find_source(g, key);
+
+	if (s != NULL || *spare == NULL)
+		return s;
+	s = *spare;
+	*spare = NULL;
 	*s = *key;
-	hash_table_add(&g->sources, &s->node, hash);
+	hash_table_add(&g->sources, &s->node, hash_key(key));
 	return s;
 }
 
 /* Under the lock. */
 static void forget_unused(struct gate *g, struct gate_source *s)
 {
-	if (s->connections > 0)
+	if (s->connections > 0 || s->excess > 0)
 		return;
 	hash_table_remove(&g->sources, &s->node);
 	free(s);
 }
 
-bool gate_count(struct client *c, const struct addr *peer)
-{
-	struct router *r = c->worker->router;
-	uint32_t most = atomic_load(&r->gate->max_per_address);
-	uint32_t most_unproven = atomic_load(&r->gate->max_unproven_per_address);
-	struct gate_source key, *s;
-	bool is_admitted = true;
+/* --- making room ------------------------------------------------------------------------ */
 
-	if ((most == 0 && most_unproven == 0) || !make_key(peer, &key))
-		return true;
-	pthread_mutex_lock(&r->gate->lock);
-	s = find_source(r->gate, &key);
-	if (s != NULL) {
-		is_admitted = (most == 0 || s->connections < most) &&
-			(most_unproven == 0 || s->unproven < most_unproven);
-		s->connections += is_admitted;
-		s->unproven += is_admitted;
-		c->source = is_admitted ? s : NULL;
-		forget_unused(r->gate, s);
+static bool is_silent(const struct client *c, uint64_t now_us)
+{
+	if (c->state == CLIENT_STARTUP)
+		return now_us >= c->connected_us + GATE_SILENT_US;
+	/* It was told why, and does not go. */
+	if (c->state == CLIENT_ENDING)
+		return now_us >= c->state_us + GATE_SILENT_US;
+	return c->state == CLIENT_AUTH && c->login->has_auth &&
+		now_us >= c->state_us + GATE_UNANSWERED_US;
+}
+
+/* What its address has; 0 where it has none.  Under the lock. */
+static uint32_t unproven_of(const struct gate_source *s)
+{
+	return s == NULL ? 0 : s->unproven + s->excess;
+}
+
+/* As long as some address has at least two more than the newcomer's, one of the address
+ * that has most goes, so that its neighbours have as many places, whatever it does.  Else
+ * one that was asked and does not answer, the oldest first; of one address, if of is
+ * given. */
+static struct client *find_victim(struct worker *w, const struct gate_source *of,
+	uint32_t newcomers)
+{
+	struct client *crowd = NULL, *silent = NULL;
+	struct gate *g = w->router->gate;
+	uint32_t looks = 0, most = newcomers + 1;
+
+	pthread_mutex_lock(&g->lock);
+	list_for_each(&w->unproven, node) {
+		struct client *c = container_of(node, struct client_login, in_unproven)->client;
+
+		if (++looks > SEARCH_MAX)
+			break;
+		if (of != NULL && c->source != of)
+			continue;
+		if (silent == NULL && is_silent(c, worker_now(w)))
+			silent = c;
+		if (of != NULL || (c->state != CLIENT_STARTUP && c->state != CLIENT_AUTH) ||
+			unproven_of(c->source) <= most)
+			continue;
+		most = unproven_of(c->source);
+		crowd = c;
 	}
-	pthread_mutex_unlock(&r->gate->lock);
-	return is_admitted;
+	pthread_mutex_unlock(&g->lock);
+	return crowd != NULL ? crowd : silent;
+}
+
+static bool crowd_out(struct worker *w, const struct gate_source *of, uint32_t newcomers)
+{
+	struct client *c = find_victim(w, of, newcomers);
+
+	if (c == NULL)
+		return false;
+	if (c->state == CLIENT_ENDING)
+		client_linger_over(c);
+	else
+		client_close(c, CLOSE_CROWDED_OUT);
+	return true;
+}
+
+/* --- at the door ------------------------------------------------------------------------ */
+
+/* Without a word the client would look for a crash.  It may be that nobody reads this:
+ * then so be it. */
+static void turn_away(int fd, const char *message)
+{
+	const struct msg_out_error error = { .severity = "FATAL",
+		.sqlstate = "53300",
+		.message = message };
+	struct buf out;
+
+	buf_init(&out, 0);
+	msg_out_error(&out, &error);
+	if (buf_ok(&out) &&
+		send(fd, buf_data(&out), buf_len(&out), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		SLOG_LIMITED(DEBUG, "client-accept", "error=\"%s\"", strerror(errno));
+	buf_finish(&out);
+	close(fd);
+}
+
+/* What comes from a load balancer, or by a unix socket, has no address to count yet. */
+static uint32_t newcomers(struct worker *w, struct route_workload *workload, int fd)
+{
+	struct gate *g = w->router->gate;
+	struct gate_source key;
+	struct addr peer;
+	uint32_t count;
+
+	if (!sock_peer(fd, &peer))
+		return 0;
+	addr_unmap(&peer);
+	if (directory_is_proxy(w->router->directory, workload, &peer) || !make_key(&peer, &key))
+		return 0;
+	pthread_mutex_lock(&g->lock);
+	count = unproven_of(find_source(g, &key));
+	pthread_mutex_unlock(&g->lock);
+	return count;
+}
+
+bool gate_admit(struct worker *w, struct route_workload *workload, int fd)
+{
+	struct router *r = w->router;
+	uint32_t unproven = gate_unproven(r->gate), most = atomic_load(&r->gate->max_unproven);
+	uint32_t room = atomic_load(&r->max_client_conn) + GATE_OVERFLOW;
+
+	if ((most == 0 || unproven < most) && atomic_load(&r->clients) + unproven < room)
+		return true;
+	if (crowd_out(w, NULL, newcomers(w, workload, fd)))
+		return true;
+	SLOG_LIMITED(WARN, "client-accept", "workload=%s unauthenticated=%u error=\"too many connections\"",
+		workload->name, unproven);
+	turn_away(fd, "sorry, too many clients already");
+	return false;
+}
+
+/* Under the lock. */
+static bool has_room(const struct gate *g, const struct gate_source *s)
+{
+	uint32_t most = atomic_load(&g->max_per_address);
+	uint32_t most_unproven = atomic_load(&g->max_unproven_per_address);
+
+	return (most == 0 || s->connections < most) &&
+		(most_unproven == 0 || s->unproven < most_unproven);
+}
+
+/* Under the lock. */
+static enum gate_verdict count(struct client *c, struct gate_source *s, const struct gate *g)
+{
+	c->source = s;
+	if (has_room(g, s)) {
+		s->connections++;
+		s->unproven++;
+		return GATE_WELCOME;
+	}
+	if (s->excess < GATE_EXCESS_MAX) {
+		s->excess++;
+		c->login->is_one_too_many = true;
+		return GATE_TO_BE_TOLD;
+	}
+	c->source = NULL;
+	return GATE_AWAY;
+}
+
+enum gate_verdict gate_count(struct client *c, const struct addr *peer)
+{
+	struct gate *g = c->worker->router->gate;
+	enum gate_verdict verdict = GATE_WELCOME;
+	struct gate_source key, *s, *spare;
+	bool is_full = false;
+
+	if (!make_key(peer, &key))
+		return GATE_WELCOME;
+	spare = malloc(sizeof(*spare));
+	pthread_mutex_lock(&g->lock);
+	s = find_source(g, &key);
+	is_full = s != NULL && !has_room(g, s);
+	pthread_mutex_unlock(&g->lock);
+	/* Its own silent ones go first.  This one is none of its yet. */
+	if (is_full)
+		(void)crowd_out(c->worker, s, 0);
+	pthread_mutex_lock(&g->lock);
+	s = find_or_add(g, &key, &spare);
+	if (s != NULL)
+		verdict = count(c, s, g);
+	pthread_mutex_unlock(&g->lock);
+	free(spare);
+	return verdict;
+}
+
+void gate_turn_away(int fd)
+{
+	turn_away(fd, "too many connections from this address");
 }
 
 /* --- clients ---------------------------------------------------------------------------- */
@@ -242,8 +347,12 @@ void gate_leave(struct client *c)
 	if (c->source == NULL)
 		return;
 	pthread_mutex_lock(&r->gate->lock);
-	c->source->connections--;
-	c->source->unproven -= c->is_unproven;
+	if (c->login != NULL && c->login->is_one_too_many) {
+		c->source->excess--;
+	} else {
+		c->source->connections--;
+		c->source->unproven -= c->is_unproven;
+	}
 	forget_unused(r->gate, c->source);
 	pthread_mutex_unlock(&r->gate->lock);
 	c->source = NULL;

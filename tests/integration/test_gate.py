@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: ISC
 """Limits before anybody has proven who they are."""
 import contextlib
+import threading
+import time
 
 import psycopg
 import pytest
@@ -97,6 +99,9 @@ def test_an_address_has_only_so_many(make_router):
     with contextlib.ExitStack() as stack:
         first = [stack.enter_context(from_there(2)) for _ in range(3)]
         first[0].login("app_scram", USERS["app_scram"][0], DATABASE)
+        for wire in first[1:]:
+            wire.send(w.startup("app_scram", DATABASE))
+            assert wire.receive().type == "R"
         with from_there(2) as one_more:
             one_more.send(w.startup("app_scram", DATABASE))
             error, = one_more.until_closed()
@@ -120,7 +125,117 @@ def test_an_address_has_only_so_many_that_are_not_logged_in(make_router):
     with contextlib.ExitStack() as stack:
         for _ in range(5):
             wait_until(lambda: enters(router, stack), 10, "a login")
-        wires = silent(router, 2, stack)
+        wires = silent(router, 2, stack, w.startup("app_scram", DATABASE))
+        assert [wire.receive().type for wire in wires] == ["R", "R"]
         assert "too many connections from this address" in login(router)
         wires[0].close()
         wait_until(lambda: enters(router, stack), 10, "a login")
+
+
+def from_address(router, number):
+    return w.Wire("127.0.0.1", router.transactional.port, source=f"127.0.0.{number}")
+
+
+def is_over(wire):
+    """The other side has closed it; what it said is kept in the buffer."""
+    wire.socket.settimeout(0.001)
+    try:
+        while chunk := wire.socket.recv(4096):
+            wire.buffer += chunk
+        return True
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+class Flood:
+    """From one address: as many connections as there may be, all the time, none of which
+    ever grows old."""
+
+    def __init__(self, router, number, count):
+        self.router, self.number, self.count = router, number, count
+        self.stop, self.opened, self.wires = threading.Event(), 0, []
+        self.thread = threading.Thread(target=self.run)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+
+    def run(self):
+        while not self.stop.wait(0.01):
+            for wire in [wire for wire in self.wires
+                         if time.monotonic() > wire.born + 0.3 or is_over(wire)]:
+                wire.close()
+                self.wires.remove(wire)
+            while len(self.wires) < self.count:
+                self.wires.append(from_address(self.router, self.number))
+                self.wires[-1].born = time.monotonic()
+                self.opened += 1
+        for wire in self.wires:
+            wire.close()
+
+
+@pytest.mark.parametrize("count", [4, 12])
+def test_one_address_keeps_nobody_else_out(make_router, count):
+    """All places are taken by one address, again and again, by connections that are too
+    young to count as silent: each login from elsewhere gets in at its first attempt."""
+    router = make_router({"process": {"workers": 1, "max_unauthenticated": 4},
+                          "defaults": {"client_login_timeout": "1h"}})
+    with contextlib.ExitStack() as stack:
+        inside = from_address(router, 2)
+        stack.enter_context(inside)
+        inside.login("app_scram", USERS["app_scram"][0], DATABASE)
+        flood = stack.enter_context(Flood(router, 2, count))
+        wait_until(lambda: flood.opened >= count, 10, "the flood")
+        for _ in range(20):
+            with from_address(router, 3) as other:
+                other.login("app_scram", USERS["app_scram"][0], DATABASE)
+                assert other.value("SELECT 1") == "1"
+        assert inside.value("SELECT 1") == "1"
+        assert router.show("workloads")
+
+
+def test_an_address_is_bounded_from_accept_on(make_router):
+    """Beyond its limit an address has four connections more, for so long that they can be
+    told why; all others are closed before they have said anything."""
+    router = make_router({"process": {"workers": 1, "max_unauthenticated_per_address": 2},
+                          "defaults": {"client_login_timeout": "1h"}})
+    with contextlib.ExitStack() as stack:
+        inside = stack.enter_context(from_address(router, 2))
+        inside.login("app_scram", USERS["app_scram"][0], DATABASE)
+        first = [stack.enter_context(from_address(router, 2)) for _ in range(2)]
+        for wire in first:
+            wire.send(w.startup("app_scram", DATABASE))
+            assert wire.receive().type == "R"
+        more = [stack.enter_context(from_address(router, 2)) for _ in range(30)]
+        wait_until(lambda: sum(is_over(wire) for wire in more) == 26, 10, "they are closed")
+        for wire in more:
+            if is_over(wire):
+                assert [m.sqlstate for m in wire.until_closed()] == ["53300"]
+        kept = [wire for wire in more if not is_over(wire)]
+        # A cancel request is heard.
+        kept[0].send(w.cancel_request(inside.pid, inside.key))
+        inside.socket.settimeout(30)
+        assert inside.value("SELECT 1") == "1"
+        kept[1].socket.settimeout(30)
+        kept[1].send(w.startup("app_scram", DATABASE))
+        assert [m.sqlstate for m in kept[1].until_closed()] == ["53300"]
+        wait_until(lambda: all(is_over(wire) for wire in more), 10, "their time is over")
+        assert not any(is_over(wire) for wire in first)
+        with from_address(router, 3) as other:
+            other.login("app_scram", USERS["app_scram"][0], DATABASE)
+
+
+def test_the_silent_make_room_for_their_own_address(make_router):
+    router = make_router({"process": {"workers": 1, "max_unauthenticated_per_address": 2,
+                                      "max_client_conn_per_address": 4},
+                          "defaults": {"client_login_timeout": "1h"}})
+    with contextlib.ExitStack() as stack:
+        wires = silent(router, 2, stack)
+        wait_until(lambda: enters(router, stack), 10, "a login")
+        assert wires[0].until_closed() == []

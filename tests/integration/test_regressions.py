@@ -93,6 +93,51 @@ def test_terminate_then_deaf(make_router, postgres):
     next_one_is_served(router, 5)
 
 
+@pytest.mark.parametrize("busy", [False, True], ids=["server free", "server busy"])
+@pytest.mark.parametrize("end", ["close", "reset"])
+@pytest.mark.parametrize("how", ["simple", "extended", "two"])
+def test_goodbye_in_one_write(make_router, postgres, how, end, busy):
+    """A statement, Terminate and the end of the connection at once: PostgreSQL reads what
+    was sent before it finds the end, so the statement counts, also where it waits for a
+    server in between."""
+    router = make_router(ONE)
+    postgres.sql("CREATE TABLE IF NOT EXISTS said (body text)", "TRUNCATE said",
+                 "GRANT ALL ON said TO PUBLIC", dbname=DATABASE)
+    insert = "INSERT INTO said VALUES ('goodbye')"
+    sent = {"simple": w.query(insert), "extended": w.one_query(insert),
+            "two": w.query("SELECT 1") + w.query(insert)}[how]
+    other = router.transactional.wire()
+    wire = router.transactional.wire()
+    if busy:
+        other.query("BEGIN")
+    if end == "reset":
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wire.send(sent, w.terminate())
+    wire.socket.close()
+    if busy:
+        assert other.value("SELECT 1") == "1"
+        other.query("COMMIT")
+    wait_until(lambda: postgres.sql("SELECT body FROM said", dbname=DATABASE) == [("goodbye",)],
+               10, "the statement has run")
+    next_one_is_served(router)
+    other.close()
+
+
+@pytest.mark.router_only
+def test_goodbye_of_one_that_waits_too_long(make_router):
+    """Nobody is kept for longer than who stays: the time limit of the queue holds."""
+    router = make_router({**ONE, "defaults": {"query_wait_timeout": "300ms"}})
+    other = router.transactional.wire()
+    other.query("BEGIN")
+    wire = router.transactional.wire()
+    wire.send(w.query("SELECT 1"), w.terminate())
+    wire.socket.close()
+    wait_until(lambda: "wait-timeout" in router.log(), 10, "the queue's limit")
+    wait_until(lambda: "reason=quit" in router.log(), 10, "the client's end")
+    wait_until(lambda: len(router.show("CLIENTS")) == 2, 10, "nobody is left")
+    other.close()
+
+
 # ----------------------------------------------------- bytes that do not belong
 
 @pytest.mark.parametrize("bad", [b"\xff\0\0\0\4", b"Q\0\0\0\1"], ids=["type", "length"])
