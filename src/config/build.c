@@ -207,6 +207,19 @@ static int read_tls(struct config *config, const struct doc_source *source)
 	return node == NULL ? 0 : read_section(source, node, &section);
 }
 
+static int read_admin(struct config *config, const struct doc_source *source)
+{
+	const struct doc_node *node = doc_get(source->root, "admin");
+	const struct section section = { .level = OPTION_AT_ADMIN,
+		.path = "admin",
+		.own = &config->admin,
+		.settings = &config->admin_level };
+
+	if (option_set_defaults(OPTION_IN_ADMIN, &config->admin) < 0)
+		return fail_memory(source);
+	return node == NULL ? 0 : read_section(source, node, &section);
+}
+
 /* The entries of a section of named ones: *node is the first, *entries the memory
  * for all, zeroed; both NULL where the section is left out. */
 static int open_entries(const struct doc_source *source, const char *name, size_t max,
@@ -509,8 +522,7 @@ int build_config(struct config *config, const struct doc_source *source)
 		ret = read_plain(source, "auth", OPTION_AT_AUTH, OPTION_IN_AUTH,
 			&config->auth);
 	if (ret == 0)
-		ret = read_plain(source, "admin", OPTION_AT_ADMIN, OPTION_IN_ADMIN,
-			&config->admin);
+		ret = read_admin(config, source);
 	if (ret == 0)
 		ret = read_plain(source, "http", OPTION_AT_HTTP, OPTION_IN_HTTP,
 			&config->http);

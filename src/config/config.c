@@ -92,6 +92,7 @@ static void config_free(struct config *config)
 	option_free(OPTION_IN_PROCESS, &config->process);
 	option_free(OPTION_IN_AUTH, &config->auth);
 	option_free(OPTION_IN_ADMIN, &config->admin);
+	option_free(OPTION_IN_SETTINGS, &config->admin_level.values);
 	option_free(OPTION_IN_HTTP, &config->http);
 	free_secret(config->http_token);
 	free_secret(config->http_password);
@@ -578,6 +579,12 @@ void config_resolve(const struct config *config, const struct config_workload *w
 		overlay(&database->level, out);
 	if (entry != NULL)
 		overlay(&entry->level, out);
+}
+
+void config_resolve_console(const struct config *config, struct settings *out)
+{
+	*out = config->defaults.values;
+	overlay(&config->admin_level, out);
 }
 
 bool config_is_admin(const struct config *config, const char *user)

@@ -95,6 +95,7 @@ struct config {
 	struct process_options process;
 	struct auth_options auth;
 	struct admin_options admin;
+	struct config_level admin_level;        /* TLS of admin.listen */
 	struct http_options http;
 	char *http_token;               /* of token_file; NULL: none */
 	char *http_password;            /* of password_file; NULL: none */
@@ -183,6 +184,9 @@ const char *config_secret(const struct config *, const char *user);
  * Any of the three may be NULL.  Text and lists in *out belong to the config. */
 void config_resolve(const struct config *, const struct config_workload *,
 	const struct config_database *, const char *user, struct settings *out);
+
+/* Those for the ports of admin.listen: its own before defaults. */
+void config_resolve_console(const struct config *, struct settings *out);
 
 /* Whether the console knows the user, and may change things. */
 bool config_is_admin(const struct config *, const char *user);

@@ -47,8 +47,8 @@ static const struct place places[] = {
 		NULL },
 	{ OPTION_AT_AUTH, "auth", "Who may log in.", NULL },
 	{ OPTION_AT_TLS, "tls",
-		"TLS to clients. Each may also stand in a workload; TLS to PostgreSQL is "
-		"set for each host.",
+		"TLS to clients. Each may also stand in a workload, and in admin for the ports "
+		"of admin.listen; TLS to PostgreSQL is set for each host.",
 		NULL },
 	{ OPTION_AT_ADMIN, "admin", "Who may use the console, the database pgbouncer.",
 		NULL },
@@ -122,6 +122,7 @@ static void man_levels(FILE *out, unsigned levels)
 		{ OPTION_AT_WORKLOAD, "workloads" },
 		{ OPTION_AT_DATABASE, "databases" },
 		{ OPTION_AT_USER, "users" },
+		{ OPTION_AT_ADMIN, "admin" },
 	};
 	const char *before = "May also stand in ";
 

@@ -155,6 +155,8 @@ static void show_names(struct show *show, const struct config *config)
 
 int dump_show(const struct config *config, dump_row_f *row, void *arg)
 {
+	const struct entry admin = { OPTION_AT_ADMIN, "admin", NULL, &config->admin, NULL,
+		&config->admin_level };
 	struct show show = { .row = row, .arg = arg };
 
 	show_plain(&show, OPTION_AT_PROCESS, "process", &config->process);
@@ -172,7 +174,7 @@ int dump_show(const struct config *config, dump_row_f *row, void *arg)
 	show_defaults(&show, config);
 	show_plain(&show, OPTION_AT_AUTH, "auth", &config->auth);
 	show_tls(&show, config);
-	show_plain(&show, OPTION_AT_ADMIN, "admin", &config->admin);
+	show_entry(&show, &admin);
 	show_plain(&show, OPTION_AT_HTTP, "http", &config->http);
 	show_plain(&show, OPTION_AT_LOG, "log", &config->log);
 	return show.error;

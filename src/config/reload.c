@@ -296,6 +296,16 @@ static void compare_defaults(struct compare *c, const struct config *before,
 	compare_sides(c, OPTION_AT_TLS, path, sides);
 }
 
+static void compare_admin(struct compare *c, const struct config *before,
+	const struct config *after)
+{
+	const char *path[2] = { "admin", NULL };
+	const struct side sides[2] = { { &before->admin, NULL, &before->admin_level },
+		{ &after->admin, NULL, &after->admin_level } };
+
+	compare_sides(c, OPTION_AT_ADMIN, path, sides);
+}
+
 int reload_compare(const struct config *before, const struct config *after,
 	struct reload_diff *diff)
 {
@@ -310,7 +320,7 @@ int reload_compare(const struct config *before, const struct config *after,
 	compare_databases(&c, before, after);
 	compare_users(&c, before, after);
 	compare_plain(&c, OPTION_AT_AUTH, "auth", &before->auth, &after->auth);
-	compare_plain(&c, OPTION_AT_ADMIN, "admin", &before->admin, &after->admin);
+	compare_admin(&c, before, after);
 	compare_plain(&c, OPTION_AT_HTTP, "http", &before->http, &after->http);
 	compare_plain(&c, OPTION_AT_LOG, "log", &before->log, &after->log);
 	if (c.error < 0)

@@ -24,6 +24,17 @@ struct tls_side {
 	const char *key, *cert, *ca, *crl;
 };
 
+/* Where a level gives a key and no mode. */
+static void default_own_mode(struct config_level *own)
+{
+	const uint64_t mode = BIT(client_tls_sslmode), key = BIT(client_tls_key_file);
+
+	if ((own->given & mode) != 0 || (own->given & key) == 0)
+		return;
+	own->values.client_tls_sslmode = CONFIG_SSL_PREFER;
+	own->given |= mode;
+}
+
 /* Who gives a key wants it to be used. */
 static void default_mode(struct config *config)
 {
@@ -34,14 +45,9 @@ static void default_mode(struct config *config)
 		return;
 	if ((all->given & key) != 0)
 		all->values.client_tls_sslmode = CONFIG_SSL_PREFER;
-	for (size_t i = 0; i < config->workload_count; i++) {
-		struct config_level *own = &config->workloads[i].level;
-
-		if ((own->given & mode) != 0 || (own->given & key) == 0)
-			continue;
-		own->values.client_tls_sslmode = CONFIG_SSL_PREFER;
-		own->given |= mode;
-	}
+	for (size_t i = 0; i < config->workload_count; i++)
+		default_own_mode(&config->workloads[i].level);
+	default_own_mode(&config->admin_level);
 }
 
 static int check_side(const struct tls_side *s, bool needs_key)
@@ -66,25 +72,43 @@ static int check_side(const struct tls_side *s, bool needs_key)
 	return 0;
 }
 
-static int check_clients(const struct config *config, const struct doc_source *source,
+/* own: where the level stands that goes before tls. */
+static int check_clients(const struct doc_source *source, const struct settings *s,
+	const struct config_level *level, const struct doc_node *own)
+{
+	const struct doc_node *top = doc_get(source->root, "tls");
+
+	return check_side(
+		&(struct tls_side){ .source = source,
+			.node = level->given & BIT(client_tls_sslmode) || top == NULL ? own :
+											top,
+			.prefix = "client",
+			.mode = s->client_tls_sslmode,
+			.key = s->client_tls_key_file,
+			.cert = s->client_tls_cert_file,
+			.ca = s->client_tls_ca_file,
+			.crl = s->client_tls_crl_file },
+		true);
+}
+
+static int check_workload(const struct config *config, const struct doc_source *source,
 	const struct config_workload *w)
 {
-	const struct doc_node *own = doc_reach(source->root, "workloads", w->name, NULL);
-	const struct doc_node *top = doc_get(source->root, "tls");
 	struct settings s;
 
 	config_resolve(config, w, NULL, NULL, &s);
-	return check_side(
-		&(struct tls_side){ .source = source,
-			.node = w->level.given & BIT(client_tls_sslmode) || top == NULL ?
-				own : top,
-			.prefix = "client",
-			.mode = s.client_tls_sslmode,
-			.key = s.client_tls_key_file,
-			.cert = s.client_tls_cert_file,
-			.ca = s.client_tls_ca_file,
-			.crl = s.client_tls_crl_file },
-		true);
+	return check_clients(source, &s, &w->level,
+		doc_reach(source->root, "workloads", w->name, NULL));
+}
+
+static int check_console(const struct config *config, const struct doc_source *source)
+{
+	struct settings s;
+
+	if (config->admin.listen.count == 0)
+		return 0;
+	config_resolve_console(config, &s);
+	return check_clients(source, &s, &config->admin_level, doc_get(source->root, "admin"));
 }
 
 static int check_host(const struct doc_source *source, const struct config_host *host)
@@ -118,8 +142,8 @@ int verify_tls(struct config *config, const struct doc_source *source)
 	for (size_t i = 0; ret == 0 && i < config->host_count; i++)
 		ret = check_host(source, &config->hosts[i]);
 	for (size_t i = 0; ret == 0 && i < config->workload_count; i++)
-		ret = check_clients(config, source, &config->workloads[i]);
-	return ret;
+		ret = check_workload(config, source, &config->workloads[i]);
+	return ret < 0 ? ret : check_console(config, source);
 }
 
 int verify_tls_rules(struct config *config, const char *path)
@@ -193,6 +217,9 @@ int verify_tls_files(struct config *config, struct diag *diag)
 	for (size_t i = 0; ret == 0 && i < config->workload_count; i++)
 		ret = check_client_files(config, &config->workloads[i].level.values,
 			config->workloads[i].level.given, diag);
+	if (ret == 0)
+		ret = check_client_files(config, &config->admin_level.values,
+			config->admin_level.given, diag);
 	for (size_t i = 0; ret == 0 && i < config->host_count; i++) {
 		const struct host_options *o = &config->hosts[i].options;
 

@@ -298,6 +298,7 @@ static void on_conn_end(struct io_conn *c, int error)
 static void on_again(struct io_task *task)
 {
 	struct stream *s = container_of(task, struct stream, again);
+	uint32_t epoch = s->epoch;
 
 	/* stream_hold_changed() makes up for it. */
 	if (stream_is_held(s))
@@ -307,6 +308,12 @@ static void on_again(struct io_task *task)
 		return;
 	clear(s, STREAM_OFFER);
 	stream_update_reading(s);
+	if (s->flags & STREAM_DROPPED) {
+		clear(s, STREAM_DROPPED);
+		s->ops->on_drained(s);
+		if (s->epoch != epoch)
+			return;
+	}
 	end_maybe(s);
 }
 
@@ -316,13 +323,21 @@ static void on_again(struct io_task *task)
  * makes near: the peer's last words may say why. */
 static void send_failed(struct stream *s, int error)
 {
+	bool was_congested = (s->flags & STREAM_CONGESTED) != 0;
+
 	s->flags |= STREAM_FAILED;
 	clear(s, STREAM_CONGESTED | STREAM_EMPTYING);
 	drop_chunk(s);
 	buf_finish(&s->backlog);
 	(void)shutdown(s->conn.fd, SHUT_RDWR);
-	if (s->flags & STREAM_ENDED)
+	if (s->flags & STREAM_ENDED) {
+		/* The owner heard of the end before, and may wait to send on. */
+		if (was_congested) {
+			s->flags |= STREAM_DROPPED;
+			run_again(s);
+		}
 		return;
+	}
 	s->end_error = error;
 	end_unread(s);
 }

@@ -46,7 +46,8 @@ struct stream_ops {
 	/* The peer is gone: 0 for an orderly end, else -errno.  Once; held bytes
 	 * have been offered before. */
 	void (*on_end)(struct stream *, int error);
-	/* The backlog fell below STREAM_BACKLOG_LOW after being congested. */
+	/* The backlog fell below STREAM_BACKLOG_LOW after being congested; or all of it is
+	 * lost, where the end was told before. */
 	void (*on_drained)(struct stream *);
 	/* Answers a tx wait for connecting sockets: see stream_connect_wait(). */
 	void (*on_connected)(struct stream *, int error);

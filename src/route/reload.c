@@ -220,18 +220,23 @@ static void workload_apply(struct directory *d, struct route_workload *w,
 	route_tls_unref(old_tls);
 }
 
-/* As the defaults say. */
-static void console_apply(struct directory *d)
+static void console_apply(struct directory *d, struct route_tls *tls)
 {
+	struct route_tls *old_tls;
 	struct settings s;
 
-	if (d->console == NULL)
+	if (d->console == NULL) {
+		route_tls_unref(tls);
 		return;
-	config_resolve(d->config, NULL, NULL, NULL, &s);
+	}
+	config_resolve_console(d->config, &s);
 	atomic_store(&d->console->login_timeout_us, s.client_login_timeout_us);
 	pthread_mutex_lock(&d->console->lock);
 	d->console->tcp = (struct sock_tcp){ .keepalive = true };
+	old_tls = d->console->tls;
+	d->console->tls = tls;
 	pthread_mutex_unlock(&d->console->lock);
+	route_tls_unref(old_tls);
 }
 
 static void apply(struct directory *d, const struct config *old,
@@ -258,7 +263,7 @@ static void apply(struct directory *d, const struct config *old,
 		workload_apply(d, reload_workload(d, conf), conf,
 			route_tls_ref(tls->workloads[i]));
 	}
-	console_apply(d);
+	console_apply(d, route_tls_ref(tls->console));
 	for (uint32_t i = 0; i < d->host_count; i++)
 		host_budget_apply(d, d->hosts[i]);
 	pools_apply(d);

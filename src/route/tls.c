@@ -99,27 +99,46 @@ static struct route_tls *make(const struct config *config, enum route_tls_mode m
 	return NULL;
 }
 
+static struct route_tls *make_for_clients(const struct config *config, const struct settings *s,
+	const char *what, const char *name, struct diag *diag)
+{
+	enum route_tls_mode mode = mode_from(s->client_tls_sslmode);
+	struct tls_settings settings = {
+		.is_server = true,
+		.protocols = protocols_from(s->client_tls_protocols),
+		.key_file = s->client_tls_key_file,
+		.cert_file = s->client_tls_cert_file,
+		.ca_file = s->client_tls_ca_file,
+		.crl_file = s->client_tls_crl_file,
+		.ciphers = s->client_tls_ciphers,
+		.ciphersuites = s->client_tls13_ciphers,
+	};
+
+	if (mode >= ROUTE_TLS_VERIFY_CA)
+		settings.verify = TLS_VERIFY_CHAIN;
+	else if (s->client_tls_ca_file[0] != '\0')
+		settings.verify = TLS_VERIFY_IF_GIVEN;
+	return make(config, mode, &settings, what, name, diag);
+}
+
 struct route_tls *route_tls_for_workload(const struct config *config,
 	const struct config_workload *w, struct diag *diag)
 {
-	struct tls_settings settings = { .is_server = true };
-	enum route_tls_mode mode;
 	struct settings s;
 
 	config_resolve(config, w, NULL, NULL, &s);
-	mode = mode_from(s.client_tls_sslmode);
-	settings.protocols = protocols_from(s.client_tls_protocols);
-	settings.key_file = s.client_tls_key_file;
-	settings.cert_file = s.client_tls_cert_file;
-	settings.ca_file = s.client_tls_ca_file;
-	settings.crl_file = s.client_tls_crl_file;
-	settings.ciphers = s.client_tls_ciphers;
-	settings.ciphersuites = s.client_tls13_ciphers;
-	if (mode >= ROUTE_TLS_VERIFY_CA)
-		settings.verify = TLS_VERIFY_CHAIN;
-	else if (s.client_tls_ca_file[0] != '\0')
-		settings.verify = TLS_VERIFY_IF_GIVEN;
-	return make(config, mode, &settings, "workloads", w->name, diag);
+	return make_for_clients(config, &s, "workloads", w->name, diag);
+}
+
+struct route_tls *route_tls_for_console(const struct config *config, struct diag *diag)
+{
+	struct settings s;
+
+	config_resolve_console(config, &s);
+	/* Nobody is there to be shown it. */
+	if (config->admin.listen.count == 0)
+		s.client_tls_sslmode = CONFIG_SSL_DISABLE;
+	return make_for_clients(config, &s, "admin", "listen", diag);
 }
 
 static bool take_names(struct route_tls *tls, const struct config_host *host)
@@ -206,6 +225,7 @@ void route_tls_drop_all(struct route_tls_all *all)
 		route_tls_unref(all->workloads[i]);
 	for (size_t i = 0; i < all->host_count; i++)
 		route_tls_unref(all->hosts[i]);
+	route_tls_unref(all->console);
 	free(all->workloads);
 	free(all->hosts);
 	*all = (struct route_tls_all){ 0 };
@@ -232,6 +252,8 @@ int route_tls_make_all(const struct config *config, struct route_tls_all *all,
 		ok = all->hosts[i] != NULL;
 	}
 	if (ok)
+		all->console = route_tls_for_console(config, diag);
+	if (all->console != NULL)
 		return 0;
 	route_tls_drop_all(all);
 	diag_set(diag, NULL, 0, 0, "out of memory");

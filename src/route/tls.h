@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * What the configuration says of TLS, made into contexts: one object for each
- * workload and each host, replaced as a whole by each reload, so that changed files
+ * workload, for admin.listen and for each host, replaced as a whole by each reload, so that changed files
  * come into force though no option has changed.
  *
  * Owns:   its context and names; who holds a reference keeps both.
@@ -38,6 +38,7 @@ struct route_tls {
 /* Reads files.  NULL with diag filled. */
 struct route_tls *route_tls_for_workload(const struct config *,
 	const struct config_workload *, struct diag *);
+struct route_tls *route_tls_for_console(const struct config *, struct diag *);
 struct route_tls *route_tls_for_host(const struct config *, const struct config_host *,
 	struct diag *);
 
@@ -54,6 +55,7 @@ NODISCARD int route_tls_check(const struct config *, struct diag *);
 struct route_tls_all {
 	struct route_tls **workloads;
 	struct route_tls **hosts;
+	struct route_tls *console;      /* that of admin.listen */
 	size_t workload_count;
 	size_t host_count;
 };

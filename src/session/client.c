@@ -207,7 +207,7 @@ static void on_end(struct stream *stream, int error)
 	case CLIENT_WAITING:
 	case CLIENT_ACTIVE:
 		/* What was sent before Terminate is read to its end, as by PostgreSQL. */
-		if (!client_has_quit(c))
+		if (!client_has_quit(c, error))
 			client_close(c, error == 0 ? CLOSE_LOST : CLOSE_SOCKET);
 		return;
 	case CLIENT_STARTUP:

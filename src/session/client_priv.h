@@ -47,9 +47,9 @@ size_t client_startup_data(struct client *, const uint8_t *data, size_t len);
 size_t client_auth_data(struct client *, const uint8_t *data, size_t len);
 size_t client_query_data(struct client *, const uint8_t *data, size_t len);
 
-/* The peer is gone.  True: it has said Terminate, and what it sent before that is still to
+/* The peer is gone, with 0 or -errno.  True: it has said Terminate, and what it sent before that is still to
  * run; the client then ends by itself. */
-bool client_has_quit(struct client *);
+bool client_has_quit(struct client *, int error);
 size_t client_console_data(struct client *, const uint8_t *data, size_t len);
 
 /* client_auth.c: AUTH, up to client_login_proven() or the client's end. */

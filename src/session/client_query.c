@@ -444,12 +444,15 @@ static size_t forward(struct client *c, const uint8_t *data, size_t len)
 	return pos;
 }
 
-bool client_has_quit(struct client *c)
+bool client_has_quit(struct client *c, int error)
 {
 	const uint8_t *data = buf_data(&c->stream.held);
 	size_t len = buf_len(&c->stream.held), pos = c->body_left;
 	struct frame f;
 
+	/* What PostgreSQL cannot send ends a session. */
+	if (error != 0 && stream_unsent(&c->stream) > 0)
+		return false;
 	while (!c->is_quitting && pos < len && look(data + pos, len - pos, &f) == FRAME_OK &&
 		frame_is_whole(&f)) {
 		c->is_quitting = f.type == 'X';

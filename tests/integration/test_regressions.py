@@ -93,6 +93,22 @@ def test_terminate_then_deaf(make_router, postgres):
     next_one_is_served(router, 5)
 
 
+@pytest.mark.router_only
+def test_half_closed_then_deaf(make_router, postgres):
+    """The same by one that has ended its own direction before: its end had been told, and
+    that nothing can be sent any more was not, so that its server was stopped for ever."""
+    router = make_router(ONE)
+    wire = router.transactional.wire()
+    wire.send(w.query("SELECT repeat('x', 1000), generate_series(1, 1000000000)"),
+              w.terminate())
+    wire.socket.shutdown(socket.SHUT_WR)
+    wire.until("D")
+    wait_until(lambda: postgres.count("wait_event = 'ClientWrite'") == 1, 20,
+               "the router reads no more")
+    wire.close()
+    next_one_is_served(router, 5)
+
+
 @pytest.mark.parametrize("busy", [False, True], ids=["server free", "server busy"])
 @pytest.mark.parametrize("end", ["close", "reset"])
 @pytest.mark.parametrize("how", ["simple", "extended", "two"])

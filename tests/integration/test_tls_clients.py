@@ -16,7 +16,9 @@ import psycopg
 import pytest
 from support import wire as w
 from support.certs import Authority
+from support.net import free_port, listening_ports
 from support.postgres import DATABASE, DEFAULT_USER, USERS
+from support.router import ADMIN
 from support.wait import wait_until
 
 pytestmark = pytest.mark.router_only
@@ -124,6 +126,42 @@ def test_workloads_differ(make_router, ca):
         router.session.connect(sslmode="disable")
     with router.session.connect(sslmode="require") as connection:
         assert connection.pgconn.ssl_in_use
+
+
+def console_at(port, **more):
+    with psycopg.connect(host="127.0.0.1", port=port, user=ADMIN[0], password=ADMIN[1],
+                         dbname="pgtandem", autocommit=True, **more) as connection:
+        assert connection.execute("SHOW VERSION").fetchall()
+        return connection.pgconn.ssl_in_use
+
+
+def test_ports_of_the_console(make_router, ca):
+    """admin.listen takes the options of tls, and its own before them; both change with a
+    reload."""
+    port = free_port()
+    own = {"client_tls_key_file": ca.path("rsa.key"), "client_tls_cert_file": ca.path("rsa.crt")}
+    router = make_router({**tls_config(ca, "disable"), "admin": {
+        "listen": [f"127.0.0.1:{port}"], "client_tls_sslmode": "require", **own}})
+    wait_until(lambda: port in listening_ports(), 10, "the port")
+    assert console_at(port, sslmode="verify-full", sslrootcert=ca.ca)
+    with pytest.raises(psycopg.OperationalError, match="SSL required"):
+        console_at(port, sslmode="disable")
+    with router.session.connect() as connection:
+        assert not connection.pgconn.ssl_in_use
+    shown = {row["key"]: row["value"] for row in router.show("SETTINGS")}
+    assert shown["admin.client_tls_sslmode"] == "require"
+    # A session that began with it goes on without.
+    with psycopg.connect(host="127.0.0.1", port=port, user=ADMIN[0], password=ADMIN[1],
+                         dbname="pgtandem", autocommit=True, sslmode="require") as before:
+        said = router.reload({"admin": {"client_tls_sslmode": "disable"}})
+        assert "admin.client_tls_sslmode" in said
+        assert not console_at(port)
+        assert before.pgconn.ssl_in_use and before.execute("SHOW VERSION").fetchall()
+    router.reload({"admin": {"client_tls_sslmode": None, "client_tls_key_file": None,
+                             "client_tls_cert_file": None}, "tls": {"client_tls_sslmode": "require"}})
+    with pytest.raises(psycopg.OperationalError, match="SSL required"):
+        console_at(port, sslmode="disable")
+    assert console_at(port)
 
 
 def test_unix_sockets_have_none(make_router, ca, tmp_path):
@@ -588,9 +626,12 @@ def check(router):
       "client_tls_ciphers": "NONSENSE"}, "no cipher of TLS 1.2"),
     ({"client_tls_sslmode": "required"}, "did you mean require"),
 ])
-def test_check_finds(make_router, ca, options, problem):
+@pytest.mark.parametrize("where", ["tls", "admin"])
+def test_check_finds(make_router, ca, where, options, problem):
     tls = {k: ca.path(v) if k.endswith("_file") else v for k, v in options.items()}
-    done = check(make_router({"tls": tls}, start=False))
+    config = {"admin": {"listen": ["127.0.0.1:1"]}}
+    config.setdefault(where, {}).update(tls)
+    done = check(make_router(config, start=False))
     assert done.returncode == 1 and problem in done.stdout, done.stdout
 
 
