@@ -25,7 +25,7 @@ enum stream_flags {
 	STREAM_SHAKING = 1 << 13,       /* TLS has begun and is not agreed upon yet */
 	STREAM_STEPPING = 1 << 14,      /* ... and a step of it is to be taken */
 	STREAM_NOTIFIED = 1 << 15,      /* TLS: the peer knows that nothing follows */
-	STREAM_EXEMPT = 1 << 16,         /* goes on while the pool is held */
+	STREAM_EXEMPT = 1 << 16,        /* goes on while the pool is held */
 	STREAM_DROPPED = 1 << 17        /* a backlog that others wait for is lost */
 };
 

@@ -315,57 +315,15 @@ bool tls_has_peer(const struct tls *t)
 		SSL_get_verify_result(t->ssl) == X509_V_OK;
 }
 
-/* In UTF-8, and whole: a name with a zero byte in it is somebody's trick
- * (CVE-2009-4034). */
-static bool copy_name(const ASN1_STRING *name, char *to, size_t size)
-{
-	unsigned char *text;
-	int len = ASN1_STRING_to_UTF8(&text, name);
-	bool fits = len > 0 && (size_t)len < size && strlen((char *)text) == (size_t)len;
-
-	if (fits)
-		memcpy(to, text, (size_t)len + 1);
-	if (len >= 0)
-		OPENSSL_free(text);
-	return fits;
-}
-
 bool tls_peer_name(const struct tls *t, char *to, size_t size)
 {
-	X509_NAME *subject;
-	int at;
-
-	if (!tls_has_peer(t))
-		return false;
-	subject = X509_get_subject_name(SSL_get0_peer_certificate(t->ssl));
-	at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
-	/* Which of several would count is anybody's guess. */
-	if (at < 0 || X509_NAME_get_index_by_NID(subject, NID_commonName, at) >= 0)
-		return false;
-	return copy_name(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)), to, size);
+	return tls_has_peer(t) &&
+		tls_subject_name(SSL_get0_peer_certificate(t->ssl), to, size);
 }
 
 bool tls_peer_dn(const struct tls *t, char *to, size_t size)
 {
-	BIO *bio = BIO_new(BIO_s_mem());
-	bool fits = false;
-	char *text;
-	long len;
-
-	if (bio != NULL && tls_has_peer(t) &&
-		X509_NAME_print_ex(bio,
-			X509_get_subject_name(SSL_get0_peer_certificate(t->ssl)), 0,
-			XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB) >= 0) {
-		len = BIO_get_mem_data(bio, &text);
-		fits = len > 0 && (size_t)len < size && memchr(text, '\0', (size_t)len) == NULL;
-		if (fits) {
-			memcpy(to, text, (size_t)len);
-			to[len] = '\0';
-		}
-	}
-	BIO_free(bio);
-	ERR_clear_error();
-	return fits;
+	return tls_has_peer(t) && tls_subject_dn(SSL_get0_peer_certificate(t->ssl), to, size);
 }
 
 /* The hash of the certificate's signature; SHA-256 for those too weak (RFC 5929, 4.1). */

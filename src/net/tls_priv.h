@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What tls.c and tls_context.c share.
+ * What tls.c, tls_context.c and tls_subject.c share.
  */
 #ifndef NET_TLS_PRIV_H
 #define NET_TLS_PRIV_H
@@ -24,5 +24,9 @@ BIO_METHOD *tls_bio_method(void);
 /* What the crypto library says was wrong, "" when it says nothing.  Empties its
  * queue. */
 const char *tls_library_error(char *to, size_t size);
+
+/* The subject of a certificate: see tls_peer_name() and tls_peer_dn(). */
+NODISCARD bool tls_subject_name(X509 *, char *to, size_t size);
+NODISCARD bool tls_subject_dn(X509 *, char *to, size_t size);
 
 #endif

@@ -186,6 +186,7 @@ static void all_failed(struct server *s)
 {
 	const struct server_login *l = s->login;
 	enum route_target wants = l->target.wants;
+	bool is_by_tls = l->is_by_tls && !l->is_otherwise && l->unfit == 0;
 	char text[2 * POOL_ERROR_TEXT_MAX];
 
 	if (l->target.addr_count == 0)
@@ -199,8 +200,9 @@ static void all_failed(struct server *s)
 		(void)snprintf(text, sizeof(text),
 			"no server of host \"%s\" fits target_session_attrs=%s: %s",
 			s->host->name, route_target_name(wants), l->tried);
-	server_login_failed(s, l->is_by_role ? CONNECT_FAILED_LOGIN : CONNECT_FAILED_HOST,
-		"08006", text, strlen(text));
+	server_login_failed(s,
+		l->is_by_role || is_by_tls ? CONNECT_FAILED_LOGIN : CONNECT_FAILED_HOST,
+		is_by_tls ? "08001" : "08006", text, strlen(text));
 }
 
 static int try_address(struct server *s)
@@ -238,6 +240,7 @@ static void try_addresses(struct server *s)
 
 		s->addr = l->target.addrs[l->position];
 		if (worker_now(s->worker) >= l->until_us) {
+			s->login->is_otherwise = true;
 			note_failed(s, "not tried, no time was left", 0);
 			continue;
 		}
@@ -245,6 +248,7 @@ static void try_addresses(struct server *s)
 		if (error == 0)
 			return;
 		route_host_failed(s->host, &s->addr);
+		s->login->is_otherwise = true;
 		note_failed(s, "connection failed", error);
 	} while (next_position(l));
 	all_failed(s);
@@ -323,7 +327,15 @@ static void give_up_address(struct server *s)
 
 void server_address_failed(struct server *s, const char *what, int error)
 {
+	s->login->is_otherwise = true;
 	note_failed(s, what, error);
+	give_up_address(s);
+}
+
+void server_address_insecure(struct server *s, const char *what)
+{
+	s->login->is_by_tls = true;
+	note_failed(s, what, 0);
 	give_up_address(s);
 }
 
@@ -356,6 +368,7 @@ void server_login_lost(struct server *s, int error)
 		"connection failed" : "the server closed the connection during login";
 
 	char tls[128];
+	bool is_by_tls;
 
 	if (s->login->step == LOGIN_LEAVES) {
 		left(s);
@@ -363,12 +376,12 @@ void server_login_lost(struct server *s, int error)
 	}
 	/* What TLS says goes before what the socket says. */
 	(void)snprintf(tls, sizeof(tls), "TLS failed: %s", stream_tls_error(&s->stream));
-	if (stream_tls_error(&s->stream)[0] != '\0') {
-		what = tls;
-		error = 0;
-	}
+	is_by_tls = stream_tls_error(&s->stream)[0] != '\0';
 	stream_close(&s->stream);
-	server_address_failed(s, what, error);
+	if (is_by_tls)
+		server_address_insecure(s, tls);
+	else
+		server_address_failed(s, what, error);
 }
 
 void server_login_timeout(struct server *s)

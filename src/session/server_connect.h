@@ -32,6 +32,8 @@ struct server_login {
 	uint32_t unfit;                 /* bits: addresses that answered */
 	uint32_t skip;                  /* bits: addresses to be left out */
 	bool is_by_role;                /* one is unfit for this role only */
+	bool is_by_tls;                 /* TLS to one will not do ... */
+	bool is_otherwise;              /* ... and another failed for another reason */
 	char tried[POOL_ERROR_TEXT_MAX];        /* addresses, and what became of them */
 	struct server_auth auth;
 	struct secret_keys keys;
@@ -56,5 +58,7 @@ void server_login_forget(struct server_login *);        /* what one try has lear
 /* This address will not do, for what reason; the next one is tried. */
 void server_address_failed(struct server *, const char *what, int error);
 void server_address_unfit(struct server *);
+/* The same where TLS is the reason, which waiting does not change. */
+void server_address_insecure(struct server *, const char *what);
 
 #endif

@@ -89,7 +89,7 @@ size_t server_tls_data(struct server *s, const uint8_t *data, size_t len)
 	} else if (answer == TLS_ANSWER_NO && s->tls->mode == ROUTE_TLS_PREFER) {
 		server_login_talk(s);
 	} else {
-		server_address_failed(s, tls_answer_text(answer), 0);
+		server_address_insecure(s, tls_answer_text(answer));
 	}
 	return len;
 }
@@ -100,7 +100,7 @@ void server_tls_secure(struct server *s)
 		return;
 	/* Somebody else's server may answer TLS on that port. */
 	if (s->tls->is_direct && !tls_has_alpn(stream_tls(&s->stream)))
-		server_address_failed(s, "it does not know direct TLS (ALPN)", 0);
+		server_address_insecure(s, "it does not know direct TLS (ALPN)");
 	else
 		server_login_talk(s);
 }

@@ -177,3 +177,173 @@ def test_a_wrong_signature_of_the_server(make_router):
         assert all("Q" not in types and "P" not in types for types in seen)
     finally:
         fake.close()
+
+
+# --------------------------------------------------------- SASL at every byte
+
+def every_change(data):
+    """data with each byte changed, left out, or doubled, and cut behind each."""
+    for at in range(len(data)):
+        before, byte, after = data[:at], data[at], data[at + 1:]
+        yield before + bytes([byte ^ 0x80]) + after
+        yield before + b"\0" + after
+        yield before + b"," + after
+        yield before + after
+        yield before + bytes([byte, byte]) + after
+        yield before
+
+
+def test_sasl_of_a_client_at_every_byte(make_router):
+    """Nothing but the right answer gets in, and no answer does anything but end the login:
+    the first one, and the second."""
+    router = make_router({"process": {"max_client_conn": 1000}})
+    first = b"n,,n=,r=0123456789abcdef01234567"
+    good = w.cstr("SCRAM-SHA-256") + struct.pack("!i", len(first)) + first
+    bad = set(every_change(good)) - {good}
+    for data in sorted(bad):
+        with router.session.raw() as wire:
+            wire.send(w.startup("app_scram", DATABASE))
+            assert wire.receive().type == "R"
+            wire.send(w.message("p", data))
+            got = wire.receive()
+            assert got.type == "E" or got.body[:4] == struct.pack("!i", 11), (data, got)
+    wrong = 0
+    for number, change in enumerate(every_change(b"x" * 90)):
+        if number % 7:
+            continue
+        with router.session.raw() as wire:
+            wire.send(w.startup("app_scram", DATABASE))
+            wire.answer(wire.receive(), "app_scram", USERS["app_scram"][0])
+            challenge = wire.receive().body[4:].decode()
+            final = wire.scram_final(challenge, USERS["app_scram"][0])
+            changes = [c for c in every_change(final) if c != final]
+            wire.send(w.message("p", changes[number * 5 % len(changes)]))
+            got = wire.until_closed()
+            assert [m.type for m in got] == ["E"], (change, got)
+            wrong += 1
+    assert wrong > 50
+    assert works(router)
+
+
+def test_sasl_of_a_server_at_every_byte(make_router):
+    """The same of what PostgreSQL sends: each database is a login of its own."""
+    fake = FakeServer(raw=True)
+    done = []
+
+    def serve():
+        while True:
+            try:
+                connection = fake.take()
+                nonce = sasl_first(connection)
+                good = f"r={nonce}abc,s={SALT},i=4096".encode()
+                changes = list(every_change(good))
+                at = int(connection.startup["database"][1:]) * 6 % len(changes)
+                connection.send(w.message("R", struct.pack("!i", 11) + changes[at]))
+                answer = connection.receive()
+                # Whatever it made of that, it does not take this for a proof.
+                if answer.type == "p":
+                    connection.send(sasl(12, "v=" + base64.b64encode(b"y" * 32).decode())
+                                    + w.message("R", struct.pack("!i", 0)) + w.message("Z", b"I"))
+                done.append([m.type for m in connection.until_closed()])
+            except (OSError, EOFError):
+                done.append([])
+            except Exception:  # pylint: disable=broad-except
+                return
+    threads = [threading.Thread(target=serve, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        router = make_router({"hosts": {"main": {"port": fake.port}},
+                              "auth": {"auth_type": "trust"}, "workloads": {"session": None}})
+        for number in range(0, 90):
+            with router.transactional.raw() as wire:
+                wire.send(w.startup("app_scram", f"d{number}"))
+                got = wire.until_closed()
+                assert [m.type for m in got if m.type in "EZ"] == ["E"], (number, got)
+                assert got[-1].sqlstate == "28000", (number, got[-1].fields)
+        assert not any(set(types) - {"X"} for types in done), done
+        assert router.show("workloads")
+    finally:
+        fake.close()
+
+
+# ------------------------------------------------------- servers without end
+
+def more(kind):
+    """Messages that never end, none of which is the one that is waited for."""
+    number = 0
+    while True:
+        number += 1
+        yield {"notices": w.message("N", b"SNOTICE\0C00000\0Mhello " + b"x" * 8000 + b"\0\0"),
+               "settings": w.message("S", w.cstr(f"name{number}") + w.cstr("x" * 8000)),
+               "the same setting": w.message("S", w.cstr("TimeZone") + w.cstr("x" * 8000)),
+               "protocols": w.message("v", struct.pack("!ii", 196608, 0)),
+               "oks": w.message("R", struct.pack("!i", 0)),
+               "challenges": w.message("R", struct.pack("!i", 10) + b"SCRAM-SHA-256\0\0"),
+               "keys": w.message("K", struct.pack("!ii", number, 1))}[kind]
+
+
+@pytest.mark.parametrize("kind", ["notices", "settings", "the same setting", "protocols", "oks",
+                                  "challenges", "keys"])
+@pytest.mark.parametrize("when", ["before", "behind the proof"])
+def test_a_login_without_end(make_router, kind, when):
+    """It costs a bounded time and bounded memory, and who waits is told."""
+    fake = FakeServer(raw=True)
+
+    def serve():
+        while True:
+            try:
+                connection = fake.take()
+                connection.read_startup()
+                if when != "before":
+                    connection.send(w.message("R", struct.pack("!i", 0)))
+                for data in more(kind):
+                    connection.send(data)
+            except (OSError, EOFError):
+                continue
+            except Exception:  # pylint: disable=broad-except
+                return
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        router = make_router({"hosts": {"main": {"port": fake.port, "server_connect_timeout": "1s"}},
+                              "auth": {"auth_type": "trust"},
+                              "defaults": {"query_wait_timeout": "3s"}})
+        before = router.memory()
+        with router.session.raw() as wire:
+            wire.send(w.startup("app_scram", DATABASE))
+            got = wire.until_closed()
+        assert [m.type for m in got if m.type in "EZ"] == ["E"], got
+        wait_until(lambda: "server-login-failed" in router.log(), 10, "a word in the log")
+        assert router.memory() - before < 30_000_000
+        assert router.show("workloads")
+    finally:
+        fake.close()
+
+
+def test_a_huge_setting(make_router):
+    """A ParameterStatus of a gigabyte, of which a part comes: refused by its length."""
+    fake = FakeServer(raw=True)
+
+    def serve():
+        while True:
+            try:
+                connection = fake.take()
+                connection.read_startup()
+                connection.send(w.message("R", struct.pack("!i", 0)),
+                                b"S" + struct.pack("!i", 1 << 30) + b"x" * 100000)
+                connection.until_closed()
+            except (OSError, EOFError):
+                continue
+            except Exception:  # pylint: disable=broad-except
+                return
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        router = make_router({"hosts": {"main": {"port": fake.port}},
+                              "auth": {"auth_type": "trust"},
+                              "defaults": {"query_wait_timeout": "3s"}})
+        with router.session.raw() as wire:
+            wire.send(w.startup("app_scram", DATABASE))
+            assert [m.type for m in wire.until_closed()] == ["E"]
+        wait_until(lambda: "server-login-failed" in router.log(), 10, "a word in the log")
+    finally:
+        fake.close()

@@ -14,7 +14,7 @@ import pytest
 from support import wire as w
 from support.certs import Authority
 from support.fakeserver import welcome
-from support.postgres import DEFAULT_USER, Postgres
+from support.postgres import DATABASE, DEFAULT_USER, USERS, Postgres
 from support.wait import wait_until
 
 pytestmark = pytest.mark.router_only
@@ -97,18 +97,24 @@ def tls_postgres(tls_cluster):
 @pytest.fixture
 def make(make_router, tls_postgres):
     def start(host="localhost", **options):
-        return make_router({"hosts": {"main": {"host": host, **options}}, "defaults": QUICK},
+        return make_router({"hosts": {"main": {"host": host, **options}}, "defaults": PATIENT},
                            postgres_of_test=tls_postgres)
     return start
 
 
+# Nobody is to wait for it, but where it is said.
+PATIENT = {"query_wait_timeout": "10min", "client_login_timeout": "10min"}
 QUICK = {"query_wait_timeout": "700ms"}
 
 
-def refused(router, problem):
-    """Nobody gets in, and the log says why."""
-    with pytest.raises(psycopg.OperationalError):
-        router.session.connect()
+def refused(router, problem, sqlstate="08001"):
+    """Nobody gets in: who asks is told why, and so is the log.  08001: at once, and not when
+    the time is over that somebody waits."""
+    with router.session.raw() as wire:
+        wire.send(w.startup(DEFAULT_USER, DATABASE))
+        with pytest.raises(RuntimeError, match=f"{sqlstate}: .*{problem}" if sqlstate == "08001"
+                           else sqlstate):
+            wire.authenticate(DEFAULT_USER, USERS[DEFAULT_USER][0])
     wait_until(lambda: re.search(f"server-login-failed.*{problem}", router.log()), 10, problem)
 
 
@@ -135,7 +141,7 @@ def test_modes(make, tls_postgres, mode, is_tls):
                                          ("verify-ca", False), ("verify-full", False)])
 def test_server_without_tls(make_router, ca, mode, works):
     router = make_router({"hosts": {"main": {"server_tls_sslmode": mode,
-                                             "server_tls_ca_file": ca.ca}}, "defaults": QUICK})
+                                             "server_tls_ca_file": ca.ca}}, "defaults": PATIENT})
     if works:
         with router.session.connect() as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
@@ -174,6 +180,81 @@ def test_certificates(make, tls_postgres, ca, host, shown, mode, problem):
     assert servers_with_tls(tls_postgres) == []
 
 
+class Counter:
+    """Passes connections on, and counts them."""
+
+    def __init__(self, target):
+        self.target, self.connections = target, 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+    def accept(self):
+        try:
+            while True:
+                near = self.listener.accept()[0]
+                self.connections += 1
+                far = socket.create_connection(("127.0.0.1", self.target))
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=pass_on, args=pair, daemon=True).start()
+        except OSError:
+            pass
+
+
+def test_certificate_is_mended(make, tls_postgres, ca):
+    """While the certificate will not do everybody is told so at once, again and again, with
+    few handshakes; and when it will do they get in."""
+    tls_postgres.use_certificate("expired")
+    with Counter(tls_postgres.port) as counter:
+        router = make(port=counter.port, server_tls_sslmode="verify-full",
+                      server_tls_ca_file=ca.ca, server_login_retry="1s")
+        for _ in range(30):
+            refused(router, "certificate has expired")
+        assert counter.connections < 20
+        tls_postgres.use_certificate("server")
+
+        def gets_in():
+            try:
+                with router.transactional.connect() as connection:
+                    return connection.execute("SELECT 1").fetchone() == (1,)
+            except psycopg.OperationalError:
+                return False
+        wait_until(gets_in, 15, "a server")
+
+
+def test_waiters_hear_of_it(make, tls_postgres, ca):
+    """Of who is logged in the statement fails, and the session goes on."""
+    router = make(server_tls_sslmode="verify-full", server_tls_ca_file=ca.ca)
+    with router.transactional.connect() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+        tls_postgres.use_certificate("expired")
+        router.command("RECONNECT")
+        tls_postgres.terminate()
+
+        def fails():
+            try:
+                connection.execute("SELECT 1")
+            except psycopg.errors.SqlclientUnableToEstablishSqlconnection as problem:
+                return "certificate has expired" in str(problem)
+            return False
+        wait_until(fails, 10, "the error")
+        tls_postgres.use_certificate("server")
+
+        def works():
+            try:
+                return connection.execute("SELECT 2").fetchone() == (2,)
+            except psycopg.errors.SqlclientUnableToEstablishSqlconnection:
+                return False
+        wait_until(works, 15, "a server")
+
+
 def test_wrong_authority(make, tls_postgres, stranger):
     router = make(server_tls_sslmode="verify-ca", server_tls_ca_file=stranger.ca)
     refused(router, "TLS failed: (self-signed certificate|unable to get local issuer)")
@@ -194,7 +275,9 @@ def test_certificate_of_the_router(make, tls_postgres, ca):
                 "SELECT client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone() == (
                     f"/CN={DEFAULT_USER}",)
         router = make(server_tls_sslmode="require")
-        refused(router, "certificate")
+        # PostgreSQL's own words.
+        with pytest.raises(psycopg.OperationalError, match="valid client certificate"):
+            router.session.connect()
     finally:
         hba.write_text(before)
         tls_postgres.reload()
@@ -399,7 +482,7 @@ def test_nothing_behind_the_answer(make_router, answer, problem, mode):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         answer_with(listener, answer, seen)
         router = make_router({"hosts": {"main": {
-            "port": listener.getsockname()[1], "server_tls_sslmode": mode}}, "defaults": QUICK})
+            "port": listener.getsockname()[1], "server_tls_sslmode": mode}}, "defaults": PATIENT})
         refused(router, problem)
         listener.shutdown(socket.SHUT_RDWR)
     assert not any(b"user\0" in said for said in seen)
@@ -423,7 +506,7 @@ def test_plain_login_behind_the_answer(make_router):
             accepted.close()
         threading.Thread(target=serve, daemon=True).start()
         router = make_router({"hosts": {"main": {
-            "port": listener.getsockname()[1], "server_tls_sslmode": "prefer"}}, "defaults": QUICK})
+            "port": listener.getsockname()[1], "server_tls_sslmode": "prefer"}}, "defaults": PATIENT})
         refused(router, "TLS failed")
     assert seen[0][0] == 0x16 and not any(b"user\0" in said for said in seen)
 
@@ -444,7 +527,7 @@ def test_stalled_handshake_of_a_server(make_router):
         router = make_router({"hosts": {"main": {
             "port": listener.getsockname()[1], "server_tls_sslmode": "require",
             "server_connect_timeout": "300ms"}}, "defaults": QUICK})
-        refused(router, "timed out")
+        refused(router, "timed out", "57014")
         listener.shutdown(socket.SHUT_RDWR)
     for accepted in held:
         accepted.close()
