@@ -49,8 +49,8 @@ def switches(found, key):
     return mine / peer if mine is not None and peer else None
 
 
-def workers(found, key):
-    return found.ratio(f"{key}-2", "rate", base=key)
+def workers(name):
+    return lambda found, key: found.ratio(f"{key}-2", name, base=key)
 
 
 def idle_cpu(found, key):
@@ -70,7 +70,14 @@ def every():
         yield Goal(f"transactions per second, {load.replace('-', ', ')} clients", load,
                    "PgBouncer = 1.00", -1.15, ratio("rate"))
     yield Goal("two workers, server that answers at once", "fake-simple-500", "one worker = 1.00",
-               -1.0, workers, strict=True)
+               -1.0, workers("rate"), strict=True)
+    yield Goal("CPU per transaction of two workers, the same", "fake-simple-500",
+               "one worker = 1.00", 1.1, workers("cpu"))
+    for clients in (1, 500):
+        yield Goal(f"CPU per transaction of two workers, `workers-{clients}`", f"workers-{clients}",
+                   "one worker = 1.00", 1.1, workers("cpu"))
+    yield Goal("`pgbench -M extended` with plan reuse, whole machine", None,
+               "PostgreSQL direct = 1.00", -1.0, None)
     for load in ("simple-500", "simple-10000", "fair-500", "fair-10000"):
         yield Goal(f"p99/p50, `{load}`", load, "pg_doorman claims 1.1, PgBouncer 1.4", 1.3, tail)
     for load, limit, peer in (("idle-10000", 0.9, "1.05 kB"), ("idle-tls-10000", 15, "15.6 kB")):
@@ -91,6 +98,8 @@ def every():
 
 
 def word(goal, values):
+    if goal.load is None:
+        return "there is no such option yet"
     there = [value for value in values if value is not None]
     if not there:
         return "not measured"

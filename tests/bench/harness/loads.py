@@ -348,6 +348,13 @@ def fake():
                      kind, 500, fake=True)
 
 
+def workers():
+    for clients in (1, 40, 500):
+        yield closed(f"workers-{clients}", "workers", f"SELECT 1, simple, {clients} "
+                     f"client{'s' if clients > 1 else ''}, one worker and two",
+                     "uring uring-2 epoll epoll-2 pgbouncer", "simple", clients)
+
+
 def calls():
     for name, title, words, clients in (
             ("calls-200", "SELECT 1, simple, 200 clients over 40 servers", (), 200),
@@ -361,7 +368,7 @@ def calls():
 
 def every():
     loads = {}
-    for part in (core, more_kinds, sizes, transports, idle, bulk, mixed, arrivals, fake, calls):
+    for part in (core, more_kinds, sizes, transports, idle, bulk, mixed, arrivals, fake, workers, calls):
         for load in part():
             assert load.name not in loads
             loads[load.name] = load

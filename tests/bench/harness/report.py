@@ -24,8 +24,8 @@ GROUPS = {
     "open": "Open loop",
     "paced": "Paced load",
     "fake": "A server that answers at once",
+    "workers": "One worker and two",
     "calls": "System calls",
-    "reuse": "Plan reuse",
 }
 
 HEAD = """# Benchmarks
@@ -183,9 +183,23 @@ NOTES = {
 }
 
 
-def about(record):
+def others(found):
+    """Processors that were busy with something else than what is measured."""
+    each = []
+    for key in found.keys:
+        for result in found.results(key):
+            used = result.get("used", {})
+            parts = [used.get(name) for name in ("cpu", "server_cpu", "client_cpu")]
+            if used and None not in parts:
+                each.append(max(used["machine_cpu"] - sum(parts), 0))
+    return f", {statistics.median(each):.2f} processors busy with other things" if each else ""
+
+
+def about(found):
+    record = found.record
     return f"{len(record['rounds'])} rounds of {record['seconds']:g} s, {record['at'][:10]}, " \
-        f"load average before {record['load_average']:.1f}, {record['machine']['commit']}"
+        f"{record['machine']['commit']}, load average before {record['load_average']:.1f}" \
+        + others(found)
 
 
 def section(group, founds):
@@ -194,7 +208,7 @@ def section(group, founds):
         parts.append(NOTES[group])
     for found in founds:
         base = f"; ratios to {poolers.ALL[found.base].title}" if found.base else ""
-        parts.append(f"**{found.load.title}** (`{found.load.name}`: {about(found.record)}{base})")
+        parts.append(f"**{found.load.title}** (`{found.load.name}`: {about(found)}{base})")
         parts.append(TABLES[found.load.table](found))
         for key in found.failed:
             parts.append(f"{poolers.ALL[key].title}: {found.failed[key]}")
