@@ -78,6 +78,68 @@ enum ask_result show_pins(struct ask *ask)
 	return ask_tour(ask, visit_pins, show_end);
 }
 
+/* --- CLEANED ----------------------------------------------------------------------- */
+
+struct cleaned_row {
+	const char *workload;
+	uint64_t cleaned;
+	uint64_t lent;
+	uint64_t temp_tables;
+	uint64_t cursors;
+	uint64_t advisory_locks;
+	uint64_t listen;
+	uint64_t statements;
+	uint64_t settings;
+	uint64_t unknown;
+};
+
+static const struct table_column cleaned_columns[] = {
+	TABLE_COLUMN(TEXT, cleaned_row, workload),
+	TABLE_COLUMN(NUMERIC, cleaned_row, cleaned),
+	TABLE_COLUMN(NUMERIC, cleaned_row, lent),
+	TABLE_COLUMN(NUMERIC, cleaned_row, temp_tables),
+	TABLE_COLUMN(NUMERIC, cleaned_row, cursors),
+	TABLE_COLUMN(NUMERIC, cleaned_row, advisory_locks),
+	TABLE_COLUMN(NUMERIC, cleaned_row, listen),
+	TABLE_COLUMN(NUMERIC, cleaned_row, statements),
+	TABLE_COLUMN(NUMERIC, cleaned_row, settings),
+	TABLE_COLUMN(NUMERIC, cleaned_row, unknown),
+};
+static const struct table cleaned_table = TABLE_OF(cleaned_columns);
+
+static void add_cleaned(struct ask *ask, struct route_workload *w)
+{
+	const struct cleaned_row row = {
+		.workload = w->name,
+		.cleaned = atomic_load(&w->cleanings),
+		.lent = atomic_load(&w->lends),
+		.temp_tables = atomic_load(&w->cleaned[ROUTE_CLEANED_TEMP]),
+		.cursors = atomic_load(&w->cleaned[ROUTE_CLEANED_CURSOR]),
+		.advisory_locks = atomic_load(&w->cleaned[ROUTE_CLEANED_LOCK]),
+		.listen = atomic_load(&w->cleaned[ROUTE_CLEANED_LISTEN]),
+		.statements = atomic_load(&w->cleaned[ROUTE_CLEANED_STATEMENTS]),
+		.settings = atomic_load(&w->cleaned[ROUTE_CLEANED_SETTINGS]),
+		.unknown = atomic_load(&w->cleaned[ROUTE_CLEANED_UNKNOWN]),
+	};
+
+	table_row(&cleaned_table, &row, &ask->out);
+}
+
+enum ask_result show_cleaned(struct ask *ask)
+{
+	struct directory *d = ask_directory(ask);
+	struct route_workload *w;
+
+	table_head(&cleaned_table, &ask->out);
+	for (uint32_t i = 0; i < directory_workload_count(d); i++) {
+		w = directory_workload(d, i);
+		if (w != NULL && w->mode == ROUTE_SESSION && !w->is_console)
+			add_cleaned(ask, w);
+	}
+	show_end(ask);
+	return ASK_DONE;
+}
+
 /* --- ADVICE ------------------------------------------------------------------------ */
 
 struct advice_row {

@@ -428,6 +428,7 @@ static int verify_auth_query(struct config *config, const struct doc_source *sou
 static int warn_of_pools(struct config *config, const struct config_workload *w)
 {
 	const uint64_t idle = UINT64_C(1) << OPTION_SETTING_idle_session_timeout;
+	const uint64_t reclaim = UINT64_C(1) << OPTION_SETTING_idle_session_reclaim;
 	struct settings s;
 	uint32_t max = 0;
 	int ret = 0;
@@ -447,6 +448,14 @@ static int warn_of_pools(struct config *config, const struct config_workload *w)
 		w->options.pool_mode != CONFIG_POOL_SESSION)
 		ret = verify_warn(config, "workloads.%s: idle_session_timeout has no effect where "
 			"pool_mode is not session", w->name);
+	if (ret == 0 && s.idle_session_reclaim_us != 0 &&
+		w->options.pool_mode != CONFIG_POOL_SESSION && (w->level.given & reclaim) != 0)
+		ret = verify_warn(config, "workloads.%s: idle_session_reclaim has no effect where "
+			"pool_mode is not session", w->name);
+	if (ret == 0 && s.idle_session_reclaim_us != 0 &&
+		w->options.pool_mode == CONFIG_POOL_SESSION && s.server_reset_query[0] == '\0')
+		ret = verify_warn(config, "workloads.%s: idle_session_reclaim has no effect "
+			"without server_reset_query", w->name);
 	return ret;
 }
 

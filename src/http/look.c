@@ -149,6 +149,8 @@ static void take_workload(struct look *look, struct directory *d, uint32_t index
 	to->certificate_s = certificate_of(route_workload_tls(w));
 	to->wait_timeouts = atomic_load(&w->wait_timeouts);
 	to->wait_refusals = atomic_load(&w->wait_refusals);
+	to->lends = atomic_load(&w->lends);
+	to->cleanings = atomic_load(&w->cleanings);
 	to->wait_timeout_at_us = atomic_load(&w->wait_timeout_at_us);
 	for (uint32_t i = 0; i < WORKLOAD_TIME_COUNT; i++)
 		times_read(w->times + i, directory_workers(d), WORKLOAD_TIME_COUNT,

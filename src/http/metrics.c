@@ -106,6 +106,16 @@ static uint64_t get_wait_refusals(const struct look_workload *w)
 	return w->wait_refusals;
 }
 
+static uint64_t get_lends(const struct look_workload *w)
+{
+	return w->lends;
+}
+
+static uint64_t get_cleanings(const struct look_workload *w)
+{
+	return w->cleanings;
+}
+
 static void workload_times(struct exposition *e, const struct look *look)
 {
 	static const struct {
@@ -441,6 +451,8 @@ bool metrics_write(struct buf *out, bool is_openmetrics, const struct look *look
 	workload_times(e, look);
 	workload_gauge(e, look, METRIC_WAIT_TIMEOUTS, get_wait_timeouts);
 	workload_gauge(e, look, METRIC_WAIT_REFUSALS, get_wait_refusals);
+	workload_gauge(e, look, METRIC_SESSIONS_LENT, get_lends);
+	workload_gauge(e, look, METRIC_SESSIONS_CLEANED, get_cleanings);
 	tls_clients(e, look, d);
 	reasons(e, look, d, p->router);
 	metrics_hosts(e, look);

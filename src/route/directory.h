@@ -138,6 +138,18 @@ enum workload_time {
 	WORKLOAD_TIME_COUNT
 };
 
+/* What was found in a session when it was cleaned. */
+enum route_cleaned {
+	ROUTE_CLEANED_TEMP,
+	ROUTE_CLEANED_CURSOR,
+	ROUTE_CLEANED_LOCK,
+	ROUTE_CLEANED_LISTEN,
+	ROUTE_CLEANED_STATEMENTS,
+	ROUTE_CLEANED_SETTINGS,
+	ROUTE_CLEANED_UNKNOWN,          /* the server did not say */
+	ROUTE_CLEANED_COUNT
+};
+
 struct route_workload {
 	char *name;
 	uint32_t index;
@@ -154,6 +166,9 @@ struct route_workload {
 	struct tally_block *tallies;    /* one for each worker */
 	_Atomic uint64_t wait_timeouts;
 	_Atomic uint64_t wait_refusals;
+	_Atomic uint64_t cleanings;     /* sessions that were looked at and cleaned, and of */
+	_Atomic uint64_t cleaned[ROUTE_CLEANED_COUNT];  /* these, in how many there was what */
+	_Atomic uint64_t lends;         /* idle sessions that gave their server back */
 	_Atomic uint64_t wait_timeout_at_us;            /* the last one; 0: none */
 	uint64_t swept[STAT_COUNT];     /* of counters that are gone; the directory's lock */
 	bool is_gone;
@@ -250,6 +265,7 @@ struct route_limits {
 	uint64_t idle_transaction_timeout_us;
 	uint64_t client_idle_timeout_us;
 	uint64_t idle_session_timeout_us;
+	uint64_t idle_reclaim_us;       /* 0: idle sessions keep their servers */
 	uint64_t cancel_wait_timeout_us;
 	uint64_t server_check_delay_us;
 	uint64_t statement_memory;      /* a client's; 0: no limit */

@@ -122,6 +122,7 @@ int route_limits_make(struct directory *d, const struct config_workload *workloa
 		.idle_transaction_timeout_us = s.idle_transaction_timeout_us,
 		.client_idle_timeout_us = s.client_idle_timeout_us,
 		.idle_session_timeout_us = s.idle_session_timeout_us,
+		.idle_reclaim_us = s.idle_session_reclaim_us,
 		.cancel_wait_timeout_us = s.cancel_wait_timeout_us,
 		.server_check_delay_us = s.server_check_delay_us,
 		.max_waiting = s.max_waiting,

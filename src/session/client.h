@@ -29,6 +29,15 @@ struct gate_source;
 /* What to do with messages that no server will see. */
 enum client_skip { CLIENT_SKIP_NOTHING, CLIENT_SKIP_ONE, CLIENT_SKIP_TO_SYNC };
 
+/* A session that may give its server back while it is idle: client_lend.c. */
+struct lend {
+	bool looks;                     /* its texts are looked at */
+	bool is_barred;                 /* never: something was not understood */
+	bool is_tried;                  /* since it was last active */
+	bool is_free;                   /* PROBE: the answer */
+	bool was_lent;                  /* this session has had another server before */
+};
+
 struct client {
 	uint32_t magic;
 	enum client_state state;
@@ -51,6 +60,7 @@ struct client {
 	struct touched touched;         /* settings, in this lease */
 	struct touched resets;          /* of settings of the startup packet, not yet made good */
 	struct pins pins;               /* what only its server has */
+	struct lend lend;
 	struct prepared_names names;    /* statements, on a transaction port */
 	struct buf unnamed;             /* body of the last unnamed Parse, if it is small */
 	uint64_t unnamed_version;       /* counts them */

@@ -9,6 +9,7 @@
 #include "base/slog.h"
 #include "pg/msg_out.h"
 #include "session/client_end.h"
+#include "session/client_lend.h"
 #include "session/client_pin.h"
 #include "session/client_priv.h"
 #include "session/gate.h"
@@ -39,6 +40,8 @@ static uint64_t idle_session_deadline(const struct client *c)
 		return UINT64_MAX;
 	return sooner(UINT64_MAX, c->state_us, limits_of(c)->idle_session_timeout_us);
 }
+
+/* What ends it; it may give its server back before. */
 
 static uint64_t active_deadline(const struct client *c)
 {
@@ -77,7 +80,7 @@ static uint64_t deadline_of(const struct client *c)
 	case CLIENT_WAITING:
 		return sooner(UINT64_MAX, c->state_us, limits_of(c)->query_wait_timeout_us);
 	case CLIENT_ACTIVE:
-		return active_deadline(c);
+		return u64_min(active_deadline(c), client_lend_deadline(c));
 	case CLIENT_ADMIN:
 	case CLIENT_ENDING:
 	case CLIENT_CLOSED:
@@ -198,7 +201,10 @@ void client_on_deadline(struct timer *timer, uint64_t now_us)
 		client_close(c, CLOSE_IDLE);
 		return;
 	case CLIENT_ACTIVE:
-		active_timed_out(c, now_us);
+		if (active_deadline(c) > now_us)
+			client_lend_begin(c);
+		else
+			active_timed_out(c, now_us);
 		return;
 	case CLIENT_ENDING:
 		client_linger_over(c);
@@ -327,6 +333,7 @@ static bool take(struct client *c)
 	client_pin_forget(c);
 	/* A Parse is kept whole; so much is held by those who have a server only. */
 	c->keeps_statements = keeps_statements(c);
+	client_lend_taken(c);
 	if (c->keeps_statements || client_is_kept(c))
 		c->stream.held_max = CLIENT_INSPECT_MAX + STREAM_HELD_MAX;
 	stats_add(c->stats, STAT_server_assignment_count, 1);
@@ -427,6 +434,7 @@ void client_server_ready(struct client *c)
 		client_refuse(c, "57014", "canceling statement due to user request", NULL);
 		return;
 	}
+	client_lend_back(c, c->server);
 	if (!c->is_relaying)
 		stream_offer(&c->stream);
 }

@@ -124,6 +124,8 @@ void client_sql_run(struct client *, struct server *, const struct prepared_act 
 /* client_told.c: ParameterStatus on a transaction port. */
 /* The welcome has told it this. */
 void client_told_all(struct client *, const struct params *settings);
+/* Appends what differs from what it was told last. */
+void client_told_changes(struct client *, const struct params *reported, struct buf *out);
 /* True: this, which ends with ReadyForQuery, goes to it in place of ReadyForQuery. */
 bool client_told_ready(struct client *, struct server *, char status, struct buf *out);
 

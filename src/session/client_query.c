@@ -14,6 +14,7 @@
 #include "pg/message.h"
 #include "pg/msg_out.h"
 #include "session/client_end.h"
+#include "session/client_lend.h"
 #include "session/client_priv.h"
 #include "session/slow.h"
 #include "session/server.h"
@@ -255,10 +256,41 @@ static void note_passing(struct client *c, struct server *s, const struct frame 
 	if (f->type == 'P')
 		(void)wire_cstr(&in);
 	text = wire_cstr(&in);
-	if (wire_ok(&in))
-		client_note_text(c, s, text, strlen(text));
-	else
+	if (!wire_ok(&in)) {
 		client_note_unseen(c);
+		return;
+	}
+	client_note_text(c, s, text, strlen(text));
+	client_lend_text(c, s, text, strlen(text), f->type == 'P' && f->body[0] != '\0');
+}
+
+/* A session that is to find its unnamed statement on another server, too. */
+static void keep_unnamed(struct client *c, struct server *s, const struct frame *f)
+{
+	const char *text;
+
+	if (s->xq.skipping)
+		return;
+	switch (f->type) {
+	case 'P':
+		if (f->available > 0 && f->body[0] == '\0')
+			client_unnamed_keep(c, s, f->body + 1, f->body_len - 1);
+		return;
+	case 'Q':
+		client_unnamed_forget(c);
+		return;
+	case 'B':
+		/* It runs once more, perhaps. */
+		text = c->unnamed_large != NULL ? (const char *)c->unnamed_large->body :
+						  (const char *)buf_data(&c->unnamed);
+		if (c->has_unseen)
+			client_note_unseen(c);
+		else if (c->has_unnamed)
+			client_note_text(c, s, text, strlen(text));
+		return;
+	default:
+		return;
+	}
 }
 
 /* There, too, the unnamed statement of whoever had the server before on a transaction
@@ -267,6 +299,13 @@ static void pass(struct client *c, struct server *s, const struct frame *f,
 	struct span *span)
 {
 	note_passing(c, s, f);
+	if (UNLIKELY(c->lend.looks)) {
+		keep_unnamed(c, s, f);
+		if (exchange_is_idle(&s->xq)) {
+			send_span(s, span);
+			client_lend_restore(c, s, f);
+		}
+	}
 	switch (f->type) {
 	case 'P':
 		note_resets(c, s, f);
@@ -516,6 +555,7 @@ void client_exchange_done(struct client *c, char status)
 		c->xact_us = c->query_us;
 	}
 	c->state_us = now;
+	c->lend.is_tried = false;
 	client_arm(c);
 	if (stream_held(&c->stream) > 0)
 		stream_retry(&c->stream);

@@ -42,14 +42,11 @@ void client_told_all(struct client *c, const struct params *settings)
 	params_seal(&c->told);
 }
 
-/* ReadyForQuery with what has to be told before it. */
-static bool tell(struct client *c, const struct params *reported, char status, struct buf *out)
+void client_told_changes(struct client *c, const struct params *reported, struct buf *out)
 {
 	const char *name, *value, *told;
 	size_t pos = 0;
 
-	if (c->told.key == reported->key)
-		return false;
 	while (params_next(reported, &pos, &name, &value)) {
 		told = params_get(&c->told, name);
 		if (told != NULL && strcmp(told, value) == 0)
@@ -61,6 +58,14 @@ static bool tell(struct client *c, const struct params *reported, char status, s
 	}
 	buf_trim(&c->told.text);
 	params_seal(&c->told);
+}
+
+/* ReadyForQuery with what has to be told before it. */
+static bool tell(struct client *c, const struct params *reported, char status, struct buf *out)
+{
+	if (c->told.key == reported->key)
+		return false;
+	client_told_changes(c, reported, out);
 	msg_out_ready_for_query(out, status);
 	return true;
 }

@@ -59,7 +59,7 @@ static void note_unnamed(struct client *c, struct server *s)
 		client_note_text(c, s, text, len);
 		client_note_resets(c, s, text, len, false);
 	}
-	if (c->unnamed_names)
+	if (c->unnamed_names && !s->is_session)
 		(void)client_sql_need(c, s, text, len);
 }
 

@@ -189,12 +189,56 @@ void pin_scan(struct pin_scan *scan, const char *text, size_t len, unsigned flag
 	", (SELECT pg_catalog.string_agg(name, ',') FROM pg_catalog.pg_settings "        \
 	"WHERE source = 'session')"
 
+#define STATEMENTS ", EXISTS (SELECT FROM pg_catalog.pg_prepared_statements)"
+
+/*
+ * Functions of users, which triggers, views, policies, operators and the like call unseen.
+ * Variables of somebody's own (SET app.x, set_config()), a library, a seed and connections of
+ * dblink are in no view, and EXECUTE may run anything; what is written in neither SQL nor
+ * PL/pgSQL keeps what it likes.  Functions of extensions are left out (16384 is
+ * FirstNormalObjectId, 1255 pg_proc).  Before PostgreSQL 14 this fails.
+ */
+#define CODE                                                                             \
+	", EXISTS (SELECT FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_language AS l " \
+	"ON l.oid OPERATOR(pg_catalog.=) p.prolang WHERE p.oid OPERATOR(pg_catalog.>=) " \
+	"16384::pg_catalog.oid AND CASE WHEN l.lanname::pg_catalog.text "                \
+	"OPERATOR(pg_catalog.=) ANY (ARRAY['sql', 'plpgsql']) THEN coalesce("            \
+	"pg_catalog.pg_get_function_sqlbody(p.oid), p.prosrc) "                          \
+	"OPERATOR(pg_catalog.~*) E'set_config|setseed|dblink|U&\"|\\\\mexecute\\\\M|"    \
+	"\\\\mload\\\\M|\\\\mset\\\\M[^=;]*[.]' ELSE true END AND NOT EXISTS (SELECT "   \
+	"FROM pg_catalog.pg_depend AS d WHERE d.classid OPERATOR(pg_catalog.=) "         \
+	"1255::pg_catalog.oid AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype "   \
+	"OPERATOR(pg_catalog.=) 'e'::pg_catalog.\"char\"))"                              \
+	CODE_IN_EXPRESSIONS
+
+/* Calls of set_config() (2078) and setseed() (1599) in views, defaults, policies,
+ * constraints and conditions of triggers. */
+#define CODE_IN_EXPRESSIONS                                                              \
+	" OR EXISTS (SELECT FROM (SELECT ev_action::pg_catalog.text FROM "               \
+	"pg_catalog.pg_rewrite WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid " \
+	"UNION ALL SELECT adbin::pg_catalog.text FROM pg_catalog.pg_attrdef "            \
+	"UNION ALL SELECT polqual::pg_catalog.text FROM pg_catalog.pg_policy "           \
+	"UNION ALL SELECT polwithcheck::pg_catalog.text FROM pg_catalog.pg_policy "      \
+	"UNION ALL SELECT conbin::pg_catalog.text FROM pg_catalog.pg_constraint "        \
+	"UNION ALL SELECT tgqual::pg_catalog.text FROM pg_catalog.pg_trigger) AS e (x) " \
+	"WHERE e.x OPERATOR(pg_catalog.~) ':funcid (2078|1599)[^0-9]')"
+
 static const enum route_pin columns[] = { ROUTE_PIN_TEMP, ROUTE_PIN_CURSOR, ROUTE_PIN_LOCK,
 	ROUTE_PIN_LISTEN };
 
-const char *pin_question(bool settings)
+const char *pin_question(enum pin_asks asks)
 {
-	return settings ? QUESTION SETTINGS : QUESTION;
+	switch (asks) {
+	case PIN_ASKS_PINS:
+		return QUESTION;
+	case PIN_ASKS_STATEMENTS:
+		return QUESTION STATEMENTS;
+	case PIN_ASKS_SETTINGS:
+		return QUESTION STATEMENTS SETTINGS;
+	case PIN_ASKS_CODE:
+		return QUESTION STATEMENTS SETTINGS CODE;
+	}
+	return QUESTION;
 }
 
 static void take_settings(struct pin_answer *answer, struct wire_in *in)
@@ -206,20 +250,25 @@ static void take_settings(struct pin_answer *answer, struct wire_in *in)
 	if (len == UINT32_MAX)
 		return;
 	bytes = wire_bytes(in, len);
-	if (!wire_ok(in) || len >= sizeof(answer->settings))
+	answer->has_many = len >= sizeof(answer->settings);
+	if (!wire_ok(in) || answer->has_many)
 		return;
 	memcpy(answer->settings, bytes, len);
 	answer->settings[len] = '\0';
 }
 
-bool pin_answer(struct pin_answer *answer, const struct frame *row, bool settings)
+static bool take_bool(struct wire_in *in)
+{
+	return wire_u32(in) == 1 && wire_u8(in) == 't';
+}
+
+bool pin_answer(struct pin_answer *answer, const struct frame *row, enum pin_asks asks)
 {
 	struct wire_in in;
 
-	answer->there = 0;
-	answer->settings[0] = '\0';
+	*answer = (struct pin_answer){ .there = 0 };
 	wire_init(&in, row->body, row->available);
-	if (wire_u16(&in) != COUNT_OF(columns) + (settings ? 1 : 0))
+	if (wire_u16(&in) != COUNT_OF(columns) + (unsigned)asks)
 		return false;
 	for (size_t i = 0; i < COUNT_OF(columns); i++) {
 		if (wire_u32(&in) != 1)
@@ -227,8 +276,12 @@ bool pin_answer(struct pin_answer *answer, const struct frame *row, bool setting
 		if (wire_u8(&in) == 't')
 			answer->there |= pin_bit(columns[i]);
 	}
-	if (settings)
+	if (asks >= PIN_ASKS_STATEMENTS)
+		answer->has_statements = take_bool(&in);
+	if (asks >= PIN_ASKS_SETTINGS)
 		take_settings(answer, &in);
+	if (asks >= PIN_ASKS_CODE)
+		answer->has_code = take_bool(&in);
 	return wire_done(&in);
 }
 

@@ -68,20 +68,30 @@ bool pin_may(const char *text, size_t len);
 /* flags: enum lexer_flag. */
 void pin_scan(struct pin_scan *, const char *text, size_t len, unsigned flags);
 
-/* The Query, for a server outside of a transaction, that asks what is there; with
- * "settings" also which parameters the session has set.  The view of locks takes a
- * moment in PostgreSQL, so nobody asks without a reason. */
-const char *pin_question(bool settings);
+/* What is asked for, each with all of those before it. */
+enum pin_asks {
+	PIN_ASKS_PINS,
+	PIN_ASKS_STATEMENTS,            /* is anything prepared? */
+	PIN_ASKS_SETTINGS,              /* that the session has set; 0.6 ms */
+	PIN_ASKS_CODE                   /* could code of a user's own leave what nobody sees? */
+};
+
+/* The Query, for a server outside of a transaction, that asks what is there.  The views
+ * take a moment in PostgreSQL, so nobody asks without a reason. */
+const char *pin_question(enum pin_asks);
 
 struct pin_answer {
 	uint32_t there;
-	/* With settings: their names, separated by commas; "" also when they are too
-	 * many. */
+	/* PIN_ASKS_SETTINGS: their names, separated by commas; "" also when they are too
+	 * many: then has_many. */
 	char settings[PIN_SETTINGS_MAX];
+	bool has_many;
+	bool has_statements;
+	bool has_code;
 };
 
 /* The DataRow that answers.  False: it makes no sense. */
-NODISCARD bool pin_answer(struct pin_answer *, const struct frame *row, bool settings);
+NODISCARD bool pin_answer(struct pin_answer *, const struct frame *row, enum pin_asks);
 
 /* Is there a name among them that is not in the list? */
 bool pin_has_unknown(const char *settings, const struct params *known);

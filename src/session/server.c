@@ -56,6 +56,7 @@ static struct server *server_create(struct worker *w, struct route_pool *pool)
 	exchange_init(&s->xq);
 	stream_init(&s->stream, &server_stream_ops);
 	params_init(&s->reported);
+	params_init(&s->applied);
 	prepared_set_init(&s->prepared);
 	timer_init(&s->timer, server_on_timer);
 	list_node_init(&s->in_worker);
@@ -158,6 +159,9 @@ static void server_fit(struct server *s)
 	struct buf out;
 
 	s->is_cleaned = server_needs_cleaning(s, c);
+	/* Without memory they are taken for the client's own. */
+	if (s->is_session && !params_copy(&s->applied, &c->params))
+		params_finish(&s->applied);
 	s->wanted_before = s->wanted_key;
 	s->wanted_key = c->params.key;
 	if (s->ps.state_key == c->params.key && !s->is_cleaned) {
@@ -347,6 +351,8 @@ void server_own_done(struct server *s)
 	case SERVER_PHASE_RESET:
 		if (s->is_chained)
 			server_chain_done(s);
+		else if (s->is_looked_at)
+			server_look_done(s);
 		else
 			server_reset_done(s);
 		return;

@@ -61,6 +61,7 @@ struct server {
 	struct list_node in_worker;     /* worker->servers */
 	struct list_node in_release;    /* worker->releasing or ->free_servers */
 	struct params reported;         /* what ParameterStatus said */
+	struct params applied;          /* on a session port: by the router, for its client */
 	struct prepared_set prepared;   /* statements of transaction ports */
 	struct prepared_names sql;      /* ... and those by names of a client's own */
 	uint64_t sql_of;                /* the client */
@@ -83,6 +84,9 @@ struct server {
 	bool is_cleaned;                /* SETTINGS: of another client's session, too */
 	bool is_forged;                 /* the clean has found a statement replaced */
 	bool has_ddl;                   /* in the transaction that runs */
+	bool is_looked_at;              /* RESET: what there is in the session is asked first */
+	uint8_t looks_for;              /* ... enum pin_asks */
+	bool is_known_empty;            /* ... it has just been */
 	bool is_chained;                /* a clean rides behind the client's last message */
 	uint64_t wanted_key;            /* settings that this lease began with, */
 	uint64_t wanted_before;         /* and the one before it */

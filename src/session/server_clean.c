@@ -9,6 +9,7 @@
 #include "pg/msg_out.h"
 #include "session/cancel.h"
 #include "session/client.h"
+#include "session/pin.h"
 #include "session/server_priv.h"
 
 /* What the settings of a server are after a reset query of the user's own. */
@@ -169,6 +170,63 @@ static bool is_unsure_of_statements(const struct server *s)
 		strcmp(reset_query(s), "DISCARD ALL") != 0;
 }
 
+/* --- what there was in a session -------------------------------------------------------- */
+
+/* What was set is a question that costs more than all others together. */
+static bool is_audited(struct server *s)
+{
+	uint32_t each = s->route->limits.audit_each;
+
+	return each != 0 && s->worker->audits++ % each == 0;
+}
+
+/* Right in front of what takes it away, for SHOW CLEANED. */
+static void look(struct server *s)
+{
+	s->is_looked_at = !s->is_known_empty && s->route != NULL &&
+		s->route->workload->mode == ROUTE_SESSION && exchange_has_room(&s->xq);
+	s->is_known_empty = false;
+	if (!s->is_looked_at)
+		return;
+	s->own_seen = false;
+	s->looks_for = is_audited(s) ? PIN_ASKS_SETTINGS : PIN_ASKS_STATEMENTS;
+	server_send_own(s, pin_question(s->looks_for));
+}
+
+static void count(struct server *s, bool is_there, enum route_cleaned what)
+{
+	if (is_there)
+		atomic_fetch_add(&s->route->workload->cleaned[what], 1);
+}
+
+void server_look_row(struct server *s, const struct frame *row)
+{
+	struct pin_answer answer;
+
+	if (s->own_seen || !frame_is_whole(row) ||
+		!pin_answer(&answer, row, s->looks_for))
+		return;
+	s->own_seen = true;
+	count(s, (answer.there & pin_bit(ROUTE_PIN_TEMP)) != 0, ROUTE_CLEANED_TEMP);
+	count(s, (answer.there & pin_bit(ROUTE_PIN_CURSOR)) != 0, ROUTE_CLEANED_CURSOR);
+	count(s, (answer.there & pin_bit(ROUTE_PIN_LOCK)) != 0, ROUTE_CLEANED_LOCK);
+	count(s, (answer.there & pin_bit(ROUTE_PIN_LISTEN)) != 0, ROUTE_CLEANED_LISTEN);
+	count(s, answer.has_statements, ROUTE_CLEANED_STATEMENTS);
+	count(s, answer.has_many || pin_has_unknown(answer.settings, &s->applied),
+		ROUTE_CLEANED_SETTINGS);
+}
+
+/* Whatever it was: what counts is the answer to the reset behind it. */
+void server_look_done(struct server *s)
+{
+	s->is_looked_at = false;
+	s->own_failed = false;
+	count(s, !s->own_seen, ROUTE_CLEANED_UNKNOWN);
+	atomic_fetch_add(&s->route->workload->cleanings, 1);
+}
+
+/* --- before anybody else gets it -------------------------------------------------------- */
+
 /* Takes away what the last client left, before anybody else gets the server. */
 void server_reset(struct server *s)
 {
@@ -181,6 +239,7 @@ void server_reset(struct server *s)
 	server_enter_phase(s, SERVER_PHASE_RESET);
 	server_set_timer(s, SERVER_CLEAN_US);
 	s->is_forged = false;
+	look(s);
 	server_send_own(s, reset_query(s));
 }
 

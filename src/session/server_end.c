@@ -45,6 +45,7 @@ static void server_free(struct server *s)
 	server_login_free(s);
 	server_forget_route(s);
 	params_finish(&s->reported);
+	params_finish(&s->applied);
 	steps_finish(&s->steps);
 	buf_finish(&s->instead);
 	buf_finish(&s->clean);

@@ -4,6 +4,7 @@
  * it has.  The answer is the client's: client_pin.c.
  */
 #include "base/slog.h"
+#include "session/client_lend.h"
 #include "session/client_pin.h"
 #include "session/client_priv.h"
 #include "session/server_priv.h"
@@ -12,7 +13,7 @@ void server_probe(struct server *s, bool settings)
 {
 	server_enter_phase(s, SERVER_PHASE_PROBE);
 	server_set_timer(s, SERVER_CLEAN_US);
-	server_send_own(s, pin_question(settings));
+	server_send_own(s, pin_question(settings ? PIN_ASKS_SETTINGS : PIN_ASKS_PINS));
 	s->own_failed = true;           /* until the row is there */
 	s->own_seen = false;
 }
@@ -25,8 +26,13 @@ void server_probe_row(struct server *s, const struct frame *row)
 	if (c == NULL || s->own_seen)
 		return;
 	s->own_seen = true;
+	if (s->is_session) {
+		s->own_failed = !frame_is_whole(row) || !client_lend_answered(c, row);
+		return;
+	}
 	s->own_failed = !frame_is_whole(row) ||
-		!pin_answer(&answer, row, c->pins.is_audit);
+		!pin_answer(&answer, row,
+			c->pins.is_audit ? PIN_ASKS_SETTINGS : PIN_ASKS_PINS);
 	c->pins.there = answer.there;
 	c->pins.has_settings = pin_has_unknown(answer.settings, &c->params);
 }
@@ -35,6 +41,10 @@ void server_probe_done(struct server *s)
 {
 	struct client *c = s->client;
 
+	if (s->is_session) {
+		client_lend_told(c, s);
+		return;
+	}
 	if (!s->own_failed) {
 		client_pin_told(c, s);
 		server_enter_phase(s, SERVER_PHASE_READY);

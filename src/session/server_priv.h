@@ -43,6 +43,9 @@ void server_unit_gone(struct server *, uint64_t now_us, struct monitor_actions *
 void server_gone(struct server *);
 
 void server_reset(struct server *);
+/* Of a session: the answer to what there is in it, and its end. */
+void server_look_row(struct server *, const struct frame *row);
+void server_look_done(struct server *);
 void server_reset_done(struct server *);
 void server_finish_for_client(struct server *);
 void server_after_abort(struct server *);

@@ -277,6 +277,11 @@ static enum verdict on_ready(struct server *s, const struct frame *f)
 	return client_ready(s, status);
 }
 
+static bool is_made_fit(const struct server *s)
+{
+	return s->phase == SERVER_PHASE_SETTINGS && s->client != NULL && s->client->lend.was_lent;
+}
+
 static enum verdict on_setting(struct server *s, const struct frame *f)
 {
 	const char *name, *value;
@@ -292,8 +297,16 @@ static enum verdict on_setting(struct server *s, const struct frame *f)
 	server_note_settings(s);
 	if (strcmp(name, "in_hot_standby") == 0)
 		server_role_changed(s);
-	/* A transaction's client is told before ReadyForQuery. */
-	return s->is_session ? FORWARD : DROP;
+	/* A transaction's client is told before ReadyForQuery, a session that gets another
+	 * server when that has its settings. */
+	return s->is_session && !is_made_fit(s) ? FORWARD : DROP;
+}
+
+/* A session that may give its server back, as client_lend.c has it. */
+static bool is_asked_by_session(const struct server *s)
+{
+	return s->is_session &&
+		(s->phase == SERVER_PHASE_ASK || s->phase == SERVER_PHASE_PROBE);
 }
 
 /* Notices and notifications: a transaction's client gets those of its own
@@ -304,7 +317,7 @@ static enum verdict on_async(struct server *s, uint8_t type)
 
 	/* A client that listens gets what was sent to its channels whenever that comes,
 	 * also beside a reply to the router. */
-	if (is_pinned && type == 'A')
+	if (type == 'A' && (is_pinned || is_asked_by_session(s)))
 		return FORWARD;
 	switch (exchange_owner(&s->xq)) {
 	case EXCHANGE_TO_CLIENT:
@@ -393,6 +406,12 @@ static bool is_of_clean(const struct server *s)
 		server_looks_for_forged(s) && exchange_owner(&s->xq) == EXCHANGE_TO_ROUTER;
 }
 
+/* Does it answer what there is in a session that is about to be cleaned? */
+static bool is_look(const struct server *s)
+{
+	return s->phase == SERVER_PHASE_RESET && s->is_looked_at;
+}
+
 static enum verdict decide(struct server *s, const struct frame *f)
 {
 	if (s->phase == SERVER_PHASE_BARRIER && s->own_seen)
@@ -411,6 +430,8 @@ static enum verdict decide(struct server *s, const struct frame *f)
 			server_answered(s, f);
 		else if (s->phase == SERVER_PHASE_PROBE)
 			server_probe_row(s, f);
+		else if (is_look(s))
+			server_look_row(s, f);
 		else if (is_of_clean(s))
 			server_clean_row(s, f);
 		return s->errand != NULL ? on_errand_row(s, f) : on_reply(s, 'D');
@@ -462,7 +483,7 @@ static bool needs_whole(const struct server *s, uint8_t type)
 		return true;
 	case 'D':
 		return s->errand != NULL || s->phase == SERVER_PHASE_ASK ||
-			s->phase == SERVER_PHASE_PROBE || is_of_clean(s);
+			s->phase == SERVER_PHASE_PROBE || is_look(s) || is_of_clean(s);
 	default:
 		return false;
 	}

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "base/slog.h"
+#include "session/client_lend.h"
 #include "session/client_pin.h"
 #include "session/client_priv.h"
 #include "session/server_priv.h"
@@ -54,7 +55,9 @@ void server_clean_row(struct server *s, const struct frame *row)
 
 bool client_is_kept(const struct client *c)
 {
-	return c->workload->mode != ROUTE_SESSION && c->route->limits.state != ROUTE_STATE_OFF;
+	if (c->workload->mode == ROUTE_SESSION)
+		return c->lend.looks;
+	return c->route->limits.state != ROUTE_STATE_OFF;
 }
 
 /* As the server reads it now. */
@@ -79,6 +82,9 @@ void client_note_text(struct client *c, struct server *s, const void *text, size
 void client_note_unseen(struct client *c)
 {
 	if (!client_is_kept(c))
+		return;
+	client_lend_unseen(c);
+	if (c->workload->mode == ROUTE_SESSION)
 		return;
 	c->touched.unknown = true;
 	c->pins.asks = true;
@@ -178,6 +184,10 @@ void server_ask_done(struct server *s)
 {
 	struct client *c = s->client;
 
+	if (s->is_session) {
+		client_lend_asked(c, s);
+		return;
+	}
 	/* A timeout that the client has set, or an administrator's cancel. */
 	if (s->own_failed && strcmp(s->sqlstate, "57014") == 0 &&
 		c->touched.asked < STATE_ASKS_MAX) {

@@ -25,7 +25,7 @@ static void use_text(const char *text, size_t len)
 		abort();
 }
 
-static void use_answer(const uint8_t *data, size_t size, bool settings)
+static void use_answer(const uint8_t *data, size_t size, enum pin_asks asks)
 {
 	struct frame row = {
 		.type = 'D', .body = data, .body_len = (uint32_t)size, .available = size
@@ -34,7 +34,7 @@ static void use_answer(const uint8_t *data, size_t size, bool settings)
 	struct params none;
 
 	params_init(&none);
-	if (pin_answer(&answer, &row, settings)) {
+	if (pin_answer(&answer, &row, asks)) {
 		bool has_name = strspn(answer.settings, ",") != strlen(answer.settings);
 
 		if (pin_has_unknown(answer.settings, &none) != has_name)
@@ -50,6 +50,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (data[0] == 't')
 		use_text((const char *)data + 1, size - 1);
 	else
-		use_answer(data + 1, size - 1, data[0] == 's');
+		use_answer(data + 1, size - 1, data[0] == 's' ? PIN_ASKS_SETTINGS :
+				data[0] == 'q' ? PIN_ASKS_STATEMENTS :
+				data[0] == 'c' ? PIN_ASKS_CODE : PIN_ASKS_PINS);
 	return 0;
 }

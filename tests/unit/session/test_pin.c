@@ -98,14 +98,14 @@ END_TEST
 
 /* --- the answer ------------------------------------------------------------------- */
 
-static bool answer(struct pin_answer *a, const char *body, size_t len, bool settings)
+static bool answer(struct pin_answer *a, const char *body, size_t len, enum pin_asks asks)
 {
 	struct frame row = {
 		.type = 'D', .body = (const uint8_t *)body, .body_len = (uint32_t)len,
 		.available = len
 	};
 
-	return pin_answer(a, &row, settings);
+	return pin_answer(a, &row, asks);
 }
 
 #define COLUMN(c) "\0\0\0\1" c
@@ -113,25 +113,49 @@ static bool answer(struct pin_answer *a, const char *body, size_t len, bool sett
 START_TEST(answer_is_read_and_a_piece_of_it_is_not)
 {
 	static const char plain[] = "\0\4" COLUMN("t") COLUMN("f") COLUMN("t") COLUMN("f");
-	static const char more[] = "\0\5" COLUMN("f") COLUMN("t") COLUMN("f") COLUMN("t")
-		"\0\0\0\11work_mem,";
-	static const char none[] = "\0\5" COLUMN("f") COLUMN("f") COLUMN("f") COLUMN("f")
-		"\377\377\377\377";
+	static const char more[] = "\0\6" COLUMN("f") COLUMN("t") COLUMN("f") COLUMN("t")
+		COLUMN("f") "\0\0\0\11work_mem,";
+	static const char none[] = "\0\6" COLUMN("f") COLUMN("f") COLUMN("f") COLUMN("f")
+		COLUMN("t") "\377\377\377\377";
+	static const char code[] = "\0\7" COLUMN("f") COLUMN("f") COLUMN("f") COLUMN("f")
+		COLUMN("f") "\377\377\377\377" COLUMN("t");
 	struct pin_answer a;
 
-	ck_assert(answer(&a, plain, sizeof(plain) - 1, false));
+	ck_assert(answer(&a, plain, sizeof(plain) - 1, PIN_ASKS_PINS));
 	ck_assert_uint_eq(a.there, TEMP | LOCK);
-	ck_assert(!answer(&a, plain, sizeof(plain) - 1, true));
-	ck_assert(answer(&a, more, sizeof(more) - 1, true));
+	ck_assert(!answer(&a, plain, sizeof(plain) - 1, PIN_ASKS_SETTINGS));
+	ck_assert(answer(&a, more, sizeof(more) - 1, PIN_ASKS_SETTINGS));
+	ck_assert(!a.has_statements && !a.has_code && !a.has_many);
 	ck_assert_uint_eq(a.there, CURSOR | LISTEN);
 	ck_assert_str_eq(a.settings, "work_mem,");
-	ck_assert(answer(&a, none, sizeof(none) - 1, true));
+	ck_assert(answer(&a, none, sizeof(none) - 1, PIN_ASKS_SETTINGS));
+	ck_assert(a.has_statements);
 	ck_assert_uint_eq(a.there, 0);
 	ck_assert_str_eq(a.settings, "");
 	for (size_t i = 0; i < sizeof(plain) - 1; i++)
-		ck_assert(!answer(&a, plain, i, false));
+		ck_assert(!answer(&a, plain, i, PIN_ASKS_PINS));
 	for (size_t i = 0; i < sizeof(more) - 1; i++)
-		ck_assert(!answer(&a, more, i, true));
+		ck_assert(!answer(&a, more, i, PIN_ASKS_SETTINGS));
+	ck_assert(answer(&a, code, sizeof(code) - 1, PIN_ASKS_CODE));
+	ck_assert(a.has_code && !a.has_statements);
+	for (size_t i = 0; i < sizeof(code) - 1; i++)
+		ck_assert(!answer(&a, code, i, PIN_ASKS_CODE));
+}
+END_TEST
+
+/* Names that do not fit count as some that nobody knows. */
+START_TEST(too_many_settings_are_told)
+{
+	char body[2 + 5 * 5 + 4 + PIN_SETTINGS_MAX] = "\0\6" COLUMN("f") COLUMN("f") COLUMN("f")
+		COLUMN("f") COLUMN("f") "\0\0";
+	struct pin_answer a;
+
+	body[29] = (char)(PIN_SETTINGS_MAX >> 8);
+	body[30] = (char)(PIN_SETTINGS_MAX & 0xff);
+	memset(body + 31, 'x', PIN_SETTINGS_MAX);
+	ck_assert(answer(&a, body, sizeof(body), PIN_ASKS_SETTINGS));
+	ck_assert(a.has_many);
+	ck_assert_str_eq(a.settings, "");
 }
 END_TEST
 
@@ -193,6 +217,7 @@ Suite *pin_suite(void)
 	tcase_add_test(tc, texts_tell_what_they_make_and_end);
 	tcase_add_test(tc, words_are_those_of_the_options);
 	tcase_add_test(tc, answer_is_read_and_a_piece_of_it_is_not);
+	tcase_add_test(tc, too_many_settings_are_told);
 	tcase_add_test(tc, settings_are_compared_with_those_known);
 	tcase_add_test(tc, advice_counts_and_forgets_the_oldest);
 	suite_add_tcase(s, tc);

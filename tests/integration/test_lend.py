@@ -1,0 +1,377 @@
+# SPDX-License-Identifier: ISC
+"""idle_session_reclaim: a session that holds nothing but settings gives its server back while
+it is idle, and gets one again, with its settings, on its next query; one that holds anything
+else, or has done what is not understood, never does.  And SHOW CLEANED."""
+import psycopg
+import pytest
+from support import wire as w
+from support.postgres import DATABASE, DEFAULT_USER
+from support.wait import wait_until
+
+pytestmark = pytest.mark.router_only
+
+
+def lending(servers=1, after="100ms", **session):
+    return {
+        "workloads": {
+            "transactional": {"guaranteed_connections": 1, "max_connections": 1},
+            "session": {"guaranteed_connections": servers, "max_connections": servers,
+                        "idle_session_reclaim": after, **session}},
+        "hosts": {"main": {"connection_budget": servers + 1}}}
+
+
+def lent(router):
+    return sum(int(row["lent"]) for row in router.show("cleaned"))
+
+
+def pid(connection):
+    return connection.execute("SELECT pg_backend_pid()").fetchone()[0]
+
+
+def simple(endpoint, **more):
+    """A driver that leaves no prepared statements behind."""
+    return endpoint.connect(prepare_threshold=None, **more)
+
+
+def test_job_that_idles_between_batches(make_router):
+    """One server: while the job is idle somebody else has it, and sees nothing of the job; with
+    its next batch the job has all its settings again."""
+    router = make_router(lending())
+    with simple(router.session, application_name="job") as job:
+        job.execute("SET app.tenant_id = '7'")
+        job.execute("SET TIME ZONE 'Asia/Tokyo'")
+        job.execute("SELECT set_config('work_mem', '7MB', false)")
+        for batch in range(3):
+            before = lent(router)
+            job.execute("INSERT INTO documents (tenant_id, body) VALUES (7, %s)", [f"b{batch}"])
+            wait_until(lambda: lent(router) > before, 10, "the job lends its server")
+            with simple(router.session) as other:
+                assert other.execute(
+                    "SELECT coalesce(nullif(current_setting('app.tenant_id', true), ''), 'none'),"
+                    " current_setting('work_mem'), current_setting('application_name')"
+                    ).fetchone() == ("none", "4MB", "")
+                assert other.info.parameter_status("TimeZone") != "Asia/Tokyo"
+            assert job.execute(
+                "SELECT current_setting('app.tenant_id'), current_setting('TimeZone'),"
+                " current_setting('work_mem'), current_setting('application_name'),"
+                " count(*) FROM documents WHERE body LIKE 'b%'"
+                ).fetchone() == ("7", "Asia/Tokyo", "7MB", "job", batch + 1)
+            assert job.info.parameter_status("TimeZone") == "Asia/Tokyo"
+            assert job.info.parameter_status("application_name") == "job"
+        job.execute("DELETE FROM documents WHERE body LIKE 'b%'")
+
+
+def test_who_waits_for_a_session_is_served(make_router):
+    """More sessions than servers, each idle most of the time: none waits for another's end."""
+    router = make_router(lending(servers=2, after="50ms", query_wait_timeout="20s"))
+    sessions = [simple(router.session, application_name=f"s{i}") for i in range(6)]
+    try:
+        for turn in range(3):
+            for i, session in enumerate(sessions):
+                session.execute(f"SET app.tenant_id = '{i * 10 + turn}'")
+            for i, session in enumerate(sessions):
+                assert session.execute("SELECT current_setting('app.tenant_id'), "
+                                       "current_setting('application_name')"
+                                       ).fetchone() == (str(i * 10 + turn), f"s{i}")
+    finally:
+        for session in sessions:
+            session.close()
+    assert lent(router) >= 6
+
+
+def test_the_transaction_port_may_borrow_it(make_router):
+    """The unit is free for everybody, not only for sessions."""
+    config = lending(servers=1)
+    config["workloads"]["transactional"]["max_connections"] = 2
+    router = make_router(config)
+    with simple(router.session) as job, router.transactional.connect() as a, \
+            router.transactional.connect() as b:
+        job.execute("SET app.tenant_id = '7'")
+        wait_until(lambda: lent(router) == 1, 10, "lent")
+        a.execute("BEGIN")
+        b.execute("BEGIN")
+        assert pid(a) != pid(b)
+        assert b.execute("SELECT nullif(current_setting('app.tenant_id', true), '')"
+                         ).fetchone() == (None,)
+        a.execute("COMMIT")
+        b.execute("COMMIT")
+        assert job.execute("SHOW app.tenant_id").fetchone() == ("7",)
+
+
+# What is in the session, and what takes it away again (None: nothing does).
+HOLDERS = {
+    "temp_table": ("CREATE TEMP TABLE mine (x int)", "DROP TABLE mine"),
+    "cursor": ("DECLARE mine CURSOR WITH HOLD FOR SELECT 1", "CLOSE mine"),
+    "advisory_lock": ("SELECT pg_advisory_lock(4711)", "SELECT pg_advisory_unlock(4711)"),
+    "listen": ("LISTEN mine", "UNLISTEN mine"),
+    "prepared": ("PREPARE mine AS SELECT 1", "DEALLOCATE mine"),
+    "in_transaction": ("BEGIN", "COMMIT"),
+    "failed_transaction": ("BEGIN; SELECT 1/0", "ROLLBACK"),
+    "do": ("DO 'BEGIN END'", None),
+    "function": ("SELECT of_mine()", None),
+    "setseed": ("SELECT setseed(0.5)", None),
+    "currval": ("SELECT nextval('documents_id_seq'), currval('documents_id_seq')", None),
+    "nonsense": ("SELECT 1; NONSENSE", None),
+    "set_config": ("SELECT set_config('app.' || 'x', '1', false)", None),
+}
+
+
+@pytest.fixture
+def of_mine(postgres):
+    postgres.sql("CREATE OR REPLACE FUNCTION of_mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+                 dbname=DATABASE)
+    yield
+    postgres.sql("DROP FUNCTION IF EXISTS of_mine()", dbname=DATABASE)
+
+
+@pytest.mark.usefixtures("of_mine")
+@pytest.mark.parametrize("kind", HOLDERS)
+@pytest.mark.parametrize("extended", [False, True])
+def test_who_holds_something_never_lends(make_router, kind, extended):
+    make, end = HOLDERS[kind]
+    if extended and ";" in make:
+        pytest.skip("several statements")
+    router = make_router(lending(servers=2))
+    with router.session.wire() as a, simple(router.session) as witness:
+        own = a.value("SELECT pg_backend_pid()")
+        if extended:
+            a.send(w.one_query(make))
+            a.until_ready()
+        else:
+            a.query(make)
+        for _ in range(2):
+            # It becomes idle after a, and has lent its server by now.
+            before = lent(router)
+            witness.execute("SELECT 1")
+            wait_until(lambda: lent(router) > before, 10, "the witness lends its server")
+        assert lent(router) == 2
+        a.query("SELECT 1")
+        if kind != "failed_transaction":
+            assert a.value("SELECT pg_backend_pid()") == own
+        if end is None:
+            return
+        a.query(end)
+        wait_until(lambda: lent(router) == 3, 10, "a lends its server, too")
+
+
+def test_named_statement_holds_and_closed_does_not(make_router):
+    router = make_router(lending(servers=2))
+    with router.session.wire() as a, simple(router.session) as witness:
+        a.send(w.parse("SELECT 42", name="mine"), w.sync())
+        a.until_ready()
+        witness.execute("SELECT 1")
+        wait_until(lambda: lent(router) == 1, 10, "the witness lends its server")
+        a.send(w.bind(name="mine"), w.execute(), w.close("S", "mine"), w.sync())
+        assert w.rows(a.until_ready()) == [("42",)]
+        wait_until(lambda: lent(router) == 2, 10, "it holds nothing now")
+
+
+def test_setting_of_a_named_statement_bars(make_router):
+    """It may be executed again behind a look at the session, and be gone by the next."""
+    router = make_router(lending(servers=2))
+    with router.session.wire() as a, simple(router.session) as witness:
+        a.send(w.parse("SET app.x = '1'", name="mine"), w.bind(name="mine"), w.execute(),
+               w.close("S", "mine"), w.sync())
+        a.until_ready()
+        witness.execute("SELECT 1")
+        wait_until(lambda: lent(router) == 1, 10, "the witness lends its server")
+        assert a.value("SHOW app.x") == "1"
+        witness.execute("SELECT 1")
+        wait_until(lambda: lent(router) == 2, 10, "the witness once more")
+        assert a.value("SHOW app.x") == "1"
+
+
+def test_the_unnamed_statement_is_kept(make_router):
+    router = make_router(lending())
+    with router.session.wire() as a, simple(router.session) as other:
+        a.send(w.parse("SELECT $1::int + 1", types=[23]), w.sync())
+        a.until_ready()
+        wait_until(lambda: lent(router) == 1, 10, "lent")
+        other.execute("SELECT 1")
+        wait_until(lambda: lent(router) == 2, 10, "by the other, too")
+        a.send(w.bind([b"41"]), w.describe(), w.execute(), w.sync())
+        assert w.rows(a.until_ready()) == [("42",)]
+        a.send(w.describe("S"), w.sync())
+        assert "1" not in w.types(a.until_ready())
+        a.query("SELECT 1")
+        a.send(w.bind([b"41"]), w.execute(), w.sync())
+        assert w.errors(a.until_ready()) == ["26000"]
+
+
+@pytest.fixture
+def plain(postgres):
+    postgres.sql("CREATE TABLE plain (body text)", "GRANT ALL ON plain TO PUBLIC",
+                 dbname=DATABASE)
+    yield
+    postgres.sql("DROP TABLE plain", dbname=DATABASE)
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("source", [
+    "BEGIN PERFORM set_config('app.x', '1', false); RETURN NEW; END",
+    "BEGIN SET app.x = '1'; RETURN NEW; END",
+    "BEGIN set session\n App.\"x\" to '1'; RETURN NEW; END",
+    "BEGIN EXECUTE 'SE' || 'T app.x = 1'; RETURN NEW; END"])
+def test_code_that_may_set_something_unseen(make_router, postgres, source):
+    """A trigger sets a variable, which no view shows: nobody lends while there is such code."""
+    router = make_router(lending(servers=2))
+    postgres.sql(
+        f"CREATE FUNCTION unseen() RETURNS trigger LANGUAGE plpgsql AS $${source}$$",
+        "CREATE TRIGGER unseen BEFORE INSERT ON plain FOR EACH ROW EXECUTE FUNCTION unseen()",
+        dbname=DATABASE)
+    try:
+        with simple(router.session) as a, \
+                simple(router.session, dbname="second") as witness:
+            own = pid(a)
+            a.execute("INSERT INTO plain VALUES ('unseen')")
+            for turn in range(2):
+                witness.execute("SELECT 1")
+                wait_until(lambda: lent(router) == turn + 1, 10, "the witness lends its server")
+            assert pid(a) == own
+            assert a.execute("SHOW app.x").fetchone() == ("1",)
+    finally:
+        postgres.sql("DROP TRIGGER unseen ON plain", "DROP FUNCTION unseen()", dbname=DATABASE)
+
+
+@pytest.mark.usefixtures("plain")
+def test_code_that_sets_nothing_does_not_hold(make_router, postgres):
+    router = make_router(lending())
+    postgres.sql(
+        "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN "
+        "UPDATE plain SET body = 'a.b' WHERE body = ''; NEW.body := upper(NEW.body); "
+        "RETURN NEW; END$$",
+        "CREATE TRIGGER touch BEFORE INSERT ON plain FOR EACH ROW EXECUTE FUNCTION touch()",
+        dbname=DATABASE)
+    try:
+        with simple(router.session) as a:
+            a.execute("INSERT INTO plain VALUES ('seen')")
+            wait_until(lambda: lent(router) == 1, 10, "lent")
+    finally:
+        postgres.sql("DROP TRIGGER touch ON plain", "DROP FUNCTION touch()", dbname=DATABASE)
+
+
+def test_view_that_sets_something(make_router, postgres):
+    router = make_router(lending(servers=2))
+    postgres.sql("CREATE VIEW setter AS SELECT set_config('app.x', '1', false) AS x",
+                 "GRANT SELECT ON setter TO PUBLIC", dbname=DATABASE)
+    try:
+        with simple(router.session) as a, simple(router.session, dbname="second") as witness:
+            a.execute("SELECT x FROM setter")
+            for turn in range(2):
+                witness.execute("SELECT 1")
+                wait_until(lambda: lent(router) == turn + 1, 10, "the witness lends its server")
+            assert a.execute("SHOW app.x").fetchone() == ("1",)
+    finally:
+        postgres.sql("DROP VIEW setter", dbname=DATABASE)
+
+
+def test_settings_undone_by_rollback_stay_undone(make_router):
+    router = make_router(lending())
+    with simple(router.session) as a:
+        a.execute("SET app.x = 'one'")
+        a.execute("BEGIN")
+        a.execute("SET app.x = 'two'")
+        a.execute("SET work_mem = '9MB'")
+        a.execute("ROLLBACK")
+        wait_until(lambda: lent(router) == 1, 10, "lent")
+        assert a.execute("SELECT current_setting('app.x'), current_setting('work_mem')"
+                         ).fetchone() == ("one", "4MB")
+        a.execute("RESET app.x")
+        wait_until(lambda: lent(router) == 2, 10, "lent")
+        assert a.execute("SELECT nullif(current_setting('app.x', true), '')").fetchone() == (None,)
+
+
+def test_role_is_kept(make_router, postgres):
+    router = make_router(lending())
+    postgres.sql("CREATE ROLE other_role", f"GRANT other_role TO {DEFAULT_USER}")
+    try:
+        with simple(router.session) as a, simple(router.session) as b:
+            a.execute("SET ROLE other_role")
+            wait_until(lambda: lent(router) == 1, 10, "lent")
+            assert b.execute("SELECT current_user").fetchone() == (DEFAULT_USER,)
+            assert a.execute("SELECT current_user, session_user"
+                             ).fetchone() == ("other_role", DEFAULT_USER)
+    finally:
+        postgres.sql("DROP ROLE other_role")
+
+
+def test_a_timeout_of_the_clients_own_ends_nobody(make_router):
+    """The router's questions are subject to it; then it keeps the server."""
+    router = make_router(lending(servers=2))
+    with simple(router.session) as a, simple(router.session) as witness:
+        a.execute("SET statement_timeout = '1ms'")
+        own = None
+        while own is None:
+            try:
+                own = pid(a)
+            except psycopg.errors.QueryCanceled:
+                pass
+        witness.execute("SELECT 1")
+        wait_until(lambda: lent(router) >= 1, 10, "the witness lends its server")
+        while True:
+            try:
+                assert a.execute("SHOW statement_timeout").fetchone() == ("1ms",)
+                break
+            except psycopg.errors.QueryCanceled:
+                pass
+
+
+def test_off_and_a_session_from_before(make_router):
+    """Off nobody lends; a session that was not looked at from its beginning never does."""
+    router = make_router(lending(servers=2, after="0"))
+    with simple(router.session) as old, simple(router.session) as older:
+        old.execute("SET app.x = '1'")
+        own = pid(old)
+        older.execute("SELECT 1")
+        router.reload({"workloads": {"session": {"idle_session_reclaim": "100ms"}}})
+        older.close()
+        with simple(router.session) as young:
+            for turn in range(2):
+                young.execute("SELECT 1")
+                wait_until(lambda: lent(router) == turn + 1, 10, "the new one lends its server")
+        assert pid(old) == own
+
+
+def test_notification_while_the_server_is_asked(make_router):
+    """Who listens keeps the server, and misses nothing, also while it is being asked."""
+    router = make_router(lending(servers=2, after="5ms"))
+    with router.session.wire() as a, simple(router.session) as sender:
+        a.query("LISTEN mine")
+        got = []
+        for i in range(200):
+            sender.execute(f"NOTIFY mine, '{i}'")
+            if i % 10 == 0:
+                a.send(w.query("SELECT 1"))
+                got += [m for m in a.until_ready() if m.type == "A"]
+        while len(got) < 200:
+            message = a.receive()
+            assert message.type == "A"
+            got.append(message)
+        assert [m.body[4:].split(b"\0")[1] for m in got] == [b"%d" % i for i in range(200)]
+
+
+# --- SHOW CLEANED ----------------------------------------------------------------------
+
+LEFT = {
+    "temp_tables": "CREATE TEMP TABLE mine (x int)",
+    "cursors": "DECLARE mine CURSOR WITH HOLD FOR SELECT 1",
+    "advisory_locks": "SELECT pg_advisory_lock(4711)",
+    "listen": "LISTEN mine",
+    "statements": "PREPARE mine AS SELECT 1",
+    "settings": "SET work_mem = '7MB'",
+}
+
+
+@pytest.mark.parametrize("kind", [None, *LEFT])
+def test_show_of_what_was_cleaned(make_router, kind):
+    router = make_router({"defaults": {"session_state_audit": "always"}})
+
+    def row():
+        return [r for r in router.show("cleaned") if r["workload"] == "session"][0]
+
+    with router.session.connect(application_name="mine", prepare_threshold=None) as a:
+        a.execute(LEFT[kind] if kind else "SELECT 1")
+    wait_until(lambda: int(row()["cleaned"]) == 1, 10, "cleaned")
+    found = row()
+    assert {name: int(found[name]) for name in [*LEFT, "unknown", "lent"]} == \
+        {name: int(name == kind) for name in [*LEFT, "unknown", "lent"]}
