@@ -223,7 +223,7 @@ class Paced(Load):
 
 
 SIDES = "uring uring-off epoll epoll-off pgbouncer"
-BOTH = SIDES + " pgbouncer13"
+BOTH = SIDES + " pgbouncer13 pgbouncer13-0"
 ALONE = SIDES + " haproxy direct"
 
 
@@ -278,6 +278,8 @@ def transports():
         yield closed(f"tls-{clients}", "tls", f"SELECT 1, simple, TLS, {clients} clients",
                      SIDES + (" haproxy direct" if clients == 40 else ""), "simple", clients,
                      tls=True)
+    yield closed("tls-both-40", "tls", "SELECT 1, simple, TLS on both sides, 40 clients", SIDES,
+                 "simple", 40, tls=True, server_tls=True)
     for kind, base in (("simple", SIDES), ("prepared", SIDES.replace("pgbouncer", "pgbouncer13"))):
         yield closed(f"unix-{kind}-40", "unix",
                      f"SELECT 1, {kind}, unix socket to PostgreSQL, 40 clients", base, kind, 40,
@@ -362,7 +364,8 @@ def calls():
              ("kind=prepared",), 200)):
         yield Calls(name, "calls", "system calls: " + title,
                     "uring uring-off epoll epoll-off " +
-                    ("pgbouncer13" if words else "pgbouncer"), [Group(clients=clients, words=words)],
+                    ("pgbouncer13" if words else "pgbouncer pgbouncer13 pgbouncer13-0"),
+                    [Group(clients=clients, words=words)],
                     base="pgbouncer13" if words else "pgbouncer")
 
 

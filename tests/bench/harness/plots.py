@@ -7,7 +7,7 @@ from . import poolers
 
 COLOURS = {"uring": "#1b6ca8", "uring-off": "#7fb2d9", "uring-2": "#0b3d61", "epoll": "#2a9d6f",
            "epoll-off": "#93d1b6", "epoll-2": "#14573c", "pgbouncer": "#d1662b",
-           "pgbouncer-64k": "#e3a37f", "pgbouncer13": "#8a3f14", "haproxy": "#8d8d8d",
+           "pgbouncer-64k": "#e3a37f", "pgbouncer13": "#8a3f14", "pgbouncer13-0": "#b98a6d", "haproxy": "#8d8d8d",
            "direct": "#c9c9c9"}
 WIDTH, LEFT, BAR, GAP, TOP = 860, 250, 13, 16, 64
 

@@ -2,7 +2,8 @@
 """Who is measured: how each is configured for a scene, started and ended.
 
 All are tuned alike: one thread unless the name says otherwise, no log of connections, room
-for all clients of the scene, and as many servers as it says."""
+for all clients of the scene, and as many servers as it says.  PostgreSQL offers TLS, and "prefer"
+is the default of some of them: it is always said whether it is wanted there."""
 import contextlib
 import dataclasses
 import os
@@ -22,10 +23,15 @@ class Scene:
     servers: int = 40
     clients: int = 1000
     tls: bool = False       # towards clients
+    server_tls: bool = False  # towards PostgreSQL
     scram: bool = False     # on both sides; trust otherwise
     unix: bool = False      # towards PostgreSQL
     sessions: int = 0       # servers of a second port, which pools sessions
     fake: bool = False      # fakepg instead of PostgreSQL
+
+    @property
+    def server_sslmode(self):
+        return "require" if self.server_tls else "disable"
 
 
 class Place:
@@ -114,7 +120,7 @@ class Router:
         if words:
             text += f"defaults: {{ {', '.join(words)} }}\n"
         text += f"hosts: {{ main: {{ host: {host}, port: {port}, " \
-            f"connection_budget: {scene.servers + scene.sessions} }} }}\nworkloads:\n" \
+            f"server_tls_sslmode: {scene.server_sslmode}, connection_budget: {scene.servers + scene.sessions} }} }}\nworkloads:\n" \
             f"  transactional: {{ listen: \"127.0.0.1:{ports[0]}\", pool_mode: transaction, " \
             f"max_client_conn: {scene.clients + 50}, query_wait_timeout: 0, " \
             f"guaranteed_connections: {scene.servers} }}\n"
@@ -164,7 +170,8 @@ class PgBouncer:
                  f"auth_type = {'scram-sha-256' if scene.scram else 'trust'}",
                  f"auth_file = {place.userlist}", f"pool_mode = {mode}",
                  f"default_pool_size = {servers}", f"max_client_conn = {scene.clients + 100}",
-                 "query_wait_timeout = 0", "log_connections = 0", "log_disconnections = 0"]
+                 f"server_tls_sslmode = {scene.server_sslmode}", "query_wait_timeout = 0",
+                 "log_connections = 0", "log_disconnections = 0"]
         if os.getuid() == 0:
             lines.append("user = postgres")
         if scene.tls:
@@ -225,6 +232,8 @@ ALL = {pooler.key: pooler for pooler in (
     PgBouncer("pgbouncer", "PgBouncer 1.18"),
     PgBouncer("pgbouncer-64k", "PgBouncer 1.18, pkt_buf 64 kB", more="pkt_buf = 65536"),
     PgBouncer("pgbouncer13", "PgBouncer 1.24", newer=True, more="max_prepared_statements = 200"),
+    PgBouncer("pgbouncer13-0", "PgBouncer 1.24, no prepared statements", newer=True,
+              more="max_prepared_statements = 0"),
     HAProxy(),
     Direct(),
 )}

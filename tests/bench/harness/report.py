@@ -14,7 +14,7 @@ GROUPS = {
     "core": "One query at a time",
     "kinds": "Other kinds of queries",
     "sizes": "Many clients, few servers",
-    "tls": "TLS towards clients",
+    "tls": "TLS",
     "unix": "A unix socket to PostgreSQL",
     "login": "Logging in",
     "idle": "Idle clients",
@@ -44,7 +44,7 @@ the kernel, all alike. *Machine* is that of all processors and everybody on them
 transaction when the last one has ended. Latencies are in ms, from the load generator
 (`tests/bench/drive.c`); where a load has a rate or a pace of its own, they count from the moment in which
 a transaction was to begin, whether or not a client was free (coordinated omission). One thread each
-unless said otherwise. `session_state` is strict, the default, unless it says off, which is what
+unless said otherwise, and no TLS towards PostgreSQL. `session_state` is strict, the default, unless it says off, which is what
 PgBouncer does.
 
 ## Goals
