@@ -178,12 +178,13 @@ static void add_advice(struct ask *ask, const struct advice_entry *e, unsigned k
 		.database = key->database,
 		.user = key->user,
 		.application_name = key->application,
-		.state = kind == ADVICE_SETTINGS ? "settings" : pin_word(kind),
+		.state = pin_word(kind),
 		.pinned = use->times[ADVICE_PINNED],
 		.refused = use->times[ADVICE_REFUSED],
 		.found = use->times[ADVICE_FOUND],
 		.last_seen = use->last_wall_us,
-		.advice = kind == ADVICE_SETTINGS ?
+		.advice = use->times[ADVICE_FOUND] == 0 && kind >= ROUTE_PIN_COUNT ?
+			"is refused on this port: use a session port" : kind >= ROUTE_PIN_COUNT ?
 			"set where no text shows it, and lost with the transaction: set it in a statement of its own, or use a session port" :
 			"keeps a server for one client: use a session port",
 	};
@@ -202,7 +203,7 @@ enum ask_result show_advice(struct ask *ask)
 		ask->out.failed = true;
 	table_head(&advice_table, &ask->out);
 	for (size_t i = 0; i < count; i++) {
-		for (unsigned kind = 0; kind < ADVICE_KINDS; kind++) {
+		for (unsigned kind = 0; kind < ROUTE_KIND_COUNT; kind++) {
 			if (list[i].uses[kind].last_wall_us != 0)
 				add_advice(ask, &list[i], kind);
 		}

@@ -87,6 +87,7 @@ char *option_text(const struct option *o, const void *base)
 	case OPTION_WAIT_ERROR:
 	case OPTION_SESSION_STATE:
 	case OPTION_STATE_POLICY:
+	case OPTION_KEPT_POLICY:
 	case OPTION_SESSION_AUDIT:
 	case OPTION_AUTH_TYPE:
 	case OPTION_LOG_LEVEL:
@@ -165,6 +166,7 @@ const char *option_range(const struct option *o, char *to, size_t size)
 	case OPTION_WAIT_ERROR:
 	case OPTION_SESSION_STATE:
 	case OPTION_STATE_POLICY:
+	case OPTION_KEPT_POLICY:
 	case OPTION_SESSION_AUDIT:
 	case OPTION_AUTH_TYPE:
 	case OPTION_LOG_LEVEL:

@@ -251,6 +251,15 @@ enum route_pin {
 	ROUTE_PIN_COUNT
 };
 
+/* What is kept without it; numbered behind what pins. */
+enum route_kept {
+	ROUTE_KEPT_BEGIN = ROUTE_PIN_COUNT - 1,
+#define KEPT(name, word, text) ROUTE_KEPT_##name,
+#include "kept.def"
+#undef KEPT
+	ROUTE_KIND_COUNT
+};
+
 /* Of how many leases that state may have been set in out of sight one is looked at. */
 enum { ROUTE_AUDIT_SAMPLE = 16 };
 
@@ -272,7 +281,7 @@ struct route_limits {
 	uint32_t max_waiting;
 	uint32_t max_prepared;          /* statements of a server */
 	enum route_state state;         /* of sessions, on a transaction port */
-	uint32_t pins_refused;          /* bit of enum route_pin: not allowed */
+	uint32_t pins_refused;          /* bit of enum route_pin, route_kept: not allowed */
 	uint32_t audit_each;            /* one of so many leases; 0: none */
 	bool wait_is_fatal;
 	char *session_port;             /* where such things belong, for hints; "" */

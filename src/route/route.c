@@ -71,6 +71,11 @@ static uint32_t refused_from(const struct settings *s)
 		refused |= 1u << ROUTE_PIN_##name;
 #include "pins.def"
 #undef PIN
+#define KEPT(name, word, text)                                                           \
+	if (s->session_state_##word == CONFIG_KEPT_REFUSE)                               \
+		refused |= 1u << ROUTE_KEPT_##name;
+#include "kept.def"
+#undef KEPT
 	return refused;
 }
 

@@ -83,7 +83,7 @@ void advice_note(struct advice *a, const struct advice_key *key, uint32_t kinds,
 
 	pthread_mutex_lock(&a->lock);
 	e = find(a, key);
-	for (unsigned i = 0; e != NULL && i < ADVICE_KINDS; i++) {
+	for (unsigned i = 0; e != NULL && i < ROUTE_KIND_COUNT; i++) {
 		if ((kinds & (1u << i)) == 0)
 			continue;
 		e->is.uses[i].times[what]++;

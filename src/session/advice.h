@@ -17,9 +17,6 @@
 #include "base/list.h"
 #include "route/directory.h"
 
-/* What pins, and settings that were made out of sight. */
-enum { ADVICE_SETTINGS = ROUTE_PIN_COUNT, ADVICE_KINDS };
-
 enum { ADVICE_ENTRIES_MAX = 1000, ADVICE_NAME_SIZE = 64 };
 
 enum advice_what { ADVICE_PINNED, ADVICE_REFUSED, ADVICE_FOUND, ADVICE_WHATS };
@@ -49,13 +46,14 @@ void advice_finish(struct advice *);
 void advice_key_make(struct advice_key *, const char *workload, const char *database,
 	const char *user, const char *application);
 
-/* kinds: bits of enum route_pin and ADVICE_SETTINGS. */
+/* kinds: bits of enum route_pin and enum route_kept; of the latter those that were refused,
+ * and settings that were made out of sight. */
 void advice_note(struct advice *, const struct advice_key *, uint32_t kinds,
 	enum advice_what, uint64_t wall_us);
 
 struct advice_entry {
 	struct advice_key key;
-	struct advice_use uses[ADVICE_KINDS];
+	struct advice_use uses[ROUTE_KIND_COUNT];
 };
 
 /* Copies up to "most" of them, who was seen last first; returns how many. */

@@ -76,6 +76,34 @@ void client_lend_text(struct client *c, struct server *s, const char *text, size
 		bar(c);
 }
 
+void client_lend_keep(struct client *c, struct server *s, const struct frame *f)
+{
+	const char *text;
+
+	if (s->xq.skipping)
+		return;
+	switch (f->type) {
+	case 'P':
+		if (f->available > 0 && f->body[0] == '\0')
+			client_unnamed_keep(c, s, f->body + 1, f->body_len - 1);
+		return;
+	case 'Q':
+		client_unnamed_forget(c);
+		return;
+	case 'B':
+		/* It runs once more, perhaps. */
+		text = c->unnamed_large != NULL ? (const char *)c->unnamed_large->body :
+						  (const char *)buf_data(&c->unnamed);
+		if (c->has_unseen)
+			client_note_unseen(c);
+		else if (c->has_unnamed)
+			client_note_text(c, s, text, strlen(text));
+		return;
+	default:
+		return;
+	}
+}
+
 void client_lend_restore(struct client *c, struct server *s, const struct frame *f)
 {
 	if (!c->has_unnamed || client_unnamed_is_there(c, s))

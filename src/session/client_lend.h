@@ -31,6 +31,9 @@ void client_lend_text(struct client *, struct server *, const char *text, size_t
 	bool named);
 /* Something that nobody has read. */
 void client_lend_unseen(struct client *);
+/* A message that goes on as it is: its unnamed statement, which it is to find on another
+ * server, too. */
+void client_lend_keep(struct client *, struct server *, const struct frame *);
 /* A message is about to be sent, as the first of an exchange: the unnamed statement is put
  * back, if that is what it may use. */
 void client_lend_restore(struct client *, struct server *, const struct frame *);

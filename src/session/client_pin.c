@@ -36,11 +36,6 @@ static const char *quote(char to[NAME_MAX_QUOTED], const char *name)
 	return slog_quote(to, NAME_MAX_QUOTED, name, strlen(name));
 }
 
-static const char *kind_words(uint32_t kinds, char to[PIN_WORDS_MAX])
-{
-	return kinds == 1u << ADVICE_SETTINGS ? "settings" : pin_words(kinds, to);
-}
-
 /* Once for each client and kind; the counts are in SHOW ADVICE. */
 static void tell(struct client *c, uint32_t kinds, enum advice_what what)
 {
@@ -62,7 +57,7 @@ static void tell(struct client *c, uint32_t kinds, enum advice_what what)
 		"id=%lu workload=%s database=%s user=%s application=%s state=\"%s\" text=\"%s; this belongs on a session port\" port=\"%s\"",
 		(unsigned long)c->id, key.workload,
 		quote(database, key.database), quote(user, key.user),
-		quote(quoted, key.application), kind_words(fresh, words), said[what], c->route->limits.session_port);
+		quote(quoted, key.application), pin_words(fresh, words), said[what], c->route->limits.session_port);
 }
 
 /* --- before a text runs --------------------------------------------------------------------- */
@@ -114,7 +109,8 @@ bool client_pin_admits(struct client *c, struct server *s, const void *text, siz
 	p->prepared |= scan.prepares;
 	p->may_end = p->may_end || scan.ends;
 	p->is_unseen = p->is_unseen || scan.is_unseen || scan.executes;
-	want = scan.makes | (scan.executes ? p->prepared : 0);
+	want = scan.makes | (scan.executes ? p->prepared : 0) |
+		(scan.keeps & c->route->limits.pins_refused);
 	/* set_config('seed', ...) is known to state.c. */
 	if (c->touched.closes && ((want | p->kinds) & pin_stays()) == 0)
 		want |= pin_bit(ROUTE_PIN_SEED);
@@ -158,18 +154,18 @@ void client_pin_refuse_query(struct server *s, enum step_kind why)
 }
 
 /* The first of several. */
-static enum route_pin first_of(uint32_t kinds)
+static unsigned first_of(uint32_t kinds)
 {
-	enum route_pin pin = 0;
+	unsigned kind = 0;
 
-	while (pin + 1 < ROUTE_PIN_COUNT && (kinds & pin_bit(pin)) == 0)
-		pin++;
-	return pin;
+	while (kind + 1 < ROUTE_KIND_COUNT && (kinds & pin_bit(kind)) == 0)
+		kind++;
+	return kind;
 }
 
 void client_pin_error(struct client *c, bool is_policy, struct buf *out)
 {
-	enum route_pin pin = first_of(c->pins.refused);
+	unsigned pin = first_of(c->pins.refused);
 	const char *port = c->route->limits.session_port;
 	char message[256], hint[512];
 	struct msg_out_error error = { .severity = "ERROR",
@@ -284,7 +280,7 @@ void client_pin_told(struct client *c, struct server *s)
 		found(c, s, fresh);
 	if (p->is_audit && p->has_settings) {
 		s->is_dirty = true;
-		tell(c, 1u << ADVICE_SETTINGS, ADVICE_FOUND);
+		tell(c, pin_bit(ROUTE_KEPT_SETTINGS), ADVICE_FOUND);
 	}
 	p->kinds &= p->there | pin_stays();
 	p->confirmed = p->kinds;

@@ -17,7 +17,8 @@ struct server;
 /* Whatever the text is it is to be looked at. */
 static inline bool client_pin_looks(const struct client *c)
 {
-	return (c->pins.kinds | c->pins.prepared) != 0 || c->route->limits.audit_each != 0;
+	return (c->pins.kinds | c->pins.prepared) != 0 || c->route->limits.audit_each != 0 ||
+		(c->route->limits.pins_refused >> ROUTE_PIN_COUNT) != 0;
 }
 
 /* Is the server to be kept, or asked, when the transaction is over? */

@@ -264,35 +264,6 @@ static void note_passing(struct client *c, struct server *s, const struct frame 
 	client_lend_text(c, s, text, strlen(text), f->type == 'P' && f->body[0] != '\0');
 }
 
-/* A session that is to find its unnamed statement on another server, too. */
-static void keep_unnamed(struct client *c, struct server *s, const struct frame *f)
-{
-	const char *text;
-
-	if (s->xq.skipping)
-		return;
-	switch (f->type) {
-	case 'P':
-		if (f->available > 0 && f->body[0] == '\0')
-			client_unnamed_keep(c, s, f->body + 1, f->body_len - 1);
-		return;
-	case 'Q':
-		client_unnamed_forget(c);
-		return;
-	case 'B':
-		/* It runs once more, perhaps. */
-		text = c->unnamed_large != NULL ? (const char *)c->unnamed_large->body :
-						  (const char *)buf_data(&c->unnamed);
-		if (c->has_unseen)
-			client_note_unseen(c);
-		else if (c->has_unnamed)
-			client_note_text(c, s, text, strlen(text));
-		return;
-	default:
-		return;
-	}
-}
-
 /* There, too, the unnamed statement of whoever had the server before on a transaction
  * port is not to be used. */
 static void pass(struct client *c, struct server *s, const struct frame *f,
@@ -300,7 +271,7 @@ static void pass(struct client *c, struct server *s, const struct frame *f,
 {
 	note_passing(c, s, f);
 	if (UNLIKELY(c->lend.looks)) {
-		keep_unnamed(c, s, f);
+		client_lend_keep(c, s, f);
 		if (exchange_is_idle(&s->xq)) {
 			send_span(s, span);
 			client_lend_restore(c, s, f);

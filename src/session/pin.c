@@ -16,10 +16,13 @@ static const struct {
 	const char *word;
 	const char *text;
 	unsigned ends;
-} pins[ROUTE_PIN_COUNT] = {
+} pins[ROUTE_KIND_COUNT] = {
 #define PIN(name, word, ends, text) [ROUTE_PIN_##name] = { #word, text, PIN_##ends },
 #include "pins.def"
 #undef PIN
+#define KEPT(name, word, text) [ROUTE_KEPT_##name] = { #word, text, PIN_ENDS },
+#include "kept.def"
+#undef KEPT
 };
 
 uint32_t pin_stays(void)
@@ -31,14 +34,14 @@ uint32_t pin_stays(void)
 	return stays;
 }
 
-const char *pin_word(enum route_pin pin)
+const char *pin_word(unsigned kind)
 {
-	return pins[pin].word;
+	return pins[kind].word;
 }
 
-const char *pin_text(enum route_pin pin)
+const char *pin_text(unsigned kind)
 {
-	return pins[pin].text;
+	return pins[kind].text;
 }
 
 const char *pin_words(uint32_t set, char to[PIN_WORDS_MAX])
@@ -46,7 +49,7 @@ const char *pin_words(uint32_t set, char to[PIN_WORDS_MAX])
 	size_t used = 0;
 
 	to[0] = '\0';
-	for (unsigned i = 0; i < ROUTE_PIN_COUNT; i++) {
+	for (unsigned i = 0; i < ROUTE_KIND_COUNT; i++) {
 		int len;
 
 		if ((set & pin_bit(i)) == 0)
@@ -126,6 +129,58 @@ static uint32_t makes(const struct statement *s)
 	return set;
 }
 
+static uint32_t of_setting(const char *name)
+{
+	bool is_role = strcmp(name, "role") == 0 || strcmp(name, "session_authorization") == 0;
+
+	return pin_bit(is_role ? ROUTE_KEPT_ROLE : ROUTE_KEPT_SETTINGS);
+}
+
+/* Of set_config(): but for what is surely local. */
+static uint32_t of_calls(const struct statement *s)
+{
+	char name[STATEMENT_NAME_SIZE];
+	struct statement_calls calls;
+	struct sql_call call;
+	uint32_t set = 0;
+	bool any = false;
+	size_t len;
+
+	statement_calls_begin(&calls, s);
+	while (statement_calls_next(&calls, &call)) {
+		const struct sql_call_argument *first = &call.arguments[0];
+		const struct sql_call_argument *is_local = &call.arguments[2];
+
+		any = true;
+		if (is_local->kind == SQL_ARGUMENT_BOOL && is_local->is_true)
+			continue;
+		if (first->kind == SQL_ARGUMENT_STRING &&
+			lexer_value(&first->token, s->lexer_flags, name, sizeof(name), &len) ==
+				LEXER_VALUE_OK)
+			set |= of_setting(name);
+		else
+			set |= pin_bit(ROUTE_KEPT_SETTINGS);
+	}
+	return any ? set : pin_bit(ROUTE_KEPT_SETTINGS);
+}
+
+/* What the router would keep of it. */
+static uint32_t keeps(const struct statement *s)
+{
+	uint32_t set = 0;
+
+	if (s->kind == SQL_SET && (s->flags & SQL_LOCAL) == 0 &&
+		s->value != SQL_VALUE_DEFAULT && strncmp(s->name, "transaction_", 12) != 0)
+		set |= of_setting(s->name);
+	if (s->kind == SQL_SET_CHARACTERISTICS)
+		set |= pin_bit(ROUTE_KEPT_SETTINGS);
+	if (s->kind == SQL_PREPARE)
+		set |= pin_bit(ROUTE_KEPT_PREPARE);
+	if ((s->flags & SQL_CALLS_SET_CONFIG) != 0)
+		set |= of_calls(s);
+	return set;
+}
+
 /* May it take away what is there? */
 static bool ends(const struct statement *s)
 {
@@ -160,6 +215,7 @@ void pin_scan(struct pin_scan *scan, const char *text, size_t len, unsigned flag
 		scan->executes = scan->executes || s.kind == SQL_EXECUTE ||
 			(s.flags & SQL_EXECUTES) != 0;
 		scan->ends = scan->ends || ends(&s);
+		scan->keeps |= keeps(&s);
 		if (s.kind == SQL_PREPARE)
 			scan->prepares |= makes(&s);
 		else

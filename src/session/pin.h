@@ -22,23 +22,25 @@ struct params;
 
 enum { PIN_WORDS_MAX = 128, PIN_SETTINGS_MAX = 1024 };
 
-static inline uint32_t pin_bit(enum route_pin pin)
+static inline uint32_t pin_bit(unsigned kind)
 {
-	return 1u << pin;
+	return 1u << kind;
 }
 
 /* Those that nothing but the end of the server takes away. */
 uint32_t pin_stays(void);
 
-const char *pin_word(enum route_pin);
-const char *pin_text(enum route_pin);
+/* kind: enum route_pin or enum route_kept. */
+const char *pin_word(unsigned kind);
+const char *pin_text(unsigned kind);
 /* The words of several, "temp_tables, listen". */
-const char *pin_words(uint32_t pins, char to[PIN_WORDS_MAX]);
+const char *pin_words(uint32_t kinds, char to[PIN_WORDS_MAX]);
 
 /* What a text may do, each a bit of enum route_pin. */
 struct pin_scan {
 	uint32_t makes;
 	uint32_t prepares;              /* when what it prepares is executed */
+	uint32_t keeps;                 /* enum route_kept */
 	bool executes;                  /* something prepared by SQL */
 	bool ends;                      /* it may take something away */
 	bool is_unseen;                 /* it runs what no text shows, or was not understood */
@@ -62,7 +64,7 @@ struct pins {
 	uint64_t asked_us;              /* the server, last */
 };
 
-/* Could this text make such a thing?  Quick, and true when in doubt. */
+/* Could this text make what pins?  Quick, and true when in doubt. */
 bool pin_may(const char *text, size_t len);
 
 /* flags: enum lexer_flag. */

@@ -20,6 +20,9 @@ static void use_text(const char *text, size_t len)
 	pin_scan(&scan, text, len, LEXER_STANDARD_STRINGS);
 	if (((scan.makes | scan.prepares) >> ROUTE_PIN_COUNT) != 0)
 		abort();
+	if ((scan.keeps >> ROUTE_KIND_COUNT) != 0 ||
+		(scan.keeps & ((1u << ROUTE_PIN_COUNT) - 1)) != 0)
+		abort();
 	/* Whoever is not looked at makes nothing. */
 	if ((scan.makes | scan.prepares) != 0 && !pin_may(text, len))
 		abort();

@@ -649,3 +649,72 @@ def test_random_pins_of_many_clients(make_router, seed):
             model.check()
             model.connection.execute("DISCARD ALL")
         wait_until(lambda: pins(router) == [], 5, "nothing is pinned")
+
+
+# --- what is kept may be refused, too -------------------------------------------------
+
+KEPT = {
+    "settings": (["SET work_mem = '7MB'", "SET SESSION app.x = '1'", "SET TIME ZONE 'UTC'",
+                  "SELECT set_config('app.x', '1', false)", "SELECT set_config($1, '1', $2)",
+                  "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+                  "SELECT 1; SET app.x = '1'"],
+                 ["SET LOCAL work_mem = '7MB'", "SELECT set_config('app.x', '1', true)",
+                  "RESET work_mem", "RESET ALL", "SET work_mem TO DEFAULT", "DISCARD ALL",
+                  "SHOW work_mem", "SET ROLE NONE", "SET TRANSACTION READ ONLY"]),
+    "role": (["SET ROLE NONE", f"SET SESSION AUTHORIZATION {DEFAULT_USER}",
+              "SELECT set_config('role', 'none', false)"],
+             ["RESET ROLE", "SET LOCAL ROLE NONE", "RESET SESSION AUTHORIZATION",
+              "SET work_mem = '7MB'"]),
+    "prepare": (["PREPARE mine AS SELECT 1"], ["DEALLOCATE ALL", "SET work_mem = '7MB'"]),
+}
+
+
+@pytest.mark.parametrize("how", ["simple", "extended", "in_transaction"])
+@pytest.mark.parametrize("kind", KEPT)
+def test_what_is_kept_may_be_refused(make_router, kind, how):
+    """Before it runs, with a hint; what takes away, and what is local, never is."""
+    router = make_router(pinning(**{f"session_state_{kind}": "refuse"}))
+    refused, allowed = KEPT[kind]
+    with router.transactional.wire() as a:
+        def run(text):
+            if how == "extended":
+                a.send(w.one_query(text, *([b"app.x", b"f"] if "$2" in text else [])))
+            elif how == "in_transaction":
+                a.query("BEGIN")
+                a.send(w.query(text))
+            else:
+                a.send(w.query(text))
+            answer = a.until_ready()
+            if how == "in_transaction":
+                assert answer[-1].body == (b"E" if w.errors(answer) else b"T")
+                a.query("ROLLBACK")
+            return answer
+
+        for text in refused:
+            if ("$1" in text) != (how == "extended") and "$1" in text:
+                continue
+            if ";" in text and how == "extended":
+                continue
+            error = [m for m in run(text) if m.type == "E"][0]
+            assert error.sqlstate == "0A000"
+            assert f"session_state_{kind} is refuse" in error.text
+            assert "session" in error.fields["H"]
+            assert w.rows(a.query("SELECT 1")) == [("1",)]
+        for text in allowed:
+            if text == "DISCARD ALL" and how == "in_transaction":
+                continue
+            assert w.errors(run(text)) == [], text
+    rows = [row for row in router.show("advice") if row["state"] == kind]
+    assert rows and int(rows[0]["refused"]) >= 1 and int(rows[0]["pinned"]) == 0
+
+
+@pytest.mark.parametrize("option,word,possible", [
+    ("session_state_listen", "keep", ["pin", "refuse"]),
+    ("session_state_temp_tables", "keep", ["pin", "refuse"]),
+    ("session_state_settings", "pin", ["keep", "refuse"]),
+    ("session_state_prepare", "pin", ["keep", "refuse"])])
+def test_word_that_cannot_be_had(make_router, option, word, possible):
+    router = make_router(pinning())
+    router.expect_error("allowed is")
+    answer = router.reload({"defaults": {option: word}}, expect="error")
+    assert option in answer and all(each in answer for each in possible)

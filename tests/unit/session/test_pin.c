@@ -143,6 +143,39 @@ START_TEST(answer_is_read_and_a_piece_of_it_is_not)
 }
 END_TEST
 
+static const struct {
+	const char *text;
+	uint32_t keeps;
+} kept[] = {
+	{ "SELECT 1", 0 },
+	{ "SET work_mem = '7MB'", 1u << ROUTE_KEPT_SETTINGS },
+	{ "SET LOCAL work_mem = '7MB'", 0 },
+	{ "SET work_mem TO DEFAULT; RESET x; RESET ALL; DISCARD ALL", 0 },
+	{ "SET TRANSACTION READ ONLY", 0 },
+	{ "SET transaction_read_only = on", 0 },
+	{ "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", 1u << ROUTE_KEPT_SETTINGS },
+	{ "SET ROLE r", 1u << ROUTE_KEPT_ROLE },
+	{ "SET LOCAL ROLE r", 0 },
+	{ "SET SESSION AUTHORIZATION r", 1u << ROUTE_KEPT_ROLE },
+	{ "SELECT set_config('role', 'r', false)", 1u << ROUTE_KEPT_ROLE },
+	{ "SELECT set_config('a.b', 'r', true)", 0 },
+	{ "SELECT set_config('a.b', 'r', true), set_config('a.b', 'r', $1)",
+		1u << ROUTE_KEPT_SETTINGS },
+	{ "SELECT set_config(a, b, c) FROM t", 1u << ROUTE_KEPT_SETTINGS },
+	{ "PREPARE p AS SELECT 1", 1u << ROUTE_KEPT_PREPARE },
+	{ "PREPARE p AS SELECT set_config('a.b', 'r', false)",
+		1u << ROUTE_KEPT_PREPARE | 1u << ROUTE_KEPT_SETTINGS },
+};
+
+START_TEST(text_says_what_would_be_kept)
+{
+	struct pin_scan scan;
+
+	pin_scan(&scan, kept[_i].text, strlen(kept[_i].text), LEXER_STANDARD_STRINGS);
+	ck_assert_msg(scan.keeps == kept[_i].keeps, "%s: %x", kept[_i].text, scan.keeps);
+}
+END_TEST
+
 /* Names that do not fit count as some that nobody knows. */
 START_TEST(too_many_settings_are_told)
 {
@@ -218,6 +251,7 @@ Suite *pin_suite(void)
 	tcase_add_test(tc, words_are_those_of_the_options);
 	tcase_add_test(tc, answer_is_read_and_a_piece_of_it_is_not);
 	tcase_add_test(tc, too_many_settings_are_told);
+	tcase_add_loop_test(tc, text_says_what_would_be_kept, 0, COUNT_OF(kept));
 	tcase_add_test(tc, settings_are_compared_with_those_known);
 	tcase_add_test(tc, advice_counts_and_forgets_the_oldest);
 	suite_add_tcase(s, tc);
