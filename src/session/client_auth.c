@@ -176,6 +176,8 @@ static void ask(struct client *c, enum client_auth_method method)
 /* What the rule wants of the certificate; false: it was refused. */
 static bool check_certificate(struct client *c)
 {
+	static const char foreign[] =
+		"the certificate's name is not the user's, nor does a map say so";
 	const struct route_proof *proof = &c->login->proof;
 	const char *name;
 
@@ -193,8 +195,15 @@ static bool check_certificate(struct client *c)
 	name = client_certificate_name(c, proof->cert_dn);
 	if (name != NULL && route_proof_allows(proof, name, c->login->user))
 		return true;
-	refuse(c, "certificate authentication",
-		"the certificate's name is not the user's, nor does a map say so");
+	/* PostgreSQL looks at it behind the password, and does not say which was wrong. */
+	if (proof->method == ROUTE_AUTH_PASSWORD || proof->method == ROUTE_AUTH_MD5 ||
+		proof->method == ROUTE_AUTH_SCRAM) {
+		log_failure(c, foreign);
+		c->login->is_doomed = true;
+		return true;
+	}
+	refuse(c, proof->method == ROUTE_AUTH_TRUST ? "\"trust\" authentication" :
+						      "certificate authentication", foreign);
 	return false;
 }
 
@@ -305,7 +314,7 @@ void client_auth_found(struct client *c, const struct lookup_answer *answer)
 		return;
 	}
 	login->was_looked_up = answer->result == LOOKUP_FOUND;
-	login->is_doomed = answer->result == LOOKUP_EXPIRED;
+	login->is_doomed = login->is_doomed || answer->result == LOOKUP_EXPIRED;
 	if (answer->result != LOOKUP_UNKNOWN) {
 		login->proof.secret = strdup(answer->secret);
 		if (login->proof.secret == NULL) {

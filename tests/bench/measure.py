@@ -39,13 +39,13 @@ def arguments(text):
     return parser
 
 
-def router(args, engine, postgres, directory, config, workers=1):
+def router(args, engine, postgres, directory, config, workers=1, clients=3000):
     """config: the sections hosts and workloads, in which {pg} is PostgreSQL's port and
     {a}, {b} are ports to listen on; the Pooler has them as attributes a and b."""
     ports = {"pg": postgres.port, "a": free_port(), "b": free_port()}
     path = directory / f"{engine}{ports['a']}.yaml"
     path.write_text(
-        f"process: {{ workers: {workers}, io_backend: {engine}, max_client_conn: 3000 }}\n"
+        f"process: {{ workers: {workers}, io_backend: {engine}, max_client_conn: {clients} }}\n"
         + re.sub(r"\{(pg|a|b)\}", lambda m: str(ports[m[1]]), config)
         + "auth: { auth_type: trust }\n"
         "log: { log_connections: false, log_disconnections: false }\n", encoding="utf-8")

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: ISC
 """TLS to PostgreSQL: modes, certificates, cancel requests, and servers that lie."""
-import os
 import re
-import shutil
 import socket
 import ssl
 import struct
@@ -14,7 +12,8 @@ import pytest
 from support import wire as w
 from support.certs import Authority
 from support.fakeserver import welcome
-from support.postgres import DATABASE, DEFAULT_USER, USERS, Postgres
+from support.postgres import DATABASE, DEFAULT_USER, USERS
+from support.tlspostgres import TlsPostgres
 from support.wait import wait_until
 
 pytestmark = pytest.mark.router_only
@@ -36,46 +35,6 @@ def ca(tmp_path_factory):
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory):
     return Authority(tmp_path_factory.mktemp("stranger"), "Another CA")
-
-
-class TlsPostgres(Postgres):
-    """A cluster with TLS."""
-
-    def create_with(self, ca):
-        super().create()
-        self.authority = ca
-        shutil.copy(ca.ca, self.data / "root.crt")
-        with open(self.data / "postgresql.conf", "a", encoding="utf-8") as conf:
-            conf.write("ssl = on\nssl_ca_file = 'root.crt'\n")
-        self.show_certificate("server")
-        self.restart()
-        return self
-
-    def show_certificate(self, name):
-        for suffix, file in (("crt", "server.crt"), ("key", "server.key")):
-            shutil.copy(self.authority.path(f"{name}.{suffix}"), self.data / file)
-            os.chmod(self.data / file, 0o600)
-            status = os.stat(self.data)
-            os.chown(self.data / file, status.st_uid, status.st_gid)
-        os.chown(self.data / "root.crt", status.st_uid, status.st_gid)
-
-    def use_certificate(self, name):
-        self.show_certificate(name)
-        self.reload()
-        wait_until(lambda: self.shown_serial() == self.serial_of(name), 10, "the new certificate")
-
-    def shown_serial(self):
-        done = subprocess.run(
-            ["openssl", "s_client", "-connect", f"127.0.0.1:{self.port}", "-starttls", "postgres"],
-            input="", text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
-        return subprocess.run(["openssl", "x509", "-noout", "-serial"], input=done.stdout,
-                              text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                              check=False).stdout
-
-    def serial_of(self, name):
-        return subprocess.run(
-            ["openssl", "x509", "-noout", "-serial", "-in", self.authority.path(f"{name}.crt")],
-            text=True, stdout=subprocess.PIPE, check=True).stdout
 
 
 @pytest.fixture(scope="module")
