@@ -47,6 +47,15 @@ static bool is_set(const char *text)
 
 /* --- what is allowed --------------------------------------------------------------- */
 
+/* To clients: those with forward secrecy that seal and encrypt in one, which all have that
+ * have TLS 1.2.  To PostgreSQL, which others set up, what the library has. */
+static const char *cipher_list(const struct tls_settings *s)
+{
+	if (is_set(s->ciphers) && strcmp(s->ciphers, "default") != 0)
+		return s->ciphers;
+	return s->is_server ? "ECDHE+AESGCM:ECDHE+CHACHA20" : OSSL_default_cipher_list();
+}
+
 static int set_protocols(SSL_CTX *ssl, const struct tls_settings *s, struct diag *diag)
 {
 	int least = s->protocols == TLS_PROTOCOLS_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
@@ -59,8 +68,7 @@ static int set_protocols(SSL_CTX *ssl, const struct tls_settings *s, struct diag
 	if (SSL_CTX_set_min_proto_version(ssl, least) != 1 ||
 		SSL_CTX_set_max_proto_version(ssl, most) != 1)
 		return fail(diag, NULL, "the TLS protocols cannot be set");
-	if (is_set(s->ciphers) && strcmp(s->ciphers, "default") != 0 &&
-		SSL_CTX_set_cipher_list(ssl, s->ciphers) != 1)
+	if (SSL_CTX_set_cipher_list(ssl, cipher_list(s)) != 1)
 		return fail(diag, NULL, "no cipher of TLS 1.2 is named by the list");
 	if (is_set(s->ciphersuites) && SSL_CTX_set_ciphersuites(ssl, s->ciphersuites) != 1)
 		return fail(diag, NULL, "the list of TLS 1.3 cipher suites is not known");

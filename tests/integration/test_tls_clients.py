@@ -36,6 +36,7 @@ def ca(tmp_path_factory):
     authority.issue("revoked", DEFAULT_USER)
     authority.revoke("revoked")
     authority.issue("expired", DEFAULT_USER, dates=("20200101000000Z", "20200201000000Z"))
+    authority.issue("future", DEFAULT_USER, dates=("20400101000000Z", "20400201000000Z"))
     return authority
 
 
@@ -183,6 +184,7 @@ def test_client_certificates(make_router, ca, stranger, mode):
     for authority, file, reason in (
             (stranger, "client", "unable to get local issuer certificate"),
             (ca, "expired", "certificate has expired"),
+            (ca, "future", "certificate is not yet valid"),
             (ca, "revoked", "certificate revoked")):
         with pytest.raises(psycopg.OperationalError):
             router.session.connect(sslmode="require", **client_files(authority, file))
@@ -381,6 +383,81 @@ def test_sessions_are_resumed(make_router, ca, version):
             assert wire.value("SELECT 1") == "1"
             session = wire.socket.session
             assert wire.socket.session_reused == (number > 0)
+
+
+def with_cipher(port, cipher):
+    """Whether TLS 1.2 is agreed upon with that cipher."""
+    context = any_certificate()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(f"{cipher}:@SECLEVEL=0")
+    try:
+        with start_tls(port, context) as wire:
+            assert wire.socket.cipher()[0] == cipher and wire.socket.compression() is None
+            return True
+    except (ssl.SSLError, ConnectionResetError):
+        return False
+
+
+def test_every_cipher(make_router, ca):
+    """Each that OpenSSL has is asked for by itself: none without forward secrecy, none that
+    does not seal what it encrypts, and all good ones for the kind of the key."""
+    listed = subprocess.run(["openssl", "ciphers", "-tls1_2", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"],
+                            text=True, stdout=subprocess.PIPE, check=True).stdout.strip().split(":")
+    listed = [cipher for cipher in listed if not cipher.startswith("TLS_")]
+    assert len(listed) > 50
+    for file, kind in (("server", "ECDSA"), ("rsa", "RSA")):
+        router = make_router(tls_config(ca, "require", file))
+        taken = {cipher for cipher in listed if with_cipher(router.session, cipher)}
+        assert taken == {f"ECDHE-{kind}-{how}" for how in (
+            "AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")}
+
+
+def ticket(port, context):
+    with start_tls(port, context) as wire:
+        wire.login(DEFAULT_USER, PASSWORD, DATABASE)
+        assert wire.value("SELECT 1") == "1"
+        return wire.socket.session
+
+
+def test_resumption_proves_nothing(make_router, ca):
+    """A resumed session is TLS, and no login: whoever has the ticket is asked for the
+    password, as whoever it says to be."""
+    router = make_router(tls_config(ca, "require"))
+    context = any_certificate()
+    session = ticket(router.session, context)
+    for user, password in ((DEFAULT_USER, "wrong"), ("other", PASSWORD)):
+        with start_tls(router.session, context, session=session) as wire:
+            assert wire.socket.session_reused
+            with pytest.raises(RuntimeError, match="28P01"):
+                wire.login(user, password, DATABASE)
+    with start_tls(router.session, context, session=session) as wire:
+        wire.send(w.query("SELECT 1"))
+        assert [m.type for m in wire.until_closed()] in ([], ["E"])
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_resumption_does_not_go_around_certificates(make_router, ca, version):
+    """A ticket of a port that wants no certificate is worth nothing at one that does, and
+    one of a certificate that was revoked since is worth nothing either."""
+    router = make_router({**tls_config(ca, "prefer", client_tls_ca_file=ca.ca), "workloads": {
+        "session": {"client_tls_sslmode": "verify-ca"}}})
+    context = any_certificate()
+    context.minimum_version = context.maximum_version = version
+    session = ticket(router.transactional, context)
+    with pytest.raises((RuntimeError, OSError, EOFError)):
+        with start_tls(router.session, context, session=session) as wire:
+            wire.login(DEFAULT_USER, PASSWORD, DATABASE)
+    with_certificate = any_certificate()
+    with_certificate.minimum_version = with_certificate.maximum_version = version
+    with_certificate.load_cert_chain(ca.path("revoked.crt"), ca.path("revoked.key"))
+    session = ticket(router.session, with_certificate)
+    with start_tls(router.session, with_certificate, session=session) as wire:
+        wire.login(DEFAULT_USER, PASSWORD, DATABASE)
+        assert wire.socket.session_reused
+    router.reload({"tls": {"client_tls_crl_file": ca.crl}})
+    with pytest.raises((RuntimeError, OSError, EOFError)):
+        with start_tls(router.session, with_certificate, session=session) as wire:
+            wire.login(DEFAULT_USER, PASSWORD, DATABASE)
 
 
 # ----------------------------------------------------------------- drivers

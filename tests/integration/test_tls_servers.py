@@ -28,6 +28,8 @@ def ca(tmp_path_factory):
     authority.revoke("revoked")
     authority.issue("expired", "localhost", "DNS:localhost",
                     dates=("20200101000000Z", "20200201000000Z"))
+    authority.issue("future", "localhost", "DNS:localhost",
+                    dates=("20400101000000Z", "20400201000000Z"))
     authority.issue("client", DEFAULT_USER)
     return authority
 
@@ -126,6 +128,7 @@ def test_unix_sockets_have_none(make_router, tls_postgres, ca):
     ("localhost", "address", "verify-full", "hostname mismatch"),
     ("localhost", "expired", "verify-ca", "certificate has expired"),
     ("localhost", "expired", "require", "certificate has expired"),
+    ("localhost", "future", "verify-ca", "certificate is not yet valid"),
     ("localhost", "revoked", "verify-ca", "certificate revoked")])
 def test_certificates(make, tls_postgres, ca, host, shown, mode, problem):
     tls_postgres.use_certificate(shown)
