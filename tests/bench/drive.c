@@ -37,7 +37,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-enum { EVENTS_MAX = 512, LOGINS_MAX = 30, LOGIN_PATIENCE_S = 120 };
+enum { EVENTS_MAX = 512, LOGINS_MAX = 30, LOGIN_PATIENCE_S = 300 };
 
 static struct group groups[GROUPS_MAX];
 static uint32_t group_count;

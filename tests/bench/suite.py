@@ -195,7 +195,7 @@ def run(args, bench, chosen):
     about = machine(args)
     for bench.round in range(args.rounds):
         for load in chosen:
-            there = those_there(args, load, told)
+            there = those_there(args, load, told) if bench.round < load.most_rounds else []
             if not there:
                 continue
             record = records.setdefault(load.name, {
@@ -226,7 +226,7 @@ def choose(args):
 def show_list(args):
     total = 0
     for load in choose(args):
-        minutes = load.duration(args) * args.rounds / 60
+        minutes = load.duration(args) * min(args.rounds, load.most_rounds) / 60
         total += minutes
         print(f"{load.group:7} {load.name:19} {minutes:4.1f} min  {load.title}\n{'':37} "
               f"{' '.join(load.poolers)}")

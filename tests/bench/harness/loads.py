@@ -96,6 +96,7 @@ def figures(groups, used, before, after, counts):
 class Load:
     """Clients that go on as soon as they are answered."""
     table = "rate"
+    most_rounds = 1000
 
     def __init__(self, name, group, title, poolers, groups, scene=Scene(), base="pgbouncer"):
         self.name, self.group, self.title = name, group, title
@@ -158,6 +159,11 @@ class Bulk(Load):
 class Idle(Load):
     """What clients cost that do nothing: memory with them less memory without."""
     table = "idle"
+    most_rounds = 3         # memory is the same each time
+
+    def duration(self, args):
+        logins = self.clients / (800 if self.scene.tls else 6000)
+        return len(self.poolers) * (args.seconds + 4 * args.warmup + 0.5 + logins)
 
     def measure(self, bench, started):
         before = meters.memory(started.pids)

@@ -26,7 +26,7 @@ def frame(height, title, parts):
 
 def legend(keys):
     parts, x, y = [], 12, 44
-    for key in keys:
+    for key in (key for key in COLOURS if key in keys):
         name = poolers.ALL[key].title
         if x + 30 + 6.3 * len(name) > WIDTH:
             x, y = 12, y + 16
@@ -36,10 +36,6 @@ def legend(keys):
     return parts, y + 20
 
 
-def keys_of(founds):
-    return [key for key in COLOURS if any(key in found.keys for found in founds)]
-
-
 def bars(title, founds, value, form):
     """A group of bars for each load."""
     found_values = [(found, [(key, value(found, key)) for key in found.keys]) for found in founds]
@@ -47,7 +43,7 @@ def bars(title, founds, value, form):
     most = max((v for _, values in found_values for _, v in values), default=0)
     if most <= 0:
         return None
-    parts, y = legend(keys_of(founds))
+    parts, y = legend({key for _, values in found_values for key, _ in values})
     for found, values in found_values:
         parts.append(text(LEFT - 8, y + BAR * len(values) / 2 + 4, found.load.name, "end", 12))
         for key, v in values:
@@ -72,7 +68,7 @@ def lines(title, found, name):
     values = [v for points in series.values() for _, v in points if v > 0]
     if not values:
         return None
-    parts, top = legend(keys_of([found]))
+    parts, top = legend(found.keys)
     bottom, left, right = top + 300, 80, WIDTH - 30
     place = scale_log(values + [10 ** math.floor(math.log10(min(values)))], bottom, top)
     power = math.floor(math.log10(min(values)))

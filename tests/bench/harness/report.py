@@ -275,9 +275,10 @@ def brief(load, result):
     if load.table == "idle":
         return f"{result['rss_each'] / 1e3:.2f} kB each, {result['used']['cpu'] * 1e3:.2f} ms/s"
     if load.table == "bulk":
-        each = "" if result["cpu_gb"] is None else f", CPU {result['cpu_gb']:.3f} s/GB"
+        each = "" if not result["cpu_gb"] else f", CPU {result['cpu_gb']:.3f} s/GB"
         return f"{result['bytes'] / 1e6:.0f} MB/s{each}"
     if load.table == "calls":
         return f"{result.get('calls_each', 0):.2f} calls"
-    return f"{result['rate']:.0f} tx/s, CPU {result.get('cpu') or 0:.1f} us," \
+    each = f" CPU {result['cpu']:.1f} us," if result.get("cpu") else ""
+    return f"{result['rate']:.0f} tx/s,{each}" \
         + ";".join(f" p50 {ms(g['p50'])}, p99 {ms(g['p99'])} ms" for g in result["groups"])
