@@ -70,7 +70,31 @@ static bool tell(struct client *c, const struct params *reported, char status, s
 	return true;
 }
 
+/* set_config() whose name the text does not show: it holds for this transaction. */
+static bool warn(struct client *c, struct buf *out)
+{
+	static const struct msg_out_error lost = { .severity = "WARNING",
+		.sqlstate = "01000",
+		.message = "a setting made by set_config() is not kept behind this transaction, as its name is computed",
+		.hint = "On a transaction port the name has to be a constant or a parameter; true as the third argument says that it is not to be kept." };
+
+	if (LIKELY(!c->touched.is_lost))
+		return false;
+	c->touched.is_lost = false;
+	msg_out_notice(out, &lost);
+	return true;
+}
+
 bool client_told_ready(struct client *c, struct server *s, char status, struct buf *out)
 {
-	return !s->is_session && tell(c, &s->reported, status, out);
+	bool is_warned;
+
+	if (s->is_session)
+		return false;
+	is_warned = warn(c, out);
+	if (tell(c, &s->reported, status, out))
+		return true;
+	if (is_warned)
+		msg_out_ready_for_query(out, status);
+	return is_warned;
 }

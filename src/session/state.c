@@ -189,7 +189,7 @@ static void add_param(struct touched *t, uint32_t number,
 	bool is_null;
 
 	if (t->bind == NULL || !take_param(t, number, text, sizeof(text), &is_null))
-		t->unknown = true;
+		t->unknown = t->is_lost = true;
 	else if (!is_null)
 		add(t, text, set_or_local(is_local, text));
 }
@@ -212,7 +212,7 @@ static void add_call(struct touched *t, const struct sql_call *call, unsigned fl
 	if (name->kind != SQL_ARGUMENT_STRING ||
 		lexer_value(&name->token, flags, text, sizeof(text), &len) != LEXER_VALUE_OK ||
 		strlen(text) != len) {
-		t->unknown = true;
+		t->unknown = t->is_lost = true;
 		return;
 	}
 	add(t, text, set_or_local(is_local, text));

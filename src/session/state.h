@@ -30,6 +30,7 @@ struct touched {
 	uint32_t count;
 	bool all;                       /* RESET ALL, DISCARD ALL: whatever the client has */
 	bool unknown;                   /* a setting whose name is not known */
+	bool is_lost;                   /* ... made by a text that shows it: see client_told.c */
 	bool seen;                      /* a text was looked at that may change settings */
 	bool has_resets;                /* something was reset */
 	bool has_errors;                /* some of it may have been refused */

@@ -175,7 +175,7 @@ struct sql_call_argument {
 	struct lexer_token token;
 };
 
-/* name, value, is_local; from the first one that is OTHER on all are. */
+/* name, value, is_local; set_config() takes none by name. */
 struct sql_call {
 	struct sql_call_argument arguments[3];
 };

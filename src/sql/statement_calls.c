@@ -7,6 +7,9 @@
  */
 #include "sql/statement_priv.h"
 
+/* Tokens of an argument that is no constant. */
+enum { EXPRESSION_MAX = 64 };
+
 static bool names_set_config(const struct head *head)
 {
 	return lexer_is_name(&head->token) &&
@@ -97,24 +100,55 @@ static void take_argument(
 		argument->kind = SQL_ARGUMENT_OTHER;
 }
 
-/* Behind the opening parenthesis.  False: from some argument on they are OTHER.  Stays
- * where it stops understanding, so that calls within the arguments are found too; to look
- * for the end of each from there would take a time that grows with the square. */
+/* Behind an expression, and the comma or parenthesis that ends it.  Long ones are not
+ * looked through: each may be full of calls, whose own arguments are looked through, too. */
+static bool skip_expression(struct head *head, char end)
+{
+	int depth = 0;
+
+	for (int tokens = 0; tokens < EXPRESSION_MAX && !head_at_end(head); tokens++) {
+		const struct lexer_token *token = &head->token;
+
+		if (depth == 0 && lexer_is_punct(token, end)) {
+			head_next(head);
+			return true;
+		}
+		if (lexer_is_punct(token, '(') || lexer_is_punct(token, '['))
+			depth++;
+		if (lexer_is_punct(token, ')') || lexer_is_punct(token, ']'))
+			depth--;
+		if (depth < 0 || (depth == 0 && lexer_is_punct(token, ',')))
+			return false;
+		head_next(head);
+	}
+	return false;
+}
+
+/* Behind the opening parenthesis.  False: some are OTHER; then it stays where it stops
+ * understanding, so that calls within the arguments are found too. */
 static bool take_arguments(struct head *head, struct sql_call *call)
 {
-	bool ok = true;
+	struct head at = *head;
+	bool all = true;
 
+	for (size_t i = 0; i < COUNT_OF(call->arguments); i++)
+		call->arguments[i].kind = SQL_ARGUMENT_OTHER;
 	for (size_t i = 0; i < COUNT_OF(call->arguments); i++) {
-		bool is_last = i + 1 == COUNT_OF(call->arguments);
+		char end = i + 1 == COUNT_OF(call->arguments) ? ')' : ',';
+		struct sql_call_argument *argument = &call->arguments[i];
 
-		if (ok)
-			take_argument(head, &call->arguments[i], is_last);
-		ok = ok && call->arguments[i].kind != SQL_ARGUMENT_OTHER &&
-			head_accept_punct(head, is_last ? ')' : ',');
-		if (!ok)
-			call->arguments[i].kind = SQL_ARGUMENT_OTHER;
+		take_argument(&at, argument, end == ')');
+		if (argument->kind != SQL_ARGUMENT_OTHER && head_accept_punct(&at, end)) {
+			*head = all ? at : *head;
+			continue;
+		}
+		argument->kind = SQL_ARGUMENT_OTHER;
+		*head = all ? at : *head;
+		all = false;
+		if (!skip_expression(&at, end))
+			return false;
 	}
-	return ok;
+	return all;
 }
 
 /* --- interface ------------------------------------------------------------ */
