@@ -87,6 +87,7 @@ struct client {
 	bool has_start;
 	bool resets_by_name;            /* session port: a named statement resets settings */
 	bool resets_unsure;             /* what "resets" has may have been rolled back */
+	bool role_first;                /* the order in which its settings are applied */
 	bool unnamed_touches;           /* it may set something */
 	bool unnamed_names;             /* it may name statements */
 	bool keeps_statements;          /* names are looked after, in this lease */

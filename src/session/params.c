@@ -209,27 +209,30 @@ void params_add_literal(struct buf *out, const char *text)
 }
 
 /* Settings, then the session's user, then the role: each may need the rights that the
- * next takes away. */
-static int pass_of(const char *name)
+ * next takes away; or gives, with role_first. */
+static int pass_of(const char *name, bool role_first)
 {
 	if (strcasecmp(name, "session_authorization") == 0)
 		return 1;
-	return strcasecmp(name, "role") == 0 ? 2 : 0;
+	if (strcasecmp(name, "role") == 0)
+		return 2;
+	return role_first ? 3 : 0;
 }
 
-static bool next_of_pass(const struct params *p, int *pass, size_t *pos, const char **name,
-	const char **value)
+static bool next_of_pass(const struct params *p, bool role_first, int *pass, size_t *pos,
+	const char **name, const char **value)
 {
-	for (; *pass < 3; ++*pass, *pos = 0) {
+	for (; *pass < 4; ++*pass, *pos = 0) {
 		while (params_next(p, pos, name, value)) {
-			if (pass_of(*name) == *pass)
+			if (pass_of(*name, role_first) == *pass)
 				return true;
 		}
 	}
 	return false;
 }
 
-void params_write_replay(const struct params *p, const char *reset, struct buf *out)
+void params_write_replay(const struct params *p, bool role_first, const char *reset,
+	struct buf *out)
 {
 	const char *name, *value;
 	uint32_t count = 0;
@@ -241,7 +244,7 @@ void params_write_replay(const struct params *p, const char *reset, struct buf *
 		buf_add_str(&sql, reset);
 		buf_add_str(&sql, "; ");
 	}
-	for (int pass = 0; next_of_pass(p, &pass, &pos, &name, &value);) {
+	for (int pass = 0; next_of_pass(p, role_first, &pass, &pos, &name, &value);) {
 		if (count % PARAMS_PER_SELECT != 0)
 			buf_add_str(&sql, ", ");
 		else

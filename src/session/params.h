@@ -44,7 +44,9 @@ uint64_t params_key_without(const struct params *, const char *name);
 void params_add_literal(struct buf *sql, const char *text);
 
 /* Appends the Query that gives a server these settings, behind what takes away those of
- * another client (SQL, or NULL). */
-void params_write_replay(const struct params *, const char *reset, struct buf *out);
+ * another client (SQL, or NULL).  Settings come first, then the session's user and role,
+ * which may not be allowed to make them; or, as only those may, the other way round. */
+void params_write_replay(const struct params *, bool role_first, const char *reset,
+	struct buf *out);
 
 #endif

@@ -143,47 +143,6 @@ void server_take_to_close(struct worker *w, struct server *s)
 	server_close(s);
 }
 
-/* Whose session it is.  One that is clean remains so until the client has sent what may
- * leave something there (client_leaves()). */
-static void now_carries(struct server *s, const struct client *c)
-{
-	if (s->ps.last_client != 0 || !c->keeps_statements || s->is_session)
-		s->ps.last_client = c->id;
-}
-
-/* Settings of this client, if the server does not carry them already. */
-static void server_fit(struct server *s)
-{
-	struct client *c = s->client;
-	const char *reset = NULL;
-	struct buf out;
-
-	s->is_cleaned = server_needs_cleaning(s, c);
-	/* Without memory they are taken for the client's own. */
-	if (s->is_session && !params_copy(&s->applied, &c->params))
-		params_finish(&s->applied);
-	s->wanted_before = s->wanted_key;
-	s->wanted_key = c->params.key;
-	if (s->ps.state_key == c->params.key && !s->is_cleaned) {
-		now_carries(s, c);
-		server_enter_phase(s, SERVER_PHASE_READY);
-		client_server_ready(c);
-		return;
-	}
-	if (s->is_cleaned)
-		reset = server_clean_sql(s, s->is_session || s->has_foreign);
-	else if (s->ps.state_key != 0)
-		reset = "RESET SESSION AUTHORIZATION; RESET ALL";
-	server_enter_phase(s, SERVER_PHASE_SETTINGS);
-	server_set_timer(s, SERVER_CLEAN_US);
-	buf_init(&out, 0);
-	params_write_replay(&c->params, reset, &out);
-	s->own_failed = false;
-	server_sent_own(s);
-	stream_send_buf(&s->stream, &out);
-	buf_finish(&out);
-}
-
 static void server_check(struct server *s, uint64_t idle_us)
 {
 	const struct route_limits *limits = &s->client->route->limits;
@@ -249,6 +208,7 @@ bool server_lease(struct worker *w, struct server *s, struct client *c)
 		return false;
 	s->client = c;
 	s->holds_client = false;
+	s->is_unsure = false;
 	s->is_session = c->workload->mode == ROUTE_SESSION;
 	s->is_broken = false;
 	s->wants_barrier = false;
@@ -269,40 +229,6 @@ void server_send_own(struct server *s, const char *sql)
 	server_sent_own(s);
 	stream_send_buf(&s->stream, &out);
 	buf_finish(&out);
-}
-
-static void settings_done(struct server *s)
-{
-	struct client *c = s->client;
-
-	/* Not the client's fault, but what the last one left (statement_timeout), or
-	 * PostgreSQL's. */
-	if (s->own_failed && (strncmp(s->sqlstate, "57", 2) == 0 ||
-				     strncmp(s->sqlstate, "53", 2) == 0 ||
-				     strncmp(s->sqlstate, "XX", 2) == 0)) {
-		server_fail(s, CLOSE_SERVER_LOST, "the server could not be cleaned");
-		return;
-	}
-	if (s->own_failed) {
-		/* What it carries now is not known. */
-		s->is_dirty = true;
-		server_enter_phase(s, SERVER_PHASE_READY);
-		client_server_unfit(c, s->sqlstate, s->message);
-		return;
-	}
-	if (s->is_forged) {
-		s->is_forged = false;
-		server_fit(s);
-		return;
-	}
-	if (s->is_cleaned && (s->is_session || s->has_foreign))
-		server_prepared_cleared(s);
-	if (s->is_cleaned)
-		s->ps.last_client = 0;
-	now_carries(s, c);
-	s->ps.state_key = c->params.key;
-	server_enter_phase(s, SERVER_PHASE_READY);
-	client_server_ready(c);
 }
 
 /* The server is not the errand's any more when that is told. */
@@ -333,7 +259,7 @@ void server_own_done(struct server *s)
 			server_fit(s);
 		return;
 	case SERVER_PHASE_SETTINGS:
-		settings_done(s);
+		server_fitted(s);
 		return;
 	case SERVER_PHASE_ASK:
 		server_ask_done(s);

@@ -78,6 +78,7 @@ struct server {
 	bool own_seen;                  /* BARRIER: its reply has begun */
 	bool wants_barrier;             /* when the client's message is complete */
 	bool is_full;                   /* of steps: its client waits for answers */
+	bool is_unsure;                 /* its client waits for what becomes of names */
 	bool holds_client;              /* until what was put before its Query has gone well */
 	bool is_dirty;                  /* carries session state: reset before reuse */
 	bool has_foreign;               /* has statements that are not in "prepared" */
@@ -88,10 +89,13 @@ struct server {
 	uint8_t looks_for;              /* ... enum pin_asks */
 	bool is_known_empty;            /* ... it has just been */
 	bool is_chained;                /* a clean rides behind the client's last message */
+	bool role_first;                /* the order that its settings were applied in */
+	bool was_other_order;           /* SETTINGS: in the order before that they failed */
 	uint64_t wanted_key;            /* settings that this lease began with, */
 	uint64_t wanted_before;         /* and the one before it */
 	struct buf clean;               /* the Query that cleans and leaves clean_key's */
 	uint64_t clean_key;
+	bool clean_role_first;
 	bool clean_looks;               /* server_looks_for_forged(), then */
 	bool is_broken;                 /* said FATAL: not to be reused */
 	bool is_tainted;                /* a cancel may hit it at any time: as well */

@@ -30,10 +30,12 @@ static bool make_clean(struct server *s, const struct params *left)
 {
 	bool looks = server_looks_for_forged(s);
 
-	if (buf_len(&s->clean) > 0 && s->clean_key == left->key && s->clean_looks == looks)
+	if (buf_len(&s->clean) > 0 && s->clean_key == left->key && s->clean_looks == looks &&
+		s->clean_role_first == s->client->role_first)
 		return true;
 	buf_clear(&s->clean);
-	params_write_replay(left, server_clean_sql(s, false), &s->clean);
+	params_write_replay(left, s->client->role_first, server_clean_sql(s, false), &s->clean);
+	s->clean_role_first = s->client->role_first;
 	s->clean_key = left->key;
 	s->clean_looks = looks;
 	if (buf_ok(&s->clean))

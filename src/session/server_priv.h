@@ -137,6 +137,10 @@ void server_prepared_names_dropped(struct server *);
 /* The server has reported settings. */
 void server_note_settings(struct server *);
 
+/* server_fit.c: makes it the client's, who hears of it; and when PostgreSQL has answered. */
+void server_fit(struct server *);
+void server_fitted(struct server *);
+
 /* server_connect.c, server_login.c */
 void server_login_start(struct server *);
 void server_login_connected(struct server *, int error);

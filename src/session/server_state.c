@@ -159,6 +159,7 @@ void server_answered(struct server *s, const struct frame *row)
 	s->own_failed = !frame_is_whole(row) || !keep_start(c) ||
 		!touched_answer(&c->touched, &c->start, s->pool->user, row, &c->params, &there);
 	s->ps.state_key = there.key;
+	s->role_first = c->role_first;
 	params_finish(&there);
 }
 

@@ -181,7 +181,7 @@ static const char *replay(bool must_reset)
 
 	buf_finish(&out);
 	buf_init(&out, 0);
-	params_write_replay(&p, must_reset ? "RESET SESSION AUTHORIZATION; RESET ALL" : NULL,
+	params_write_replay(&p, false, must_reset ? "RESET SESSION AUTHORIZATION; RESET ALL" : NULL,
 		&out);
 	ck_assert(buf_ok(&out));
 	data = buf_data(&out);

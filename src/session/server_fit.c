@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Before a client has a server: its settings, and where it is to be cleaned of another
+ * client's session that.  Nothing of the client's is sent before this has gone well.
+ */
+#include <string.h>
+
+#include "pg/msg_out.h"
+#include "session/client.h"
+#include "session/server_priv.h"
+
+/* Whose session it is.  One that is clean remains so until the client has sent what may
+ * leave something there (client_leaves()). */
+static void now_carries(struct server *s, const struct client *c)
+{
+	if (s->ps.last_client != 0 || !c->keeps_statements || s->is_session)
+		s->ps.last_client = c->id;
+}
+
+static void send_settings(struct server *s)
+{
+	struct client *c = s->client;
+	const char *reset = NULL;
+	struct buf out;
+
+	if (s->is_cleaned)
+		reset = server_clean_sql(s, s->is_session || s->has_foreign);
+	else if (s->ps.state_key != 0)
+		reset = "RESET SESSION AUTHORIZATION; RESET ALL";
+	server_enter_phase(s, SERVER_PHASE_SETTINGS);
+	server_set_timer(s, SERVER_CLEAN_US);
+	buf_init(&out, 0);
+	params_write_replay(&c->params, c->role_first, reset, &out);
+	s->own_failed = false;
+	server_sent_own(s);
+	stream_send_buf(&s->stream, &out);
+	buf_finish(&out);
+}
+
+/* Settings of this client, if the server does not carry them already. */
+void server_fit(struct server *s)
+{
+	struct client *c = s->client;
+
+	s->is_cleaned = server_needs_cleaning(s, c);
+	/* Without memory they are taken for the client's own. */
+	if (s->is_session && !params_copy(&s->applied, &c->params))
+		params_finish(&s->applied);
+	s->wanted_before = s->wanted_key;
+	s->wanted_key = c->params.key;
+	if (s->ps.state_key == c->params.key && !s->is_cleaned) {
+		c->role_first = s->role_first;
+		now_carries(s, c);
+		server_enter_phase(s, SERVER_PHASE_READY);
+		client_server_ready(c);
+		return;
+	}
+	s->was_other_order = false;
+	send_settings(s);
+}
+
+/* Some settings only the role may make, some only who has not taken it yet. */
+static bool has_other_order(const struct server *s)
+{
+	const struct params *p = &s->client->params;
+
+	return strcmp(s->sqlstate, "42501") == 0 && !s->was_other_order &&
+		(params_get(p, "role") != NULL || params_get(p, "session_authorization") != NULL);
+}
+
+void server_fitted(struct server *s)
+{
+	struct client *c = s->client;
+
+	/* Not the client's fault, but what the last one left (statement_timeout), or
+	 * PostgreSQL's. */
+	if (s->own_failed && (strncmp(s->sqlstate, "57", 2) == 0 ||
+				     strncmp(s->sqlstate, "53", 2) == 0 ||
+				     strncmp(s->sqlstate, "XX", 2) == 0)) {
+		server_fail(s, CLOSE_SERVER_LOST, "the server could not be cleaned");
+		return;
+	}
+	if (s->own_failed && has_other_order(s)) {
+		s->was_other_order = true;
+		c->role_first = !c->role_first;
+		send_settings(s);
+		return;
+	}
+	if (s->own_failed) {
+		/* What it carries now is not known. */
+		s->is_dirty = true;
+		server_enter_phase(s, SERVER_PHASE_READY);
+		client_server_unfit(c, s->sqlstate, s->message);
+		return;
+	}
+	if (s->is_forged) {
+		s->is_forged = false;
+		send_settings(s);
+		return;
+	}
+	if (s->is_cleaned && (s->is_session || s->has_foreign))
+		server_prepared_cleared(s);
+	if (s->is_cleaned)
+		s->ps.last_client = 0;
+	now_carries(s, c);
+	s->ps.state_key = c->params.key;
+	s->role_first = c->role_first;
+	server_enter_phase(s, SERVER_PHASE_READY);
+	client_server_ready(c);
+}
