@@ -256,10 +256,11 @@ static void parse_named(struct client *c, struct server *s, const char *name,
 	}
 	n->act = act;
 	if (prepared_set_use(&s->prepared, p)) {
-		/* Here PostgreSQL would refuse most. */
-		bool is_failed = s->xq.status == 'E' && s->xq.pending == 0;
+		/* PostgreSQL refuses most in a transaction that has failed, or may have when it
+		 * comes to this. */
+		bool may_fail = s->xq.status == 'E' || s->xq.pending > 0;
 
-		if (!is_failed) {
+		if (!may_fail) {
 			server_step(s, STEP_PARSE_FAKED, p, n);
 			server_send_close(s, prepared_no_name());
 			return;
@@ -416,6 +417,7 @@ static size_t on_bind(
 	c->touched.bind_len = wire_left(&in);
 	there = use(c, s, name, STEP_BIND);
 	c->touched.bind = NULL;
+	client_note_bound_drops(c, s, name);
 	if (there == NULL) {
 		exchange_sent(&s->xq, 'B');
 		return FRAME_HEADER + f->available;
@@ -532,6 +534,8 @@ static size_t on_query(
 	if (!query_runs(c, s, f) || client_deallocate(c, s, f)) {
 		*sent = CLIENT_REPLACED;
 	} else if (client_sql_query(c, s, f)) {
+		if (frame_is_whole(f) && f->body_len > 0)
+			client_note_drops(s, f->body, f->body_len - 1);
 		exchange_sent(&s->xq, 'Q');
 	} else {
 		*sent = CLIENT_DROPPED;

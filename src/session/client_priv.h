@@ -94,6 +94,14 @@ bool client_has_memory(const struct client *, size_t len);
 void client_note_statement(struct client *, struct server *, const struct prepared *);
 void client_note_use(struct client *, struct server *, const struct prepared *);
 
+/* client_sure.c */
+/* The message names what was made or dropped in front of it, and that is not answered yet:
+ * it is to wait. */
+bool client_waits_for_names(const struct client *, struct server *, const struct frame *);
+/* A text that is about to run, as a Query or by Bind: does it drop all names? */
+void client_note_drops(struct server *, const void *text, size_t len);
+void client_note_bound_drops(const struct client *, struct server *, const char *name);
+
 /* client_deallocate.c: what a statement with this text would drop, NULL for all others;
  * then *body is to be prepared in its place. */
 struct prepared_act *client_parse_drop(const struct server *, const void *text, size_t len,

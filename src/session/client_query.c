@@ -309,7 +309,8 @@ static bool may_forward(struct client *c, struct server *s, const struct frame *
 	if (client_waits_for_defaults(c, s) || must_be_whole(c, s, f))
 		return false;
 	s->is_full = !steps_has_room(&s->steps);
-	return exchange_has_room(&s->xq) && !s->is_full && !s->holds_client;
+	return exchange_has_room(&s->xq) && !s->is_full && !s->holds_client &&
+		!client_waits_for_names(c, s, f);
 }
 
 enum forward_end { FORWARD_ON, FORWARD_QUIT, FORWARD_BAD };
@@ -401,7 +402,7 @@ static void end_if_nothing_runs(struct client *c, struct server *s)
 {
 	if (s->phase != SERVER_PHASE_READY || c->body_left > 0)
 		return;
-	if (s->wants_barrier)
+	if (s->wants_barrier && !s->xq.unsynced)
 		server_barrier(s);
 	else if (!s->is_session && exchange_is_idle(&s->xq) && s->xq.status == 'I')
 		server_lease_ends(s);

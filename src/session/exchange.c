@@ -119,6 +119,7 @@ void exchange_sent(struct exchange_queue *q, uint8_t type)
 {
 	switch (type) {
 	case 'S':
+		q->unsynced = false;
 		if (q->copy == EXCHANGE_COPY_IN && !q->copy_end_sent) {
 			q->syncs_ignored++;
 			return;
@@ -142,6 +143,7 @@ void exchange_sent(struct exchange_queue *q, uint8_t type)
 	default:
 		sent_in_copy(q);
 		q->open = true;
+		q->unsynced = true;
 		q->open_asked++;
 		return;
 	}

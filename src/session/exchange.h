@@ -59,6 +59,8 @@ struct exchange_queue {
 	bool open;                      /* extended messages sent, their end not */
 	bool skipping;                  /* an error in the open exchange: until Sync */
 	bool in_doubt;
+	bool unsynced;                  /* extended messages sent and no Sync behind them:
+					   after an error all is skipped up to one */
 	uint32_t syncs_ignored;         /* by the COPY that runs, as far as we know */
 	uint32_t open_asked;            /* as asked, since the last run */
 	int64_t head_replied;           /* replies to single messages of the head */

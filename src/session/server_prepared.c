@@ -182,6 +182,7 @@ static void undo(const struct step *step, void *arg)
 	case STEP_SQL_END:
 	case STEP_DESCRIBE:
 	case STEP_DEALLOCATE_ALL:
+	case STEP_DROPS_ALL:
 	case STEP_REFUSED:
 	case STEP_DUPLICATE:
 	case STEP_STALE:

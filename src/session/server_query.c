@@ -203,8 +203,9 @@ static enum verdict end_exchange(struct server *s, char status)
 	if (s->is_chained && exchange_owner(&s->xq) == EXCHANGE_TO_ROUTER)
 		return server_chain_ready(s, status) ? FORWARD : STOP;
 	if (status == 'I' && s->xq.in_doubt && s->replication == NULL) {
-		/* Not into the middle of the client's message. */
-		if (s->phase == SERVER_PHASE_READY && c->body_left > 0)
+		/* Not into the middle of the client's message, nor where PostgreSQL may skip
+		 * it, up to the Sync that the client has yet to send. */
+		if (s->phase == SERVER_PHASE_READY && (c->body_left > 0 || s->xq.unsynced))
 			s->wants_barrier = true;
 		else if (s->phase == SERVER_PHASE_READY)
 			server_barrier(s);
@@ -465,6 +466,12 @@ static enum verdict on_message(struct server *s, const struct frame *f)
 		s->is_full = false;
 		if (s->client != NULL)
 			stream_retry(&s->client->stream);
+	}
+	/* What comes behind is skipped, and need not wait; ReadyForQuery is seen to by
+	 * client_exchange_done(). */
+	if (s->is_unsure && f->type == 'E' && s->client != NULL) {
+		s->is_unsure = false;
+		stream_retry(&s->client->stream);
 	}
 	if (s->phase == SERVER_PHASE_ABORT && (f->type == 'G' || f->type == 'E'))
 		server_finish_for_client(s);

@@ -2,6 +2,7 @@
 #include "session/steps.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { STEPS_MIN = 16 };
 
@@ -32,6 +33,32 @@ static bool holds_statement(enum step_kind kind)
 	return kind != STEP_BIND && kind != STEP_DESCRIBE;
 }
 
+static bool is_end(const struct step *step)
+{
+	return step->kind == STEP_END_SYNC || step->kind == STEP_END_QUERY;
+}
+
+/* Makes or drops statements, or names of them. */
+static bool changes(const struct step *step)
+{
+	static const bool does[] = { [STEP_PARSE] = true,
+		[STEP_PARSE_OURS] = true,
+		[STEP_PARSE_FAKED] = true,
+		[STEP_CLOSE] = true,
+		[STEP_SQL_PARSE] = true,
+		[STEP_SQL_AGAIN] = true,
+		[STEP_SQL_CLOSE] = true,
+		[STEP_SQL_PREPARE] = true,
+		[STEP_SQL_DROP] = true,
+		[STEP_DEALLOCATE] = true,
+		[STEP_DEALLOCATE_ALL] = true,
+		[STEP_DROPS_ALL] = true,
+		[STEP_END_SYNC] = false };
+
+	return does[step->kind] ||
+		(step->kind == STEP_CLOSE_OURS && step->statement != NULL);
+}
+
 bool steps_push(struct steps *q, enum step_kind kind, struct prepared *statement,
 	struct prepared_name *name)
 {
@@ -42,6 +69,8 @@ bool steps_push(struct steps *q, enum step_kind kind, struct prepared *statement
 			? statement
 			: prepared_ref(statement),
 		.name = name == NULL ? NULL : prepared_name_ref(name) };
+	q->changes += changes(at(q, q->count - 1)) ? 1 : 0;
+	q->ends += is_end(at(q, q->count - 1)) ? 1 : 0;
 	return true;
 }
 
@@ -54,6 +83,8 @@ static void release(struct step *step)
 
 static void drop_first(struct steps *q)
 {
+	q->changes -= changes(at(q, 0)) ? 1 : 0;
+	q->ends -= is_end(at(q, 0)) ? 1 : 0;
 	release(at(q, 0));
 	q->first = (q->first + 1) % q->size;
 	q->count--;
@@ -84,6 +115,7 @@ static const struct {
 	[STEP_SQL_DROP] = { 'C', STEP_FORWARD },
 	[STEP_DEALLOCATE] = { 'C', STEP_AS_DEALLOCATE },
 	[STEP_DEALLOCATE_ALL] = { 'C', STEP_AS_DEALLOCATE_ALL },
+	[STEP_DROPS_ALL] = { 0, STEP_UNEXPECTED },
 	[STEP_REFUSED] = { 0, STEP_UNEXPECTED },
 	[STEP_DUPLICATE] = { 0, STEP_UNEXPECTED },
 	[STEP_NOT_ALLOWED] = { 0, STEP_UNEXPECTED },
@@ -98,6 +130,9 @@ enum step_verdict steps_received(struct steps *q, uint8_t type)
 {
 	enum step_verdict verdict;
 
+	/* It has run when something behind it is answered. */
+	while (type != 'C' && q->count > 0 && at(q, 0)->kind == STEP_DROPS_ALL)
+		drop_first(q);
 	if (q->count == 0 || meanings[at(q, 0)->kind].reply != type)
 		return type == 'C' ? STEP_FORWARD : STEP_UNEXPECTED;
 	verdict = meanings[at(q, 0)->kind].verdict;
@@ -113,11 +148,6 @@ void steps_described(struct steps *q)
 {
 	if (q->count > 0 && at(q, 0)->has_begun)
 		drop_first(q);
-}
-
-static bool is_end(const struct step *step)
-{
-	return step->kind == STEP_END_SYNC || step->kind == STEP_END_QUERY;
 }
 
 /* What stands before the end was answered, or skipped and undone. */
@@ -139,10 +169,12 @@ void steps_drop_syncs(struct steps *q, uint32_t count)
 	for (uint32_t i = 0; i < q->count; i++) {
 		struct step step = *at(q, i);
 
-		if (step.kind == STEP_END_SYNC && count > 0)
+		if (step.kind == STEP_END_SYNC && count > 0) {
+			q->ends--;
 			count--;
-		else
+		} else {
 			*at(q, kept++) = step;
+		}
 	}
 	q->count = kept;
 }
@@ -152,6 +184,36 @@ void steps_each(
 {
 	for (uint32_t i = 0; i < q->count; i++)
 		each(at(q, i), arg);
+}
+
+static bool concerns(const struct step *step, const char *name, const void *body, size_t len)
+{
+	const struct prepared *p = step->statement;
+
+	if (step->kind == STEP_DEALLOCATE_ALL || step->kind == STEP_DROPS_ALL ||
+		(name == NULL && body == NULL))
+		return true;
+	if (name != NULL && step->name != NULL &&
+		strncmp(step->name->text, name, PREPARED_NAME_MAX) == 0)
+		return true;
+	return body != NULL && p != NULL && p->len == len && memcmp(p->body, body, len) == 0;
+}
+
+bool steps_are_sure(const struct steps *q, const char *name, const void *body, size_t len)
+{
+	bool is_behind_end = false;
+
+	if (q->changes == 0 || q->ends == 0)
+		return true;
+	for (uint32_t i = q->count; i > 0; i--) {
+		const struct step *step = at(q, i - 1);
+
+		if (is_end(step))
+			is_behind_end = true;
+		else if (is_behind_end && changes(step) && concerns(step, name, body, len))
+			return false;
+	}
+	return true;
 }
 
 struct step steps_head(const struct steps *q)

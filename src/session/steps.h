@@ -42,6 +42,7 @@ enum step_kind {
 	STEP_SQL_DROP,          /* its DEALLOCATE; 'C' goes on */
 	STEP_DEALLOCATE,        /* a query in place of DEALLOCATE: its tag is replaced */
 	STEP_DEALLOCATE_ALL,
+	STEP_DROPS_ALL,         /* DISCARD ALL and its kin run here; no reply of its own */
 	STEP_REFUSED,           /* sent to fail: the error is replaced */
 	STEP_DUPLICATE,         /* the same: there is one of this name */
 	STEP_STALE,             /* the same: it gives other columns now */
@@ -64,6 +65,8 @@ struct steps {
 	uint32_t size;
 	uint32_t first;
 	uint32_t count;
+	uint32_t changes;               /* of them: what makes or drops statements */
+	uint32_t ends;
 };
 
 /* Time for a sender that had to stop to go on. */
@@ -106,6 +109,12 @@ void steps_drop_syncs(struct steps *, uint32_t count);
 
 /* All that is in flight, the first first. */
 void steps_each(const struct steps *, void (*each)(const struct step *, void *), void *arg);
+
+/* Whether what is sent next can count on what was sent before it: not where something
+ * that makes or drops this is not answered yet, and fails without that what is sent next
+ * is skipped, too, as an end stands between.  Of this name, of this text with its types
+ * (or NULL); any where both are NULL. */
+bool steps_are_sure(const struct steps *, const char *name, const void *body, size_t len);
 
 /* What the server has failed at; kind STEP_END_SYNC when it is none of these. */
 struct step steps_head(const struct steps *);

@@ -40,6 +40,27 @@ def next_one_is_served(router, within=3):
     assert time.monotonic() - begin < within * SLOWDOWN
 
 
+@pytest.mark.parametrize("behind", [
+    [w.parse("SELEC"), w.flush()], [w.parse("SELEC")], [w.bind(name="nobody"), w.flush()],
+    [w.parse("SELECT 1"), w.flush()]], ids=["Parse", "no flush", "Bind", "no error"])
+def test_skipping_behind_a_copy_that_failed(make_router, closed_table, behind):
+    """What asks PostgreSQL where the replies end was skipped, and waited for in vain."""
+    table = closed_table(0.1)
+    port = make_router(ONE).transactional
+    with port.wire() as wire:
+        wire.send(w.parse(f"COPY {table} FROM STDIN"), w.bind(), w.execute(), w.sync(), *behind)
+        assert w.errors(wire.until_ready()) == ["P0001"]
+        begin = time.monotonic()
+        wire.send(w.sync(), w.query("SELECT 'end'"))
+        answer = wire.until_ready()
+        if w.types(answer) != "TDCZ":
+            answer = wire.until_ready()
+        assert w.rows(answer) == [("end",)]
+        assert time.monotonic() - begin < 3 * SLOWDOWN
+        assert wire.is_quiet()
+        assert wire.value("SELECT 42") == "42"
+
+
 # ------------------------------------------------------------- Terminate
 
 @pytest.mark.router_only

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: ISC
+"""Names of statements in what is sent ahead of answers: as PostgreSQL has them, which the
+session port passes on as it is."""
+import pytest
+from support import wire as w
+from test_prepared import limited, prepare, run
+
+pytestmark = pytest.mark.router_only
+
+GOOD = "SELECT 'good'"
+NEW = "SELECT 'new'"
+BAD = "SELEC"
+END = "SELECT 'end'"
+
+
+def use(name="s"):
+    return w.bind(name=name) + w.execute()
+
+
+AHEAD = {
+    # What drops all names, and one of them again.
+    "DISCARD ALL": [w.query("DISCARD ALL"), w.parse(NEW, "s"), use(), w.sync()],
+    "DEALLOCATE ALL": [w.query("DEALLOCATE ALL"), w.parse(NEW, "s"), use(), w.sync()],
+    "DEALLOCATE s": [w.query("DEALLOCATE s"), w.parse(NEW, "s"), use(), w.sync()],
+    "among others": [w.query("SELECT 1; DEALLOCATE ALL; SELECT 2"), w.parse(NEW, "s"), use(),
+                     w.sync()],
+    "twice": [w.query("DEALLOCATE ALL"), w.query("DEALLOCATE ALL"), w.parse(NEW, "s"), use(),
+              w.sync()],
+    "the same text": [w.query("DISCARD ALL"), w.parse(GOOD, "s"), use(), w.sync()],
+    "dropped and used": [w.query("DISCARD ALL"), use(), w.sync()],
+    "dropped and described": [w.query("DEALLOCATE ALL"), w.describe("S", "s"), w.sync()],
+    "dropped and executed": [w.query("DEALLOCATE ALL"), w.query("EXECUTE s")],
+    "dropped by extended": [w.parse("DEALLOCATE ALL"), w.bind(), w.execute(), w.sync(),
+                            w.parse(NEW, "s"), use(), w.sync()],
+    "discarded by extended": [w.parse("DISCARD ALL"), w.bind(), w.execute(), w.sync(),
+                              w.parse(NEW, "s"), use(), w.sync()],
+    # A Parse that fails, or is skipped, and what counts on it.
+    "failed": [w.parse(BAD, "t"), w.sync(), use("t"), w.sync()],
+    "failed twice": [w.parse(BAD, "t"), w.sync(), w.parse(BAD, "u"), w.sync(), use("u"), w.sync()],
+    "failed, then another": [w.parse(BAD, "t"), w.sync(), w.parse(NEW, "t"), use("t"), w.sync()],
+    "skipped": [w.parse(BAD), w.parse(GOOD, "t"), w.sync(), use("t"), w.sync()],
+    "skipped, then again": [w.parse(BAD), w.parse(GOOD, "t"), w.sync(), w.parse(NEW, "t"),
+                            use("t"), w.sync()],
+    "skipped use": [w.parse(BAD), use(), w.sync(), use(), w.sync()],
+    "skipped close": [w.parse(BAD), w.close("S", "s"), w.sync(), use(), w.sync()],
+    "skipped close, then again": [w.parse(BAD), w.close("S", "s"), w.sync(), w.parse(NEW, "s"),
+                                  w.sync(), use(), w.sync()],
+    "skipped, executed by SQL": [w.parse(BAD), w.parse(GOOD, "t"), w.sync(),
+                                 w.query("EXECUTE t")],
+    "closed": [w.close("S", "s"), w.sync(), w.parse(NEW, "s"), use(), w.sync()],
+    "skipped query": [w.parse(BAD), w.query("DEALLOCATE ALL"), w.parse(NEW, "s"), w.sync(),
+                      use(), w.sync()],
+    # By SQL.
+    "PREPARE": [w.query("PREPARE t AS SELEC"), w.parse(NEW, "t"), use("t"), w.sync()],
+    "PREPARE of one that is there": [w.query("PREPARE s AS SELECT 'other'"), use(), w.sync()],
+    "PREPARE and use": [w.query("PREPARE t AS " + NEW), use("t"), w.sync()],
+    # In a transaction that fails on the way.
+    "failed transaction": [w.query("BEGIN"), w.query("SELECT 1/0"), w.parse(GOOD, "t"), w.sync(),
+                           w.query("ROLLBACK"), use("t"), w.sync()],
+    "drop in a failed transaction": [w.query("BEGIN"), w.query("SELECT 1/0"),
+                                     w.query("DEALLOCATE ALL"), w.query("ROLLBACK"), use(),
+                                     w.sync()],
+    "rolled back": [w.query("BEGIN"), w.parse(NEW, "t"), w.sync(), w.query("ROLLBACK"), use("t"),
+                    w.sync()],
+}
+
+
+def answers(wire, parts):
+    """What comes up to the answer of a query behind all of it."""
+    wire.send(*parts, w.sync(), w.query(END))
+    seen = []
+    while not seen or seen[-1] != ("D", ("end",)):
+        m = wire.receive()
+        if m.type == "D":
+            seen.append(("D", tuple(v.decode() for v in m.row)))
+        elif m.type == "E":
+            seen.append(("E", m.sqlstate))
+        elif m.type not in "SN":
+            seen.append((m.type, m.body))
+    wire.until_ready()
+    return seen
+
+
+@pytest.mark.parametrize("touch", [False, True], ids=["own", "elsewhere"])
+@pytest.mark.parametrize("case", AHEAD)
+def test_as_postgresql_does_it(make_router, case, touch):
+    router = make_router(limited(1))
+    seen = {}
+    with router.transactional.wire() as other:
+        # It is known on the server before.
+        prepare(other, "theirs", GOOD)
+        for port in ("session", "transactional"):
+            with getattr(router, port).wire() as wire:
+                prepare(wire, "s", GOOD)
+                if touch and port == "transactional":
+                    other.query("SELECT set_config('app.x', 'else', false)")
+                seen[port] = answers(wire, AHEAD[case])
+                assert answers(wire, []) == answers(wire, [])
+        assert seen["transactional"] == seen["session"]
+        assert w.rows(run(other, use("theirs"))) == [("good",)]
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+@pytest.mark.parametrize("case", ["DISCARD ALL", "skipped, then again", "dropped by extended",
+                                  "failed twice"])
+def test_in_pieces(make_router, case, size):
+    """However it is cut."""
+    router = make_router(limited(1))
+    data = b"".join(AHEAD[case])
+    seen = {}
+    for port in ("session", "transactional"):
+        with getattr(router, port).wire() as wire:
+            prepare(wire, "s", GOOD)
+            pieces = [data[n:n + size] for n in range(0, len(data), size)]
+            for piece in pieces[:-1]:
+                wire.send(piece)
+            seen[port] = answers(wire, pieces[-1:])
+    assert seen["transactional"] == seen["session"]
+
+
+def test_behind_a_copy(make_router):
+    """Its data goes on while what stands behind them waits."""
+    router = make_router(limited(1))
+    seen = {}
+    for port in ("session", "transactional"):
+        with getattr(router, port).wire() as wire:
+            wire.query("CREATE TABLE IF NOT EXISTS ahead (x int)")
+            prepare(wire, "t", GOOD)
+            seen[port] = answers(wire, [
+                w.query("DEALLOCATE ALL; COPY ahead FROM STDIN"), w.copy_data(b"1\n"),
+                w.copy_done(), w.parse(NEW, "t"), use("t"), w.sync()])
+    assert seen["transactional"] == seen["session"]
