@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: ISC
 """The PROXY protocol: the address that a load balancer tells is the client's."""
 import socket
+import ssl
 import struct
 
 import pytest
+from psycopg.rows import dict_row
 from support import wire as w
+from support.certs import Authority
 from support.net import free_port
 from support.postgres import DATABASE, USERS
 from support.wait import wait_until
@@ -137,3 +140,76 @@ def test_configuration(make_router):
     router.reload({"workloads": {"session": {"proxy_protocol_from": ["127.0.0.1"]}}})
     with router.session.raw() as wire:
         log_in(wire, v1())
+
+
+@pytest.mark.parametrize("direct", [False, True])
+@pytest.mark.parametrize("header", [v1(), v2(), v2_six()], ids=["v1", "v2", "v2, IPv6"])
+def test_in_front_of_tls(make_router, tmp_path, header, direct):
+    """The header comes in front of TLS, also of direct TLS, and nothing else does: with the
+    hello right behind it in one segment, and cut anywhere."""
+    ca = Authority(tmp_path / "ca")
+    ca.issue("server", "localhost", "DNS:localhost")
+    router = make_router({
+        "workloads": {"transactional": {"proxy_protocol_from": ["127.0.0.0/31"]}},
+        "tls": {"client_tls_sslmode": "require", "client_tls_key_file": ca.path("server.key"),
+                "client_tls_cert_file": ca.path("server.crt")}})
+    context = ssl.create_default_context(cafile=ca.ca)
+    context.set_alpn_protocols(["postgresql"])
+    for cut in {0, 1, len(header) - 1, len(header)}:
+        with router.transactional.raw() as wire:
+            wire.send(header[:cut])
+            if direct:
+                wire.socket = Behind(wire.socket, header[cut:])
+                incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+                tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+                with pytest.raises(ssl.SSLWantReadError):
+                    tls.do_handshake()
+                wire.socket.sendall(outgoing.read())
+                while True:
+                    incoming.write(wire.socket.recv(1 << 16))
+                    try:
+                        tls.do_handshake()
+                        break
+                    except ssl.SSLWantReadError:
+                        pass
+                wire.socket.sendall(outgoing.read())
+                tls.write(w.startup("app_scram", DATABASE))
+                wire.socket.sendall(outgoing.read())
+                got = b""
+                while len(got) < 5:
+                    incoming.write(wire.socket.recv(1 << 16))
+                    try:
+                        got += tls.read(1 << 16)
+                    except ssl.SSLWantReadError:
+                        pass
+                assert got[:1] == b"R"
+                continue
+            wire.send(header[cut:] + w.SSL_REQUEST)
+            assert wire.read(1) == b"S"
+            wire.socket = context.wrap_socket(wire.socket, server_hostname="localhost")
+            wire.login("app_scram", USERS["app_scram"][0], DATABASE)
+            assert wire.value("SELECT 1") == "1"
+            with router.session.connect(user="admin", dbname="pgbouncer",
+                                        row_factory=dict_row) as console:
+                rows = console.execute("SHOW CLIENTS").fetchall()
+            row, = [row for row in rows if row["user"] == "app_scram"]
+            assert row["addr"] in ("192.0.2.7", "2001:db8::7") and row["tls"].startswith("TLSv1.3")
+
+
+class Behind:
+    """A socket whose first bytes come behind others, in one segment."""
+
+    def __init__(self, inner, before):
+        self.inner, self.before = inner, before
+
+    def sendall(self, data):
+        data, self.before = self.before + data, b""
+        self.inner.sendall(data)
+
+    def recv(self, size):
+        data = self.inner.recv(size)
+        assert data, "closed"
+        return data
+
+    def close(self):
+        self.inner.close()
