@@ -284,6 +284,7 @@ void client_pin_told(struct client *c, struct server *s)
 	}
 	p->kinds &= p->there | pin_stays();
 	p->confirmed = p->kinds;
+	p->failures = 0;
 	p->asks = false;
 	p->may_end = false;
 	p->is_unseen = false;
@@ -294,6 +295,7 @@ void client_pin_told(struct client *c, struct server *s)
 void client_pin_untold(struct client *c, struct server *s)
 {
 	s->is_dirty = true;
+	c->pins.failures = 0;
 	/* Asked again after its next transaction. */
 	if (c->pins.kinds != 0) {
 		stay(c);

@@ -20,7 +20,7 @@
 struct frame;
 struct params;
 
-enum { PIN_WORDS_MAX = 128, PIN_SETTINGS_MAX = 1024 };
+enum { PIN_PROBES_MAX = 10, PIN_WORDS_MAX = 128, PIN_SETTINGS_MAX = 1024 };
 
 static inline uint32_t pin_bit(unsigned kind)
 {
@@ -60,6 +60,7 @@ struct pins {
 	bool may_end;                   /* something was sent that may take away */
 	bool is_unseen;                 /* ... that runs what nobody sees */
 	bool is_audit;                  /* PROBE: asks for settings, too */
+	uint8_t failures;               /* of PROBE, in a row */
 	uint64_t since_us;
 	uint64_t asked_us;              /* the server, last */
 };

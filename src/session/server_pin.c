@@ -3,6 +3,8 @@
  * Asking a server, at the end of a transaction, what there is in its session that only
  * it has.  The answer is the client's: client_pin.c.
  */
+#include <string.h>
+
 #include "base/slog.h"
 #include "session/client_lend.h"
 #include "session/client_pin.h"
@@ -16,6 +18,7 @@ void server_probe(struct server *s, bool settings)
 	server_send_own(s, pin_question(settings ? PIN_ASKS_SETTINGS : PIN_ASKS_PINS));
 	s->own_failed = true;           /* until the row is there */
 	s->own_seen = false;
+	s->sqlstate[0] = '\0';
 }
 
 void server_probe_row(struct server *s, const struct frame *row)
@@ -49,6 +52,12 @@ void server_probe_done(struct server *s)
 		client_pin_told(c, s);
 		server_enter_phase(s, SERVER_PHASE_READY);
 		server_lease_ends(s);
+		return;
+	}
+	/* A timeout that the client has set, or an administrator's cancel: nothing else may
+	 * come from this client that would make it asked again. */
+	if (strcmp(s->sqlstate, "57014") == 0 && ++c->pins.failures < PIN_PROBES_MAX) {
+		server_probe(s, c->pins.is_audit);
 		return;
 	}
 	SLOG_LIMITED(WARN, "server-probe-failed", "server=%lu client=%lu sqlstate=%s",

@@ -31,12 +31,21 @@ USER = "app_trust"
 POOL = 40
 TICK = os.sysconf("SC_CLK_TCK")
 
+KEYS = 100000
+BY_KEY = f"\\set k random(1, {KEYS})\nSELECT body FROM by_key WHERE k = :k;"
+TABLE = (f"CREATE TABLE by_key AS SELECT k, repeat('x', 80) AS body "
+         f"FROM generate_series(1, {KEYS}) AS k",
+         "ALTER TABLE by_key ADD PRIMARY KEY (k)", "GRANT SELECT ON by_key TO PUBLIC",
+         "VACUUM ANALYZE by_key")
+
 CASES = [
     # name, pgbench -M, script, clients
     ("SELECT 1, simple", "simple", "SELECT 1;", 40),
     ("SELECT 1, simple", "simple", "SELECT 1;", 500),
     ("SELECT 1, extended", "extended", "SELECT 1;", 40),
     ("SELECT 1, extended", "extended", "SELECT 1;", 500),
+    ("row by key, simple", "simple", BY_KEY, 200),
+    ("row by key, prepared", "prepared", BY_KEY, 200),
     ("transaction of 3 statements", "simple", "BEGIN;\nSELECT 1;\nCOMMIT;", 200),
 ]
 
@@ -219,6 +228,7 @@ def main():
         os.chmod(directory, 0o755)
         try:
             postgres.create()
+            postgres.sql(*TABLE, dbname=DATABASE)
             for engine, state in ROUTERS:
                 poolers.append(router(args, engine, state, postgres, directory))
             poolers.append(pgbouncer(postgres, directory))
