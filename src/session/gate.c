@@ -229,15 +229,26 @@ static uint32_t newcomers(struct worker *w, struct route_workload *workload, int
 	return count;
 }
 
+static bool has_places(const struct router *r, uint32_t unproven, uint32_t most, uint32_t room)
+{
+	return (most == 0 || unproven < most) && atomic_load(&r->clients) + unproven < room;
+}
+
 bool gate_admit(struct worker *w, struct route_workload *workload, int fd)
 {
 	struct router *r = w->router;
 	uint32_t unproven = gate_unproven(r->gate), most = atomic_load(&r->gate->max_unproven);
 	uint32_t room = atomic_load(&r->max_client_conn) + GATE_OVERFLOW;
+	uint32_t mine;
 
-	if ((most == 0 || unproven < most) && atomic_load(&r->clients) + unproven < room)
+	if (has_places(r, unproven, most, room))
 		return true;
-	if (crowd_out(w, NULL, newcomers(w, workload, fd)))
+	mine = newcomers(w, workload, fd);
+	if (crowd_out(w, NULL, mine))
+		return true;
+	/* Who could go is another worker's, who sees to it when it accepts the next. */
+	if (mine == 0 && has_places(r, unproven, most == 0 ? 0 : most + GATE_SPARE,
+			room + GATE_SPARE))
 		return true;
 	SLOG_LIMITED(WARN, "client-accept", "workload=%s unauthenticated=%u error=\"too many connections\"",
 		workload->name, unproven);

@@ -49,6 +49,9 @@ uint32_t gate_unproven(const struct gate *);
  * this worker.  False: it was told so, as far as that is possible, and closed. */
 NODISCARD bool gate_admit(struct worker *, struct route_workload *, int fd);
 
+/* Beyond max_unauthenticated: for who has no other such connection. */
+enum { GATE_SPARE = 16 };
+
 enum gate_verdict {
 	GATE_WELCOME,
 	GATE_TO_BE_TOLD,        /* login->is_one_too_many is set */

@@ -180,11 +180,13 @@ class Flood:
             wire.close()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("count", [4, 12])
-def test_one_address_keeps_nobody_else_out(make_router, count):
+def test_one_address_keeps_nobody_else_out(make_router, count, workers):
     """All places are taken by one address, again and again, by connections that are too
-    young to count as silent: each login from elsewhere gets in at its first attempt."""
-    router = make_router({"process": {"workers": 1, "max_unauthenticated": 4},
+    young to count as silent: each login from elsewhere gets in at its first attempt, also
+    where all of the others are another thread's."""
+    router = make_router({"process": {"workers": workers, "max_unauthenticated": 4},
                           "defaults": {"client_login_timeout": "1h"}})
     with contextlib.ExitStack() as stack:
         inside = from_address(router, 2)
