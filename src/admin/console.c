@@ -171,13 +171,14 @@ static void on_reloaded(void *arg, bool ok, const char *text)
 {
 	struct ask *ask = arg;
 	bool is_set = ask->command.has_value;
+	const char *tag = is_set ? "SET" : strcasecmp(ask->command.word, "RESTART") == 0 ?
+		"RESTART" : "RELOAD";
 
 	if (!ok) {
-		ask_error(ask, is_set ? "22023" : "F0000", "%s failed: %s",
-			is_set ? "SET" : "RELOAD", text);
+		ask_error(ask, is_set ? "22023" : "F0000", "%s failed: %s", tag, text);
 	} else {
 		add_changes(ask, text);
-		msg_out_command_complete(&ask->out, is_set ? "SET" : "RELOAD");
+		msg_out_command_complete(&ask->out, tag);
 	}
 	ask->mail.deliver = deliver_reloaded;
 	worker_post(ask->home, &ask->mail);
@@ -219,6 +220,16 @@ enum ask_result console_reload(struct ask *ask)
 	SLOG(INFO, "console-command", "command=reload client=%lu",
 		(unsigned long)ask->id);
 	calls->reload(calls->arg, on_reloaded, ask);
+	return ASK_LATER;
+}
+
+enum ask_result console_restart(struct ask *ask)
+{
+	const struct console_calls *calls = &ask->console->calls;
+
+	SLOG(INFO, "console-command", "command=restart client=%lu",
+		(unsigned long)ask->id);
+	calls->restart(calls->arg, on_reloaded, ask);
 	return ASK_LATER;
 }
 

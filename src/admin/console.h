@@ -23,6 +23,8 @@ struct console_calls {
 	/* The same for one setting, until the next reload. */
 	void (*set)(void *arg, const char *name, const char *value, console_done_f *done,
 		void *done_arg);
+	/* Another process takes over; done as for a reload. */
+	void (*restart)(void *arg, console_done_f *done, void *done_arg);
 	/* mode: enum router_drain; ROUTER_SERVES means at once. */
 	void (*shutdown)(void *arg, int mode);
 	void *arg;

@@ -4,10 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The length of a well-formed sequence at the start, 0: there is none.  Unicode
- * standard, table 3-7. */
-static size_t utf8_length(const uint8_t *s, size_t len)
+size_t json_utf8_len(const char *text, size_t len)
 {
+	const uint8_t *s = (const uint8_t *)text;
 	uint8_t least = 0x80, most = 0xbf;
 	size_t more;
 
@@ -67,7 +66,7 @@ size_t json_char(const char *text, size_t len, char to[JSON_CHAR_MAX], size_t *u
 		(void)snprintf(code, sizeof(code), "\\u%04x", c);
 		return put(to, code, used);
 	}
-	sequence = c < 0x80 ? 1 : utf8_length((const uint8_t *)text, len);
+	sequence = c < 0x80 ? 1 : json_utf8_len(text, len);
 	if (sequence == 0)
 		return put(to, "\\ufffd", used);
 	memcpy(to, text, sequence);

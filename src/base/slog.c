@@ -102,13 +102,17 @@ const char *slog_quote(char *to, size_t size, const char *text, size_t len)
 		return to;
 	}
 	to[used++] = '"';
-	for (size_t i = 0; i < len && used + 6 < size; i++) {
+	for (size_t i = 0, n; i < len && used + 6 < size; i += n == 0 ? 1 : n) {
 		unsigned char c = (unsigned char)text[i];
 
+		n = slog_line_plain(text + i, len - i);
 		if (c == '"' || c == '\\') {
 			to[used++] = '\\';
 			to[used++] = (char)c;
-		} else if (c < 0x20 || c == 0x7f) {
+		} else if (n > 1) {
+			memcpy(to + used, text + i, n);
+			used += n;
+		} else if (n == 0) {
 			used += (size_t)snprintf(to + used, size - used, "\\x%02x", c);
 		} else {
 			to[used++] = (char)c;

@@ -27,6 +27,18 @@ static void put(struct body *b, const char *text, size_t len)
 	b->len += len;
 }
 
+size_t slog_line_plain(const char *text, size_t len)
+{
+	uint8_t c = (uint8_t)text[0];
+	size_t n;
+
+	if (c < 0x80)
+		return c >= 0x20 && c != 0x7f;
+	n = json_utf8_len(text, len);
+	/* A terminal takes U+009B for an escape sequence. */
+	return c == 0xc2 && n == 2 && (uint8_t)text[1] < 0xa0 ? 0 : n;
+}
+
 /* A character of a value as it stands between quotes: all of it or nothing. */
 static void put_escaped(struct body *b, char c)
 {
@@ -35,7 +47,7 @@ static void put_escaped(struct body *b, char c)
 
 	if (c == '"' || c == '\\')
 		len = snprintf(text, sizeof(text), "\\%c", c);
-	else if ((unsigned char)c < 0x20 || c == 0x7f)
+	else if ((uint8_t)c < 0x20 || (uint8_t)c >= 0x7f)
 		len = snprintf(text, sizeof(text), "\\x%02x", (unsigned char)c);
 	else
 		len = snprintf(text, sizeof(text), "%c", c);
@@ -45,16 +57,27 @@ static void put_escaped(struct body *b, char c)
 
 static void put_all_escaped(struct body *b, const char *text, size_t len)
 {
-	for (size_t i = 0; i < len; i++)
-		put_escaped(b, text[i]);
+	for (size_t i = 0; i < len;) {
+		size_t n = slog_line_plain(text + i, len - i);
+
+		if (n < 2) {
+			put_escaped(b, text[i++]);
+			continue;
+		}
+		if (b->len + n < b->size)
+			put(b, text + i, n);
+		i += n;
+	}
 }
 
 static bool needs_quotes(const char *text, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
-		if ((unsigned char)text[i] <= ' ' || text[i] == '"' || text[i] == '\\' ||
-			text[i] == 0x7f)
+	for (size_t i = 0; i < len;) {
+		size_t n = slog_line_plain(text + i, len - i);
+
+		if (n == 0 || text[i] == ' ' || text[i] == '"' || text[i] == '\\')
 			return true;
+		i += n;
 	}
 	return false;
 }

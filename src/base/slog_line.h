@@ -15,6 +15,11 @@
 
 enum { SLOG_JSON_MAX = 3 * SLOG_LINE_MAX };
 
+/* The bytes of the next character that may stand in a line as they are; 0: it is to be
+ * escaped.  That is what is no UTF-8, and the controls of ASCII and of C1; quotes and
+ * backslashes are the caller's.  len is at least 1. */
+size_t slog_line_plain(const char *text, size_t len);
+
 /* Renders "key=value key="value""; the format is ours, the values are anybody's.
  * Between quotes of the format a %s is escaped; behind a '=' it is quoted when it has
  * to be, unless slog_quote() has done that.  Knows d, i, u, x, zu, lu, lx, c, s and

@@ -34,7 +34,7 @@ static void wake(struct http *h)
 }
 
 int http_create(struct http **out, struct console *console, struct router *router,
-	const char *io_backend)
+	const char *io_backend, struct inherited *inherited)
 {
 	struct http *h = calloc(1, sizeof(*h));
 
@@ -48,6 +48,7 @@ int http_create(struct http **out, struct console *console, struct router *route
 	h->console = console;
 	h->router = router;
 	h->io_backend = io_backend;
+	h->inherited = inherited;
 	h->start_wall_us = clock_wall_us();
 	pthread_mutex_init(&h->lock, NULL);
 	list_init(&h->entrances);
@@ -59,10 +60,10 @@ int http_create(struct http **out, struct console *console, struct router *route
 	return 0;
 }
 
-static void close_socket(int fd, const struct addr *addr)
+static void close_socket(int fd, const struct addr *addr, bool keeps_name)
 {
 	/* First the name: once nobody listens, it may be another process's. */
-	if (addr_is_unix(addr) && addr->un.sun_path[0] != '\0')
+	if (!keeps_name && addr_is_unix(addr) && addr->un.sun_path[0] != '\0')
 		(void)unlink(addr->un.sun_path);
 	close(fd);
 }
@@ -98,7 +99,10 @@ static int open_one(struct http *h, const struct config *config, const char *tex
 	e->addr = *addr;
 	e->is_wanted = true;
 	e->is_new = true;
-	e->fd = addr_listen(addr, BACKLOG, config->process.unix_socket_mode);
+	e->fd = inherited_take(h->inherited, addr, &e->is_kept);
+	e->is_inherited = e->fd >= 0;
+	if (e->fd < 0)
+		e->fd = addr_listen(addr, BACKLOG, config->process.unix_socket_mode);
 	if (e->fd < 0) {
 		int error = e->fd;
 
@@ -180,6 +184,7 @@ void http_commit(struct http *h, const struct config *config)
 		}
 		e->is_new = false;
 		order->doors[order->count].fd = e->fd;
+		order->doors[order->count].keeps_name = e->is_inherited;
 		order->doors[order->count++].addr = e->addr;
 	}
 	pthread_mutex_lock(&h->lock);
@@ -195,9 +200,37 @@ void http_abandon(struct http *h)
 
 		if (!e->is_new)
 			continue;
-		close_socket(e->fd, &e->addr);
+		close_socket(e->fd, &e->addr, e->is_inherited);
 		entrance_free(e);
 	}
+}
+
+void http_each_socket(struct http *h, http_socket_f *f, void *arg)
+{
+	list_for_each(&h->entrances, node) {
+		struct http_entrance *e = container_of(node, struct http_entrance, node);
+
+		/* What is kept is known as inherited. */
+		if (!e->is_kept)
+			f(arg, e->fd, false);
+	}
+}
+
+int http_hand_over(struct http *h)
+{
+	struct http_order *order = calloc(1, sizeof(*order));
+	struct list_node *node;
+
+	if (order == NULL)
+		return -ENOMEM;
+	order->hands_over = true;
+	while ((node = list_first(&h->entrances)) != NULL)
+		entrance_free(container_of(node, struct http_entrance, node));
+	pthread_mutex_lock(&h->lock);
+	list_push_back(&h->orders, &order->node);
+	pthread_mutex_unlock(&h->lock);
+	wake(h);
+	return 0;
 }
 
 void http_ready(struct http *h)
@@ -240,7 +273,7 @@ static void on_library_log(void *arg, const char *fmt, va_list args)
 		slog_quote(quoted, sizeof(quoted), text, strlen(text)));
 }
 
-static void door_open(struct http *h, int fd, const struct addr *addr)
+static void door_open(struct http *h, int fd, const struct addr *addr, bool keeps_name)
 {
 	struct http_door *door = calloc(1, sizeof(*door));
 
@@ -248,6 +281,7 @@ static void door_open(struct http *h, int fd, const struct addr *addr)
 		door->http = h;
 		door->fd = fd;
 		door->addr = *addr;
+		door->keeps_name = keeps_name;
 		door->daemon = MHD_start_daemon(
 			MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
 			http_visitor_on_accept, door, http_on_request, h,
@@ -261,7 +295,7 @@ static void door_open(struct http *h, int fd, const struct addr *addr)
 	}
 	if (door == NULL || door->daemon == NULL) {
 		SLOG(ERROR, "http-listen", "error=\"%s\"", "the HTTP library does not start");
-		close_socket(fd, addr);
+		close_socket(fd, addr, keeps_name);
 		free(door);
 		return;
 	}
@@ -274,7 +308,7 @@ static void door_leave(struct http_door *door)
 		return;
 	door->is_leaving = true;
 	(void)MHD_quiesce_daemon(door->daemon);
-	close_socket(door->fd, &door->addr);
+	close_socket(door->fd, &door->addr, door->keeps_name);
 	door->fd = -1;
 }
 
@@ -291,13 +325,16 @@ static bool door_close(struct http_door *door)
 
 static void carry_out(struct http *h, struct http_order *order)
 {
-	http_values_finish(&h->values);
-	h->values = order->values;
-	order->values = (struct http_values){ .bearer = NULL };
+	if (!order->hands_over) {
+		http_values_finish(&h->values);
+		h->values = order->values;
+		order->values = (struct http_values){ .bearer = NULL };
+	}
 	list_for_each_safe(&h->doors, node) {
 		struct http_door *door = container_of(node, struct http_door, node);
 		bool is_wanted = false;
 
+		door->keeps_name = door->keeps_name || order->hands_over;
 		for (size_t i = 0; i < order->count; i++)
 			is_wanted = is_wanted || order->doors[i].fd == door->fd;
 		if (!is_wanted)
@@ -305,7 +342,8 @@ static void carry_out(struct http *h, struct http_order *order)
 	}
 	for (size_t i = 0; i < order->count; i++) {
 		if (find_door(h, order->doors[i].fd) == NULL)
-			door_open(h, order->doors[i].fd, &order->doors[i].addr);
+			door_open(h, order->doors[i].fd, &order->doors[i].addr,
+				order->doors[i].keeps_name);
 	}
 	order_free(order);
 }
@@ -436,7 +474,7 @@ void http_destroy(struct http **slot)
 	while ((node = list_first(&h->entrances)) != NULL) {
 		struct http_entrance *e = container_of(node, struct http_entrance, node);
 
-		close_socket(e->fd, &e->addr);
+		close_socket(e->fd, &e->addr, e->is_inherited);
 		entrance_free(e);
 	}
 	http_values_finish(&h->values);

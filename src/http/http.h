@@ -19,13 +19,14 @@
 #include "admin/console.h"
 #include "base/diag.h"
 #include "config/config.h"
+#include "net/inherited.h"
 #include "session/router.h"
 
 struct http;
 
 /* Returns 0 or -errno. */
 NODISCARD int http_create(struct http **, struct console *, struct router *,
-	const char *io_backend);
+	const char *io_backend, struct inherited *);
 
 /* Opens what a configuration wants to listen on, in addition to what is there.
  * Returns 0, or -errno with diag filled; then follows http_commit() or
@@ -33,6 +34,12 @@ NODISCARD int http_create(struct http **, struct console *, struct router *,
 NODISCARD int http_open(struct http *, const struct config *, struct diag *);
 void http_commit(struct http *, const struct config *);
 void http_abandon(struct http *);
+
+/* Each listening socket, is_kept as in inherited.h; before it is handed over. */
+typedef void http_socket_f(void *arg, int fd, bool is_kept);
+void http_each_socket(struct http *, http_socket_f *, void *arg);
+/* Another process listens on them from here on.  Returns 0 or -ENOMEM. */
+NODISCARD int http_hand_over(struct http *);
 
 /* Clients are served from now on: /readyz. */
 void http_ready(struct http *);

@@ -31,6 +31,7 @@ struct http_door {
 	struct MHD_Daemon *daemon;
 	struct addr addr;
 	int fd;
+	bool keeps_name;                /* of a unix socket: it is not ours to remove */
 	bool is_leaving;                /* lets nobody in any more */
 	uint32_t waiting;               /* visitors whose view is on its way */
 };
@@ -58,10 +59,12 @@ struct http_visitor {
 struct http_order {
 	struct list_node node;
 	struct http_values values;
+	bool hands_over;                /* all doors are another process's now */
 	size_t count;
 	struct {
 		int fd;
 		struct addr addr;
+		bool keeps_name;
 	} doors[];
 };
 
@@ -73,12 +76,15 @@ struct http_entrance {
 	int fd;
 	bool is_wanted;
 	bool is_new;
+	bool is_inherited;              /* the name of a unix socket stays */
+	bool is_kept;                   /* ... it is systemd's */
 };
 
 struct http {
 	struct console *console;
 	struct router *router;
 	const char *io_backend;
+	struct inherited *inherited;
 	uint64_t start_wall_us;
 	_Atomic bool has_started;       /* main serves clients */
 	int wake_fd;

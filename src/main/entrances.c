@@ -18,6 +18,7 @@ struct order {
 	struct route_workload *workload;        /* NULL: leave the socket */
 	struct addr addr;
 	int fd;
+	bool is_kept;
 };
 
 struct order_mail {
@@ -25,10 +26,10 @@ struct order_mail {
 	struct order *order;
 };
 
-static void close_socket(int fd, const struct addr *addr)
+static void close_socket(int fd, const struct addr *addr, bool is_kept)
 {
 	/* First the name: once nobody listens, it may be another process's. */
-	if (addr_is_unix(addr) && addr->un.sun_path[0] != '\0')
+	if (!is_kept && addr_is_unix(addr) && addr->un.sun_path[0] != '\0')
 		(void)unlink(addr->un.sun_path);
 	close(fd);
 }
@@ -51,7 +52,7 @@ static void deliver(struct mail *mail, struct worker *w)
 	if (atomic_fetch_sub(&order->left, 1) != 1)
 		return;
 	if (order->workload == NULL)
-		close_socket(order->fd, &order->addr);
+		close_socket(order->fd, &order->addr, order->is_kept);
 	free(order);
 }
 
@@ -77,6 +78,7 @@ static void tell_workers(struct program *p, const struct entrance *e,
 	order->workload = workload;
 	order->addr = e->addr;
 	order->fd = e->fd;
+	order->is_kept = e->is_kept;
 	for (uint32_t i = 0; i < p->thread_count; i++) {
 		mails[i]->mail.deliver = deliver;
 		mails[i]->order = order;
@@ -114,8 +116,11 @@ static int open_one(struct program *p, const struct config *config, const char *
 	}
 	e->addr = *addr;
 	e->is_wanted = true;
-	e->fd = addr_listen(addr, (int)config->process.listen_backlog,
-		config->process.unix_socket_mode);
+	e->fd = inherited_take(&p->inherited, addr, &e->is_kept);
+	e->is_lent = e->fd >= 0 && !e->is_kept;
+	if (e->fd < 0)
+		e->fd = addr_listen(addr, (int)config->process.listen_backlog,
+			config->process.unix_socket_mode);
 	if (e->fd < 0) {
 		int error = e->fd;
 
@@ -224,7 +229,7 @@ void entrances_abandon(struct program *p)
 
 void entrance_end(struct entrance *e)
 {
-	close_socket(e->fd, &e->addr);
+	close_socket(e->fd, &e->addr, e->is_kept || e->is_lent);
 	entrance_free(e);
 }
 
@@ -237,4 +242,63 @@ void entrances_close(struct program *p)
 		tell_workers(p, e, NULL);
 		entrance_free(e);
 	}
+}
+
+/* --- handing over ---------------------------------------------------------------------- */
+
+struct retirement {
+	struct mail mail;
+	struct program *program;
+};
+
+static void deliver_retirement(struct mail *mail, struct worker *w)
+{
+	struct retirement *r = container_of(mail, struct retirement, mail);
+
+	list_for_each(&r->program->entrances, node)
+		worker_retire_door(w, container_of(node, struct entrance, node)->fd);
+	atomic_fetch_sub(&r->program->retiring, 1);
+	free(r);
+}
+
+int entrances_hand_over(struct program *p)
+{
+	struct retirement *letters[ROUTER_WORKERS_MAX] = { NULL };
+	bool ok = true;
+
+	for (uint32_t i = 0; ok && i < p->thread_count; i++) {
+		letters[i] = calloc(1, sizeof(*letters[i]));
+		ok = letters[i] != NULL;
+	}
+	for (uint32_t i = 0; !ok && i < p->thread_count; i++)
+		free(letters[i]);
+	if (!ok)
+		return -ENOMEM;
+	atomic_store(&p->retiring, p->thread_count);
+	for (uint32_t i = 0; i < p->thread_count; i++) {
+		letters[i]->mail.deliver = deliver_retirement;
+		letters[i]->program = p;
+		worker_post(p->threads[i].worker, &letters[i]->mail);
+	}
+	/* Their names are the other process's from here on. */
+	list_for_each(&p->entrances, node)
+		container_of(node, struct entrance, node)->is_lent = true;
+	return 0;
+}
+
+bool entrances_are_left(struct program *p)
+{
+	if (atomic_load(&p->retiring) > 0)
+		return false;
+	for (uint32_t i = 0; i < p->thread_count; i++) {
+		if (atomic_load(&p->threads[i].worker->doors_left) > 0)
+			return false;
+	}
+	return true;
+}
+
+void entrances_own(struct program *p)
+{
+	list_for_each(&p->entrances, node)
+		container_of(node, struct entrance, node)->is_lent = false;
 }

@@ -2,11 +2,14 @@
 /*
  * Where the log goes: standard error, a file, syslog or journald.
  *
- * Lines are written by every thread at any time, so that a destination is never closed
- * under a writer: the file's descriptor keeps its number and gets another file.
+ * Lines are put into a queue, which a thread of its own writes (base/slog_queue.h).  A
+ * destination is never closed under it: the file's descriptor keeps its number and gets
+ * another file.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,9 +24,18 @@
 
 #include "base/clock.h"
 #include "base/slog_line.h"
+#include "base/slog_queue.h"
 #include "main/program.h"
 
-enum { IDENT_SIZE = 64, FIELDS_MAX = 48, FILE_MODE = 0640 };
+enum {
+	IDENT_SIZE = 64,
+	FIELDS_MAX = 48,
+	FILE_MODE = 0640,
+	PATIENCE_US = 1000000           /* with what does not take what is written */
+};
+
+/* Of a line in the queue. */
+enum destination { TO_STDERR, TO_FILE, TO_SYSLOG, TO_SYSLOG_JSON, TO_JOURNALD };
 
 /* Read by all threads.  Constant once it is open, but for the file behind it. */
 static _Atomic int file_fd = -1;
@@ -41,29 +53,91 @@ static const int priorities[SLOG_LEVEL_COUNT] = {
 
 /* --- lines --------------------------------------------------------------------------- */
 
-static void write_line(int fd, enum slog_level level, const char *event, const char *body)
+/* On the log's thread, or where there is none, on any. */
+static bool write_bytes(int fd, const char *text, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = write(fd, text, len);
+
+		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+			struct pollfd writable = { .fd = fd, .events = POLLOUT };
+
+			(void)poll(&writable, 1, -1);
+			continue;
+		}
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		text += n;
+		len -= (size_t)n;
+	}
+	return true;
+}
+
+static bool write_syslog(const struct slog_queue_line *l)
+{
+	int priority = atomic_load(&facility) | priorities[l->level];
+
+	/* It has a time of its own. */
+	if (l->kind == TO_SYSLOG_JSON)
+		syslog(priority, "%.*s", (int)l->len, l->text);
+	else
+		syslog(priority, "%s %.*s", l->event, (int)l->len, l->text);
+	return true;
+}
+
+static bool write_journald(const struct slog_queue_line *);
+
+static bool write_one(const struct slog_queue_line *l)
+{
+	switch ((enum destination)l->kind) {
+	case TO_STDERR:
+		return write_bytes(STDERR_FILENO, l->text, l->len);
+	case TO_FILE:
+		return write_bytes(atomic_load(&file_fd), l->text, l->len);
+	case TO_SYSLOG:
+	case TO_SYSLOG_JSON:
+		return write_syslog(l);
+	case TO_JOURNALD:
+		return write_journald(l);
+	}
+	return false;
+}
+
+static void put(enum destination to, enum slog_level level, const char *event, const char *text,
+	size_t len)
+{
+	const struct slog_queue_line line = {
+		.kind = (int)to, .level = level, .event = event, .text = text, .len = len
+	};
+
+	/* Without a thread there is nobody to tell when it fails. */
+	if (!slog_queue_put(&line))
+		(void)write_one(&line);
+}
+
+static void put_line(enum destination to, enum slog_level level, const char *event,
+	const char *body)
 {
 	char line[SLOG_JSON_MAX];
 	size_t len = atomic_load(&is_json)
 		? slog_line_json(line, sizeof(line), clock_wall_us(), level, event, body)
 		: slog_line_text(line, SLOG_LINE_MAX, clock_wall_us(), level, event, body);
 
-	/* There is nobody to tell when the disk is full. */
-	if (write(fd, line, len) < 0)
-		return;
+	put(to, level, event, line, len);
 }
 
 static void to_stderr(enum slog_level level, const char *event, const char *body)
 {
-	write_line(STDERR_FILENO, level, event, body);
+	put_line(TO_STDERR, level, event, body);
 }
 
 static void to_file(enum slog_level level, const char *event, const char *body)
 {
-	write_line(atomic_load(&file_fd), level, event, body);
+	put_line(TO_FILE, level, event, body);
 }
 
-/* It has a time of its own. */
 static void to_syslog(enum slog_level level, const char *event, const char *body)
 {
 	char line[SLOG_JSON_MAX];
@@ -72,10 +146,9 @@ static void to_syslog(enum slog_level level, const char *event, const char *body
 		size_t len = slog_line_json(
 			line, sizeof(line), clock_wall_us(), level, event, body);
 
-		syslog(atomic_load(&facility) | priorities[level], "%.*s", (int)len - 1,
-			line);
+		put(TO_SYSLOG_JSON, level, event, line, len - 1);
 	} else {
-		syslog(atomic_load(&facility) | priorities[level], "%s %s", event, body);
+		put(TO_SYSLOG, level, event, body, strlen(body));
 	}
 }
 
@@ -113,30 +186,74 @@ static void field_name(char *to, size_t size, const char *key)
 	}
 }
 
-static void to_journald(enum slog_level level, const char *event, const char *body)
+static bool write_journald(const struct slog_queue_line *l)
 {
 	char message[SLOG_LINE_MAX + 64], name[64], key[48], value[SLOG_LINE_MAX];
+	char body[SLOG_LINE_MAX];
 	const char *at = body;
 	struct fields f = { .count = 0 };
 	bool is_quoted;
 	size_t len;
 	int n;
 
-	n = snprintf(message, sizeof(message), "%s %s", event, body);
+	(void)snprintf(body, sizeof(body), "%.*s", (int)l->len, l->text);
+	n = snprintf(message, sizeof(message), "%s %s", l->event, body);
 	add_field(&f, "MESSAGE", message, size_min((size_t)n, sizeof(message) - 1));
-	n = snprintf(value, sizeof(value), "%d", priorities[level]);
+	n = snprintf(value, sizeof(value), "%d", priorities[l->level]);
 	add_field(&f, "PRIORITY", value, (size_t)n);
 	add_field(&f, "SYSLOG_IDENTIFIER", ident, strlen(ident));
-	add_field(&f, "PGTANDEM_EVENT", event, strlen(event));
+	add_field(&f, "PGTANDEM_EVENT", l->event, strlen(l->event));
 	while (slog_line_next(
 		&at, key, sizeof(key), value, sizeof(value), &len, &is_quoted)) {
 		field_name(name, sizeof(name), key);
 		add_field(&f, name, value, len);
 	}
-	/* Where nobody listens, nobody is told. */
-	(void)sd_journal_sendv(f.list, f.count);
+	return sd_journal_sendv(f.list, f.count) >= 0;
+}
+
+static void to_journald(enum slog_level level, const char *event, const char *body)
+{
+	put(TO_JOURNALD, level, event, body, strlen(body));
+}
+#else
+static bool write_journald(const struct slog_queue_line *l)
+{
+	(void)l;
+	return false;
 }
 #endif
+
+/* --- a crash ----------------------------------------------------------------------------- */
+
+/* What a signal handler may do: to standard error where it is not a file. */
+static void write_last(const struct slog_queue_line *l)
+{
+	int fd = l->kind == TO_FILE ? atomic_load(&file_fd) : STDERR_FILENO;
+
+	if (write(fd, l->text, l->len) < 0)
+		return;
+	if (l->kind != TO_FILE && l->kind != TO_STDERR && write(fd, "\n", 1) < 0)
+		return;
+}
+
+static void on_crash(int signal)
+{
+	slog_queue_each_left(write_last);
+	(void)raise(signal);
+}
+
+/* Where nobody else (a sanitizer) looks at it. */
+static void watch_for_crashes(void)
+{
+	static const int crashes[] = { SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE };
+	struct sigaction now, mine = { .sa_handler = on_crash,
+		.sa_flags = (int)(SA_RESETHAND | SA_NODEFER) };
+
+	for (size_t i = 0; i < COUNT_OF(crashes); i++) {
+		if (sigaction(crashes[i], NULL, &now) == 0 && now.sa_handler == SIG_DFL)
+			(void)sigaction(crashes[i], &mine, NULL);
+	}
+}
 
 /* --- going over ------------------------------------------------------------------------ */
 
@@ -207,6 +324,8 @@ static void set_syslog(const struct config *config)
 
 void log_commit(const struct config *config, struct log_next *next)
 {
+	/* What was written before goes where it was to go. */
+	(void)slog_queue_drain(PATIENCE_US);
 	atomic_store(&is_json, config->log.format == CONFIG_LOG_JSON);
 	switch (config->log.destination) {
 	case CONFIG_LOG_STDERR:
@@ -236,10 +355,20 @@ void log_abandon(struct log_next *next)
 	next->fd = -1;
 }
 
+int log_start(void)
+{
+	watch_for_crashes();
+	return slog_queue_start(write_one);
+}
+
 void log_end(void)
 {
-	int fd = atomic_exchange(&file_fd, -1);
+	int fd;
 
+	/* Whatever holds it up, the process is to end. */
+	if (!slog_queue_stop(PATIENCE_US))
+		return;
+	fd = atomic_exchange(&file_fd, -1);
 	slog_set_sink(NULL);
 	if (fd >= 0)
 		close(fd);

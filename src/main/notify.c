@@ -6,7 +6,10 @@
  * The watchdog is fed only when a letter has gone through all workers: a process of
  * which a thread hangs is not alive.
  */
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #ifdef HAVE_LIBSYSTEMD
 #include <systemd/sd-daemon.h>
@@ -97,6 +100,35 @@ void notify_stopping(void)
 	(void)sd_notify(0, "STOPPING=1");
 }
 
+/* From here on it is the other that is listened to. */
+void notify_successor(long pid)
+{
+	(void)sd_notifyf(0, "MAINPID=%ld", pid);
+}
+
+int notify_take_sockets(struct inherited *in, struct diag *diag)
+{
+	char **names = NULL;
+	int count = sd_listen_fds_with_names(1, &names);
+	int ret = 0;
+
+	for (int i = 0; i < count; i++) {
+		ret = inherited_add(in, SD_LISTEN_FDS_START + i, names[i], true);
+		if (ret < 0)
+			break;
+	}
+	if (ret == -EINVAL)
+		diag_set(diag, NULL, 0, 0,
+			"a socket of systemd is none that listens on a stream: ListenStream= it must be, with Accept=no");
+	else if (ret < 0 || count < 0)
+		diag_set(diag, NULL, 0, 0, "cannot take the sockets of systemd: %s",
+			strerror(ret < 0 ? -ret : -count));
+	for (int i = 0; i < count; i++)
+		free(names[i]);
+	free(names);
+	return count < 0 ? count : ret;
+}
+
 void notify_tick(struct program *p)
 {
 	uint64_t now_us = clock_now_us();
@@ -127,6 +159,18 @@ void notify_reloaded(void)
 
 void notify_stopping(void)
 {
+}
+
+void notify_successor(long pid)
+{
+	(void)pid;
+}
+
+int notify_take_sockets(struct inherited *in, struct diag *diag)
+{
+	(void)in;
+	(void)diag;
+	return 0;
 }
 
 void notify_tick(struct program *p)

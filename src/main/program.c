@@ -16,6 +16,7 @@
 
 enum {
 	TICK_US = 200000,
+	TICK_SOON_US = 10000,           /* while another process follows or goes before */
 	WORKERS_AUTO_MAX = 4,
 	BUDGET_PATIENCE_US = 1000000,   /* for PostgreSQL to say how much it has, at the start */
 	BUDGET_LOOK_US = 5000
@@ -176,6 +177,24 @@ static void call_reload(void *arg, console_done_f *done, void *done_arg)
 	call_set(arg, NULL, NULL, done, done_arg);
 }
 
+static void call_restart(void *arg, console_done_f *done, void *done_arg)
+{
+	struct program *p = arg;
+	struct reload_request *request = calloc(1, sizeof(*request));
+
+	if (request == NULL) {
+		done(done_arg, false, "out of memory");
+		return;
+	}
+	request->is_restart = true;
+	request->done = done;
+	request->done_arg = done_arg;
+	pthread_mutex_lock(&p->requests_lock);
+	list_push_back(&p->requests, &request->node);
+	pthread_mutex_unlock(&p->requests_lock);
+	pthread_kill(p->main_thread, SIGNAL_REQUEST);
+}
+
 static void call_shutdown(void *arg, int mode)
 {
 	static const int signals[] = {
@@ -202,7 +221,14 @@ static void answer_requests(struct program *p)
 		struct reload_request *request =
 			container_of(node, struct reload_request, node);
 		char text[PROGRAM_TEXT_MAX];
-		bool ok = request->name == NULL ?
+		bool ok;
+
+		if (request->is_restart) {
+			handover_begin(p, request->done, request->done_arg);
+			free_request(request);
+			continue;
+		}
+		ok = request->name == NULL ?
 			program_reload(p, text, sizeof(text)) :
 			program_set(p, request->name, request->value, text, sizeof(text));
 
@@ -252,12 +278,19 @@ static int set_up(struct program *p, struct diag *diag)
 {
 	const struct console_calls calls = { .reload = call_reload,
 		.set = call_set,
+		.restart = call_restart,
 		.shutdown = call_shutdown,
 		.arg = p };
 	struct console_ops ops;
 	struct log_next log;
 	int ret;
 
+	/* First of all: where another process waits for this one it is told what fails. */
+	ret = handover_receive(p, diag);
+	if (ret == 0)
+		ret = notify_take_sockets(&p->inherited, diag);
+	if (ret < 0)
+		return ret;
 	p->config = config_load(p->path, diag);
 	if (p->config == NULL)
 		return -EINVAL;
@@ -265,6 +298,9 @@ static int set_up(struct program *p, struct diag *diag)
 	if (ret < 0)
 		return ret;
 	log_commit(p->config, &log);
+	ret = log_start();
+	if (ret < 0)
+		return ret;
 	slog_set_level(p->config->log.level);
 	ret = limits_apply(p->config, worker_count(p->config), diag);
 	if (ret == 0)
@@ -272,16 +308,20 @@ static int set_up(struct program *p, struct diag *diag)
 	if (ret == 0)
 		ret = directory_create(&p->directory, p->config, worker_count(p->config),
 			&router_directory_hooks, diag);
-	if (ret == 0)
+	if (ret == 0) {
+		handover_share(p);
 		ret = entrances_open(p, p->config, diag);
+	}
 	if (ret == 0)
 		ret = console_create(&p->console, &p->router, &calls);
 	if (ret == 0)
 		ret = http_create(&p->http, p->console, &p->router,
-			p->io.backend == IO_BACKEND_EPOLL ? "epoll" : "io_uring");
+			p->io.backend == IO_BACKEND_EPOLL ? "epoll" : "io_uring",
+			&p->inherited);
 	if (ret == 0)
 		ret = http_open(p->http, p->config, diag);
-	if (ret == 0)
+	/* Until it has taken over the file is the other process's. */
+	if (ret == 0 && !handover_is_heir(p))
 		ret = limits_pid_file(p->config->process.pid_file, &p->pid_file, diag);
 	if (ret == 0)
 		ret = limits_become(p->config->process.user, diag);
@@ -293,6 +333,8 @@ static int set_up(struct program *p, struct diag *diag)
 	console_fill_ops(p->console, &ops);
 	ret = router_init(&p->router, p->directory, &ops,
 		PGTANDEM_VERSION "/pgtandem");
+	p->router.cancel_elsewhere = handover_cancel;
+	p->router.cancel_arg = p;
 	if (ret == 0)
 		program_apply_log(p);
 	if (ret == 0)
@@ -305,19 +347,30 @@ static int set_up(struct program *p, struct diag *diag)
 
 /* --- running -------------------------------------------------------------------------------------- */
 
-static void begin_drain(struct program *p, enum router_drain drain)
+void program_begin_drain(struct program *p, enum router_drain drain)
 {
 	uint64_t limit = p->config->process.drain_timeout_us;
 
 	SLOG(INFO, "drain", "waits_for=%s",
-		drain == ROUTER_DRAINS_CLIENTS ? "clients" : "servers");
+		drain == ROUTER_DRAINS_SERVERS ? "servers" : "clients");
 	atomic_store(&p->router.drain, (int)drain);
 	/* Nobody could come to an end. */
 	(void)suspend_set(&p->router, false);
 	p->drain_until_us = limit == 0 ? 0 : clock_now_us() + limit;
-	entrances_close(p);
 	program_tell_workers(p);
+	if (drain == ROUTER_HANDED_OVER)
+		return;
+	entrances_close(p);
 	notify_stopping();
+}
+
+uint32_t program_all_clients(const struct program *p)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < p->thread_count; i++)
+		count += atomic_load(&p->threads[i].worker->client_count);
+	return count;
 }
 
 static void count_leased(const struct pool_server *s, void *arg)
@@ -337,6 +390,9 @@ static bool is_drained(struct program *p)
 		return false;
 	case ROUTER_DRAINS_CLIENTS:
 		count = atomic_load(&p->router.clients);
+		break;
+	case ROUTER_HANDED_OVER:
+		count = entrances_are_left(p) ? program_all_clients(p) : 1;
 		break;
 	case ROUTER_DRAINS_SERVERS:
 		for (uint32_t i = 0; i < directory_host_count(p->directory); i++)
@@ -367,7 +423,7 @@ static bool on_signal(struct program *p, int signal)
 	case SIGINT:
 		if (atomic_load(&p->router.drain) != ROUTER_SERVES)
 			return true;
-		begin_drain(p, signal == SIGTERM ? ROUTER_DRAINS_CLIENTS :
+		program_begin_drain(p, signal == SIGTERM ? ROUTER_DRAINS_CLIENTS :
 						   ROUTER_DRAINS_SERVERS);
 		return false;
 	default:
@@ -400,7 +456,7 @@ static int check_budgets(struct program *p, struct diag *diag)
 
 static int wait_for_the_end(struct program *p, const sigset_t *set)
 {
-	const struct timespec tick = { .tv_nsec = TICK_US * 1000 };
+	struct timespec tick = { .tv_nsec = TICK_US * 1000 };
 
 	p->resolver = resolver_create(clock_now_us() + USEC_PER_SEC);
 	if (p->resolver == NULL)
@@ -414,6 +470,7 @@ static int wait_for_the_end(struct program *p, const sigset_t *set)
 			return 0;
 		if (!workers_are_well(p))
 			return -EIO;
+		tick.tv_nsec = (handover_tick(p) ? TICK_SOON_US : TICK_US) * 1000;
 		/* Those who were about to log in when it began. */
 		if (atomic_load(&p->router.drain) != ROUTER_SERVES)
 			program_tell_workers(p);
@@ -426,6 +483,7 @@ static void tear_down(struct program *p)
 {
 	struct list_node *node;
 
+	handover_stop_successor(p);
 	resolver_destroy(&p->resolver);
 	http_stop(p->http);
 	stop_workers(p);
@@ -442,11 +500,34 @@ static void tear_down(struct program *p)
 	console_destroy(&p->console);
 	directory_destroy(&p->directory);
 	config_unref(p->config);
+	handover_finish(p);
+	inherited_finish(&p->inherited);
 	overlay_finish(&p->overlay);
 	sem_destroy(&p->started);
 	sem_destroy(&p->ended);
 	sem_destroy(&p->may_go);
 	pthread_mutex_destroy(&p->requests_lock);
+}
+
+/* As it is called now: what is there when it comes to a restart may be a newer one. */
+static void find_program(struct program *p)
+{
+	ssize_t len = readlink("/proc/self/exe", p->exe, sizeof(p->exe) - 1);
+
+	p->exe[len < 0 ? 0 : len] = '\0';
+}
+
+static int take_over(struct program *p, struct diag *diag)
+{
+	struct diag why;
+	int ret = handover_take(p, diag);
+
+	if (ret < 0)
+		return ret;
+	diag_clear(&why);
+	if (limits_pid_file(p->config->process.pid_file, &p->pid_file, &why) < 0)
+		SLOG(ERROR, "pid-file", "error=\"%s\"", why.text);
+	return 0;
 }
 
 int program_run(struct program *p, const char *path)
@@ -459,6 +540,8 @@ int program_run(struct program *p, const char *path)
 	memset(p, 0, sizeof(*p));
 	p->path = path;
 	p->main_thread = pthread_self();
+	handover_init(p);
+	find_program(p);
 	list_init(&p->entrances);
 	list_init(&p->requests);
 	pthread_mutex_init(&p->requests_lock, NULL);
@@ -470,6 +553,8 @@ int program_run(struct program *p, const char *path)
 	ret = set_up(p, &diag);
 	if (ret == 0)
 		ret = check_budgets(p, &diag);
+	if (ret == 0 && handover_is_heir(p))
+		ret = take_over(p, &diag);
 	if (ret == 0) {
 		entrances_commit(p);
 		http_ready(p->http);
@@ -481,6 +566,7 @@ int program_run(struct program *p, const char *path)
 	} else {
 		SLOG(ERROR, "start-failed", "error=\"%s\"",
 			diag_format(&diag, text, sizeof(text)));
+		handover_give_up(p, text);
 		/* Who starts it looks there. */
 		if (p->config != NULL && p->config->log.destination != CONFIG_LOG_STDERR)
 			(void)fprintf(stderr, "pgtandem: %s\n", text);

@@ -16,6 +16,8 @@
 #include "config/config.h"
 #include "config/overlay.h"
 #include "http/http.h"
+#include "main/handover.h"
+#include "net/inherited.h"
 #include "session/router.h"
 
 /* A listening socket. */
@@ -26,6 +28,8 @@ struct entrance {
 	struct route_workload *workload;
 	int fd;
 	bool is_wanted;
+	bool is_kept;                   /* systemd's */
+	bool is_lent;                   /* another process's, as long as it is not replaced */
 };
 
 struct worker_thread {
@@ -43,12 +47,14 @@ struct reload_request {
 	void *done_arg;
 	char *name;                     /* SET; NULL: a reload */
 	char *value;
+	bool is_restart;
 };
 
 enum { PROGRAM_TEXT_MAX = 16384 };
 
 struct program {
 	const char *path;
+	char exe[4096];                 /* the program, for RESTART */
 	struct config *config;
 	struct overlay overlay;         /* what SET has changed in it */
 	struct directory *directory;
@@ -56,6 +62,9 @@ struct program {
 	struct console *console;
 	struct http *http;
 	struct list entrances;
+	struct inherited inherited;
+	_Atomic uint32_t retiring;      /* letters that tell workers to leave the doors */
+	struct handover handover;
 	struct worker_thread threads[ROUTER_WORKERS_MAX];
 	uint32_t thread_count;
 	struct io_options io;
@@ -70,6 +79,10 @@ struct program {
 	struct resolver *resolver;
 	char *pid_file;                 /* that this process has written, or NULL */
 };
+
+void program_begin_drain(struct program *, enum router_drain);
+/* At the door or logged in. */
+uint32_t program_all_clients(const struct program *);
 
 /* Runs until told to stop; the exit status. */
 int program_run(struct program *, const char *path);
@@ -93,6 +106,8 @@ void log_commit(const struct config *, struct log_next *);
 void log_abandon(struct log_next *);
 /* Before the process becomes that user, who is to open the file again. */
 void log_give(uid_t, gid_t);
+/* From here on a thread writes it.  Returns 0 or -errno. */
+NODISCARD int log_start(void);
 void log_end(void);                     /* standard error from now on */
 
 /* notify.c: what systemd is told.  tick: now and then, from the main thread. */
@@ -100,6 +115,9 @@ void notify_ready(struct program *);
 void notify_reloading(void);
 void notify_reloaded(void);
 void notify_stopping(void);
+void notify_successor(long pid);
+/* Sockets that systemd has opened.  Returns 0, or -errno with diag filled. */
+NODISCARD int notify_take_sockets(struct inherited *, struct diag *);
 void notify_tick(struct program *);
 
 /* entrances.c */
@@ -108,6 +126,12 @@ void entrances_commit(struct program *);        /* after the directory has chang
 void entrances_abandon(struct program *);       /* after it has not */
 void entrances_close(struct program *);
 void entrance_end(struct entrance *);            /* nobody listens any more */
+/* Another process listens there from here on: the workers leave, and the sockets stay.
+ * Returns 0 or -ENOMEM. */
+NODISCARD int entrances_hand_over(struct program *);
+bool entrances_are_left(struct program *);
+/* This process has taken over: what it got is its own. */
+void entrances_own(struct program *);
 
 /* reload.c */
 /* text: what came of it, the first line in short, then each change; or the error. */

@@ -20,6 +20,7 @@ void program_apply_log(struct program *p)
 		.unproven_per_address = process->max_unauthenticated_per_address };
 
 	slog_set_level(p->config->log.level);
+	atomic_store(&p->router.drain_ends_idle, process->drain_ends_idle);
 	atomic_store(&p->router.log_connections, p->config->log.log_connections);
 	atomic_store(&p->router.log_disconnections, p->config->log.log_disconnections);
 	atomic_store(&p->router.suspend_timeout_us, process->suspend_timeout_us);
@@ -131,7 +132,9 @@ static bool go_over(struct program *p, struct config *config, struct diag *diag,
 	struct config *old = p->config;
 	struct log_next log;
 
-	if (config == NULL || change(p, config, &log, diag) < 0) {
+	if (p->handover.phase != HANDOVER_NONE)
+		diag_set(diag, NULL, 0, 0, "another process is taking over, or has");
+	if (config == NULL || diag_is_set(diag) || change(p, config, &log, diag) < 0) {
 		diag_format(diag, text, size);
 		SLOG(ERROR, "reload-failed", "error=\"%s\"", text);
 		config_unref(config);

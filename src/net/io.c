@@ -478,6 +478,23 @@ void io_listener_stop(struct io_listener *l)
 	l->io = NULL;
 }
 
+void io_listener_retire(struct io_listener *l, void (*on_retired)(struct io_listener *))
+{
+	list_remove(&l->node);
+	l->flags |= IO_LISTENER_RETIRED;
+	l->on_retired = on_retired;
+	if (l->io->engine->retire_listener(l->io, l))
+		on_retired(l);
+}
+
+/* The last accept of a listener: fd, or -errno. */
+static void accepted_last(struct io_listener *l, int fd)
+{
+	if (fd >= 0)
+		l->on_accept(l, fd);
+	l->on_retired(l);
+}
+
 /* Errors that the peer or the network made; accept(2) lists them. */
 static bool is_passing(int error)
 {
@@ -516,6 +533,10 @@ static void accept_failed(struct io *io, struct io_listener *l, int error)
 
 void io_accepted(struct io *io, struct io_listener *l, int fd)
 {
+	if (l->flags & IO_LISTENER_RETIRED) {
+		accepted_last(l, fd);
+		return;
+	}
 	if (fd < 0) {
 		accept_failed(io, l, -fd);
 		return;

@@ -158,6 +158,7 @@ typedef void io_accept_f(struct io_listener *, int fd);
 struct io_listener {
 	struct io *io;
 	io_accept_f *on_accept;
+	void (*on_retired)(struct io_listener *);
 	int fd;                         /* shared by all workers; not owned */
 	uint32_t slot;
 	uint32_t gen;
@@ -171,6 +172,10 @@ struct io_listener {
 NODISCARD int io_listener_start(struct io *, struct io_listener *, int fd,
 	io_accept_f *);
 void io_listener_stop(struct io_listener *);
+/* Accepts no more, and loses nobody: on_accept() may come once more, for a connection that
+ * the kernel had handed out already, and then on_retired(), once; perhaps before this
+ * returns.  Then follows io_listener_stop(). */
+void io_listener_retire(struct io_listener *, void (*on_retired)(struct io_listener *));
 
 /* Counters for SHOW and metrics, since io_create(). */
 struct io_stats {

@@ -183,6 +183,12 @@ static void unlisten(struct io *io, struct io_listener *l)
 	l->flags &= ~(uint32_t)IO_LISTENER_ARMED;
 }
 
+static bool retire(struct io *io, struct io_listener *l)
+{
+	unlisten(io, l);
+	return true;
+}
+
 /* --- events ----------------------------------------------------------------- */
 
 static int wait_ready(struct io *io, uint64_t wait_us)
@@ -285,4 +291,5 @@ const struct io_engine io_epoll_engine = {
 	.detach = detach,
 	.close_conn = close_conn,
 	.stop_listener = unlisten,
+	.retire_listener = retire,
 };

@@ -46,7 +46,8 @@ enum io_conn_flags {
 
 enum io_listener_flags {
 	IO_LISTENER_ARMED = 1 << 0,
-	IO_LISTENER_FAILING = 1 << 1    /* said so in the log */
+	IO_LISTENER_FAILING = 1 << 1,   /* said so in the log */
+	IO_LISTENER_RETIRED = 1 << 2
 };
 
 enum io_slot_kind { IO_SLOT_FREE, IO_SLOT_CONN, IO_SLOT_LISTENER };
@@ -75,6 +76,8 @@ struct io_engine {
 	void (*detach)(struct io *, struct io_conn *);
 	void (*close_conn)(struct io *, struct io_conn *);
 	void (*stop_listener)(struct io *, struct io_listener *);
+	/* False: an accept is still under way, and io_accepted() will come. */
+	bool (*retire_listener)(struct io *, struct io_listener *);
 };
 
 enum io_wake_state { IO_AWAKE, IO_ASLEEP, IO_NOTIFIED };

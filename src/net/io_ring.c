@@ -318,6 +318,15 @@ void io_ring_close_conn(struct io *io, struct io_conn *c)
 	close(c->fd);
 }
 
+/* A full queue leaves the accept as it is: it takes one connection more. */
+bool io_ring_retire_listener(struct io *io, struct io_listener *l)
+{
+	if (!(l->flags & IO_LISTENER_ARMED))
+		return true;
+	(void)cancel(io_ring_of(io), OP_ACCEPT, io_listener_tag(l));
+	return false;
+}
+
 void io_ring_stop_listener(struct io *io, struct io_listener *l)
 {
 	struct io_ring *u = io_ring_of(io);

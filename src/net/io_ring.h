@@ -54,6 +54,7 @@ void io_ring_flush(struct io *);
 void io_ring_detach(struct io *, struct io_conn *);
 void io_ring_close_conn(struct io *, struct io_conn *);
 void io_ring_stop_listener(struct io *, struct io_listener *);
+bool io_ring_retire_listener(struct io *, struct io_listener *);
 
 /* A multishot receive brought data and, as it said, all of it. */
 void io_ring_suspect(struct io_ring *, struct io_conn *);

@@ -428,4 +428,5 @@ const struct io_engine io_uring_engine = {
 	.detach = io_ring_detach,
 	.close_conn = io_ring_close_conn,
 	.stop_listener = io_ring_stop_listener,
+	.retire_listener = io_ring_retire_listener,
 };

@@ -95,6 +95,8 @@ struct route_host {
 	_Atomic uint32_t replications_max;
 	_Atomic uint64_t watch_us;                      /* between looks; 0: none */
 	uint32_t budget;                                /* under the directory's lock */
+	uint32_t elsewhere;             /* of it, other processes have; likewise */
+	uint32_t most;                  /* of it, for this process; 0: none, UINT32_MAX: all */
 	struct host_limits limits;                      /* under lock */
 	uint64_t denied_told;                           /* route_host_tell_denied()'s */
 	struct times_block *connects;                   /* logins to it; one a worker */
@@ -369,6 +371,11 @@ void route_unref(struct route *);               /* accepts NULL */
 NODISCARD bool directory_own(struct directory *, struct route_host *, const char *dbname,
 	struct slice **);
 void directory_own_done(struct slice *);
+
+/* While several processes share what is configured: elsewhere of it is in the hands of
+ * others, and of the rest most at most is for this one. */
+void directory_share_budget(struct directory *, struct route_host *, uint32_t elsewhere,
+	uint32_t most);
 
 /* PostgreSQL has told its limits, and how many connections are not ours: a budget of
  * auto follows, and what cannot be had is told in the log. */

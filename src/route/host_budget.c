@@ -69,6 +69,14 @@ uint32_t host_budget(struct route_host *h, const struct config_host *conf)
 	return auto_budget(&limits, &conf->options);
 }
 
+/* What this process has of it. */
+static uint32_t own_part(const struct route_host *h)
+{
+	uint32_t left = h->budget > h->elsewhere ? h->budget - h->elsewhere : 0;
+
+	return left < h->most ? left : h->most;
+}
+
 void host_limits_forget(struct route_host *h)
 {
 	pthread_mutex_lock(&h->lock);
@@ -126,7 +134,7 @@ void host_budget_apply(struct directory *d, struct route_host *h)
 {
 	const struct config_host *conf = config_find_host(d->config, h->name);
 	struct share_part parts[CONFIG_WORKLOADS_MAX], own;
-	uint32_t before = h->budget;
+	uint32_t before = h->budget, mine;
 	char floors[SUM_TEXT_MAX];
 	size_t host;
 	bool fits;
@@ -139,8 +147,16 @@ void host_budget_apply(struct directory *d, struct route_host *h)
 		host_limits_forget(h);
 	host = (size_t)(conf - d->config->hosts);
 	h->budget = host_budget(h, conf);
-	host_set_limits(h, conf, h->budget);
-	fits = share_divide(d->config, host, h->budget, parts, &own);
+	mine = own_part(h);
+	host_set_limits(h, conf, mine);
+	/* With nothing left nobody gets anything, whatever is promised. */
+	fits = share_divide(d->config, host, mine == 0 ? 1 : mine, parts, &own);
+	/* Where a process only ends what was begun nobody is promised anything: who has come
+	 * first is served first. */
+	for (size_t i = 0; h->most != UINT32_MAX && i < d->config->workload_count; i++)
+		parts[i] = (struct share_part){
+			.max = d->config->workloads[i].shares[host].is_used ? mine : 0
+		};
 	for (uint32_t i = 0; i < d->workload_count; i++)
 		set_share(d, h, i, host, parts, &own);
 	pthread_mutex_lock(&h->lock);
@@ -149,7 +165,7 @@ void host_budget_apply(struct directory *d, struct route_host *h)
 	pthread_mutex_unlock(&h->lock);
 	if (before != 0 && before != h->budget)
 		log_change(h, conf, before);
-	if (fits)
+	if (fits || mine < h->budget)
 		return;
 	SLOG(WARN, "budget-floors",
 		"host=%s budget=%u floors=%lu text=\"guaranteed_connections (%s) are more than the budget, and smaller in proportion\"",
@@ -211,6 +227,18 @@ void directory_set_budget(struct directory *d, struct route_host *h,
 	tell(h, &before);
 	if (before.error[0] != '\0')
 		SLOG(INFO, "budget-check", "host=%s result=\"PostgreSQL answers again\"", h->name);
+	pthread_mutex_unlock(&d->lock);
+}
+
+void directory_share_budget(struct directory *d, struct route_host *h, uint32_t elsewhere,
+	uint32_t most)
+{
+	pthread_mutex_lock(&d->lock);
+	if (h->elsewhere != elsewhere || h->most != most) {
+		h->elsewhere = elsewhere;
+		h->most = most;
+		host_budget_apply(d, h);
+	}
 	pthread_mutex_unlock(&d->lock);
 }
 

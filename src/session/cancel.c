@@ -318,16 +318,24 @@ static bool is_key_of(const struct client *c, const struct cancel_mail *m)
 	return c->key_len == m->key_len && CRYPTO_memcmp(c->key, m->key, m->key_len) == 0;
 }
 
+/* Perhaps it is about a client of the process that this one has replaced. */
+static void unknown(struct router *r, const struct cancel_mail *m)
+{
+	if (r->cancel_elsewhere == NULL ||
+		!r->cancel_elsewhere(r->cancel_arg, m->pid, m->key, m->key_len))
+		SLOG_LIMITED(INFO, "cancel-unknown", "pid=%u", m->pid);
+}
+
 /* On the worker of the client that is to be cancelled. */
 static void deliver_request(struct mail *mail, struct worker *w)
 {
 	struct cancel_mail *m = container_of(mail, struct cancel_mail, mail);
-	struct client *c = client_find(w, m->pid);
+	struct client *c = m->pid >> 24 == w->index ? client_find(w, m->pid) : NULL;
 	struct cancel_reply whom = m->whom;
 
 	if (c == NULL || !is_key_of(c, m)) {
-		SLOG_LIMITED(INFO, "cancel-unknown", "pid=%u", m->pid);
 		c = NULL;
+		unknown(w->router, m);
 	}
 	free(m);
 	if (c != NULL && c->state == CLIENT_ADMIN) {
@@ -349,21 +357,38 @@ static void deliver_request(struct mail *mail, struct worker *w)
 	reply(w, &whom);
 }
 
-void cancel_request(struct client *c, uint32_t pid, const uint8_t *key, size_t key_len)
+static bool post_request(struct router *r, uint32_t pid, const uint8_t *key, size_t key_len,
+	const struct cancel_reply *whom)
 {
-	struct worker *w = c->worker;
 	uint32_t target = pid >> 24;
 	struct cancel_mail *m;
 
-	if (target >= w->router->worker_count || key_len > sizeof(m->key) ||
-		(m = calloc(1, sizeof(*m))) == NULL) {
-		client_close(c, CLOSE_CANCEL_DONE);
-		return;
-	}
+	/* Another process may have had more workers. */
+	if (target >= r->worker_count)
+		target = 0;
+	if (key_len > sizeof(m->key) || (m = calloc(1, sizeof(*m))) == NULL)
+		return false;
 	m->mail.deliver = deliver_request;
 	m->pid = pid;
 	m->key_len = key_len;
 	memcpy(m->key, key, key_len);
-	m->whom = (struct cancel_reply){ .worker = w->index, .slot = c->slot, .id = c->id };
-	worker_post(w->router->workers[target], &m->mail);
+	m->whom = *whom;
+	worker_post(r->workers[target], &m->mail);
+	return true;
+}
+
+void cancel_request(struct client *c, uint32_t pid, const uint8_t *key, size_t key_len)
+{
+	struct worker *w = c->worker;
+	const struct cancel_reply whom = { .worker = w->index, .slot = c->slot, .id = c->id };
+
+	if (!post_request(w->router, pid, key, key_len, &whom))
+		client_close(c, CLOSE_CANCEL_DONE);
+}
+
+void cancel_from_elsewhere(struct router *r, uint32_t pid, const uint8_t *key, size_t key_len)
+{
+	const struct cancel_reply nobody = { .id = 0 };
+
+	(void)post_request(r, pid, key, key_len, &nobody);
 }

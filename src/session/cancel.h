@@ -21,6 +21,9 @@
 /* client is in state CANCEL and waits until the request is dealt with. */
 void cancel_request(struct client *, uint32_t pid, const uint8_t *key, size_t key_len);
 
+/* One that came to another process, about a client of ours.  Any thread. */
+void cancel_from_elsewhere(struct router *, uint32_t pid, const uint8_t *key, size_t key_len);
+
 /* Cancels what runs on a server of this worker.  whom: who waits for it, or
  * zeroes. */
 struct cancel_reply {

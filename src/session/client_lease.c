@@ -486,8 +486,13 @@ void client_lease_over(struct client *c)
 /* The router is going down, and this client is between two transactions. */
 static bool must_leave(const struct client *c)
 {
-	return c->state == CLIENT_IDLE && c->workload->mode != ROUTE_SESSION &&
-		atomic_load(&c->worker->router->drain) != ROUTER_SERVES;
+	struct router *r = c->worker->router;
+	int drain = atomic_load(&r->drain);
+
+	if (c->state != CLIENT_IDLE || c->workload->mode == ROUTE_SESSION)
+		return false;
+	return drain == ROUTER_DRAINS_SERVERS ||
+		(drain != ROUTER_SERVES && atomic_load(&r->drain_ends_idle));
 }
 
 void client_lease_released(struct client *c)

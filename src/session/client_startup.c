@@ -257,7 +257,7 @@ static void take_session(struct client *c, const struct startup *st)
 		return;
 	if (st->needs_negotiation)
 		msg_out_negotiate_protocol(&login->first, st);
-	if (atomic_load(&c->worker->router->drain) != ROUTER_SERVES) {
+	if (router_is_ending(c->worker->router)) {
 		client_close_with(c, CLOSE_SHUTDOWN, "57P01",
 			"the connection router is shutting down", NULL);
 		return;

@@ -54,7 +54,8 @@ enum close_reason {
 enum router_drain {
 	ROUTER_SERVES,
 	ROUTER_DRAINS_SERVERS,  /* no new client; done when no lease is held */
-	ROUTER_DRAINS_CLIENTS   /* no new client; done when all have left */
+	ROUTER_DRAINS_CLIENTS,  /* no new client; done when all have left */
+	ROUTER_HANDED_OVER      /* the same, and who is at the door is let in */
 };
 
 /* What answers on the virtual databases pgbouncer and pgtandem. */
@@ -86,6 +87,12 @@ struct router {
 	_Atomic uint32_t max_client_conn;
 	_Atomic uint64_t next_client_id;
 	_Atomic uint64_t statement_memory;      /* most bytes of prepared statements */
+	/* Clients of ports not in session mode are told to leave between transactions, while
+	 * it waits for clients. */
+	_Atomic bool drain_ends_idle;
+	/* A cancel request for nobody here.  Any worker; false: nobody to tell, either. */
+	bool (*cancel_elsewhere)(void *arg, uint32_t pid, const uint8_t *key, size_t len);
+	void *cancel_arg;
 	_Atomic bool log_connections;
 	_Atomic bool log_disconnections;
 	/* Secrets derived from plain passwords, which take 1 ms each. */
@@ -116,6 +123,8 @@ struct door {
 	struct io_listener listener;
 	struct worker *worker;
 	struct route_workload *workload;
+	bool is_leaving;                /* accepts no more, ... */
+	bool is_retired;                /* ... and nothing is under way */
 	struct list_node in_worker;
 };
 
@@ -157,6 +166,7 @@ struct worker {
 	_Atomic uint64_t pins[ROUTE_PIN_COUNT]; /* made, by what for */
 	uint64_t sweep_at_us;
 	_Atomic uint32_t client_count;  /* for whoever waits for the drain */
+	_Atomic uint32_t doors_left;    /* that may still let somebody in */
 	_Atomic bool is_over;           /* worker_run() should return */
 	_Atomic bool has_ended;         /* nobody is to be woken any more */
 };
@@ -182,6 +192,8 @@ void worker_stop(struct worker *);
 NODISCARD int worker_open_door(struct worker *, struct route_workload *, int fd);
 void worker_close_door(struct worker *, int fd);
 void worker_close_doors(struct worker *);
+/* Nobody is accepted any more, and nobody lost; doors_left tells when. */
+void worker_retire_door(struct worker *, int fd);
 
 /* Closes what is not to be kept, opens what waits: after a change of the pools. */
 void worker_tend_pools(struct worker *);
@@ -192,6 +204,14 @@ void worker_recheck(struct worker *);
 static inline uint64_t worker_now(const struct worker *w)
 {
 	return io_now_us(w->io);
+}
+
+/* Nobody new is let in. */
+static inline bool router_is_ending(struct router *r)
+{
+	int drain = atomic_load(&r->drain);
+
+	return drain == ROUTER_DRAINS_SERVERS || drain == ROUTER_DRAINS_CLIENTS;
 }
 
 /* One more; only by the worker that the counter belongs to. */

@@ -215,11 +215,34 @@ int worker_open_door(struct worker *w, struct route_workload *workload, int fd)
 		return ret;
 	}
 	list_push_back(&w->doors, &door->in_worker);
+	atomic_fetch_add(&w->doors_left, 1);
 	return 0;
+}
+
+static void on_retired(struct io_listener *listener)
+{
+	struct door *door = container_of(listener, struct door, listener);
+
+	door->is_retired = true;
+	atomic_fetch_sub(&door->worker->doors_left, 1);
+}
+
+void worker_retire_door(struct worker *w, int fd)
+{
+	list_for_each_safe(&w->doors, node) {
+		struct door *door = container_of(node, struct door, in_worker);
+
+		if (door->listener.fd == fd && !door->is_leaving) {
+			door->is_leaving = true;
+			io_listener_retire(&door->listener, on_retired);
+		}
+	}
 }
 
 static void close_door(struct door *door)
 {
+	if (!door->is_retired)
+		atomic_fetch_sub(&door->worker->doors_left, 1);
 	io_listener_stop(&door->listener);
 	list_remove(&door->in_worker);
 	free(door);

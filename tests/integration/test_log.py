@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: ISC
 """The log: its destinations and forms, what nobody can forge, and what was slow."""
 import contextlib
+import fcntl
 import json
 import os
 import re
 import socket
+import subprocess
 import time
 
 import pytest
@@ -200,3 +202,52 @@ def test_journald_and_syslog(make_router):
         assert router.stop() == 0
     ports = listening_ports()
     assert not set(router.ports.values()) & ports
+
+
+def test_a_full_disk_holds_nobody_up(make_router, tmp_path):
+    """What could not be written is counted, and told when it can be."""
+    router = make_router({"log": {"destination": "file", "file": "/dev/full"}})
+    for _ in range(5):
+        with router.transactional.connect() as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    path = tmp_path / "log.text"
+    router.config["log"]["file"] = str(path)
+    router.write_config()
+    router.signal(1)
+    wait_until(lambda: path.exists() and "log-lost lines=" in path.read_text(), 10, "it is told")
+    lost = int(re.search(r"log-lost lines=(\d+)", path.read_text()).group(1))
+    assert lost >= 10
+
+
+def test_a_pipe_that_nobody_reads_holds_nobody_up(make_router):
+    router = make_router(start=False)
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    router.process = subprocess.Popen(
+        [router.program(), "--config", str(router.config_file)], stdin=subprocess.DEVNULL,
+        stdout=writer, stderr=writer, cwd=router.directory)
+    os.close(writer)
+    wait_until(router.is_listening, 15, "the router listens")
+    # Each writes two lines of some 150 bytes.
+    for _ in range(60):
+        with router.transactional.connect() as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    seen = b""
+    while seen.count(b" client-close ") < 60:
+        seen += os.read(reader, 65536)
+    ids = [int(text) for text in re.findall(rb" client-login id=(\d+)", seen)]
+    assert ids == sorted(ids) and len(ids) == 60
+    # Nobody reads it again: it ends all the same.
+    for _ in range(60):
+        router.transactional.connect().close()
+    assert router.stop() == 0
+    os.close(reader)
+
+
+def test_what_is_no_utf8_is_escaped(make_router):
+    router = make_router()
+    with router.transactional.raw() as wire, contextlib.suppress(RuntimeError):
+        wire.login(b"a\xff\xc2\x9bb\xc3\xa9", "wrong", "app")
+    wait_until(lambda: "client-auth-failed" in router.log(), 10, "it is told")
+    assert ' user="a\\xff\\xc2\\x9bbé" ' in router.log()
+    router.log_file.read_bytes().decode("utf-8")

@@ -13,6 +13,7 @@ int main(void)
 	srunner_add_suite(runner, histogram_suite());
 	srunner_add_suite(runner, slog_suite());
 	srunner_add_suite(runner, slog_line_suite());
+	srunner_add_suite(runner, slog_queue_suite());
 	srunner_add_suite(runner, diag_suite());
 	srunner_add_suite(runner, rand_suite());
 	srunner_run_all(runner, CK_ENV);

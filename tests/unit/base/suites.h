@@ -10,6 +10,7 @@ Suite *hash_suite(void);
 Suite *histogram_suite(void);
 Suite *slog_suite(void);
 Suite *slog_line_suite(void);
+Suite *slog_queue_suite(void);
 Suite *diag_suite(void);
 Suite *rand_suite(void);
 

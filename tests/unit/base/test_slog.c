@@ -103,7 +103,12 @@ static const struct {
 	{ "quote and backslash", "a\"b\\", 64, "\"a\\\"b\\\\\"" },
 	{ "a line of its own", "a\nERROR x", 64, "\"a\\x0aERROR x\"" },
 	{ "escape and delete", "\033[2J\x7f", 64, "\"\\x1b[2J\\x7f\"" },
-	{ "bytes above 127 as they are", "\xc3\xa9", 64, "\"\xc3\xa9\"" },
+	{ "UTF-8 as it is", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\x98", 64,
+		"\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\x98\"" },
+	{ "what is none", "\xc3(\xff\xe2\x82", 64, "\"\\xc3(\\xff\\xe2\\x82\"" },
+	{ "overlong, surrogate", "\xc0\xaf\xed\xa0\x80", 64,
+		"\"\\xc0\\xaf\\xed\\xa0\\x80\"" },
+	{ "a control of C1", "\xc2\x9b" "2J", 64, "\"\\xc2\\x9b2J\"" },
 	{ "cut to fit", "abcdefghij", 10, "\"abc\"" },
 	{ "no room at all", "abc", 7, "" },
 };

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * RESTART: another process of the same program, with the configuration as it is on disk,
+ * takes the place of this one, and nobody is refused meanwhile.
+ *
+ * The old process starts the new one and gives it its listening sockets.  The new one sets
+ * itself up and says that it is ready; the old one says go, accepts no more, and serves
+ * those who are in until they have left, or for drain_timeout.  If anything fails before
+ * that the old one goes on as if nothing had been.
+ *
+ * Both share what is configured: the old process says how much of each budget it still
+ * has in its hands, or may yet take, and never takes more after that; the new one has the
+ * rest.  It begins with nothing.  What a process still hears from those before it goes on
+ * to the next one, so that any number may follow each other.
+ *
+ * They talk over a pair of unix sockets (SOCK_SEQPACKET), each message a letter and what
+ * belongs to it:
+ *
+ *   old  L flags     listening sockets, one for each flag: 'o' own, 'k' kept
+ *   old  P units     a process before it that still drains, with its socket
+ *   old  U units     lines of "number host"
+ *   old  B           that was all
+ *   new  R           ready
+ *   new  E text      not, because
+ *   old  G           go
+ *   new  C pid key   a cancel request that may be for one of the old process's clients
+ *
+ * Thread: main; handover_cancel() any.
+ */
+#ifndef MAIN_HANDOVER_H
+#define MAIN_HANDOVER_H
+
+#include <pthread.h>
+
+#include "admin/console.h"
+#include "base/diag.h"
+
+enum { HANDOVER_BEFORE_MAX = 16, HANDOVER_NAME_SIZE = 128 };
+
+struct program;
+
+struct handover_units {
+	uint32_t count;
+	struct {
+		char host[HANDOVER_NAME_SIZE];
+		uint32_t units;
+	} list[DIRECTORY_HOSTS_MAX];
+};
+
+/* A process that drains. */
+struct handover_before {
+	int fd;
+	struct handover_units units;    /* that it still has */
+};
+
+enum handover_phase { HANDOVER_NONE, HANDOVER_STARTING, HANDOVER_DONE };
+
+struct handover {
+	/* Those before this process. */
+	pthread_mutex_t lock;           /* of the descriptors: workers send, too */
+	struct handover_before *before[HANDOVER_BEFORE_MAX];
+	uint32_t before_count;
+	/* The one that follows. */
+	enum handover_phase phase;
+	int fd;
+	long pid;
+	uint64_t until_us;              /* to be ready */
+	console_done_f *done;           /* somebody waits to hear of it, or NULL */
+	void *done_arg;
+	uint32_t first_clients;         /* when it was handed over */
+	struct {
+		uint32_t first;         /* units at that time */
+		uint32_t most;          /* that may be used now */
+		uint32_t told;
+	} hosts[DIRECTORY_HOSTS_MAX];
+};
+
+void handover_init(struct program *);
+
+/* --- in the new process --- */
+
+/* If another one has started this, takes what that gives.  Returns 0 or -errno. */
+NODISCARD int handover_receive(struct program *, struct diag *);
+bool handover_is_heir(const struct program *);
+/* What others have is theirs. */
+void handover_share(struct program *);
+/* Ready: waits until the other has said go.  Returns 0 or -errno with diag filled. */
+NODISCARD int handover_take(struct program *, struct diag *);
+/* It has come to nothing. */
+void handover_give_up(struct program *, const char *text);
+/* Any thread: asks the processes before.  arg: struct program. */
+bool handover_cancel(void *arg, uint32_t pid, const uint8_t *key, size_t len);
+
+/* --- in the old process --- */
+
+/* done comes when it is known how it went. */
+void handover_begin(struct program *, console_done_f *done, void *done_arg);
+
+/* Ends it if it has not taken over yet. */
+void handover_stop_successor(struct program *);
+
+/* --- in both --- */
+
+/* Now and then.  True: again soon. */
+bool handover_tick(struct program *);
+void handover_finish(struct program *);
+
+#endif

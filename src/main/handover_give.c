@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The old process's side of a restart.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/slog.h"
+#include "main/handover_priv.h"
+#include "main/program.h"
+
+enum { PATIENCE_US = 60 * 1000000, ENVIRONMENT_MAX = 1024 };
+
+extern char **environ;
+
+/* --- units -------------------------------------------------------------------------------- */
+
+static void deliver_tending(struct mail *mail, struct worker *w)
+{
+	free(mail);
+	worker_tend_pools(w);
+}
+
+void handover_tend(struct program *p)
+{
+	struct mail *mail = calloc(1, sizeof(*mail));
+
+	/* Without memory it is done by the next upkeep. */
+	if (mail == NULL)
+		return;
+	mail->deliver = deliver_tending;
+	worker_post(p->router.workers[0], mail);
+}
+
+/* What is in use, or may yet be. */
+static uint32_t units_now(struct route_host *host)
+{
+	struct monitor *m = &host->monitor;
+	uint32_t units;
+
+	pthread_mutex_lock(&m->lock);
+	units = m->budget.used > m->budget.limit ? m->budget.used : m->budget.limit;
+	pthread_mutex_unlock(&m->lock);
+	return units;
+}
+
+static void add_units(struct buf *out, uint32_t units, const char *host)
+{
+	buf_addf(out, "%u %s\n", units, host);
+}
+
+static int send_units(struct program *p, bool only_changes)
+{
+	uint32_t count = directory_host_count(p->directory);
+	bool changed = !only_changes;
+	struct buf out;
+	int ret = 0;
+
+	buf_init(&out, 0);
+	buf_add_str(&out, "U");
+	for (uint32_t i = 0; i < count; i++) {
+		struct route_host *host = directory_host(p->directory, i);
+		uint32_t units = units_now(host);
+
+		changed = changed || units != p->handover.hosts[i].told;
+		p->handover.hosts[i].told = units;
+		add_units(&out, units, host->name);
+	}
+	if (!buf_ok(&out))
+		ret = -ENOMEM;
+	else if (changed)
+		ret = handover_send(p->handover.fd, (const char *)buf_data(&out),
+			buf_len(&out), NULL, 0);
+	/* It will be told again. */
+	if (ret < 0)
+		p->handover.hosts[0].told = UINT32_MAX;
+	buf_finish(&out);
+	return ret;
+}
+
+/* --- starting it ---------------------------------------------------------------------------- */
+
+struct sockets {
+	int fds[HANDOVER_FDS_MAX];
+	char text[1 + HANDOVER_FDS_MAX];
+	size_t count;
+	int to;
+	int error;
+};
+
+static void send_sockets(struct sockets *s)
+{
+	if (s->count > 0 && s->error == 0)
+		s->error = handover_send(s->to, s->text, 1 + s->count, s->fds, s->count);
+	s->count = 0;
+}
+
+static void add_socket(void *arg, int fd, bool is_kept)
+{
+	struct sockets *s = arg;
+
+	if (fd < 0)
+		return;
+	s->fds[s->count] = fd;
+	s->text[1 + s->count++] = is_kept ? 'k' : 'o';
+	if (s->count == HANDOVER_FDS_MAX)
+		send_sockets(s);
+}
+
+static int send_listeners(struct program *p)
+{
+	struct sockets s = { .to = p->handover.fd, .text = "L" };
+
+	list_for_each(&p->entrances, node) {
+		struct entrance *e = container_of(node, struct entrance, node);
+
+		if (!e->is_kept)
+			add_socket(&s, e->fd, false);
+	}
+	/* Where systemd's are used, too, copies of them are: these are all. */
+	for (uint32_t i = 0; i < p->inherited.count; i++)
+		add_socket(&s, p->inherited.list[i].fd, p->inherited.list[i].is_kept);
+	http_each_socket(p->http, add_socket, &s);
+	send_sockets(&s);
+	return s.error;
+}
+
+static int send_before(struct program *p, const struct handover_before *b)
+{
+	struct buf out;
+	int ret;
+
+	buf_init(&out, 0);
+	buf_add_str(&out, "P");
+	for (uint32_t i = 0; i < b->units.count; i++)
+		add_units(&out, b->units.list[i].units, b->units.list[i].host);
+	ret = buf_ok(&out) ? handover_send(p->handover.fd, (const char *)buf_data(&out),
+				     buf_len(&out), &b->fd, 1)
+			   : -ENOMEM;
+	buf_finish(&out);
+	return ret;
+}
+
+static int send_all(struct program *p)
+{
+	int ret = send_units(p, false);
+
+	for (uint32_t i = 0; ret == 0 && i < p->handover.before_count; i++)
+		ret = send_before(p, p->handover.before[i]);
+	if (ret == 0)
+		ret = send_listeners(p);
+	return ret == 0 ? handover_send(p->handover.fd, "B", 1, NULL, 0) : ret;
+}
+
+/* What is about this process alone does not go on: sd_listen_fds(3), and with the other
+ * process's id the watchdog would not be fed (sd_watchdog_enabled(3)). */
+static bool is_for_it(const char *variable)
+{
+	static const char *const not[] = { "LISTEN_PID=", "LISTEN_FDS=", "LISTEN_FDNAMES=",
+		"LISTEN_PIDFDID=", "WATCHDOG_PID=", HANDOVER_VARIABLE "=" };
+
+	for (size_t i = 0; i < COUNT_OF(not); i++) {
+		if (strncmp(variable, not[i], strlen(not[i])) == 0)
+			return false;
+	}
+	return true;
+}
+
+static int spawn(struct program *p, int fd)
+{
+	char variable[] = HANDOVER_VARIABLE "=3", option[] = "--config";
+	char *arguments[] = { p->exe, option, (char *)(uintptr_t)p->path, NULL };
+	char *environment[ENVIRONMENT_MAX];
+	posix_spawn_file_actions_t files;
+	posix_spawnattr_t how;
+	sigset_t none, defaults;
+	size_t count = 0;
+	pid_t pid;
+	int error;
+
+	for (char **at = environ; *at != NULL && count < ENVIRONMENT_MAX - 2; at++) {
+		if (is_for_it(*at))
+			environment[count++] = *at;
+	}
+	environment[count++] = variable;
+	environment[count] = NULL;
+	sigemptyset(&none);
+	sigemptyset(&defaults);
+	sigaddset(&defaults, SIGPIPE);
+	posix_spawn_file_actions_init(&files);
+	posix_spawnattr_init(&how);
+	(void)posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	(void)posix_spawnattr_setsigmask(&how, &none);
+	(void)posix_spawnattr_setsigdefault(&how, &defaults);
+	error = posix_spawn_file_actions_adddup2(&files, fd, HANDOVER_FD);
+	if (error == 0)
+		error = posix_spawn(&pid, p->exe, &files, &how, arguments, environment);
+	posix_spawn_file_actions_destroy(&files);
+	posix_spawnattr_destroy(&how);
+	p->handover.pid = error == 0 ? pid : 0;
+	return -error;
+}
+
+static void answer(struct program *p, bool ok, const char *text)
+{
+	struct handover *h = &p->handover;
+
+	if (h->done != NULL)
+		h->done(h->done_arg, ok, text);
+	h->done = NULL;
+}
+
+void handover_stop_successor(struct program *p)
+{
+	struct handover *h = &p->handover;
+	int status;
+
+	if (h->fd >= 0)
+		close(h->fd);
+	h->fd = -1;
+	if (h->phase != HANDOVER_STARTING)
+		return;
+	h->phase = HANDOVER_NONE;
+	if (h->pid != 0) {
+		(void)kill((pid_t)h->pid, SIGKILL);
+		(void)waitpid((pid_t)h->pid, &status, 0);
+	}
+	answer(p, false, "the process ends");
+}
+
+static void failed(struct program *p, const char *text)
+{
+	char quoted[512];
+
+	SLOG(ERROR, "restart-failed", "error=%s",
+		slog_quote(quoted, sizeof(quoted), text, strlen(text)));
+	answer(p, false, text);
+	handover_stop_successor(p);
+}
+
+void handover_begin(struct program *p, console_done_f *done, void *done_arg)
+{
+	struct handover *h = &p->handover;
+	int pair[2], ret;
+
+	if (h->phase != HANDOVER_NONE || atomic_load(&p->router.drain) != ROUTER_SERVES) {
+		done(done_arg, false, h->phase == HANDOVER_STARTING ?
+			"a restart is under way" : "pooler is shutting down");
+		return;
+	}
+	h->done = done;
+	h->done_arg = done_arg;
+	h->phase = HANDOVER_STARTING;
+	h->pid = 0;
+	h->until_us = clock_now_us() + PATIENCE_US;
+	ret = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ? -errno : 0;
+	if (ret == 0) {
+		h->fd = pair[0];
+		ret = send_all(p);
+		if (ret == 0)
+			ret = spawn(p, pair[1]);
+		close(pair[1]);
+	}
+	if (ret < 0)
+		failed(p, strerror(-ret));
+	else
+		SLOG(INFO, "restart", "program=%s pid=%ld", p->exe, h->pid);
+}
+
+/* --- handing over ---------------------------------------------------------------------------- */
+
+/* Each has or needs a unit of its own until it leaves. */
+static uint32_t count_sessions(struct directory *d)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < directory_workload_count(d); i++) {
+		struct route_workload *w = directory_workload(d, i);
+
+		if (w->mode == ROUTE_SESSION)
+			count += atomic_load(&w->clients);
+	}
+	return count;
+}
+
+/* What the sessions need and half of the rest, then less as clients leave; never more
+ * again, and never all of it. */
+static uint64_t most_for(uint64_t first, uint64_t sessions, uint64_t clients,
+	uint64_t first_clients)
+{
+	uint64_t most = 0, rest = first > sessions ? first - sessions : 0;
+
+	if (first_clients > 0)
+		most = rest / 2 * u64_min(clients, first_clients) / first_clients;
+	most += sessions;
+	if (most >= first)
+		most = first - 1;
+	/* Whoever is left gets on, if slowly. */
+	return most == 0 && clients > 0 ? 1 : most;
+}
+
+static void lower(struct program *p)
+{
+	struct handover *h = &p->handover;
+	uint64_t sessions = count_sessions(p->directory);
+	/* Somebody may be at the door. */
+	uint64_t clients = program_all_clients(p) + (entrances_are_left(p) ? 0 : 1);
+	bool changed = false;
+
+	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
+		struct route_host *host = directory_host(p->directory, i);
+		uint64_t most = h->hosts[i].first == 0 ? clients > 0 :
+			most_for(h->hosts[i].first, sessions, clients, h->first_clients);
+
+		if (most >= h->hosts[i].most)
+			continue;
+		h->hosts[i].most = (uint32_t)most;
+		directory_share_budget(p->directory, host, 0, (uint32_t)most);
+		changed = true;
+	}
+	if (changed)
+		handover_tend(p);
+}
+
+static void go(struct program *p)
+{
+	struct handover *h = &p->handover;
+
+	if (handover_send(h->fd, "G", 1, NULL, 0) < 0 || entrances_hand_over(p) < 0 ||
+		http_hand_over(p->http) < 0) {
+		failed(p, "the new process cannot be told to go on");
+		return;
+	}
+	SLOG(INFO, "handed-over", "pid=%ld clients=%u", h->pid,
+		atomic_load(&p->router.clients));
+	h->phase = HANDOVER_DONE;
+	h->first_clients = (uint32_t)program_all_clients(p);
+	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
+		h->hosts[i].first = units_now(directory_host(p->directory, i));
+		h->hosts[i].most = UINT32_MAX;
+	}
+	/* The new process's, too. */
+	free(p->pid_file);
+	p->pid_file = NULL;
+	handover_close_before(p);
+	notify_successor(h->pid);
+	program_begin_drain(p, ROUTER_HANDED_OVER);
+	lower(p);
+	(void)send_units(p, true);
+	answer(p, true, "");
+}
+
+static void starting(struct program *p)
+{
+	struct handover *h = &p->handover;
+	struct handover_message m;
+	int ret = handover_read(h->fd, &m);
+
+	if (ret > 0 && m.text[0] == 'R')
+		go(p);
+	else if (ret > 0 && m.text[0] == 'E')
+		failed(p, m.text + 1);
+	else if (ret < 0)
+		failed(p, "the new process has ended; the log says why");
+	else if (clock_now_us() >= h->until_us)
+		failed(p, "the new process did not get ready within 60 s");
+}
+
+static void handed_over(struct program *p)
+{
+	struct handover *h = &p->handover;
+	struct handover_message m;
+	int ret = 0, status;
+
+	/* It may be replaced in turn, and end before this one does. */
+	if (h->pid != 0 && waitpid((pid_t)h->pid, &status, WNOHANG) != 0)
+		h->pid = 0;
+	if (h->fd >= 0) {
+		while ((ret = handover_read(h->fd, &m)) > 0) {
+			if (m.text[0] == 'C')
+				handover_cancelled(p, &m);
+		}
+	}
+	if (ret < 0) {
+		SLOG(INFO, "successor-end", "clients=%u", atomic_load(&p->router.clients));
+		close(h->fd);
+		h->fd = -1;
+	}
+	lower(p);
+	if (h->fd >= 0)
+		(void)send_units(p, true);
+}
+
+bool handover_tick(struct program *p)
+{
+	struct handover *h = &p->handover;
+
+	/* Once there is a new process that is its to do. */
+	if (h->before_count > 0 && h->phase == HANDOVER_NONE)
+		handover_hear(p);
+	if (h->phase == HANDOVER_STARTING)
+		starting(p);
+	else if (h->phase == HANDOVER_DONE)
+		handed_over(p);
+	return h->before_count > 0 || h->phase != HANDOVER_NONE;
+}

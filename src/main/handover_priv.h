@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What handover.c, messages and the new process's side, and handover_give.c, the old
+ * one's, share.
+ */
+#ifndef MAIN_HANDOVER_PRIV_H
+#define MAIN_HANDOVER_PRIV_H
+
+#include "main/handover.h"
+
+enum { HANDOVER_TEXT_MAX = 16384, HANDOVER_FDS_MAX = 64, HANDOVER_FD = 3 };
+
+#define HANDOVER_VARIABLE "PGTANDEM_HANDOVER"
+
+struct handover_message {
+	size_t len;
+	size_t fd_count;
+	int fds[HANDOVER_FDS_MAX];      /* the reader's to close */
+	char text[HANDOVER_TEXT_MAX];
+};
+
+/* Returns 0 or -errno. */
+NODISCARD int handover_send(int fd, const char *text, size_t len, const int *fds,
+	size_t count);
+/* 1: a message; 0: none now; -errno. */
+NODISCARD int handover_read(int fd, struct handover_message *);
+
+/* Looks at what those before have to say. */
+void handover_hear(struct program *);
+void handover_close_before(struct program *);
+/* The new process tells of a cancel request. */
+void handover_cancelled(struct program *, const struct handover_message *);
+/* The pools are looked at: there is more or less for them. */
+void handover_tend(struct program *);
+
+#endif

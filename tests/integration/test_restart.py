@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: ISC
+"""RESTART: another process takes over, and nobody is refused."""
+import os
+import threading
+
+import psycopg
+import pytest
+from support import wire as w
+from support.adopted import Adopted, adopt_orphans
+from support.net import free_port, listening_ports
+from support.router import Router
+from support.wait import wait_until
+from support.web import Web
+from test_commands import APP, Console, Load
+
+pytestmark = pytest.mark.router_only
+
+
+class Restarted(Router):
+    """A router that may be restarted: its process is the newest."""
+
+    def __init__(self, directory, postgres, config=None, start=True):
+        adopt_orphans()
+        self.before = []
+        super().__init__(directory, postgres, config, start)
+
+    def complete(self, changes):
+        config = super().complete(changes)
+        config["process"]["pid_file"] = str(self.directory / "pid")
+        return config
+
+    def restart(self):
+        assert self.command("RESTART") == "RESTART"
+        self.follow()
+
+    def follow(self):
+        old = self.process.pid
+        wait_until(lambda: self.pid() not in (None, old), 10, "the pid file is the new process's")
+        self.before.append(self.process)
+        self.process = Adopted(self.pid())
+
+    def pid(self):
+        text = (self.directory / "pid").read_text()
+        return int(text) if text.endswith("\n") else None
+
+    def old_ones_end(self):
+        for process in self.before:
+            assert process.wait(30) == 0
+        self.before = []
+
+    def finish(self):
+        for process in self.before:
+            if process.poll() is None:
+                process.terminate() if hasattr(process, "terminate") else process.send_signal(15)
+        self.old_ones_end()
+        super().finish()
+
+
+@pytest.fixture
+def restarted(postgres, tmp_path, make_router):
+    os.chmod(tmp_path, 0o755)
+
+    def make(config=None):
+        make_router.routers.append(Restarted(tmp_path / f"restarted{len(make_router.routers)}",
+                                             postgres, config))
+        return make_router.routers[-1]
+    return make
+
+
+class Watch:
+    """The most server connections that there were at once, as PostgreSQL counts them."""
+
+    def __init__(self, postgres):
+        self.postgres, self.most, self.stop = postgres, 0, threading.Event()
+        self.thread = threading.Thread(target=self.look)
+
+    def look(self):
+        with self.postgres.connect() as connection:
+            while not self.stop.is_set():
+                row = connection.execute(
+                    f"SELECT count(*) FROM pg_stat_activity WHERE {APP}").fetchone()
+                self.most = max(self.most, row[0])
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join(30)
+
+
+def test_five_restarts_under_load(restarted, postgres):
+    """Logins all the time on both ports, and clients that stay: nothing fails, and the
+    processes together keep within the budget."""
+    router = restarted({"hosts": {"main": {"connection_budget": 12}}})
+    with Watch(postgres) as watch, \
+            Load(router.transactional, 6, persistent=False) as first, \
+            Load(router.session, 3, persistent=False) as second, \
+            Load(router.transactional, 2) as third:
+        for _ in range(5):
+            for load in (first, second, third):
+                load.has_moved()
+            router.restart()
+        for load in (first, second, third):
+            load.has_moved()
+        wait_until(lambda: [p.pid for p in router.before if p.poll() is None] ==
+                   [router.before[0].pid], 10, "only the first still has clients")
+    assert not first.errors + second.errors + third.errors
+    router.old_ones_end()
+    assert 0 < watch.most <= 12
+    # All of the budget is the last one's.
+    wait_until(lambda: "predecessor-end left=0" in router.log().split("took-over")[-1], 10)
+    hold = [router.session.wire() for _ in range(6)]
+    for wire in hold:
+        wire.query("BEGIN")
+    hold += [router.transactional.wire() for _ in range(6)]
+    for wire in hold[6:]:
+        wire.query("BEGIN")
+    assert postgres.count(f"{APP} AND state = 'idle in transaction'") == 12
+    for wire in hold:
+        wire.close()
+
+
+def test_a_broken_file_changes_nothing(restarted):
+    router = restarted()
+    pid = router.process.pid
+    good = router.config_file.read_text()
+    router.expect_error("restart-failed|start-failed")
+    with Load(router.transactional, 4, persistent=False) as load, router.session.wire() as wire:
+        wire.query("BEGIN")
+        for bad in ("nonsense\n", good + "\nhttp: { listen: [\"127.0.0.1:1x\"] }\n",
+                    good.replace("userlist.txt", "missing.txt")):
+            load.has_moved()
+            router.config_file.write_text(bad)
+            with Console(router) as console:
+                state, text = console.fails("RESTART")
+            assert state == "F0000" and text.startswith("RESTART failed: "), text
+            assert "pgtandem.yaml:" in text or "listen" in text or "missing.txt" in text, text
+        load.has_moved()
+        assert wire.query("COMMIT")[-1].body == b"I"
+    assert not load.errors
+    assert router.pid() == pid and router.is_running()
+    router.config_file.write_text(good)
+    router.restart()
+    with router.transactional.connect() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_sessions_go_on_and_end_in_peace(restarted):
+    router = restarted()
+    with router.session.wire() as session, router.transactional.wire() as wire:
+        session.query("CREATE TEMP TABLE mine (a int)")
+        wire.query("BEGIN")
+        router.restart()
+        assert session.query("INSERT INTO mine VALUES (1)")[-1].body == b"I"
+        assert wire.query("COMMIT")[-1].body == b"I"
+        assert wire.value("SELECT 'stays'") == "stays"
+        assert router.before[0].poll() is None
+        assert router.transactional.connect().execute("SELECT 1").fetchone() == (1,)
+        session.quit()
+        wire.quit()
+    router.old_ones_end()
+    assert router.ports["session"] in listening_ports()
+
+
+def test_idle_clients_are_told_where_configured(restarted):
+    router = restarted({"process": {"drain_ends_idle": True}})
+    with router.session.wire() as session, router.transactional.wire() as busy, \
+            router.transactional.wire() as idle:
+        idle.query("SELECT 1")
+        busy.query("BEGIN")
+        session.query("SELECT 1")
+        router.restart()
+        assert [m.sqlstate for m in idle.until_closed() if m.type == "E"] == ["57P01"]
+        assert busy.value("SELECT 1") == "1"
+        busy.send(w.query("COMMIT"))
+        seen = busy.until_closed()
+        assert any(m.type == "C" for m in seen)
+        assert [m.sqlstate for m in seen if m.type == "E"] == ["57P01"]
+        assert session.value("SELECT 1") == "1"
+    router.old_ones_end()
+
+
+def test_drain_timeout_bounds_it(restarted):
+    router = restarted({"process": {"drain_timeout": "500ms"}})
+    with router.session.wire() as session:
+        session.query("BEGIN")
+        router.restart()
+        session.until_closed()
+    router.old_ones_end()
+
+
+def test_cancel_finds_the_old_process(restarted, postgres):
+    """The request comes to the new one."""
+    router = restarted()
+    with router.transactional.connect() as connection:
+        errors = []
+
+        def run():
+            try:
+                connection.execute("SELECT pg_sleep(300)")
+            except psycopg.errors.QueryCanceled as error:
+                errors.append(error.sqlstate)
+        thread = threading.Thread(target=run)
+        thread.start()
+        wait_until(lambda: postgres.count(f"{APP} AND query LIKE '%pg_sleep(300)%'"
+                                          " AND state = 'active'") == 1)
+        router.restart()
+        router.restart()
+        connection.cancel()
+        thread.join(20)
+        assert errors == ["57014"]
+
+
+def test_unix_sockets_and_http_go_over(restarted, tmp_path):
+    directory = tmp_path / "s"
+    directory.mkdir()
+    port = free_port()
+    router = restarted({
+        "workloads": {
+            "local": {"pool_mode": "transaction", "listen": [f"unix:{directory}:6432"]},
+            "gone": {"pool_mode": "transaction", "listen": [f"unix:{directory}:6433"]}},
+        "http": {"listen": [f"127.0.0.1:{port}"]}})
+    web = Web(port)
+    assert web.get("/readyz").code == 200
+    path, gone = directory / ".s.PGSQL.6432", directory / ".s.PGSQL.6433"
+    assert path.exists() and gone.exists()
+    local = router.unix(directory, 6432)
+    with local.connect() as connection:
+        connection.execute("SELECT 1")
+        router.config["workloads"].pop("gone")
+        router.write_config()
+        router.restart()
+        with local.connect() as other:
+            assert other.execute("SELECT 1").fetchone() == (1,)
+        assert web.get("/readyz").code == 200
+    router.old_ones_end()
+    assert web.get("/readyz").code == 200
+    assert path.exists()
+    assert not gone.exists()
+    with local.connect() as other:
+        assert other.execute("SELECT 1").fetchone() == (1,)
+    assert router.stop() == 0
+    assert not path.exists()
