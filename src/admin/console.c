@@ -226,7 +226,15 @@ enum ask_result console_reload(struct ask *ask)
 enum ask_result console_restart(struct ask *ask)
 {
 	const struct console_calls *calls = &ask->console->calls;
+	struct route_held held;
 
+	directory_held(ask_directory(ask), NULL, &held);
+	if (held.is_paused || suspend_is_on(ask->console->router)) {
+		ask_error_hint(ask, "55000",
+			"Who waits there would wait in vain: the other process knows nothing of it.",
+			"pooler is paused/suspended");
+		return ASK_DONE;
+	}
 	SLOG(INFO, "console-command", "command=restart client=%lu",
 		(unsigned long)ask->id);
 	calls->restart(calls->arg, on_reloaded, ask);

@@ -135,7 +135,7 @@ enum ask_result hold_pause(struct ask *ask)
 
 enum ask_result hold_resume(struct ask *ask)
 {
-	if (atomic_load(&ask->console->router->drain) != ROUTER_SERVES) {
+	if (atomic_load(&ask->console->router->drain) == ROUTER_DRAINS_SERVERS) {
 		ask_error(ask, "55000", "pooler is shutting down");
 		return ASK_DONE;
 	}

@@ -302,3 +302,49 @@ void entrances_own(struct program *p)
 	list_for_each(&p->entrances, node)
 		container_of(node, struct entrance, node)->is_lent = false;
 }
+
+/* --- systemd's --------------------------------------------------------------------------- */
+
+static const struct option_list *list_of(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->workload_count; i++) {
+		if (strcmp(config->workloads[i].name, name) == 0)
+			return &config->workloads[i].options.listen;
+	}
+	if (strcmp(name, "admin") == 0)
+		return &config->admin.listen;
+	return strcmp(name, "http") == 0 ? &config->http.listen : NULL;
+}
+
+static bool is_listed(const struct config *config, const struct addr *addr)
+{
+	for (size_t i = 0; i < config->workload_count; i++) {
+		if (list_has(&config->workloads[i].options.listen, addr))
+			return true;
+	}
+	return list_has(&config->admin.listen, addr) || list_has(&config->http.listen, addr);
+}
+
+int entrances_check_inherited(const struct program *p, struct diag *diag)
+{
+	for (uint32_t i = 0; i < p->inherited.count; i++) {
+		const struct inherited_socket *s = &p->inherited.list[i];
+		const struct option_list *list = list_of(p->config, s->name);
+		char text[ADDR_TEXT_MAX];
+
+		if (!s->is_kept)
+			continue;
+		(void)addr_text(&s->addr, text, sizeof(text));
+		if (list != NULL && !list_has(list, &s->addr)) {
+			diag_set(diag, NULL, 0, 0,
+				"the socket of systemd that is named %s is %s, which %s.listen does not have",
+				s->name, text, s->name);
+			return -EINVAL;
+		}
+		if (!is_listed(p->config, &s->addr))
+			SLOG(WARN, "socket-unused",
+				"address=%s name=\"%s\" text=\"systemd listens there, and no listen asks for it: whoever connects waits in vain\"",
+				text, s->name);
+	}
+	return 0;
+}

@@ -310,8 +310,10 @@ static int set_up(struct program *p, struct diag *diag)
 			&router_directory_hooks, diag);
 	if (ret == 0) {
 		handover_share(p);
-		ret = entrances_open(p, p->config, diag);
+		ret = entrances_check_inherited(p, diag);
 	}
+	if (ret == 0)
+		ret = entrances_open(p, p->config, diag);
 	if (ret == 0)
 		ret = console_create(&p->console, &p->router, &calls);
 	if (ret == 0)

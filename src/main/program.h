@@ -132,6 +132,8 @@ NODISCARD int entrances_hand_over(struct program *);
 bool entrances_are_left(struct program *);
 /* This process has taken over: what it got is its own. */
 void entrances_own(struct program *);
+/* Do systemd's sockets fit what the file says?  Returns 0, or -EINVAL with diag filled. */
+NODISCARD int entrances_check_inherited(const struct program *, struct diag *);
 
 /* reload.c */
 /* text: what came of it, the first line in short, then each change; or the error. */

@@ -483,12 +483,17 @@ void client_lease_over(struct client *c)
 	stream_resume(&c->stream);
 }
 
-/* The router is going down, and this client is between two transactions. */
+/* The router is going down, and this client is between two transactions, or waits in
+ * vain. */
 static bool must_leave(const struct client *c)
 {
 	struct router *r = c->worker->router;
 	int drain = atomic_load(&r->drain);
 
+	/* No server is given to anybody any more where they are waited for. */
+	if (drain == ROUTER_DRAINS_SERVERS &&
+		(c->state == CLIENT_WAITING || c->state == CLIENT_LOGIN))
+		return c->server == NULL;
 	if (c->state != CLIENT_IDLE || c->workload->mode == ROUTE_SESSION)
 		return false;
 	return drain == ROUTER_DRAINS_SERVERS ||

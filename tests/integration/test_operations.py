@@ -83,9 +83,9 @@ class Load:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stop_under_load(make_router, number):
-    """Clients of a transaction port are let go between two transactions, or they would
-    keep the router for ever."""
-    router = make_router({"workloads": {"transactional": {
+    """Clients of a transaction port are let go between two transactions, where that is
+    configured, or the router waits for servers only: else they would keep it for ever."""
+    router = make_router({"process": {"drain_ends_idle": True}, "workloads": {"transactional": {
         "guaranteed_connections": 2, "max_connections": 2}}})
     load = Load(router.transactional, 12)
     wait_until(lambda: min(load.served) > 3)
@@ -95,8 +95,9 @@ def test_stop_under_load(make_router, number):
     assert set(load.ends) <= {"57P01"}
 
 
-def test_client_in_a_transaction_leaves_after_it(router):
+def test_client_in_a_transaction_leaves_after_it(make_router):
     """SIGTERM: its transaction goes to the end, then it is told to go."""
+    router = make_router({"process": {"drain_ends_idle": True}})
     with router.transactional.wire() as wire:
         wire.query("BEGIN")
         router.signal(signal.SIGTERM)

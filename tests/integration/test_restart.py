@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """RESTART: another process takes over, and nobody is refused."""
 import os
+import socket
 import threading
 
 import psycopg
@@ -243,3 +244,44 @@ def test_unix_sockets_and_http_go_over(restarted, tmp_path):
         assert other.execute("SELECT 1").fetchone() == (1,)
     assert router.stop() == 0
     assert not path.exists()
+
+
+def test_restart_is_refused_where_somebody_would_wait_in_vain(restarted):
+    router = restarted()
+    with Console(router) as console:
+        for command in ("PAUSE", "SUSPEND"):
+            console.run(command)
+            assert console.fails("RESTART") == ("55000", "pooler is paused/suspended")
+            console.run("RESUME")
+        console.begin("RESTART")
+        assert console.end() == ["RESTART"]
+        assert console.fails("RELOAD")[0] == "F0000"
+        assert console.fails("RESTART")[0] == "F0000"
+    router.expect_error("reload-failed")
+    router.follow()
+    router.old_ones_end()
+
+
+def test_systemd_hears_of_the_new_process(restarted, tmp_path, monkeypatch):
+    path, lines = str(tmp_path / "notify"), []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(path)
+        sock.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", path)
+        monkeypatch.setenv("WATCHDOG_USEC", "900000")
+
+        def heard():
+            try:
+                while True:
+                    lines.extend(sock.recv(65536).decode().splitlines())
+            except BlockingIOError:
+                return lines
+        router = restarted()
+        if "libsystemd" not in open(f"/proc/{router.process.pid}/maps", encoding="ascii").read():
+            pytest.skip("built without libsystemd")
+        router.restart()
+        wait_until(lambda: f"MAINPID={router.process.pid}" in heard(), 10, "it is told")
+        router.old_ones_end()
+        seen = len(heard())
+        wait_until(lambda: heard()[seen:].count("WATCHDOG=1") >= 2, 10, "the new one feeds it")
+        assert "STOPPING=1" not in heard()

@@ -101,3 +101,31 @@ def test_port_that_is_taken(make_router, router):
     second.start(wait=False)
     assert second.wait_exit() == 1
     assert str(router.ports["session"]) in second.log()
+
+
+def test_who_waits_in_a_pause_is_told(router):
+    """SIGINT: no server is given to anybody any more."""
+    with router.transactional.wire() as first, router.session.wire() as second:
+        router.command("PAUSE")
+        for wire in (first, second):
+            wire.send(w.query("SELECT 1"))
+        wait_until(lambda: router.pool().get("cl_waiting") == 2, 5, "both wait")
+        router.signal(signal.SIGINT)
+        for wire in (first, second):
+            assert [m.sqlstate for m in wire.until_closed() if m.type == "E"] == ["57P01"]
+    assert router.wait_exit() == 0
+
+
+def test_a_pause_can_be_ended_while_clients_are_waited_for(router):
+    with router.transactional.wire() as wire, router.admin() as console:
+        console.execute("PAUSE")
+        wire.send(w.query("SELECT 'served'"))
+        wait_until(lambda: console.execute("SHOW POOLS").fetchall() and any(
+            row["cl_waiting"] for row in console.execute("SHOW POOLS").fetchall()), 5, "it waits")
+        console.execute("SHUTDOWN WAIT_FOR_CLIENTS")
+        console.execute("RESUME")
+        assert w.rows(wire.until_ready()) == [("served",)]
+        # Who has not left stays, as long as it wants to.
+        assert wire.value("SELECT 'stays'") == "stays"
+        wire.quit()
+    assert router.wait_exit() == 0

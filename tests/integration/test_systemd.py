@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: ISC
 """What systemd is told, by a socket in its place."""
 import os
+import pathlib
 import socket
+import subprocess
 
 import pytest
 from support.freeze import frozen
+from support.router import Router
 from support.wait import wait_until
 
 pytestmark = pytest.mark.router_only
@@ -71,3 +74,71 @@ def test_reload_that_is_refused_ends(make_router, systemd):
     router.config_file.write_text("nonsense\n")
     router.reload(expect="error")
     wait_until(lambda: "READY=1" in systemd()[seen:], 10, "systemd does not wait for ever")
+
+
+@pytest.fixture
+def needs_libsystemd():
+    if b"sd_listen_fds" not in pathlib.Path(Router.program()).read_bytes():
+        pytest.skip("built without libsystemd")
+
+
+def with_sockets(router, sockets, names, said=" start "):
+    """Starts the router as systemd does: sd_listen_fds(3)."""
+    fds = {3 + i: sock for i, sock in enumerate(sockets)}
+    script = (f"exec env LISTEN_PID=$$ LISTEN_FDS={len(sockets)} LISTEN_FDNAMES={':'.join(names)}"
+              f" {router.program()} --config {router.config_file}"
+              + "".join(f" {fd}<&{sock.fileno()}" for fd, sock in fds.items()))
+    with open(router.log_file, "ab") as log:
+        router.process = subprocess.Popen(
+            ["bash", "-c", script], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            cwd=router.directory, pass_fds=[sock.fileno() for sock in sockets])
+    wait_until(lambda: said in router.log().rsplit("info  stop", 1)[-1], 15, "it runs")
+
+
+def test_sockets_of_systemd(needs_libsystemd, make_router, tmp_path):
+    """What comes while it is stopped waits, and is served when it runs again; a unix
+    socket's name stays."""
+    path = tmp_path / ".s.PGSQL.6432"
+    router = make_router({"workloads": {
+        "local": {"pool_mode": "transaction", "listen": [f"unix:{tmp_path}:6432"]}}},
+        start=False)
+    with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as unix:
+        tcp.bind(("127.0.0.1", router.ports["session"]))
+        unix.bind(str(path))
+        tcp.listen(10)
+        unix.listen(10)
+        for _ in range(2):
+            waiting = router.session.raw()
+            with_sockets(router, [tcp, unix], ["session", "local"])
+            waiting.login("app_scram", router.session.dsn()["password"], "app")
+            assert waiting.value("SELECT 1") == "1"
+            with router.unix(tmp_path, 6432).connect() as connection:
+                assert connection.execute("SELECT 1").fetchone() == (1,)
+            # A port of its own beside them.
+            with router.transactional.connect() as connection:
+                assert connection.execute("SELECT 1").fetchone() == (1,)
+            waiting.close()
+            assert router.stop() == 0
+            assert path.exists()
+
+
+def test_sockets_that_do_not_fit(needs_libsystemd, make_router):
+    """The name says one workload and the address another."""
+    router = make_router(start=False)
+    router.expect_error("start-failed")
+    router.expected_exit = 1
+    with socket.socket() as tcp:
+        tcp.bind(("127.0.0.1", router.ports["session"]))
+        tcp.listen(10)
+        with_sockets(router, [tcp], ["transactional"], "start-failed")
+        assert router.wait_exit() == 1
+    assert "transactional" in router.log()
+
+
+def test_socket_that_nobody_wants_is_told(needs_libsystemd, make_router):
+    router = make_router(start=False)
+    with socket.socket() as tcp:
+        tcp.bind(("127.0.0.1", 0))
+        tcp.listen(10)
+        with_sockets(router, [tcp], ["spare"])
+        assert "socket-unused" in router.log()
