@@ -19,7 +19,7 @@
 #include "base/slog.h"
 #include "net/io_priv.h"
 
-enum { SLOTS_FIRST = 64, ACCEPT_BACK_OFF_US = 100 * 1000 };
+enum { SLOTS_FIRST = 64, LAST_ACCEPTS_MAX = 64, ACCEPT_BACK_OFF_US = 100 * 1000 };
 
 /* --- slots ------------------------------------------------------------------ */
 
@@ -478,13 +478,27 @@ void io_listener_stop(struct io_listener *l)
 	l->io = NULL;
 }
 
+/* A connection wakes one of those who wait for it.  If that was this one, nobody else has
+ * heard of it. */
+static void retired(struct io_listener *l)
+{
+	for (int i = 0; i < LAST_ACCEPTS_MAX; i++) {
+		int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd < 0)
+			break;
+		l->on_accept(l, fd);
+	}
+	l->on_retired(l);
+}
+
 void io_listener_retire(struct io_listener *l, void (*on_retired)(struct io_listener *))
 {
 	list_remove(&l->node);
 	l->flags |= IO_LISTENER_RETIRED;
 	l->on_retired = on_retired;
 	if (l->io->engine->retire_listener(l->io, l))
-		on_retired(l);
+		retired(l);
 }
 
 /* The last accept of a listener: fd, or -errno. */
@@ -492,7 +506,7 @@ static void accepted_last(struct io_listener *l, int fd)
 {
 	if (fd >= 0)
 		l->on_accept(l, fd);
-	l->on_retired(l);
+	retired(l);
 }
 
 /* Errors that the peer or the network made; accept(2) lists them. */

@@ -172,8 +172,8 @@ struct io_listener {
 NODISCARD int io_listener_start(struct io *, struct io_listener *, int fd,
 	io_accept_f *);
 void io_listener_stop(struct io_listener *);
-/* Accepts no more, and loses nobody: on_accept() may come once more, for a connection that
- * the kernel had handed out already, and then on_retired(), once; perhaps before this
+/* Accepts no more, and loses nobody: on_accept() may come a few times more, for connections
+ * of which nobody else may have heard, and then on_retired(), once; perhaps before this
  * returns.  Then follows io_listener_stop(). */
 void io_listener_retire(struct io_listener *, void (*on_retired)(struct io_listener *));
 
