@@ -305,6 +305,101 @@ START_TEST(bind_and_describe_hold_no_statement)
 }
 END_TEST
 
+static bool is_sure(const char *name)
+{
+	return steps_are_sure(&q, name, NULL, 0);
+}
+
+START_TEST(what_fails_together_is_sure)
+{
+	begin();
+	ck_assert(is_sure("name"));
+	push(STEP_PARSE);
+	ck_assert(is_sure("name"));
+	push(STEP_END_SYNC);
+	ck_assert(!is_sure("name"));
+	ck_assert(is_sure("other"));
+	/* The same text, and anything. */
+	ck_assert(!steps_are_sure(&q, "other", "SELECT 1", 9));
+	ck_assert(steps_are_sure(&q, "other", "SELECT 2", 9));
+	ck_assert(!steps_are_sure(&q, NULL, NULL, 0));
+	/* Its answer, before the end. */
+	ck_assert_int_eq(steps_received(&q, '1'), STEP_FORWARD);
+	ck_assert(is_sure("name"));
+	end();
+}
+END_TEST
+
+START_TEST(names_of_63_bytes_are_told_apart)
+{
+	char name[PREPARED_NAME_MAX + 3];
+
+	begin();
+	memset(name, 'n', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	prepared_names_clear(&names);
+	n = prepared_names_add(&names, name, prepared_ref(p));
+	push(STEP_CLOSE);
+	push(STEP_END_QUERY);
+	ck_assert(!is_sure(name));
+	name[PREPARED_NAME_MAX - 1] = 'm';
+	ck_assert(is_sure(name));
+	end();
+}
+END_TEST
+
+START_TEST(use_changes_nothing)
+{
+	begin();
+	push(STEP_BIND);
+	push(STEP_DESCRIBE);
+	push(STEP_END_SYNC);
+	ck_assert(is_sure("name"));
+	end();
+}
+END_TEST
+
+/* It has no answer of its own: it lasts to the next, or to the end. */
+START_TEST(what_drops_all_concerns_everything)
+{
+	begin();
+	push(STEP_BIND);
+	push(STEP_DROPS_ALL);
+	push(STEP_END_QUERY);
+	ck_assert(!is_sure("other"));
+	ck_assert_int_eq(steps_received(&q, '2'), STEP_FORWARD);
+	ck_assert(!is_sure("other"));
+	ck_assert_int_eq(steps_received(&q, 'C'), STEP_FORWARD);
+	ck_assert(!is_sure("other"));
+	steps_ended(&q);
+	ck_assert(is_sure("other"));
+	ck_assert_uint_eq(q.count, 0);
+	push(STEP_DROPS_ALL);
+	push(STEP_PARSE);
+	push(STEP_END_SYNC);
+	ck_assert_int_eq(steps_received(&q, '1'), STEP_FORWARD);
+	ck_assert(is_sure("other"));
+	end();
+}
+END_TEST
+
+START_TEST(nothing_is_unsure_when_all_has_failed)
+{
+	begin();
+	push(STEP_PARSE);
+	push(STEP_END_SYNC);
+	push(STEP_CLOSE_OURS);
+	push(STEP_END_SYNC);
+	steps_drop_syncs(&q, 1);
+	ck_assert(!is_sure("name"));
+	steps_fail_all(&q, note, &q);
+	ck_assert(is_sure("name"));
+	ck_assert_uint_eq(q.changes, 0);
+	ck_assert_uint_eq(q.ends, 0);
+	end();
+}
+END_TEST
+
 START_TEST(there_is_room_to_a_limit)
 {
 	begin();
@@ -339,6 +434,11 @@ Suite *steps_suite(void)
 	tcase_add_test(tc, all_is_undone_when_the_count_is_lost);
 	tcase_add_test(tc, syncs_behind_a_copy_go);
 	tcase_add_test(tc, bind_and_describe_hold_no_statement);
+	tcase_add_test(tc, what_fails_together_is_sure);
+	tcase_add_test(tc, names_of_63_bytes_are_told_apart);
+	tcase_add_test(tc, use_changes_nothing);
+	tcase_add_test(tc, what_drops_all_concerns_everything);
+	tcase_add_test(tc, nothing_is_unsure_when_all_has_failed);
 	tcase_add_test(tc, there_is_room_to_a_limit);
 	suite_add_tcase(s, tc);
 	return s;
