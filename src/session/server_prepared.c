@@ -131,6 +131,31 @@ static void undo_sql(const struct step *step, struct server *s)
 	}
 }
 
+struct later {
+	const struct step *than;
+	bool is_behind;
+	bool is_there;
+};
+
+static void look_for_later(const struct step *step, void *arg)
+{
+	struct later *later = arg;
+
+	if (later->is_behind &&
+		(step->kind == STEP_UNNAMED || step->kind == STEP_UNNAMED_FIRST))
+		later->is_there = true;
+	later->is_behind = later->is_behind || step == later->than;
+}
+
+/* What the client keeps of an unnamed Parse is the last one's, which may not have failed. */
+static bool is_last_unnamed(const struct server *s, const struct step *step)
+{
+	struct later later = { .than = step };
+
+	steps_each(&s->steps, look_for_later, &later);
+	return !later.is_there;
+}
+
 static void undo(const struct step *step, void *arg)
 {
 	struct server *s = arg;
@@ -149,7 +174,7 @@ static void undo(const struct step *step, void *arg)
 		return;
 	case STEP_UNNAMED:
 	case STEP_UNNAMED_FIRST:
-		if (c != NULL)
+		if (c != NULL && is_last_unnamed(s, step))
 			client_unnamed_forget(c);
 		if (step->kind == STEP_UNNAMED_FIRST)
 			s->unnamed_of = 0;

@@ -50,6 +50,10 @@ AHEAD = {
     "closed": [w.close("S", "s"), w.sync(), w.parse(NEW, "s"), use(), w.sync()],
     "skipped query": [w.parse(BAD), w.query("DEALLOCATE ALL"), w.parse(NEW, "s"), w.sync(),
                       use(), w.sync()],
+    "skipped unnamed": [w.parse(BAD, "t"), w.parse(GOOD), w.sync(), w.parse(NEW), w.sync(), use(""),
+                        w.sync()],
+    "failed unnamed": [w.parse(BAD), w.sync(), w.parse(NEW), w.sync(), use(""), w.sync()],
+    "failed unnamed at last": [w.parse(NEW), w.sync(), w.parse(BAD), w.sync(), use(""), w.sync()],
     # By SQL.
     "PREPARE": [w.query("PREPARE t AS SELEC"), w.parse(NEW, "t"), use("t"), w.sync()],
     "PREPARE of one that is there": [w.query("PREPARE s AS SELECT 'other'"), use(), w.sync()],
@@ -129,4 +133,28 @@ def test_behind_a_copy(make_router):
             seen[port] = answers(wire, [
                 w.query("DEALLOCATE ALL; COPY ahead FROM STDIN"), w.copy_data(b"1\n"),
                 w.copy_done(), w.parse(NEW, "t"), use("t"), w.sync()])
+    assert seen["transactional"] == seen["session"]
+
+
+@pytest.mark.parametrize("parts", [
+    [w.parse(BAD, "t"), w.parse(GOOD), w.sync(), w.parse(NEW), w.sync()],
+    [w.parse(BAD), w.sync(), w.parse(NEW), w.sync()],
+    [w.parse(BAD, "t"), w.parse(GOOD), w.sync(), w.parse(NEW), w.query(BAD), w.sync()],
+    [w.parse(NEW), w.sync(), w.parse(BAD), w.sync()],
+], ids=["skipped", "failed", "and a query", "failed at last"])
+def test_unnamed_one_that_is_used_when_all_is_answered(make_router, parts):
+    """One that came to nothing took the next one's text with it."""
+    router = make_router(limited(1))
+    seen = {}
+    with router.transactional.wire() as other:
+        for port in ("session", "transactional"):
+            with getattr(router, port).wire() as wire:
+                answers(wire, [])
+                wire.send(*parts)
+                for part in parts:
+                    if part[:1] in b"SQ":
+                        wire.until_ready()
+                if port == "transactional":
+                    other.query("SELECT set_config('app.x', 'else', false)")
+                seen[port] = answers(wire, [use("")])
     assert seen["transactional"] == seen["session"]
