@@ -157,6 +157,11 @@ void client_lend_begin(struct client *c)
 {
 	struct server *s = c->server;
 
+	/* The timer may be one that was set before it did something. */
+	if (client_lend_deadline(c) > worker_now(c->worker)) {
+		client_arm(c);
+		return;
+	}
 	c->lend.is_tried = true;
 	if (!may_begin(c)) {
 		client_arm(c);

@@ -269,8 +269,11 @@ static void note_passing(struct client *c, struct server *s, const struct frame 
 static void pass(struct client *c, struct server *s, const struct frame *f,
 	struct span *span)
 {
+	/* Also with the message that ends this. */
+	bool looks = c->lend.looks;
+
 	note_passing(c, s, f);
-	if (UNLIKELY(c->lend.looks)) {
+	if (UNLIKELY(looks)) {
 		client_lend_keep(c, s, f);
 		if (exchange_is_idle(&s->xq)) {
 			send_span(s, span);

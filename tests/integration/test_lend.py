@@ -198,6 +198,21 @@ def test_the_unnamed_statement_is_kept(make_router):
         assert w.errors(a.until_ready()) == ["26000"]
 
 
+def test_the_unnamed_statement_outlives_what_bars(make_router):
+    """The router's questions take it away; the message that ends all looking puts it back."""
+    router = make_router(lending(servers=2))
+    with router.session.wire() as a, simple(router.session) as witness:
+        a.query("CREATE TEMP TABLE mine (x int)")
+        a.send(w.parse("SELECT 42"), w.sync())
+        a.until_ready()
+        witness.execute("SELECT 1")
+        wait_until(lambda: lent(router) == 1, 10, "the witness lends its server")
+        a.send(w.parse("SET app.x = '1'", name="mine"), w.sync())
+        assert w.errors(a.until_ready()) == []
+        a.send(w.bind(), w.execute(), w.sync())
+        assert w.rows(a.until_ready()) == [("42",)]
+
+
 @pytest.fixture
 def plain(postgres):
     postgres.sql("CREATE TABLE plain (body text)", "GRANT ALL ON plain TO PUBLIC",
