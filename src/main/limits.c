@@ -98,7 +98,16 @@ void limits_set_dumpable(bool is_dumpable)
 		SLOG(WARN, "core-dumps", "error=\"%s\"", strerror(errno));
 }
 
-int limits_pid_file(const char *path, char **written, struct diag *diag)
+/* Who takes over after a restart runs as that user, and writes it again. */
+static void give_file(FILE *file, const char *user)
+{
+	const struct passwd *pw = user[0] == '\0' ? NULL : getpwnam(user);
+
+	if (pw != NULL && fchown(fileno(file), pw->pw_uid, pw->pw_gid) < 0)
+		return;
+}
+
+int limits_pid_file(const char *path, const char *user, char **written, struct diag *diag)
 {
 	FILE *file;
 
@@ -111,6 +120,7 @@ int limits_pid_file(const char *path, char **written, struct diag *diag)
 		return -EIO;
 	}
 	*written = strdup(path);
+	give_file(file, user);
 	(void)fprintf(file, "%ld\n", (long)getpid());
 	if (fclose(file) == 0)
 		return 0;

@@ -324,7 +324,8 @@ static int set_up(struct program *p, struct diag *diag)
 		ret = http_open(p->http, p->config, diag);
 	/* Until it has taken over the file is the other process's. */
 	if (ret == 0 && !handover_is_heir(p))
-		ret = limits_pid_file(p->config->process.pid_file, &p->pid_file, diag);
+		ret = limits_pid_file(p->config->process.pid_file, p->config->process.user,
+			&p->pid_file, diag);
 	if (ret == 0)
 		ret = limits_become(p->config->process.user, diag);
 	/* After that, which sets it anew. */
@@ -527,7 +528,8 @@ static int take_over(struct program *p, struct diag *diag)
 	if (ret < 0)
 		return ret;
 	diag_clear(&why);
-	if (limits_pid_file(p->config->process.pid_file, &p->pid_file, &why) < 0)
+	if (limits_pid_file(p->config->process.pid_file, p->config->process.user, &p->pid_file,
+		    &why) < 0)
 		SLOG(ERROR, "pid-file", "error=\"%s\"", why.text);
 	return 0;
 }

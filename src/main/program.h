@@ -92,8 +92,8 @@ int program_run(struct program *, const char *path);
 NODISCARD int limits_apply(const struct config *, uint32_t workers, struct diag *);
 NODISCARD int limits_become(const char *user, struct diag *);
 void limits_set_dumpable(bool is_dumpable);
-/* *written: what is to be removed in the end, or NULL. */
-NODISCARD int limits_pid_file(const char *path, char **written, struct diag *);
+/* user: whose it is to be, or "".  *written: what is to be removed in the end, or NULL. */
+NODISCARD int limits_pid_file(const char *path, const char *user, char **written, struct diag *);
 
 /* log.c.  Opens what the configuration wants, for log_commit() or log_abandon(); a
  * file also when it is open already: somebody may have moved it.  Returns 0, or -errno

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: ISC
 """RESTART: another process takes over, and nobody is refused."""
 import os
+import pathlib
+import pwd
 import socket
+import tempfile
 import threading
 
 import psycopg
@@ -61,11 +64,19 @@ class Restarted(Router):
 def restarted(postgres, tmp_path, make_router):
     os.chmod(tmp_path, 0o755)
 
-    def make(config=None):
-        make_router.routers.append(Restarted(tmp_path / f"restarted{len(make_router.routers)}",
+    def make(config=None, where=tmp_path):
+        make_router.routers.append(Restarted(where / f"restarted{len(make_router.routers)}",
                                              postgres, config))
         return make_router.routers[-1]
     return make
+
+
+@pytest.fixture
+def open_directory():
+    """One where everybody may look, which pytest's own is not."""
+    with tempfile.TemporaryDirectory() as where:
+        os.chmod(where, 0o755)
+        yield pathlib.Path(where)
 
 
 class Watch:
@@ -285,3 +296,16 @@ def test_systemd_hears_of_the_new_process(restarted, tmp_path, monkeypatch):
         seen = len(heard())
         wait_until(lambda: heard()[seen:].count("WATCHDOG=1") >= 2, 10, "the new one feeds it")
         assert "STOPPING=1" not in heard()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become somebody else")
+def test_restart_as_another_user(open_directory, restarted):
+    """What was given up after the start is not needed again, nor the pid file's rights."""
+    router = restarted({"process": {"user": "nobody"}}, open_directory)
+    for _ in range(2):
+        router.restart()
+        status = open(f"/proc/{router.process.pid}/status", encoding="ascii").read()
+        assert f"\nUid:\t{pwd.getpwnam('nobody').pw_uid}\t" in status
+        with router.session.connect() as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    router.old_ones_end()
