@@ -172,6 +172,8 @@ const char *config_dbname(const struct config_database *, const char *asked);
 bool config_workload_allows(const struct config_workload *, const char *database);
 
 const struct config_user *config_find_user(const struct config *, const char *name);
+/* Is it in users, or in auth_file? */
+bool config_knows_user(const struct config *, const char *name);
 const struct config_host *config_find_host(const struct config *, const char *name);
 const struct config_workload *config_find_workload(const struct config *,
 	const char *name);

@@ -34,3 +34,9 @@ void secrets_count(struct config *config)
 			count(config, secret);
 	}
 }
+
+bool config_knows_user(const struct config *config, const char *name)
+{
+	return config_find_user(config, name) != NULL ||
+		(config->userlist != NULL && userlist_find(config->userlist, name) != NULL);
+}

@@ -187,6 +187,22 @@ enum route_result directory_find(struct directory *d, struct route_workload *w,
 	return ROUTE_OK;
 }
 
+bool route_times(const struct route *r, struct route_limits *out)
+{
+	struct directory *d = r->directory;
+	const struct config_workload *workload;
+	const struct config_database *conf;
+	bool ok;
+
+	pthread_mutex_lock(&d->lock);
+	ok = check(d, r->workload, r->database->name, &workload, &conf) == ROUTE_OK &&
+		route_limits_make(d, workload, conf, r->user, out) == 0;
+	pthread_mutex_unlock(&d->lock);
+	if (ok)
+		route_limits_free(out);
+	return ok;
+}
+
 struct config *directory_config(struct directory *d)
 {
 	struct config *config;

@@ -209,6 +209,7 @@ struct route_database {
 struct route_user {
 	struct hash_node node;
 	_Atomic uint32_t refs;                          /* routes */
+	_Atomic uint64_t removed_in;    /* generation in which it left the files; 0: never */
 	char *name;
 	struct route_limit limit;
 };
@@ -350,6 +351,9 @@ enum route_result directory_check(struct directory *, const struct route_workloa
 NODISCARD enum route_result directory_find(struct directory *,
 	struct route_workload *, const char *database, const char *user,
 	struct route **out);
+/* How long the client of a route may take by the configuration in force: the times of
+ * the limits, and nothing else of them.  False: its database is gone, or no memory. */
+NODISCARD bool route_times(const struct route *, struct route_limits *);
 /* Counts one more client in the limits of its database and user, until the route
  * is given up.  ROUTE_DATABASE_FULL or ROUTE_USER_FULL: there are enough. */
 NODISCARD enum route_result route_count_client(struct route *);

@@ -115,4 +115,7 @@ void route_limits_free(struct route_limits *);
 void pool_settings_apply(struct directory *, const struct config_workload *,
 	const struct config_database *, struct route_pool *, struct slice *);
 
+/* The log: a host is elsewhere now than it "had" been. */
+void host_tell_moved(struct route_host *, const struct host_target *had);
+
 #endif

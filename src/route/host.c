@@ -3,6 +3,7 @@
  * Hosts: a monitor, and the addresses behind a name.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -378,4 +379,23 @@ bool route_host_unfit(struct route_host *h, uint32_t generation)
 	}
 	pthread_mutex_unlock(&h->lock);
 	return is_news;
+}
+
+static const char *address_text(const struct host_target *target, char *to, size_t size)
+{
+	if (target->addr_count == 0) {
+		(void)snprintf(to, size, "none");
+		return to;
+	}
+	return addr_text(&target->addrs[target->first % target->addr_count], to, size);
+}
+
+void host_tell_moved(struct route_host *h, const struct host_target *had)
+{
+	char from[ADDR_TEXT_MAX], to[ADDR_TEXT_MAX];
+	struct host_target has;
+
+	route_host_target(h, &has);
+	SLOG(INFO, "host-moved", "host=%s from=%s to=%s", h->name,
+		address_text(had, from, sizeof(from)), address_text(&has, to, sizeof(to)));
 }

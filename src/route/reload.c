@@ -239,6 +239,19 @@ static void console_apply(struct directory *d, struct route_tls *tls)
 	route_tls_unref(old_tls);
 }
 
+/* Its sessions end with the next transaction: an operator has taken it out. */
+static void users_apply(struct directory *d, const struct config *old)
+{
+	struct hash_node *node = NULL;
+
+	while (old != NULL && (node = hash_table_walk(&d->users, node)) != NULL) {
+		struct route_user *user = container_of(node, struct route_user, node);
+
+		if (config_knows_user(old, user->name) && !config_knows_user(d->config, user->name))
+			atomic_store(&user->removed_in, atomic_load(&d->generation) + 1);
+	}
+}
+
 static void apply(struct directory *d, const struct config *old,
 	const struct host_target *targets, struct route_tls_all *tls)
 {
@@ -251,9 +264,11 @@ static void apply(struct directory *d, const struct config *old,
 		const struct config_host *past =
 			old == NULL ? NULL : config_find_host(old, conf->name);
 		struct route_host *h = reload_host(d, conf->name);
+		struct host_target had;
 
+		route_host_target(h, &had);
 		if (host_apply(h, past, conf, &targets[i], route_tls_ref(tls->hosts[i]))) {
-			SLOG(INFO, "host-moved", "host=%s", h->name);
+			host_tell_moved(h, &had);
 			host_limits_forget(h);
 		}
 	}
@@ -264,6 +279,7 @@ static void apply(struct directory *d, const struct config *old,
 			route_tls_ref(tls->workloads[i]));
 	}
 	console_apply(d, route_tls_ref(tls->console));
+	users_apply(d, old);
 	for (uint32_t i = 0; i < d->host_count; i++)
 		host_budget_apply(d, d->hosts[i]);
 	pools_apply(d);

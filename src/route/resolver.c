@@ -133,7 +133,7 @@ static bool round_apply(const struct round *r, struct directory *d)
 			SLOG_LIMITED(WARN, "host-resolve", "error=\"%s\"", look->problem);
 		all &= look->found.addr_count > 0;
 		if (h != NULL && host_apply(h, conf, conf, &look->found, NULL))
-			SLOG(INFO, "host-moved", "host=%s", h->name);
+			host_tell_moved(h, &look->had);
 	}
 	pthread_mutex_unlock(&d->lock);
 	return all;

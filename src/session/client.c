@@ -315,7 +315,7 @@ static void client_free(struct client *c)
 	client_unnamed_forget(c);
 	prepared_act_unref(c->portal_act);
 	buf_finish(&c->unnamed);
-	route_unref(c->newer);
+	free(c->newer);
 	route_unref(c->route);
 	free(c->console_user);
 	free(c->proxied);

@@ -45,7 +45,7 @@ struct client {
 	struct worker *worker;
 	struct route_workload *workload;
 	struct route *route;            /* from LOGIN on */
-	struct route *newer;            /* the time limits of a reload, until it may have the rest */
+	struct route_limits *newer;     /* times of a reload, until it may have the rest; or NULL */
 	struct server *server;          /* while it has a lease, until it is released */
 	struct lease lease;
 	struct timer deadline;

@@ -4,6 +4,7 @@
  * on how long each may take.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/slog.h"
@@ -30,7 +31,7 @@ static uint64_t sooner(uint64_t deadline, uint64_t since_us, uint64_t limit_us)
 /* Those of a reload hold at once, also for whoever has a server or waits for one. */
 static const struct route_limits *limits_of(const struct client *c)
 {
-	return c->newer == NULL ? &c->route->limits : &c->newer->limits;
+	return c->newer == NULL ? &c->route->limits : c->newer;
 }
 
 /* A client of a session port keeps its server while it is idle, and one that pins it. */
@@ -275,7 +276,7 @@ static bool is_outdated(const struct client *c)
 
 static void drop_newer(struct client *c)
 {
-	route_unref(c->newer);
+	free(c->newer);
 	c->newer = NULL;
 }
 
@@ -294,6 +295,12 @@ static bool reroute(struct client *c)
 		client_close(c, CLOSE_REMOVED);
 		return false;
 	}
+	/* Who is known again since then has to say so by logging in. */
+	if (route->account->removed_in > c->route->generation) {
+		route_unref(route);
+		client_close(c, CLOSE_REMOVED);
+		return false;
+	}
 	route_move_count(c->route, route);
 	route_unref(c->route);
 	c->route = route;
@@ -304,12 +311,10 @@ static bool reroute(struct client *c)
 /* It goes on by the rules that held when it got its server; time is another matter. */
 static void take_newer(struct client *c)
 {
-	struct directory *d = c->worker->router->directory;
-
 	drop_newer(c);
-	if (directory_find(d, c->workload, c->route->database->name, c->route->user,
-		&c->newer) != ROUTE_OK)
-		c->newer = NULL;
+	c->newer = malloc(sizeof(*c->newer));
+	if (c->newer != NULL && !route_times(c->route, c->newer))
+		drop_newer(c);
 }
 
 /* Names of statements are looked after on transaction ports, unless that is switched

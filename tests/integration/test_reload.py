@@ -4,7 +4,8 @@ import psycopg
 import pytest
 from support import wire as w
 from support.net import free_port, listening_ports
-from support.router import Endpoint
+from support.postgres import USERS
+from support.router import ADMIN, Endpoint
 from support.wait import wait_until
 
 pytestmark = pytest.mark.router_only
@@ -133,6 +134,35 @@ def test_removed_database(make_router):
         assert [m.sqlstate for m in wire.until_closed() if m.type == "E"] == ["57P01"]
     with pytest.raises(RuntimeError, match="3D000"):
         router.transactional.wire(dbname="second")
+
+
+def test_removed_user(make_router):
+    """The same for a user that no file has any more; on a session port it goes on."""
+    router = make_router()
+    with router.transactional.wire(user="other") as idle, \
+            router.transactional.wire(user="other") as busy, \
+            router.session.wire(user="other") as session, router.transactional.wire() as another:
+        idle.query("SELECT 1")
+        busy.query("BEGIN")
+        session.query("SELECT 1")
+        router.write_userlist([f'"{name}" "{USERS[name][0]}"' for name in USERS if name != "other"]
+                              + ['"{}" "{}"'.format(*ADMIN)])
+        router.reload()
+        assert [m.sqlstate for m in idle.until_closed() if m.type == "E"] == ["57P01"]
+        assert busy.value("SELECT 2") == "2"
+        busy.query("COMMIT")
+        busy.send(w.query("SELECT 3"))
+        assert [m.sqlstate for m in busy.until_closed() if m.type == "E"] == ["57P01"]
+        assert session.value("SELECT 4") == "4"
+        assert another.value("SELECT 5") == "5"
+        with pytest.raises(RuntimeError, match="28P01"):
+            router.transactional.wire(user="other")
+        router.write_userlist()
+        router.reload()
+        # Back again: nothing is held against it.
+        with router.transactional.wire(user="other") as again:
+            router.reload()
+            assert again.value("SELECT 6") == "6"
 
 
 def test_many_reloads_under_load(make_router):
