@@ -80,6 +80,19 @@ void monitor_pool_add(struct monitor *m, struct pool *pool)
 	unlock(m);
 }
 
+/* Nobody uses it, but by it the host is tried again, or views tell why nobody got in:
+ * the latter until it is asked for the second time. */
+static bool is_to_stay(const struct monitor *m, struct pool *pool)
+{
+	const struct slice *failed = m->failed_slice;
+	bool was_told = pool->is_told;
+
+	if (failed != NULL && failed->pool == pool && m->failures > 0 && failed->share->max > 0)
+		return true;
+	pool->is_told = true;
+	return pool->failures != 0 && !was_told;
+}
+
 bool monitor_pool_remove(struct monitor *m, struct pool *pool)
 {
 	bool unused = true;
@@ -92,7 +105,7 @@ bool monitor_pool_remove(struct monitor *m, struct pool *pool)
 			(slice->clients > 0 || slice->waiting > 0 || slice->coming > 0))
 			unused = false;
 	}
-	unused = unused && pool->servers == 0;
+	unused = unused && pool->servers == 0 && !is_to_stay(m, pool);
 	if (unused)
 		list_remove(&pool->in_monitor);
 	if (unused && m->failed_slice != NULL && m->failed_slice->pool == pool)
@@ -392,6 +405,7 @@ void monitor_connect_failed(struct monitor *m, struct pool_server *s,
 		/* A host that refuses a login is there. */
 		host_answers(m);
 		pool->error = *error;
+		pool->is_told = false;
 		pool->failures++;
 		pool->retry_at_us = now_us + backoff(m, pool->failures);
 		/* As many as the role may have live: they come back. */

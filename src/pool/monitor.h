@@ -117,7 +117,8 @@ void monitor_share_set(struct monitor *, struct share *, enum share_kind,
 void monitor_share_pins(struct monitor *, struct share *, uint32_t max);
 
 void monitor_pool_add(struct monitor *, struct pool *);
-/* True: removed, the memory is the caller's again.  False: it is in use. */
+/* True: removed, the memory is the caller's again.  False: it is in use, or its host or
+ * its logins have failed and that is to be seen. */
 NODISCARD bool monitor_pool_remove(struct monitor *, struct pool *);
 void monitor_slice_add(struct monitor *, struct slice *);
 void monitor_slice_set_limits(

@@ -105,6 +105,7 @@ struct pool {
 	_Atomic uint32_t waiting_told; /* the same, for whoever looks without the lock */
 	uint32_t epoch; /* servers of an older one close on return */
 	bool is_paused; /* grants nothing, and keeps no server */
+	bool is_told;	/* its last failure has been there to be seen for a while */
 	/* After a refused login: no new try before this time. */
 	uint64_t retry_at_us;
 	uint32_t failures;

@@ -148,6 +148,32 @@ START_TEST(host_that_nobody_asks_for_is_tried_again)
 }
 END_TEST
 
+/* Nobody uses them any more: that of the failed host goes when the host is back, that of
+ * the failed login when it was there to be seen for a while. */
+START_TEST(failed_pools_can_be_seen)
+{
+	struct pool *pool = &host.pools[POOL_A];
+	struct slice *slice = host_slice(POOL_A, WEB);
+	struct pool_server *s;
+
+	wait_in(&leases[0], slice);
+	s = begin_open();
+	refuse(s, CONNECT_FAILED_HOST, "08006");
+	gone(s);
+	withdraw(&leases[0]);
+	ck_assert(!monitor_pool_remove(&host.m, pool));
+	ck_assert(!monitor_pool_remove(&host.m, pool));
+	host_wait(100 * MSEC);
+	ck_assert(!upkeep());
+	s = begin_open();
+	refuse(s, CONNECT_FAILED_LOGIN, "28P01");
+	gone(s);
+	ck_assert(!monitor_pool_remove(&host.m, pool));
+	ck_assert(monitor_pool_remove(&host.m, pool));
+	monitor_pool_add(&host.m, pool);
+}
+END_TEST
+
 START_TEST(host_backoff_keeps_waiters)
 {
 	struct slice *slice = host_slice(POOL_A, WEB);
@@ -317,6 +343,7 @@ static void add_failing(Suite *s)
 	tcase_add_test(tc, refused_login_lets_others_connect_at_once);
 	tcase_add_test(tc, refused_login_is_an_answer_of_the_host);
 	tcase_add_test(tc, host_that_nobody_asks_for_is_tried_again);
+	tcase_add_test(tc, failed_pools_can_be_seen);
 	tcase_add_test(tc, host_backoff_keeps_waiters);
 	tcase_add_test(tc, host_backoff_grows_to_its_maximum);
 	tcase_add_test(tc, connects_that_fail_together_are_one_failure);
