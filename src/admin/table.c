@@ -70,7 +70,7 @@ static void clean_row(
 
 	for (size_t i = 0; i < count; i++) {
 		at[i] = buf_len(clean);
-		if (values[i] != NULL && !utf8_is_valid(values[i]))
+		if (values[i] != NULL && !utf8_is_clean(values[i]))
 			utf8_add_clean(clean, values[i]);
 		else
 			at[i] = SIZE_MAX;

@@ -46,6 +46,37 @@ static size_t char_len(const char *text)
 	return 0;
 }
 
+static bool is_digit(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
+
+/* Could what stands here, behind a backslash, be taken for a byte that is not UTF-8, or
+ * is it one? */
+static bool is_doubtful(const char *text)
+{
+	if (*text == '\0')
+		return false;
+	return char_len(text) == 0 ||
+		(text[0] == 'x' && is_digit(text[1]) && is_digit(text[2]));
+}
+
+/* Bytes at the front that stay as they are. */
+static size_t clean_len(const char *text)
+{
+	size_t pos = 0;
+
+	while (text[pos] != '\0') {
+		size_t run = strspn(text + pos, "\\");
+		size_t len = run > 0 ? run : char_len(text + pos);
+
+		if (len == 0 || (run > 0 && is_doubtful(text + pos + run)))
+			break;
+		pos += len;
+	}
+	return pos;
+}
+
 /* Bytes at the front that are UTF-8. */
 static size_t valid_len(const char *text)
 {
@@ -66,16 +97,29 @@ bool utf8_is_valid(const char *text)
 	return text[valid_len(text)] == '\0';
 }
 
+bool utf8_is_clean(const char *text)
+{
+	return text[clean_len(text)] == '\0';
+}
+
 void utf8_add_clean(struct buf *out, const char *text)
 {
 	for (;;) {
-		size_t len = valid_len(text);
+		size_t len = clean_len(text), run;
 
 		buf_add(out, text, len);
 		text += len;
 		if (*text == '\0')
 			break;
-		buf_addf(out, "\\x%02x", (unsigned)(uint8_t)*text);
+		run = strspn(text, "\\");
+		buf_add(out, text, run);
+		buf_add(out, text, run);
+		text += run;
+		/* What only looks like it is not it any more. */
+		if (char_len(text) > 0)
+			buf_add_u8(out, (uint8_t)*text);
+		else
+			buf_addf(out, "\\x%02x", (unsigned)(uint8_t)*text);
 		text++;
 	}
 	buf_add_u8(out, 0);

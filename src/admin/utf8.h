@@ -12,7 +12,12 @@
 
 bool utf8_is_valid(const char *text);
 
-/* Adds the text, each byte that is not UTF-8 as \xNN, and a NUL. */
+/* Adds the text, each byte that is not UTF-8 as \xNN, and a NUL.  Backslashes in front of
+ * such a byte, or of what looks like one written so, are doubled: two texts never become
+ * the same. */
 void utf8_add_clean(struct buf *, const char *text);
+
+/* Would the text become itself? */
+bool utf8_is_clean(const char *text);
 
 #endif

@@ -131,7 +131,7 @@ static void add_value(struct buf *out, const char *text)
 {
 	struct buf clean;
 
-	if (utf8_is_valid(text)) {
+	if (utf8_is_clean(text)) {
 		add_escaped(out, text);
 		return;
 	}

@@ -42,6 +42,7 @@ struct http_visitor {
 	struct http_door *door;
 	struct MHD_Connection *connection;
 	int fd;
+	char host[ADDR_TEXT_MAX];       /* its address, without the port */
 	uint64_t since_us;              /* has arrived, asked, or been answered then */
 	uint64_t until_us;              /* longer than that it does not stay */
 	bool has_asked;                 /* at least once, with a whole head */

@@ -4,9 +4,11 @@
  *
  * Everybody who reaches the port can fill it, token or not; probes must get through all
  * the same.  So a place belongs to a request, not to a connection: when all are taken,
- * somebody who asks nothing leaves.
+ * somebody who asks nothing leaves.  And one address never has all of them, however much
+ * it asks.
  */
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -48,8 +50,9 @@ static void visitor_shut(struct http_visitor *v)
 	(void)shutdown(v->fd, SHUT_RDWR);
 }
 
-/* Of those of the lowest rank the one that has been in it for longest; or NULL. */
-static struct http_visitor *who_leaves(struct http *h, uint64_t now_us)
+/* Of those of the lowest rank the one that has been in it for longest; or NULL.  Of this
+ * host only, unless that is NULL. */
+static struct http_visitor *who_leaves(struct http *h, const char *host, uint64_t now_us)
 {
 	struct http_visitor *found = NULL;
 	enum rank lowest = RANK_BUSY;
@@ -59,6 +62,7 @@ static struct http_visitor *who_leaves(struct http *h, uint64_t now_us)
 		enum rank rank = rank_of(v, now_us);
 
 		if (v->is_leaving || rank == RANK_BUSY || rank > lowest ||
+			(host != NULL && strcmp(v->host, host) != 0) ||
 			(rank == lowest && v->since_us >= found->since_us))
 			continue;
 		found = v;
@@ -67,19 +71,51 @@ static struct http_visitor *who_leaves(struct http *h, uint64_t now_us)
 	return found;
 }
 
+/* An address has no more than that, so that others find a place: an eighth is theirs. */
+static uint32_t most_of_one_host(const struct http *h)
+{
+	return h->values.max_connections - h->values.max_connections / 8;
+}
+
+static uint32_t visitors_of(struct http *h, const char *host)
+{
+	uint32_t count = 0;
+
+	list_for_each(&h->visitors, node) {
+		const struct http_visitor *v = container_of(node, struct http_visitor, node);
+
+		count += !v->is_leaving && strcmp(v->host, host) == 0;
+	}
+	return count;
+}
+
+static void host_of(const struct sockaddr *from, socklen_t len, char to[ADDR_TEXT_MAX])
+{
+	struct addr addr = { .len = 0 };
+
+	if (from != NULL && len <= sizeof(addr.un)) {
+		memcpy(&addr.sa, from, len);
+		addr.len = len;
+		addr_unmap(&addr);
+	}
+	(void)addr_host_text(&addr, to, ADDR_TEXT_MAX);
+}
+
 enum MHD_Result http_visitor_on_accept(void *arg, const struct sockaddr *addr, socklen_t len)
 {
 	const struct http_door *door = arg;
 	struct http *h = door->http;
+	char host[ADDR_TEXT_MAX];
+	bool is_too_many;
 	struct http_visitor *v;
 
-	(void)addr;
-	(void)len;
-	if (h->visitor_count - h->leaving_count < h->values.max_connections)
+	host_of(addr, len, host);
+	is_too_many = visitors_of(h, host) >= most_of_one_host(h);
+	if (!is_too_many && h->visitor_count - h->leaving_count < h->values.max_connections)
 		return MHD_YES;
 	if (h->leaving_count >= LEAVING_MAX)
 		return MHD_NO;
-	v = who_leaves(h, clock_now_us());
+	v = who_leaves(h, is_too_many ? host : NULL, clock_now_us());
 	if (v == NULL)
 		return MHD_NO;
 	visitor_shut(v);
@@ -98,6 +134,7 @@ static void visitor_comes(struct http_door *door, struct MHD_Connection *connect
 		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 	struct http_visitor *v = calloc(1, sizeof(*v));
 	struct http *h = door->http;
+	struct addr peer;
 
 	/* Without one it gets no answer: http_on_request(). */
 	*slot = v;
@@ -109,6 +146,8 @@ static void visitor_comes(struct http_door *door, struct MHD_Connection *connect
 	v->door = door;
 	v->connection = connection;
 	v->fd = info->connect_fd;
+	if (sock_peer(v->fd, &peer))
+		host_of(&peer.sa, peer.len, v->host);
 	v->since_us = clock_now_us();
 	v->until_us = v->since_us + min_u64(FIRST_LINE_US, h->values.timeout_us);
 	list_push_back(&h->visitors, &v->node);

@@ -35,6 +35,9 @@ static const struct {
 
 _Static_assert(COUNT_OF(stat_metrics) == STAT_COUNT, "a counter is not told");
 
+/* The labels of those who are not told one by one. */
+#define OTHERS "(other)"
+
 /* A combination of workload, database and user; of the others names is NULL. */
 struct series {
 	uint32_t workload;
@@ -169,7 +172,9 @@ static void take_counters(const struct route_counters *c, void *arg)
 	if (list->failed || c->workload->index >= list->workload_count)
 		return;
 	stats_sum(c->stats, list->workers, sum);
-	if (c->number >= METRICS_SERIES_MAX) {
+	/* Whoever is called as they are is one of them. */
+	if (c->number >= METRICS_SERIES_MAX ||
+		(strcmp(c->database->name, OTHERS) == 0 && strcmp(c->user, OTHERS) == 0)) {
 		row = &list->rows[c->workload->index];
 		for (size_t i = 0; i < STAT_COUNT; i++)
 			row->sum[i] += sum[i];
@@ -230,8 +235,8 @@ static void counters(struct exposition *e, const struct look *look,
 			const struct series *row = &list->rows[i];
 			const char *const *labels = LABELS("workload",
 				metrics_workload(look, row->workload, name), "database",
-				row->database == NULL ? "(other)" : row->database, "user",
-				row->user == NULL ? "(other)" : row->user);
+				row->database == NULL ? OTHERS : row->database, "user",
+				row->user == NULL ? OTHERS : row->user);
 
 			if (row->database == NULL && is_nothing(row))
 				continue;

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import threading
 import time
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException
 
 import pytest
 from support import wire as w
@@ -700,6 +700,33 @@ def test_too_many_connections(make_web):
             sock.sendall(ASK % b"/readyz")
             assert sock.recv(1000).endswith(b"ready\n")
         assert web.get("/livez").text == "alive\n"
+
+
+def test_one_address_leaves_room_for_others(make_web):
+    """Somebody who asks and asks, and is served, has seven of eight places: a probe from
+    elsewhere finds one."""
+    router, web = make_web(max_connections=16, timeout="60s")
+
+    def ready_from(address):
+        connection = HTTPConnection("127.0.0.1", web.port, timeout=60, source_address=(address, 0))
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().read() == b"ready\n"
+        except (OSError, HTTPException):
+            return False
+        finally:
+            connection.close()
+    def others_find_a_place():
+        """While 14 of 16 wait for their answers, which they do for two seconds only."""
+        with contextlib.ExitStack() as stack:
+            fill(stack, web, ASK % b"/livez", 14)
+            # When these have their answers, those before them were let in.
+            elsewhere = [ready_from("127.0.0.2") for _ in range(2)]
+            return not ready_from("127.0.0.1") and elsewhere == [True, True] and \
+                ready_from("127.0.0.2")
+    with frozen(router, "worker-1"):
+        wait_until(others_find_a_place, 60, "one is refused, the other one is not")
+    wait_until(lambda: ready_from("127.0.0.1"), 10, "there is room again")
 
 
 def test_leaves_in_the_middle(both):
