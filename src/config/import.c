@@ -154,6 +154,24 @@ static void apply_verbose(struct import_file *f)
 			strdup("debug"), e, f->number);
 }
 
+/* PgBouncer writes to both; here lines go to one of them. */
+static void apply_log(struct import_file *f)
+{
+	const struct ini_entry *file = find_key(f->ini, "logfile");
+	const struct ini_entry *syslog = find_key(f->ini, "syslog");
+	bool has_file = file != NULL && file->value[0] != '\0';
+	bool has_syslog = syslog != NULL && strcmp(syslog->value, "0") != 0;
+
+	if (has_file) {
+		import_set_one(f, &f->x->log, "destination", IMPORT_PLAIN, file, "file");
+		import_set_one(f, &f->x->log, "file", IMPORT_NEW_PATH, file, file->value);
+	}
+	if (has_file && has_syslog)
+		import_tell(f->x, true, syslog, "syslog: the log goes to one place, the file");
+	else if (has_syslog)
+		import_set_one(f, &f->x->log, "destination", IMPORT_PLAIN, syslog, "syslog");
+}
+
 /* The login that asks for secrets is the router's own. */
 static void apply_auth_user(struct import_file *f)
 {
@@ -325,6 +343,7 @@ static int apply_file(struct import *x, const struct ini *ini, size_t number,
 	apply_listen(&f);
 	apply_defaults(&f);
 	apply_verbose(&f);
+	apply_log(&f);
 	apply_auth_user(&f);
 	for (const struct ini_entry *e = ini->first; e != NULL; e = e->next)
 		apply_entry(&f, e);

@@ -18,7 +18,8 @@ enum import_form {
 	IMPORT_PLAIN,           /* as the option's type says */
 	IMPORT_SECONDS,
 	IMPORT_MSECS,
-	IMPORT_PATH             /* relative to where PgBouncer is started */
+	IMPORT_PATH,            /* relative to where PgBouncer is started */
+	IMPORT_NEW_PATH         /* the same, of a file that need not be there yet */
 };
 
 /* An option and its value, as YAML. */

@@ -275,6 +275,17 @@ static char *path(const char *value)
 	return quoted;
 }
 
+static char *new_path(const char *value)
+{
+	char *here = value[0] == '/' ? NULL : realpath(".", NULL);
+	char *whole = here == NULL ? NULL : format("%s/%s", here, value);
+	char *quoted = import_quote(whole == NULL ? value : whole);
+
+	free(whole);
+	free(here);
+	return quoted;
+}
+
 static char *word(struct import *x, const struct option *o, const struct ini_entry *e,
 	const char *value)
 {
@@ -307,6 +318,8 @@ static char *convert(struct import *x, const struct option *o, enum import_form 
 		return word(x, o, e, value);
 	if (strlen(value) > o->max || strlen(value) < o->min)
 		return refuse(x, o, e, value);
+	if (form == IMPORT_NEW_PATH)
+		return new_path(value);
 	return form == IMPORT_PATH ? path(value) : import_quote(value);
 }
 

@@ -59,6 +59,14 @@ static int unknown(const char *name, struct diag *diag)
 
 	for (size_t i = 0; i < option_count && count < NAMES_MAX; i++)
 		names[count++] = option_table[i].name;
+	for (size_t i = 0; i < COUNT_OF(sections); i++) {
+		if (sections[i].is_bare || option_find(sections[i].level, name) == NULL)
+			continue;
+		diag_set(diag, NULL, 0, 0, "\"%s\" belongs to an entry of %s: %s.%s%s", name,
+			sections[i].name, sections[i].name,
+			sections[i].has_entries ? "NAME." : "", name);
+		return -EINVAL;
+	}
 	near = value_nearest(name, names, count);
 	diag_set(diag, NULL, 0, 0, "unknown setting \"%.*s\"%s%s%s", TEXT_SHOWN, name,
 		near == NULL ? "" : "; did you mean ", near == NULL ? "" : near,

@@ -60,7 +60,7 @@ def test_set_until_reload(router, console):
     ("SET hosts.main.connection_budget = 0", "connection_budget"),
     ("SET max_client_conn = 1000001", "max_client_conn"),
     ("SET auth_file = '/nonexistent'", "/nonexistent"),
-    ("SET pool_mode = session", "unknown setting"),
+    ("SET pool_mode = session", "belongs to an entry of workloads: workloads.NAME.pool_mode"),
 ])
 def test_what_set_refuses(router, console, command, words):
     """The same checks as for the file; nothing has changed then, and the file is not blamed
