@@ -165,6 +165,25 @@ def test_removed_user(make_router):
             assert again.value("SELECT 6") == "6"
 
 
+def test_clients_are_counted_once(make_router):
+    """Also those that are in a transaction or wait when the times change."""
+    router = make_router({"workloads": {"transactional": {"guaranteed_connections": 2,
+                                                          "max_connections": 2}}})
+    wires = [router.transactional.wire() for _ in range(4)]
+    wires += [router.session.wire() for _ in range(2)]
+    for wire in wires[:2] + wires[4:]:
+        wire.query("BEGIN")
+    wires[2].send(w.query("SELECT 1"))
+    wait_until(lambda: router.show("waiting"), 10, "it waits")
+    for seconds in (20, 30):
+        router.reload({"defaults": {"query_timeout": f"{seconds}s"}})
+        pool = router.pool()
+        assert pool["cl_active"] + pool["cl_waiting"] == 6, pool
+    for wire in wires:
+        wire.close()
+    wait_until(lambda: router.pool()["cl_active"] == 0, 10, "all have left")
+
+
 def test_many_reloads_under_load(make_router):
     router = make_router()
     wires = [router.transactional.wire() for _ in range(10)]
