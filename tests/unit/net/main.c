@@ -13,6 +13,7 @@ int main(void)
 	slog_set_level(SLOG_ERROR);
 	srunner_add_suite(runner, addr_suite());
 	srunner_add_suite(runner, proxy_suite());
+	srunner_add_suite(runner, inherited_suite());
 	srunner_add_suite(runner, io_suite());
 	srunner_add_suite(runner, io_random_suite());
 	srunner_add_suite(runner, io_threads_suite());

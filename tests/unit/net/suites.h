@@ -8,6 +8,7 @@
 Suite *timers_suite(void);
 Suite *addr_suite(void);
 Suite *proxy_suite(void);
+Suite *inherited_suite(void);
 Suite *io_suite(void);
 Suite *io_random_suite(void);
 Suite *io_threads_suite(void);

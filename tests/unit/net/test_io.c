@@ -807,6 +807,57 @@ START_TEST(accepts_and_stops)
 }
 END_TEST
 
+static int retired_count;
+
+static void count_retired(struct io_listener *l)
+{
+	(void)l;
+	retired_count++;
+}
+
+/* Whichever of the two the kernel has woken: the connection is taken by one of them. */
+START_TEST(retires_and_loses_nobody)
+{
+	TEST_LOOP(io);
+	struct io *other = loops_create(_i);
+	struct io_listener mine, its;
+	uint16_t port;
+	int listener = loops_tcp_listener(&port);
+
+	for (int round = 0; round < 50; round++) {
+		bool other_first = round % 2 == 1;
+		uint64_t until_us;
+		int fd;
+
+		retired_count = 0;
+		ck_assert_int_eq(io_listener_start(other_first ? other : io,
+			other_first ? &its : &mine, listener, keep_accepted), 0);
+		loops_settle(other_first ? other : io);
+		ck_assert_int_eq(io_listener_start(other_first ? io : other,
+			other_first ? &mine : &its, listener, keep_accepted), 0);
+		loops_settle(other_first ? io : other);
+		fd = loops_tcp_connect(port);
+		io_listener_retire(&mine, count_retired);
+		until_us = loops_deadline();
+		while (accepted_count == 0 || retired_count == 0) {
+			ck_assert_int_eq(io_turn(io, 0), 0);
+			ck_assert_int_eq(io_turn(other, 0), 0);
+			ck_assert_msg(clock_now_us() < until_us, "lost in round %d", round);
+		}
+		ck_assert_uint_eq(accepted_count, 1);
+		ck_assert_int_eq(retired_count, 1);
+		io_listener_stop(&mine);
+		io_listener_stop(&its);
+		loops_settle(other);
+		close_accepted();
+		close(fd);
+	}
+	close(listener);
+	io_destroy(&other);
+	io_destroy(&io);
+}
+END_TEST
+
 START_TEST(backs_off_without_descriptors)
 {
 	TEST_LOOP(io);
@@ -877,6 +928,7 @@ Suite *io_suite(void)
 	add(s, runs_tasks_in_order, "tasks");
 	add(s, waits_as_long_as_told, "time");
 	add(s, accepts_and_stops, "accept");
+	add(s, retires_and_loses_nobody, "retire");
 	add(s, backs_off_without_descriptors, "emfile");
 	return s;
 }
