@@ -58,6 +58,13 @@ static void take_fds(struct msghdr *msg, struct handover_message *m)
 	}
 }
 
+static void close_fds(struct handover_message *m, size_t from)
+{
+	for (size_t i = from; i < m->fd_count; i++)
+		close(m->fds[i]);
+	m->fd_count = 0;
+}
+
 int handover_read(int fd, struct handover_message *m)
 {
 	char control[CMSG_SPACE(sizeof(int) * HANDOVER_FDS_MAX)];
@@ -78,14 +85,11 @@ int handover_read(int fd, struct handover_message *m)
 		take_fds(&msg, m);
 	if (n < 0)
 		return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
+	if ((msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
+		close_fds(m, 0);
+		return -EMSGSIZE;
+	}
 	return n == 0 ? -ECONNRESET : 1;
-}
-
-static void close_fds(struct handover_message *m, size_t from)
-{
-	for (size_t i = from; i < m->fd_count; i++)
-		close(m->fds[i]);
-	m->fd_count = 0;
 }
 
 static void read_units(const char *text, struct handover_units *units)
@@ -170,9 +174,10 @@ static bool listen_to(struct handover_before *b, bool *changed)
 	struct handover_message m;
 	int ret;
 
-	while ((ret = handover_read(b->fd, &m)) > 0) {
+	/* Of what cannot be read it has as much as before. */
+	while ((ret = handover_read(b->fd, &m)) > 0 || ret == -EMSGSIZE) {
 		close_fds(&m, 0);
-		if (m.text[0] != 'U')
+		if (ret < 0 || m.text[0] != 'U')
 			continue;
 		read_units(m.text + 1, &b->units);
 		*changed = true;

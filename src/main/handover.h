@@ -34,8 +34,9 @@
 
 #include "admin/console.h"
 #include "base/diag.h"
+#include "config/config.h"
 
-enum { HANDOVER_BEFORE_MAX = 16, HANDOVER_NAME_SIZE = 128 };
+enum { HANDOVER_BEFORE_MAX = 16, HANDOVER_NAME_SIZE = CONFIG_NAME_MAX + 1 };
 
 struct program;
 

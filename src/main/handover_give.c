@@ -18,7 +18,11 @@
 #include "main/handover_priv.h"
 #include "main/program.h"
 
-enum { PATIENCE_US = 60 * 1000000, ENVIRONMENT_MAX = 1024 };
+enum {
+	PATIENCE_US = 60 * 1000000,
+	ENVIRONMENT_MAX = 1024,
+	HANDOVER_ROOM = (HANDOVER_BEFORE_MAX + 2) * HANDOVER_TEXT_MAX
+};
 
 extern char **environ;
 
@@ -53,9 +57,11 @@ static uint32_t units_now(struct route_host *host)
 	return units;
 }
 
+/* What is not named has none. */
 static void add_units(struct buf *out, uint32_t units, const char *host)
 {
-	buf_addf(out, "%u %s\n", units, host);
+	if (units > 0)
+		buf_addf(out, "%u %s\n", units, host);
 }
 
 static int send_units(struct program *p, bool only_changes)
@@ -250,7 +256,7 @@ static void failed(struct program *p, const char *text)
 void handover_begin(struct program *p, console_done_f *done, void *done_arg)
 {
 	struct handover *h = &p->handover;
-	int pair[2], ret;
+	int pair[2], ret, room = HANDOVER_ROOM;
 
 	if (h->phase != HANDOVER_NONE || atomic_load(&p->router.drain) != ROUTER_SERVES) {
 		done(done_arg, false, h->phase == HANDOVER_STARTING ?
@@ -265,6 +271,8 @@ void handover_begin(struct program *p, console_done_f *done, void *done_arg)
 	ret = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ? -errno : 0;
 	if (ret == 0) {
 		h->fd = pair[0];
+		/* All of it has to fit before anybody reads; as much as the system lets it. */
+		(void)setsockopt(h->fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 		ret = send_all(p);
 		if (ret == 0)
 			ret = spawn(p, pair[1]);
@@ -278,22 +286,27 @@ void handover_begin(struct program *p, console_done_f *done, void *done_arg)
 
 /* --- handing over ---------------------------------------------------------------------------- */
 
-/* Each has or needs a unit of its own until it leaves. */
-static uint32_t count_sessions(struct directory *d)
+/* Leases of this host that end when their clients leave, and those who wait for one. */
+static uint64_t count_sessions(struct route_host *host)
 {
-	uint32_t count = 0;
+	struct monitor *m = &host->monitor;
+	uint64_t count = 0;
 
-	for (uint32_t i = 0; i < directory_workload_count(d); i++) {
-		struct route_workload *w = directory_workload(d, i);
+	pthread_mutex_lock(&m->lock);
+	for (uint32_t i = 0; i < m->budget.share_count; i++) {
+		const struct share *s = m->budget.shares[i];
+		uint64_t leased = s->used - s->idle - s->closing;
 
-		if (w->mode == ROUTE_SESSION)
-			count += atomic_load(&w->clients);
+		if (s->kind == SHARE_LASTING)
+			count += u64_min(leased + s->waiting, s->max);
 	}
+	pthread_mutex_unlock(&m->lock);
 	return count;
 }
 
 /* What the sessions need and half of the rest, then less as clients leave; never more
- * again, and never all of it. */
+ * again, and, but for what is in use and does not come back, never more than half: those
+ * who come find something. */
 static uint64_t most_for(uint64_t first, uint64_t sessions, uint64_t clients,
 	uint64_t first_clients)
 {
@@ -301,30 +314,29 @@ static uint64_t most_for(uint64_t first, uint64_t sessions, uint64_t clients,
 
 	if (first_clients > 0)
 		most = rest / 2 * u64_min(clients, first_clients) / first_clients;
-	most += sessions;
-	if (most >= first)
-		most = first - 1;
-	/* Whoever is left gets on, if slowly. */
-	return most == 0 && clients > 0 ? 1 : most;
+	most = u64_min(most + sessions, first / 2);
+	/* Whoever is left gets on, if slowly; where there was nothing there is nothing. */
+	return most == 0 && clients > 0 ? u64_min(first, 1) : most;
 }
 
 static void lower(struct program *p)
 {
 	struct handover *h = &p->handover;
-	uint64_t sessions = count_sessions(p->directory);
 	/* Somebody may be at the door. */
 	uint64_t clients = program_all_clients(p) + (entrances_are_left(p) ? 0 : 1);
 	bool changed = false;
 
 	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
 		struct route_host *host = directory_host(p->directory, i);
-		uint64_t most = h->hosts[i].first == 0 ? clients > 0 :
-			most_for(h->hosts[i].first, sessions, clients, h->first_clients);
+		uint64_t sessions = count_sessions(host);
+		uint64_t most = most_for(h->hosts[i].first, sessions, clients,
+			h->first_clients);
 
 		if (most >= h->hosts[i].most)
 			continue;
 		h->hosts[i].most = (uint32_t)most;
-		directory_share_budget(p->directory, host, 0, (uint32_t)most);
+		/* What those before it have is theirs still. */
+		directory_share_budget(p->directory, host, host->elsewhere, (uint32_t)most);
 		changed = true;
 	}
 	if (changed)

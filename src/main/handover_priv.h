@@ -8,7 +8,12 @@
 
 #include "main/handover.h"
 
-enum { HANDOVER_TEXT_MAX = 16384, HANDOVER_FDS_MAX = 64, HANDOVER_FD = 3 };
+enum {
+	/* "number host\n" of each host, the longest of which still fit. */
+	HANDOVER_TEXT_MAX = DIRECTORY_HOSTS_MAX * (CONFIG_NAME_MAX + 12) + 2,
+	HANDOVER_FDS_MAX = 64,
+	HANDOVER_FD = 3
+};
 
 #define HANDOVER_VARIABLE "PGTANDEM_HANDOVER"
 
@@ -22,7 +27,7 @@ struct handover_message {
 /* Returns 0 or -errno. */
 NODISCARD int handover_send(int fd, const char *text, size_t len, const int *fds,
 	size_t count);
-/* 1: a message; 0: none now; -errno. */
+/* 1: a message; 0: none now; -errno, -EMSGSIZE for one that is not all there. */
 NODISCARD int handover_read(int fd, struct handover_message *);
 
 /* Looks at what those before have to say. */

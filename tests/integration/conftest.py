@@ -18,6 +18,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 
 from support.postgres import Postgres  # noqa: E402
+from support.restarted import Restarted  # noqa: E402
 from support.router import Direct, Router  # noqa: E402
 
 DIRECT = os.environ.get("PGTANDEM_TARGET") == "postgres"
@@ -74,6 +75,17 @@ def make_router(postgres, tmp_path):
         except AssertionError as problem:
             problems.append(str(problem))
     assert not problems, "\n\n".join(problems)
+
+
+@pytest.fixture
+def restarted(postgres, tmp_path, make_router):
+    os.chmod(tmp_path, 0o755)
+
+    def make(config=None, where=tmp_path):
+        make_router.routers.append(Restarted(where / f"restarted{len(make_router.routers)}",
+                                             postgres, config))
+        return make_router.routers[-1]
+    return make
 
 
 @pytest.fixture

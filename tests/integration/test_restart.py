@@ -10,65 +10,13 @@ import threading
 import psycopg
 import pytest
 from support import wire as w
-from support.adopted import Adopted, adopt_orphans
 from support.net import free_port, listening_ports
-from support.router import Router
+from support.restarted import Watch
 from support.wait import wait_until
 from support.web import Web
 from test_commands import APP, Console, Load
 
 pytestmark = pytest.mark.router_only
-
-
-class Restarted(Router):
-    """A router that may be restarted: its process is the newest."""
-
-    def __init__(self, directory, postgres, config=None, start=True):
-        adopt_orphans()
-        self.before = []
-        super().__init__(directory, postgres, config, start)
-
-    def complete(self, changes):
-        config = super().complete(changes)
-        config["process"]["pid_file"] = str(self.directory / "pid")
-        return config
-
-    def restart(self):
-        assert self.command("RESTART") == "RESTART"
-        self.follow()
-
-    def follow(self):
-        old = self.process.pid
-        wait_until(lambda: self.pid() not in (None, old), 10, "the pid file is the new process's")
-        self.before.append(self.process)
-        self.process = Adopted(self.pid())
-
-    def pid(self):
-        text = (self.directory / "pid").read_text()
-        return int(text) if text.endswith("\n") else None
-
-    def old_ones_end(self):
-        for process in self.before:
-            assert process.wait(30) == 0
-        self.before = []
-
-    def finish(self):
-        for process in self.before:
-            if process.poll() is None:
-                process.terminate() if hasattr(process, "terminate") else process.send_signal(15)
-        self.old_ones_end()
-        super().finish()
-
-
-@pytest.fixture
-def restarted(postgres, tmp_path, make_router):
-    os.chmod(tmp_path, 0o755)
-
-    def make(config=None, where=tmp_path):
-        make_router.routers.append(Restarted(where / f"restarted{len(make_router.routers)}",
-                                             postgres, config))
-        return make_router.routers[-1]
-    return make
 
 
 @pytest.fixture
@@ -77,29 +25,6 @@ def open_directory():
     with tempfile.TemporaryDirectory() as where:
         os.chmod(where, 0o755)
         yield pathlib.Path(where)
-
-
-class Watch:
-    """The most server connections that there were at once, as PostgreSQL counts them."""
-
-    def __init__(self, postgres):
-        self.postgres, self.most, self.stop = postgres, 0, threading.Event()
-        self.thread = threading.Thread(target=self.look)
-
-    def look(self):
-        with self.postgres.connect() as connection:
-            while not self.stop.is_set():
-                row = connection.execute(
-                    f"SELECT count(*) FROM pg_stat_activity WHERE {APP}").fetchone()
-                self.most = max(self.most, row[0])
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stop.set()
-        self.thread.join(30)
 
 
 def test_five_restarts_under_load(restarted, postgres):

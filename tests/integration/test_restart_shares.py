@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: ISC
+"""RESTART: processes that follow each other share each budget, and never have more of it."""
+import contextlib
+import threading
+
+import pytest
+from support import wire as w
+from support.restarted import APP, Watch
+from support.wait import wait_until
+
+pytestmark = pytest.mark.router_only
+
+
+class Crowd:
+    """Clients that want a transaction each and keep it; not all of them get one."""
+
+    def __init__(self, port):
+        self.port, self.held, self.failed, self.threads = port, [], [], []
+
+    def come(self, count):
+        for _ in range(count):
+            self.threads.append(threading.Thread(target=self.one))
+            self.threads[-1].start()
+
+    def one(self):
+        wire = self.port.raw()
+        try:
+            wire.login("app_scram", self.port.dsn("app_scram")["password"], "app")
+            gets = not w.errors(wire.query("BEGIN"))
+        except (RuntimeError, OSError, EOFError):
+            gets = False
+        (self.held if gets else self.failed).append(wire)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for thread in self.threads:
+            thread.join(60)
+        for wire in self.held + self.failed:
+            wire.close()
+
+
+@pytest.mark.parametrize("budget", [1, 4])
+def test_restarts_of_restarts_keep_within_the_budget(restarted, postgres, budget):
+    """Whoever has nothing to give gives nothing, to itself neither."""
+    router = restarted({
+        "hosts": {"main": {"connection_budget": budget}},
+        "workloads": {
+            "session": {"guaranteed_connections": 0, "max_connections": budget},
+            "transactional": {"guaranteed_connections": 0, "query_wait_timeout": "1s"}}})
+    with Watch(postgres) as watch, Crowd(router.transactional) as crowd:
+        for _ in range(4):
+            crowd.come(budget + 1)
+            wait_until(lambda: len(crowd.held) + len(crowd.failed) == len(crowd.threads), 20,
+                       "all know")
+            router.restart()
+        assert len(crowd.held) >= budget
+    assert 0 < watch.most <= budget
+    router.old_ones_end()
+
+
+def test_the_units_of_as_many_hosts_as_there_may_be_are_told(restarted, postgres):
+    """The last of them is not cut off, and what is in use there counts."""
+    names = [f"h{i:03d}" + "x" * 59 for i in range(250)]
+    host = {"host": "127.0.0.1", "port": postgres.port, "connection_budget": 4}
+    router = restarted({"hosts": {"main": None, **{name: host for name in names}},
+                        "databases": {"*": None, "app": {"host": names[-1]}},
+                        "workloads": {"transactional": {"query_wait_timeout": "1s"}}})
+    with Watch(postgres) as watch, Crowd(router.transactional) as crowd:
+        for _ in range(3):
+            crowd.come(4)
+            wait_until(lambda: len(crowd.held) + len(crowd.failed) == len(crowd.threads), 20,
+                       "all know")
+            router.restart()
+        assert len(crowd.held) == 4
+    assert watch.most == 4
+    router.old_ones_end()
+
+
+def test_sessions_that_wait_leave_the_new_process_its_part(restarted, postgres):
+    """Only those that have a server need one, and the others never more than half."""
+    router = restarted({
+        "hosts": {"main": {"connection_budget": 10}},
+        "workloads": {"session": {"guaranteed_connections": 2, "max_connections": 2},
+                      "transactional": {"guaranteed_connections": 8}}})
+    with contextlib.ExitStack() as stack, Watch(postgres) as watch, \
+            Crowd(router.transactional) as crowd:
+        for _ in range(12):
+            stack.enter_context(router.session.wire())
+        router.restart()
+        crowd.come(5)
+        wait_until(lambda: len(crowd.held) == 5, 10, "half is the new process's")
+        assert postgres.count(f"{APP} AND state = 'idle in transaction'") == 5
+    assert watch.most <= 10
+    router.old_ones_end()
