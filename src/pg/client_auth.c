@@ -21,6 +21,8 @@ static enum client_auth_failure find_doom(const struct client_auth *a,
 {
 	if (params->is_doomed)
 		return CLIENT_AUTH_DOOMED;
+	if (params->method == CLIENT_AUTH_OUTSIDE)
+		return CLIENT_AUTH_NO_FAILURE;
 	if (params->stored == NULL)
 		return CLIENT_AUTH_UNKNOWN_USER;
 	if (a->stored_kind == SECRET_NONE)
@@ -66,6 +68,26 @@ static bool find_secret(struct client_auth *a, const struct client_auth_params *
 	return scram_mock_secret(params->mock_key, a->user, &a->secret);
 }
 
+/* Those who have no password are let wait as long as those who have. */
+static bool wants_secret(const struct client_auth *a, const struct client_auth_params *params)
+{
+	if (a->method == CLIENT_AUTH_SCRAM)
+		return true;
+	if (a->method != CLIENT_AUTH_PASSWORD)
+		return false;
+	switch (a->stored_kind) {
+	case SECRET_SCRAM:
+		return true;
+	case SECRET_PLAIN:
+	case SECRET_MD5:
+		return false;
+	case SECRET_NONE:
+	case SECRET_MALFORMED:
+		break;
+	}
+	return params->mocks_scram;
+}
+
 void client_auth_init(struct client_auth *a, const struct client_auth_params *params)
 {
 	*a = (struct client_auth){ .state = CLIENT_AUTH_STATE_NEW,
@@ -97,7 +119,8 @@ void client_auth_init(struct client_auth *a, const struct client_auth_params *pa
 		memcpy(a->nonce_raw, params->nonce_raw, SCRAM_NONCE_RAW);
 	else
 		rand_bytes(a->nonce_raw, SCRAM_NONCE_RAW);
-	if (a->method == CLIENT_AUTH_SCRAM && !find_secret(a, params))
+	a->has_secret = wants_secret(a, params);
+	if (a->has_secret && !find_secret(a, params))
 		a->failure = CLIENT_AUTH_INTERNAL;
 }
 
@@ -132,6 +155,7 @@ enum client_auth_result client_auth_start(struct client_auth *a, struct buf *out
 			return fail(a, CLIENT_AUTH_DOOMED);
 		return enter(a, CLIENT_AUTH_STATE_OVER, out);
 	case CLIENT_AUTH_PASSWORD:
+	case CLIENT_AUTH_OUTSIDE:
 		msg_out_auth_cleartext(out);
 		return enter(a, CLIENT_AUTH_STATE_CLEAR, out);
 	case CLIENT_AUTH_MD5:
@@ -139,7 +163,9 @@ enum client_auth_result client_auth_start(struct client_auth *a, struct buf *out
 		return enter(a, CLIENT_AUTH_STATE_MD5, out);
 	case CLIENT_AUTH_SCRAM:
 		msg_out_auth_sasl(out, mechanisms + skip, COUNT_OF(mechanisms) - skip);
-		return enter(a, CLIENT_AUTH_STATE_SASL, out);
+		if (enter(a, CLIENT_AUTH_STATE_SASL, out) == CLIENT_AUTH_FAILED)
+			return CLIENT_AUTH_FAILED;
+		return a->must_derive ? CLIENT_AUTH_DERIVE : CLIENT_AUTH_CONTINUE;
 	}
 	return fail(a, CLIENT_AUTH_INTERNAL);
 }
@@ -161,20 +187,19 @@ static bool is_same(const char *a, const char *b)
 	return is_fine;
 }
 
-static bool fits_scram(struct client_auth *a, const char *password)
+static bool fits_keys(struct client_auth *a, const struct secret_job *job)
 {
 	struct secret_scram made;
 	bool fits;
 
-	fits = secret_parse_scram(a->stored, &a->secret) &&
-		secret_derive_keys(password, a->secret.salt, a->secret.salt_len,
-			a->secret.iterations, &a->scram.keys) &&
-		secret_from_keys(&a->scram.keys, &made) &&
+	fits = job->is_done && secret_from_keys(&job->keys, &made) &&
 		CRYPTO_memcmp(made.stored_key, a->secret.stored_key, SECRET_KEY_LEN) == 0;
 	secret_scram_wipe(&made);
-	if (fits)
-		a->known.keys = &a->scram.keys;
-	return fits;
+	if (!fits)
+		return false;
+	a->scram.keys = job->keys;
+	a->known.keys = &a->scram.keys;
+	return true;
 }
 
 static bool fits_md5(const struct client_auth *a, const char *password)
@@ -187,15 +212,14 @@ static bool fits_md5(const struct client_auth *a, const char *password)
 	return fits;
 }
 
-static bool fits_stored(struct client_auth *a, const char *password)
+static bool fits_stored(const struct client_auth *a, const char *password)
 {
 	switch (a->stored_kind) {
 	case SECRET_PLAIN:
 		return is_same(password, a->stored);
 	case SECRET_MD5:
 		return fits_md5(a, password);
-	case SECRET_SCRAM:
-		return fits_scram(a, password);
+	case SECRET_SCRAM:      /* fits_keys() */
 	case SECRET_NONE:
 	case SECRET_MALFORMED:
 		break;
@@ -219,47 +243,84 @@ static bool fits_digest(const struct client_auth *a, const char *answer)
 	return fits;
 }
 
-/* The password comes as a string that ends where the message does. */
-static enum client_auth_result on_password(struct client_auth *a, const uint8_t *body,
-	size_t len)
+static enum client_auth_result judge(struct client_auth *a, bool fits)
 {
-	const char *password = (const char *)body;
-	bool fits;
-
-	if (len == 0 || memchr(body, 0, len) != body + len - 1)
-		return fail(a, CLIENT_AUTH_MALFORMED);
-	if (len == 1)
-		return fail(a, CLIENT_AUTH_EMPTY_PASSWORD);
-	fits = a->state == CLIENT_AUTH_STATE_MD5 ? fits_digest(a, password) :
-		fits_stored(a, password);
 	if (a->doom != CLIENT_AUTH_NO_FAILURE)
 		return fail(a, a->doom);
 	if (!fits)
 		return fail(a, CLIENT_AUTH_WRONG_PASSWORD);
-	if (a->state == CLIENT_AUTH_STATE_CLEAR) {
-		buf_add(&a->password, body, len);
-		if (!buf_ok(&a->password))
-			return fail(a, CLIENT_AUTH_INTERNAL);
-		a->known.password = (const char *)buf_data(&a->password);
-	}
 	a->state = CLIENT_AUTH_STATE_OVER;
 	return CLIENT_AUTH_OK;
 }
 
+static enum client_auth_result on_clear(struct client_auth *a, const uint8_t *body, size_t len)
+{
+	buf_add(&a->password, body, len);
+	if (!buf_ok(&a->password))
+		return fail(a, CLIENT_AUTH_INTERNAL);
+	a->known.password = (const char *)buf_data(&a->password);
+	if (a->method == CLIENT_AUTH_OUTSIDE) {
+		a->state = CLIENT_AUTH_STATE_OUTSIDE;
+		return CLIENT_AUTH_DECIDE;
+	}
+	if (a->has_secret) {
+		a->state = CLIENT_AUTH_STATE_DERIVES;
+		return CLIENT_AUTH_DERIVE;
+	}
+	return judge(a, fits_stored(a, a->known.password));
+}
+
+/* The password comes as a string that ends where the message does. */
+static enum client_auth_result on_password(struct client_auth *a, const uint8_t *body,
+	size_t len)
+{
+	if (len == 0 || memchr(body, 0, len) != body + len - 1)
+		return fail(a, CLIENT_AUTH_MALFORMED);
+	if (len == 1)
+		return fail(a, CLIENT_AUTH_EMPTY_PASSWORD);
+	if (a->state == CLIENT_AUTH_STATE_CLEAR)
+		return on_clear(a, body, len);
+	return judge(a, fits_digest(a, (const char *)body));
+}
+
+enum client_auth_result client_auth_decide(struct client_auth *a, bool is_right)
+{
+	assert(a->state == CLIENT_AUTH_STATE_OUTSIDE);
+	return judge(a, is_right);
+}
+
 /* --- SCRAM ---------------------------------------------------------------- */
 
-static bool derive_secret(struct client_auth *a)
+static enum client_auth_result take_secret(struct client_auth *a, const struct secret_job *job)
 {
-	struct secret_keys keys;
-	bool is_fine;
-
-	is_fine = secret_derive_keys(a->stored, a->secret.salt, a->secret.salt_len,
-			  SECRET_ITERATIONS, &keys) &&
-		secret_from_keys(&keys, &a->secret);
-	secret_keys_wipe(&keys);
+	if (!job->is_done || !secret_from_keys(&job->keys, &a->secret))
+		return fail(a, CLIENT_AUTH_INTERNAL);
 	a->must_derive = false;
-	a->was_derived = is_fine;
-	return is_fine;
+	a->was_derived = true;
+	/* Salt and iterations, which were told already, are the same. */
+	if (a->state == CLIENT_AUTH_STATE_SCRAM)
+		scram_server_set_secret(&a->scram, &a->secret);
+	return CLIENT_AUTH_CONTINUE;
+}
+
+bool client_auth_waits(const struct client_auth *a)
+{
+	return a->state == CLIENT_AUTH_STATE_DERIVES || a->state == CLIENT_AUTH_STATE_OUTSIDE ||
+		(a->state == CLIENT_AUTH_STATE_SCRAM && a->must_derive);
+}
+
+bool client_auth_job(const struct client_auth *a, struct secret_job *job)
+{
+	return secret_job_init(job, a->must_derive ? a->stored : a->known.password,
+		a->secret.salt, a->secret.salt_len, a->secret.iterations);
+}
+
+enum client_auth_result client_auth_settle(struct client_auth *a, const struct secret_job *job)
+{
+	if (a->must_derive)
+		return take_secret(a, job);
+	assert(a->state == CLIENT_AUTH_STATE_DERIVES);
+	return judge(a, fits_keys(a, job));
 }
 
 /* What goes wrong in SCRAM is told as PostgreSQL tells it; a wrong proof only
@@ -340,8 +401,6 @@ static enum client_auth_result on_sasl(struct client_auth *a, const uint8_t *bod
 	params.is_plus = strcmp(mechanism, SCRAM_MECHANISM_PLUS) == 0;
 	if (strcmp(mechanism, SCRAM_MECHANISM) != 0 && !(params.is_plus && a->has_binding))
 		return fail(a, CLIENT_AUTH_MECHANISM);
-	if (a->must_derive && !derive_secret(a))
-		return fail(a, CLIENT_AUTH_INTERNAL);
 	scram_server_init(&a->scram, &params);
 	if (data_len == UINT32_MAX && data.len == 0) {
 		/* Nothing yet: an empty challenge asks for it (RFC 4422, 5). */
@@ -358,6 +417,8 @@ enum client_auth_result client_auth_message(struct client_auth *a, const uint8_t
 {
 	if (len > CLIENT_AUTH_BODY_MAX)
 		return fail(a, CLIENT_AUTH_MALFORMED);
+	if (client_auth_waits(a))
+		return fail(a, CLIENT_AUTH_UNEXPECTED);
 	switch (a->state) {
 	case CLIENT_AUTH_STATE_CLEAR:
 	case CLIENT_AUTH_STATE_MD5:
@@ -367,6 +428,8 @@ enum client_auth_result client_auth_message(struct client_auth *a, const uint8_t
 	case CLIENT_AUTH_STATE_SCRAM:
 		return on_scram(a, body, len, out);
 	case CLIENT_AUTH_STATE_NEW:
+	case CLIENT_AUTH_STATE_DERIVES:
+	case CLIENT_AUTH_STATE_OUTSIDE:
 	case CLIENT_AUTH_STATE_OVER:
 		break;
 	}

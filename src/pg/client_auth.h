@@ -5,6 +5,8 @@
  *   client_auth_init();
  *   result = client_auth_start(a, out);                     CONTINUE, OK
  *   each 'p' message:  client_auth_message(a, body, len, out)
+ *   DERIVE:  send out; let client_auth_job() be run; client_auth_settle(a, job, out)
+ *   DECIDE:  find out whether a->known.password is right; client_auth_decide(a, it_is)
  *   OK:      send out, then AuthenticationOk (not written here) and so on
  *   FAILED:  client_auth_write_error(a, out); send; close
  *   client_auth_finish();
@@ -16,8 +18,8 @@
  *         wipes all.
  * Thread: any, one at a time.
  * Limits: a 'p' message has at most CLIENT_AUTH_BODY_MAX bytes.
- *         With a plain password and no cached secret SCRAM costs 2 ms: derive
- *         it when the file is read, or keep what client_auth_derived() gives.
+ *         Keys are never derived here, as that takes 2 ms: see DERIVE; keep what
+ *         client_auth_derived() gives.
  * Source: PostgreSQL documentation, 55.2.1, 55.3; auth.c in PostgreSQL.
  *
  *   stored \ method  trust  password  md5            scram-sha-256
@@ -27,6 +29,7 @@
  *   none, unknown    yes*   never     never          never
  *
  *   * trust does not ask for the user: the caller decides whom to let in.
+ *   With the method outside, somebody else knows the password, and stored does not count.
  */
 #ifndef PG_CLIENT_AUTH_H
 #define PG_CLIENT_AUTH_H
@@ -41,13 +44,17 @@ enum client_auth_method {
 	CLIENT_AUTH_TRUST,
 	CLIENT_AUTH_PASSWORD,           /* in clear */
 	CLIENT_AUTH_MD5,
-	CLIENT_AUTH_SCRAM
+	CLIENT_AUTH_SCRAM,
+	CLIENT_AUTH_OUTSIDE             /* in clear, and judged by the caller: PAM, LDAP */
 };
 
 enum client_auth_result {
 	CLIENT_AUTH_CONTINUE,   /* send what is in out, wait for 'p' */
 	CLIENT_AUTH_OK,         /* send what is in out; see client_auth.known */
-	CLIENT_AUTH_FAILED      /* see client_auth.failure */
+	CLIENT_AUTH_FAILED,     /* see client_auth.failure */
+	CLIENT_AUTH_DERIVE,     /* send what is in out, run client_auth_job(), then
+				   client_auth_settle(); see client_auth_waits() */
+	CLIENT_AUTH_DECIDE      /* the same with client_auth_decide() */
 };
 
 /* Why, for the log.  The client is told much less: client_auth_write_error. */
@@ -80,6 +87,8 @@ enum client_auth_state {
 	CLIENT_AUTH_STATE_MD5,          /* waits for a digest */
 	CLIENT_AUTH_STATE_SASL,         /* waits for SASLInitialResponse */
 	CLIENT_AUTH_STATE_SCRAM,        /* waits for SASLResponse */
+	CLIENT_AUTH_STATE_DERIVES,      /* waits for the keys of what was sent in clear */
+	CLIENT_AUTH_STATE_OUTSIDE,      /* waits for client_auth_decide() */
 	CLIENT_AUTH_STATE_OVER
 };
 
@@ -89,8 +98,8 @@ struct client_auth_params {
 	const char *stored;             /* secret; NULL: no such user */
 	/* Asks, and fails: expired, not allowed.  With trust it fails at once. */
 	bool is_doomed;
-	/* Method md5, unknown user: pretend that a SCRAM secret is stored; see
-	 * scram_mock_is_chosen(). */
+	/* Methods md5 and password, unknown user: pretend that a SCRAM secret is
+	 * stored; see scram_mock_is_chosen(). */
 	bool mocks_scram;
 	/* Of a plain password: from an earlier client_auth_derived(), or NULL. */
 	const struct secret_scram *derived;
@@ -110,6 +119,7 @@ struct client_auth {
 	char user[STARTUP_NAME_SIZE];
 	char *stored;                   /* a copy; NULL: none */
 	enum secret_kind stored_kind;
+	bool has_secret;                /* the one below, or a mock */
 	bool must_derive;               /* the secret's salt is there, no more yet */
 	bool was_derived;               /* the secret is from a plain password */
 	struct secret_scram secret;
@@ -133,6 +143,18 @@ NODISCARD enum client_auth_result client_auth_start(struct client_auth *, struct
 /* Takes the body of a 'p' message. */
 NODISCARD enum client_auth_result client_auth_message(struct client_auth *,
 	const uint8_t *body, size_t len, struct buf *out);
+
+/* It takes no message before client_auth_settle() or client_auth_decide(). */
+bool client_auth_waits(const struct client_auth *);
+
+/* After DERIVE: what is to be derived, by any thread; false: no memory. */
+NODISCARD bool client_auth_job(const struct client_auth *, struct secret_job *);
+/* ... and was, or could not be (job->is_done). */
+NODISCARD enum client_auth_result client_auth_settle(struct client_auth *,
+	const struct secret_job *);
+
+/* After DECIDE. */
+NODISCARD enum client_auth_result client_auth_decide(struct client_auth *, bool is_right);
 
 /* After CLIENT_AUTH_FAILED: the ErrorResponse PostgreSQL gives, FATAL 28P01
  * password authentication failed for user "x", or 08P01 for what is no valid

@@ -36,7 +36,8 @@ enum {
 enum scram_result {
 	SCRAM_CONTINUE,         /* out has what to send; the peer answers */
 	SCRAM_OK,               /* done; a server has its last message in out */
-	SCRAM_FAILED            /* the error field says why; nothing in out */
+	SCRAM_FAILED,           /* the error field says why; nothing in out */
+	SCRAM_DERIVE            /* a client's: keys are needed, which takes long */
 };
 
 enum scram_error {

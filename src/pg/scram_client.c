@@ -86,26 +86,11 @@ static enum scram_error take_nonce(struct scram_client *c, struct wire_slice non
 	return SCRAM_ERROR_NONE;
 }
 
-/* Makes c->keys those of the server's salt. */
-static enum scram_error find_keys(struct scram_client *c, const uint8_t *salt,
-	size_t salt_len, uint32_t iterations)
-{
-	if (secret_keys_match(&c->keys, salt, salt_len, iterations))
-		return SCRAM_ERROR_NONE;
-	if (c->password == NULL)
-		return SCRAM_ERROR_KEYS;
-	return secret_derive_keys(c->password, salt, salt_len, iterations, &c->keys) ?
-		SCRAM_ERROR_NONE : SCRAM_ERROR_INTERNAL;
-}
-
 static enum scram_error take_first(struct scram_client *c, struct wire_slice message)
 {
 	struct wire_slice nonce, salt_text, count;
-	uint8_t salt[SECRET_SALT_MAX];
 	struct scram_attrs attrs;
 	enum scram_error error;
-	uint32_t iterations = 0;
-	size_t salt_len;
 
 	scram_attrs_init(&attrs, message.data, message.len);
 	error = scram_attrs_expect(&attrs, 'r', &nonce);
@@ -119,14 +104,15 @@ static enum scram_error take_first(struct scram_client *c, struct wire_slice mes
 		error = take_nonce(c, nonce);
 	if (error != SCRAM_ERROR_NONE)
 		return error;
-	if (!base64_decode(salt_text.data, salt_text.len, salt, sizeof(salt), &salt_len) ||
-		salt_len == 0)
+	if (!base64_decode(salt_text.data, salt_text.len, c->salt, sizeof(c->salt),
+		    &c->salt_len) ||
+		c->salt_len == 0)
 		return SCRAM_ERROR_SALT;
-	if (!parse_iterations(count, c->iterations_max, &iterations))
+	if (!parse_iterations(count, c->iterations_max, &c->iterations))
 		return SCRAM_ERROR_ITERATIONS;
 	if (!scram_transcript_add(&c->transcript, message.data, message.len))
 		return SCRAM_ERROR_TOO_LONG;
-	return find_keys(c, salt, salt_len, iterations);
+	return SCRAM_ERROR_NONE;
 }
 
 /* Proof and, for later, the signature that only one who has the secret can
@@ -199,14 +185,65 @@ static enum scram_error take_final(struct scram_client *c, struct wire_slice mes
 
 /* --- the machine ---------------------------------------------------------- */
 
+static enum scram_result answer_first(struct scram_client *c, struct buf *out)
+{
+	enum scram_error error = write_final(c, out);
+
+	if (error == SCRAM_ERROR_NONE && !buf_ok(out))
+		error = SCRAM_ERROR_INTERNAL;
+	if (error != SCRAM_ERROR_NONE)
+		return fail(c, error);
+	c->state = SCRAM_CLIENT_FINAL;
+	return SCRAM_CONTINUE;
+}
+
+static enum scram_result on_first(struct scram_client *c, struct wire_slice message,
+	struct buf *out)
+{
+	enum scram_error error = take_first(c, message);
+
+	if (error != SCRAM_ERROR_NONE)
+		return fail(c, error);
+	if (secret_keys_match(&c->keys, c->salt, c->salt_len, c->iterations))
+		return answer_first(c, out);
+	if (c->password == NULL)
+		return fail(c, SCRAM_ERROR_KEYS);
+	c->state = SCRAM_CLIENT_DERIVES;
+	return SCRAM_DERIVE;
+}
+
+static enum scram_result on_final(struct scram_client *c, struct wire_slice message)
+{
+	enum scram_error error = take_final(c, message);
+
+	if (error != SCRAM_ERROR_NONE)
+		return fail(c, error);
+	c->state = SCRAM_CLIENT_OVER;
+	return SCRAM_OK;
+}
+
+bool scram_client_job(const struct scram_client *c, struct secret_job *job)
+{
+	assert(c->state == SCRAM_CLIENT_DERIVES);
+	return secret_job_init(job, c->password, c->salt, c->salt_len, c->iterations);
+}
+
+enum scram_result scram_client_derived(struct scram_client *c, const struct secret_job *job,
+	struct buf *out)
+{
+	assert(c->state == SCRAM_CLIENT_DERIVES);
+	if (!job->is_done)
+		return fail(c, SCRAM_ERROR_INTERNAL);
+	c->keys = job->keys;
+	return answer_first(c, out);
+}
+
 enum scram_result scram_client_message(struct scram_client *c, const void *data, size_t len,
 	struct buf *out)
 {
 	struct wire_slice message = { data, len };
-	bool is_first = c->state == SCRAM_CLIENT_FIRST;
-	enum scram_error error;
 
-	if (!is_first && c->state != SCRAM_CLIENT_FINAL)
+	if (c->state != SCRAM_CLIENT_FIRST && c->state != SCRAM_CLIENT_FINAL)
 		return fail(c, SCRAM_ERROR_STATE);
 	if (len > SCRAM_MESSAGE_MAX)
 		return fail(c, SCRAM_ERROR_TOO_LONG);
@@ -214,15 +251,8 @@ enum scram_result scram_client_message(struct scram_client *c, const void *data,
 		return fail(c, SCRAM_ERROR_MALFORMED);
 	if (message.data[0] == 'e')
 		return fail(c, SCRAM_ERROR_SERVER_REFUSED);
-	error = is_first ? take_first(c, message) : take_final(c, message);
-	if (error == SCRAM_ERROR_NONE && is_first)
-		error = write_final(c, out);
-	if (error == SCRAM_ERROR_NONE && !buf_ok(out))
-		error = SCRAM_ERROR_INTERNAL;
-	if (error != SCRAM_ERROR_NONE)
-		return fail(c, error);
-	c->state = is_first ? SCRAM_CLIENT_FINAL : SCRAM_CLIENT_OVER;
-	return is_first ? SCRAM_CONTINUE : SCRAM_OK;
+	return c->state == SCRAM_CLIENT_FIRST ? on_first(c, message, out) :
+						on_final(c, message);
 }
 
 void scram_client_finish(struct scram_client *c)

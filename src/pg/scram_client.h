@@ -16,6 +16,7 @@
 enum scram_client_state {
 	SCRAM_CLIENT_START,     /* scram_client_start() comes next */
 	SCRAM_CLIENT_FIRST,     /* waits for server-first-message */
+	SCRAM_CLIENT_DERIVES,   /* waits for scram_client_derived() */
 	SCRAM_CLIENT_FINAL,     /* waits for server-final-message */
 	SCRAM_CLIENT_OVER
 };
@@ -29,6 +30,9 @@ struct scram_client {
 	/* Given, or derived; those of the server's salt once the first message was
 	 * taken, so the caller may keep them for the next login. */
 	struct secret_keys keys;
+	size_t salt_len;                /* DERIVES: what the server asks for */
+	uint8_t salt[SECRET_SALT_MAX];
+	uint32_t iterations;
 	size_t binding_len;
 	uint8_t binding[SCRAM_BINDING_MAX];
 	char binding_type[32];
@@ -57,10 +61,18 @@ void scram_client_init(struct scram_client *, const struct scram_client_params *
 /* Appends client-first-message to *out. */
 NODISCARD enum scram_result scram_client_start(struct scram_client *, struct buf *out);
 
-/* Takes one message of the server's: answers the first (SCRAM_CONTINUE), and
- * verifies the last (SCRAM_OK: the server knows the secret too). */
+/* Takes one message of the server's: answers the first (SCRAM_CONTINUE, or
+ * SCRAM_DERIVE where the keys of the password are needed first), and verifies the
+ * last (SCRAM_OK: the server knows the secret too). */
 NODISCARD enum scram_result scram_client_message(struct scram_client *,
 	const void *data, size_t len, struct buf *out);
+
+/* After SCRAM_DERIVE: what is to be derived; false: no memory. */
+NODISCARD bool scram_client_job(const struct scram_client *, struct secret_job *);
+
+/* ... and was, or could not be (job->is_done): answers the first message. */
+NODISCARD enum scram_result scram_client_derived(struct scram_client *,
+	const struct secret_job *, struct buf *out);
 
 void scram_client_finish(struct scram_client *);
 

@@ -246,6 +246,11 @@ enum scram_result scram_server_message(struct scram_server *s, const void *data,
 	return is_first ? SCRAM_CONTINUE : SCRAM_OK;
 }
 
+void scram_server_set_secret(struct scram_server *s, const struct secret_scram *secret)
+{
+	s->secret = *secret;
+}
+
 void scram_server_finish(struct scram_server *s)
 {
 	OPENSSL_cleanse(s, sizeof(*s));

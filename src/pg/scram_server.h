@@ -54,6 +54,9 @@ void scram_server_init(struct scram_server *, const struct scram_server_params *
 NODISCARD enum scram_result scram_server_message(struct scram_server *,
 	const void *data, size_t len, struct buf *out);
 
+/* Another one of the same salt and iterations, before the last message is taken. */
+void scram_server_set_secret(struct scram_server *, const struct secret_scram *);
+
 void scram_server_finish(struct scram_server *);
 
 #endif

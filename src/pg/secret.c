@@ -191,6 +191,29 @@ bool secret_derive_keys(const char *password, const uint8_t *salt, size_t salt_l
 	return is_fine;
 }
 
+bool secret_job_init(struct secret_job *job, const char *password, const uint8_t *salt,
+	size_t salt_len, uint32_t iterations)
+{
+	*job = (struct secret_job){ .password = strdup(password), .salt_len = salt_len,
+		.iterations = iterations };
+	memcpy(job->salt, salt, salt_len);
+	return job->password != NULL;
+}
+
+void secret_job_run(struct secret_job *job)
+{
+	job->is_done = secret_derive_keys(job->password, job->salt, job->salt_len,
+		job->iterations, &job->keys);
+}
+
+void secret_job_wipe(struct secret_job *job)
+{
+	if (job->password != NULL)
+		OPENSSL_cleanse(job->password, strlen(job->password));
+	free(job->password);
+	OPENSSL_cleanse(job, sizeof(*job));
+}
+
 bool secret_from_keys(const struct secret_keys *keys, struct secret_scram *out)
 {
 	unsigned got = 0;

@@ -7,7 +7,8 @@
  *         wipes them (OPENSSL_cleanse, or the _wipe functions here).
  * Thread: any.
  * Limits: secret_derive_keys() costs about 0.5 us for each iteration, 2 ms for
- *         the usual 4096: cache what it gives.
+ *         the usual 4096: cache what it gives, and let it be done by a thread that
+ *         serves nobody (struct secret_job).
  * Source: RFC 5802 and 7677 (SCRAM), RFC 4013 (SASLprep); scram-common.c,
  *         md5_common.c and saslprep.c in PostgreSQL.
  */
@@ -70,6 +71,23 @@ const char *secret_format_scram(const struct secret_scram *,
  * False when memory or the crypto library fail. */
 NODISCARD bool secret_derive_keys(const char *password, const uint8_t *salt,
 	size_t salt_len, uint32_t iterations, struct secret_keys *out);
+
+/* Keys to be derived elsewhere, as that takes long: what is needed for it, and what came
+ * of it.  It stands by itself; _wipe frees the password. */
+struct secret_job {
+	char *password;
+	size_t salt_len;
+	uint8_t salt[SECRET_SALT_MAX];
+	uint32_t iterations;
+	bool is_done;                   /* keys were derived */
+	struct secret_keys keys;
+};
+
+/* Copies; false: no memory. */
+NODISCARD bool secret_job_init(struct secret_job *, const char *password,
+	const uint8_t *salt, size_t salt_len, uint32_t iterations);
+void secret_job_run(struct secret_job *);
+void secret_job_wipe(struct secret_job *);
 
 /* The secret a server stores for these keys. */
 NODISCARD bool secret_from_keys(const struct secret_keys *, struct secret_scram *out);

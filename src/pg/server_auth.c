@@ -208,7 +208,33 @@ static enum server_auth_result on_sasl_continue(struct server_auth *a,
 	if (result == SCRAM_CONTINUE)
 		msg_out_sasl_response(out, buf_data(&payload), buf_len(&payload));
 	buf_wipe(&payload);
+	if (result == SCRAM_DERIVE)
+		return SERVER_AUTH_DERIVE;
 	return result == SCRAM_CONTINUE ? SERVER_AUTH_CONTINUE : scram_failed(a, diag);
+}
+
+bool server_auth_job(const struct server_auth *a, struct secret_job *job)
+{
+	return scram_client_job(&a->scram, job);
+}
+
+enum server_auth_result server_auth_derived(struct server_auth *a,
+	const struct secret_job *job, struct buf *out, struct diag *diag)
+{
+	enum server_auth_result result = SERVER_AUTH_CONTINUE;
+	struct buf payload;
+
+	buf_init(&payload, SCRAM_MESSAGE_MAX);
+	if (scram_client_derived(&a->scram, job, &payload) == SCRAM_CONTINUE)
+		msg_out_sasl_response(out, buf_data(&payload), buf_len(&payload));
+	else
+		result = scram_failed(a, diag);
+	buf_wipe(&payload);
+	if (result == SERVER_AUTH_CONTINUE && !buf_ok(out))
+		result = refuse(diag, "out of memory");
+	if (result == SERVER_AUTH_FAILED)
+		a->state = SERVER_AUTH_STATE_OVER;
+	return result;
 }
 
 static enum server_auth_result on_sasl_final(struct server_auth *a, struct wire_slice data,
@@ -306,7 +332,7 @@ enum server_auth_result server_auth_message(struct server_auth *a, const uint8_t
 		result = dispatch(a, code, &in, out, diag);
 	if (result != SERVER_AUTH_FAILED && !buf_ok(out))
 		result = refuse(diag, "out of memory");
-	if (result != SERVER_AUTH_CONTINUE)
+	if (result == SERVER_AUTH_OK || result == SERVER_AUTH_FAILED)
 		a->state = SERVER_AUTH_STATE_OVER;
 	a->is_ok = result == SERVER_AUTH_OK;
 	return result;

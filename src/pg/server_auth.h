@@ -8,8 +8,9 @@
  * Owns:   its SCRAM machine; credentials are borrowed and must live until
  *         _finish, which wipes.
  * Thread: any, one at a time.
- * Limits: PBKDF2 takes up to iterations_max rounds, 0.5 us each; keep the keys
- *         that server_auth_keys() gives and pass them the next time.
+ * Limits: keys take up to iterations_max rounds of PBKDF2, 0.5 us each, and are left to
+ *         the caller (DERIVE); keep those that server_auth_keys() gives and pass them
+ *         the next time.
  * Source: PostgreSQL documentation, 55.2.1, 55.3 and 55.7 (Authentication*).
  *
  *   asked \ known  nothing  password  md5 secret  keys
@@ -28,7 +29,9 @@
 enum server_auth_result {
 	SERVER_AUTH_CONTINUE,   /* send what is in out (may be nothing), go on */
 	SERVER_AUTH_OK,         /* AuthenticationOk; ParameterStatus etc. follow */
-	SERVER_AUTH_FAILED      /* diag says why; close */
+	SERVER_AUTH_FAILED,     /* diag says why; close */
+	SERVER_AUTH_DERIVE      /* run what server_auth_job() gives, by a thread that may
+				   take its time; then server_auth_derived() */
 };
 
 /* Channel binding, with the meaning of libpq's channel_binding. */
@@ -72,6 +75,13 @@ void server_auth_init(struct server_auth *, const struct server_auth_credentials
 /* Takes the body of an 'R' message and appends the answer, framed, to *out. */
 NODISCARD enum server_auth_result server_auth_message(struct server_auth *,
 	const uint8_t *body, size_t len, struct buf *out, struct diag *);
+
+/* After DERIVE: what is to be derived; false: no memory. */
+NODISCARD bool server_auth_job(const struct server_auth *, struct secret_job *);
+
+/* ... and was, or could not be (job->is_done).  The answer is appended to *out. */
+NODISCARD enum server_auth_result server_auth_derived(struct server_auth *,
+	const struct secret_job *, struct buf *out, struct diag *);
 
 /* After SERVER_AUTH_OK by SCRAM: the keys of the server's salt, to be kept for
  * the next login.  NULL after another method.  Valid until _finish. */

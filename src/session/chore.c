@@ -3,12 +3,37 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+
+#include "base/clock.h"
+
+/* One that computes gives way to the threads that move data. */
+enum { CHORE_NICE = 10 };
+
+static const struct {
+	uint32_t threads;
+	uint32_t waiting;
+	bool computes;
+} limits[CHORE_KINDS] = {
+	[CHORE_SYSTEM] = { 4, 10000, false },
+	[CHORE_DERIVE] = { 2, 10000, true },
+	[CHORE_PAM] = { 8, 1000, false },
+	[CHORE_LDAP] = { 16, 1000, false },
+	[CHORE_COMMAND] = { 4, 1000, false },
+};
+
+struct chore_queue {
+	struct chores *all;
+	struct list waiting;
+	uint32_t count;
+	uint32_t threads;
+	bool computes;
+};
 
 /* Who leaves it last frees it: a thread may still hang in a look-up then. */
 struct chores {
 	pthread_mutex_t lock;
-	struct list queue;
-	uint32_t threads;
+	struct chore_queue queues[CHORE_KINDS];
 	uint32_t refs;                  /* the router's, and one for each thread */
 	bool is_closed;
 };
@@ -20,7 +45,11 @@ struct chores *chores_create(void)
 	if (all == NULL)
 		return NULL;
 	pthread_mutex_init(&all->lock, NULL);
-	list_init(&all->queue);
+	for (size_t i = 0; i < CHORE_KINDS; i++) {
+		all->queues[i] = (struct chore_queue){ .all = all,
+			.computes = limits[i].computes };
+		list_init(&all->queues[i].waiting);
+	}
 	all->refs = 1;
 	return all;
 }
@@ -44,17 +73,31 @@ static void unref(struct chores *all)
 	free(all);
 }
 
+static struct chore *next_chore(struct chore_queue *q)
+{
+	struct list_node *node = list_pop_front(&q->waiting);
+
+	if (node == NULL)
+		return NULL;
+	q->count--;
+	return container_of(node, struct chore, mail.node);
+}
+
 static void *work(void *arg)
 {
-	struct chores *all = arg;
-	struct list_node *node;
+	struct chore_queue *q = arg;
+	struct chores *all = q->all;
+	struct chore *chore;
 
+	/* In Linux a thread has a niceness of its own; without it, all is as before. */
+	if (q->computes)
+		(void)setpriority(PRIO_PROCESS, 0, CHORE_NICE);
 	pthread_mutex_lock(&all->lock);
-	while ((node = list_pop_front(&all->queue)) != NULL) {
-		struct chore *chore = container_of(node, struct chore, mail.node);
-
+	while ((chore = next_chore(q)) != NULL) {
 		pthread_mutex_unlock(&all->lock);
-		chore->run(chore);
+		chore->was_run = chore->until_us == 0 || clock_now_us() < chore->until_us;
+		if (chore->was_run)
+			chore->run(chore);
 		pthread_mutex_lock(&all->lock);
 		/* Under the lock, so that the worker is there until chores_close(). */
 		if (all->is_closed)
@@ -62,13 +105,13 @@ static void *work(void *arg)
 		else
 			worker_post(chore->worker, &chore->mail);
 	}
-	all->threads--;
+	q->threads--;
 	unref(all);
 	return NULL;
 }
 
 /* Signals are the main thread's. */
-static bool start_thread(struct chores *all)
+static bool start_thread(struct chore_queue *q)
 {
 	pthread_attr_t attr;
 	pthread_t thread;
@@ -80,30 +123,34 @@ static bool start_thread(struct chores *all)
 	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	sigfillset(&every);
 	(void)pthread_sigmask(SIG_SETMASK, &every, &before);
-	ret = pthread_create(&thread, &attr, work, all);
+	ret = pthread_create(&thread, &attr, work, q);
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	(void)pthread_attr_destroy(&attr);
 	return ret == 0;
 }
 
-bool chore_start(struct worker *w, struct chore *chore)
+bool chore_start(struct worker *w, enum chore_kind kind, struct chore *chore)
 {
 	struct chores *all = w->router->chores;
-	bool is_fine = true;
+	struct chore_queue *q = &all->queues[kind];
+	bool is_fine;
 
 	chore->worker = w;
+	chore->was_run = false;
 	chore->mail.deliver = deliver;
 	list_node_init(&chore->mail.node);
 	pthread_mutex_lock(&all->lock);
-	list_push_back(&all->queue, &chore->mail.node);
-	if (all->threads < CHORE_THREADS_MAX) {
-		if (start_thread(all)) {
-			all->threads++;
+	is_fine = q->count < limits[kind].waiting;
+	if (is_fine && q->threads < limits[kind].threads) {
+		if (start_thread(q)) {
+			q->threads++;
 			all->refs++;
-		} else if (all->threads == 0) {
-			list_remove(&chore->mail.node);
-			is_fine = false;
 		}
+		is_fine = q->threads > 0;
+	}
+	if (is_fine) {
+		list_push_back(&q->waiting, &chore->mail.node);
+		q->count++;
 	}
 	pthread_mutex_unlock(&all->lock);
 	return is_fine;
@@ -118,16 +165,15 @@ void chores_close(struct chores *all)
 
 void chores_destroy(struct chores *all)
 {
-	struct list_node *node;
+	struct chore *chore;
 
 	if (all == NULL)
 		return;
 	pthread_mutex_lock(&all->lock);
 	all->is_closed = true;
-	while ((node = list_pop_front(&all->queue)) != NULL) {
-		struct chore *chore = container_of(node, struct chore, mail.node);
-
-		chore->done(chore, NULL);
+	for (size_t i = 0; i < CHORE_KINDS; i++) {
+		while ((chore = next_chore(&all->queues[i])) != NULL)
+			chore->done(chore, NULL);
 	}
 	unref(all);
 }

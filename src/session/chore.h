@@ -1,24 +1,39 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Chores: what may take as long as it likes (a look-up of a system user, a command) and
- * so is done by a thread beside the workers.
+ * Chores: what may take long (a look-up of a system user, PAM, a directory, a command,
+ * deriving keys of a password) and so is done by a thread beside the workers.
+ *
+ * Each kind has threads and a queue of its own: a directory that does not answer keeps
+ * nobody waiting but those who are to be asked for there.
  *
  * Owns:   nothing of a chore but its place in the queue; done() frees it.
  * Thread: chore_start() from a worker's; run() in a thread of its own, where it touches
  *         nothing but the chore; done() in that worker's again.
- * Limits: CHORE_THREADS_MAX at once, the others wait; a thread without work ends.  What
- *         is still under way when the process ends is left to itself.
+ * Limits: threads and chores that wait of each kind, see the table in chore.c; a thread
+ *         without work ends.  What is still under way when the process ends is left to
+ *         itself.
  */
 #ifndef SESSION_CHORE_H
 #define SESSION_CHORE_H
 
 #include "session/router.h"
 
-enum { CHORE_THREADS_MAX = 4 };
+enum chore_kind {
+	CHORE_SYSTEM,                   /* whose process it is */
+	CHORE_DERIVE,                   /* computes, and gives way to the workers */
+	CHORE_PAM,
+	CHORE_LDAP,
+	CHORE_COMMAND,
+	CHORE_KINDS
+};
 
 struct chore {
 	struct mail mail;
 	struct worker *worker;
+	/* When nobody wants it any more, by clock_now_us(); 0: never.  What waits for
+	 * longer is done without having been run. */
+	uint64_t until_us;
+	bool was_run;                   /* for done() */
 	void (*run)(struct chore *);
 	/* w NULL: the process ends, and nothing is to be done but free it. */
 	void (*done)(struct chore *, struct worker *w);
@@ -27,8 +42,9 @@ struct chore {
 /* NULL: out of memory. */
 struct chores *chores_create(void);
 
-/* run() and done() are set.  False: no thread can be had; done() will not come. */
-NODISCARD bool chore_start(struct worker *, struct chore *);
+/* run() and done() are set.  False: too many wait, or no thread can be had; done() will
+ * not come. */
+NODISCARD bool chore_start(struct worker *, enum chore_kind, struct chore *);
 
 /* No done() comes to any worker from now on. */
 void chores_close(struct chores *);

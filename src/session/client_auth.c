@@ -2,23 +2,20 @@
 /*
  * A client proves who it is: which proof is asked for, and what becomes of it.
  */
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "base/slog.h"
 #include "pg/frame.h"
 #include "pg/msg_out.h"
 #include "pg/scram.h"
-#include "session/chore.h"
 #include "session/client_priv.h"
 #include "session/login.h"
 #include "session/lookup.h"
 #include "session/tally.h"
 
-enum { AUTH_BODY_MAX = 32768, SYSTEM_NAME_MAX = 255 };
+enum { AUTH_BODY_MAX = 32768 };
 
 static const enum client_auth_method methods[] = {
 	[ROUTE_AUTH_TRUST] = CLIENT_AUTH_TRUST,
@@ -64,7 +61,7 @@ static void failed(struct client *c)
 }
 
 /* What is not about a password: in PostgreSQL's words (auth_failed() in auth.c). */
-static void refuse(struct client *c, const char *what, const char *reason)
+void client_auth_refuse(struct client *c, const char *what, const char *reason)
 {
 	char text[160];
 
@@ -104,7 +101,7 @@ static void shut_out(struct client *c, const struct addr *peer)
 
 /* --- passwords and SCRAM ----------------------------------------------------------------- */
 
-static void auth_went(struct client *c, enum client_auth_result result, struct buf *out)
+void client_auth_went(struct client *c, enum client_auth_result result, struct buf *out)
 {
 	const struct secret_scram *derived = client_auth_derived(&c->login->auth);
 
@@ -123,6 +120,12 @@ static void auth_went(struct client *c, enum client_auth_result result, struct b
 	case CLIENT_AUTH_FAILED:
 		failed(c);
 		return;
+	case CLIENT_AUTH_DERIVE:
+		client_send(c, out);
+		client_proof_derive(c);
+		return;
+	case CLIENT_AUTH_DECIDE:
+		return;
 	}
 }
 
@@ -138,7 +141,7 @@ static const struct scram_binding *binding_of(const struct client *c,
 	return binding->len == 0 ? NULL : binding;
 }
 
-static void ask(struct client *c, enum client_auth_method method)
+void client_auth_ask(struct client *c, enum client_auth_method method)
 {
 	struct router *r = c->worker->router;
 	struct client_login *login = c->login;
@@ -165,7 +168,7 @@ static void ask(struct client *c, enum client_auth_method method)
 	if (params.derived != NULL)
 		secret_scram_wipe(&derived);
 	buf_init(&out, 0);
-	auth_went(c, client_auth_start(&login->auth, &out), &out);
+	client_auth_went(c, client_auth_start(&login->auth, &out), &out);
 	buf_finish(&out);
 	if (c->state == CLIENT_AUTH)
 		stream_retry(&c->stream);
@@ -202,76 +205,9 @@ static bool check_certificate(struct client *c)
 		c->login->is_doomed = true;
 		return true;
 	}
-	refuse(c, proof->method == ROUTE_AUTH_TRUST ? "\"trust\" authentication" :
+	client_auth_refuse(c, proof->method == ROUTE_AUTH_TRUST ? "\"trust\" authentication" :
 						      "certificate authentication", foreign);
 	return false;
-}
-
-/* --- peer ------------------------------------------------------------------------------ */
-
-/* Whose process is at the other end of a unix socket: a name service may be asked. */
-struct peer_look {
-	struct chore chore;
-	uint32_t slot;
-	uint64_t id;
-	uid_t uid;
-	bool is_known;
-	char name[SYSTEM_NAME_MAX + 1];
-};
-
-static void peer_run(struct chore *chore)
-{
-	struct peer_look *look = container_of(chore, struct peer_look, chore);
-	struct passwd entry, *found = NULL;
-	char text[16384];
-
-	look->is_known = getpwuid_r(look->uid, &entry, text, sizeof(text), &found) == 0 &&
-		found != NULL && strlen(entry.pw_name) <= SYSTEM_NAME_MAX;
-	if (look->is_known)
-		(void)snprintf(look->name, sizeof(look->name), "%s", entry.pw_name);
-}
-
-static void peer_done(struct chore *chore, struct worker *w)
-{
-	struct peer_look *look = container_of(chore, struct peer_look, chore);
-	struct client *c = w == NULL ? NULL : client_find_id(w, look->slot, look->id);
-
-	if (c == NULL || c->state != CLIENT_AUTH) {
-		free(look);
-		return;
-	}
-	if (!look->is_known)
-		refuse(c, "Peer authentication", "the system does not know the peer's user");
-	else if (!route_proof_allows(&c->login->proof, look->name, c->login->user))
-		refuse(c, "Peer authentication",
-			"the peer's user is another one, nor does a map allow it");
-	else
-		ask(c, CLIENT_AUTH_TRUST);
-	free(look);
-}
-
-static void look_at_peer(struct client *c)
-{
-	struct peer_look *look = calloc(1, sizeof(*look));
-	socklen_t len = sizeof(struct ucred);
-	struct ucred who;
-
-	if (look == NULL) {
-		client_close(c, CLOSE_NO_MEMORY);
-		return;
-	}
-	*look = (struct peer_look){ .chore = { .run = peer_run, .done = peer_done },
-		.slot = c->slot, .id = c->id };
-	if (getsockopt(c->stream.conn.fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0) {
-		refuse(c, "Peer authentication", "the system does not tell who the peer is");
-		free(look);
-		return;
-	}
-	look->uid = who.uid;
-	if (!chore_start(c->worker, &look->chore)) {
-		free(look);
-		client_close(c, CLOSE_NO_MEMORY);
-	}
 }
 
 static void begin(struct client *c, enum client_auth_method method)
@@ -281,7 +217,7 @@ static void begin(struct client *c, enum client_auth_method method)
 	if (!check_certificate(c))
 		return;
 	if (method == CLIENT_AUTH_TRUST || proof->secret != NULL || proof->lookup.host == NULL)
-		ask(c, method);
+		client_auth_ask(c, method);
 	else if (!lookup_start(c, &proof->lookup, c->login->user))
 		client_close(c, CLOSE_NO_MEMORY);
 }
@@ -322,7 +258,7 @@ void client_auth_found(struct client *c, const struct lookup_answer *answer)
 			return;
 		}
 	}
-	ask(c, methods[login->proof.method]);
+	client_auth_ask(c, methods[login->proof.method]);
 }
 
 /* --- the beginning ----------------------------------------------------------------------- */
@@ -348,7 +284,7 @@ void client_auth_begin(struct client *c)
 	if (login->proof.method == ROUTE_AUTH_REJECT || login->proof.method == ROUTE_AUTH_NO_RULE)
 		shut_out(c, &peer);
 	else if (login->proof.method == ROUTE_AUTH_PEER)
-		look_at_peer(c);
+		client_proof_peer(c);
 	else
 		begin(c, methods[login->proof.method]);
 }
@@ -369,8 +305,8 @@ size_t client_auth_data(struct client *c, const uint8_t *data, size_t len)
 		struct frame f;
 		struct buf out;
 
-		/* It was not asked yet: what it has sent waits. */
-		if (!c->login->has_auth)
+		/* It was not asked yet, or its proof is looked at: what it sends waits. */
+		if (!c->login->has_auth || client_auth_waits(&c->login->auth))
 			return pos;
 		switch (frame_next(data + pos, len - pos, AUTH_BODY_MAX, &f)) {
 		case FRAME_NEED_MORE:
@@ -391,7 +327,7 @@ size_t client_auth_data(struct client *c, const uint8_t *data, size_t len)
 			return pos;
 		pos += frame_size(&f);
 		buf_init(&out, 0);
-		auth_went(c, client_auth_message(&c->login->auth, f.body, f.body_len, &out),
+		client_auth_went(c, client_auth_message(&c->login->auth, f.body, f.body_len, &out),
 			&out);
 		buf_wipe(&out);
 	}

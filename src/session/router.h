@@ -148,6 +148,7 @@ struct worker {
 	struct list releasing;
 	struct list free_servers;
 	struct list servers;            /* attached here */
+	uint64_t derived;               /* keys for servers, so far */
 	struct list cancels;            /* connections that cancel */
 	struct io_task release_task;
 	struct io_task reap_task;

@@ -40,6 +40,7 @@ struct server_login {
 	char *password;                 /* ours to wipe */
 	char *md5;                      /* the same */
 	bool has_auth;
+	uint64_t deriving;              /* keys, beside the workers; 0: none */
 	struct scram_binding binding;   /* of its TLS */
 	uint8_t binding_data[SCRAM_BINDING_MAX];
 };

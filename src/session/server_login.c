@@ -15,14 +15,24 @@
 #include "pg/message.h"
 #include "pg/msg_out.h"
 #include "pg/server_auth.h"
+#include "session/chore.h"
 #include "session/client.h"
 #include "session/login.h"
 #include "session/server_connect.h"
 
 enum { LOGIN_BODY_MAX = 60000 };
 
+/* Keys of the password for the server's salt, which take long: its I/O thread serves
+ * others meanwhile. */
+struct server_derive {
+	struct chore chore;
+	uint64_t number;                /* of server_login.deriving, if it is still wanted */
+	struct secret_job job;
+};
+
 void server_login_forget(struct server_login *l)
 {
+	l->deriving = 0;
 	if (l->has_auth)
 		server_auth_finish(&l->auth);
 	l->has_auth = false;
@@ -130,6 +140,78 @@ static void refused(struct server *s, const struct frame *f)
 
 /* --- the conversation ------------------------------------------------------------------ */
 
+static bool auth_failed(struct server *s, const struct diag *diag)
+{
+	server_login_failed(s, CONNECT_FAILED_LOGIN, "28000", diag->text, strlen(diag->text));
+	return false;
+}
+
+static void derive_run(struct chore *chore)
+{
+	secret_job_run(&container_of(chore, struct server_derive, chore)->job);
+}
+
+static void derive_free(struct server_derive *d)
+{
+	secret_job_wipe(&d->job);
+	free(d);
+}
+
+static struct server *find_deriving(struct worker *w, const struct server_derive *d)
+{
+	list_for_each(&w->servers, node) {
+		struct server *s = container_of(node, struct server, in_worker);
+
+		if (s->login != NULL && s->login->deriving == d->number)
+			return s;
+	}
+	return NULL;
+}
+
+static void derive_done(struct chore *chore, struct worker *w)
+{
+	struct server_derive *d = container_of(chore, struct server_derive, chore);
+	struct server *s = w == NULL ? NULL : find_deriving(w, d);
+	struct diag diag;
+	struct buf out;
+
+	if (s == NULL) {
+		derive_free(d);
+		return;
+	}
+	s->login->deriving = 0;
+	diag_clear(&diag);
+	buf_init(&out, 0);
+	if (server_auth_derived(&s->login->auth, &d->job, &out, &diag) == SERVER_AUTH_FAILED)
+		(void)auth_failed(s, &diag);
+	else
+		stream_send_buf(&s->stream, &out);
+	buf_wipe(&out);
+	derive_free(d);
+	if (s->phase == SERVER_PHASE_LOGIN)
+		stream_retry(&s->stream);
+}
+
+static bool derive(struct server *s)
+{
+	static const char no_memory[] = "out of memory, or too many logins wait for keys";
+	struct server_derive *d = calloc(1, sizeof(*d));
+
+	if (d != NULL && server_auth_job(&s->login->auth, &d->job)) {
+		d->number = ++s->worker->derived;
+		d->chore = (struct chore){ .run = derive_run, .done = derive_done };
+		if (chore_start(s->worker, CHORE_DERIVE, &d->chore)) {
+			s->login->deriving = d->number;
+			return true;
+		}
+	}
+	if (d != NULL)
+		derive_free(d);
+	server_login_failed(s, CONNECT_FAILED_HOST, "53300", no_memory,
+		sizeof(no_memory) - 1);
+	return false;
+}
+
 static bool on_authentication(struct server *s, const struct frame *f)
 {
 	enum server_auth_result result;
@@ -148,10 +230,9 @@ static bool on_authentication(struct server *s, const struct frame *f)
 		if (keys != NULL)
 			login_set_keys(s->pool->session, keys);
 	}
-	if (result != SERVER_AUTH_FAILED)
-		return true;
-	server_login_failed(s, CONNECT_FAILED_LOGIN, "28000", diag.text, strlen(diag.text));
-	return false;
+	if (result == SERVER_AUTH_FAILED)
+		return auth_failed(s, &diag);
+	return result != SERVER_AUTH_DERIVE || derive(s);
 }
 
 static bool on_key(struct server *s, const struct frame *f)
@@ -333,6 +414,10 @@ size_t server_login_data(struct server *s, const uint8_t *data, size_t len)
 
 	while (s->phase == SERVER_PHASE_LOGIN) {
 		struct frame f;
+
+		/* What comes before our answer waits. */
+		if (s->login->deriving != 0)
+			return pos;
 
 		switch (frame_next(data + pos, len - pos, LOGIN_BODY_MAX, &f)) {
 		case FRAME_NEED_MORE:

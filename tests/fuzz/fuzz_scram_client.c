@@ -35,6 +35,19 @@ static void set_up(uint8_t how, struct server_auth_credentials *with)
 		.iterations_max = 8, .nonce_raw = zeros };
 }
 
+static enum server_auth_result derive(struct server_auth *a, struct buf *out,
+	struct diag *diag)
+{
+	enum server_auth_result result;
+	struct secret_job job;
+
+	check(server_auth_job(a, &job) && job.iterations <= 8);
+	secret_job_run(&job);
+	result = server_auth_derived(a, &job, out, diag);
+	secret_job_wipe(&job);
+	return result;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct server_auth_credentials with;
@@ -55,6 +68,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		diag_clear(&diag);
 		result = server_auth_message(&a, data + at + 2, len, &out, &diag);
+		if (result == SERVER_AUTH_DERIVE)
+			result = derive(&a, &out, &diag);
 		check(diag_is_set(&diag) == (result == SERVER_AUTH_FAILED));
 		began_scram = began_scram || a.has_scram;
 		at += len + 2;

@@ -28,12 +28,27 @@ static void set_up(uint8_t how, struct client_auth_params *params)
 		"md59d792a3a8853c2411afb9163d088c036" };
 	static const uint8_t zeros[SCRAM_MOCK_KEY_LEN];
 	static const struct scram_binding binding = { "tls-server-end-point", zeros, 32 };
+	enum client_auth_method method = (enum client_auth_method)(how & 3);
 
-	*params = (struct client_auth_params){ .method = (enum client_auth_method)(how & 3),
-		.user = "ann", .stored = stored[how >> 2 & 3], .mock_key = zeros,
+	/* The last bit is a method more, in place of trust. */
+	if ((how & 0x83) == 0x80)
+		method = CLIENT_AUTH_OUTSIDE;
+	*params = (struct client_auth_params){ .method = method, .user = "ann", .stored = stored[how >> 2 & 3], .mock_key = zeros,
 		.is_doomed = (how >> 4 & 1) != 0, .mocks_scram = (how >> 5 & 1) != 0,
 		.binding = (how >> 6 & 1) != 0 ? &binding : NULL,
 		.salt = zeros, .nonce_raw = zeros };
+}
+
+static enum client_auth_result derive(struct client_auth *a)
+{
+	enum client_auth_result result;
+	struct secret_job job;
+
+	check(client_auth_job(a, &job));
+	secret_job_run(&job);
+	result = client_auth_settle(a, &job);
+	secret_job_wipe(&job);
+	return result;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -55,12 +70,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		bool was_over = a.state == CLIENT_AUTH_STATE_OVER;
 
 		result = client_auth_message(&a, data + at + 1, len, &out);
+		if (result == CLIENT_AUTH_DERIVE)
+			result = derive(&a);
+		else if (result == CLIENT_AUTH_DECIDE)
+			result = client_auth_decide(&a, a.known.password[0] == 'r');
 		check(!was_over || result == CLIENT_AUTH_FAILED);
 		at += len + 1;
 	}
 	if (result == CLIENT_AUTH_OK)
 		check(!params.is_doomed &&
-			(params.stored != NULL || params.method == CLIENT_AUTH_TRUST));
+			(params.stored != NULL || params.method == CLIENT_AUTH_TRUST ||
+				params.method == CLIENT_AUTH_OUTSIDE));
 	if (result == CLIENT_AUTH_FAILED) {
 		check(a.failure != CLIENT_AUTH_NO_FAILURE && a.known.keys == NULL &&
 			a.known.password == NULL);

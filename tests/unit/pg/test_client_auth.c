@@ -36,6 +36,35 @@ static struct frame only_frame(const struct buf *b, uint8_t type)
 	return f;
 }
 
+/* Keys that are to be derived are derived at once. */
+static enum client_auth_result settled(struct client_auth *a, enum client_auth_result result)
+{
+	struct secret_job job;
+
+	if (result != CLIENT_AUTH_DERIVE)
+		return result;
+	ck_assert(client_auth_job(a, &job));
+	secret_job_run(&job);
+	result = client_auth_settle(a, &job);
+	secret_job_wipe(&job);
+	return result;
+}
+
+/* The same of the client's. */
+static enum server_auth_result answered(struct server_auth *client,
+	enum server_auth_result result, struct buf *out, struct diag *diag)
+{
+	struct secret_job job;
+
+	if (result != SERVER_AUTH_DERIVE)
+		return result;
+	ck_assert(server_auth_job(client, &job));
+	secret_job_run(&job);
+	result = server_auth_derived(client, &job, out, diag);
+	secret_job_wipe(&job);
+	return result;
+}
+
 /* Lets a libpq of our own (pg/server_auth, tested elsewhere) log in. */
 static enum client_auth_result log_in(struct client_auth *a, const char *password,
 	const struct scram_binding *with)
@@ -51,16 +80,16 @@ static enum client_auth_result log_in(struct client_auth *a, const char *passwor
 	buf_init(&to_us, 0);
 	diag_clear(&diag);
 	server_auth_init(&client, &known);
-	result = client_auth_start(a, &to_client);
+	result = settled(a, client_auth_start(a, &to_client));
 	while (result == CLIENT_AUTH_CONTINUE) {
 		struct frame f = only_frame(&to_client, 'R');
 
-		ck_assert_int_eq(server_auth_message(&client, f.body, f.body_len, &to_us,
-					 &diag),
+		ck_assert_int_eq(answered(&client, server_auth_message(&client, f.body,
+					f.body_len, &to_us, &diag), &to_us, &diag),
 			SERVER_AUTH_CONTINUE);
 		buf_clear(&to_client);
 		f = only_frame(&to_us, 'p');
-		result = client_auth_message(a, f.body, f.body_len, &to_client);
+		result = settled(a, client_auth_message(a, f.body, f.body_len, &to_client));
 		buf_clear(&to_us);
 	}
 	server_auth_finish(&client);
@@ -234,7 +263,7 @@ START_TEST(unknown_users_look_like_others)
 		params.stored = stored[i];
 		buf_clear(&out);
 		client_auth_init(&a, &params);
-		ck_assert_int_eq(client_auth_start(&a, &out), CLIENT_AUTH_CONTINUE);
+		ck_assert_int_ne(client_auth_start(&a, &out), CLIENT_AUTH_FAILED);
 		ck_assert_int_eq(client_auth_message(&a, (const uint8_t *)first,
 					 sizeof(first) - 1, &out),
 			CLIENT_AUTH_CONTINUE);
@@ -463,6 +492,84 @@ START_TEST(bounds_messages)
 }
 END_TEST
 
+/* Those who have no secret of their own are let wait like those who have one. */
+START_TEST(derives_for_nobody_too)
+{
+	static const char *const stored[] = { SCRAM, NULL, "" };
+
+	for (size_t i = 0; i < COUNT_OF(stored); i++) {
+		struct client_auth_params params = usual;
+		struct secret_job job;
+		struct client_auth a;
+		struct buf out;
+
+		buf_init(&out, 0);
+		params.method = CLIENT_AUTH_PASSWORD;
+		params.stored = stored[i];
+		params.mocks_scram = true;
+		client_auth_init(&a, &params);
+		ck_assert_int_eq(client_auth_start(&a, &out), CLIENT_AUTH_CONTINUE);
+		ck_assert_int_eq(client_auth_message(&a, (const uint8_t *)"wrong", 6, &out),
+			CLIENT_AUTH_DERIVE);
+		ck_assert(client_auth_job(&a, &job));
+		ck_assert_uint_eq(job.iterations, 4096);
+		ck_assert_uint_eq(job.salt_len, SECRET_SALT_LEN);
+		/* What comes before the end of it is out of turn. */
+		secret_job_run(&job);
+		ck_assert_int_eq(client_auth_settle(&a, &job), CLIENT_AUTH_FAILED);
+		ck_told(&a, "28P01", WRONG);
+		secret_job_wipe(&job);
+		client_auth_finish(&a);
+		buf_finish(&out);
+	}
+}
+END_TEST
+
+START_TEST(lets_somebody_else_decide)
+{
+	for (int i = 0; i < 4; i++) {
+		struct client_auth_params params = usual;
+		bool is_right = (i & 1) == 0, gets_in;
+		struct client_auth a;
+		struct buf out;
+
+		buf_init(&out, 0);
+		params.method = CLIENT_AUTH_OUTSIDE;
+		params.stored = NULL;
+		params.is_doomed = i >= 2;
+		gets_in = is_right && !params.is_doomed;
+		client_auth_init(&a, &params);
+		ck_assert_int_eq(client_auth_start(&a, &out), CLIENT_AUTH_CONTINUE);
+		ck_assert_int_eq(client_auth_message(&a, (const uint8_t *)"any one", 8, &out),
+			CLIENT_AUTH_DECIDE);
+		ck_assert_str_eq(a.known.password, "any one");
+		ck_assert_int_eq(client_auth_decide(&a, is_right), gets_in ?
+				CLIENT_AUTH_OK : CLIENT_AUTH_FAILED);
+		ck_assert(gets_in == (a.known.password != NULL));
+		client_auth_finish(&a);
+		buf_finish(&out);
+	}
+}
+END_TEST
+
+START_TEST(asks_nobody_about_no_password)
+{
+	struct client_auth_params params = usual;
+	struct client_auth a;
+	struct buf out;
+
+	buf_init(&out, 0);
+	params.method = CLIENT_AUTH_OUTSIDE;
+	client_auth_init(&a, &params);
+	ck_assert_int_eq(client_auth_start(&a, &out), CLIENT_AUTH_CONTINUE);
+	ck_assert_int_eq(client_auth_message(&a, (const uint8_t *)"", 1, &out),
+		CLIENT_AUTH_FAILED);
+	ck_assert_int_eq(a.failure, CLIENT_AUTH_EMPTY_PASSWORD);
+	client_auth_finish(&a);
+	buf_finish(&out);
+}
+END_TEST
+
 /* --- a recorded conversation, cut at every byte ----------------------------- */
 
 static const uint8_t our_nonce[SCRAM_NONCE_RAW] = { 1 };
@@ -475,6 +582,7 @@ static void record(const struct client_auth_params *params, struct buf *said)
 		.nonce_raw = their_nonce };
 	struct scram_client client;
 	struct client_auth a;
+	struct secret_job job;
 	struct buf payload, out;
 	struct frame f;
 
@@ -491,7 +599,11 @@ static void record(const struct client_auth_params *params, struct buf *said)
 	f = only_frame(&out, 'R');
 	buf_clear(&payload);
 	ck_assert_int_eq(scram_client_message(&client, f.body + 4, f.body_len - 4, &payload),
-		SCRAM_CONTINUE);
+		SCRAM_DERIVE);
+	ck_assert(scram_client_job(&client, &job));
+	secret_job_run(&job);
+	ck_assert_int_eq(scram_client_derived(&client, &job, &payload), SCRAM_CONTINUE);
+	secret_job_wipe(&job);
 	msg_out_sasl_response(said, buf_data(&payload), buf_len(&payload));
 	client_auth_finish(&a);
 	scram_client_finish(&client);
@@ -596,6 +708,9 @@ Suite *client_auth_suite(void)
 	tcase_add_test(tc, asks_for_a_late_first_message);
 	tcase_add_loop_test(tc, fails_without_room, 0, 80);
 	tcase_add_test(tc, bounds_messages);
+	tcase_add_test(tc, derives_for_nobody_too);
+	tcase_add_test(tc, lets_somebody_else_decide);
+	tcase_add_test(tc, asks_nobody_about_no_password);
 	tcase_add_test(tc, replays_cut_at_every_byte);
 	tcase_add_test(tc, refuses_every_changed_byte);
 	suite_add_tcase(s, tc);

@@ -72,6 +72,14 @@ static enum scram_result tell_client(struct scram_client *c, const void *data, s
 	memcpy(copy + 1, data, len);
 	buf_clear(out);
 	result = scram_client_message(c, copy + 1, len, out);
+	if (result == SCRAM_DERIVE) {
+		struct secret_job job;
+
+		ck_assert(scram_client_job(c, &job));
+		secret_job_run(&job);
+		result = scram_client_derived(c, &job, out);
+		secret_job_wipe(&job);
+	}
 	free(copy);
 	return result;
 }

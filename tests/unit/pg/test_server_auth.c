@@ -38,6 +38,15 @@ static enum server_auth_result tell(struct server_auth *a, const void *body, siz
 	buf_clear(out);
 	diag_clear(diag);
 	result = server_auth_message(a, copy + 1, len, out, diag);
+	if (result == SERVER_AUTH_DERIVE) {
+		struct secret_job job;
+
+		ck_assert_uint_eq(buf_len(out), 0);
+		ck_assert(server_auth_job(a, &job));
+		secret_job_run(&job);
+		result = server_auth_derived(a, &job, out, diag);
+		secret_job_wipe(&job);
+	}
 	ck_assert_int_eq(diag_is_set(diag), result == SERVER_AUTH_FAILED);
 	free(copy);
 	return result;
@@ -368,6 +377,47 @@ START_TEST(says_that_keys_do_not_fit)
 }
 END_TEST
 
+/* The server may go on talking while the keys of its salt are derived. */
+START_TEST(takes_nothing_before_the_keys)
+{
+	struct wire_slice answer;
+	struct secret_job job;
+	struct fake_server f;
+	struct server_auth a;
+	struct diag diag;
+	struct buf out;
+
+	buf_init(&out, 0);
+	for (int i = 0; i < 3; i++) {
+		fake_init(&f, false);
+		server_auth_init(&a, &with_pencil);
+		ck_assert_int_eq(TELL(&a, SASL), SERVER_AUTH_CONTINUE);
+		answer = fake_answer(&f, &out);
+		buf_clear(&out);
+		diag_clear(&diag);
+		ck_assert_int_eq(server_auth_message(&a, (const uint8_t *)answer.data,
+					 answer.len, &out, &diag), SERVER_AUTH_DERIVE);
+		ck_assert_uint_eq(buf_len(&out), 0);
+		if (i == 0)
+			ck_assert_int_eq(TELL(&a, OK), SERVER_AUTH_FAILED);
+		else if (i == 1)
+			ck_assert_int_eq(tell(&a, answer.data, answer.len, &out, &diag),
+				SERVER_AUTH_FAILED);
+		/* It could not be done. */
+		ck_assert(i < 2 || server_auth_job(&a, &job));
+		if (i == 2)
+			ck_assert_int_eq(server_auth_derived(&a, &job, &out, &diag),
+				SERVER_AUTH_FAILED);
+		ck_assert(diag_is_set(&diag));
+		if (i == 2)
+			secret_job_wipe(&job);
+		server_auth_finish(&a);
+		buf_finish(&f.out);
+	}
+	buf_finish(&out);
+}
+END_TEST
+
 START_TEST(fails_without_room)
 {
 	struct server_auth a;
@@ -503,6 +553,7 @@ Suite *server_auth_suite(void)
 	tcase_add_test(tc, does_not_trust_an_early_ok);
 	tcase_add_test(tc, refuses_messages_out_of_order);
 	tcase_add_test(tc, says_that_keys_do_not_fit);
+	tcase_add_test(tc, takes_nothing_before_the_keys);
 	tcase_add_loop_test(tc, fails_without_room, 0, 50);
 	tcase_add_test(tc, replays_cut_at_every_byte);
 	tcase_add_test(tc, refuses_every_changed_byte);
