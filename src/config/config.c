@@ -375,7 +375,8 @@ static int load_rules(struct config *config, struct diag *diag)
 
 	if (ret == 0 && path != NULL) {
 		config->ident = ident_load(path, diag);
-		ret = config->ident == NULL ? -EINVAL : 0;
+		ret = config->ident == NULL ? -EINVAL :
+			ident_check_map(config->ident, config->auth.auth_map, path, diag);
 	}
 	free(path);
 	if (ret < 0)
@@ -386,8 +387,12 @@ static int load_rules(struct config *config, struct diag *diag)
 		config->hba = hba_load(path, diag);
 		ret = config->hba == NULL ? -EINVAL : ident_check_maps(config->ident, config->hba, path, diag);
 	}
-	if (ret == 0 && path != NULL)
+	if (ret == 0)
 		ret = verify_tls_rules(config, path);
+	if (ret == 0 && path != NULL && hba_clear_ldap(config->hba) != 0)
+		ret = verify_warn(config, "%s, line %u: passwords go to the directory in clear; "
+			"ldaptls=1 or ldapscheme=ldaps would encrypt them", path,
+			hba_clear_ldap(config->hba));
 	free(path);
 	return ret;
 }

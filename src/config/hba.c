@@ -34,6 +34,8 @@ static const char *const methods[] = {
 	[HBA_SCRAM] = "scram-sha-256",
 	[HBA_CERT] = "cert",
 	[HBA_PEER] = "peer",
+	[HBA_PAM] = "pam",
+	[HBA_LDAP] = "ldap",
 };
 
 const char *hba_method_name(enum hba_method method)
@@ -54,7 +56,7 @@ static void rule_free(struct hba_rule *rule)
 {
 	words_free(&rule->databases);
 	words_free(&rule->users);
-	free(rule->map);
+	hba_option_finish(rule);
 }
 
 static int take_words(const struct hba_line *line, struct hba_field *field,
@@ -203,8 +205,8 @@ static int take_address(const struct hba_line *line, size_t *next, struct hba_ru
 static int take_method(const struct hba_line *line, struct hba_field *field,
 	struct hba_rule *rule)
 {
-	static const char *const unknown[] = { "gss", "sspi", "ident", "radius", "pam", "ldap",
-		"bsd", "oauth" };
+	static const char *const unknown[] = { "gss", "sspi", "ident", "radius", "bsd",
+		"oauth" };
 	const struct hba_token *token = &field->tokens[0];
 	size_t i;
 
@@ -224,7 +226,7 @@ static int take_method(const struct hba_line *line, struct hba_field *field,
 					unknown[k]);
 		}
 		return hba_fail(line, token, "unknown method \"%.60s\"; known are: trust, reject, "
-			"password, md5, scram-sha-256, cert, peer", token->text);
+			"password, md5, scram-sha-256, cert, peer, pam, ldap", token->text);
 	}
 	if (rule->method == HBA_PEER && rule->type != HBA_ON_LOCAL)
 		return hba_fail(line, token, "peer is only for local (unix sockets)");
@@ -233,49 +235,6 @@ static int take_method(const struct hba_line *line, struct hba_field *field,
 	if (rule->method == HBA_CERT)
 		rule->cert = HBA_CERT_USER;
 	return single(line, field, "method");
-}
-
-static int take_clientcert(const struct hba_line *line, const struct hba_token *token,
-	const char *value, struct hba_rule *rule)
-{
-	if (rule->type != HBA_ON_TLS)
-		return hba_fail(line, token, "clientcert is only for hostssl");
-	if (strcmp(value, "verify-full") == 0)
-		rule->cert = HBA_CERT_USER;
-	else if (strcmp(value, "verify-ca") == 0 && rule->method != HBA_CERT)
-		rule->cert = HBA_CERT_VALID;
-	else
-		return hba_fail(line, token, "clientcert can be verify-ca (not with cert) or "
-			"verify-full, not \"%.60s\"", value);
-	return 0;
-}
-
-static int take_option(const struct hba_line *line, const struct hba_token *token,
-	struct hba_rule *rule)
-{
-	size_t len = strcspn(token->text, "=");
-	const char *value = token->text + len + 1;
-
-	if (token->text[len] == '\0')
-		return hba_fail(line, token, "needs name=value, not \"%.60s\"", token->text);
-	if (len == 3 && memcmp(token->text, "map", len) == 0) {
-		if (rule->method != HBA_PEER && rule->method != HBA_CERT)
-			return hba_fail(line, token, "map is only for peer and cert");
-		free(rule->map);
-		rule->map = strdup(value);
-		return rule->map == NULL ? hba_fail(line, token, "out of memory") : 0;
-	}
-	if (len == 10 && memcmp(token->text, "clientcert", len) == 0)
-		return take_clientcert(line, token, value, rule);
-	if (len == 10 && memcmp(token->text, "clientname", len) == 0) {
-		if (strcmp(value, "CN") != 0 && strcmp(value, "DN") != 0)
-			return hba_fail(line, token, "clientname can be CN or DN, not \"%.60s\"",
-				value);
-		rule->cert_dn = value[0] == 'D';
-		return 0;
-	}
-	return hba_fail(line, token, "unknown option \"%.*s\"; known are: map, clientcert, "
-		"clientname", (int)size_min(len, 60), token->text);
 }
 
 /* --- lines ------------------------------------------------------------------------------ */
@@ -290,6 +249,7 @@ static int missing(const struct hba_line *line, const char *what)
 
 static int fill_rule(struct hba_line *line, struct hba_rule *rule)
 {
+	const struct hba_token *method = NULL;
 	size_t next = 3;
 	int ret = take_type(line, rule);
 
@@ -312,13 +272,15 @@ static int fill_rule(struct hba_line *line, struct hba_rule *rule)
 	}
 	if (ret == 0 && next == line->count)
 		return missing(line, "method");
-	if (ret == 0)
+	if (ret == 0) {
+		method = &line->fields[next].tokens[0];
 		ret = take_method(line, &line->fields[next++], rule);
+	}
 	for (; ret == 0 && next < line->count; next++) {
 		for (size_t i = 0; ret == 0 && i < line->fields[next].count; i++)
-			ret = take_option(line, &line->fields[next].tokens[i], rule);
+			ret = hba_option_take(line, &line->fields[next].tokens[i], rule);
 	}
-	return ret;
+	return ret == 0 ? hba_option_check(line, method, rule) : ret;
 }
 
 static int on_line(void *arg, struct hba_line *line)

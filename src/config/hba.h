@@ -3,7 +3,8 @@
  * Rules in the form of pg_hba.conf: who may log in from where, and what proves it.
  *
  * Differences from PostgreSQL: hostnames, samerole, +role and authentication by GSS,
- * SSPI, RADIUS, PAM, LDAP and BSD are errors; regular expressions are those of PCRE2;
+ * SSPI, RADIUS and BSD are errors; PAM's service is pgtandem where no pamservice is named;
+ * an LDAP server must be named; regular expressions are those of PCRE2;
  * samehost and samenet mean the interfaces that there were when the file was
  * read.
  *
@@ -29,7 +30,9 @@ enum hba_method {
 	HBA_MD5,
 	HBA_SCRAM,
 	HBA_CERT,
-	HBA_PEER
+	HBA_PEER,
+	HBA_PAM,
+	HBA_LDAP
 };
 
 /* What a client's certificate has to be, beside the method. */
@@ -49,6 +52,19 @@ struct hba_client {
 	const char *user;
 };
 
+/* Options of the method ldap; what is not given is "". */
+struct hba_ldap {
+	char *server;                   /* one or more, with blanks between them */
+	char *scheme;
+	char *prefix, *suffix;
+	char *basedn, *binddn, *bindpasswd;
+	char *attribute, *filter;
+	char *uris;                     /* of server, scheme and port */
+	uint32_t port;                  /* 0: the scheme's */
+	int scope;                      /* of the protocol: 0, 1, 2 */
+	bool starttls;
+};
+
 /* What a rule says of those that it fits. */
 struct hba_verdict {
 	enum hba_method method;
@@ -56,6 +72,8 @@ struct hba_verdict {
 	enum hba_cert cert;
 	bool cert_dn;                   /* clientname=DN: the whole name of the certificate */
 	const char *map;                /* of the ident file; NULL: none; the hba's */
+	const char *pam_service;        /* PAM; NULL: the usual one; the hba's */
+	const struct hba_ldap *ldap;    /* LDAP; the hba's */
 };
 
 /* NULL with diag filled on error. */
@@ -76,6 +94,9 @@ bool hba_uses_map(const struct hba *, size_t index, const char **map, uint32_t *
 /* Whether a rule is for those who come over TLS (hostssl, which those with cert and
  * clientcert are); with the line of the first. */
 bool hba_needs_tls(const struct hba *, uint32_t *line);
+
+/* The line of the first rule that sends passwords to a directory in clear; 0: none. */
+uint32_t hba_clear_ldap(const struct hba *);
 
 const char *hba_method_name(enum hba_method);
 

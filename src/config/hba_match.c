@@ -134,7 +134,8 @@ bool hba_match(const struct hba *hba, const struct hba_client *c, struct hba_ver
 		if (fit == HBA_FITS_NOT)
 			continue;
 		*verdict = (struct hba_verdict){ .method = rule->method, .line = rule->line,
-			.cert = rule->cert, .cert_dn = rule->cert_dn, .map = rule->map };
+			.cert = rule->cert, .cert_dn = rule->cert_dn, .map = rule->map,
+			.pam_service = rule->pam_service, .ldap = rule->ldap };
 		return true;
 	}
 	return false;
@@ -161,4 +162,15 @@ bool hba_needs_tls(const struct hba *hba, uint32_t *line)
 		return true;
 	}
 	return false;
+}
+
+uint32_t hba_clear_ldap(const struct hba *hba)
+{
+	for (size_t i = 0; i < hba->count; i++) {
+		const struct hba_ldap *ldap = hba->rules[i].ldap;
+
+		if (ldap != NULL && !ldap->starttls && strcmp(ldap->scheme, "ldaps") != 0)
+			return hba->rules[i].line;
+	}
+	return 0;
 }

@@ -40,6 +40,8 @@ struct hba_rule {
 	enum hba_cert cert;
 	bool cert_dn;
 	char *map;
+	char *pam_service;
+	struct hba_ldap *ldap;          /* with the method ldap */
 	uint32_t line;
 };
 
@@ -49,5 +51,13 @@ struct hba {
 	struct hba_net *own;            /* of our interfaces */
 	size_t own_count;
 };
+
+/* hba_option.c: one name=value behind the method, and, when all of the line are taken,
+ * whether they make sense together. */
+NODISCARD int hba_option_take(const struct hba_line *, const struct hba_token *,
+	struct hba_rule *);
+NODISCARD int hba_option_check(const struct hba_line *, const struct hba_token *method,
+	struct hba_rule *);
+void hba_option_finish(struct hba_rule *);
 
 #endif

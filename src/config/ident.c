@@ -173,6 +173,15 @@ int ident_check_maps(const struct ident *ident, const struct hba *hba, const cha
 	return 0;
 }
 
+int ident_check_map(const struct ident *ident, const char *map, const char *path,
+	struct diag *diag)
+{
+	if (map[0] == '\0' || ident_has_map(ident, map))
+		return 0;
+	diag_set(diag, path, 0, 0, "there is no map \"%s\", which auth.auth_map names", map);
+	return -EINVAL;
+}
+
 void ident_destroy(struct ident **slot)
 {
 	struct ident *ident = *slot;

@@ -35,6 +35,10 @@ struct hba;
 NODISCARD int ident_check_maps(const struct ident *, const struct hba *, const char *path,
 	struct diag *);
 
+/* The same for auth.auth_map; "" is none. */
+NODISCARD int ident_check_map(const struct ident *, const char *map, const char *path,
+	struct diag *);
+
 void ident_destroy(struct ident **);
 
 #endif

@@ -109,7 +109,8 @@ static const char *const state_policies[] = { "pin", "refuse" };
 static const char *const kept_policies[] = { "keep", "refuse" };
 static const char *const session_audits[] = { "off", "sampled", "always" };
 static const char *const auth_types[] = { "trust", "password", "md5", "scram-sha-256",
-	"hba" };
+	"hba", "cert", "peer",
+	"pam" };
 static const char *const log_destinations[] = { "stderr", "file", "syslog", "journald" };
 static const char *const log_formats[] = { "text", "json" };
 static const char *const log_facilities[] = { "daemon", "user", "authpriv", "local0",

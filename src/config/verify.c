@@ -385,6 +385,24 @@ static int verify_levels(const struct config *config, const struct doc_source *s
 	return ret;
 }
 
+static int verify_map(const struct config *config, const struct doc_source *source)
+{
+	enum config_auth_type type = config->auth.auth_type;
+	const struct doc_node *node = doc_get(source->root, "auth");
+	bool has_rules = type == CONFIG_AUTH_HBA, has_map = config->auth.auth_map[0] != '\0';
+
+	if (has_map && type != CONFIG_AUTH_CERT && type != CONFIG_AUTH_PEER)
+		return doc_fail_key(source, doc_get(node, "auth_map"),
+			"auth.auth_map is for auth_type cert and peer");
+	if (has_map && config->auth.auth_ident_file[0] == '\0')
+		return doc_fail_key(source, doc_get(node, "auth_map"),
+			"auth.auth_map without auth_ident_file");
+	if (config->auth.auth_ident_file[0] != '\0' && !has_rules && !has_map)
+		return doc_fail_key(source, doc_get(node, "auth_ident_file"),
+			"auth.auth_ident_file without auth_hba_file or auth_map");
+	return 0;
+}
+
 static int verify_auth(const struct config *config, const struct doc_source *source)
 {
 	const struct doc_node *node = doc_get(source->root, "auth");
@@ -396,10 +414,15 @@ static int verify_auth(const struct config *config, const struct doc_source *sou
 	if (config->auth.auth_type != CONFIG_AUTH_HBA && has_rules)
 		return doc_fail_key(source, doc_get(node, "auth_hba_file"),
 			"auth.auth_hba_file without auth_type: hba");
-	if (config->auth.auth_ident_file[0] != '\0' && !has_rules)
-		return doc_fail_key(source, doc_get(node, "auth_ident_file"),
-			"auth.auth_ident_file without auth_hba_file");
-	return 0;
+#ifndef HAVE_LIBPAM
+	if (config->auth.auth_type == CONFIG_AUTH_PAM)
+		return doc_fail(source, doc_get(node, "auth_type"),
+			"auth_type: pam: this build has no PAM");
+#endif
+	if (strchr(config->auth.auth_pam_service, '/') != NULL)
+		return doc_fail(source, doc_get(node, "auth_pam_service"),
+			"auth_pam_service: is the name of a file in /etc/pam.d");
+	return verify_map(config, source);
 }
 
 static int verify_auth_query(struct config *config, const struct doc_source *source,
@@ -462,8 +485,9 @@ static int warn_of_pools(struct config *config, const struct config_workload *w)
 int verify_meaning(struct config *config, const struct doc_source *source)
 {
 	bool has_secret = config->auth.auth_file[0] != '\0' ||
-		config->auth.auth_type == CONFIG_AUTH_TRUST ||
-		config->auth.auth_type == CONFIG_AUTH_HBA;
+		(config->auth.auth_type != CONFIG_AUTH_PASSWORD &&
+			config->auth.auth_type != CONFIG_AUTH_MD5 &&
+			config->auth.auth_type != CONFIG_AUTH_SCRAM);
 	int ret = 0;
 
 	for (size_t i = 0; i < config->host_count; i++)

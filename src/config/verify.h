@@ -24,8 +24,8 @@ NODISCARD int verify_config(struct config *, const struct doc_source *);
 NODISCARD int verify_tls(struct config *, const struct doc_source *);
 NODISCARD int verify_tls_files(struct config *, struct diag *);
 
-/* Warns of rules for clients with TLS where no workload has any.  After verify_tls();
- * path is that of the rules.  Returns 0 or -ENOMEM. */
+/* Warns of rules for clients with TLS, or of auth_type cert, where no workload has what that
+ * needs.  After verify_tls(); path is that of the rules.  Returns 0 or -ENOMEM. */
 NODISCARD int verify_tls_rules(struct config *, const char *path);
 
 /* What is allowed but cannot be meant becomes warnings of the config.  After

@@ -148,17 +148,22 @@ int verify_tls(struct config *config, const struct doc_source *source)
 
 int verify_tls_rules(struct config *config, const char *path)
 {
-	bool has_tls = false;
-	uint32_t line;
+	bool is_cert = config->auth.auth_type == CONFIG_AUTH_CERT, has_tls = false, has_ca = false;
+	uint32_t line = 0;
 
-	if (config->auth.auth_type != CONFIG_AUTH_HBA || !hba_needs_tls(config->hba, &line))
+	if (!is_cert && (config->hba == NULL || !hba_needs_tls(config->hba, &line)))
 		return 0;
 	for (size_t i = 0; i < config->workload_count; i++) {
 		struct settings s;
 
 		config_resolve(config, &config->workloads[i], NULL, NULL, &s);
 		has_tls = has_tls || s.client_tls_sslmode != CONFIG_SSL_DISABLE;
+		has_ca = has_ca || (s.client_tls_sslmode != CONFIG_SSL_DISABLE &&
+					   s.client_tls_ca_file[0] != '\0');
 	}
+	if (is_cert)
+		return has_ca ? 0 : verify_warn(config, "nobody can log in: auth_type is cert, and "
+			"no workload has TLS with client_tls_ca_file");
 	return has_tls ? 0 : verify_warn(config, "%s, line %u: hostssl fits nobody, as no workload "
 		"has TLS (client_tls_sslmode)", path, line);
 }

@@ -63,6 +63,14 @@ bool directory_is_proxy(struct directory *d, struct route_workload *w,
 	return is_proxy;
 }
 
+static struct ldap_target ldap_target(const struct hba_ldap *ldap)
+{
+	return (struct ldap_target){ .uris = ldap->uris, .starttls = ldap->starttls,
+		.prefix = ldap->prefix, .suffix = ldap->suffix, .basedn = ldap->basedn,
+		.binddn = ldap->binddn, .bindpasswd = ldap->bindpasswd,
+		.attribute = ldap->attribute, .filter = ldap->filter, .scope = ldap->scope };
+}
+
 static void follow_rules(const struct config *config, const struct route_login *login,
 	struct route_proof *out)
 {
@@ -74,6 +82,8 @@ static void follow_rules(const struct config *config, const struct route_login *
 		[HBA_SCRAM] = ROUTE_AUTH_SCRAM,
 		[HBA_CERT] = ROUTE_AUTH_CERT,
 		[HBA_PEER] = ROUTE_AUTH_PEER,
+		[HBA_PAM] = ROUTE_AUTH_PAM,
+		[HBA_LDAP] = ROUTE_AUTH_LDAP,
 	};
 	static const enum route_cert certs[] = {
 		[HBA_CERT_ANY] = ROUTE_CERT_ANY,
@@ -92,6 +102,10 @@ static void follow_rules(const struct config *config, const struct route_login *
 	out->cert_dn = verdict.cert_dn;
 	out->line = verdict.line;
 	out->map = verdict.map;
+	if (verdict.pam_service != NULL)
+		out->pam_service = verdict.pam_service;
+	if (verdict.ldap != NULL)
+		out->ldap = ldap_target(verdict.ldap);
 }
 
 /* The host that has the database; who asks for none that is known may still be a user. */
@@ -120,7 +134,9 @@ void directory_auth(struct directory *d, const struct route_login *login,
 	const char *stored = config_secret(config, login->user);
 
 	*out = (struct route_proof){ .config = config, .secrets = config->secrets.all,
-		.scram_secrets = config->secrets.scram };
+		.scram_secrets = config->secrets.scram,
+		.pam_service = config->auth.auth_pam_service,
+		.map = config->auth.auth_map[0] == '\0' ? NULL : config->auth.auth_map };
 	switch (config->auth.auth_type) {
 	case CONFIG_AUTH_TRUST:
 		out->method = ROUTE_AUTH_TRUST;
@@ -137,9 +153,19 @@ void directory_auth(struct directory *d, const struct route_login *login,
 	case CONFIG_AUTH_HBA:
 		follow_rules(config, login, out);
 		break;
+	case CONFIG_AUTH_CERT:
+		out->method = ROUTE_AUTH_CERT;
+		out->cert = ROUTE_CERT_USER;
+		break;
+	case CONFIG_AUTH_PEER:
+		out->method = ROUTE_AUTH_PEER;
+		break;
+	case CONFIG_AUTH_PAM:
+		out->method = ROUTE_AUTH_PAM;
+		break;
 	}
 	out->secret = stored == NULL ? NULL : strdup(stored);
-	if (stored == NULL)
+	if (stored == NULL && out->method != ROUTE_AUTH_PAM && out->method != ROUTE_AUTH_LDAP)
 		find_lookup(d, config, login, &out->lookup);
 	out->console = (config_is_admin(config, login->user) ? ROUTE_ADMIN | ROUTE_STATS : 0) |
 		(config_is_stats(config, login->user) ? ROUTE_STATS : 0);
@@ -158,4 +184,11 @@ void route_proof_finish(struct route_proof *proof)
 	free(proof->secret);
 	config_unref(proof->config);
 	*proof = (struct route_proof){ .method = ROUTE_AUTH_NO_RULE };
+}
+
+void route_proof_share(const struct route_proof *proof, struct route_proof *out)
+{
+	*out = *proof;
+	out->secret = NULL;
+	out->config = config_ref(proof->config);
 }

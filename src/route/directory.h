@@ -22,6 +22,7 @@
 #include "base/diag.h"
 #include "base/hash.h"
 #include "net/addr.h"
+#include "net/ldap.h"
 #include "pool/monitor.h"
 #include "route/stats.h"
 #include "route/tls.h"
@@ -403,6 +404,8 @@ enum route_auth {
 	ROUTE_AUTH_SCRAM,
 	ROUTE_AUTH_CERT,
 	ROUTE_AUTH_PEER,
+	ROUTE_AUTH_PAM,
+	ROUTE_AUTH_LDAP,
 	ROUTE_AUTH_REJECT,              /* a rule says so */
 	ROUTE_AUTH_NO_RULE              /* none says anything */
 };
@@ -442,6 +445,8 @@ struct route_proof {
 	size_t secrets, scram_secrets;  /* of the files; the latter among the former */
 	unsigned console;               /* rights, bits */
 	const char *map;                /* for route_proof_allows() */
+	const char *pam_service;        /* PAM */
+	struct ldap_target ldap;        /* LDAP; texts are config's */
 	struct config *config;
 };
 
@@ -452,6 +457,8 @@ void directory_auth(struct directory *, const struct route_login *, struct route
 bool route_proof_allows(const struct route_proof *, const char *system_user,
 	const char *user);
 void route_proof_finish(struct route_proof *);  /* wipes the secret */
+/* What of it does not end with the client: all but the secret.  For _finish, too. */
+void route_proof_share(const struct route_proof *, struct route_proof *out);
 
 /* The current configuration, with a reference. */
 struct config *directory_config(struct directory *);

@@ -23,6 +23,8 @@ static const enum client_auth_method methods[] = {
 	[ROUTE_AUTH_PASSWORD] = CLIENT_AUTH_PASSWORD,
 	[ROUTE_AUTH_MD5] = CLIENT_AUTH_MD5,
 	[ROUTE_AUTH_SCRAM] = CLIENT_AUTH_SCRAM,
+	[ROUTE_AUTH_PAM] = CLIENT_AUTH_OUTSIDE,
+	[ROUTE_AUTH_LDAP] = CLIENT_AUTH_OUTSIDE,
 };
 
 /* --- refusing -------------------------------------------------------------------------- */
@@ -125,6 +127,7 @@ void client_auth_went(struct client *c, enum client_auth_result result, struct b
 		client_proof_derive(c);
 		return;
 	case CLIENT_AUTH_DECIDE:
+		client_proof_ask(c);
 		return;
 	}
 }
@@ -200,7 +203,8 @@ static bool check_certificate(struct client *c)
 		return true;
 	/* PostgreSQL looks at it behind the password, and does not say which was wrong. */
 	if (proof->method == ROUTE_AUTH_PASSWORD || proof->method == ROUTE_AUTH_MD5 ||
-		proof->method == ROUTE_AUTH_SCRAM) {
+		proof->method == ROUTE_AUTH_SCRAM || proof->method == ROUTE_AUTH_PAM ||
+		proof->method == ROUTE_AUTH_LDAP) {
 		log_failure(c, foreign);
 		c->login->is_doomed = true;
 		return true;

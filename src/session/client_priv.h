@@ -68,6 +68,7 @@ void client_auth_refuse(struct client *, const char *what, const char *reason);
  * one of the three above, or in the client's end. */
 void client_proof_derive(struct client *);
 void client_proof_peer(struct client *);
+void client_proof_ask(struct client *);         /* PAM or LDAP */
 
 /* client_startup.c: TLS is agreed upon, or will not be. */
 void client_startup_secure(struct client *);

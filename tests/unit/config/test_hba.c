@@ -12,6 +12,10 @@
 
 Suite *hba_suite(void);
 
+#define URL_FORM                                                                         \
+	"ldapurl is ldap://host[:port]/basedn[?attribute[?scope[?filter]]], or the same with " \
+	"ldaps, and nothing else"
+
 static const char good[] =
 	"# TYPE  DATABASE  USER  ADDRESS  METHOD\n"
 	"local   all             postgres                        peer map=system\n"
@@ -179,8 +183,28 @@ static const struct {
 		"of hosts are not looked up)" },
 	{ "host all all all,samenet md5", 1, 18, "only one address can stand here" },
 	{ "local all all mdfive", 1, 15, "unknown method \"mdfive\"; known are: trust, reject, "
-		"password, md5, scram-sha-256, cert, peer" },
-	{ "host all all all ldap", 1, 18, "the method ldap is not known here" },
+		"password, md5, scram-sha-256, cert, peer, pam, ldap" },
+	{ "host all all all radius", 1, 18, "the method radius is not known here" },
+#ifdef HAVE_LIBPAM
+	{ "host all all all pam pamservice=", 1, 22,
+		"pamservice is the name of a file in /etc/pam.d" },
+#endif
+#ifdef HAVE_LIBLDAP
+	{ "host all all all ldap", 1, 18, "ldap needs ldapserver or ldapurl" },
+	{ "host all all all ldap ldapurl=ldap://", 1, 23, URL_FORM },
+	{ "host all all all ldap ldapurl=ldap:///dc=x", 1, 23, URL_FORM },
+	{ "host all all all ldap ldapurl=ldap://a:0/dc=x", 1, 23, URL_FORM },
+	{ "host all all all ldap ldapurl=ldap://a:65536/dc=x", 1, 23, URL_FORM },
+	{ "host all all all ldap ldapurl=ldap://a:1x/dc=x", 1, 23, URL_FORM },
+	{ "host all all all ldap ldapurl=ldap://[::1/dc=x", 1, 23, URL_FORM },
+	{ "host all all all ldap ldapurl=ldap://a/dc=%zz", 1, 23, URL_FORM },
+	{ "host all all all ldap ldapurl=ldap://a/dc=%0", 1, 23, URL_FORM },
+	{ "host all all all ldap ldapurl=ldap://a/dc=%00", 1, 23, URL_FORM },
+	{ "host all all all ldap ldapurl=ldap://a/b?c?all", 1, 23, URL_FORM },
+	{ "host all all all ldap ldapurl=ldap://a/b?c?sub?f?x", 1, 23, URL_FORM },
+	{ "host all all all ldap ldapserver=a ldapscheme=ldaps ldaptls=1 ldapbasedn=b", 1, 18,
+		"ldaptls=1 asks for TLS within a connection that has it: ldapscheme is ldaps" },
+#endif
 	{ "host all all all peer", 1, 18, "peer is only for local (unix sockets)" },
 	{ "host all all all cert", 1, 18, "cert is only for hostssl" },
 	{ "host all +staff all md5", 1, 10, "+staff: who is a member of a role only PostgreSQL "
@@ -192,19 +216,65 @@ static const struct {
 	{ "host all \"a all md5\n", 1, 10, "the closing quote is missing" },
 	{ "local all all md5 x", 1, 19, "needs name=value, not \"x\"" },
 	{ "local all all md5 x=y", 1, 19,
-		"unknown option \"x\"; known are: map, clientcert, clientname" },
+		"unknown option \"x\"; known are: map, clientcert, clientname, "
+		"pamservice and those of ldap" },
 	{ "local all all md5 map=y", 1, 19, "map is only for peer and cert" },
 	{ "host all all all md5 clientcert=verify-ca", 1, 22,
 		"clientcert is only for hostssl" },
 	{ "hostssl all all all cert clientcert=verify-ca", 1, 26, "clientcert can be verify-ca "
 		"(not with cert) or verify-full, not \"verify-ca\"" },
 	{ "local all all \\\n md5 md5=", 2, 6,
-		"unknown option \"md5\"; known are: map, clientcert, clientname" },
+		"unknown option \"md5\"; known are: map, clientcert, clientname, "
+		"pamservice and those of ldap" },
 	{ "local all @users md5", 1, 11, "no other file is read here" },
 	{ "include other", 1, 9, "no other file is read here" },
 	{ "include", 1, 1, "include needs the name of one file" },
 	{ "include_dir other", 1, 1, "include_dir is not known here: name the files" },
 };
+
+#ifdef HAVE_LIBLDAP
+START_TEST(reads_options_of_ldap)
+{
+	static const struct {
+		const char *options;
+		const char *uris, *basedn, *attribute, *filter;
+		int scope;
+	} cases[] = {
+		{ "ldapserver=a ldapprefix=cn=", "ldap://a:389", "", "", "", 2 },
+		{ "ldapserver=\"a b\" ldapscheme=ldaps ldapsuffix=x", "ldaps://a:636 ldaps://b:636",
+			"", "", "", 2 },
+		{ "ldapserver=\" ::1  [::2] \" ldapport=3890 ldapsuffix=x",
+			"ldap://[::1]:3890 ldap://[::2]:3890", "", "", "", 2 },
+		{ "ldapurl=ldap://a/dc=x", "ldap://a:389", "dc=x", "", "", 2 },
+		{ "ldapurl=ldaps://[::1]:7/dc=%78?uid?one", "ldaps://[::1]:7", "dc=x", "uid", "", 1 },
+		{ "ldapurl=ldap://a:5/dc=x??base?(uid=$username)", "ldap://a:5", "dc=x", "",
+			"(uid=$username)", 0 },
+		{ "ldapserver=a ldapurl=ldap://b/dc=x ldapbinddn=c ldapbindpasswd=d", "ldap://b:389",
+			"dc=x", "", "", 2 },
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct hba_client c = { .database = "d", .user = "u" };
+		struct hba_verdict verdict;
+		char text[300];
+		struct hba *hba;
+
+		(void)snprintf(text, sizeof(text), "local all all ldap %s", cases[i].options);
+		hba = parse(text);
+		ck_assert(hba_match(hba, &c, &verdict));
+		ck_assert_int_eq(verdict.method, HBA_LDAP);
+		ck_assert_str_eq(verdict.ldap->uris, cases[i].uris);
+		ck_assert_str_eq(verdict.ldap->basedn, cases[i].basedn);
+		ck_assert_str_eq(verdict.ldap->attribute, cases[i].attribute);
+		ck_assert_str_eq(verdict.ldap->filter, cases[i].filter);
+		ck_assert_int_eq(verdict.ldap->scope, cases[i].scope);
+		ck_assert_uint_eq(hba_clear_ldap(hba),
+			strncmp(cases[i].uris, "ldaps", 5) == 0 ? 0 : 1);
+		hba_destroy(&hba);
+	}
+}
+END_TEST
+#endif
 
 START_TEST(tells_which_rule_is_for_tls)
 {
@@ -427,6 +497,9 @@ Suite *hba_suite(void)
 	tcase_add_loop_test(tc, the_first_rule_that_fits_counts, 0, (int)COUNT_OF(matches));
 	tcase_add_loop_test(tc, a_rule_may_name_either, 0, 11);
 	tcase_add_loop_test(tc, tells_which_rule_is_for_tls, 0, 4);
+#ifdef HAVE_LIBLDAP
+	tcase_add_test(tc, reads_options_of_ldap);
+#endif
 	tcase_add_test(tc, tells_method_certificate_and_map);
 	tcase_add_loop_test(tc, says_what_is_wrong_and_where, 0, (int)COUNT_OF(bad));
 	tcase_add_test(tc, survives_every_cut);

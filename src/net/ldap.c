@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: ISC */
+#include "net/ldap.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#ifdef HAVE_LIBLDAP
+#include <ldap.h>
+#include <sys/time.h>
+
+#include "base/clock.h"
+
+/* One question, which may take several conversations. */
+struct asking {
+	const struct ldap_target *target;
+	uint64_t until_us;
+	LDAP *ld;
+	char *why;
+};
+
+static enum ldap_verdict cannot(const struct asking *a, const char *what, int error)
+{
+	(void)snprintf(a->why, LDAP_WHY_MAX, "%s: %s", what, ldap_err2string(error));
+	return LDAP_CANNOT_TELL;
+}
+
+static struct timeval time_left(const struct asking *a)
+{
+	uint64_t now = clock_now_us(), left = 1;
+
+	if (a->until_us > now)
+		left = a->until_us - now;
+	return (struct timeval){ .tv_sec = (time_t)(left / USEC_PER_SEC),
+		.tv_usec = (suseconds_t)(left % USEC_PER_SEC) };
+}
+
+static bool is_late(const struct asking *a)
+{
+	return clock_now_us() >= a->until_us;
+}
+
+static void hang_up(struct asking *a)
+{
+	if (a->ld != NULL)
+		(void)ldap_unbind_ext(a->ld, NULL, NULL);
+	a->ld = NULL;
+}
+
+/* What is left of the time holds for connecting, TLS included, and for each answer. */
+static int connect_to(struct asking *a)
+{
+	int version = LDAP_VERSION3, ret = ldap_initialize(&a->ld, a->target->uris);
+	struct timeval left = time_left(a);
+
+	if (ret != LDAP_SUCCESS)
+		return ret;
+	(void)ldap_set_option(a->ld, LDAP_OPT_REFERRALS, LDAP_OPT_OFF);
+	(void)ldap_set_option(a->ld, LDAP_OPT_RESTART, LDAP_OPT_ON);
+	if (ldap_set_option(a->ld, LDAP_OPT_PROTOCOL_VERSION, &version) != LDAP_SUCCESS ||
+		ldap_set_option(a->ld, LDAP_OPT_NETWORK_TIMEOUT, &left) != LDAP_SUCCESS ||
+		ldap_set_option(a->ld, LDAP_OPT_TIMEOUT, &left) != LDAP_SUCCESS)
+		return LDAP_OTHER;
+	return a->target->starttls ? ldap_start_tls_s(a->ld, NULL, NULL) : LDAP_SUCCESS;
+}
+
+static int bind_as(struct asking *a, const char *name, const char *password)
+{
+	struct berval secret = { .bv_len = strlen(password) };
+	int ret = connect_to(a);
+
+	/* The library does not write to it. */
+	memcpy(&secret.bv_val, &password, sizeof(password));
+	if (ret != LDAP_SUCCESS)
+		return ret;
+	return ldap_sasl_bind_s(a->ld, name, LDAP_SASL_SIMPLE, &secret, NULL, NULL, NULL);
+}
+
+/* The name of the only entry that fits. */
+static enum ldap_verdict find_entry(struct asking *a, const char *filter, struct buf *name)
+{
+	char no_attributes[] = LDAP_NO_ATTRS, *attributes[] = { no_attributes, NULL };
+	struct timeval left = time_left(a);
+	LDAPMessage *found = NULL, *entry;
+	char *dn;
+	int ret, count;
+
+	/* Two would be one too many. */
+	ret = ldap_search_ext_s(a->ld, a->target->basedn, a->target->scope, filter, attributes,
+		0, NULL, NULL, &left, 2, &found);
+	if (ret != LDAP_SUCCESS && ret != LDAP_SIZELIMIT_EXCEEDED) {
+		(void)ldap_msgfree(found);
+		return cannot(a, "the search failed", ret);
+	}
+	count = ldap_count_entries(a->ld, found);
+	entry = count == 1 ? ldap_first_entry(a->ld, found) : NULL;
+	dn = entry == NULL ? NULL : ldap_get_dn(a->ld, entry);
+	if (dn != NULL)
+		buf_add_cstr(name, dn);
+	else
+		(void)snprintf(a->why, LDAP_WHY_MAX, "%s", count == 0 ?
+			"the directory has no such entry" :
+			"the directory has more than one such entry");
+	ldap_memfree(dn);
+	(void)ldap_msgfree(found);
+	return dn == NULL ? LDAP_IS_WRONG : LDAP_IS_RIGHT;
+}
+
+static enum ldap_verdict search(struct asking *a, const char *user, struct buf *name)
+{
+	enum ldap_verdict verdict;
+	struct buf filter;
+	int ret = bind_as(a, a->target->binddn, a->target->bindpasswd);
+
+	if (ret != LDAP_SUCCESS)
+		return cannot(a, "binding for the search failed", ret);
+	buf_init(&filter, 0);
+	ldap_search_filter(a->target, user, &filter);
+	verdict = buf_ok(&filter) ? find_entry(a, (const char *)buf_data(&filter), name) :
+				    cannot(a, "filter", LDAP_NO_MEMORY);
+	buf_finish(&filter);
+	hang_up(a);
+	return verdict;
+}
+
+static enum ldap_verdict find_name(struct asking *a, const char *user, struct buf *name)
+{
+	if (a->target->basedn[0] != '\0')
+		return search(a, user, name);
+	if (ldap_bind_name(a->target, user, name))
+		return LDAP_IS_RIGHT;
+	(void)snprintf(a->why, LDAP_WHY_MAX, "%s",
+		"the name has characters that cannot stand between prefix and suffix");
+	return LDAP_IS_WRONG;
+}
+
+static enum ldap_verdict try_password(struct asking *a, const char *name, const char *password)
+{
+	int ret;
+
+	if (is_late(a))
+		return cannot(a, "asking", LDAP_TIMEOUT);
+	ret = bind_as(a, name, password);
+	hang_up(a);
+	if (ret == LDAP_SUCCESS)
+		return LDAP_IS_RIGHT;
+	if (LDAP_API_ERROR(ret) || ret == LDAP_BUSY || ret == LDAP_UNAVAILABLE ||
+		ret == LDAP_CONFIDENTIALITY_REQUIRED || ret == LDAP_PROTOCOL_ERROR)
+		return cannot(a, "binding failed", ret);
+	(void)snprintf(a->why, LDAP_WHY_MAX, "the directory refuses it: %s",
+		ldap_err2string(ret));
+	return LDAP_IS_WRONG;
+}
+
+enum ldap_verdict ldap_verify(const struct ldap_target *target, const char *user,
+	const char *password, uint64_t timeout_us, char why[LDAP_WHY_MAX])
+{
+	struct asking a = { .target = target, .until_us = clock_now_us() + timeout_us,
+		.why = why };
+	enum ldap_verdict verdict;
+	struct buf name;
+
+	why[0] = '\0';
+	/* To a directory that is a bind as nobody, which succeeds. */
+	if (password[0] == '\0')
+		return LDAP_IS_WRONG;
+	buf_init(&name, 0);
+	verdict = find_name(&a, user, &name);
+	if (verdict == LDAP_IS_RIGHT && !buf_ok(&name))
+		verdict = cannot(&a, "name", LDAP_NO_MEMORY);
+	/* Neither does a bind without a name ask for the password. */
+	else if (verdict == LDAP_IS_RIGHT && buf_data(&name)[0] == '\0')
+		verdict = LDAP_IS_WRONG;
+	if (verdict == LDAP_IS_RIGHT)
+		verdict = try_password(&a, (const char *)buf_data(&name), password);
+	hang_up(&a);
+	buf_finish(&name);
+	return verdict;
+}
+
+bool ldap_is_there(void)
+{
+	return true;
+}
+
+#else
+
+enum ldap_verdict ldap_verify(const struct ldap_target *target, const char *user,
+	const char *password, uint64_t timeout_us, char why[LDAP_WHY_MAX])
+{
+	(void)target;
+	(void)user;
+	(void)password;
+	(void)timeout_us;
+	(void)snprintf(why, LDAP_WHY_MAX, "%s", "this build has no LDAP");
+	return LDAP_CANNOT_TELL;
+}
+
+bool ldap_is_there(void)
+{
+	return false;
+}
+
+#endif
