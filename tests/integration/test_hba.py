@@ -279,3 +279,61 @@ def test_postgresql_agrees(make_router, postgres, rules):
 def outcome(result):
     code, error = result
     return code is not None, error and (error.sqlstate, error.text)
+
+
+def test_auth_type_peer(make_router, tmp_path):
+    """Without rules; a map that is not there is told at once."""
+    me = pwd.getpwuid(os.getuid()).pw_name
+    port = free_port()
+    router = make_router({
+        "auth": {"auth_type": "peer", "auth_ident_file": "ident.conf", "auth_map": "os"},
+        "workloads": {"session": {
+            "listen": [f"127.0.0.1:{free_port()}", f"unix:{tmp_path}:{port}"]}}}, start=False)
+    write(router, "ident.conf", [f"other {me} app_scram", f"os {me} app_trust"])
+    router.start()
+    endpoint = router.unix(tmp_path, port)
+    with endpoint.connect(user="app_trust") as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("app_trust",)
+    for where in (endpoint, router.session):
+        with pytest.raises(psycopg.OperationalError,
+                           match='Peer authentication failed for user "app_scram"'):
+            where.connect(user="app_scram")
+    # Over TCP nobody knows who it is.
+    with pytest.raises(psycopg.OperationalError, match="Peer authentication failed"):
+        router.session.connect(user="app_trust")
+    write(router, "ident.conf", [f"other {me} app_scram"])
+    done = subprocess.run([router.program(), "--check", str(router.config_file)], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    assert done.returncode != 0 and 'no map "os"' in done.stdout
+
+
+@pytest.mark.parametrize("with_map", [False, True])
+def test_auth_type_cert(make_router, tmp_path, with_map):
+    ca = Authority(tmp_path / "ca")
+    ca.issue("own", "localhost", alt="DNS:localhost")
+    ca.issue("client", "somebody" if with_map else "app_trust")
+    auth = {"auth_type": "cert"}
+    if with_map:
+        auth.update(auth_ident_file="ident.conf", auth_map="certs")
+    router = make_router({"auth": auth, "tls": {
+        "client_tls_sslmode": "require", "client_tls_ca_file": ca.ca,
+        "client_tls_key_file": ca.path("own.key"),
+        "client_tls_cert_file": ca.path("own.crt")}}, start=False)
+    if with_map:
+        write(router, "ident.conf", ["certs somebody app_trust"])
+    router.start()
+    shown = {"sslmode": "require", "sslcert": ca.path("client.crt"),
+             "sslkey": ca.path("client.key")}
+    with router.session.connect(user="app_trust", **shown) as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("app_trust",)
+    with pytest.raises(psycopg.OperationalError, match="certificate authentication failed"):
+        router.session.connect(user="app_scram", **shown)
+    with pytest.raises(psycopg.OperationalError, match="requires a valid client certificate"):
+        router.session.connect(user="app_trust", sslmode="require")
+
+
+def test_auth_type_cert_without_authorities(make_router):
+    router = make_router({"auth": {"auth_type": "cert"}})
+    assert "nobody can log in: auth_type is cert" in router.log()
+    with pytest.raises(psycopg.OperationalError, match="requires a valid client certificate"):
+        router.session.connect(user="app_trust")
