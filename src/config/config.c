@@ -389,10 +389,6 @@ static int load_rules(struct config *config, struct diag *diag)
 	}
 	if (ret == 0)
 		ret = verify_tls_rules(config, path);
-	if (ret == 0 && path != NULL && hba_clear_ldap(config->hba) != 0)
-		ret = verify_warn(config, "%s, line %u: passwords go to the directory in clear; "
-			"ldaptls=1 or ldapscheme=ldaps would encrypt them", path,
-			hba_clear_ldap(config->hba));
 	free(path);
 	return ret;
 }

@@ -25,7 +25,7 @@ NODISCARD int verify_tls(struct config *, const struct doc_source *);
 NODISCARD int verify_tls_files(struct config *, struct diag *);
 
 /* Warns of rules for clients with TLS, or of auth_type cert, where no workload has what that
- * needs.  After verify_tls(); path is that of the rules.  Returns 0 or -ENOMEM. */
+ * needs, and of passwords that go to a directory in clear.  After verify_tls(); path is that of the rules.  Returns 0 or -ENOMEM. */
 NODISCARD int verify_tls_rules(struct config *, const char *path);
 
 /* What is allowed but cannot be meant becomes warnings of the config.  After

@@ -146,7 +146,15 @@ int verify_tls(struct config *config, const struct doc_source *source)
 	return ret < 0 ? ret : check_console(config, source);
 }
 
-int verify_tls_rules(struct config *config, const char *path)
+static int warn_clear(struct config *config, const char *path)
+{
+	uint32_t line = config->hba == NULL ? 0 : hba_clear_ldap(config->hba);
+
+	return line == 0 ? 0 : verify_warn(config, "%s, line %u: passwords go to the directory in "
+		"clear; ldaptls=1 or ldapscheme=ldaps would encrypt them", path, line);
+}
+
+static int warn_without_tls(struct config *config, const char *path)
 {
 	bool is_cert = config->auth.auth_type == CONFIG_AUTH_CERT, has_tls = false, has_ca = false;
 	uint32_t line = 0;
@@ -166,6 +174,13 @@ int verify_tls_rules(struct config *config, const char *path)
 			"no workload has TLS with client_tls_ca_file");
 	return has_tls ? 0 : verify_warn(config, "%s, line %u: hostssl fits nobody, as no workload "
 		"has TLS (client_tls_sslmode)", path, line);
+}
+
+int verify_tls_rules(struct config *config, const char *path)
+{
+	int ret = warn_clear(config, path);
+
+	return ret == 0 ? warn_without_tls(config, path) : ret;
 }
 
 /* --- files ------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "session/chore.h"
 
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -33,6 +34,7 @@ struct chore_queue {
 /* Who leaves it last frees it: a thread may still hang in a look-up then. */
 struct chores {
 	pthread_mutex_t lock;
+	pthread_cond_t is_over;         /* a thread that computes has ended */
 	struct chore_queue queues[CHORE_KINDS];
 	uint32_t refs;                  /* the router's, and one for each thread */
 	bool is_closed;
@@ -45,6 +47,7 @@ struct chores *chores_create(void)
 	if (all == NULL)
 		return NULL;
 	pthread_mutex_init(&all->lock, NULL);
+	pthread_cond_init(&all->is_over, NULL);
 	for (size_t i = 0; i < CHORE_KINDS; i++) {
 		all->queues[i] = (struct chore_queue){ .all = all,
 			.computes = limits[i].computes };
@@ -69,6 +72,7 @@ static void unref(struct chores *all)
 	pthread_mutex_unlock(&all->lock);
 	if (!is_last)
 		return;
+	pthread_cond_destroy(&all->is_over);
 	pthread_mutex_destroy(&all->lock);
 	free(all);
 }
@@ -104,6 +108,11 @@ static void *work(void *arg)
 			chore->done(chore, NULL);
 		else
 			worker_post(chore->worker, &chore->mail);
+	}
+	if (q->computes) {
+		/* What the library keeps for the thread, while there is a library. */
+		OPENSSL_thread_stop();
+		pthread_cond_signal(&all->is_over);
 	}
 	q->threads--;
 	unref(all);
@@ -174,6 +183,10 @@ void chores_destroy(struct chores *all)
 	for (size_t i = 0; i < CHORE_KINDS; i++) {
 		while ((chore = next_chore(&all->queues[i])) != NULL)
 			chore->done(chore, NULL);
+	}
+	for (size_t i = 0; i < CHORE_KINDS; i++) {
+		while (all->queues[i].computes && all->queues[i].threads > 0)
+			pthread_cond_wait(&all->is_over, &all->lock);
 	}
 	unref(all);
 }

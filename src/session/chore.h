@@ -10,8 +10,8 @@
  * Thread: chore_start() from a worker's; run() in a thread of its own, where it touches
  *         nothing but the chore; done() in that worker's again.
  * Limits: threads and chores that wait of each kind, see the table in chore.c; a thread
- *         without work ends.  What is still under way when the process ends is left to
- *         itself.
+ *         without work ends.  When the process ends, what computes is waited for, and what
+ *         waits for others is left to itself.
  */
 #ifndef SESSION_CHORE_H
 #define SESSION_CHORE_H
