@@ -10,7 +10,7 @@
 #include "pg/frame.h"
 #include "pg/msg_out.h"
 #include "pg/scram.h"
-#include "session/client_priv.h"
+#include "session/client_proof.h"
 #include "session/login.h"
 #include "session/lookup.h"
 #include "session/tally.h"

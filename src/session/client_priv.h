@@ -57,18 +57,6 @@ void client_auth_begin(struct client *);
 void client_auth_end(struct client_login *);
 struct lookup_answer;
 void client_auth_found(struct client *, const struct lookup_answer *);
-/* Asks for the proof. */
-void client_auth_ask(struct client *, enum client_auth_method);
-/* What became of a message or of a look at the proof. */
-void client_auth_went(struct client *, enum client_auth_result, struct buf *out);
-/* 28000, "<what> failed for user ..."; the reason is for the log. */
-void client_auth_refuse(struct client *, const char *what, const char *reason);
-
-/* client_proof.c: what is found out beside the workers.  Each ends, in a later turn, in
- * one of the three above, or in the client's end. */
-void client_proof_derive(struct client *);
-void client_proof_peer(struct client *);
-void client_proof_ask(struct client *);         /* PAM or LDAP */
 
 /* client_startup.c: TLS is agreed upon, or will not be. */
 void client_startup_secure(struct client *);

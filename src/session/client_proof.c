@@ -14,7 +14,7 @@
 #include "base/slog.h"
 #include "net/pam.h"
 #include "session/chore.h"
-#include "session/client_priv.h"
+#include "session/client_proof.h"
 
 enum { SYSTEM_NAME_MAX = 255, LDAP_TIMEOUT_US = 10000000 };
 
