@@ -271,7 +271,8 @@ def test_answers_that_let_nobody_in(make_router, asked, query):
         assert code is None
         assert error.text == "could not look up the user's password"
         assert error.sqlstate in ("58000", "08006", "08P01")
-    assert "auth-query-failed host=main user=\"q_scram\"" in router.log()
+    wait_until(lambda: "auth-query-failed host=main user=\"q_scram\"" in router.log(), 5,
+               "the line of the log")
     router.reload({"auth": {"auth_query": "default"}})
     connect(router.transactional, "q_scram", "scram word").close()
 
