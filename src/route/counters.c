@@ -7,25 +7,36 @@
 
 #include "route/directory_priv.h"
 
-static uint64_t hash_of(const struct route_workload *w,
-	const struct route_database *database, const char *user)
+static uint64_t hash_of(const struct route_workload *w, const char *database,
+	const char *user)
 {
-	return hash_bytes(user, strlen(user)) ^ (database->node.hash * 31 + w->index);
+	return hash_bytes(user, strlen(user)) ^
+		(hash_bytes(database, strlen(database)) * 31 + w->index);
+}
+
+struct route_counters *counters_known(struct directory *d, const struct route_workload *w,
+	const char *database, const char *user)
+{
+	uint64_t hash = hash_of(w, database, user);
+
+	for (struct hash_node *node = hash_table_find(&d->counters, hash); node != NULL;
+		node = hash_next(node)) {
+		struct route_counters *c = container_of(node, struct route_counters, node);
+
+		if (c->workload == w && strcmp(c->database->name, database) == 0 &&
+			strcmp(c->user, user) == 0)
+			return c;
+	}
+	return NULL;
 }
 
 struct route_counters *counters_find(struct directory *d, struct route_workload *w,
 	struct route_database *database, const char *user)
 {
-	uint64_t hash = hash_of(w, database, user);
-	struct route_counters *c;
+	struct route_counters *c = counters_known(d, w, database->name, user);
 
-	for (struct hash_node *node = hash_table_find(&d->counters, hash); node != NULL;
-		node = hash_next(node)) {
-		c = container_of(node, struct route_counters, node);
-		if (c->workload == w && c->database == database &&
-			strcmp(c->user, user) == 0)
-			return c;
-	}
+	if (c != NULL)
+		return c;
 	c = calloc(1, sizeof(*c));
 	if (c == NULL)
 		return NULL;
@@ -42,7 +53,7 @@ struct route_counters *counters_find(struct directory *d, struct route_workload 
 	c->number = d->counters_made++;
 	memset(c->stats, 0, d->workers * sizeof(struct stats_block));
 	list_push_back(&database->counters, &c->in_database);
-	hash_table_add(&d->counters, &c->node, hash);
+	hash_table_add(&d->counters, &c->node, hash_of(w, database->name, user));
 	return c;
 }
 

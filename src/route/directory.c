@@ -121,17 +121,41 @@ enum route_result route_count_client(struct route *r)
 		atomic_fetch_sub(&r->database->limit.clients, 1);
 		return ROUTE_USER_FULL;
 	}
-	r->is_counted = true;
 	return ROUTE_OK;
 }
 
-void route_move_count(struct route *from, struct route *to)
+void route_uncount_client(struct route *r)
 {
-	to->is_counted = from->is_counted;
-	from->is_counted = false;
+	atomic_fetch_sub(&r->database->limit.clients, 1);
+	atomic_fetch_sub(&r->account->limit.clients, 1);
 }
 
-static enum route_result find(struct directory *d, struct route_workload *w,
+/* Its pool stays only while it has clients: with none left it is not to be had. */
+static bool route_join(struct route *r)
+{
+	uint32_t clients = atomic_load(&r->clients);
+
+	while (clients > 0) {
+		if (!atomic_compare_exchange_weak(&r->clients, &clients, clients + 1))
+			continue;
+		atomic_fetch_add(&r->refs, 1);
+		return true;
+	}
+	return false;
+}
+
+static struct route *route_known(struct directory *d, const struct route_workload *w,
+	const char *database, const char *user)
+{
+	const struct route_counters *counters = counters_known(d, w, database, user);
+	struct route *r = counters == NULL ? NULL : counters->route;
+
+	if (r == NULL || r->generation != atomic_load(&d->generation) || !route_join(r))
+		return NULL;
+	return r;
+}
+
+static enum route_result fill(struct directory *d, struct route_workload *w,
 	const char *database, const char *user, struct route *r)
 {
 	const struct config_workload *workload;
@@ -150,8 +174,8 @@ static enum route_result find(struct directory *d, struct route_workload *w,
 	if (r->database != NULL)
 		r->counters = counters_find(d, w, r->database, user);
 	r->user = strdup(user);
-	if (r->counters == NULL || r->account == NULL || r->user == NULL ||
-		route_limits_make(d, workload, conf, user, &r->limits) < 0)
+	if (r->slice == NULL || r->counters == NULL || r->account == NULL ||
+		r->user == NULL || route_limits_make(d, workload, conf, user, &r->limits) < 0)
 		return ROUTE_NO_MEMORY;
 	client_limits_apply(d, workload, conf, r);
 	r->generation = atomic_load(&d->generation);
@@ -160,7 +184,7 @@ static enum route_result find(struct directory *d, struct route_workload *w,
 	return ROUTE_OK;
 }
 
-enum route_result directory_find(struct directory *d, struct route_workload *w,
+static enum route_result route_make(struct directory *d, struct route_workload *w,
 	const char *database, const char *user, struct route **out)
 {
 	struct route *r = calloc(1, sizeof(*r));
@@ -168,23 +192,37 @@ enum route_result directory_find(struct directory *d, struct route_workload *w,
 
 	if (r == NULL)
 		return ROUTE_NO_MEMORY;
-	pthread_mutex_lock(&d->lock);
-	result = find(d, w, database, user, r);
-	if (result == ROUTE_OK) {
-		monitor_client_count(&r->host->monitor, r->slice, 1);
-		atomic_fetch_add(&r->database->refs, 1);
-		atomic_fetch_add(&r->account->refs, 1);
-		atomic_fetch_add(&r->counters->refs, 1);
-	}
-	pthread_mutex_unlock(&d->lock);
+	result = fill(d, w, database, user, r);
 	if (result != ROUTE_OK) {
 		free(r->user);
 		free(r);
 		return result;
 	}
+	atomic_fetch_add(&r->database->refs, 1);
+	atomic_fetch_add(&r->account->refs, 1);
+	atomic_fetch_add(&r->counters->refs, 1);
 	atomic_store(&r->refs, 1);
+	atomic_store(&r->clients, 1);
+	r->counters->route = r;
 	*out = r;
 	return ROUTE_OK;
+}
+
+enum route_result directory_find(struct directory *d, struct route_workload *w,
+	const char *database, const char *user, struct route **out)
+{
+	enum route_result result = ROUTE_OK;
+	struct route *r;
+
+	pthread_mutex_lock(&d->lock);
+	r = route_known(d, w, database, user);
+	if (r == NULL)
+		result = route_make(d, w, database, user, &r);
+	if (result == ROUTE_OK)
+		monitor_client_count(&r->host->monitor, r->slice, 1);
+	pthread_mutex_unlock(&d->lock);
+	*out = r;
+	return result;
 }
 
 bool route_times(const struct route *r, struct route_limits *out)

@@ -224,11 +224,13 @@ struct route_counters {
 	struct route_workload *workload;
 	struct route_database *database;
 	char *user;
+	struct route *route;                            /* the last that was made, while
+							   it lives; the directory's lock */
 	struct stats_block *stats;                      /* one for each worker */
 };
 
 struct route_pool {
-	struct pool pool;
+	struct pool pool;               /* its slices are made when a workload needs them */
 	struct hash_node node;
 	struct list_node in_retired;    /* when a reload has made it obsolete */
 	struct route_host *host;
@@ -239,7 +241,6 @@ struct route_pool {
 	bool is_own;                    /* of the router's own login; no client's */
 	char *options;                  /* for the server's startup packet; or "" */
 	char *password;                 /* secret text for the login, or "" */
-	struct slice slices[BUDGET_SHARES_MAX];
 	void *session;                  /* what session/ keeps with a pool */
 };
 
@@ -294,8 +295,10 @@ struct route_limits {
 	char **ignored;                 /* startup parameters, NULL at the end */
 };
 
+/* All clients that asked for the same name as the same user share one. */
 struct route {
 	_Atomic uint32_t refs;
+	_Atomic uint32_t clients;       /* among them: who got it from directory_find() */
 	uint64_t generation;
 	struct directory *directory;
 	struct route_workload *workload;
@@ -305,7 +308,6 @@ struct route {
 	struct route_database *database;
 	struct route_user *account;     /* of the client's user */
 	struct route_counters *counters;
-	bool is_counted;                /* in the clients of both */
 	char *user;                     /* the client's */
 	struct route_limits limits;
 };
@@ -348,18 +350,23 @@ uint64_t directory_generation(const struct directory *);
 enum route_result directory_check(struct directory *, const struct route_workload *,
 	const char *database);
 
-/* After a login.  *out has a reference. */
+/* After a login: for one client more, until route_leave(). */
 NODISCARD enum route_result directory_find(struct directory *,
 	struct route_workload *, const char *database, const char *user,
 	struct route **out);
+void route_leave(struct route *);               /* accepts NULL */
+
 /* How long the client of a route may take by the configuration in force: the times of
  * the limits, and nothing else of them.  False: its database is gone, or no memory. */
 NODISCARD bool route_times(const struct route *, struct route_limits *);
-/* Counts one more client in the limits of its database and user, until the route
- * is given up.  ROUTE_DATABASE_FULL or ROUTE_USER_FULL: there are enough. */
+
+/* Counts one more client in the limits of its database and user, until it is taken out
+ * again; another route of the same names does for that, too.  ROUTE_DATABASE_FULL or
+ * ROUTE_USER_FULL: there are enough. */
 NODISCARD enum route_result route_count_client(struct route *);
-/* The client goes over to another route of the same names. */
-void route_move_count(struct route *from, struct route *to);
+void route_uncount_client(struct route *);
+
+/* For those who are no clients: it stays, its pool need not. */
 struct route *route_ref(struct route *);
 void route_unref(struct route *);               /* accepts NULL */
 

@@ -100,6 +100,9 @@ void pools_free_all(struct directory *);
 /* counters.c: NULL without memory. */
 struct route_counters *counters_find(struct directory *, struct route_workload *,
 	struct route_database *, const char *user);
+/* Those of a client that asked for the database by this name, if there are any. */
+struct route_counters *counters_known(struct directory *, const struct route_workload *,
+	const char *database, const char *user);
 void counters_free(struct directory *, struct route_counters *);
 /* Forgets those that nobody uses or has logged in with. */
 void counters_sweep(struct directory *, struct route_database *);

@@ -11,11 +11,13 @@
 static void pool_free(struct directory *d, struct route_pool *p)
 {
 	for (size_t i = 0; i < BUDGET_SHARES_MAX; i++) {
-		for (size_t k = 0; k < SLICE_QUOTAS; k++) {
-			if (p->slices[i].quotas[k] != NULL)
-				container_of(p->slices[i].quotas[k], struct route_quota,
-					quota)->refs--;
+		struct slice *slice = p->pool.slices[i];
+
+		for (size_t k = 0; slice != NULL && k < SLICE_QUOTAS; k++) {
+			if (slice->quotas[k] != NULL)
+				container_of(slice->quotas[k], struct route_quota, quota)->refs--;
 		}
+		free(slice);
 	}
 	if (p->session != NULL)
 		d->hooks.pool_destroy(p->session);
@@ -190,9 +192,12 @@ struct slice *pools_slice(struct directory *d, const struct route_workload *w,
 	const struct config_workload *workload, const struct config_database *conf,
 	struct route_pool *p)
 {
-	struct slice *slice = &p->slices[w->index];
+	struct slice *slice = p->pool.slices[w->index];
 
-	if (slice->pool == NULL) {
+	if (slice == NULL) {
+		slice = malloc(sizeof(*slice));
+		if (slice == NULL)
+			return NULL;
 		slice_init(slice, &p->pool, &p->host->shares[w->index]);
 		slice->quotas[SLICE_QUOTA_DATABASE] = find_quota(d, p->host, 'd', p->dbname);
 		slice->quotas[SLICE_QUOTA_USER] = find_quota(d, p->host, 'u', p->user);
@@ -203,7 +208,7 @@ struct slice *pools_slice(struct directory *d, const struct route_workload *w,
 }
 
 /* Limits of workloads, databases and users are not for the router. */
-static void own_slice_apply(struct directory *d, struct route_pool *p)
+static void own_slice_apply(struct directory *d, struct route_pool *p, struct slice *slice)
 {
 	struct slice_limits limits = { 0 };
 	struct settings s;
@@ -211,16 +216,19 @@ static void own_slice_apply(struct directory *d, struct route_pool *p)
 	config_resolve(d->config, NULL, NULL, NULL, &s);
 	limits.idle_timeout_us = s.server_idle_timeout_us;
 	limits.lifetime_us = s.server_lifetime_us == 0 ? 1 : s.server_lifetime_us;
-	monitor_slice_set_limits(&p->host->monitor, &p->slices[d->own->index], &limits);
+	monitor_slice_set_limits(&p->host->monitor, slice, &limits);
 }
 
 static struct slice *own_slice(struct directory *d, struct route_pool *p)
 {
-	struct slice *slice = &p->slices[d->own->index];
+	struct slice *slice = p->pool.slices[d->own->index];
 
-	if (slice->pool == NULL) {
+	if (slice == NULL) {
+		slice = malloc(sizeof(*slice));
+		if (slice == NULL)
+			return NULL;
 		slice_init(slice, &p->pool, &p->host->shares[d->own->index]);
-		own_slice_apply(d, p);
+		own_slice_apply(d, p, slice);
 		monitor_slice_add(&p->host->monitor, slice);
 	}
 	return slice;
@@ -231,6 +239,7 @@ bool directory_own(struct directory *d, struct route_host *h, const char *dbname
 {
 	const struct config_host *conf;
 	struct route_pool *p = NULL;
+	struct slice *slice = NULL;
 	struct pool_identity id;
 
 	pthread_mutex_lock(&d->lock);
@@ -241,12 +250,14 @@ bool directory_own(struct directory *d, struct route_host *h, const char *dbname
 		identify_own(h, conf, dbname, &id);
 		p = find_pool(d, &id, dbname);
 	}
-	if (p != NULL) {
-		*out = own_slice(d, p);
-		monitor_client_count(&h->monitor, *out, 1);
+	if (p != NULL)
+		slice = own_slice(d, p);
+	if (slice != NULL) {
+		*out = slice;
+		monitor_client_count(&h->monitor, slice, 1);
 	}
 	pthread_mutex_unlock(&d->lock);
-	return p != NULL;
+	return slice != NULL;
 }
 
 void directory_own_done(struct slice *slice)
@@ -316,12 +327,14 @@ void directory_each_database(struct directory *d,
 static void pool_retire(struct directory *d, struct route_pool *p)
 {
 	for (uint32_t i = 0; i < d->workload_count; i++) {
-		struct slice_limits limits = p->slices[i].limits;
+		struct slice *slice = p->pool.slices[i];
+		struct slice_limits limits;
 
-		if (p->slices[i].pool == NULL)
+		if (slice == NULL)
 			continue;
+		limits = slice->limits;
 		limits.servers_min = 0;
-		monitor_slice_set_limits(&p->host->monitor, &p->slices[i], &limits);
+		monitor_slice_set_limits(&p->host->monitor, slice, &limits);
 	}
 	monitor_retire(&p->host->monitor, &p->pool);
 	hash_table_remove(&d->pools, &p->node);
@@ -331,14 +344,15 @@ static void pool_retire(struct directory *d, struct route_pool *p)
 static void own_pool_apply(struct directory *d, struct route_pool *p)
 {
 	const struct config_host *conf = config_find_host(d->config, p->host->name);
+	struct slice *slice = p->pool.slices[d->own->index];
 	struct pool_identity id;
 
 	if (conf != NULL)
 		identify_own(p->host, conf, p->dbname, &id);
 	if (conf == NULL || !is_pool_of(p, &id))
 		pool_retire(d, p);
-	else
-		own_slice_apply(d, p);
+	else if (slice != NULL)
+		own_slice_apply(d, p, slice);
 }
 
 static void pool_apply(struct directory *d, struct route_pool *p)
@@ -355,8 +369,8 @@ static void pool_apply(struct directory *d, struct route_pool *p)
 	for (uint32_t i = 0; i < d->workload_count; i++) {
 		const struct config_workload *workload = reload_conf(d, d->workloads[i]);
 
-		if (p->slices[i].pool != NULL && workload != NULL)
-			pool_settings_apply(d, workload, conf, p, &p->slices[i]);
+		if (p->pool.slices[i] != NULL && workload != NULL)
+			pool_settings_apply(d, workload, conf, p, p->pool.slices[i]);
 	}
 }
 

@@ -184,20 +184,35 @@ struct route *route_ref(struct route *r)
 	return r;
 }
 
+/* Who asks for the same meanwhile finds it without clients, and makes a new one. */
+static void forget(struct route *r)
+{
+	pthread_mutex_lock(&r->directory->lock);
+	if (r->counters->route == r)
+		r->counters->route = NULL;
+	pthread_mutex_unlock(&r->directory->lock);
+}
+
 void route_unref(struct route *r)
 {
 	if (r == NULL || atomic_fetch_sub(&r->refs, 1) != 1)
 		return;
-	if (r->is_counted) {
-		atomic_fetch_sub(&r->database->limit.clients, 1);
-		atomic_fetch_sub(&r->account->limit.clients, 1);
-	}
+	forget(r);
 	/* The database last: it owns its counters. */
 	atomic_fetch_sub(&r->counters->refs, 1);
 	atomic_fetch_sub(&r->account->refs, 1);
 	atomic_fetch_sub(&r->database->refs, 1);
-	monitor_client_count(&r->host->monitor, r->slice, -1);
 	route_limits_free(&r->limits);
 	free(r->user);
 	free(r);
+}
+
+void route_leave(struct route *r)
+{
+	if (r == NULL)
+		return;
+	/* In this order: as long as it counts as a client's its pool stays. */
+	atomic_fetch_sub(&r->clients, 1);
+	monitor_client_count(&r->host->monitor, r->slice, -1);
+	route_unref(r);
 }

@@ -316,7 +316,9 @@ static void client_free(struct client *c)
 	prepared_act_unref(c->portal_act);
 	buf_finish(&c->unnamed);
 	free(c->newer);
-	route_unref(c->route);
+	if (c->is_in_limits)
+		route_uncount_client(c->route);
+	route_leave(c->route);
 	free(c->console_user);
 	free(c->proxied);
 	if (c->console_state != NULL)

@@ -96,6 +96,7 @@ struct client {
 	bool is_relaying;               /* within client_query_data() */
 	bool is_counted;                /* in max_client_conn of the workload */
 	bool is_tls_counted;            /* among the connections with TLS */
+	bool is_in_limits;              /* in those of its database and user */
 	bool is_unproven;               /* has not proven who it is: see session/gate.h */
 	uint8_t body_type;              /* of the last message that was passed on */
 	uint32_t body_left;             /* of a message that streams through */

@@ -297,12 +297,11 @@ static bool reroute(struct client *c)
 	}
 	/* Who is known again since then has to say so by logging in. */
 	if (route->account->removed_in > c->route->generation) {
-		route_unref(route);
+		route_leave(route);
 		client_close(c, CLOSE_REMOVED);
 		return false;
 	}
-	route_move_count(c->route, route);
-	route_unref(c->route);
+	route_leave(c->route);
 	c->route = route;
 	drop_newer(c);
 	return true;

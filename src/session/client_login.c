@@ -337,8 +337,10 @@ void client_login_proven(struct client *c)
 		return;
 	}
 	/* Administrators of the router get in when it is full. */
-	if (result == ROUTE_OK && (c->console & ROUTE_ADMIN) == 0)
+	if (result == ROUTE_OK && (c->console & ROUTE_ADMIN) == 0) {
 		result = route_count_client(c->route);
+		c->is_in_limits = result == ROUTE_OK;
+	}
 	if (result != ROUTE_OK) {
 		no_route(c, result);
 		return;

@@ -161,7 +161,7 @@ START_TEST(copies_many_pools)
 	}
 	snap_pools_finish(&pools);
 	for (int i = 0; i < USERS; i++)
-		route_unref(routes[i]);
+		route_leave(routes[i]);
 }
 END_TEST
 
@@ -203,7 +203,7 @@ START_TEST(counts_servers_and_who_waits)
 	ck_assert(!servers.rows[0].close_needed);
 	ck_assert_str_eq(servers.rows[0].names.database, "db");
 	snap_servers_finish(&servers);
-	route_unref(route);
+	route_leave(route);
 }
 END_TEST
 
@@ -254,7 +254,7 @@ START_TEST(copies_thousands_who_wait)
 	snap_waiters_finish(&waiters);
 	ck_assert_uint_eq(waiters.count, 0);
 	for (int i = 0; i < USERS; i++)
-		route_unref(routes[i]);
+		route_leave(routes[i]);
 }
 END_TEST
 
@@ -310,7 +310,7 @@ START_TEST(adds_up_whatever_servers_do)
 	monitor_gone(m, &server, NOW + 4, &actions);
 	snap_budget(route->host, &b);
 	ck_assert_uint_eq(b.used + b.closing + b.quarantined, 0);
-	route_unref(route);
+	route_leave(route);
 }
 END_TEST
 

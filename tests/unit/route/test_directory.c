@@ -36,7 +36,7 @@ START_TEST(pool_is_named_as_postgresql_names_it)
 	ck_assert_str_eq(r->database->name, "rag");
 	ck_assert_str_eq(r->user, "anna");
 	ck_assert_ptr_eq(r->workload, world_workload("web"));
-	route_unref(r);
+	route_leave(r);
 }
 END_TEST
 
@@ -70,7 +70,7 @@ START_TEST(forced_user_shares_the_pool_of_that_user)
 	ck_assert_str_eq(r->pool->user, "bert");
 	ck_assert_str_eq(r->pool->password, "b");
 	ck_assert_ptr_eq(world_pool("web", "rag", "bert"), r->pool);
-	route_unref(r);
+	route_leave(r);
 }
 END_TEST
 
@@ -104,10 +104,10 @@ START_TEST(each_workload_has_its_slice)
 	ck_assert_str_eq(jobs->slice->share->name, "jobs");
 	ck_assert_uint_eq(web->slice->clients, 2);
 	ck_assert_uint_eq(jobs->slice->clients, 1);
-	route_unref(again);
+	route_leave(again);
 	ck_assert_uint_eq(web->slice->clients, 1);
-	route_unref(web);
-	route_unref(jobs);
+	route_leave(web);
+	route_leave(jobs);
 }
 END_TEST
 
@@ -119,8 +119,8 @@ START_TEST(shares_are_of_their_kind)
 	ck_assert_int_eq(web->slice->share->kind, SHARE_TRANSIENT);
 	ck_assert_int_eq(jobs->slice->share->kind, SHARE_LASTING);
 	ck_assert_uint_eq(web->slice->share->max, 20);
-	route_unref(web);
-	route_unref(jobs);
+	route_leave(web);
+	route_leave(jobs);
 }
 END_TEST
 
@@ -179,8 +179,8 @@ START_TEST(workload_serves_its_own_databases_only)
 	ck_assert_int_eq(directory_check(directory, world_workload("web"), "there"),
 		ROUTE_NOT_HERE);
 	ck_assert_int_eq(world_ask("web", "nowhere", "anna", &r), ROUTE_NO_DATABASE);
-	route_unref(world_route("web", "rag", "anna"));
-	route_unref(world_route("jobs", "there", "anna"));
+	route_leave(world_route("web", "rag", "anna"));
+	route_leave(world_route("jobs", "there", "anna"));
 }
 END_TEST
 
@@ -233,8 +233,8 @@ START_TEST(databases_are_counted_by_the_names_of_clients)
 	ck_assert_uint_eq((uintptr_t)a->counters->stats % 128, 0);
 	stats_add(&a->counters->stats[0], STAT_query_count, 2);
 	stats_add(&a->counters->stats[1], STAT_query_count, 3);
-	route_unref(a);
-	route_unref(b);
+	route_leave(a);
+	route_leave(b);
 }
 END_TEST
 
@@ -268,8 +268,8 @@ START_TEST(counters_are_of_workload_database_and_user)
 	stats_add(&a->counters->stats[0], STAT_client_login_count, 1);
 	stats_add(&a->counters->stats[0], STAT_query_count, 5);
 	stats_add(&b->counters->stats[1], STAT_query_count, 7);
-	route_unref(same);
-	route_unref(b);
+	route_leave(same);
+	route_leave(b);
 	directory_each_counters(directory, add_logins, &all);
 	ck_assert_uint_eq(all, 13);
 	directory_sweep(directory);
@@ -280,7 +280,7 @@ START_TEST(counters_are_of_workload_database_and_user)
 	ck_assert_uint_eq(queries, 12);
 	directory_swept(directory, a->workload->index, sum);
 	ck_assert_uint_eq(sum[STAT_query_count], 7);
-	route_unref(a);
+	route_leave(a);
 }
 END_TEST
 

@@ -37,7 +37,7 @@ static void end(void)
 {
 	monitor_retire(&host->monitor, NULL);
 	(void)world_close_retired(host);
-	route_unref(route);
+	route_leave(route);
 	world_end();
 }
 
@@ -152,7 +152,7 @@ END_TEST
 
 START_TEST(names_that_do_not_resolve_do_not_keep_others_from_being_used)
 {
-	route_unref(route);
+	route_leave(route);
 	world_end();
 	begin_with(AT("[ none, 127.0.0.2 ]"));
 	ck_assert_str_eq(order(), B);

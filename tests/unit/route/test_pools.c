@@ -33,15 +33,44 @@ START_TEST(sweep_frees_what_nobody_uses)
 {
 	struct route *used = world_route("web", "used", "anna");
 
-	route_unref(world_route("web", "unused", "anna"));
+	route_leave(world_route("web", "unused", "anna"));
 	ck_assert_int_eq(world_sessions, 2);
 	directory_sweep(directory);
 	ck_assert_int_eq(world_sessions, 1);
 	ck_assert_uint_eq(world_pools(used->host), 1);
 	ck_assert_ptr_eq(world_pool("web", "used", "anna"), used->pool);
-	route_unref(used);
+	route_leave(used);
 	directory_sweep(directory);
 	ck_assert_int_eq(world_sessions, 0);
+}
+END_TEST
+
+START_TEST(clients_of_the_same_names_share_a_route)
+{
+	struct route *a = world_route("web", "rag", "anna");
+	struct route *b = world_route("web", "rag", "anna");
+	struct route *other = world_route("web", "rag", "bert");
+	struct slice *slice = a->slice;
+
+	ck_assert_ptr_eq(a, b);
+	ck_assert_ptr_ne(a, other);
+	ck_assert_uint_eq(slice->clients, 2);
+	route_leave(b);
+	ck_assert_uint_eq(slice->clients, 1);
+	ck_assert_ptr_eq(world_route("web", "rag", "anna"), a);
+	route_leave(a);
+	/* A server of a client that has gone may still want to know its limits. */
+	ck_assert_ptr_eq(route_ref(a), a);
+	route_leave(a);
+	ck_assert_uint_eq(slice->clients, 0);
+	b = world_route("web", "rag", "anna");
+	ck_assert_ptr_ne(a, b);
+	ck_assert_str_eq(a->user, "anna");
+	route_unref(a);
+	ck_assert_ptr_eq(world_route("web", "rag", "anna"), b);
+	route_leave(b);
+	route_leave(b);
+	route_leave(other);
 }
 END_TEST
 
@@ -49,12 +78,12 @@ START_TEST(last_reference_to_a_route_counts)
 {
 	struct route *r = world_route("web", "rag", "anna");
 
-	ck_assert_ptr_eq(route_ref(r), r);
-	route_unref(r);
+	ck_assert_ptr_eq(world_route("web", "rag", "anna"), r);
+	route_leave(r);
 	directory_sweep(directory);
 	ck_assert_int_eq(world_sessions, 1);
-	route_unref(r);
-	route_unref(NULL);
+	route_leave(r);
+	route_leave(NULL);
 	directory_sweep(directory);
 	ck_assert_int_eq(world_sessions, 0);
 }
@@ -67,7 +96,7 @@ START_TEST(pool_with_a_server_stays)
 
 	world_hold(r, &lease);
 	ck_assert_ptr_nonnull(world_give_back(&lease));
-	route_unref(r);
+	route_leave(r);
 	directory_sweep(directory);
 	ck_assert_int_eq(world_sessions, 1);
 	monitor_retire(&h->monitor, NULL);
@@ -123,7 +152,7 @@ START_TEST(login_that_changed_retires_the_pool)
 	directory_sweep(directory);
 	/* Somebody still has the route. */
 	ck_assert_uint_eq(world_pools(h), 1);
-	route_unref(r);
+	route_leave(r);
 	directory_sweep(directory);
 	ck_assert_msg(world_pools(h) == !changes[_i].is_retired, "%s", changes[_i].what);
 }
@@ -139,11 +168,11 @@ START_TEST(new_routes_lead_to_the_new_pool)
 	ck_assert_str_eq(old->pool->password, "a");
 	ck_assert_str_eq(new->pool->password, "new");
 	ck_assert_uint_ne(new->generation, old->generation);
-	route_unref(old);
+	route_leave(old);
 	directory_sweep(directory);
 	ck_assert_int_eq(world_sessions, 1);
 	ck_assert_ptr_eq(world_pool("web", "rag", "anna"), new->pool);
-	route_unref(new);
+	route_leave(new);
 }
 END_TEST
 
@@ -151,7 +180,7 @@ START_TEST(pools_of_other_users_stay)
 {
 	struct route_pool *bert = world_pool("web", "rag", "bert");
 
-	route_unref(world_route("web", "rag", "anna"));
+	route_leave(world_route("web", "rag", "anna"));
 	world_reload(CHANGED(DATABASES,
 		"users: { anna: { password: new }, bert: { password: b } }\n"));
 	ck_assert_ptr_eq(world_pool("web", "rag", "bert"), bert);
@@ -165,7 +194,7 @@ START_TEST(idle_servers_of_a_retired_pool_close)
 
 	world_hold(r, &lease);
 	ck_assert_ptr_nonnull(world_give_back(&lease));
-	route_unref(r);
+	route_leave(r);
 	world_reload(CHANGED(DATABASES, "users: { anna: { password: new } }\n"));
 	ck_assert_uint_eq(world_close_retired(h), 1);
 	directory_sweep(directory);
@@ -186,7 +215,7 @@ START_TEST(retired_pool_keeps_no_minimum)
 	ck_assert_ptr_null(world_give_back(&lease));
 	ck_assert_uint_eq(world_close_retired(r->host), 0);
 	ck_assert_uint_eq(r->slice->limits.servers_min, 0);
-	route_unref(r);
+	route_leave(r);
 }
 END_TEST
 
@@ -219,12 +248,12 @@ START_TEST(retired_pools_add_up_and_go)
 		routes[i] = world_route("web", "rag", "anna");
 	}
 	ck_assert_uint_eq(world_pools(routes[0]->host), 4);
-	route_unref(routes[1]);
+	route_leave(routes[1]);
 	directory_sweep(directory);
 	ck_assert_uint_eq(world_pools(routes[0]->host), 3);
 	for (int i = 0; i < 4; i++) {
 		if (i != 1)
-			route_unref(routes[i]);
+			route_leave(routes[i]);
 	}
 	directory_sweep(directory);
 	ck_assert_int_eq(world_sessions, 0);
@@ -234,9 +263,9 @@ END_TEST
 /* As at the end of the process. */
 START_TEST(directory_frees_retired_pools)
 {
-	route_unref(world_route("web", "rag", "anna"));
+	route_leave(world_route("web", "rag", "anna"));
 	world_reload(CHANGED(DATABASES, "users: { anna: { password: new } }\n"));
-	route_unref(world_route("web", "rag", "anna"));
+	route_leave(world_route("web", "rag", "anna"));
 	ck_assert_int_eq(world_sessions, 2);
 	world_end();
 	begin();
@@ -250,6 +279,7 @@ Suite *pools_suite(void)
 
 	tcase_add_checked_fixture(tc, begin, end);
 	tcase_add_test(tc, sweep_frees_what_nobody_uses);
+	tcase_add_test(tc, clients_of_the_same_names_share_a_route);
 	tcase_add_test(tc, last_reference_to_a_route_counts);
 	tcase_add_test(tc, pool_with_a_server_stays);
 	tcase_add_loop_test(tc, login_that_changed_retires_the_pool, 0,

@@ -22,7 +22,7 @@ START_TEST(every_reload_is_another_generation)
 	world_reload(PLAIN);
 	ck_assert_uint_ne(directory_generation(directory), before);
 	ck_assert_uint_eq(r->generation, before);
-	route_unref(r);
+	route_leave(r);
 }
 END_TEST
 
@@ -31,13 +31,13 @@ START_TEST(databases_come_and_go)
 	struct route *r;
 
 	world_reload(HOSTS WORKLOADS USERS "databases: { rag: { host: main } }\n");
-	route_unref(world_route("web", "rag", "anna"));
+	route_leave(world_route("web", "rag", "anna"));
 	ck_assert_int_eq(world_ask("web", "more", "anna", &r), ROUTE_NO_DATABASE);
 	world_reload(HOSTS WORKLOADS USERS "databases: { more: { host: other } }\n");
 	ck_assert_int_eq(world_ask("web", "rag", "anna", &r), ROUTE_NO_DATABASE);
 	r = world_route("web", "more", "anna");
 	ck_assert_str_eq(r->host->name, "other");
-	route_unref(r);
+	route_leave(r);
 }
 END_TEST
 
@@ -87,7 +87,7 @@ START_TEST(new_workload_has_a_share_of_every_host)
 	ck_assert_int_eq(world_workload("third")->mode, ROUTE_STATEMENT);
 	r = world_route("third", "rag", "anna");
 	ck_assert_str_eq(r->slice->share->name, "third");
-	route_unref(r);
+	route_leave(r);
 }
 END_TEST
 
@@ -110,8 +110,8 @@ START_TEST(other_pool_mode_is_another_workload)
 	ck_assert(jobs->is_gone);
 	world_reload(PLAIN);
 	ck_assert_ptr_eq(world_workload("jobs"), jobs);
-	route_unref(old);
-	route_unref(new);
+	route_leave(old);
+	route_leave(new);
 }
 END_TEST
 
@@ -143,7 +143,7 @@ START_TEST(new_host_has_a_share_for_every_workload)
 	ck_assert_str_eq(r->host->name, "third");
 	ck_assert_uint_eq(r->slice->share->max, r->host->shares[r->workload->index].max);
 	ck_assert(!r->host->is_gone);
-	route_unref(r);
+	route_leave(r);
 }
 END_TEST
 
@@ -162,7 +162,7 @@ START_TEST(host_that_moved_gets_new_servers)
 	route_host_target(r->host, &target);
 	ck_assert_uint_eq(target.addr_count, 1);
 	ck_assert_str_eq(addr_text(&target.addrs[0], text, sizeof(text)), "127.0.0.9:5433");
-	route_unref(r);
+	route_leave(r);
 }
 END_TEST
 
@@ -206,7 +206,7 @@ START_TEST(too_many_workloads_change_nothing)
 	ck_assert_ptr_null(directory_workload(directory, 2));
 	ck_assert_ptr_null(directory_current_workload(directory, "w0"));
 	ck_assert(!world_workload("web")->is_gone);
-	route_unref(world_route("web", "rag", "anna"));
+	route_leave(world_route("web", "rag", "anna"));
 }
 END_TEST
 

@@ -45,7 +45,7 @@ static void end(void)
 	resolver_destroy(&resolver);
 	ck_assert_ptr_null(resolver);
 	close_servers();
-	route_unref(route);
+	route_leave(route);
 	world_end();
 }
 
@@ -145,7 +145,7 @@ START_TEST(nobody_waits_for_the_name_service)
 	resolver_destroy(&resolver);
 	/* What is left of it must not touch what has gone by then. */
 	close_servers();
-	route_unref(route);
+	route_leave(route);
 	world_end();
 	names_stop(false);
 	begin();

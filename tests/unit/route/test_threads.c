@@ -53,7 +53,8 @@ static void look(uint32_t n)
 	route_host_target(r->host, &target);
 	expect(target.addr_count == 1);
 	route_unref(route_ref(r));
-	route_unref(r);
+	route_uncount_client(r);
+	route_leave(r);
 }
 
 static void *look_often(void *arg)

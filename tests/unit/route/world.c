@@ -97,7 +97,7 @@ struct route_pool *world_pool(const char *workload, const char *database,
 	struct route *route = world_route(workload, database, user);
 	struct route_pool *pool = route->pool;
 
-	route_unref(route);
+	route_leave(route);
 	return pool;
 }
 
