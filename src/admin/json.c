@@ -113,7 +113,7 @@ bool json_from_answer(const void *messages, size_t len, struct buf *out)
 			is_open = false;
 			break;
 		case 'E':
-			out->end = out->start + before;
+			out->end = out->start + (uint32_t)before;
 			add_error(&f, out);
 			return false;
 		default:

@@ -11,7 +11,8 @@ enum { BUF_FIRST_CAPACITY = 256 };
 
 void buf_init(struct buf *b, size_t max)
 {
-	*b = (struct buf){ .max = max };
+	assert(max <= BUF_MAX);
+	*b = (struct buf){ .max = (uint32_t)max & (uint32_t)BUF_MAX };
 }
 
 void buf_finish(struct buf *b)
@@ -28,7 +29,7 @@ void buf_trim(struct buf *b)
 	if (b->start > 0)
 		memmove(b->data, b->data + b->start, len);
 	b->start = 0;
-	b->end = len;
+	b->end = (uint32_t)len;
 	if (len == 0) {
 		free(b->data);
 		b->data = NULL;
@@ -41,7 +42,7 @@ void buf_trim(struct buf *b)
 	if (data == NULL)
 		return; /* it can stay as it is */
 	b->data = data;
-	b->capacity = len;
+	b->capacity = (uint32_t)len;
 }
 
 void buf_wipe(struct buf *b)
@@ -53,7 +54,7 @@ void buf_wipe(struct buf *b)
 
 static size_t buf_limit(const struct buf *b)
 {
-	return b->max == 0 ? SIZE_MAX / 2 : b->max;
+	return b->max == 0 ? BUF_MAX : b->max;
 }
 
 static bool buf_grow(struct buf *b, size_t need)
@@ -67,7 +68,7 @@ static bool buf_grow(struct buf *b, size_t need)
 	if (data == NULL)
 		return false;
 	b->data = data;
-	b->capacity = capacity;
+	b->capacity = (uint32_t)capacity;
 	return true;
 }
 
@@ -86,7 +87,7 @@ uint8_t *buf_reserve(struct buf *b, size_t len)
 	if (b->start > 0) {
 		memmove(b->data, b->data + b->start, have);
 		b->start = 0;
-		b->end = have;
+		b->end = (uint32_t)have;
 	}
 	if ((b->data == NULL || b->capacity - b->end < len) && !buf_grow(b, have + len)) {
 		b->failed = true;
@@ -98,7 +99,7 @@ uint8_t *buf_reserve(struct buf *b, size_t len)
 void buf_commit(struct buf *b, size_t len)
 {
 	assert(len <= b->capacity - b->end);
-	b->end += len;
+	b->end += (uint32_t)len;
 }
 
 void buf_add(struct buf *b, const void *data, size_t len)
@@ -111,7 +112,7 @@ void buf_add(struct buf *b, const void *data, size_t len)
 	if (to == NULL)
 		return;
 	memcpy(to, data, len);
-	b->end += len;
+	b->end += (uint32_t)len;
 }
 
 void buf_add_str(struct buf *b, const char *str)
@@ -163,13 +164,13 @@ void buf_addf(struct buf *b, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf((char *)to, (size_t)len + 1, fmt, args);
 	va_end(args);
-	b->end += (size_t)len;
+	b->end += (uint32_t)len;
 }
 
 void buf_consume(struct buf *b, size_t len)
 {
 	assert(len <= buf_len(b));
-	b->start += len;
+	b->start += (uint32_t)len;
 	if (b->start == b->end)
 		buf_finish(b);
 }

@@ -5,23 +5,26 @@
  * Owns:   its memory.  An empty buffer holds none.
  * Thread: one.
  * Limits: buf_reserve() refuses to grow beyond max; the buffer is then
- *         "failed", later writes do nothing, and buf_ok() tells.
+ *         "failed", later writes do nothing, and buf_ok() tells.  BUF_MAX bytes
+ *         at most: each client embeds several, so that lengths are 32 bits.
  */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
 
 #include "base/base.h"
 
+#define BUF_MAX ((size_t)INT32_MAX)
+
 struct buf {
-	uint8_t *data;     /* bytes [start, end) are the content */
-	size_t start;
-	size_t end;
-	size_t capacity;
-	size_t max;        /* most bytes of content; 0 means SIZE_MAX / 2 */
-	bool failed;       /* out of memory, or over max */
+	uint8_t *data;          /* bytes [start, end) are the content */
+	uint32_t start;
+	uint32_t end;
+	uint32_t capacity;
+	uint32_t max : 31;      /* most bytes of content; 0 means BUF_MAX */
+	uint32_t failed : 1;    /* out of memory, or over max */
 };
 
-void buf_init(struct buf *, size_t max);
+void buf_init(struct buf *, size_t max);        /* max: at most BUF_MAX */
 void buf_finish(struct buf *);          /* frees; usable again as empty */
 void buf_wipe(struct buf *);            /* like finish, zeroing first: for secrets */
 
@@ -57,7 +60,7 @@ static inline void buf_clear(struct buf *b)
 static inline void buf_truncate(struct buf *b, size_t len)
 {
 	if (len < b->end - b->start)
-		b->end = b->start + len;
+		b->end = b->start + (uint32_t)len;
 	b->failed = false;
 }
 

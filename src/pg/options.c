@@ -82,7 +82,7 @@ bool options_parse(const char *text, struct buf *out, struct diag *diag)
 		is_fine = false;
 	}
 	if (!is_fine)
-		out->end = out->start + before;
+		out->end = out->start + (uint32_t)before;
 	buf_finish(&word);
 	return is_fine;
 }

@@ -290,7 +290,6 @@ static struct client *client_create(struct worker *w, struct route_workload *wor
 	params_init(&c->params);
 	params_init(&c->start);
 	touched_init(&c->touched);
-	params_init(&c->told);
 	touched_init(&c->resets);
 	buf_init(&c->unnamed, 0);
 	lease_init(&c->lease, w->index, c->id);
@@ -308,7 +307,7 @@ static void client_free(struct client *c)
 	client_login_free(c);
 	params_finish(&c->params);
 	params_finish(&c->start);
-	params_finish(&c->told);
+	client_told_forget(c);
 	touched_finish(&c->touched);
 	touched_finish(&c->resets);
 	prepared_names_clear(&c->names);

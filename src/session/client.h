@@ -24,6 +24,7 @@ enum { CLIENT_INSPECT_MAX = 1024 * 1024 };
 enum { CLIENT_KEY_MAX = 32, CLIENT_LEASE_BYTES = 16 * 1024, CLIENT_TURNS_MAX = 16 };
 
 struct client_login;
+struct told;
 struct gate_source;
 
 /* What to do with messages that no server will see. */
@@ -56,7 +57,7 @@ struct client {
 	struct gate_source *source;     /* NULL: its address is not counted */
 	struct params params;
 	struct params start;            /* those of the startup packet, once "params" differ */
-	struct params told;             /* what ParameterStatus said, on a transaction port */
+	struct told *told;              /* what ParameterStatus said, on a transaction port */
 	struct touched touched;         /* settings, in this lease */
 	struct touched resets;          /* of settings of the startup packet, not yet made good */
 	struct pins pins;               /* what only its server has */

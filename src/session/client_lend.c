@@ -213,7 +213,7 @@ void client_lend_told(struct client *c, struct server *s)
 	c->lend.is_free = false;
 	/* Without memory it would not be told what it has to know later. */
 	if (!is_free || stream_held(&c->stream) > 0 || s->cancels > 0 || s->is_broken ||
-		!params_copy(&c->told, &s->reported)) {
+		!client_told_set(c, &s->reported)) {
 		stay(c, s);
 		return;
 	}

@@ -132,6 +132,9 @@ void client_sql_run(struct client *, struct server *, const struct prepared_act 
 /* client_told.c: ParameterStatus on a transaction port. */
 /* The welcome has told it this. */
 void client_told_all(struct client *, const struct params *settings);
+/* It knows this.  False: without memory. */
+bool client_told_set(struct client *, const struct params *settings);
+void client_told_forget(struct client *);
 /* Appends what differs from what it was told last. */
 void client_told_changes(struct client *, const struct params *reported, struct buf *out);
 /* True: this, which ends with ReadyForQuery, goes to it in place of ReadyForQuery. */

@@ -206,12 +206,6 @@ void login_set_welcome(struct pool_login *l, uint64_t key, const struct params *
 	pthread_mutex_unlock(&l->lock);
 }
 
-static bool is_same(const struct params *a, const struct params *b)
-{
-	return buf_len(&a->text) == buf_len(&b->text) &&
-		memcmp(buf_data(&a->text), buf_data(&b->text), buf_len(&a->text)) == 0;
-}
-
 void login_refresh_welcome(struct pool_login *l, const struct params *reported)
 {
 	struct welcome *w;
@@ -219,7 +213,7 @@ void login_refresh_welcome(struct pool_login *l, const struct params *reported)
 	pthread_mutex_lock(&l->lock);
 	forget_moved(l);
 	w = find_welcome(l, 0);
-	if (w == NULL || !is_same(&w->params, reported)) {
+	if (w == NULL || !params_are_same(&w->params, reported)) {
 		forget_welcomes(l);
 		add_welcome(l, 0, reported);
 	}

@@ -164,6 +164,14 @@ void params_seal(struct params *p)
 		p->key = 1;
 }
 
+bool params_are_same(const struct params *a, const struct params *b)
+{
+	size_t len = buf_len(&a->text);
+
+	return len == buf_len(&b->text) &&
+		(len == 0 || memcmp(buf_data(&a->text), buf_data(&b->text), len) == 0);
+}
+
 uint64_t params_key_without(const struct params *p, const char *without)
 {
 	const char *name, *value;

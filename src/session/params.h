@@ -37,6 +37,9 @@ bool params_next(const struct params *, size_t *pos, const char **name,
 /* Computes the keys; after the last params_set() or params_remove(). */
 void params_seal(struct params *);
 
+/* The same names and values, in the same order. */
+bool params_are_same(const struct params *, const struct params *);
+
 /* The key that the list would have without this name; 0 also without memory. */
 uint64_t params_key_without(const struct params *, const char *name);
 

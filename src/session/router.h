@@ -139,6 +139,7 @@ struct worker {
 	/* Clients by slot, for cancel requests and views. */
 	struct client **clients;
 	uint32_t client_slots;
+	struct hash_table told;         /* client_told.c; buckets NULL until it has some */
 	struct list unproven;           /* struct client_login.in_unproven */
 	struct list free_clients;       /* closed, to be freed at the end of the turn */
 	uint32_t client_free_slot;      /* where to look for a free slot next */

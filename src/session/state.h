@@ -28,13 +28,13 @@ struct frame;
 struct touched {
 	struct buf names;               /* what was done last, name, NUL; each name once */
 	uint32_t count;
+	uint32_t asked;                 /* how often, in vain */
 	bool all;                       /* RESET ALL, DISCARD ALL: whatever the client has */
 	bool unknown;                   /* a setting whose name is not known */
 	bool is_lost;                   /* ... made by a text that shows it: see client_told.c */
 	bool seen;                      /* a text was looked at that may change settings */
 	bool has_resets;                /* something was reset */
 	bool has_errors;                /* some of it may have been refused */
-	uint32_t asked;                 /* how often, in vain */
 	bool closes;                    /* what no statement takes away: LOAD, setseed() */
 	/* While a Bind is looked at: it, from the formats of the parameters on. */
 	const uint8_t *bind;

@@ -451,6 +451,7 @@ void worker_destroy(struct worker **slot)
 	lookups_destroy(w->lookups);
 	stream_pool_destroy(&w->chunks);
 	pthread_mutex_destroy(&w->mail_lock);
+	hash_table_finish(&w->told);
 	free(w->clients);
 	free(w);
 }

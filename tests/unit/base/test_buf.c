@@ -113,7 +113,7 @@ END_TEST
 
 START_TEST(refuses_lengths_that_would_overflow)
 {
-	static const size_t bad[] = { SIZE_MAX, SIZE_MAX - 1, SIZE_MAX / 2 + 1 };
+	static const size_t bad[] = { SIZE_MAX, SIZE_MAX - 1, BUF_MAX + 1, UINT32_MAX };
 	struct buf b;
 
 	buf_init(&b, 0);
@@ -148,7 +148,7 @@ Suite *buf_suite(void)
 	tcase_add_test(tc, trimmed_holds_what_it_needs_and_grows_again);
 	tcase_add_test(tc, keeps_content_when_it_moves_and_grows);
 	tcase_add_test(tc, fails_over_its_maximum_and_stays_failed);
-	tcase_add_loop_test(tc, refuses_lengths_that_would_overflow, 0, 3);
+	tcase_add_loop_test(tc, refuses_lengths_that_would_overflow, 0, 4);
 	tcase_add_test(tc, wipe_leaves_an_empty_buffer_with_the_same_maximum);
 	suite_add_tcase(s, tc);
 	return s;
