@@ -375,12 +375,13 @@ static int daemon_fd(struct MHD_Daemon *daemon)
 	return info == NULL ? -1 : info->epoll_fd;
 }
 
-/* Until something is to be done.  Deadlines are looked at four times a second. */
+/* Until something is to be done.  Deadlines are looked at four times a second; while nobody
+ * asks there are none. */
 static void wait_for_something(struct http *h)
 {
 	struct pollfd fds[DOORS_MAX + 1];
 	MHD_UNSIGNED_LONG_LONG wish;
-	int timeout_ms = TICK_MS;
+	int timeout_ms = list_is_empty(&h->visitors) ? -1 : TICK_MS;
 	nfds_t count = 0;
 	uint64_t wakes;
 
@@ -389,8 +390,8 @@ static void wait_for_something(struct http *h)
 		struct http_door *door = container_of(node, struct http_door, node);
 
 		if (MHD_get_timeout(door->daemon, &wish) == MHD_YES &&
-			wish < (MHD_UNSIGNED_LONG_LONG)timeout_ms)
-			timeout_ms = (int)wish;
+			(timeout_ms < 0 || wish < (MHD_UNSIGNED_LONG_LONG)timeout_ms))
+			timeout_ms = wish < TICK_MS ? (int)wish : TICK_MS;
 		if (count <= DOORS_MAX)
 			fds[count++] = (struct pollfd){ .fd = daemon_fd(door->daemon),
 				.events = POLLIN };

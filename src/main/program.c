@@ -17,6 +17,7 @@
 enum {
 	TICK_US = 200000,
 	TICK_SOON_US = 10000,           /* while another process follows or goes before */
+	REST_US = 999999,               /* while there is nothing to wait for */
 	WORKERS_AUTO_MAX = 4,
 	BUDGET_PATIENCE_US = 1000000,   /* for PostgreSQL to say how much it has, at the start */
 	BUDGET_LOOK_US = 5000
@@ -457,9 +458,17 @@ static int check_budgets(struct program *p, struct diag *diag)
 	return ret == -EAGAIN ? 0 : ret;
 }
 
+/* Requests come with a signal; is anything else to be seen or told soon? */
+static bool is_busy(const struct program *p)
+{
+	return atomic_load(&p->router.drain) != ROUTER_SERVES ||
+		resolver_is_busy(p->resolver) || getenv("NOTIFY_SOCKET") != NULL;
+}
+
 static int wait_for_the_end(struct program *p, const sigset_t *set)
 {
 	struct timespec tick = { .tv_nsec = TICK_US * 1000 };
+	bool is_soon;
 
 	p->resolver = resolver_create(clock_now_us() + USEC_PER_SEC);
 	if (p->resolver == NULL)
@@ -473,12 +482,14 @@ static int wait_for_the_end(struct program *p, const sigset_t *set)
 			return 0;
 		if (!workers_are_well(p))
 			return -EIO;
-		tick.tv_nsec = (handover_tick(p) ? TICK_SOON_US : TICK_US) * 1000;
+		is_soon = handover_tick(p);
 		/* Those who were about to log in when it began. */
 		if (atomic_load(&p->router.drain) != ROUTER_SERVES)
 			program_tell_workers(p);
 		notify_tick(p);
 		resolver_tick(p->resolver, p->directory, clock_now_us());
+		tick.tv_nsec = 1000 *
+			(is_soon ? TICK_SOON_US : is_busy(p) ? TICK_US : REST_US);
 	}
 }
 

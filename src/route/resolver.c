@@ -148,6 +148,11 @@ struct resolver *resolver_create(uint64_t first_us)
 	return resolver;
 }
 
+bool resolver_is_busy(const struct resolver *resolver)
+{
+	return resolver->round != NULL;
+}
+
 void resolver_tick(struct resolver *resolver, struct directory *d, uint64_t now_us)
 {
 	struct round *r = resolver->round;

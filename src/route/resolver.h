@@ -24,6 +24,9 @@ struct resolver *resolver_create(uint64_t first_us);
  * dns_max_ttl is over. */
 void resolver_tick(struct resolver *, struct directory *, uint64_t now_us);
 
+/* A round is under way. */
+bool resolver_is_busy(const struct resolver *);
+
 /* Does not wait for the name service either: a round under way frees itself. */
 void resolver_destroy(struct resolver **);
 
