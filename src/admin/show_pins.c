@@ -43,7 +43,7 @@ static const struct table pin_table = TABLE_OF(pin_columns);
 static void add_pin(struct ask *ask, const struct client *c, uint64_t now_us)
 {
 	const char *application = params_get(&c->params, "application_name");
-	uint64_t held_us = show_elapsed_us(c->pins.since_us, now_us);
+	uint64_t held_us = show_elapsed_us(c->work->pins.since_us, now_us);
 	char words[PIN_WORDS_MAX];
 	const struct pin_row row = {
 		.id = (uint32_t)(c->id & INT32_MAX),
@@ -53,7 +53,7 @@ static void add_pin(struct ask *ask, const struct client *c, uint64_t now_us)
 		.workload = c->workload->name,
 		.database = c->route->database->name,
 		.user = c->route->user,
-		.reasons = pin_words(c->pins.kinds, words),
+		.reasons = pin_words(c->work->pins.kinds, words),
 		.since = clock_wall_us() - held_us,
 		.seconds = held_us / USEC_PER_SEC,
 		.application_name = application == NULL ? "" : application,
@@ -67,7 +67,7 @@ static void visit_pins(struct ask *ask, struct worker *w)
 	for (uint32_t i = 0; i < w->client_slots; i++) {
 		const struct client *c = w->clients[i];
 
-		if (c != NULL && c->pins.kinds != 0 && c->server != NULL)
+		if (c != NULL && c->server != NULL && c->work->pins.kinds != 0)
 			add_pin(ask, c, worker_now(w));
 	}
 }

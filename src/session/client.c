@@ -288,9 +288,6 @@ static struct client *client_create(struct worker *w, struct route_workload *wor
 	list_node_init(&c->login->in_unproven);
 	stream_init(&c->stream, &client_stream_ops);
 	params_init(&c->params);
-	params_init(&c->start);
-	touched_init(&c->touched);
-	touched_init(&c->resets);
 	buf_init(&c->unnamed, 0);
 	lease_init(&c->lease, w->index, c->id);
 	timer_init(&c->deadline, client_on_deadline);
@@ -306,10 +303,8 @@ static void client_free(struct client *c)
 {
 	client_login_free(c);
 	params_finish(&c->params);
-	params_finish(&c->start);
 	client_told_forget(c);
-	touched_finish(&c->touched);
-	touched_finish(&c->resets);
+	client_work_free(c);
 	prepared_names_clear(&c->names);
 	client_unnamed_forget(c);
 	prepared_act_unref(c->portal_act);

@@ -11,12 +11,9 @@
 #ifndef SESSION_CLIENT_H
 #define SESSION_CLIENT_H
 
-#include "session/params.h"
-#include "session/pin.h"
+#include "session/client_work.h"
 #include "session/prepared.h"
 #include "session/router.h"
-#include "session/state.h"
-#include "session/stall.h"
 
 /* Texts of statements up to here are kept or looked at. */
 enum { CLIENT_INSPECT_MAX = 1024 * 1024 };
@@ -56,12 +53,9 @@ struct client {
 	struct addr *proxied;           /* whom a load balancer speaks for; NULL: none */
 	struct gate_source *source;     /* NULL: its address is not counted */
 	struct params params;
-	struct params start;            /* those of the startup packet, once "params" differ */
 	struct told *told;              /* what ParameterStatus said, on a transaction port */
-	struct touched touched;         /* settings, in this lease */
-	struct touched resets;          /* of settings of the startup packet, not yet made good */
-	struct pins pins;               /* what only its server has */
 	struct lend lend;
+	struct client_work *work;       /* from the first request of a lease on */
 	struct prepared_names names;    /* statements, on a transaction port */
 	struct buf unnamed;             /* body of the last unnamed Parse, if it is small */
 	uint64_t unnamed_version;       /* counts them */
@@ -111,7 +105,6 @@ struct client {
 	uint64_t slow_unnamed;          /* of the unnamed statement */
 	uint64_t queries;
 	uint64_t xacts;
-	struct stall_mark stall;        /* touched by looks at stalled leases only */
 	char *console_user;             /* of ADMIN, which has no route */
 	void *console_state;            /* the console's; or NULL */
 };

@@ -29,8 +29,17 @@ enum text_leaves { LEAVES_NOT_READ, LEAVES_NOTHING, LEAVES_ANYTHING };
 
 static enum text_end read_text(const struct server *s, const void *text, size_t len)
 {
-	return len > TEXT_MAX ? TEXT_OTHER :
-				statement_text_end(text, len, client_lexer_flags(s));
+	unsigned flags = client_lexer_flags(s);
+	struct text *known;
+
+	if (len > TEXT_MAX)
+		return TEXT_OTHER;
+	known = texts_find(&s->worker->texts, text, len, flags);
+	if (known == NULL)
+		return statement_text_end(text, len, flags);
+	if (known->ends == TEXT_NOT_READ)
+		known->ends = (uint8_t)statement_text_end(text, len, flags);
+	return (enum text_end)known->ends;
 }
 
 /* As it was read when it was prepared, if it would be read so now. */
@@ -110,8 +119,18 @@ static enum client_end after_execute(const struct client *c, const struct frame 
 
 static bool text_leaves_nothing(const struct server *s, const void *text, size_t len)
 {
-	return len <= TEXT_SHORT &&
-		statement_leaves_nothing(text, len, client_lexer_flags(s));
+	unsigned flags = client_lexer_flags(s);
+	struct text *known;
+
+	if (len > TEXT_SHORT)
+		return false;
+	known = texts_find(&s->worker->texts, text, len, flags);
+	if (known == NULL)
+		return statement_leaves_nothing(text, len, flags);
+	if (known->leaves == LEAVES_NOT_READ)
+		known->leaves = statement_leaves_nothing(text, len, flags) ? LEAVES_NOTHING :
+									     LEAVES_ANYTHING;
+	return known->leaves == LEAVES_NOTHING;
 }
 
 static bool prepared_leaves_nothing(const struct client *c, const struct server *s,

@@ -37,7 +37,7 @@ static const struct route_limits *limits_of(const struct client *c)
 /* A client of a session port keeps its server while it is idle, and one that pins it. */
 static uint64_t idle_session_deadline(const struct client *c)
 {
-	if (c->workload->mode != ROUTE_SESSION && c->pins.kinds == 0)
+	if (c->workload->mode != ROUTE_SESSION && (c->work == NULL || c->work->pins.kinds == 0))
 		return UINT64_MAX;
 	return sooner(UINT64_MAX, c->state_us, limits_of(c)->idle_session_timeout_us);
 }
@@ -256,6 +256,8 @@ void client_refuse(struct client *c, const char *sqlstate, const char *message,
 		return;
 	}
 	client_give_back(c);
+	if (c->server == NULL)
+		client_work_end(c);
 	c->is_cancelled = false;
 	buf_init(&out, 0);
 	msg_out_error(&out, &error);
@@ -376,6 +378,10 @@ void client_request(struct client *c)
 	enum lease_verdict verdict;
 	struct route_host *host;
 
+	if (!client_work_begin(c)) {
+		client_close_with(c, CLOSE_NO_MEMORY, "53200", "out of memory", NULL);
+		return;
+	}
 	if (c->server != NULL) {
 		/* The last one is on its way back. */
 		c->wants_lease = true;
@@ -513,6 +519,7 @@ void client_lease_released(struct client *c)
 		client_request(c);
 		return;
 	}
+	client_work_end(c);
 	if (c->state == CLIENT_IDLE && stream_held(&c->stream) > 0)
 		stream_retry(&c->stream);
 	else if (must_leave(c))

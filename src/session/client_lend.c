@@ -29,7 +29,7 @@ static void bar(struct client *c)
 	/* What is kept of texts is not needed any more. */
 	c->lend.is_barred = true;
 	c->lend.looks = false;
-	touched_finish(&c->touched);
+	touched_finish(&c->work->touched);
 }
 
 void client_lend_unseen(struct client *c)
@@ -67,7 +67,7 @@ void client_lend_text(struct client *c, struct server *s, const char *text, size
 
 	if (!c->lend.looks)
 		return;
-	is_unseen = c->touched.unknown || c->touched.closes ||
+	is_unseen = c->work->touched.unknown || c->work->touched.closes ||
 		(named && touched_may(text, len));
 	statement_begin(&reader, text, len, client_lexer_flags(s));
 	while (!is_unseen && statement_next(&reader, &one))
@@ -168,9 +168,9 @@ void client_lend_begin(struct client *c)
 		return;
 	}
 	/* Functions may have changed these, and no view has them. */
-	touched_set_again(&c->touched, "role");
-	touched_set_again(&c->touched, "session_authorization");
-	if (!c->touched.unknown && server_ask(s))
+	touched_set_again(&c->work->touched, "role");
+	touched_set_again(&c->work->touched, "session_authorization");
+	if (!c->work->touched.unknown && server_ask(s))
 		return;
 	bar(c);
 	stay(c, s);
@@ -183,7 +183,7 @@ void client_lend_asked(struct client *c, struct server *s)
 		stay(c, s);
 		return;
 	}
-	touched_finish(&c->touched);
+	touched_finish(&c->work->touched);
 	if (stream_held(&c->stream) > 0) {
 		stay(c, s);
 		return;

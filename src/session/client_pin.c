@@ -44,13 +44,13 @@ static void tell(struct client *c, uint32_t kinds, enum advice_what what)
 	const char *application = params_get(&c->params, "application_name");
 	char words[PIN_WORDS_MAX], database[NAME_MAX_QUOTED], user[NAME_MAX_QUOTED],
 		quoted[NAME_MAX_QUOTED];
-	uint32_t fresh = kinds & ~c->pins.told;
+	uint32_t fresh = kinds & ~c->work->pins.told;
 	struct advice_key key;
 
 	advice_key_make(&key, c->workload->name, c->route->database->name, c->route->user,
 		application);
 	advice_note(&c->worker->router->advice, &key, kinds, what, clock_wall_us());
-	c->pins.told |= kinds;
+	c->work->pins.told |= kinds;
 	if (fresh == 0)
 		return;
 	SLOG_LIMITED(INFO, "session-state",
@@ -64,13 +64,13 @@ static void tell(struct client *c, uint32_t kinds, enum advice_what what)
 
 static void pinned(struct client *c, struct server *s, uint32_t kinds)
 {
-	if (c->pins.kinds == 0)
-		c->pins.since_us = worker_now(c->worker);
+	if (c->work->pins.kinds == 0)
+		c->work->pins.since_us = worker_now(c->worker);
 	for (unsigned i = 0; i < ROUTE_PIN_COUNT; i++) {
 		if ((kinds & pin_bit(i)) != 0)
 			router_count(&c->worker->pins[i]);
 	}
-	c->pins.kinds |= kinds;
+	c->work->pins.kinds |= kinds;
 	/* Cleaned, and the cleaning checked, before anybody else has it. */
 	s->is_dirty = true;
 }
@@ -86,24 +86,24 @@ static bool admit(struct client *c, struct server *s, uint32_t want, enum step_k
 		return true;
 	}
 	*why = refused != 0 ? STEP_NOT_ALLOWED : STEP_NOT_PINNED;
-	c->pins.refused = refused != 0 ? refused : want;
-	c->pins.refused_max = refused != 0 ? 0 : max;
+	c->work->pins.refused = refused != 0 ? refused : want;
+	c->work->pins.refused_max = refused != 0 ? 0 : max;
 	/* It does not run, so nothing is loaded. */
-	if ((c->pins.kinds & pin_stays()) == 0)
-		c->touched.closes = false;
-	tell(c, c->pins.refused, ADVICE_REFUSED);
+	if ((c->work->pins.kinds & pin_stays()) == 0)
+		c->work->touched.closes = false;
+	tell(c, c->work->pins.refused, ADVICE_REFUSED);
 	return false;
 }
 
 bool client_pin_admits(struct client *c, struct server *s, const void *text, size_t len,
 	enum step_kind *why)
 {
-	struct pins *p = &c->pins;
+	struct pins *p = &c->work->pins;
 	struct pin_scan scan;
 	uint32_t want;
 
 	if (!keeps(c, s) ||
-		(!client_pin_looks(c) && !c->touched.closes && !pin_may(text, len)))
+		(!client_pin_looks(c) && !c->work->touched.closes && !pin_may(text, len)))
 		return true;
 	pin_scan(&scan, text, len, client_lexer_flags(s));
 	p->prepared |= scan.prepares;
@@ -112,7 +112,7 @@ bool client_pin_admits(struct client *c, struct server *s, const void *text, siz
 	want = scan.makes | (scan.executes ? p->prepared : 0) |
 		(scan.keeps & c->route->limits.pins_refused);
 	/* set_config('seed', ...) is known to state.c. */
-	if (c->touched.closes && ((want | p->kinds) & pin_stays()) == 0)
+	if (c->work->touched.closes && ((want | p->kinds) & pin_stays()) == 0)
 		want |= pin_bit(ROUTE_PIN_SEED);
 	want &= ~p->kinds;
 	return want == 0 || admit(c, s, want, why);
@@ -165,7 +165,7 @@ static unsigned first_of(uint32_t kinds)
 
 void client_pin_error(struct client *c, bool is_policy, struct buf *out)
 {
-	unsigned pin = first_of(c->pins.refused);
+	unsigned pin = first_of(c->work->pins.refused);
 	const char *port = c->route->limits.session_port;
 	char message[256], hint[512];
 	struct msg_out_error error = { .severity = "ERROR",
@@ -180,7 +180,7 @@ void client_pin_error(struct client *c, bool is_policy, struct buf *out)
 	else
 		(void)snprintf(message, sizeof(message),
 			"%s need a server connection of their own, and clients of this port keep as many as they may (max_pinned is %u)",
-			pin_text(pin), c->pins.refused_max);
+			pin_text(pin), c->work->pins.refused_max);
 	(void)snprintf(hint, sizeof(hint),
 		port[0] != '\0' ? "Use the session port, %s." :
 				  "Use a port with pool_mode session%s; there is none yet.",
@@ -196,12 +196,12 @@ static bool is_audited(struct client *c)
 {
 	uint32_t each = c->route->limits.audit_each;
 
-	return each != 0 && c->pins.is_unseen && c->worker->audits++ % each == 0;
+	return each != 0 && c->work->pins.is_unseen && c->worker->audits++ % each == 0;
 }
 
 static bool is_to_be_asked(struct client *c)
 {
-	struct pins *p = &c->pins;
+	struct pins *p = &c->work->pins;
 	bool has_rested = worker_now(c->worker) - p->asked_us >= PROBE_PAUSE_US;
 
 	p->is_audit = is_audited(c);
@@ -225,7 +225,7 @@ static void stay(struct client *c)
 
 static void unpin_if_nothing_is_left(struct client *c, struct server *s)
 {
-	if (c->pins.kinds == 0 && c->lease.is_pinned)
+	if (c->work->pins.kinds == 0 && c->lease.is_pinned)
 		monitor_unpin(&s->host->monitor, &c->lease);
 }
 
@@ -233,16 +233,16 @@ static void unpin_if_nothing_is_left(struct client *c, struct server *s)
  * server. */
 static void forget_failed_load(struct client *c, struct server *s)
 {
-	if ((c->pins.kinds & ~c->pins.confirmed & pin_bit(ROUTE_PIN_LOAD)) == 0)
+	if ((c->work->pins.kinds & ~c->work->pins.confirmed & pin_bit(ROUTE_PIN_LOAD)) == 0)
 		return;
-	c->pins.kinds &= ~pin_bit(ROUTE_PIN_LOAD);
+	c->work->pins.kinds &= ~pin_bit(ROUTE_PIN_LOAD);
 	s->is_broken = true;
 	unpin_if_nothing_is_left(c, s);
 }
 
 bool client_pin_holds(struct client *c, struct server *s)
 {
-	struct pins *p = &c->pins;
+	struct pins *p = &c->work->pins;
 
 	if (LIKELY(p->kinds == 0 && !p->asks && !p->is_unseen))
 		return false;
@@ -273,7 +273,7 @@ static void found(struct client *c, struct server *s, uint32_t kinds)
 
 void client_pin_told(struct client *c, struct server *s)
 {
-	struct pins *p = &c->pins;
+	struct pins *p = &c->work->pins;
 	uint32_t fresh = p->there & ~p->kinds;
 
 	if (fresh != 0)
@@ -295,9 +295,9 @@ void client_pin_told(struct client *c, struct server *s)
 void client_pin_untold(struct client *c, struct server *s)
 {
 	s->is_dirty = true;
-	c->pins.failures = 0;
+	c->work->pins.failures = 0;
 	/* Asked again after its next transaction. */
-	if (c->pins.kinds != 0) {
+	if (c->work->pins.kinds != 0) {
 		stay(c);
 		return;
 	}
@@ -307,7 +307,7 @@ void client_pin_untold(struct client *c, struct server *s)
 
 void client_pin_forget(struct client *c)
 {
-	struct pins *p = &c->pins;
+	struct pins *p = &c->work->pins;
 
 	p->kinds = 0;
 	p->confirmed = 0;

@@ -3,7 +3,7 @@
  * Leases that a client of a transaction port keeps for what only its server has: what
  * the files of the client and the server machine use of it.
  *
- * Owns:   client->pins.
+ * Owns:   pins of struct client_work.
  * Thread: the client's worker.
  */
 #ifndef SESSION_CLIENT_PIN_H
@@ -17,15 +17,15 @@ struct server;
 /* Whatever the text is it is to be looked at. */
 static inline bool client_pin_looks(const struct client *c)
 {
-	return (c->pins.kinds | c->pins.prepared) != 0 || c->route->limits.audit_each != 0 ||
+	return (c->work->pins.kinds | c->work->pins.prepared) != 0 || c->route->limits.audit_each != 0 ||
 		(c->route->limits.pins_refused >> ROUTE_PIN_COUNT) != 0;
 }
 
 /* Is the server to be kept, or asked, when the transaction is over? */
 static inline bool client_pin_is_there(const struct client *c)
 {
-	return c->pins.kinds != 0 || c->pins.asks ||
-		(c->pins.is_unseen && c->route->limits.audit_each != 0);
+	return c->work->pins.kinds != 0 || c->work->pins.asks ||
+		(c->work->pins.is_unseen && c->route->limits.audit_each != 0);
 }
 
 /* A text that is about to run: may it?  *why: the step of its refusal. */

@@ -61,7 +61,7 @@ void client_note_statement(struct client *c, struct server *s, const struct prep
 void client_note_use(struct client *c, struct server *s, const struct prepared *p)
 {
 	/* Described, it does not run. */
-	if (c->touched.bind != NULL)
+	if (c->work->touched.bind != NULL)
 		client_note_statement(c, s, p);
 	if (p->may_name)
 		(void)client_sql_need(c, s, (const char *)p->body,
@@ -413,10 +413,10 @@ static size_t on_bind(
 		return FRAME_HEADER + f->available;
 	}
 	note_act(c, portal, name);
-	c->touched.bind = in.pos;
-	c->touched.bind_len = wire_left(&in);
+	c->work->touched.bind = in.pos;
+	c->work->touched.bind_len = wire_left(&in);
 	there = use(c, s, name, STEP_BIND);
-	c->touched.bind = NULL;
+	c->work->touched.bind = NULL;
 	client_note_bound_drops(c, s, name);
 	if (there == NULL) {
 		exchange_sent(&s->xq, 'B');

@@ -164,8 +164,6 @@ void client_unnamed_hide(struct client *, struct server *);
 
 /* server_state.c: is the client's state looked after? */
 bool client_is_kept(const struct client *);
-/* Flags of the lexer, as the server reads texts now. */
-unsigned client_lexer_flags(const struct server *);
 /* A text that the server is about to read; one that nobody has seen. */
 void client_note_text(struct client *, struct server *, const void *text, size_t len);
 void client_note_unseen(struct client *);
@@ -176,13 +174,13 @@ void client_note_resets(struct client *, struct server *, const void *text, size
 
 static inline bool client_has_defaults(const struct client *c)
 {
-	return buf_len(c->has_start ? &c->start.text : &c->params.text) > 0;
+	return buf_len(c->has_start ? &c->work->start.text : &c->params.text) > 0;
 }
 
 /* What follows waits until that is made good. */
 static inline bool client_waits_for_defaults(const struct client *c, const struct server *s)
 {
-	return c->resets.has_resets && s->xq.pending > 0 && !s->xq.open &&
+	return c->work->resets.has_resets && s->xq.pending > 0 && !s->xq.open &&
 		s->xq.copy == EXCHANGE_NO_COPY;
 }
 

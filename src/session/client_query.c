@@ -226,7 +226,7 @@ static void note_resets(struct client *c, struct server *s, const struct frame *
 		strnlen(body + name_len, f->body_len - name_len), f->type == 'Q');
 	/* It may run in another exchange. */
 	c->resets_by_name =
-		c->resets_by_name || (name_len > 1 && c->resets.has_resets);
+		c->resets_by_name || (name_len > 1 && c->work->resets.has_resets);
 }
 
 /* On a transaction port, where nobody looks after names: a text may set something all the

@@ -174,7 +174,7 @@ static void read_arguments(struct lexer lexer, unsigned flags, struct buf *out)
 static void note_execute(struct need *in, const struct prepared_name *n,
 	const struct lexer *behind, unsigned flags)
 {
-	struct touched *touched = &in->client->touched;
+	struct touched *touched = &in->client->work->touched;
 	const uint8_t *bind = touched->bind;
 	size_t bind_len = touched->bind_len;
 	struct buf arguments;
@@ -283,7 +283,7 @@ bool client_sql_need(struct client *c, struct server *s, const char *text, size_
 void client_sql_use(struct client *c, struct server *s, struct prepared_name *n)
 {
 	/* Described, it does not run. */
-	if (c->touched.bind != NULL)
+	if (c->work->touched.bind != NULL)
 		client_note_statement(c, s, n->statement);
 	if (can_prepare(s))
 		(void)ensure(c, s, n);

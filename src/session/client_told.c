@@ -156,9 +156,9 @@ static bool warn(struct client *c, struct buf *out)
 		.message = "a setting made by set_config() is not kept behind this transaction, as its name is computed",
 		.hint = "On a transaction port the name has to be a constant or a parameter; true as the third argument says that it is not to be kept." };
 
-	if (LIKELY(!c->touched.is_lost))
+	if (LIKELY(!c->work->touched.is_lost))
 		return false;
-	c->touched.is_lost = false;
+	c->work->touched.is_lost = false;
 	msg_out_notice(out, &lost);
 	return true;
 }

@@ -49,7 +49,7 @@ static void note_unnamed(struct client *c, struct server *s)
 	const char *text = (const char *)buf_data(&c->unnamed);
 	size_t len = text == NULL ? 0 : strnlen(text, buf_len(&c->unnamed));
 	/* Described, it does not run. */
-	bool runs = c->touched.bind != NULL;
+	bool runs = c->work->touched.bind != NULL;
 
 	if (c->unnamed_large != NULL) {
 		client_note_use(c, s, c->unnamed_large);

@@ -69,7 +69,8 @@ static bool has_word(const char *at, size_t left, const char *word)
 {
 	size_t len = strlen(word);
 
-	return left >= len && strncasecmp(at, word, len) == 0;
+	/* Most have another second letter. */
+	return left >= len && (at[1] | 0x20) == word[1] && strncasecmp(at, word, len) == 0;
 }
 
 /* TEMPORARY and pg_temp have "temp" in them.  Where names are written as U&"..." nothing

@@ -26,6 +26,7 @@
 #include "session/advice.h"
 #include "session/shrink.h"
 #include "session/suspend.h"
+#include "session/texts.h"
 
 enum { ROUTER_WORKERS_MAX = MONITOR_WORKERS_MAX, ROUTER_LISTENERS_MAX = 256 };
 
@@ -139,9 +140,12 @@ struct worker {
 	/* Clients by slot, for cancel requests and views. */
 	struct client **clients;
 	uint32_t client_slots;
+	struct texts texts;
 	struct hash_table told;         /* client_told.c; buckets NULL until it has some */
 	struct list unproven;           /* struct client_login.in_unproven */
 	struct list free_clients;       /* closed, to be freed at the end of the turn */
+	struct list free_works;         /* client_work.c */
+	uint32_t free_work_count;
 	uint32_t client_free_slot;      /* where to look for a free slot next */
 	/* Written here only, read by any thread. */
 	_Atomic uint32_t clients_in_state[CLIENT_STATE_COUNT];

@@ -70,6 +70,7 @@ struct server {
 	uint64_t opened_us;             /* since when it connects */
 	uint64_t unnamed_of;            /* client whose unnamed statement it has */
 	uint64_t unnamed_version;       /* and which of them */
+	uint8_t lexer_flags;            /* enum lexer_flag, as it reads texts now */
 	uint64_t literal_key;           /* of settings under which statements are read */
 	uint64_t nonce;                 /* of the barrier */
 	uint32_t body_left;             /* of a message that streams through */
@@ -161,6 +162,12 @@ void server_reap(struct worker *);
 static inline struct server *server_from_ps(struct pool_server *ps)
 {
 	return container_of(ps, struct server, ps);
+}
+
+/* For its texts, as the server reads them now: enum lexer_flag. */
+static inline unsigned client_lexer_flags(const struct server *s)
+{
+	return s->lexer_flags;
 }
 
 #endif

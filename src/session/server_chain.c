@@ -52,8 +52,8 @@ static bool may_chain(const struct server *s)
 	if (s->holds_client || s->xq.open || s->xq.pending == 0 || !exchange_has_room(&s->xq))
 		return false;
 	/* The client may keep the server, or has to be told or asked something first. */
-	if (client_pin_is_there(c) || !touched_is_empty(&c->touched) ||
-		!touched_is_empty(&c->resets))
+	if (client_pin_is_there(c) || !touched_is_empty(&c->work->touched) ||
+		!touched_is_empty(&c->work->resets))
 		return false;
 	return s->cancels == 0 && !s->has_foreign && !s->is_broken && !s->is_tainted;
 }
@@ -71,7 +71,7 @@ void server_chain(struct server *s)
 bool server_chain_ready(struct server *s, char status)
 {
 	if (status == 'I') {
-		s->client->touched.seen = false;
+		s->client->work->touched.seen = false;
 		client_lease_over(s->client);
 		server_enter_phase(s, SERVER_PHASE_RESET);
 		server_set_timer(s, SERVER_CLEAN_US);

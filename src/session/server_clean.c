@@ -63,7 +63,7 @@ void server_client_gone(struct server *s, bool was_mid_message)
 	if (s->phase == SERVER_PHASE_CLOSE)
 		return;
 	server_keep_route(s);
-	if (s->client != NULL && (s->client->pins.kinds & pin_stays()) != 0)
+	if (s->client != NULL && (s->client->work->pins.kinds & pin_stays()) != 0)
 		s->is_broken = true;
 	s->client = NULL;
 	server_unit_cleaning(s);

@@ -21,7 +21,7 @@
 
 static const struct params *defaults_of(const struct client *c)
 {
-	return c->has_start ? &c->start : &c->params;
+	return c->has_start ? &c->work->start : &c->params;
 }
 
 void client_note_resets(struct client *c, struct server *s, const void *text, size_t len,
@@ -30,8 +30,8 @@ void client_note_resets(struct client *c, struct server *s, const void *text, si
 	if (s->replication != NULL || !client_has_defaults(c) ||
 		!touched_may(text, len))
 		return;
-	touched_text(&c->resets, text, len, client_lexer_flags(s));
-	c->resets_unsure = c->resets_unsure || (!runs && c->resets.has_resets);
+	touched_text(&c->work->resets, text, len, client_lexer_flags(s));
+	c->resets_unsure = c->resets_unsure || (!runs && c->work->resets.has_resets);
 }
 
 /* Does it have that value as it is?  Encodings have many spellings. */
@@ -132,7 +132,7 @@ static void write_defaults(struct client *c, struct server *s, struct buf *sql)
 	size_t pos = 0;
 
 	while (params_next(defaults_of(c), &pos, &name, &value)) {
-		enum touched_as as = touched_as(&c->resets, name);
+		enum touched_as as = touched_as(&c->work->resets, name);
 
 		if (as == TOUCHED_NOT || as == TOUCHED_SET || is_reported(s, name, value))
 			continue;
@@ -140,20 +140,20 @@ static void write_defaults(struct client *c, struct server *s, struct buf *sql)
 			write_again(sql, name, value);
 		else
 			write_if_reset(sql, name, value);
-		if (c->touched.seen)
-			touched_set_again(&c->touched, name);
+		if (c->work->touched.seen)
+			touched_set_again(&c->work->touched, name);
 	}
 }
 
 static void forget(struct client *c)
 {
-	touched_finish(&c->resets);
+	touched_finish(&c->work->resets);
 	c->resets_unsure = false;
 }
 
 void server_defaults_unsure(struct server *s)
 {
-	s->client->resets_unsure = s->client->resets.has_resets;
+	s->client->resets_unsure = s->client->work->resets.has_resets;
 }
 
 void server_defaults_tag(struct server *s)
@@ -162,7 +162,7 @@ void server_defaults_tag(struct server *s)
 
 	if (c == NULL || !c->resets_by_name || !client_has_defaults(c))
 		return;
-	touched_reset_all(&c->resets);
+	touched_reset_all(&c->work->resets);
 	c->resets_unsure = true;
 }
 
@@ -172,10 +172,10 @@ bool server_defaults(struct server *s, char status)
 	struct buf sql;
 	bool any;
 
-	if (touched_is_empty(&c->resets) || !exchange_is_idle(&s->xq) ||
+	if (touched_is_empty(&c->work->resets) || !exchange_is_idle(&s->xq) ||
 		s->phase != SERVER_PHASE_READY)
 		return false;
-	if (!c->resets.has_resets) {
+	if (!c->work->resets.has_resets) {
 		forget(c);
 		return false;
 	}

@@ -35,9 +35,9 @@ void server_probe_row(struct server *s, const struct frame *row)
 	}
 	s->own_failed = !frame_is_whole(row) ||
 		!pin_answer(&answer, row,
-			c->pins.is_audit ? PIN_ASKS_SETTINGS : PIN_ASKS_PINS);
-	c->pins.there = answer.there;
-	c->pins.has_settings = pin_has_unknown(answer.settings, &c->params);
+			c->work->pins.is_audit ? PIN_ASKS_SETTINGS : PIN_ASKS_PINS);
+	c->work->pins.there = answer.there;
+	c->work->pins.has_settings = pin_has_unknown(answer.settings, &c->params);
 }
 
 void server_probe_done(struct server *s)
@@ -56,8 +56,8 @@ void server_probe_done(struct server *s)
 	}
 	/* A timeout that the client has set, or an administrator's cancel: nothing else may
 	 * come from this client that would make it asked again. */
-	if (strcmp(s->sqlstate, "57014") == 0 && ++c->pins.failures < PIN_PROBES_MAX) {
-		server_probe(s, c->pins.is_audit);
+	if (strcmp(s->sqlstate, "57014") == 0 && ++c->work->pins.failures < PIN_PROBES_MAX) {
+		server_probe(s, c->work->pins.is_audit);
 		return;
 	}
 	SLOG_LIMITED(WARN, "server-probe-failed", "server=%lu client=%lu sqlstate=%s",

@@ -5,12 +5,14 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/hash.h"
 #include "pg/msg_out.h"
 #include "session/client_pin.h"
 #include "session/client_priv.h"
 #include "session/server_priv.h"
+#include "sql/lexer.h"
 
 /* Texts of the statements that one server keeps. */
 enum { SET_BYTES_MAX = 2 * 1024 * 1024 };
@@ -79,6 +81,17 @@ void server_prepare(struct server *s, enum step_kind kind, struct prepared *p,
 		s->is_broken = true;
 }
 
+static uint8_t lexer_flags_of(const struct params *reported)
+{
+	const char *encoding = params_get(reported, "client_encoding");
+	const char *strings = params_get(reported, "standard_conforming_strings");
+	unsigned flags = encoding == NULL ? 0 : lexer_encoding_flags(encoding);
+
+	if (strings == NULL || strcasecmp(strings, "on") == 0)
+		flags |= LEXER_STANDARD_STRINGS;
+	return (uint8_t)flags;
+}
+
 /* Constants mean what they mean under these, when the statement is read: the server
  * tells of each change. */
 void server_note_settings(struct server *s)
@@ -94,6 +107,7 @@ void server_note_settings(struct server *s)
 			key = hash_mix(key, hash_bytes(value, strlen(value)) + i);
 	}
 	s->literal_key = key;
+	s->lexer_flags = lexer_flags_of(&s->reported);
 	params_seal(&s->reported);
 }
 

@@ -77,7 +77,7 @@ static enum verdict on_error(struct server *s, const struct frame *f)
 	}
 	if (owner == EXCHANGE_TO_CLIENT && s->client != NULL) {
 		server_defaults_unsure(s);
-		s->client->touched.has_errors = !touched_is_empty(&s->client->touched);
+		s->client->work->touched.has_errors = !touched_is_empty(&s->client->work->touched);
 	}
 	if (owner == EXCHANGE_TO_CLIENT && s->steps.count > 0 &&
 		server_prepared_error(s, &e, skips))
@@ -99,7 +99,7 @@ static void note_tag(struct server *s, const struct frame *f)
 	case RESULT_DISCARD_ALL:
 		server_defaults_tag(s);
 		/* Settings went, too. */
-		s->is_dirty = s->is_dirty || is_off || c == NULL || !c->touched.seen;
+		s->is_dirty = s->is_dirty || is_off || c == NULL || !c->work->touched.seen;
 		/* fall through */
 	case RESULT_DEALLOCATE_ALL:
 		server_prepared_cleared(s);
@@ -121,11 +121,11 @@ static void note_tag(struct server *s, const struct frame *f)
 	case RESULT_RESET:
 		server_defaults_tag(s);
 		/* Its name is known, or it was LOCAL. */
-		s->is_dirty = s->is_dirty || (!is_off && (c == NULL || !c->touched.seen));
+		s->is_dirty = s->is_dirty || (!is_off && (c == NULL || !c->work->touched.seen));
 		return;
 	case RESULT_LOAD:
 		if (s->client != NULL)
-			s->client->pins.confirmed |= pin_bit(ROUTE_PIN_LOAD);
+			s->client->work->pins.confirmed |= pin_bit(ROUTE_PIN_LOAD);
 		/* fall through */
 	case RESULT_DISCARD:
 	case RESULT_LISTEN:
@@ -314,7 +314,7 @@ static bool is_asked_by_session(const struct server *s)
  * exchanges. */
 static enum verdict on_async(struct server *s, uint8_t type)
 {
-	bool is_pinned = s->client != NULL && s->client->pins.kinds != 0;
+	bool is_pinned = s->client != NULL && s->client->work->pins.kinds != 0;
 
 	/* A client that listens gets what was sent to its channels whenever that comes,
 	 * also beside a reply to the router. */

@@ -60,23 +60,11 @@ bool client_is_kept(const struct client *c)
 	return c->route->limits.state != ROUTE_STATE_OFF;
 }
 
-/* As the server reads it now. */
-unsigned client_lexer_flags(const struct server *s)
-{
-	const char *encoding = params_get(&s->reported, "client_encoding");
-	const char *strings = params_get(&s->reported, "standard_conforming_strings");
-	unsigned flags = encoding == NULL ? 0 : lexer_encoding_flags(encoding);
-
-	if (strings == NULL || strcasecmp(strings, "on") == 0)
-		flags |= LEXER_STANDARD_STRINGS;
-	return flags;
-}
-
 void client_note_text(struct client *c, struct server *s, const void *text, size_t len)
 {
 	if (!client_is_kept(c) || !touched_may(text, len))
 		return;
-	touched_text(&c->touched, text, len, client_lexer_flags(s));
+	touched_text(&c->work->touched, text, len, client_lexer_flags(s));
 }
 
 void client_note_unseen(struct client *c)
@@ -86,8 +74,8 @@ void client_note_unseen(struct client *c)
 	client_lend_unseen(c);
 	if (c->workload->mode == ROUTE_SESSION)
 		return;
-	c->touched.unknown = true;
-	c->pins.asks = true;
+	c->work->touched.unknown = true;
+	c->work->pins.asks = true;
 }
 
 /* --- asking --------------------------------------------------------------------------- */
@@ -95,7 +83,7 @@ void client_note_unseen(struct client *c)
 bool server_waits_for_cancels(struct server *s)
 {
 	if (s->cancels == 0 ||
-		(touched_is_empty(&s->client->touched) && !client_pin_is_there(s->client)))
+		(touched_is_empty(&s->client->work->touched) && !client_pin_is_there(s->client)))
 		return false;
 	/* Cancels have their own time limits. */
 	server_enter_phase(s, SERVER_PHASE_ASK);
@@ -114,16 +102,16 @@ bool server_ask(struct server *s)
 	struct client *c = s->client;
 	struct buf out;
 
-	if (touched_is_empty(&c->touched)) {
-		c->touched.seen = false;
+	if (touched_is_empty(&c->work->touched)) {
+		c->work->touched.seen = false;
 		return false;
 	}
-	s->is_dirty = s->is_dirty || c->touched.unknown;
+	s->is_dirty = s->is_dirty || c->work->touched.unknown;
 	/* It is closed when it is returned; if it is not pinned that is now. */
 	s->is_broken = s->is_broken ||
-		(c->touched.closes && (c->pins.kinds & pin_stays()) == 0);
-	if (!touched_has_question(&c->touched, &c->params)) {
-		touched_finish(&c->touched);
+		(c->work->touched.closes && (c->work->pins.kinds & pin_stays()) == 0);
+	if (!touched_has_question(&c->work->touched, &c->params)) {
+		touched_finish(&c->work->touched);
 		return false;
 	}
 	server_enter_phase(s, SERVER_PHASE_ASK);
@@ -131,9 +119,9 @@ bool server_ask(struct server *s)
 	s->own_failed = true;           /* until the row is there */
 	s->own_seen = false;
 	s->sqlstate[0] = '\0';
-	c->touched.asked++;
+	c->work->touched.asked++;
 	buf_init(&out, 0);
-	touched_ask(&c->touched, &c->params, &out);
+	touched_ask(&c->work->touched, &c->params, &out);
 	server_sent_own(s);
 	stream_send_buf(&s->stream, &out);
 	buf_finish(&out);
@@ -143,7 +131,7 @@ bool server_ask(struct server *s)
 static bool keep_start(struct client *c)
 {
 	if (!c->has_start)
-		c->has_start = params_copy(&c->start, &c->params);
+		c->has_start = params_copy(&c->work->start, &c->params);
 	return c->has_start;
 }
 
@@ -157,7 +145,8 @@ void server_answered(struct server *s, const struct frame *row)
 	params_init(&there);
 	s->own_seen = true;
 	s->own_failed = !frame_is_whole(row) || !keep_start(c) ||
-		!touched_answer(&c->touched, &c->start, s->pool->user, row, &c->params, &there);
+		!touched_answer(&c->work->touched, &c->work->start, s->pool->user, row,
+			&c->params, &there);
 	s->ps.state_key = there.key;
 	s->role_first = c->role_first;
 	params_finish(&there);
@@ -191,7 +180,7 @@ void server_ask_done(struct server *s)
 	}
 	/* A timeout that the client has set, or an administrator's cancel. */
 	if (s->own_failed && strcmp(s->sqlstate, "57014") == 0 &&
-		c->touched.asked < STATE_ASKS_MAX) {
+		c->work->touched.asked < STATE_ASKS_MAX) {
 		server_ask_again(s);
 		return;
 	}
@@ -199,7 +188,7 @@ void server_ask_done(struct server *s)
 		state_lost(s);
 		return;
 	}
-	touched_finish(&c->touched);
+	touched_finish(&c->work->touched);
 	server_enter_phase(s, SERVER_PHASE_READY);
 	server_lease_ends(s);
 }

@@ -94,12 +94,17 @@ enum stall stall_look(struct client *c, uint64_t now_us, uint64_t *since_us)
 	enum stall stall = stall_of(c);
 	uint64_t bytes = moved(c, stall);
 
-	if (c->stall.stall != stall || bytes - c->stall.bytes >= STALL_LEAST_BYTES) {
-		c->stall.stall = stall;
-		c->stall.bytes = bytes;
-		c->stall.since_us = now_us;
+	/* It has asked for nothing. */
+	if (c->work == NULL) {
+		*since_us = now_us;
+		return STALL_NONE;
 	}
-	*since_us = c->stall.since_us;
+	if (c->work->stall.stall != stall || bytes - c->work->stall.bytes >= STALL_LEAST_BYTES) {
+		c->work->stall.stall = stall;
+		c->work->stall.bytes = bytes;
+		c->work->stall.since_us = now_us;
+	}
+	*since_us = c->work->stall.since_us;
 	if (stall == STALL_SYNC && !stall_is_answered(&c->server->xq))
 		return STALL_NONE;
 	/* What the last query had to say may still be on its way to a slow reader. */
@@ -114,11 +119,11 @@ static void ask_how_far(struct client *c, uint64_t now_us)
 {
 	struct buf out;
 
-	if (c->stall.stall != STALL_SYNC || c->stall.since_us == now_us ||
+	if (c->work == NULL || c->work->stall.stall != STALL_SYNC || c->work->stall.since_us == now_us ||
 		stall_is_answered(&c->server->xq) ||
-		c->stall.flushed_at == c->stream.rx_bytes)
+		c->work->stall.flushed_at == c->stream.rx_bytes)
 		return;
-	c->stall.flushed_at = c->stream.rx_bytes;
+	c->work->stall.flushed_at = c->stream.rx_bytes;
 	buf_init(&out, 0);
 	msg_out_flush(&out);
 	stream_send_buf(&c->server->stream, &out);
@@ -173,7 +178,7 @@ static bool rests(const struct client *c)
 	const struct server *s = c->server;
 
 	return c->state == CLIENT_ACTIVE && s != NULL &&
-		(s->is_session || c->pins.kinds != 0) &&
+		(s->is_session || c->work->pins.kinds != 0) &&
 		s->phase == SERVER_PHASE_READY && s->replication == NULL &&
 		exchange_is_idle(&s->xq) && s->xq.status == 'I' && c->body_left == 0;
 }

@@ -363,6 +363,7 @@ int worker_create(struct worker **out, struct router *r, uint32_t index,
 	list_init(&w->doors);
 	list_init(&w->unproven);
 	list_init(&w->free_clients);
+	list_init(&w->free_works);
 	list_init(&w->releasing);
 	list_init(&w->free_servers);
 	list_init(&w->servers);
@@ -452,6 +453,7 @@ void worker_destroy(struct worker **slot)
 	stream_pool_destroy(&w->chunks);
 	pthread_mutex_destroy(&w->mail_lock);
 	hash_table_finish(&w->told);
+	client_works_free(w);
 	free(w->clients);
 	free(w);
 }

@@ -16,5 +16,6 @@ Suite *stall_suite(void);
 Suite *state_suite(void);
 Suite *steps_suite(void);
 Suite *target_suite(void);
+Suite *texts_suite(void);
 
 #endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What is of use to a client in a lease, and seldom outlives it: most clients of a router
+ * are idle, and have none of it.
+ *
+ * Owns:   client->work.
+ * Thread: the client's worker.
+ * Limits: a worker keeps some for the next that asks.
+ */
+#ifndef SESSION_CLIENT_WORK_H
+#define SESSION_CLIENT_WORK_H
+
+#include "base/list.h"
+#include "session/params.h"
+#include "session/pin.h"
+#include "session/stall.h"
+#include "session/state.h"
+
+struct client;
+struct worker;
+
+struct client_work {
+	struct list_node in_free;       /* of the worker's */
+	struct touched touched;         /* settings, in this lease */
+	struct touched resets;          /* of settings of the startup packet, not yet made good */
+	struct pins pins;               /* what only its server has */
+	struct params start;            /* those of the startup packet, once "params" differ */
+	struct stall_mark stall;        /* touched by looks at stalled leases only */
+};
+
+/* It is about to ask for a lease.  False: without memory. */
+NODISCARD bool client_work_begin(struct client *);
+/* Its lease was returned: nothing is kept, unless something was left. */
+void client_work_end(struct client *);
+void client_work_free(struct client *);
+/* The worker ends. */
+void client_works_free(struct worker *);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdio.h>
+#include <string.h>
+
+#include <check.h>
+
+#include "session/texts.h"
+#include "suites.h"
+
+static struct texts texts;
+
+static void begin(void)
+{
+	memset(&texts, 0, sizeof(texts));
+}
+
+START_TEST(what_was_found_out_is_found_again)
+{
+	char first[] = "SELECT 1", second[] = "SELECT 1";
+
+	texts_find(&texts, first, strlen(first), 1)->leaves = 2;
+	ck_assert_uint_eq(texts_find(&texts, second, strlen(second), 1)->leaves, 2);
+}
+END_TEST
+
+START_TEST(another_text_or_reading_is_not_the_same)
+{
+	texts_find(&texts, "SELECT 1", 8, 1)->ends = 1;
+	ck_assert_uint_eq(texts_find(&texts, "SELECT 1", 8, 0)->ends, 0);
+	texts_find(&texts, "SELECT 1", 8, 1)->ends = 1;
+	ck_assert_uint_eq(texts_find(&texts, "SELECT 1;", 9, 1)->ends, 0);
+	texts_find(&texts, "SELECT 1", 8, 1)->ends = 1;
+	ck_assert_uint_eq(texts_find(&texts, "SELECT 1", 7, 1)->ends, 0);
+	texts_find(&texts, "a\0b", 3, 1)->ends = 1;
+	ck_assert_uint_eq(texts_find(&texts, "a\0c", 3, 1)->ends, 0);
+}
+END_TEST
+
+/* Each answer is that of its own text, or none: who asks takes the place. */
+START_TEST(those_that_meet_in_a_place_are_told_apart)
+{
+	enum { TEXTS = TEXTS_PLACES / 4 };
+	size_t known = 0;
+	char text[32];
+
+	for (unsigned i = 0; i < TEXTS; i++) {
+		int len = snprintf(text, sizeof(text), "SELECT %u", i);
+
+		texts_find(&texts, text, (size_t)len, 1)->ends = (uint8_t)(1 + i % 200);
+	}
+	for (unsigned i = 0; i < TEXTS; i++) {
+		int len = snprintf(text, sizeof(text), "SELECT %u", i);
+		struct text *t = texts_find(&texts, text, (size_t)len, 1);
+
+		ck_assert(t->ends == 0 || t->ends == 1 + i % 200);
+		known += t->ends != 0;
+	}
+	ck_assert_uint_gt(known, TEXTS / 2);
+}
+END_TEST
+
+START_TEST(long_texts_are_not_kept)
+{
+	static char text[TEXTS_LEN_MAX + 1];
+
+	memset(text, 'x', sizeof(text));
+	ck_assert_ptr_nonnull(texts_find(&texts, text, TEXTS_LEN_MAX, 0));
+	ck_assert_ptr_null(texts_find(&texts, text, TEXTS_LEN_MAX + 1, 0));
+	ck_assert_ptr_nonnull(texts_find(&texts, "", 0, 0));
+}
+END_TEST
+
+Suite *texts_suite(void)
+{
+	Suite *s = suite_create("session/texts");
+	TCase *tc = tcase_create("texts");
+
+	tcase_add_checked_fixture(tc, begin, NULL);
+	tcase_add_test(tc, what_was_found_out_is_found_again);
+	tcase_add_test(tc, another_text_or_reading_is_not_the_same);
+	tcase_add_test(tc, those_that_meet_in_a_place_are_told_apart);
+	tcase_add_test(tc, long_texts_are_not_kept);
+	suite_add_tcase(s, tc);
+	return s;
+}
