@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * SHOW CLIENTS, SHOW SERVERS: one table, as in PgBouncer.
+ * SHOW CLIENTS, SHOW SERVERS: one table, as in PgBouncer; SHOW SOCKETS and
+ * ACTIVE_SOCKETS have both, and what is in their buffers.
  *
  * Clients are shown by the worker that they belong to.  ptr and link tell which
  * client has which server; they are made of the numbers of both, and are no
@@ -51,6 +52,9 @@ struct socket_row {
 	const char *application_name;
 	uint32_t prepared_statements;
 	uint32_t id;
+	uint32_t nothing;               /* PgBouncer's places in a buffer that we do not have */
+	uint32_t pkt_avail;
+	uint32_t send_avail;
 	const char *workload;
 	const char *host;
 	const char *stalled;
@@ -63,34 +67,62 @@ struct socket_row {
 	char link_text[PTR_SIZE];
 };
 
-static const struct table_column socket_columns[] = {
-	TABLE_COLUMN(TEXT, socket_row, type),
-	TABLE_COLUMN(TEXT, socket_row, user),
-	TABLE_COLUMN(TEXT, socket_row, database),
-	TABLE_COLUMN(TEXT, socket_row, replication),
-	TABLE_COLUMN(TEXT, socket_row, state),
-	TABLE_COLUMN(TEXT, socket_row, addr),
-	TABLE_COLUMN(U32, socket_row, port),
-	TABLE_COLUMN(TEXT, socket_row, local_addr),
-	TABLE_COLUMN(U32, socket_row, local_port),
-	TABLE_COLUMN(TIME, socket_row, connect_time),
-	TABLE_COLUMN(TIME, socket_row, request_time),
-	TABLE_COLUMN(U32, socket_row, wait),
-	TABLE_COLUMN(U32, socket_row, wait_us),
-	TABLE_COLUMN(U32, socket_row, close_needed),
-	TABLE_COLUMN(TEXT, socket_row, ptr),
-	TABLE_COLUMN(TEXT, socket_row, link),
-	TABLE_COLUMN(U32, socket_row, remote_pid),
-	TABLE_COLUMN(TEXT, socket_row, tls),
-	TABLE_COLUMN(TEXT, socket_row, application_name),
-	TABLE_COLUMN(U32, socket_row, prepared_statements),
-	TABLE_COLUMN(U32, socket_row, id),
-	TABLE_COLUMN(TEXT, socket_row, workload),
-	TABLE_COLUMN(TEXT, socket_row, host),
-	TABLE_COLUMN(TEXT, socket_row, stalled),
-	TABLE_COLUMN(U32, socket_row, stalled_ms),
-};
+/* PgBouncer's columns of a connection, and our own. */
+#define SOCKET_COLUMNS \
+	TABLE_COLUMN(TEXT, socket_row, type), \
+	TABLE_COLUMN(TEXT, socket_row, user), \
+	TABLE_COLUMN(TEXT, socket_row, database), \
+	TABLE_COLUMN(TEXT, socket_row, replication), \
+	TABLE_COLUMN(TEXT, socket_row, state), \
+	TABLE_COLUMN(TEXT, socket_row, addr), \
+	TABLE_COLUMN(U32, socket_row, port), \
+	TABLE_COLUMN(TEXT, socket_row, local_addr), \
+	TABLE_COLUMN(U32, socket_row, local_port), \
+	TABLE_COLUMN(TIME, socket_row, connect_time), \
+	TABLE_COLUMN(TIME, socket_row, request_time), \
+	TABLE_COLUMN(U32, socket_row, wait), \
+	TABLE_COLUMN(U32, socket_row, wait_us), \
+	TABLE_COLUMN(U32, socket_row, close_needed), \
+	TABLE_COLUMN(TEXT, socket_row, ptr), \
+	TABLE_COLUMN(TEXT, socket_row, link), \
+	TABLE_COLUMN(U32, socket_row, remote_pid), \
+	TABLE_COLUMN(TEXT, socket_row, tls), \
+	TABLE_COLUMN(TEXT, socket_row, application_name), \
+	TABLE_COLUMN(U32, socket_row, prepared_statements), \
+	TABLE_COLUMN(U32, socket_row, id)
+
+#define OWN_COLUMNS \
+	TABLE_COLUMN(TEXT, socket_row, workload), \
+	TABLE_COLUMN(TEXT, socket_row, host), \
+	TABLE_COLUMN(TEXT, socket_row, stalled), \
+	TABLE_COLUMN(U32, socket_row, stalled_ms)
+
+static const struct table_column socket_columns[] = { SOCKET_COLUMNS, OWN_COLUMNS };
 static const struct table socket_table = TABLE_OF(socket_columns);
+
+static const struct table_column buffer_columns[] = {
+	SOCKET_COLUMNS,
+	TABLE_COLUMN_AS("recv_pos", U32, socket_row, nothing),
+	TABLE_COLUMN_AS("pkt_pos", U32, socket_row, nothing),
+	TABLE_COLUMN_AS("pkt_remain", U32, socket_row, nothing),
+	TABLE_COLUMN_AS("send_pos", U32, socket_row, nothing),
+	TABLE_COLUMN_AS("send_remain", U32, socket_row, nothing),
+	TABLE_COLUMN(U32, socket_row, pkt_avail),
+	TABLE_COLUMN(U32, socket_row, send_avail),
+	OWN_COLUMNS,
+};
+static const struct table buffer_table = TABLE_OF(buffer_columns);
+
+/* What is shown, and how. */
+struct socket_view {
+	const struct table *table;
+	bool has_logins;
+	bool only_active;
+};
+
+static const struct socket_view view_plain = { &socket_table, false, false };
+static const struct socket_view view_sockets = { &buffer_table, true, false };
+static const struct socket_view view_active = { &buffer_table, true, true };
 
 /* --- what both have -------------------------------------------------------------- */
 
@@ -147,24 +179,69 @@ static void row_finish(struct socket_row *row)
 
 /* --- clients --------------------------------------------------------------------- */
 
-static bool is_shown(const struct client *c)
+static bool is_shown(const struct client *c, const struct socket_view *view)
 {
 	switch (c->state) {
-	case CLIENT_IDLE:
 	case CLIENT_WAITING:
 	case CLIENT_ACTIVE:
+		return true;
+	case CLIENT_IDLE:
 	case CLIENT_ADMIN:
 	case CLIENT_CANCEL:
-		return true;
+		return !view->only_active;
 	case CLIENT_STARTUP:
 	case CLIENT_AUTH:
 	case CLIENT_LOGIN:
+		return view->has_logins;
 	case CLIENT_ENDING:
 	case CLIENT_CLOSED:
 	case CLIENT_STATE_COUNT:
 		return false;
 	}
 	return false;
+}
+
+/* As SHOW SOCKETS of PgBouncer has it. */
+static const char *client_word(const struct client *c)
+{
+	switch (c->state) {
+	case CLIENT_WAITING:
+		return "cl_waiting";
+	case CLIENT_STARTUP:
+	case CLIENT_AUTH:
+	case CLIENT_LOGIN:
+		return "cl_login";
+	case CLIENT_CANCEL:
+		return "cl_active_cancel_req";
+	case CLIENT_ACTIVE:
+	case CLIENT_IDLE:
+	case CLIENT_ADMIN:
+	case CLIENT_ENDING:
+	case CLIENT_CLOSED:
+	case CLIENT_STATE_COUNT:
+		return "cl_active";
+	}
+	return "cl_active";
+}
+
+static const char *server_word(enum server_state state)
+{
+	switch (state) {
+	case SERVER_IDLE:
+		return "sv_idle";
+	case SERVER_CLEANING:
+		return "sv_used";
+	case SERVER_CHECKING:
+		return "sv_tested";
+	case SERVER_CONNECTING:
+		return "sv_login";
+	case SERVER_LEASED:
+	case SERVER_CLOSING:
+	case SERVER_GONE:
+	case SERVER_STATE_COUNT:
+		return "sv_active";
+	}
+	return "sv_active";
 }
 
 static void client_names(struct socket_row *row, const struct client *c)
@@ -220,10 +297,14 @@ static void client_addrs(struct socket_row *row, const struct client *c)
 		endpoint_from(&row->far, &addr);
 }
 
-static void add_client(struct ask *ask, struct client *c, uint64_t now_us)
+static void add_client(struct ask *ask, const struct socket_view *view, struct client *c,
+	uint64_t now_us)
 {
 	struct socket_row row = { .type = "C",
-		.state = client_state_show(c->state),
+		.state = view->table == &buffer_table ? client_word(c)
+						      : client_state_show(c->state),
+		.pkt_avail = (uint32_t)u64_min(stream_held(&c->stream), INT32_MAX),
+		.send_avail = (uint32_t)u64_min(stream_unsent(&c->stream), INT32_MAX),
 		.id = (uint32_t)(c->id & INT32_MAX),
 		.link = "" };
 
@@ -237,17 +318,22 @@ static void add_client(struct ask *ask, struct client *c, uint64_t now_us)
 		row.link = ptr_text(row.link_text, PTR_OF_SERVERS(c->server->host),
 			c->server->ps.id);
 	row_finish(&row);
-	table_row(&socket_table, &row, &ask->out);
+	table_row(view->table, &row, &ask->out);
 }
 
-static void visit_clients(struct ask *ask, struct worker *w)
+static void each_client(struct ask *ask, const struct worker *w, const struct socket_view *view)
 {
 	uint64_t now_us = worker_now(w);
 
 	for (uint32_t i = 0; i < w->client_slots; i++) {
-		if (w->clients[i] != NULL && is_shown(w->clients[i]))
-			add_client(ask, w->clients[i], now_us);
+		if (w->clients[i] != NULL && is_shown(w->clients[i], view))
+			add_client(ask, view, w->clients[i], now_us);
 	}
+}
+
+static void visit_clients(struct ask *ask, struct worker *w)
+{
+	each_client(ask, w, &view_plain);
 }
 
 enum ask_result show_clients(struct ask *ask)
@@ -299,13 +385,15 @@ static void host_ends_find(struct host_ends *ends, struct route_host *h)
 	local_towards(&ends->near, &target.addrs[target.first]);
 }
 
-static void add_server(struct ask *ask, const struct snap_server *s,
-	const struct alias_map *aliases, const struct host_ends *ends)
+static void add_server(struct ask *ask, const struct socket_view *view,
+	const struct snap_server *s, const struct alias_map *aliases,
+	const struct host_ends *ends)
 {
 	struct socket_row row = { .type = "S",
 		.user = s->names.user,
 		.database = alias_find(aliases, s->host->name, &s->names),
-		.state = server_state_show(s->state),
+		.state = view->table == &buffer_table ? server_word(s->state)
+						      : server_state_show(s->state),
 		.connect_time = s->connected_us == 0 ? 0 : wall_of(s->connected_us),
 		.request_time = s->used_us == 0 ? 0 : wall_of(s->used_us),
 		.close_needed = s->close_needed,
@@ -325,23 +413,24 @@ static void add_server(struct ask *ask, const struct snap_server *s,
 	if (s->client_id != 0)
 		row.link = ptr_text(row.link_text, PTR_OF_CLIENTS, s->client_id);
 	row_finish(&row);
-	table_row(&socket_table, &row, &ask->out);
+	table_row(view->table, &row, &ask->out);
 }
 
-static void add_servers(struct ask *ask, const struct snap_servers *servers,
-	const struct alias_map *aliases)
+static void add_servers(struct ask *ask, const struct socket_view *view,
+	const struct snap_servers *servers, const struct alias_map *aliases)
 {
 	struct host_ends ends = { .host = NULL };
 
-	table_head(&socket_table, &ask->out);
 	for (size_t i = 0; i < servers->count; i++) {
+		if (view->only_active && servers->rows[i].state != SERVER_LEASED)
+			continue;
 		host_ends_find(&ends, servers->rows[i].host);
-		add_server(ask, &servers->rows[i], aliases, &ends);
+		add_server(ask, view, &servers->rows[i], aliases, &ends);
 	}
 	show_end(ask);
 }
 
-enum ask_result show_servers(struct ask *ask)
+static void all_servers(struct ask *ask, const struct socket_view *view)
 {
 	struct config *config = directory_config(ask_directory(ask));
 	struct alias_map aliases;
@@ -351,10 +440,50 @@ enum ask_result show_servers(struct ask *ask)
 		alias_map_init(&aliases, config) < 0) {
 		ask->out.failed = true;
 	} else {
-		add_servers(ask, &servers, &aliases);
+		add_servers(ask, view, &servers, &aliases);
 		alias_map_finish(&aliases);
 	}
 	snap_servers_finish(&servers);
 	config_unref(config);
+}
+
+enum ask_result show_servers(struct ask *ask)
+{
+	table_head(&socket_table, &ask->out);
+	all_servers(ask, &view_plain);
 	return ASK_DONE;
+}
+
+/* --- both ------------------------------------------------------------------------ */
+
+static void visit_sockets(struct ask *ask, struct worker *w)
+{
+	each_client(ask, w, &view_sockets);
+}
+
+static void finish_sockets(struct ask *ask)
+{
+	all_servers(ask, &view_sockets);
+}
+
+static void visit_active(struct ask *ask, struct worker *w)
+{
+	each_client(ask, w, &view_active);
+}
+
+static void finish_active(struct ask *ask)
+{
+	all_servers(ask, &view_active);
+}
+
+enum ask_result show_sockets(struct ask *ask)
+{
+	table_head(&buffer_table, &ask->out);
+	return ask_tour(ask, visit_sockets, finish_sockets);
+}
+
+enum ask_result show_active_sockets(struct ask *ask)
+{
+	table_head(&buffer_table, &ask->out);
+	return ask_tour(ask, visit_active, finish_active);
 }

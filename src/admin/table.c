@@ -12,6 +12,7 @@
 static const enum msg_out_type wire_types[] = {
 	[TABLE_TEXT] = MSG_OUT_TEXT,
 	[TABLE_U32] = MSG_OUT_INT4,
+	[TABLE_BIGINT] = MSG_OUT_INT8,
 	[TABLE_NUMERIC] = MSG_OUT_NUMERIC,
 	[TABLE_TIME] = MSG_OUT_TEXT,
 };
@@ -50,6 +51,7 @@ static const char *cell(
 		(void)snprintf(scratch, TABLE_TIME_SIZE, "%" PRIu64,
 			u64_min(*(const uint32_t *)field, INT32_MAX));
 		return scratch;
+	case TABLE_BIGINT:
 	case TABLE_NUMERIC:
 		(void)snprintf(
 			scratch, TABLE_TIME_SIZE, "%" PRIu64, *(const uint64_t *)field);

@@ -18,6 +18,7 @@ enum { TABLE_COLUMNS_MAX = 40, TABLE_TIME_SIZE = 32 };
 enum table_type {
 	TABLE_TEXT,                     /* const char *, NULL is SQL's; text */
 	TABLE_U32,                      /* uint32_t; int4 */
+	TABLE_BIGINT,                   /* uint64_t; int8 */
 	TABLE_NUMERIC,                  /* uint64_t; numeric */
 	TABLE_TIME                      /* uint64_t us since 1970, 0 is NULL; text */
 };

@@ -309,6 +309,32 @@ def test_page(both):
     assert {"hosts", "budget", "workload_pools", "waiting"} <= asked
 
 
+def test_page_names_the_culprit(make_web):
+    """In a browser, above everything else: who waits, for what, and behind whom."""
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.skip("chromium is not installed")
+    router, web = make_web({"workloads": {"transactional": {"default_pool_size": 1}}})
+    with router.transactional.wire() as holder, router.transactional.wire() as waiter:
+        holder.query("BEGIN")
+        waiter.send(w.query("SELECT 1"))
+        (row,) = wait_until(lambda: router.show("waiting"), 10, "it waits")
+
+        def page():
+            done = subprocess.run(
+                [browser, "--headless", "--no-sandbox", "--disable-gpu", "--timeout=3000",
+                 "--virtual-time-budget=3000", "--dump-dom", f"http://127.0.0.1:{web.port}/"],
+                capture_output=True, text=True, timeout=90, check=False)
+            return done.stdout
+        text = wait_until(lambda: (lambda found: found if "<li>" in found else None)(page()), 60,
+                          "the page is filled")
+        (finding,) = re.findall("<li>(.*?)</li>", text)
+        assert finding.startswith("transactional: 1 waiting (default_pool_size")
+        assert f"client {row['held_by']} has had a server for " in finding
+        assert finding.endswith(f"process {row['held_pid']}")
+        assert text.index("<li>") < text.index("<section") < text.index("<table")
+
+
 # ---------------------------------------------------------------------- readiness
 
 def test_live_and_ready(make_web, postgres):
