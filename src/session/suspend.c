@@ -108,15 +108,18 @@ static void end(struct worker *w)
 
 static void deliver(struct mail *mail, struct worker *w)
 {
-	bool is_on = suspend_is_on(w->router);
+	uint32_t now = atomic_load(&w->router->suspends);
 
 	free(mail);
-	if (is_on == w->suspend.is_on)
+	if (now == w->suspend.seen)
 		return;
-	if (is_on)
-		begin(w);
-	else
+	w->suspend.seen = now;
+	/* Where it was resumed and suspended again in between somebody waits for the second
+	 * one, too. */
+	if (w->suspend.is_on)
 		end(w);
+	if (now % 2 == 1)
+		begin(w);
 }
 
 void suspend_init(struct worker *w)

@@ -19,6 +19,7 @@ struct worker;
 
 struct suspend {
 	bool is_on;
+	uint32_t seen;                  /* router.suspends, when is_on was set */
 	_Atomic uint32_t flushed;       /* router.suspends when all was sent */
 	struct timer look;
 	uint64_t since_us;

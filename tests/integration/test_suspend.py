@@ -161,3 +161,16 @@ def test_a_shutdown_that_waits_ends_it(router):
         assert console.run("SHUTDOWN WAIT_FOR_SERVERS") == ["SHUTDOWN"]
         assert wire.until_ready()[-1].body == b"I"
     assert router.wait_exit() == 0
+
+
+def test_suspended_again_at_once(make_router):
+    """RESUME and SUSPEND before a worker has heard of the first: the second is answered."""
+    router = make_router({"process": {"workers": 2}})
+    with Console(router) as console:
+        for _ in range(5):
+            assert console.run("SUSPEND") == ["SUSPEND"]
+            console.wire.send(w.query("RESUME") + w.query("SUSPEND"))
+            assert console.end() == ["RESUME"]
+            assert console.end() == ["SUSPEND"]
+            assert states(router)["suspended"] == "yes"
+            assert console.run("RESUME") == ["RESUME"]
