@@ -235,6 +235,12 @@ enum ask_result console_restart(struct ask *ask)
 			"pooler is paused/suspended");
 		return ASK_DONE;
 	}
+	if (directory_holds_any(ask_directory(ask))) {
+		ask_error_hint(ask, "55000",
+			"The other process would know nothing of it: RESUME and ENABLE them first; SHOW DATABASES has them.",
+			"a database is paused or disabled");
+		return ASK_DONE;
+	}
 	SLOG(INFO, "console-command", "command=restart client=%lu",
 		(unsigned long)ask->id);
 	calls->restart(calls->arg, on_reloaded, ask);

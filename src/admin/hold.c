@@ -60,6 +60,24 @@ static bool is_console(struct ask *ask, const char *verb)
 	return true;
 }
 
+/* What holds in this process alone would look as if it held everywhere.  True: it is
+ * said. */
+static bool is_ending(struct ask *ask)
+{
+	struct router *r = ask->console->router;
+
+	if (atomic_load(&r->hands_over)) {
+		ask_error_hint(ask, "55000",
+			"Connect again, and ask the process that takes over.",
+			"a restart is under way, or has been");
+		return true;
+	}
+	if (atomic_load(&r->drain) == ROUTER_SERVES)
+		return false;
+	ask_error(ask, "55000", "pooler is shutting down");
+	return true;
+}
+
 /* --- what is left of the servers ---------------------------------------------------- */
 
 static void add_left(struct route_pool *p, void *arg)
@@ -106,7 +124,7 @@ enum ask_result hold_pause(struct ask *ask)
 {
 	ask_finish_f *undo = NULL;
 
-	if (is_console(ask, "pause"))
+	if (is_console(ask, "pause") || is_ending(ask))
 		return ASK_DONE;
 	/* Nothing that runs could come to its end. */
 	if (suspend_is_on(ask->console->router)) {
@@ -188,10 +206,8 @@ enum ask_result hold_suspend(struct ask *ask)
 	struct router *r = ask->console->router;
 	struct route_held held;
 
-	if (atomic_load(&r->drain) != ROUTER_SERVES) {
-		ask_error(ask, "55000", "pooler is shutting down");
+	if (is_ending(ask))
 		return ASK_DONE;
-	}
 	directory_held(ask_directory(ask), NULL, &held);
 	if (held.is_paused || !suspend_set(r, true)) {
 		ask_error(ask, "55000", "already suspended/paused");
@@ -205,7 +221,8 @@ enum ask_result hold_suspend(struct ask *ask)
 
 static enum ask_result set_disabled(struct ask *ask, bool is_disabled, const char *tag)
 {
-	if (is_console(ask, is_disabled ? "disable" : "enable"))
+	if (is_console(ask, is_disabled ? "disable" : "enable") ||
+		(is_disabled && is_ending(ask)))
 		return ASK_DONE;
 	switch (directory_disable(ask_directory(ask), ask->command.argument, is_disabled)) {
 	case ROUTE_HOLD_NO_DATABASE:
@@ -304,7 +321,7 @@ static void have_killed(struct ask *ask)
 
 enum ask_result hold_kill(struct ask *ask)
 {
-	if (is_console(ask, "kill"))
+	if (is_console(ask, "kill") || is_ending(ask))
 		return ASK_DONE;
 	switch (directory_pause(ask_directory(ask), database_of(ask), true)) {
 	case ROUTE_HOLD_NO_DATABASE:

@@ -233,6 +233,22 @@ int http_hand_over(struct http *h)
 	return 0;
 }
 
+void http_own(struct http *h, const struct config *config)
+{
+	list_for_each(&h->entrances, node) {
+		struct http_entrance *e = container_of(node, struct http_entrance, node);
+		int ret = 0;
+
+		if (e->is_inherited && !e->is_kept)
+			ret = addr_listen_again(e->fd, &e->addr, BACKLOG,
+				config->process.unix_socket_mode);
+		if (ret < 0)
+			SLOG(WARN, "http-listen", "address=%s error=\"%s\"", e->text,
+				strerror(-ret));
+		e->is_inherited = e->is_kept;
+	}
+}
+
 void http_ready(struct http *h)
 {
 	atomic_store(&h->has_started, true);

@@ -41,6 +41,9 @@ void http_each_socket(struct http *, http_socket_f *, void *arg);
 /* Another process listens on them from here on.  Returns 0 or -ENOMEM. */
 NODISCARD int http_hand_over(struct http *);
 
+/* This process has taken over: what it got is its own, and becomes as configured. */
+void http_own(struct http *, const struct config *);
+
 /* Clients are served from now on: /readyz. */
 void http_ready(struct http *);
 

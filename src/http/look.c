@@ -62,7 +62,9 @@ const char *look_not_ready(const struct look *look, int drain, bool has_started)
 
 	if (!has_started)
 		return "starting";
-	if (drain != ROUTER_SERVES)
+	/* Who has handed over answers on connections that are still open: the addresses are
+	 * served. */
+	if (drain != ROUTER_SERVES && drain != ROUTER_HANDED_OVER)
 		return "draining";
 	for (uint32_t i = 0; i < look->host_count; i++) {
 		hosts += look->hosts[i].is_configured;

@@ -78,7 +78,7 @@ static void tell_workers(struct program *p, const struct entrance *e,
 	order->workload = workload;
 	order->addr = e->addr;
 	order->fd = e->fd;
-	order->is_kept = e->is_kept;
+	order->is_kept = e->is_kept || e->is_lent;
 	for (uint32_t i = 0; i < p->thread_count; i++) {
 		mails[i]->mail.deliver = deliver;
 		mails[i]->order = order;
@@ -299,8 +299,20 @@ bool entrances_are_left(struct program *p)
 
 void entrances_own(struct program *p)
 {
-	list_for_each(&p->entrances, node)
-		container_of(node, struct entrance, node)->is_lent = false;
+	const struct process_options *o = &p->config->process;
+
+	list_for_each(&p->entrances, node) {
+		struct entrance *e = container_of(node, struct entrance, node);
+		int ret = 0;
+
+		if (e->is_lent)
+			ret = addr_listen_again(e->fd, &e->addr, (int)o->listen_backlog,
+				o->unix_socket_mode);
+		if (ret < 0)
+			SLOG(WARN, "listen", "address=%s error=\"%s\"", e->text,
+				strerror(-ret));
+		e->is_lent = false;
+	}
 }
 
 /* --- systemd's --------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -324,12 +325,27 @@ int handover_receive(struct program *p, struct diag *diag)
 	return ret;
 }
 
+/* Signals wait until it runs: it would take over, and end. */
+static bool is_told_to_end(void)
+{
+	sigset_t pending;
+
+	return sigpending(&pending) == 0 &&
+		(sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1 ||
+			sigismember(&pending, SIGQUIT) == 1);
+}
+
 int handover_take(struct program *p, struct diag *diag)
 {
 	int fd = p->handover.before[0]->fd;
 	struct handover_message m;
-	int ret = handover_send(fd, "R", 1, NULL, 0);
+	int ret;
 
+	if (is_told_to_end()) {
+		diag_set(diag, NULL, 0, 0, "told to end by a signal");
+		return -ECANCELED;
+	}
+	ret = handover_send(fd, "R", 1, NULL, 0);
 	if (ret == 0) {
 		do
 			ret = wait_for_message(fd, &m);

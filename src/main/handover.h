@@ -97,11 +97,16 @@ bool handover_cancel(void *arg, uint32_t pid, const uint8_t *key, size_t len);
 /* done comes when it is known how it went. */
 void handover_begin(struct program *, console_done_f *done, void *done_arg);
 
+/* Units in use. */
+uint32_t handover_units(struct program *);
+
 /* Ends it if it has not taken over yet. */
 void handover_stop_successor(struct program *);
 
 /* --- in both --- */
 
+/* The pools are looked at: there is more or less for them. */
+void handover_tend(struct program *);
 /* Now and then.  True: again soon. */
 bool handover_tick(struct program *);
 void handover_finish(struct program *);

@@ -57,6 +57,20 @@ static uint32_t units_now(struct route_host *host)
 	return units;
 }
 
+uint32_t handover_units(struct program *p)
+{
+	uint32_t sum = 0;
+
+	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
+		struct monitor *m = &directory_host(p->directory, i)->monitor;
+
+		pthread_mutex_lock(&m->lock);
+		sum += m->budget.used;
+		pthread_mutex_unlock(&m->lock);
+	}
+	return sum;
+}
+
 /* What is not named has none. */
 static void add_units(struct buf *out, uint32_t units, const char *host)
 {
@@ -236,6 +250,7 @@ void handover_stop_successor(struct program *p)
 	if (h->phase != HANDOVER_STARTING)
 		return;
 	h->phase = HANDOVER_NONE;
+	atomic_store(&p->router.hands_over, false);
 	if (h->pid != 0) {
 		(void)kill((pid_t)h->pid, SIGKILL);
 		(void)waitpid((pid_t)h->pid, &status, 0);
@@ -266,6 +281,7 @@ void handover_begin(struct program *p, console_done_f *done, void *done_arg)
 	h->done = done;
 	h->done_arg = done_arg;
 	h->phase = HANDOVER_STARTING;
+	atomic_store(&p->router.hands_over, true);
 	h->pid = 0;
 	h->until_us = clock_now_us() + PATIENCE_US;
 	ret = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ? -errno : 0;
@@ -347,6 +363,11 @@ static void go(struct program *p)
 {
 	struct handover *h = &p->handover;
 
+	/* What was asked for before this began may have come to pass since. */
+	if (suspend_is_on(&p->router) || directory_holds_any(p->directory)) {
+		failed(p, "a database is paused or disabled");
+		return;
+	}
 	if (handover_send(h->fd, "G", 1, NULL, 0) < 0 || entrances_hand_over(p) < 0 ||
 		http_hand_over(p->http) < 0) {
 		failed(p, "the new process cannot be told to go on");
@@ -406,6 +427,11 @@ static void handed_over(struct program *p)
 		SLOG(INFO, "successor-end", "clients=%u", atomic_load(&p->router.clients));
 		close(h->fd);
 		h->fd = -1;
+	}
+	/* Where the other one leaves an address, or ends, nobody listens any more. */
+	if (entrances_are_left(p)) {
+		entrances_close(p);
+		inherited_finish(&p->inherited);
 	}
 	lower(p);
 	if (h->fd >= 0)

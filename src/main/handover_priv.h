@@ -35,7 +35,5 @@ void handover_hear(struct program *);
 void handover_close_before(struct program *);
 /* The new process tells of a cancel request. */
 void handover_cancelled(struct program *, const struct handover_message *);
-/* The pools are looked at: there is more or less for them. */
-void handover_tend(struct program *);
 
 #endif

@@ -343,70 +343,10 @@ static int set_up(struct program *p, struct diag *diag)
 		program_apply_log(p);
 	if (ret == 0)
 		ret = start_workers(p, diag);
-	if (ret < 0)
-		return ret;
-	http_commit(p->http, p->config);
-	return http_start(p->http);
+	return ret;
 }
 
 /* --- running -------------------------------------------------------------------------------------- */
-
-void program_begin_drain(struct program *p, enum router_drain drain)
-{
-	uint64_t limit = p->config->process.drain_timeout_us;
-
-	SLOG(INFO, "drain", "waits_for=%s",
-		drain == ROUTER_DRAINS_SERVERS ? "servers" : "clients");
-	atomic_store(&p->router.drain, (int)drain);
-	/* Nobody could come to an end. */
-	(void)suspend_set(&p->router, false);
-	p->drain_until_us = limit == 0 ? 0 : clock_now_us() + limit;
-	program_tell_workers(p);
-	if (drain == ROUTER_HANDED_OVER)
-		return;
-	entrances_close(p);
-	notify_stopping();
-}
-
-uint32_t program_all_clients(const struct program *p)
-{
-	uint32_t count = 0;
-
-	for (uint32_t i = 0; i < p->thread_count; i++)
-		count += atomic_load(&p->threads[i].worker->client_count);
-	return count;
-}
-
-static void count_leased(const struct pool_server *s, void *arg)
-{
-	uint32_t *count = arg;
-
-	if (s->state == SERVER_LEASED || s->state == SERVER_CLEANING)
-		++*count;
-}
-
-static bool is_drained(struct program *p)
-{
-	uint32_t count = 0;
-
-	switch ((enum router_drain)atomic_load(&p->router.drain)) {
-	case ROUTER_SERVES:
-		return false;
-	case ROUTER_DRAINS_CLIENTS:
-		count = atomic_load(&p->router.clients);
-		break;
-	case ROUTER_HANDED_OVER:
-		count = entrances_are_left(p) ? program_all_clients(p) : 1;
-		break;
-	case ROUTER_DRAINS_SERVERS:
-		for (uint32_t i = 0; i < directory_host_count(p->directory); i++)
-			monitor_each_server(&directory_host(p->directory, i)->monitor,
-				count_leased, &count);
-		break;
-	}
-	return count == 0 ||
-		(p->drain_until_us != 0 && clock_now_us() >= p->drain_until_us);
-}
 
 /* True: stop now. */
 static bool on_signal(struct program *p, int signal)
@@ -419,17 +359,16 @@ static bool on_signal(struct program *p, int signal)
 	}
 	switch (signal) {
 	case SIGHUP:
-		(void)program_reload(p, text, sizeof(text));
+		if (p->handover.phase != HANDOVER_NONE)
+			program_reopen_log(p);
+		if (p->handover.phase != HANDOVER_DONE)
+			(void)program_reload(p, text, sizeof(text));
 		return false;
 	case SIGQUIT:
 		return true;
 	case SIGTERM:
 	case SIGINT:
-		if (atomic_load(&p->router.drain) != ROUTER_SERVES)
-			return true;
-		program_begin_drain(p, signal == SIGTERM ? ROUTER_DRAINS_CLIENTS :
-						   ROUTER_DRAINS_SERVERS);
-		return false;
+		return drain_told(p, signal);
 	default:
 		return false;
 	}
@@ -478,7 +417,7 @@ static int wait_for_the_end(struct program *p, const sigset_t *set)
 
 		if (signal > 0 && on_signal(p, signal))
 			return 0;
-		if (is_drained(p))
+		if (drain_is_over(p))
 			return 0;
 		if (!workers_are_well(p))
 			return -EIO;
@@ -497,7 +436,8 @@ static void tear_down(struct program *p)
 {
 	struct list_node *node;
 
-	handover_stop_successor(p);
+	if (p->handover.phase == HANDOVER_STARTING)
+		handover_stop_successor(p);
 	resolver_destroy(&p->resolver);
 	http_stop(p->http);
 	stop_workers(p);
@@ -531,11 +471,22 @@ static void find_program(struct program *p)
 	p->exe[len < 0 ? 0 : len] = '\0';
 }
 
+static int open_http(struct program *p)
+{
+	http_commit(p->http, p->config);
+	return http_start(p->http);
+}
+
 static int take_over(struct program *p, struct diag *diag)
 {
 	struct diag why;
 	int ret = handover_take(p, diag);
 
+	if (ret < 0)
+		return ret;
+	http_own(p->http, p->config);
+	http_ready(p->http);
+	ret = open_http(p);
 	if (ret < 0)
 		return ret;
 	diag_clear(&why);
@@ -566,6 +517,9 @@ int program_run(struct program *p, const char *path)
 	block_signals(&set);
 	diag_clear(&diag);
 	ret = set_up(p, &diag);
+	/* Where another one serves that answers until it is this one's turn. */
+	if (ret == 0 && !handover_is_heir(p))
+		ret = open_http(p);
 	if (ret == 0)
 		ret = check_budgets(p, &diag);
 	if (ret == 0 && handover_is_heir(p))

@@ -76,11 +76,16 @@ struct program {
 	struct list requests;           /* struct reload_request */
 	_Atomic int shutdown_mode;      /* asked for on the console: a signal, or 0 */
 	uint64_t drain_until_us;        /* 0: no limit */
+	bool is_told;                   /* by SIGTERM, after it had handed over */
 	struct resolver *resolver;
 	char *pid_file;                 /* that this process has written, or NULL */
 };
 
+/* drain.c */
 void program_begin_drain(struct program *, enum router_drain);
+bool drain_is_over(struct program *);
+/* SIGTERM or SIGINT.  True: stop now. */
+bool drain_told(struct program *, int signal);
 /* At the door or logged in. */
 uint32_t program_all_clients(const struct program *);
 
@@ -130,7 +135,7 @@ void entrance_end(struct entrance *);            /* nobody listens any more */
  * Returns 0 or -ENOMEM. */
 NODISCARD int entrances_hand_over(struct program *);
 bool entrances_are_left(struct program *);
-/* This process has taken over: what it got is its own. */
+/* This process has taken over: what it got is its own, and becomes as configured. */
 void entrances_own(struct program *);
 /* Do systemd's sockets fit what the file says?  Returns 0, or -EINVAL with diag filled. */
 NODISCARD int entrances_check_inherited(const struct program *, struct diag *);
@@ -142,6 +147,8 @@ bool program_reload(struct program *, char *text, size_t size);
 bool program_set(struct program *, const char *name, const char *value, char *text,
 	size_t size);
 void program_apply_log(struct program *);
+/* Somebody may have moved its file: as configured, and nothing else. */
+void program_reopen_log(struct program *);
 
 /* Workers look at their idle clients: something has changed for them. */
 void program_tell_workers(struct program *);

@@ -102,6 +102,22 @@ void program_tell_workers(struct program *p)
 	}
 }
 
+void program_reopen_log(struct program *p)
+{
+	char text[DIAG_TEXT_MAX + DIAG_FILE_MAX];
+	struct log_next log;
+	struct diag diag;
+
+	diag_clear(&diag);
+	if (log_open(p->config, &log, &diag) < 0) {
+		SLOG(ERROR, "reload-failed", "error=\"%s\"",
+			diag_format(&diag, text, sizeof(text)));
+		return;
+	}
+	log_commit(p->config, &log);
+	SLOG(INFO, "reload", "result=\"the log is open again\"");
+}
+
 static int change(struct program *p, struct config *config, struct log_next *log,
 	struct diag *diag)
 {

@@ -434,6 +434,22 @@ int addr_listen(const struct addr *a, int backlog, unsigned unix_mode)
 	return ret;
 }
 
+int addr_listen_again(int fd, const struct addr *a, int backlog, unsigned unix_mode)
+{
+	struct stat st;
+
+	if (listen(fd, backlog) < 0)
+		return -errno;
+	if (!addr_is_unix(a) || a->un.sun_path[0] == '\0')
+		return 0;
+	if (stat(a->un.sun_path, &st) < 0)
+		return -errno;
+	/* Whose it is not may not even say that it stays as it is. */
+	if ((st.st_mode & 07777) != unix_mode && chmod(a->un.sun_path, (mode_t)unix_mode) < 0)
+		return -errno;
+	return 0;
+}
+
 /* --- connecting, and open sockets ------------------------------------------- */
 
 int addr_connect(const struct addr *a, const struct sock_tcp *tcp, bool *in_progress)

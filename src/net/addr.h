@@ -66,6 +66,9 @@ struct sock_tcp {
  * process that is gone is replaced, one that still answers is not
  * (-EADDRINUSE). */
 NODISCARD int addr_listen(const struct addr *, int backlog, unsigned unix_mode);
+/* The same settings for one that another process has opened.  Returns 0 or -errno: what
+ * could not be set is as it was. */
+NODISCARD int addr_listen_again(int fd, const struct addr *, int backlog, unsigned unix_mode);
 
 /* A non-blocking descriptor on which connect(2) was called, or -errno.
  * *in_progress tells whether its end must be awaited. */

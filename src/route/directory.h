@@ -519,6 +519,11 @@ struct route_held {
 /* What holds for those who ask for this name; NULL: is all of it paused? */
 void directory_held(struct directory *, const char *name, struct route_held *);
 
+/* Is anything at all paused or disabled? */
+bool directory_holds_any(struct directory *);
+/* Ends every pause.  False: there was none.  monitor_upkeep() has to follow. */
+bool directory_resume_all(struct directory *);
+
 /* Do those who ask for this name now get servers of the same database? */
 bool directory_leads_to(struct directory *, const char *name, const struct route_pool *);
 /* Calls f for each pool of that database (NULL: of all), the router's own excepted,

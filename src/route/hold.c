@@ -134,6 +134,37 @@ void directory_held(struct directory *d, const char *name, struct route_held *ou
 	pthread_mutex_unlock(&d->lock);
 }
 
+bool directory_holds_any(struct directory *d)
+{
+	struct hash_node *node = NULL;
+	bool holds;
+
+	pthread_mutex_lock(&d->lock);
+	holds = d->is_paused || d->paused_count > 0;
+	while (!holds && (node = hash_table_walk(&d->databases, node)) != NULL)
+		holds = atomic_load(
+			&container_of(node, struct route_database, node)->is_disabled);
+	pthread_mutex_unlock(&d->lock);
+	return holds;
+}
+
+bool directory_resume_all(struct directory *d)
+{
+	struct hash_node *node = NULL;
+	bool was_paused;
+
+	pthread_mutex_lock(&d->lock);
+	was_paused = d->is_paused || d->paused_count > 0;
+	while (was_paused && (node = hash_table_walk(&d->databases, node)) != NULL)
+		container_of(node, struct route_database, node)->is_paused = false;
+	d->is_paused = false;
+	d->paused_count = 0;
+	if (was_paused)
+		pools_hold_all(d);
+	pthread_mutex_unlock(&d->lock);
+	return was_paused;
+}
+
 bool directory_leads_to(struct directory *d, const char *name, const struct route_pool *p)
 {
 	bool leads;

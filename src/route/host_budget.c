@@ -302,6 +302,17 @@ int host_budget_check(struct route_host *h, const struct config_host *past_conf,
 
 /* --- start ----------------------------------------------------------------------------- */
 
+/* What another process still has all of cannot be asked. */
+static bool may_ask(struct directory *d, struct route_host *h)
+{
+	bool may;
+
+	pthread_mutex_lock(&d->lock);
+	may = own_part(h) > 0;
+	pthread_mutex_unlock(&d->lock);
+	return may;
+}
+
 int directory_check_budgets(struct directory *d, struct diag *diag)
 {
 	struct config *config = directory_config(d);
@@ -318,7 +329,7 @@ int directory_check_budgets(struct directory *d, struct diag *diag)
 		one = host_budget_check(h, conf, conf, diag);
 		route_host_limits(h, &limits);
 		/* What cannot be read now is told when it can. */
-		if (one == 0 && !limits.is_known && limits.error[0] == '\0')
+		if (one == 0 && !limits.is_known && limits.error[0] == '\0' && may_ask(d, h))
 			one = -EAGAIN;
 		ret = one != 0 ? one : ret;
 	}

@@ -82,6 +82,7 @@ struct router {
 	uint8_t mock_key[SCRAM_MOCK_KEY_LEN];
 	const char *version;            /* server_version on the console */
 	_Atomic int drain;              /* enum router_drain */
+	_Atomic bool hands_over;        /* RESTART is under way, or has been */
 	_Atomic uint32_t suspends;      /* counts SUSPEND and RESUME: odd while it holds */
 	_Atomic uint64_t suspend_timeout_us;
 	_Atomic uint32_t clients;       /* that have proven who they are */

@@ -81,9 +81,9 @@ def make_router(postgres, tmp_path):
 def restarted(postgres, tmp_path, make_router):
     os.chmod(tmp_path, 0o755)
 
-    def make(config=None, where=tmp_path):
+    def make(config=None, where=tmp_path, start=True):
         make_router.routers.append(Restarted(where / f"restarted{len(make_router.routers)}",
-                                             postgres, config))
+                                             postgres, config, start))
         return make_router.routers[-1]
     return make
 

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The end of the process, in peace: who is told of it, and when it has come.
+ */
+#include <signal.h>
+
+#include "base/clock.h"
+#include "base/slog.h"
+#include "main/program.h"
+
+void program_begin_drain(struct program *p, enum router_drain drain)
+{
+	uint64_t limit = p->config->process.drain_timeout_us;
+	bool has_handed_over = p->handover.phase == HANDOVER_DONE;
+
+	/* Nobody is to follow where all is to end. */
+	if (!has_handed_over)
+		handover_stop_successor(p);
+	SLOG(INFO, "drain", "waits_for=%s",
+		drain == ROUTER_DRAINS_SERVERS ? "servers" : "clients");
+	atomic_store(&p->router.drain, (int)drain);
+	/* Nobody could come to an end, and who would end it can come in no more. */
+	(void)suspend_set(&p->router, false);
+	if (drain == ROUTER_DRAINS_CLIENTS && directory_resume_all(p->directory))
+		handover_tend(p);
+	p->drain_until_us = limit == 0 ? 0 : clock_now_us() + limit;
+	program_tell_workers(p);
+	if (has_handed_over)
+		return;
+	entrances_close(p);
+	notify_stopping();
+}
+
+uint32_t program_all_clients(const struct program *p)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < p->thread_count; i++)
+		count += atomic_load(&p->threads[i].worker->client_count);
+	return count;
+}
+
+static void count_leased(const struct pool_server *s, void *arg)
+{
+	uint32_t *count = arg;
+
+	if (s->state == SERVER_LEASED || s->state == SERVER_CLEANING)
+		++*count;
+}
+
+bool drain_is_over(struct program *p)
+{
+	uint32_t count = 0;
+
+	switch ((enum router_drain)atomic_load(&p->router.drain)) {
+	case ROUTER_SERVES:
+		return false;
+	case ROUTER_DRAINS_CLIENTS:
+		count = atomic_load(&p->router.clients);
+		break;
+	case ROUTER_HANDED_OVER:
+		count = entrances_are_left(p) ? program_all_clients(p) : 1;
+		/* Once it is gone all of the budget is the other process's. */
+		if (count == 0)
+			count = handover_units(p);
+		break;
+	case ROUTER_DRAINS_SERVERS:
+		for (uint32_t i = 0; i < directory_host_count(p->directory); i++)
+			monitor_each_server(&directory_host(p->directory, i)->monitor,
+				count_leased, &count);
+		break;
+	}
+	return count == 0 ||
+		(p->drain_until_us != 0 && clock_now_us() >= p->drain_until_us);
+}
+
+/* What has handed over drains already: the first SIGTERM, which may be for a whole group
+ * of processes, says nothing new to it. */
+bool drain_told(struct program *p, int signal)
+{
+	int drain = atomic_load(&p->router.drain);
+
+	if (drain == ROUTER_SERVES || (drain == ROUTER_HANDED_OVER && signal == SIGINT)) {
+		program_begin_drain(p, signal == SIGTERM ? ROUTER_DRAINS_CLIENTS :
+						   ROUTER_DRAINS_SERVERS);
+		return false;
+	}
+	if (drain == ROUTER_HANDED_OVER && !p->is_told) {
+		p->is_told = true;
+		SLOG(INFO, "drain", "waits_for=clients");
+		return false;
+	}
+	return true;
+}

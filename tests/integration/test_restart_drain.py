@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: ISC
+"""RESTART: the process that goes and the one that comes, when something else happens."""
+import collections
+import contextlib
+import datetime
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+
+import pytest
+from support import wire as w
+from support.fakeserver import FakeServer
+from support.net import free_port, listening_ports
+from support.wait import wait_until
+from support.web import Web
+from test_commands import APP, Console
+
+pytestmark = pytest.mark.router_only
+
+
+@pytest.fixture
+def slow_start():
+    """Makes the next process wait for a second until it is ready: begin(router, console)
+    comes back in the midst of that, with the id of that process."""
+    fake = FakeServer(raw=True)
+
+    def begin(router, console):
+        router.config["hosts"]["slow"] = {"host": "127.0.0.1", "port": fake.port,
+                                          "connection_budget": 5, "user": "app_scram",
+                                          "password": "x"}
+        router.write_config()
+        console.begin("RESTART")
+        fake.take()
+        return int(re.findall(r"restart program=\S+ pid=(\d+)", router.log())[-1])
+    yield begin
+    fake.close()
+
+
+def refuses(port):
+    return port not in listening_ports()
+
+
+def failure(console):
+    return [(m.sqlstate, m.text) for m in console.wire.until_ready() if m.type == "E"]
+
+
+# ------------------------------------------------------------- who listens, and where
+
+
+def test_an_address_that_is_left_is_left(restarted):
+    """By the restart, and by a reload of the new process, while the old one still serves."""
+    port = free_port()
+    router = restarted({"workloads": {
+        "gone": {"pool_mode": "transaction", "listen": [f"127.0.0.1:{port}"]},
+        "later": {"pool_mode": "transaction"}}})
+    with router.session.wire() as session:
+        session.query("BEGIN")
+        router.config["workloads"].pop("gone")
+        router.write_config()
+        router.restart()
+        wait_until(lambda: refuses(port), 10, "nobody listens any more")
+        router.config["workloads"].pop("later")
+        router.write_config()
+        router.reload()
+        wait_until(lambda: refuses(router.ports["later"]), 10, "the old one neither")
+        assert session.query("COMMIT")[-1].body == b"I"
+        assert router.before[0].poll() is None
+    router.old_ones_end()
+
+
+def test_the_new_process_ends_and_another_starts(restarted, tmp_path):
+    """What the old one still has keeps nobody from listening."""
+    router = restarted({"workloads": {
+        "local": {"pool_mode": "transaction", "listen": [f"unix:{tmp_path}:6432"]}}})
+    with router.session.wire() as session:
+        session.query("BEGIN")
+        router.restart()
+        router.signal(signal.SIGTERM)
+        assert router.process.wait(10) == 0
+        assert refuses(router.ports["session"]) and refuses(router.ports["transactional"])
+        router.start()
+        with router.session.connect() as connection, \
+                router.unix(tmp_path, 6432).connect() as other:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+            assert other.execute("SELECT 1").fetchone() == (1,)
+        assert session.query("COMMIT")[-1].body == b"I"
+        session.quit()
+        router.old_ones_end()
+        assert (tmp_path / ".s.PGSQL.6432").exists()
+
+
+def test_the_new_process_is_killed(restarted):
+    router = restarted()
+    with router.session.wire() as session:
+        session.query("BEGIN")
+        router.restart()
+        router.process.kill()
+        wait_until(lambda: refuses(router.ports["transactional"]), 10, "who comes is told")
+        assert session.query("COMMIT")[-1].body == b"I"
+    router.process.wait(10)
+    router.process = router.before.pop()
+    assert router.process.wait(10) == 0
+
+
+def test_new_modes_of_sockets_are_applied(restarted, tmp_path):
+    directory, web = tmp_path / "s", tmp_path / "w"
+    directory.mkdir()
+    web.mkdir()
+    config = {"process": {"unix_socket_mode": 0o777, "listen_backlog": 100}, "workloads": {
+        "local": {"pool_mode": "transaction", "listen": [f"unix:{directory}:6432"]}},
+        "http": {"listen": [f"unix:{web}:80"]}}
+    router = restarted(config, start=False)
+
+    def write(mode, backlog):
+        router.write_config()
+        text = router.config_file.read_text()
+        text = re.sub(r"unix_socket_mode: \S+", f'unix_socket_mode: "{mode}"', text)
+        text = re.sub(r"listen_backlog: \S+", f"listen_backlog: {backlog}", text)
+        router.config_file.write_text(text)
+
+    def modes():
+        return [oct(next(where.iterdir()).stat().st_mode & 0o777) for where in (directory, web)]
+
+    def backlog():
+        text = subprocess.run(["ss", "-Hltn", f"sport = :{router.ports['session']}"],
+                              check=True, capture_output=True, text=True).stdout
+        return text.split()[2]
+    write("0777", 100)
+    router.start()
+    assert (modes(), backlog()) == (["0o777"] * 2, "100")
+    write("0700", 70)
+    router.restart()
+    assert (modes(), backlog()) == (["0o700"] * 2, "70")
+    router.old_ones_end()
+    # What it took over is its own, and it clears up.
+    assert router.stop() == 0
+    assert not list(directory.iterdir()) + list(web.iterdir())
+
+
+# ------------------------------------------------------------------------ HTTP meanwhile
+
+
+def test_readyz_says_yes_all_the_time(restarted):
+    """With a login of the router's own, whose answer the new process does not wait for."""
+    port = free_port()
+    router = restarted({"hosts": {"main": {"user": "app_scram", "password": "scram secret"}},
+                        "http": {"listen": [f"127.0.0.1:{port}"]}})
+    web, seen, stop = Web(port), collections.Counter(), threading.Event()
+    wait_until(lambda: web.ask("/readyz").code == 200, 10, "PostgreSQL has answered")
+
+    def look():
+        while not stop.is_set():
+            try:
+                seen[web.ask("/readyz").code] += 1
+            except OSError as error:
+                seen[repr(error)] += 1
+    thread = threading.Thread(target=look)
+    thread.start()
+    for _ in range(3):
+        before = seen[200]
+        wait_until(lambda n=before: seen[200] > n + 20)
+        router.restart()
+    before = seen[200]
+    wait_until(lambda: seen[200] > before + 20)
+    stop.set()
+    thread.join(30)
+    assert set(seen) == {200}, seen
+    times = [datetime.datetime.strptime(text, "%H:%M:%S.%f") for text in re.findall(
+        r"^\S+ (\S+) UTC info +(?:restart|handed-over) ", router.log(), re.M)]
+    taken = min((b - a) % datetime.timedelta(days=1) for a, b in zip(times[::2], times[1::2]))
+    assert taken < datetime.timedelta(seconds=1), taken
+    router.old_ones_end()
+
+
+# ------------------------------------------------------------ signals in between and after
+
+
+def test_sigterm_while_another_process_starts(restarted, slow_start, tmp_path):
+    """Then that one is not to be, and this one drains as it would have."""
+    router = restarted({"workloads": {
+        "local": {"pool_mode": "transaction", "listen": [f"unix:{tmp_path}:6432"]}}})
+    with router.session.wire() as session, Console(router) as console:
+        session.query("BEGIN")
+        pid = slow_start(router, console)
+        router.signal(signal.SIGTERM)
+        assert failure(console) == [("F0000", "RESTART failed: the process ends")]
+        wait_until(lambda: not os.path.exists(f"/proc/{pid}"), 10, "it is stopped")
+        wait_until(lambda: refuses(router.ports["session"]), 10, "nobody is let in")
+        assert not (tmp_path / ".s.PGSQL.6432").exists()
+        assert "handed-over" not in router.log()
+        assert session.query("COMMIT")[-1].body == b"I"
+    assert router.wait_exit() == 0
+
+
+def test_sigterm_for_the_process_that_starts(restarted, slow_start):
+    """It takes over nothing, and the old one serves."""
+    router = restarted()
+    router.expect_error("restart-failed|start-failed")
+    with router.session.wire() as session, Console(router) as console:
+        pid = slow_start(router, console)
+        os.kill(pid, signal.SIGTERM)
+        state, text = failure(console)[0]
+        assert state == "F0000" and "told to end by a signal" in text
+        assert session.value("SELECT 1") == "1"
+    with router.session.connect() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert router.pid() == router.process.pid
+
+
+def test_signals_for_the_process_that_has_handed_over(restarted):
+    """It drains already: the first SIGTERM says nothing new, and SIGINT is in more of a
+    hurry."""
+    router = restarted()
+    with router.session.wire() as session, router.transactional.wire() as wire, \
+            Console(router) as console:
+        session.query("BEGIN")
+        wire.query("BEGIN")
+        router.restart()
+        old = router.before[0]
+        console.begin("SHUTDOWN WAIT_FOR_CLIENTS")
+        assert console.end() == ["SHUTDOWN"]
+        wait_until(lambda: router.log().count("drain waits_for=clients") == 2, 10, "it knows")
+        assert wire.query("COMMIT")[-1].body == b"I"
+        assert session.value("SELECT 1") == "1"
+        old.send_signal(signal.SIGINT)
+        wait_until(lambda: "drain waits_for=servers" in router.log(), 10, "it knows")
+        assert [m.sqlstate for m in wire.until_closed() if m.type == "E"] == ["57P01"]
+        assert session.query("COMMIT")[-1].body == b"I"
+        session.quit()
+        assert old.wait(10) == 0
+    with router.session.wire() as session:
+        session.query("BEGIN")
+        router.restart()
+        old = router.before[-1]
+        for count in (1, 2):
+            assert old.poll() is None
+            old.send_signal(signal.SIGTERM)
+            if count == 1:
+                wait_until(lambda: router.log().count("drain waits_for=clients") == 4, 10)
+        session.until_closed()
+    router.old_ones_end()
+
+
+def test_log_file_is_moved_while_it_drains(restarted, tmp_path):
+    path = tmp_path / "rotated.log"
+    router = restarted({"log": {"destination": "file", "file": str(path)}})
+    with router.session.wire() as session:
+        session.query("BEGIN")
+        router.restart()
+        path.rename(tmp_path / "rotated.log.1")
+        for process in (router.before[0], router.process):
+            process.send_signal(signal.SIGHUP)
+
+        def files(process):
+            where, found = f"/proc/{process.pid}/fd", set()
+            for fd in os.listdir(where):
+                with contextlib.suppress(FileNotFoundError):
+                    found.add(os.readlink(f"{where}/{fd}"))
+            return found
+        for process in (router.before[0], router.process):
+            wait_until(lambda p=process: str(path) in files(p), 10, "the new file is open")
+            assert f"{path}.1" not in files(process)
+        assert session.query("COMMIT")[-1].body == b"I"
+    router.old_ones_end()
+
+
+# --------------------------------------------------------------------------- what is held
+
+
+@pytest.mark.parametrize("command, undo", [("PAUSE app", "RESUME app"),
+                                           ("DISABLE app", "ENABLE app")])
+def test_a_database_that_is_held_is_not_forgotten(restarted, command, undo):
+    router = restarted()
+    with Console(router) as console:
+        console.run(command)
+        assert console.fails("RESTART") == ("55000", "a database is paused or disabled")
+        console.run(undo)
+        console.begin("RESTART")
+        assert console.end() == ["RESTART"]
+        router.follow()
+        for late in ("PAUSE", "PAUSE app", "DISABLE app", "SUSPEND", "KILL app"):
+            assert console.fails(late)[0] == "55000", late
+    router.old_ones_end()
+
+
+def test_nothing_is_held_while_another_process_starts(restarted, slow_start):
+    router = restarted()
+    with Console(router) as console, Console(router) as other:
+        slow_start(router, console)
+        for command in ("PAUSE", "PAUSE app", "DISABLE app", "SUSPEND", "KILL app"):
+            assert other.fails(command) == ("55000", "a restart is under way, or has been")
+        assert console.end() == ["RESTART"]
+        router.follow()
+    with Console(router) as console:
+        assert console.run("PAUSE app") == ["PAUSE"]
+        assert console.run("RESUME app") == ["RESUME"]
+    router.old_ones_end()
+
+
+def test_sigterm_in_a_pause_lets_clients_go_on(restarted, postgres):
+    """Nobody else could: no console is let in any more."""
+    router = restarted()
+    for command in ("PAUSE", "PAUSE app"):
+        with router.transactional.wire() as wire:
+            wire.query("SELECT 1")
+            with Console(router) as console:
+                console.run(command)
+            wire.send(w.query("SELECT 'goes on'"))
+            wait_until(lambda: len(router.show("waiting")) == 1, 10)
+            router.signal(signal.SIGTERM)
+            assert w.rows(wire.until_ready()) == [("goes on",)]
+        assert router.wait_exit() == 0
+        if command == "PAUSE":
+            router.start()
+    assert postgres.count(APP) == 0
+
+
+def test_consoles_do_not_keep_a_process_that_tells_idle_clients(restarted):
+    router = restarted({"process": {"drain_ends_idle": True}})
+    with Console(router) as idle:
+        router.restart()
+        assert [m.sqlstate for m in idle.wire.until_closed() if m.type == "E"] == ["57P01"]
+        router.old_ones_end()
+
+
+def test_the_old_process_is_gone_when_its_servers_are(restarted, postgres):
+    """Its end says that its part of the budget is free: no server is left then."""
+    router = restarted({"hosts": {"main": {"connection_budget": 8}}})
+    wires = [router.transactional.wire() for _ in range(8)]
+    for wire in wires:
+        wire.query("BEGIN")
+    router.restart()
+    for wire in wires:
+        wire.query("COMMIT")
+        wire.quit()
+    wait_until(lambda: "predecessor-end left=0" in router.log(), 10)
+    assert postgres.count(APP) == 0
+    router.old_ones_end()
+
+
+def test_a_listener_of_the_old_process_is_not_in_anybodys_way(restarted):
+    """It is the kernel's word that counts: the address can be had while that drains."""
+    router = restarted()
+    with router.session.wire() as session:
+        session.query("BEGIN")
+        router.restart()
+        router.config["workloads"]["transactional"]["listen"] = [f"127.0.0.1:{free_port()}"]
+        left = router.ports["transactional"]
+        router.write_config()
+        router.reload()
+        wait_until(lambda: refuses(left), 10)
+        with socket.create_server(("127.0.0.1", left)):
+            assert session.query("COMMIT")[-1].body == b"I"
+    router.old_ones_end()
