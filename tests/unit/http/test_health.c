@@ -146,6 +146,7 @@ START_TEST(ready_while_one_host_is)
 	ck_assert_str_eq(look_not_ready(look, ROUTER_SERVES, false), "starting");
 	ck_assert_str_eq(look_not_ready(look, ROUTER_DRAINS_CLIENTS, true), "draining");
 	ck_assert_ptr_null(look_not_ready(look, ROUTER_SERVES, true));
+	ck_assert_ptr_null(look_not_ready(look, ROUTER_HANDED_OVER, true));
 	hosts[0].is_up = false;
 	ck_assert_str_eq(look_not_ready(look, ROUTER_SERVES, true), "no host is reached");
 	/* One that is not configured any more does not count. */

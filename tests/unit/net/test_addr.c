@@ -268,6 +268,30 @@ START_TEST(unix_socket_that_nobody_serves_is_replaced)
 }
 END_TEST
 
+START_TEST(socket_of_another_process_becomes_as_configured)
+{
+	char dir[64];
+	struct addr a;
+	struct stat st;
+	int fd;
+
+	unix_dir(dir, &a);
+	fd = addr_listen(&a, 16, 0600);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(addr_listen_again(fd, &a, 8, 0777), 0);
+	ck_assert_int_eq(stat(a.un.sun_path, &st), 0);
+	ck_assert_uint_eq(st.st_mode & 0777, 0777);
+	ck_assert_int_eq(unlink(a.un.sun_path), 0);
+	ck_assert_int_eq(addr_listen_again(fd, &a, 8, 0777), -ENOENT);
+	close(fd);
+	ck_assert_int_eq(rmdir(dir), 0);
+	fd = listen_somewhere("127.0.0.1", &a);
+	ck_assert_int_eq(addr_listen_again(fd, &a, 8, 0777), 0);
+	close(fd);
+	ck_assert_int_eq(addr_listen_again(-1, &a, 8, 0777), -EBADF);
+}
+END_TEST
+
 START_TEST(unix_socket_that_answers_is_left_alone)
 {
 	struct addr a;
@@ -332,6 +356,7 @@ Suite *addr_suite(void)
 	tcase_add_test(tc, port_in_use_is_reported_after_a_second);
 	tcase_add_test(tc, port_that_becomes_free_is_taken);
 	tcase_add_test(tc, unix_socket_that_nobody_serves_is_replaced);
+	tcase_add_test(tc, socket_of_another_process_becomes_as_configured);
 	tcase_add_test(tc, unix_socket_that_answers_is_left_alone);
 	tcase_add_test(tc, file_that_is_no_socket_is_left_alone);
 	tcase_add_test(tc, stale_sockets_are_told);

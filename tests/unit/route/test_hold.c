@@ -81,6 +81,32 @@ START_TEST(it_stays_over_sweeps_and_reloads)
 }
 END_TEST
 
+START_TEST(anything_held_is_told_and_every_pause_ends)
+{
+	world_begin(ALIASES);
+	(void)world_pool("web", "one", "anna");
+	ck_assert(!directory_holds_any(directory) && !directory_resume_all(directory));
+	ck_assert_int_eq(directory_disable(directory, "two", true), ROUTE_HOLD_DONE);
+	ck_assert(directory_holds_any(directory) && !directory_resume_all(directory));
+	ck_assert_int_eq(directory_disable(directory, "two", false), ROUTE_HOLD_DONE);
+	ck_assert(!directory_holds_any(directory));
+	ck_assert_int_eq(directory_pause(directory, NULL, true), ROUTE_HOLD_DONE);
+	ck_assert(directory_holds_any(directory));
+	ck_assert_int_eq(directory_pause(directory, "one", true), ROUTE_HOLD_DONE);
+	ck_assert_int_eq(directory_pause(directory, "far", true), ROUTE_HOLD_DONE);
+	ck_assert_int_eq(directory_pause(directory, NULL, false), ROUTE_HOLD_DONE);
+	ck_assert(directory_holds_any(directory) && is_paused("one"));
+	ck_assert(directory_resume_all(directory));
+	ck_assert(!directory_holds_any(directory));
+	ck_assert(!is_paused("one") && !held("one").is_paused && !held("far").is_paused);
+	/* Each of them has ended. */
+	ck_assert_int_eq(directory_pause(directory, "one", false), ROUTE_HOLD_ALREADY);
+	ck_assert_int_eq(directory_pause(directory, "one", true), ROUTE_HOLD_DONE);
+	ck_assert(is_paused("one"));
+	world_end();
+}
+END_TEST
+
 static void count(struct route_pool *p, void *arg)
 {
 	uint32_t *n = arg;
@@ -118,6 +144,7 @@ Suite *hold_suite(void)
 	tcase_add_test(tc, a_pause_holds_all_names_of_a_database);
 	tcase_add_test(tc, each_pause_is_ended_by_itself);
 	tcase_add_test(tc, it_stays_over_sweeps_and_reloads);
+	tcase_add_test(tc, anything_held_is_told_and_every_pause_ends);
 	tcase_add_test(tc, pools_are_found_by_where_names_lead);
 	suite_add_tcase(s, tc);
 	return s;
