@@ -19,10 +19,8 @@ void program_begin_drain(struct program *p, enum router_drain drain)
 	SLOG(INFO, "drain", "waits_for=%s",
 		drain == ROUTER_DRAINS_SERVERS ? "servers" : "clients");
 	atomic_store(&p->router.drain, (int)drain);
-	/* Nobody could come to an end, and who would end it can come in no more. */
+	/* Nobody could come to an end. */
 	(void)suspend_set(&p->router, false);
-	if (drain == ROUTER_DRAINS_CLIENTS && directory_resume_all(p->directory))
-		handover_tend(p);
 	p->drain_until_us = limit == 0 ? 0 : clock_now_us() + limit;
 	program_tell_workers(p);
 	if (has_handed_over)
@@ -38,6 +36,18 @@ uint32_t program_all_clients(const struct program *p)
 	for (uint32_t i = 0; i < p->thread_count; i++)
 		count += atomic_load(&p->threads[i].worker->client_count);
 	return count;
+}
+
+/* A pause is the console's to end; when that is empty nobody can come in to do it. */
+static void end_pauses(struct program *p)
+{
+	uint32_t consoles = 0;
+
+	for (uint32_t i = 0; i < p->thread_count; i++)
+		consoles += atomic_load(
+			&p->threads[i].worker->clients_in_state[CLIENT_ADMIN]);
+	if (consoles == 0 && directory_resume_all(p->directory))
+		handover_tend(p);
 }
 
 static void count_leased(const struct pool_server *s, void *arg)
@@ -56,6 +66,7 @@ bool drain_is_over(struct program *p)
 	case ROUTER_SERVES:
 		return false;
 	case ROUTER_DRAINS_CLIENTS:
+		end_pauses(p);
 		count = atomic_load(&p->router.clients);
 		break;
 	case ROUTER_HANDED_OVER:
