@@ -10,10 +10,12 @@ import socket
 import subprocess
 import threading
 
+import psycopg
 import pytest
 from support import wire as w
 from support.fakeserver import FakeServer
 from support.net import free_port, listening_ports
+from support.restarted import Watch
 from support.wait import wait_until
 from support.web import Web
 from test_commands import APP, Console
@@ -327,18 +329,38 @@ def test_consoles_do_not_keep_a_process_that_tells_idle_clients(restarted):
 
 
 def test_the_old_process_is_gone_when_its_servers_are(restarted, postgres):
-    """Its end says that its part of the budget is free: no server is left then."""
-    router = restarted({"hosts": {"main": {"connection_budget": 8}}})
-    wires = [router.transactional.wire() for _ in range(8)]
+    """Its end says that its part of the budget is free: a server that PostgreSQL does not
+    close is still there, and counts."""
+    router = restarted({"hosts": {"main": {"connection_budget": 4}},
+                        "workloads": {"transactional": {"query_wait_timeout": "1s"},
+                                      "session": {"guaranteed_connections": 0,
+                                                  "max_connections": 1}}})
+    wires = [router.transactional.wire() for _ in range(4)]
     for wire in wires:
         wire.query("BEGIN")
+    backends = postgres.backends(APP)
     router.restart()
-    for wire in wires:
-        wire.query("COMMIT")
-        wire.quit()
-    wait_until(lambda: "predecessor-end left=0" in router.log(), 10)
-    assert postgres.count(APP) == 0
+    os.kill(backends[0][0], signal.SIGSTOP)
+    try:
+        for wire in wires[1:]:
+            wire.query("COMMIT")
+        for wire in wires:
+            wire.quit()
+        wait_until(lambda: postgres.count(APP) == 1, 10, "all but that one are closed")
+        with Watch(postgres) as watch, contextlib.ExitStack() as stack:
+            for _ in range(3):
+                stack.enter_context(router.transactional.wire()).query("BEGIN")
+            wait_until(lambda: watch.most == 4, 10, "that is all of the budget")
+            with pytest.raises(psycopg.errors.QueryCanceled), \
+                    router.transactional.connect() as late:
+                late.execute("SELECT 1")
+            assert watch.most == 4
+        assert router.before[0].poll() is None
+        assert "predecessor-end" not in router.log()
+    finally:
+        os.kill(backends[0][0], signal.SIGCONT)
     router.old_ones_end()
+    wait_until(lambda: "predecessor-end left=0" in router.log(), 10)
 
 
 def test_a_listener_of_the_old_process_is_not_in_anybodys_way(restarted):
