@@ -114,3 +114,43 @@ bool statement_leaves_nothing(const char *text, size_t len, unsigned flags)
 	}
 	return !reader.lexer.unsure;
 }
+
+/* --- what runs code ------------------------------------------------------------------- */
+
+static bool runs_code(const struct statement *s)
+{
+	if ((s->flags & (SQL_UNSURE | SQL_EXECUTES | SQL_CALLS_UNKNOWN | SQL_CALLS_DBLINK |
+				SQL_CALLS_SESSION)) != 0)
+		return true;
+	switch (statement_group(s->kind)) {
+	case SQL_GROUP_NOTHING:
+	case SQL_GROUP_READ:
+	case SQL_GROUP_WRITE:
+	case SQL_GROUP_TRANSACTION:
+	case SQL_GROUP_SETTING:
+	case SQL_GROUP_CURSOR:
+	case SQL_GROUP_CHANNEL:
+		return false;
+	case SQL_GROUP_UNKNOWN:
+	case SQL_GROUP_PREPARED:
+	case SQL_GROUP_DISCARD:
+	case SQL_GROUP_SCHEMA:
+	case SQL_GROUP_SERVER:
+	case SQL_GROUP_CODE:
+		break;
+	}
+	return true;
+}
+
+bool statement_runs_code(const char *text, size_t len, unsigned flags)
+{
+	struct statement_reader reader;
+	struct statement s;
+
+	statement_begin(&reader, text, len, flags);
+	while (statement_next(&reader, &s)) {
+		if (runs_code(&s))
+			return true;
+	}
+	return reader.lexer.unsure;
+}

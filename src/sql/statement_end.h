@@ -31,4 +31,8 @@ enum text_end statement_text_end(const char *text, size_t len, unsigned flags);
  * may leave nothing all the same. */
 bool statement_leaves_nothing(const char *text, size_t len, unsigned flags);
 
+/* False: what the text calls by name is PostgreSQL's own, and no code stands in it.  What
+ * relations, operators and types bring along is none of the text's. */
+bool statement_runs_code(const char *text, size_t len, unsigned flags);
+
 #endif

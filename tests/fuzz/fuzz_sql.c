@@ -140,8 +140,10 @@ static void use_end(const char *text, size_t size, unsigned flags)
 	}
 	check(end != TEXT_ENDS || count == 1);
 	/* Nor anything that calls what may be anybody's. */
-	if (statement_leaves_nothing(text, size, flags))
+	if (statement_leaves_nothing(text, size, flags)) {
 		use_nothing(text, size, flags);
+		check(!statement_runs_code(text, size, flags));
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -161,6 +161,50 @@ START_TEST(tells_what_leaves_nothing)
 }
 END_TEST
 
+static const struct {
+	bool runs;
+	const char *text;
+} codes[] = {
+	{ false, "" },
+	{ false, "SELECT 1" },
+	{ false, "SELECT lower(name), count(*) FROM t WHERE id = $1 AND at > now() GROUP BY 1" },
+	{ false, "INSERT INTO t (a, b) VALUES ($1, 'x') ON CONFLICT (a) DO NOTHING RETURNING id" },
+	{ false, "UPDATE t SET a = a + 1 WHERE id = 5" },
+	{ false, "DELETE FROM t USING u WHERE t.id = u.id" },
+	{ false, "COPY t FROM STDIN" },
+	{ false, "BEGIN; SET LOCAL app.x = '1'; SELECT * FROM t; COMMIT" },
+	{ false, "SELECT set_config('app.x', 'a', true)" },
+	{ false, "SELECT pg_advisory_lock(1)" },
+	{ false, "DECLARE c CURSOR FOR SELECT * FROM t; FETCH 5 FROM c" },
+	{ false, "LISTEN a" },
+	{ true, "SELECT f()" },
+	{ true, "SELECT 1; SELECT s.f(1)" },
+	{ true, "INSERT INTO t SELECT f(x) FROM u" },
+	{ true, "DECLARE c CURSOR FOR SELECT f()" },
+	{ true, "COPY (SELECT f()) TO STDOUT" },
+	{ true, "DO $$ BEGIN END $$" },
+	{ true, "CALL p()" },
+	{ true, "PREPARE p AS SELECT 1" },
+	{ true, "EXECUTE p" },
+	{ true, "EXPLAIN ANALYZE EXECUTE p" },
+	{ true, "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'" },
+	{ true, "CREATE VIEW v AS SELECT 1" },
+	{ true, "LOAD 'x'" },
+	{ true, "SELECT dblink_connect('x')" },
+	{ true, "DISCARD ALL" },
+	{ true, "VACUUM" },
+	{ true, "SELECT 'not closed" },
+	{ true, "nonsense" },
+};
+
+START_TEST(tells_what_runs_code)
+{
+	const char *text = codes[_i].text;
+
+	ck_assert_msg(statement_runs_code(text, strlen(text), ON) == codes[_i].runs, "%s", text);
+}
+END_TEST
+
 Suite *statement_end_suite(void)
 {
 	Suite *s = suite_create("sql/statement_end");
@@ -170,6 +214,7 @@ Suite *statement_end_suite(void)
 	tcase_add_loop_test(tc, one_other_makes_all_other, 0, (int)COUNT_OF(rows));
 	tcase_add_test(tc, does_not_trust_some_encodings);
 	tcase_add_loop_test(tc, tells_what_leaves_nothing, 0, (int)COUNT_OF(leaves));
+	tcase_add_loop_test(tc, tells_what_runs_code, 0, (int)COUNT_OF(codes));
 	suite_add_tcase(s, tc);
 	return s;
 }
