@@ -23,7 +23,12 @@
 enum { TEXT_MAX = 16 * 1024, TEXT_SHORT = 96 };
 
 /* What is known of a prepared statement. */
-enum text_leaves { LEAVES_NOT_READ, LEAVES_NOTHING, LEAVES_ANYTHING };
+enum text_leaves {
+	LEAVES_NOT_READ,
+	LEAVES_NOTHING,
+	LEAVES_DATA,            /* all that settings, tables and what belongs to them bring */
+	LEAVES_ANYTHING         /* it runs code, which may prepare statements, too */
+};
 
 /* --- texts ------------------------------------------------------------------------- */
 
@@ -117,23 +122,31 @@ static enum client_end after_execute(const struct client *c, const struct frame 
 
 /* --- what a lease leaves ------------------------------------------------------------ */
 
-static bool text_leaves_nothing(const struct server *s, const void *text, size_t len)
+static enum text_leaves find_out(const void *text, size_t len, unsigned flags)
+{
+	if (len <= TEXT_SHORT && statement_leaves_nothing(text, len, flags))
+		return LEAVES_NOTHING;
+	return len > TEXT_MAX || statement_runs_code(text, len, flags) ? LEAVES_ANYTHING :
+									 LEAVES_DATA;
+}
+
+static enum text_leaves text_leaves(const struct server *s, const void *text, size_t len)
 {
 	unsigned flags = client_lexer_flags(s);
 	struct text *known;
 
-	if (len > TEXT_SHORT)
-		return false;
+	/* No statement is there that code could replace. */
+	if (len > TEXT_SHORT && s->prepared.count == 0)
+		return LEAVES_ANYTHING;
 	known = texts_find(&s->worker->texts, text, len, flags);
 	if (known == NULL)
-		return statement_leaves_nothing(text, len, flags);
+		return find_out(text, len, flags);
 	if (known->leaves == LEAVES_NOT_READ)
-		known->leaves = statement_leaves_nothing(text, len, flags) ? LEAVES_NOTHING :
-									     LEAVES_ANYTHING;
-	return known->leaves == LEAVES_NOTHING;
+		known->leaves = (uint8_t)find_out(text, len, flags);
+	return (enum text_leaves)known->leaves;
 }
 
-static bool prepared_leaves_nothing(const struct client *c, const struct server *s,
+static enum text_leaves prepared_leaves(const struct client *c, const struct server *s,
 	struct prepared *p)
 {
 	enum text_leaves leaves =
@@ -141,78 +154,111 @@ static bool prepared_leaves_nothing(const struct client *c, const struct server 
 	const char *text = (const char *)p->body;
 
 	if (p->state_key != (c->params.plan_key ^ s->literal_key))
-		return false;
+		return LEAVES_ANYTHING;
 	if (leaves == LEAVES_NOT_READ) {
-		leaves = text_leaves_nothing(s, text, strnlen(text, p->len)) ? LEAVES_NOTHING :
-									       LEAVES_ANYTHING;
+		leaves = find_out(text, strnlen(text, p->len), client_lexer_flags(s));
 		atomic_store_explicit(&p->leaves, (uint8_t)leaves, memory_order_relaxed);
 	}
-	return leaves == LEAVES_NOTHING;
+	return leaves;
 }
 
-/* Of a Parse: reading a text may run something, too. */
-static bool parse_leaves_nothing(const struct server *s, const struct frame *f)
+/* Reading a text may run something, too, but no code that stands in it. */
+static enum text_leaves parse_leaves(const struct server *s, const struct frame *f)
 {
 	struct wire_in in;
 	const char *text;
+	size_t len;
 
 	wire_init(&in, f->body, f->available);
 	(void)wire_cstr(&in);
 	text = wire_cstr(&in);
-	return wire_ok(&in) && text_leaves_nothing(s, text, strlen(text));
+	if (!wire_ok(&in))
+		return LEAVES_ANYTHING;
+	len = strlen(text);
+	return len <= TEXT_SHORT && text_leaves(s, text, len) == LEAVES_NOTHING ?
+		LEAVES_NOTHING : LEAVES_DATA;
 }
 
-/* A value may be of a type with a check of somebody's own. */
-static bool bind_leaves_nothing(const struct client *c, const struct server *s,
+static enum text_leaves bound_leaves(const struct client *c, const struct server *s,
+	const char *name)
+{
+	const char *text = (const char *)buf_data(&c->unnamed);
+	struct prepared_name *n;
+
+	if (name[0] != '\0') {
+		n = prepared_names_find(&c->names, name);
+		return n == NULL ? LEAVES_ANYTHING : prepared_leaves(c, s, n->statement);
+	}
+	if (!c->has_unnamed || c->unnamed_large != NULL)
+		return LEAVES_ANYTHING;
+	return text_leaves(s, text, strnlen(text, buf_len(&c->unnamed)));
+}
+
+static enum text_leaves bind_leaves(const struct client *c, const struct server *s,
 	const struct frame *f)
 {
-	const char *text = (const char *)buf_data(&c->unnamed), *name;
-	struct prepared_name *n;
+	enum text_leaves leaves;
 	struct wire_in in;
+	const char *name;
 	uint16_t formats;
 
 	wire_init(&in, f->body, f->available);
 	(void)wire_cstr(&in);
 	name = wire_cstr(&in);
+	if (!wire_ok(&in))
+		return LEAVES_ANYTHING;
+	leaves = bound_leaves(c, s, name);
 	formats = wire_u16(&in);
 	(void)wire_bytes(&in, (size_t)formats * 2);
-	if (wire_u16(&in) != 0 || !wire_ok(&in))
-		return false;
-	if (name[0] != '\0') {
-		n = prepared_names_find(&c->names, name);
-		return n != NULL && prepared_leaves_nothing(c, s, n->statement);
-	}
-	return c->has_unnamed && c->unnamed_large == NULL &&
-		text_leaves_nothing(s, text, strnlen(text, buf_len(&c->unnamed)));
+	/* A value may be of a type with a check of somebody's own. */
+	if (leaves == LEAVES_NOTHING && (wire_u16(&in) != 0 || !wire_ok(&in)))
+		return LEAVES_DATA;
+	return leaves;
 }
 
-static bool leaves_nothing(const struct client *c, const struct server *s,
+static enum text_leaves message_leaves(const struct client *c, const struct server *s,
 	const struct frame *f)
 {
 	switch (f->type) {
 	case 'Q':
-		return frame_is_whole(f) && f->body_len > 0 &&
-			text_leaves_nothing(s, f->body, f->body_len - 1);
+		if (!frame_is_whole(f) || f->body_len == 0)
+			return LEAVES_ANYTHING;
+		return text_leaves(s, f->body, f->body_len - 1);
 	case 'P':
-		return parse_leaves_nothing(s, f);
+		return parse_leaves(s, f);
 	case 'B':
-		return bind_leaves_nothing(c, s, f);
+		return bind_leaves(c, s, f);
 	case 'D':
 	case 'E':
 	case 'C':
 	case 'S':
 	case 'H':
 		/* Of what those have made. */
-		return true;
+		return LEAVES_NOTHING;
+	case 'd':
+	case 'c':
+	case 'f':
+		return LEAVES_DATA;
 	default:
-		return false;
+		return LEAVES_ANYTHING;
 	}
 }
 
 void client_leaves(const struct client *c, struct server *s, const struct frame *f)
 {
-	if (s->ps.last_client != c->id && !leaves_nothing(c, s, f))
+	const struct route_limits *limits = &c->route->limits;
+	enum text_leaves leaves;
+
+	if (s->ps.last_client == c->id && s->is_suspect)
+		return;
+	leaves = message_leaves(c, s, f);
+	if (leaves != LEAVES_NOTHING)
 		s->ps.last_client = c->id;
+	/* Who cleans seldom need not know it so exactly; who asks always, asks here, too. */
+	if (leaves == LEAVES_ANYTHING ||
+		(leaves == LEAVES_DATA &&
+			(limits->state != ROUTE_STATE_STRICT || limits->audit_each == 1)))
+		s->is_suspect = true;
 }
 
 /* --- whether it ends ------------------------------------------------------------------ */

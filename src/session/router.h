@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/rand.h"
 #include "net/io.h"
 #include "net/stream.h"
 #include "net/timers.h"
@@ -142,6 +143,8 @@ struct worker {
 	struct client **clients;
 	uint32_t client_slots;
 	struct texts texts;
+	struct rand_small seeds;        /* for servers */
+	char clean_sql[640];            /* server_clean_sql() */
 	struct hash_table told;         /* client_told.c; buckets NULL until it has some */
 	struct list unproven;           /* struct client_login.in_unproven */
 	struct list free_clients;       /* closed, to be freed at the end of the turn */

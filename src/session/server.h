@@ -84,6 +84,7 @@ struct server {
 	bool is_dirty;                  /* carries session state: reset before reuse */
 	bool has_foreign;               /* has statements that are not in "prepared" */
 	bool is_cleaned;                /* SETTINGS: of another client's session, too */
+	bool is_suspect;                /* code has run that may have made statements */
 	bool is_forged;                 /* the clean has found a statement replaced */
 	bool has_ddl;                   /* in the transaction that runs */
 	bool is_looked_at;              /* RESET: what there is in the session is asked first */

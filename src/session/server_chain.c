@@ -31,8 +31,10 @@ static bool make_clean(struct server *s, const struct params *left)
 	bool looks = server_looks_for_forged(s);
 
 	if (buf_len(&s->clean) > 0 && s->clean_key == left->key && s->clean_looks == looks &&
-		s->clean_role_first == s->client->role_first)
+		s->clean_role_first == s->client->role_first) {
+		server_clean_reseed(s->worker, &s->clean);
 		return true;
+	}
 	buf_clear(&s->clean);
 	params_write_replay(left, s->client->role_first, server_clean_sql(s, false), &s->clean);
 	s->clean_role_first = s->client->role_first;
@@ -119,6 +121,8 @@ void server_chain_done(struct server *s)
 	/* Forged: all statements go, too, before anybody has it. */
 	s->is_dirty = is_cancelled || s->is_forged;
 	if (!is_cancelled) {
+		if (s->clean_looks && !s->is_forged)
+			s->is_suspect = false;
 		s->ps.last_client = 0;
 		s->ps.state_key = s->clean_key;
 	}

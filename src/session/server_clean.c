@@ -257,8 +257,7 @@ void server_reset_done(struct server *s)
 		server_reset(s);
 		return;
 	}
-	if (drops_statements(s) || !keeps_statements(s))
-		server_prepared_cleared(s);
+	server_is_sure(s, drops_statements(s) || !keeps_statements(s));
 	s->is_dirty = false;
 	s->ps.last_client = 0;
 	s->ps.state_key = knows ? 0 : STATE_UNKNOWN;

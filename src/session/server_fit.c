@@ -98,10 +98,10 @@ void server_fitted(struct server *s)
 		send_settings(s);
 		return;
 	}
-	if (s->is_cleaned && (s->is_session || s->has_foreign))
-		server_prepared_cleared(s);
-	if (s->is_cleaned)
+	if (s->is_cleaned) {
+		server_is_sure(s, s->is_session || s->has_foreign);
 		s->ps.last_client = 0;
+	}
 	now_carries(s, c);
 	s->ps.state_key = c->params.key;
 	s->role_first = c->role_first;

@@ -60,10 +60,15 @@ void server_barrier_done(struct server *);
 
 /* server_state.c */
 /* What cleans a server of its last client's session, as one Query.  Where it leaves the
- * shared statements it also looks whether they are still those; server_clean_row() then
+ * shared statements, and code has run, it also looks whether they are still those; server_clean_row() then
  * sets is_forged and has_foreign, and it is to be cleaned once more, with statements. */
+/* Valid until the next call of the worker. */
 const char *server_clean_sql(const struct server *, bool with_statements);
+/* One that was made before: another seed. */
+void server_clean_reseed(struct worker *, struct buf *query);
 bool server_looks_for_forged(const struct server *);
+/* It was cleaned so, and nothing forged was found. */
+void server_is_sure(struct server *, bool with_statements);
 void server_clean_row(struct server *, const struct frame *row);
 /* The lease ends: asks what the client's settings have become.  False: there is nothing
  * to ask. */

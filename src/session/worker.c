@@ -355,11 +355,14 @@ int worker_create(struct worker **out, struct router *r, uint32_t index,
 	struct io_options mine = *options;
 	struct worker *w = calloc(1, sizeof(*w));
 	int ret = -ENOMEM;
+	uint64_t seed;
 
 	if (w == NULL)
 		return ret;
 	w->router = r;
 	w->index = index;
+	rand_bytes(&seed, sizeof(seed));
+	rand_small_init(&w->seeds, seed);
 	list_init(&w->doors);
 	list_init(&w->unproven);
 	list_init(&w->free_clients);

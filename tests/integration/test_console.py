@@ -439,7 +439,7 @@ def test_waiting(make_router):
     router = make_router({"hosts": {"main": {"connection_budget": 2}}, "workloads": {
         "transactional": {"guaranteed_connections": 1, "max_connections": 2},
         "session": {"guaranteed_connections": 1, "max_connections": 1}}})
-    with router.transactional.wire() as a, router.transactional.wire() as b, \
+    with router.transactional.wire() as a, router.transactional.wire(), \
             router.session.wire() as holder:
         holder.query("SELECT 1")
         a.query("BEGIN")

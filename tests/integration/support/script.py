@@ -18,6 +18,10 @@ NUMBERS = {"i8": "!b", "i16": "!h", "i32": "!i"}
 names = itertools.count(1)
 
 
+# Of each clean another one: in scripts always the same.
+SEED = re.compile(rb"SET seed = 0\.\d{15};")
+
+
 class ScriptError(AssertionError):
     pass
 
@@ -189,7 +193,8 @@ class Run:
             if got.sqlstate not in detail.split("|"):
                 raise ScriptError(f"{got.fields} instead of {detail}")
             return
-        self.same(got.body, body_of(detail), f"body of {name}")
+        body = SEED.sub(b"SET seed = 0.5;", got.body) if name == "Q" else got.body
+        self.same(body, body_of(detail), f"body of {name}")
 
     @staticmethod
     def barrier(peer):
