@@ -320,9 +320,9 @@ static uint64_t count_sessions(struct route_host *host)
 	return count;
 }
 
-/* What the sessions need and half of the rest, then less as clients leave; never more
- * again, and, but for what is in use and does not come back, never more than half: those
- * who come find something. */
+/* What the sessions need and half of the rest, then less as clients leave, and not more
+ * than there are clients; never more again, and, but for what is in use and does not come
+ * back, never more than half: those who come find something. */
 static uint64_t most_for(uint64_t first, uint64_t sessions, uint64_t clients,
 	uint64_t first_clients)
 {
@@ -330,7 +330,7 @@ static uint64_t most_for(uint64_t first, uint64_t sessions, uint64_t clients,
 
 	if (first_clients > 0)
 		most = rest / 2 * u64_min(clients, first_clients) / first_clients;
-	most = u64_min(most + sessions, first / 2);
+	most = u64_min(u64_min(most + sessions, clients), first / 2);
 	/* Whoever is left gets on, if slowly; where there was nothing there is nothing. */
 	return most == 0 && clients > 0 ? u64_min(first, 1) : most;
 }

@@ -82,6 +82,25 @@ def test_the_units_of_as_many_hosts_as_there_may_be_are_told(restarted, postgres
     router.old_ones_end()
 
 
+def test_many_that_drain_keep_what_their_clients_need(restarted, postgres):
+    """One for each client, and no part of what is left each time."""
+    router = restarted({"hosts": {"main": {"connection_budget": 12}},
+                        "workloads": {"session": {"guaranteed_connections": 6}}})
+    with Watch(postgres) as watch, contextlib.ExitStack() as stack:
+        sessions = []
+        for _ in range(6):
+            sessions.append(stack.enter_context(router.session.wire()))
+            sessions[-1].query("BEGIN")
+            router.restart()
+        with Crowd(router.transactional) as crowd:
+            crowd.come(6)
+            wait_until(lambda: len(crowd.held) == 6, 10, "the rest is the newest's")
+        for wire in sessions:
+            assert wire.query("COMMIT")[-1].body == b"I"
+    assert watch.most == 12
+    router.old_ones_end()
+
+
 def test_sessions_that_wait_leave_the_new_process_its_part(restarted, postgres):
     """Only those that have a server need one, and the others never more than half."""
     router = restarted({
