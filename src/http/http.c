@@ -20,7 +20,7 @@
 #include "base/slog.h"
 #include "http/http_priv.h"
 
-enum { TICK_MS = 250, DOORS_MAX = 64, BACKLOG = 128 };
+enum { TICK_MS = 250, LINGER_US = 2000000, DOORS_MAX = 64, BACKLOG = 128 };
 
 /* --- main's part ---------------------------------------------------------------------- */
 
@@ -328,10 +328,18 @@ static void door_leave(struct http_door *door)
 	door->fd = -1;
 }
 
-/* False: somebody's view is still on its way. */
+static bool has_visitors(const struct http_door *door)
+{
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(door->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+
+	return info != NULL && info->num_connections > 0;
+}
+
+/* False: somebody's view is still on its way, or who was let in last has not asked yet. */
 static bool door_close(struct http_door *door)
 {
-	if (door->waiting > 0)
+	if (door->waiting > 0 || (clock_now_us() < door->until_us && has_visitors(door)))
 		return false;
 	list_remove(&door->node);
 	MHD_stop_daemon(door->daemon);
@@ -353,8 +361,10 @@ static void carry_out(struct http *h, struct http_order *order)
 		door->keeps_name = door->keeps_name || order->hands_over;
 		for (size_t i = 0; i < order->count; i++)
 			is_wanted = is_wanted || order->doors[i].fd == door->fd;
-		if (!is_wanted)
-			door_leave(door);
+		if (is_wanted || door->is_leaving)
+			continue;
+		door->until_us = clock_now_us() + LINGER_US;
+		door_leave(door);
 	}
 	for (size_t i = 0; i < order->count; i++) {
 		if (find_door(h, order->doors[i].fd) == NULL)
@@ -405,6 +415,8 @@ static void wait_for_something(struct http *h)
 	list_for_each(&h->doors, node) {
 		struct http_door *door = container_of(node, struct http_door, node);
 
+		if (door->is_leaving && timeout_ms < 0)
+			timeout_ms = TICK_MS;
 		if (MHD_get_timeout(door->daemon, &wish) == MHD_YES &&
 			(timeout_ms < 0 || wish < (MHD_UNSIGNED_LONG_LONG)timeout_ms))
 			timeout_ms = wish < TICK_MS ? (int)wish : TICK_MS;

@@ -33,6 +33,7 @@ struct http_door {
 	int fd;
 	bool keeps_name;                /* of a unix socket: it is not ours to remove */
 	bool is_leaving;                /* lets nobody in any more */
+	uint64_t until_us;              /* then who is in has had the time to ask; 0: no matter */
 	uint32_t waiting;               /* visitors whose view is on its way */
 };
 

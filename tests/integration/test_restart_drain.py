@@ -177,6 +177,20 @@ def test_readyz_says_yes_all_the_time(restarted):
     router.old_ones_end()
 
 
+def test_who_was_let_in_by_the_old_process_is_answered(restarted):
+    """A connection that has not asked yet when the other one takes over."""
+    port = free_port()
+    router = restarted({"http": {"listen": [f"127.0.0.1:{port}"]}})
+    wait_until(lambda: Web(port).ask("/livez").code == 200)
+    with socket.create_connection(("127.0.0.1", port), 10) as early:
+        # It is let in before who comes later is answered.
+        assert Web(port).ask("/livez").code == 200
+        router.restart()
+        early.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+        assert early.recv(100).startswith(b"HTTP/1.1 200 ")
+    router.old_ones_end()
+
+
 # ------------------------------------------------------------ signals in between and after
 
 
