@@ -156,6 +156,8 @@ static void stay(struct client *c, struct server *s)
 void client_lend_begin(struct client *c)
 {
 	struct server *s = c->server;
+	const char *name, *value;
+	size_t pos = 0;
 
 	/* The timer may be one that was set before it did something. */
 	if (client_lend_deadline(c) > worker_now(c->worker)) {
@@ -167,7 +169,9 @@ void client_lend_begin(struct client *c)
 		client_arm(c);
 		return;
 	}
-	/* Functions may have changed these, and no view has them. */
+	/* Functions may have changed whatever it has, and these, which no view has. */
+	while (params_next(&c->params, &pos, &name, &value))
+		touched_set_again(&c->work->touched, name);
 	touched_set_again(&c->work->touched, "role");
 	touched_set_again(&c->work->touched, "session_authorization");
 	if (!c->work->touched.unknown && server_ask(s))

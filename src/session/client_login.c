@@ -285,6 +285,10 @@ static void begin_replication(struct client *c)
 {
 	bool is_logical = c->login->replication == STARTUP_REPLICATION_LOGICAL;
 
+	if (!client_work_begin(c)) {
+		client_close_with(c, CLOSE_NO_MEMORY, "53200", "out of memory", NULL);
+		return;
+	}
 	client_enter(c, CLIENT_LOGIN);
 	if (!server_open_replication(c, is_logical ? "database" : "true"))
 		client_close_with(c, CLOSE_TOO_MANY, "53300",

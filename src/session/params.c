@@ -124,12 +124,13 @@ void params_remove(struct params *p, const char *name)
 	*p = rest;
 }
 
-/* Constants become values when a statement is read, by these. */
+/* What a text becomes when it is read hangs on these, constants and operators. */
 static bool shapes_plans(const char *name)
 {
 	static const char *const names[] = { "client_encoding", "standard_conforming_strings",
-		"DateStyle", "IntervalStyle", "TimeZone", "search_path", "role",
-		"session_authorization" };
+		"DateStyle", "IntervalStyle", "TimeZone", "timezone_abbreviations",
+		"search_path", "role", "session_authorization", "transform_null_equals",
+		"array_nulls", "xmloption", "lc_monetary", "backslash_quote" };
 
 	for (size_t i = 0; i < COUNT_OF(names); i++) {
 		if (strcasecmp(name, names[i]) == 0)

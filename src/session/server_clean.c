@@ -74,8 +74,11 @@ void server_client_gone(struct server *s, bool was_mid_message)
 		server_close(s);
 		return;
 	}
-	if (was_mid_message || s->xq.in_doubt || s->xq.copy == EXCHANGE_COPY_BOTH ||
-		s->phase == SERVER_PHASE_BARRIER || !exchange_has_room(&s->xq)) {
+	/* open: PostgreSQL rolls back at the end of the connection what has not had its Sync,
+	 * and a Sync of ours would commit it. */
+	if (was_mid_message || s->xq.in_doubt || s->xq.open ||
+		s->xq.copy == EXCHANGE_COPY_BOTH || s->phase == SERVER_PHASE_BARRIER ||
+		!exchange_has_room(&s->xq)) {
 		if (s->xq.pending > 0 || s->xq.open)
 			cancel_server(s, CANCEL_PATIENCE_US, &nobody);
 		server_close(s);

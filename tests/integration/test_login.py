@@ -344,7 +344,7 @@ def test_max_client_conn_of_a_workload(make_router):
 def test_slow_login_is_ended(make_router):
     """A client that says nothing, or half a startup packet, is closed after
     client_login_timeout, while others log in."""
-    router = make_router({"defaults": {"client_login_timeout": "500ms"}})
+    router = make_router({"defaults": {"client_login_timeout": "2s"}})
     with router.transactional.raw() as silent, router.transactional.raw() as half:
         half.send(w.startup("app_scram", DATABASE)[:9])
         with router.transactional.connect() as connection:

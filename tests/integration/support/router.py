@@ -198,7 +198,7 @@ class Router:
 
     def keep_log(self):
         keep = os.environ.get("PGTANDEM_TEST_LOGS")
-        if keep:
+        if keep and self.log_file.is_file():
             os.makedirs(keep, exist_ok=True)
             name = os.environ.get("PYTEST_CURRENT_TEST", "test").split(" ")[0]
             name = re.sub(r"[^A-Za-z0-9_.-]+", "-", name.rsplit("/", 1)[-1])
