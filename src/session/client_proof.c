@@ -208,9 +208,15 @@ void client_proof_ask(struct client *c)
 {
 	const struct client_login *login = c->login;
 	bool is_pam = login->proof.method == ROUTE_AUTH_PAM;
-	struct outside_look *o = calloc(1, sizeof(*o));
+	struct outside_look *o;
 	struct addr peer;
 
+	/* Nobody is to hear of a client on the network as of one that is local. */
+	if (!client_peer(c, &peer)) {
+		client_close(c, CLOSE_LOST);
+		return;
+	}
+	o = calloc(1, sizeof(*o));
 	if (o == NULL || (o->password = strdup(login->auth.known.password)) == NULL) {
 		free(o);
 		client_close(c, CLOSE_NO_MEMORY);
@@ -218,7 +224,7 @@ void client_proof_ask(struct client *c)
 	}
 	route_proof_share(&login->proof, &o->proof);
 	(void)snprintf(o->user, sizeof(o->user), "%s", login->user);
-	if (!client_peer(c, &peer) || addr_is_unix(&peer))
+	if (addr_is_unix(&peer))
 		(void)snprintf(o->host, sizeof(o->host), "[local]");
 	else
 		(void)addr_host_text(&peer, o->host, sizeof(o->host));
