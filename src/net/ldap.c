@@ -83,6 +83,7 @@ static enum ldap_verdict find_entry(struct asking *a, const char *filter, struct
 	LDAPMessage *found = NULL, *entry;
 	char *dn;
 	int ret, count;
+	bool is_one;
 
 	/* Two would be one too many. */
 	ret = ldap_search_ext_s(a->ld, a->target->basedn, a->target->scope, filter, attributes,
@@ -92,12 +93,14 @@ static enum ldap_verdict find_entry(struct asking *a, const char *filter, struct
 		return cannot(a, "the search failed", ret);
 	}
 	count = ldap_count_entries(a->ld, found);
-	entry = count == 1 ? ldap_first_entry(a->ld, found) : NULL;
+	/* What the directory was told not to send may be another one. */
+	is_one = ret == LDAP_SUCCESS && count == 1;
+	entry = is_one ? ldap_first_entry(a->ld, found) : NULL;
 	dn = entry == NULL ? NULL : ldap_get_dn(a->ld, entry);
 	if (dn != NULL)
 		buf_add_cstr(name, dn);
 	else
-		(void)snprintf(a->why, LDAP_WHY_MAX, "%s", count == 0 ?
+		(void)snprintf(a->why, LDAP_WHY_MAX, "%s", ret == LDAP_SUCCESS && count == 0 ?
 			"the directory has no such entry" :
 			"the directory has more than one such entry");
 	ldap_memfree(dn);
