@@ -183,8 +183,12 @@ void client_on_deadline(struct timer *timer, uint64_t now_us)
 		client_close(c, CLOSE_LOGIN_TIMEOUT);
 		return;
 	case CLIENT_AUTH:
-		/* It is not the client that was waited for. */
-		if (c->login->has_auth)
+		/* Unless it is the client that was waited for, it hears why. */
+		if (c->login->has_auth && client_auth_waits(&c->login->auth))
+			client_close_with(c, CLOSE_LOGIN_TIMEOUT, "57014",
+				"could not verify the password in time",
+				"The time is client_login_timeout.");
+		else if (c->login->has_auth)
 			client_close(c, CLOSE_LOGIN_TIMEOUT);
 		else
 			client_close_with(c, CLOSE_LOGIN_TIMEOUT, "57014",

@@ -136,7 +136,9 @@ static bool is_silent(const struct client *c, uint64_t now_us)
 	/* It was told why, and does not go. */
 	if (c->state == CLIENT_ENDING)
 		return now_us >= c->state_us + GATE_SILENT_US;
+	/* Not who waits for us. */
 	return c->state == CLIENT_AUTH && c->login->has_auth &&
+		!client_auth_waits(&c->login->auth) &&
 		now_us >= c->state_us + GATE_UNANSWERED_US;
 }
 
