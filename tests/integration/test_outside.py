@@ -226,6 +226,7 @@ def send_password(endpoint, user, password="wrong"):
     """A client that has answered; nothing was read of what comes then."""
     wire = endpoint.raw()
     wire.send(w.startup(user, "app"))
+    wire.read(9)      # AuthenticationCleartextPassword
     wire.send(w.message("p", password.encode() + b"\0"))
     return wire
 
