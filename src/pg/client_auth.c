@@ -15,6 +15,20 @@ enum { SALT_LEN = 4 };
 
 /* --- beginning ------------------------------------------------------------ */
 
+/* Users choose the iterations of their secrets themselves, and it is we who would have
+ * to compute them, for everybody who sends that name. */
+static bool is_costly(const struct client_auth *a)
+{
+	struct secret_scram secret;
+	bool is;
+
+	if (a->stored_kind != SECRET_SCRAM || a->method != CLIENT_AUTH_PASSWORD)
+		return false;
+	is = secret_parse_scram(a->stored, &secret) && secret.iterations > SECRET_DERIVE_MAX;
+	secret_scram_wipe(&secret);
+	return is;
+}
+
 /* With what an exchange ends that cannot succeed. */
 static enum client_auth_failure find_doom(const struct client_auth *a,
 	const struct client_auth_params *params)
@@ -30,6 +44,8 @@ static enum client_auth_failure find_doom(const struct client_auth *a,
 	if (a->stored_kind == SECRET_MALFORMED)
 		return CLIENT_AUTH_WRONG_SECRET;
 	if (a->stored_kind == SECRET_MD5 && a->method == CLIENT_AUTH_SCRAM)
+		return CLIENT_AUTH_WRONG_SECRET;
+	if (is_costly(a))
 		return CLIENT_AUTH_WRONG_SECRET;
 	return CLIENT_AUTH_NO_FAILURE;
 }
@@ -57,7 +73,7 @@ static enum client_auth_method find_method(const struct client_auth *a,
  * as deriving waits until the client has answered. */
 static bool find_secret(struct client_auth *a, const struct client_auth_params *params)
 {
-	if (a->stored_kind == SECRET_SCRAM)
+	if (a->stored_kind == SECRET_SCRAM && !is_costly(a))
 		return secret_parse_scram(a->stored, &a->secret);
 	if (a->stored_kind == SECRET_PLAIN && params->derived != NULL) {
 		a->secret = *params->derived;
@@ -500,7 +516,7 @@ const char *client_auth_failure_text(const struct client_auth *a)
 		[CLIENT_AUTH_WRONG_PASSWORD] = "wrong password",
 		[CLIENT_AUTH_UNKNOWN_USER] = "user is unknown",
 		[CLIENT_AUTH_NO_PASSWORD] = "user has no password",
-		[CLIENT_AUTH_WRONG_SECRET] = "stored secret does not fit the method",
+		[CLIENT_AUTH_WRONG_SECRET] = "stored secret does not fit the method, or has too many iterations for it",
 		[CLIENT_AUTH_DOOMED] = "user may not log in",
 		[CLIENT_AUTH_EMPTY_PASSWORD] = "client sent an empty password",
 		[CLIENT_AUTH_MALFORMED] = "password message is malformed",

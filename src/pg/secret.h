@@ -22,6 +22,8 @@ enum {
 	SECRET_SALT_LEN = 16,           /* of salts that we make, as PostgreSQL */
 	SECRET_SALT_MAX = 256,          /* of salts that others made */
 	SECRET_ITERATIONS = 4096,       /* of secrets that we make, as PostgreSQL */
+	/* Of secrets that others made: about 0.25 s for each attempt. */
+	SECRET_DERIVE_MAX = 500000,
 	SECRET_MD5_LEN = 35,            /* "md5" and 32 digits */
 	SECRET_SCRAM_TEXT_MAX = 512,    /* a SCRAM secret as text, with its NUL */
 	SECRET_SASLPREP_MAX = 4096      /* bytes; see secret_saslprep() */

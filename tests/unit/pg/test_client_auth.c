@@ -10,10 +10,11 @@
 #include "pg/server_auth.h"
 
 #define MD5 "md59d792a3a8853c2411afb9163d088c036" /* secret, ann */
-#define SCRAM                                                                            \
-	"SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ=="                                    \
+#define SALT_AND_KEYS                                                                    \
+	"W22ZaJ0SNY7soEsUEjb6gQ=="                                                       \
 	"$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:"                                 \
 	"wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=" /* pencil */
+#define SCRAM "SCRAM-SHA-256$4096:" SALT_AND_KEYS
 
 static const uint8_t mock_key[SCRAM_MOCK_KEY_LEN] = { 1, 2, 3 };
 static const uint8_t hash[32] = { 7 };
@@ -525,6 +526,50 @@ START_TEST(derives_for_nobody_too)
 }
 END_TEST
 
+/* Whoever sends that name would have us compute for as long as its owner wanted. */
+START_TEST(derives_no_costly_secret)
+{
+	static const char *const stored[] = {
+		"SCRAM-SHA-256$500000:" SALT_AND_KEYS,
+		"SCRAM-SHA-256$500001:" SALT_AND_KEYS,
+		"SCRAM-SHA-256$999999999:" SALT_AND_KEYS
+	};
+
+	for (size_t i = 0; i < COUNT_OF(stored); i++) {
+		struct client_auth_params params = usual;
+		struct secret_job job;
+		struct client_auth a;
+		struct buf out;
+
+		buf_init(&out, 0);
+		params.method = CLIENT_AUTH_PASSWORD;
+		params.stored = stored[i];
+		client_auth_init(&a, &params);
+		ck_assert_int_eq(client_auth_start(&a, &out), CLIENT_AUTH_CONTINUE);
+		ck_assert_int_eq(client_auth_message(&a, (const uint8_t *)"wrong", 6, &out),
+			CLIENT_AUTH_DERIVE);
+		ck_assert(client_auth_job(&a, &job));
+		ck_assert_uint_eq(job.iterations, i == 0 ? SECRET_DERIVE_MAX : SECRET_ITERATIONS);
+		job.iterations = 1;
+		secret_job_run(&job);
+		ck_assert_int_eq(client_auth_settle(&a, &job), CLIENT_AUTH_FAILED);
+		ck_assert_int_eq(a.failure, i == 0 ? CLIENT_AUTH_WRONG_PASSWORD :
+						     CLIENT_AUTH_WRONG_SECRET);
+		ck_told(&a, "28P01", WRONG);
+		secret_job_wipe(&job);
+		client_auth_finish(&a);
+		buf_finish(&out);
+
+		/* By SCRAM it is the client who computes. */
+		params.method = CLIENT_AUTH_SCRAM;
+		client_auth_init(&a, &params);
+		ck_assert_int_eq(a.doom, CLIENT_AUTH_NO_FAILURE);
+		ck_assert_uint_ge(a.secret.iterations, SECRET_DERIVE_MAX);
+		client_auth_finish(&a);
+	}
+}
+END_TEST
+
 START_TEST(lets_somebody_else_decide)
 {
 	for (int i = 0; i < 4; i++) {
@@ -709,6 +754,7 @@ Suite *client_auth_suite(void)
 	tcase_add_loop_test(tc, fails_without_room, 0, 80);
 	tcase_add_test(tc, bounds_messages);
 	tcase_add_test(tc, derives_for_nobody_too);
+	tcase_add_test(tc, derives_no_costly_secret);
 	tcase_add_test(tc, lets_somebody_else_decide);
 	tcase_add_test(tc, asks_nobody_about_no_password);
 	tcase_add_test(tc, replays_cut_at_every_byte);
