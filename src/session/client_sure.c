@@ -5,7 +5,7 @@
  * Names, and what a server has, change when a message is sent, and change back when it
  * fails.  Within one error domain that is right whatever happens: PostgreSQL skips to
  * Sync what was sent behind the error.  Behind a Sync or a Query it goes on: then a
- * message that uses a name waits for the answer to what makes or drops that.
+ * message that uses or drops a name waits for the answer to what makes or drops that.
  */
 #include <string.h>
 
@@ -53,6 +53,7 @@ static bool is_sure(const struct client *c, const struct server *s, const struct
 	case 'B':
 		(void)wire_cstr(&in);
 		break;
+	case 'C':       /* when it is skipped the name comes back as it was */
 	case 'D':
 		if (wire_u8(&in) != 'S')
 			return true;
@@ -67,13 +68,23 @@ static bool is_sure(const struct client *c, const struct server *s, const struct
 	return !wire_ok(&in) || is_name_sure(c, s, name);
 }
 
+/* A text that names statements may have some put in front of it, and ends the error domain
+ * when that fails.  An extended message in front of a Query in front of it may have begun
+ * the error domain: that is known when the Query is answered, or skipped. */
+static bool is_behind_unsynced(const struct server *s, const struct frame *f)
+{
+	return f->type == 'Q' && s->xq.unsynced && !s->xq.open && s->xq.pending > 0 &&
+		prepared_may_name((const char *)f->body, f->available);
+}
+
 bool client_waits_for_names(const struct client *c, struct server *s, const struct frame *f)
 {
 	/* What is skipped changes nothing, and COPY waits for the client. */
-	if (s->steps.changes == 0 || s->steps.ends == 0 || !c->keeps_statements ||
-		s->xq.skipping || (s->xq.copy == EXCHANGE_COPY_IN && !s->xq.copy_end_sent))
+	if (s->steps.ends == 0 || !c->keeps_statements || s->xq.skipping ||
+		(s->xq.copy == EXCHANGE_COPY_IN && !s->xq.copy_end_sent))
 		return false;
-	s->is_unsure = !is_sure(c, s, f);
+	s->is_unsure = is_behind_unsynced(s, f) ||
+		(s->steps.changes > 0 && !is_sure(c, s, f));
 	return s->is_unsure;
 }
 

@@ -11,6 +11,8 @@ GOOD = "SELECT 'good'"
 NEW = "SELECT 'new'"
 BAD = "SELEC"
 END = "SELECT 'end'"
+NOPE = w.bind(name="nope")
+LAST = [w.parse("SELECT 'runs'"), w.bind(), w.execute(), w.sync()]
 
 
 def use(name="s"):
@@ -54,6 +56,23 @@ AHEAD = {
                         w.sync()],
     "failed unnamed": [w.parse(BAD), w.sync(), w.parse(NEW), w.sync(), use(""), w.sync()],
     "failed unnamed at last": [w.parse(NEW), w.sync(), w.parse(BAD), w.sync(), use(""), w.sync()],
+    # A Close that is skipped brings back no name that was gone.
+    "skipped close of a failed one": [w.parse(BAD, "t"), w.sync(), NOPE, w.close("S", "t"),
+                                      w.sync(), w.parse(NEW, "t"), use("t"), w.sync()],
+    "skipped close of a skipped one": [NOPE, w.parse(GOOD, "t"), w.sync(), NOPE,
+                                       w.close("S", "t"), w.sync(), use("t"), w.sync()],
+    "skipped close behind a drop": [w.query("DISCARD ALL"), NOPE, w.close("S", "s"), w.sync(),
+                                    use(), w.sync(), w.parse(NEW, "s"), use(), w.sync()],
+    # What is skipped behind a Query, too, up to the Sync.
+    "skipped queries": [NOPE, w.query("SELECT 1"), w.query("EXECUTE s"), *LAST],
+    "skipped queries, nothing else": [NOPE, w.query("SELECT 1"), w.query("EXECUTE s"),
+                                      w.query("SELECT 'runs'"), w.sync()],
+    "skipped queries and a name": [NOPE, w.parse(NEW, "t"), w.query("SELECT 1"),
+                                   w.query("EXECUTE s"), w.query("EXECUTE t"), *LAST],
+    "skipped at run time": [w.parse("SELECT 1/0"), w.bind(), w.execute(), w.query("SELECT 1"),
+                            w.query("EXECUTE s"), *LAST],
+    "queries that are not skipped": [w.parse(NEW), use(""), w.query("SELECT 1"),
+                                     w.query("EXECUTE s"), *LAST],
     # By SQL.
     "PREPARE": [w.query("PREPARE t AS SELEC"), w.parse(NEW, "t"), use("t"), w.sync()],
     "PREPARE of one that is there": [w.query("PREPARE s AS SELECT 'other'"), use(), w.sync()],
@@ -134,6 +153,20 @@ def test_behind_a_copy(make_router):
                 w.query("DEALLOCATE ALL; COPY ahead FROM STDIN"), w.copy_data(b"1\n"),
                 w.copy_done(), w.parse(NEW, "t"), use("t"), w.sync()])
     assert seen["transactional"] == seen["session"]
+
+
+def test_query_into_a_copy(make_router):
+    """It ends the COPY, and waits for nothing."""
+    router = make_router(limited(1))
+    seen = {}
+    for port in ("session", "transactional"):
+        with getattr(router, port).wire() as wire:
+            wire.query("CREATE TABLE IF NOT EXISTS ahead (x int)")
+            prepare(wire, "s", GOOD)
+            wire.send(w.parse(NEW), use(""), w.query("COPY ahead FROM STDIN"),
+                      w.query("EXECUTE s"))
+            seen[port] = [m.type for m in wire.until_closed()]
+    assert "G" in seen["session"] and seen["transactional"] == seen["session"]
 
 
 @pytest.mark.parametrize("parts", [
