@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "pg/msg_out.h"
+#include "session/client_pin.h"
 #include "session/client_priv.h"
 #include "session/login.h"
 #include "session/server_priv.h"
@@ -388,18 +389,12 @@ static enum step_kind refusal_of(const struct client *c, const struct server *s,
 
 /* --- Query ---------------------------------------------------------------------------------- */
 
-/* In place of the Query, which is not to run: what fails, and a Sync. */
+/* In place of the Query, which is not to run: one that fails.  No Sync: that would end
+ * what an error in front of it makes PostgreSQL skip. */
 static void send_instead(struct server *s, enum step_kind kind)
 {
-	struct buf out;
-
-	client_send_failing(s, kind, NULL);
-	server_step(s, STEP_END_SYNC, NULL, NULL);
-	buf_init(&out, 0);
-	msg_out_sync(&out);
-	exchange_sent(&s->xq, 'S');
-	stream_send_buf(&s->stream, &out);
-	buf_finish(&out);
+	client_pin_refuse_query(s, kind);
+	server_step(s, STEP_END_QUERY, NULL, NULL);
 }
 
 /* Too long to be kept. */
