@@ -467,9 +467,9 @@ static enum verdict on_message(struct server *s, const struct frame *f)
 		if (s->client != NULL)
 			stream_retry(&s->client->stream);
 	}
-	/* What comes behind is skipped, or fails a COPY, and need not wait; ReadyForQuery is
-	 * seen to by client_exchange_done(). */
-	if (s->is_unsure && (f->type == 'E' || f->type == 'G') && s->client != NULL) {
+	/* What comes behind is skipped, and need not wait; ReadyForQuery is seen to by
+	 * client_exchange_done(). */
+	if (s->is_unsure && f->type == 'E' && s->client != NULL) {
 		s->is_unsure = false;
 		stream_retry(&s->client->stream);
 	}
