@@ -29,8 +29,8 @@ enum { SEED_DIGITS = 15 };
 /* One row if SQL has prepared something by a name of ours, which others would run for what
  * stood there before.  A text that says so is refused (client_sql.c); what DO and functions
  * do is not seen.  It costs PostgreSQL 25 us and 1 us for each statement, so it is left out
- * behind texts that call nothing but PostgreSQL's own (client_leaves()).  Who may make
- * triggers, views and operators for others need not forge anything. */
+ * behind texts that call nothing but PostgreSQL's own (client_leaves()), unless the audit is
+ * "always": views, operators and overloads of a user's own run code, too. */
 #define FORGED "pgtandem: not what was prepared"
 #define LOOK                                                                             \
 	"; SELECT '" FORGED "' FROM pg_catalog.pg_prepared_statement() "                 \
