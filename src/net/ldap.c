@@ -6,6 +6,7 @@
 
 #ifdef HAVE_LIBLDAP
 #include <ldap.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 
 #include "base/clock.h"
@@ -16,6 +17,7 @@ struct asking {
 	uint64_t until_us;
 	LDAP *ld;
 	char *why;
+	struct ldap_conncb callbacks;   /* of the library, for as long as ld is there */
 };
 
 static enum ldap_verdict cannot(const struct asking *a, const char *what, int error)
@@ -46,6 +48,32 @@ static void hang_up(struct asking *a)
 	a->ld = NULL;
 }
 
+/* The library waits for the first byte of an answer, and reads on without asking whether
+ * there is more. */
+static int on_connected(LDAP *ld, Sockbuf *sb, LDAPURLDesc *server, struct sockaddr *addr,
+	struct ldap_conncb *ctx)
+{
+	const struct asking *a = ctx->lc_arg;
+	struct timeval left = time_left(a);
+	ber_socket_t fd = -1;
+
+	(void)ld;
+	(void)server;
+	(void)addr;
+	if (ber_sockbuf_ctrl(sb, LBER_SB_OPT_GET_FD, &fd) != 1 ||
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &left, sizeof(left)) < 0 ||
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &left, sizeof(left)) < 0)
+		return -1;
+	return 0;
+}
+
+static void on_closed(LDAP *ld, Sockbuf *sb, struct ldap_conncb *ctx)
+{
+	(void)ld;
+	(void)sb;
+	(void)ctx;
+}
+
 /* What is left of the time holds for connecting, TLS included, and for each answer. */
 static int connect_to(struct asking *a)
 {
@@ -58,7 +86,8 @@ static int connect_to(struct asking *a)
 	(void)ldap_set_option(a->ld, LDAP_OPT_RESTART, LDAP_OPT_ON);
 	if (ldap_set_option(a->ld, LDAP_OPT_PROTOCOL_VERSION, &version) != LDAP_SUCCESS ||
 		ldap_set_option(a->ld, LDAP_OPT_NETWORK_TIMEOUT, &left) != LDAP_SUCCESS ||
-		ldap_set_option(a->ld, LDAP_OPT_TIMEOUT, &left) != LDAP_SUCCESS)
+		ldap_set_option(a->ld, LDAP_OPT_TIMEOUT, &left) != LDAP_SUCCESS ||
+		ldap_set_option(a->ld, LDAP_OPT_CONNECT_CB, &a->callbacks) != LDAP_SUCCESS)
 		return LDAP_OTHER;
 	return a->target->starttls ? ldap_start_tls_s(a->ld, NULL, NULL) : LDAP_SUCCESS;
 }
@@ -162,6 +191,7 @@ enum ldap_verdict ldap_verify(const struct ldap_target *target, const char *user
 	enum ldap_verdict verdict;
 	struct buf name;
 
+	a.callbacks = (struct ldap_conncb){ on_connected, on_closed, &a };
 	why[0] = '\0';
 	/* To a directory that is a bind as nobody, which succeeds. */
 	if (password[0] == '\0')
