@@ -80,11 +80,14 @@ static void unref(struct chores *all)
 static struct chore *next_chore(struct chore_queue *q)
 {
 	struct list_node *node = list_pop_front(&q->waiting);
+	struct chore *chore;
 
 	if (node == NULL)
 		return NULL;
 	q->count--;
-	return container_of(node, struct chore, mail.node);
+	chore = container_of(node, struct chore, mail.node);
+	chore->queue = NULL;
+	return chore;
 }
 
 static void *work(void *arg)
@@ -146,6 +149,7 @@ bool chore_start(struct worker *w, enum chore_kind kind, struct chore *chore)
 
 	chore->worker = w;
 	chore->was_run = false;
+	chore->queue = NULL;
 	chore->mail.deliver = deliver;
 	list_node_init(&chore->mail.node);
 	pthread_mutex_lock(&all->lock);
@@ -158,11 +162,31 @@ bool chore_start(struct worker *w, enum chore_kind kind, struct chore *chore)
 		is_fine = q->threads > 0;
 	}
 	if (is_fine) {
+		chore->queue = q;
 		list_push_back(&q->waiting, &chore->mail.node);
 		q->count++;
 	}
 	pthread_mutex_unlock(&all->lock);
 	return is_fine;
+}
+
+bool chore_withdraw(struct worker *w, struct chore *chore)
+{
+	struct chores *all = w->router->chores;
+	bool waited;
+
+	pthread_mutex_lock(&all->lock);
+	/* Once it is closed, threads free what they have done. */
+	waited = !all->is_closed && chore->queue != NULL;
+	if (waited) {
+		list_remove(&chore->mail.node);
+		chore->queue->count--;
+		chore->queue = NULL;
+	}
+	pthread_mutex_unlock(&all->lock);
+	if (waited)
+		chore->done(chore, NULL);
+	return waited;
 }
 
 void chores_close(struct chores *all)

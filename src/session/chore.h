@@ -34,6 +34,7 @@ struct chore {
 	 * longer is done without having been run. */
 	uint64_t until_us;
 	bool was_run;                   /* for done() */
+	struct chore_queue *queue;      /* where it waits; NULL: not any more */
 	void (*run)(struct chore *);
 	/* w NULL: the process ends, and nothing is to be done but free it. */
 	void (*done)(struct chore *, struct worker *w);
@@ -45,6 +46,10 @@ struct chores *chores_create(void);
 /* run() and done() are set.  False: too many wait, or no thread can be had; done() will
  * not come. */
 NODISCARD bool chore_start(struct worker *, enum chore_kind, struct chore *);
+
+/* Nobody wants it any more.  True: it still waited, and done() was called with w NULL.
+ * False: done() comes, or came.  From its worker's thread, before its done(). */
+bool chore_withdraw(struct worker *, struct chore *);
 
 /* No done() comes to any worker from now on. */
 void chores_close(struct chores *);

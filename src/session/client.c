@@ -15,7 +15,7 @@
 #include "base/rand.h"
 #include "base/slog.h"
 #include "pg/msg_out.h"
-#include "session/client_priv.h"
+#include "session/client_proof.h"
 #include "session/gate.h"
 #include "session/server.h"
 #include "session/tally.h"
@@ -172,6 +172,7 @@ static void client_closed(struct client *c)
 
 	if (c->state == CLIENT_CLOSED)
 		return;
+	client_proof_forget(c);
 	stream_close(&c->stream);
 	client_enter(c, CLIENT_CLOSED);
 	timer_finish(&w->timers, &c->deadline);
@@ -429,6 +430,7 @@ static void client_leave(struct client *c, enum close_reason reason)
 	if (c->is_tls_counted)
 		client_tally(c, TALLY_TLS_ENDED);
 	log_end(c, reason);
+	client_proof_forget(c);
 	client_give_back(c);
 	if (c->is_counted)
 		atomic_fetch_sub(&c->workload->clients, 1);

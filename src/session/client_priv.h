@@ -22,6 +22,7 @@ struct client_login {
 	struct client_auth auth;
 	bool has_auth;
 	struct route_proof proof;       /* what it has to prove, from AUTH on */
+	struct chore *chore;            /* client_proof.c's, under way */
 	bool wants_proxy;               /* a PROXY header comes first */
 	bool is_one_too_many;           /* of its address */
 	bool was_looked_up;             /* its secret is auth_query's */

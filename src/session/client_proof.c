@@ -27,15 +27,15 @@ struct look {
 	uint64_t id;
 };
 
-/* Nobody asks for it any more when the time to log in is over: what was not run by then
- * has no answer, and the client's timer ends it. */
+/* Nobody asks for it any more when the client's time to log in is over: what was not run
+ * by then has no answer, and the client's timer ends it. */
 static void look_init(struct look *look, const struct client *c, void (*run)(struct chore *),
 	void (*done)(struct chore *, struct worker *))
 {
 	uint64_t limit_us = atomic_load(&c->workload->login_timeout_us);
 
 	*look = (struct look){ .chore = { .run = run, .done = done,
-				       .until_us = clock_now_us() + limit_us },
+				       .until_us = c->connected_us + limit_us },
 		.slot = c->slot,
 		.id = c->id };
 }
@@ -43,8 +43,10 @@ static void look_init(struct look *look, const struct client *c, void (*run)(str
 /* False: it did not start, and the client was told. */
 static bool look_start(struct client *c, enum chore_kind kind, struct look *look)
 {
-	if (chore_start(c->worker, kind, &look->chore))
+	if (chore_start(c->worker, kind, &look->chore)) {
+		c->login->chore = &look->chore;
 		return true;
+	}
 	client_close_with(c, CLOSE_TOO_MANY, "53300", "too many logins wait to be verified",
 		NULL);
 	return false;
@@ -55,7 +57,19 @@ static struct client *look_client(const struct look *look, struct worker *w)
 {
 	struct client *c = w == NULL ? NULL : client_find_id(w, look->slot, look->id);
 
+	if (c != NULL && c->login != NULL && c->login->chore == &look->chore)
+		c->login->chore = NULL;
 	return c == NULL || c->state != CLIENT_AUTH ? NULL : c;
+}
+
+void client_proof_forget(struct client *c)
+{
+	struct chore *chore = c->login == NULL ? NULL : c->login->chore;
+
+	if (chore == NULL)
+		return;
+	c->login->chore = NULL;
+	(void)chore_withdraw(c->worker, chore);
 }
 
 /* What it has sent meanwhile. */

@@ -16,6 +16,9 @@ void client_proof_derive(struct client *);      /* keys of a password */
 void client_proof_peer(struct client *);        /* whose process it is */
 void client_proof_ask(struct client *);         /* PAM or LDAP */
 
+/* The client goes: what was not begun is not done. */
+void client_proof_forget(struct client *);
+
 /* client_auth.c: asks for the proof. */
 void client_auth_ask(struct client *, enum client_auth_method);
 /* What became of a message or of a look at the proof. */

@@ -231,6 +231,11 @@ def send_password(endpoint, user, password="wrong"):
     return wire
 
 
+def send_and_wait(endpoint):
+    with send_password(endpoint, "app_scram") as wire:
+        wire.until_closed()
+
+
 def reset(wire):
     wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     wire.close()
@@ -249,6 +254,64 @@ def test_ldap_sends_less_than_it_has(make_router, ldap):
                         f'ldapport={ldap(answer).port} ldapbasedn="dc=x"')
     is_refused(router.session, "LDAP", "app_scram")
     wait_until(lambda: "more than one such entry" in router.log(), 5, "the reason")
+
+
+def test_nobody_asks_for_who_has_gone(make_router, ldap):
+    """More than may wait for the directory come and go: they leave no place taken."""
+    may_answer = threading.Event()
+
+    def answer(operation, number):
+        may_answer.wait(60)
+        return fakeldap.bound(number) if operation == fakeldap.BIND else None
+    server = ldap(answer)
+    router = with_rules(make_router, simple_rule(server))
+    for _ in range(1100):
+        send_password(router.session, "gone").close()
+    results = []
+
+    def attempt():
+        try:
+            router.session.connect(user="app_scram").close()
+            results.append("in")
+        except psycopg.OperationalError as problem:
+            results.append(str(problem))
+    thread = threading.Thread(target=attempt)
+    thread.start()
+    # Who finds no place hears so at once.
+    thread.join(1.5)
+    assert not results
+    may_answer.set()
+    thread.join()
+    assert results == ["in"]
+    assert "too many logins" not in router.log()
+
+
+def test_half_an_answer_of_a_directory(make_router, ldap):
+    """No thread waits for the other half for ever: more logins than there are threads, and
+    then the directory is well again."""
+    is_well = threading.Event()
+
+    def answer(operation, number):
+        if operation != fakeldap.BIND:
+            return None
+        return fakeldap.bound(number) if is_well.is_set() else fakeldap.bound(number)[:7]
+    router = with_rules(make_router, simple_rule(ldap(answer)),
+                        config={"defaults": {"client_login_timeout": "3s"}})
+    threads = [threading.Thread(target=send_and_wait, args=(router.session,))
+               for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    is_well.set()
+
+    def gets_in():
+        try:
+            comes_in(router.session, "app_scram")
+            return True
+        except psycopg.OperationalError:
+            return False
+    wait_until(gets_in, 15, "a login")
 
 
 def test_who_waits_for_a_directory_is_not_silent(make_router, ldap):
