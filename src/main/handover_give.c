@@ -274,8 +274,9 @@ void handover_begin(struct program *p, console_done_f *done, void *done_arg)
 	int pair[2], ret, room = HANDOVER_ROOM;
 
 	if (h->phase != HANDOVER_NONE || atomic_load(&p->router.drain) != ROUTER_SERVES) {
-		done(done_arg, false, h->phase == HANDOVER_STARTING ?
-			"a restart is under way" : "pooler is shutting down");
+		done(done_arg, false, h->phase == HANDOVER_STARTING ? "a restart is under way" :
+			h->phase == HANDOVER_DONE ? "another process has taken over: connect again" :
+						    "pooler is shutting down");
 		return;
 	}
 	h->done = done;

@@ -3,6 +3,8 @@
 import signal
 import threading
 
+import psycopg
+
 from .adopted import Adopted, adopt_orphans
 from .router import Router
 from .wait import wait_until
@@ -24,8 +26,17 @@ class Restarted(Router):
         return config
 
     def restart(self):
-        assert self.command("RESTART") == "RESTART"
+        wait_until(self.begins, 10, "the process that listens begins a restart")
         self.follow()
+
+    def begins(self):
+        """A connection that was on its way when another process took over is the old one's."""
+        try:
+            return self.command("RESTART") == "RESTART"
+        except psycopg.Error as error:
+            if "has taken over" not in str(error) and "or has been" not in str(error):
+                raise
+            return False
 
     def follow(self):
         old = self.process.pid
