@@ -310,9 +310,14 @@ def test_nothing_is_held_while_another_process_starts(restarted, slow_start):
             assert other.fails(command) == ("55000", "a restart is under way, or has been")
         assert console.end() == ["RESTART"]
         router.follow()
-    with Console(router) as console:
-        assert console.run("PAUSE app") == ["PAUSE"]
-        assert console.run("RESUME app") == ["RESUME"]
+
+    def pauses():
+        """A connection that was on its way when the other took over is the old one's."""
+        with Console(router) as console:
+            if w.errors(console.wire.query("PAUSE app")):
+                return False
+            return console.run("RESUME app") == ["RESUME"]
+    wait_until(pauses, 10, "the new process is asked")
     router.old_ones_end()
 
 
