@@ -14,13 +14,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/slog.h"
 #include "http/http_priv.h"
 
-enum { TICK_MS = 250, LINGER_US = 2000000, DOORS_MAX = 64, BACKLOG = 128 };
+enum { TICK_MS = 250, LINGER_US = 2000000, DOORS_MAX = 64, BACKLOG = 128, HTTP_NICENESS = 5 };
 
 /* --- main's part ---------------------------------------------------------------------- */
 
@@ -447,6 +448,9 @@ static void *http_main(void *arg)
 	bool is_over = false;
 
 	(void)pthread_setname_np(pthread_self(), "http");
+	/* Who looks waits for the data path, where processors are short; on Linux a thread has
+	   a niceness of its own (setpriority(2), "C library/kernel differences"). */
+	(void)setpriority(PRIO_PROCESS, 0, HTTP_NICENESS);
 	while (!is_over || !list_is_empty(&h->doors)) {
 		wait_for_something(h);
 		is_over = take_orders(h);
