@@ -149,6 +149,18 @@ static void free_request(struct reload_request *request)
 	free(request);
 }
 
+/* To the main thread, which answers and frees it. */
+static void post_request(struct program *p, struct reload_request *request,
+	console_done_f *done, void *done_arg)
+{
+	request->done = done;
+	request->done_arg = done_arg;
+	pthread_mutex_lock(&p->requests_lock);
+	list_push_back(&p->requests, &request->node);
+	pthread_mutex_unlock(&p->requests_lock);
+	pthread_kill(p->main_thread, SIGNAL_REQUEST);
+}
+
 static void call_set(void *arg, const char *name, const char *value, console_done_f *done,
 	void *done_arg)
 {
@@ -165,12 +177,7 @@ static void call_set(void *arg, const char *name, const char *value, console_don
 		done(done_arg, false, "out of memory");
 		return;
 	}
-	request->done = done;
-	request->done_arg = done_arg;
-	pthread_mutex_lock(&p->requests_lock);
-	list_push_back(&p->requests, &request->node);
-	pthread_mutex_unlock(&p->requests_lock);
-	pthread_kill(p->main_thread, SIGNAL_REQUEST);
+	post_request(p, request, done, done_arg);
 }
 
 static void call_reload(void *arg, console_done_f *done, void *done_arg)
@@ -188,12 +195,7 @@ static void call_restart(void *arg, console_done_f *done, void *done_arg)
 		return;
 	}
 	request->is_restart = true;
-	request->done = done;
-	request->done_arg = done_arg;
-	pthread_mutex_lock(&p->requests_lock);
-	list_push_back(&p->requests, &request->node);
-	pthread_mutex_unlock(&p->requests_lock);
-	pthread_kill(p->main_thread, SIGNAL_REQUEST);
+	post_request(p, request, done, done_arg);
 }
 
 static void call_shutdown(void *arg, int mode)

@@ -233,8 +233,10 @@ void server_look_done(struct server *s)
 /* Takes away what the last client left, before anybody else gets the server. */
 void server_reset(struct server *s)
 {
+	const char *query = reset_query(s);
+
 	server_unit_cleaning(s);
-	if (reset_query(s)[0] == '\0' || is_unsure_of_statements(s)) {
+	if (query[0] == '\0' || is_unsure_of_statements(s)) {
 		server_close(s);
 		return;
 	}
@@ -243,7 +245,7 @@ void server_reset(struct server *s)
 	server_set_timer(s, SERVER_CLEAN_US);
 	s->is_forged = false;
 	look(s);
-	server_send_own(s, reset_query(s));
+	server_send_own(s, query);
 }
 
 void server_reset_done(struct server *s)

@@ -161,6 +161,15 @@ def test_ldap_with_tls(make_router, directory, way, monkeypatch, tmp_path):
     is_refused(other.session, "LDAP", "app_scram")
 
 
+def attempt(router, results):
+    """A login in a thread: adds "in", or what it was told."""
+    try:
+        router.session.connect(user="app_scram").close()
+        results.append("in")
+    except psycopg.OperationalError as problem:
+        results.append(str(problem))
+
+
 def test_a_frozen_directory_stops_nobody_else(make_router, directory):
     """More logins than there are threads wait for it; others get in meanwhile, PAM and keys
     of passwords included, and the time to log in ends those that wait."""
@@ -171,16 +180,9 @@ def test_a_frozen_directory_stops_nobody_else(make_router, directory):
         users=("app_trust", "app_md5"), config={"defaults": {"client_login_timeout": "8s"}})
     results = []
 
-    def attempt():
-        try:
-            router.session.connect(user="app_scram").close()
-            results.append("in")
-        except psycopg.OperationalError as problem:
-            results.append(str(problem))
-
     directory.freeze()
     try:
-        threads = [threading.Thread(target=attempt) for _ in range(40)]
+        threads = [threading.Thread(target=attempt, args=(router, results)) for _ in range(40)]
         for thread in threads:
             thread.start()
         lobby = lambda: len([1 for r in results if r]) == 0  # noqa: E731
@@ -269,13 +271,7 @@ def test_nobody_asks_for_who_has_gone(make_router, ldap):
         send_password(router.session, "gone").close()
     results = []
 
-    def attempt():
-        try:
-            router.session.connect(user="app_scram").close()
-            results.append("in")
-        except psycopg.OperationalError as problem:
-            results.append(str(problem))
-    thread = threading.Thread(target=attempt)
+    thread = threading.Thread(target=attempt, args=(router, results))
     thread.start()
     # Who finds no place hears so at once.
     thread.join(1.5)
@@ -326,14 +322,7 @@ def test_who_waits_for_a_directory_is_not_silent(make_router, ldap):
                         config={"process": {"max_unauthenticated_per_address": 2}})
     results = []
 
-    def attempt():
-        try:
-            router.session.connect(user="app_scram").close()
-            results.append("in")
-        except psycopg.OperationalError as problem:
-            results.append(str(problem))
-
-    threads = [threading.Thread(target=attempt) for _ in range(2)]
+    threads = [threading.Thread(target=attempt, args=(router, results)) for _ in range(2)]
     for thread in threads:
         thread.start()
     wait_until(lambda: server.asked == 2, 10, "both ask")
