@@ -8,12 +8,13 @@ figures are medians over rounds, ratios medians of the ratios within a round.  T
 figure is CPU time of the pooler's process per transaction: on loopback the kernel
 charges it with much of its peers' work, to both alike.
 
-  tests/bench/compare.py --router build/pgtandem [--rounds 5] [--seconds 4]
+  tests/bench/compare.py --router build/pgtandem [--rounds 5] [--seconds 4] [--write]
   tests/bench/compare.py --router build/pgtandem --short        # that it runs, for CI
 """
 import argparse
 import os
 import pathlib
+import platform
 import re
 import statistics
 import subprocess
@@ -27,6 +28,7 @@ sys.path.insert(0, str(ROOT / "tests" / "integration"))
 from support.net import free_port  # noqa: E402
 from support.postgres import DATABASE, Postgres  # noqa: E402
 
+DOCUMENT = ROOT / "docs" / "session-state.md"
 USER = "app_trust"
 POOL = 40
 TICK = os.sysconf("SC_CLK_TCK")
@@ -211,11 +213,31 @@ def version(command):
                           check=False).stdout.splitlines()[0]
 
 
+def machine(router, *more):
+    names = ", ".join([version(router), version("psql"), *map(version, more)])
+    return f"{time.strftime('%d %B %Y')}, {os.cpu_count()} processors, Linux " \
+        f"{platform.release().split('-')[0]}, niceness {os.nice(0)}, {names}"
+
+
+def write(document, name, text, head=""):
+    """Puts a section between its markers, or at the end if they are not there yet."""
+    old = document.read_text(encoding="utf-8") if document.exists() else head
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    section = f"{begin}\n{text.strip()}\n{end}"
+    place = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.S)
+    if place.search(old):
+        new = place.sub(lambda _: section, old)
+    else:
+        new = old.rstrip() + "\n\n" + section + "\n"
+    document.write_text(new, encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--router", default=str(ROOT / "build" / "pgtandem"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--write", action="store_true", help=f"the table goes to {DOCUMENT.name}")
     parser.add_argument("--short", action="store_true")
     args = parser.parse_args()
     args.cases = CASES
@@ -240,6 +262,11 @@ def main():
                 pooler.stop()
             postgres.destroy()
     print(text)
+    if args.write:
+        write(DOCUMENT, "compare",
+              f"{machine(args.router, 'pgbouncer')}; {args.rounds} interleaved rounds of "
+              f"{args.seconds} s each, medians; one thread each, {POOL} servers, TCP, no TLS; "
+              "PostgreSQL's CPU time is that of all its processes, per transaction.\n\n" + text)
 
 
 if __name__ == "__main__":

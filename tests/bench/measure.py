@@ -5,17 +5,16 @@ import argparse
 import collections
 import os
 import pathlib
-import platform
 import re
 import struct
 import subprocess
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from compare import ROOT, Pooler, version  # noqa: E402
+import compare  # noqa: E402
+from compare import ROOT, Pooler  # noqa: E402
 from support.net import free_port  # noqa: E402
 from support.postgres import Postgres  # noqa: E402
 
@@ -94,19 +93,8 @@ class Cluster:
 
 
 def machine(args, *more):
-    names = ", ".join([version(args.router), version("psql"), *map(version, more)])
-    return f"{time.strftime('%d %B %Y')}, {os.cpu_count()} processors, Linux " \
-        f"{platform.release().split('-')[0]}, niceness {os.nice(0)}, {names}"
+    return compare.machine(args.router, *more)
 
 
 def write(name, text):
-    """Puts a section between its markers, or at the end if they are not there yet."""
-    old = DOCUMENT.read_text(encoding="utf-8") if DOCUMENT.exists() else HEAD
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    section = f"{begin}\n{text.strip()}\n{end}"
-    place = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.S)
-    if place.search(old):
-        new = place.sub(lambda _: section, old)
-    else:
-        new = old.rstrip() + "\n\n" + section + "\n"
-    DOCUMENT.write_text(new, encoding="utf-8")
+    compare.write(DOCUMENT, name, text, HEAD)
