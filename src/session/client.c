@@ -70,6 +70,7 @@ void client_enter(struct client *c, enum client_state next)
 	count_state(w, next, 1);
 	c->state = next;
 	c->state_us = worker_now(w);
+	c->is_wait_told = false;
 	client_arm(c);
 }
 
@@ -176,7 +177,6 @@ static void client_closed(struct client *c)
 	stream_close(&c->stream);
 	client_enter(c, CLIENT_CLOSED);
 	timer_finish(&w->timers, &c->deadline);
-	timer_finish(&w->timers, &c->notify);
 	w->clients[c->slot] = NULL;
 	atomic_fetch_sub(&w->client_count, 1);
 	gate_leave(c);
@@ -292,7 +292,6 @@ static struct client *client_create(struct worker *w, struct route_workload *wor
 	buf_init(&c->unnamed, 0);
 	lease_init(&c->lease, w->index, c->id);
 	timer_init(&c->deadline, client_on_deadline);
-	timer_init(&c->notify, client_on_notify);
 	list_node_init(&c->in_free);
 	count_state(w, CLIENT_STARTUP, 1);
 	atomic_fetch_add(&w->client_count, 1);

@@ -47,7 +47,6 @@ struct client {
 	struct server *server;          /* while it has a lease, until it is released */
 	struct lease lease;
 	struct timer deadline;
-	struct timer notify;            /* tells a waiting client that it waits */
 	struct client_login *login;     /* until IDLE */
 	struct stats_block *stats;
 	struct addr *proxied;           /* whom a load balancer speaks for; NULL: none */
@@ -92,6 +91,7 @@ struct client {
 	bool is_counted;                /* in max_client_conn of the workload */
 	bool is_tls_counted;            /* among the connections with TLS */
 	bool is_in_limits;              /* in those of its database and user */
+	bool is_wait_told;              /* in this wait, by a notice */
 	bool is_unproven;               /* has not proven who it is: see session/gate.h */
 	uint8_t body_type;              /* of the last message that was passed on */
 	uint32_t body_left;             /* of a message that streams through */

@@ -60,6 +60,19 @@ static uint64_t active_deadline(const struct client *c)
 	return u64_min(deadline, idle_session_deadline(c));
 }
 
+static uint64_t wait_deadline(const struct client *c)
+{
+	return sooner(UINT64_MAX, c->state_us, limits_of(c)->query_wait_timeout_us);
+}
+
+/* When it is told that it waits: once in a wait. */
+static uint64_t notify_deadline(const struct client *c)
+{
+	if (c->is_wait_told)
+		return UINT64_MAX;
+	return sooner(UINT64_MAX, c->state_us, limits_of(c)->query_wait_notify_us);
+}
+
 static uint64_t deadline_of(const struct client *c)
 {
 	uint64_t login_us = atomic_load_explicit(&c->workload->login_timeout_us,
@@ -79,7 +92,7 @@ static uint64_t deadline_of(const struct client *c)
 	case CLIENT_IDLE:
 		return sooner(UINT64_MAX, c->state_us, limits_of(c)->client_idle_timeout_us);
 	case CLIENT_WAITING:
-		return sooner(UINT64_MAX, c->state_us, limits_of(c)->query_wait_timeout_us);
+		return u64_min(wait_deadline(c), notify_deadline(c));
 	case CLIENT_ACTIVE:
 		return u64_min(active_deadline(c), client_lend_deadline(c));
 	case CLIENT_ADMIN:
@@ -99,11 +112,6 @@ void client_arm(struct client *c)
 		timer_stop(&c->deadline);
 	else
 		timer_set(&c->worker->timers, &c->deadline, deadline);
-	if (c->state != CLIENT_WAITING)
-		timer_stop(&c->notify);
-	else if (limits_of(c)->query_wait_notify_us != 0)
-		timer_set(&c->worker->timers, &c->notify,
-			c->state_us + limits_of(c)->query_wait_notify_us);
 }
 
 /* Does it wait for a connection to be opened, and not for a limit of ours? */
@@ -174,6 +182,25 @@ static void active_timed_out(struct client *c, uint64_t now_us)
 		client_close(c, CLOSE_IDLE);
 }
 
+/* Its time in the queue is query_wait_notify. */
+static void tell_of_wait(struct client *c, uint64_t now_us)
+{
+	struct monitor_wait wait;
+	char detail[320];
+
+	c->is_wait_told = true;
+	client_arm(c);
+	monitor_explain(&c->route->host->monitor, &c->lease, now_us, &wait);
+	if (wait.position == 0)
+		return;
+	(void)snprintf(detail, sizeof(detail),
+		"Position %u of %u in the queue: %s (%s). Clients hold %u servers of this database and user; the workload uses %u of its %u server connections, other workloads %u of %u in all.",
+		wait.position, wait.waiting, wait_reason_text(wait.reason),
+		wait_reason_word(wait.reason), wait.pool_leased, wait.used, wait.max,
+		wait.others, wait.budget);
+	client_notice(c, "no server connection available, waiting for one", detail);
+}
+
 void client_on_deadline(struct timer *timer, uint64_t now_us)
 {
 	struct client *c = container_of(timer, struct client, deadline);
@@ -199,8 +226,13 @@ void client_on_deadline(struct timer *timer, uint64_t now_us)
 		client_close(c, CLOSE_CANCEL_DONE);
 		return;
 	case CLIENT_LOGIN:
-	case CLIENT_WAITING:
 		wait_timed_out(c);
+		return;
+	case CLIENT_WAITING:
+		if (wait_deadline(c) > now_us)
+			tell_of_wait(c, now_us);
+		else
+			wait_timed_out(c);
 		return;
 	case CLIENT_IDLE:
 		client_close(c, CLOSE_IDLE);
@@ -219,25 +251,6 @@ void client_on_deadline(struct timer *timer, uint64_t now_us)
 	case CLIENT_STATE_COUNT:
 		return;
 	}
-}
-
-void client_on_notify(struct timer *timer, uint64_t now_us)
-{
-	struct client *c = container_of(timer, struct client, notify);
-	struct monitor_wait wait;
-	char detail[320];
-
-	if (c->state != CLIENT_WAITING)
-		return;
-	monitor_explain(&c->route->host->monitor, &c->lease, now_us, &wait);
-	if (wait.position == 0)
-		return;
-	(void)snprintf(detail, sizeof(detail),
-		"Position %u of %u in the queue: %s (%s). Clients hold %u servers of this database and user; the workload uses %u of its %u server connections, other workloads %u of %u in all.",
-		wait.position, wait.waiting, wait_reason_text(wait.reason),
-		wait_reason_word(wait.reason), wait.pool_leased, wait.used, wait.max,
-		wait.others, wait.budget);
-	client_notice(c, "no server connection available, waiting for one", detail);
 }
 
 /* --- refusing ------------------------------------------------------------------------------ */

@@ -193,6 +193,5 @@ void client_refuse(struct client *, const char *sqlstate, const char *message,
 void client_arm(struct client *);
 void client_linger_over(struct client *);
 void client_on_deadline(struct timer *, uint64_t now_us);
-void client_on_notify(struct timer *, uint64_t now_us);
 
 #endif
