@@ -9,6 +9,7 @@ int main(void)
 	int failed;
 
 	srunner_add_suite(runner, list_suite());
+	srunner_add_suite(runner, fair_suite());
 	srunner_add_suite(runner, hash_suite());
 	srunner_add_suite(runner, histogram_suite());
 	srunner_add_suite(runner, slog_suite());

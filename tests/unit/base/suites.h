@@ -6,6 +6,7 @@
 
 Suite *buf_suite(void);
 Suite *list_suite(void);
+Suite *fair_suite(void);
 Suite *hash_suite(void);
 Suite *histogram_suite(void);
 Suite *slog_suite(void);

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: ISC */
+#include "base/fair.h"
+#include "suites.h"
+
+enum { MOST = 20, MANY = 100 };
+
+struct item {
+	struct fair_item item;
+	uint64_t source;
+};
+
+static struct fair fair;
+static struct item items[MANY];
+
+/* Sources that have lanes of their own: the hash has a key. */
+static uint64_t sources[3];
+
+static uint64_t find_source(uint64_t after, const uint64_t *others, size_t count)
+{
+	struct fair_item probe, *out;
+	bool is_alone = false;
+
+	while (!is_alone) {
+		struct fair_lane *lane;
+
+		after++;
+		fair_item_init(&probe);
+		ck_assert(fair_push(&fair, &probe, after, &out));
+		lane = probe.lane;
+		ck_assert(fair_remove(&fair, &probe));
+		is_alone = true;
+		for (size_t i = 0; i < count; i++) {
+			fair_item_init(&probe);
+			ck_assert(fair_push(&fair, &probe, others[i], &out));
+			is_alone = is_alone && probe.lane != lane;
+			ck_assert(fair_remove(&fair, &probe));
+		}
+	}
+	return after;
+}
+
+static void begin(void)
+{
+	fair_init(&fair, MOST);
+	for (size_t i = 0; i < 3; i++)
+		sources[i] = find_source(i == 0 ? 0 : sources[i - 1], sources, i);
+	for (size_t i = 0; i < MANY; i++)
+		fair_item_init(&items[i].item);
+}
+
+static struct fair_item *push(size_t item, size_t source)
+{
+	struct fair_item *out;
+
+	ck_assert(fair_push(&fair, &items[item].item, sources[source], &out));
+	return out;
+}
+
+static size_t pop(void)
+{
+	struct fair_item *item = fair_pop(&fair);
+
+	ck_assert_ptr_nonnull(item);
+	ck_assert_ptr_null(item->lane);
+	return (size_t)(container_of(item, struct item, item) - items);
+}
+
+START_TEST(sources_take_turns)
+{
+	static const size_t order[] = { 0, 4, 5, 1, 6, 2, 3 };
+
+	for (size_t i = 0; i < 4; i++)
+		ck_assert_ptr_null(push(i, 0));
+	ck_assert_ptr_null(push(4, 1));
+	ck_assert_ptr_null(push(5, 2));
+	ck_assert_ptr_null(push(6, 2));
+	for (size_t i = 0; i < 7; i++)
+		ck_assert_uint_eq(pop(), order[i]);
+	ck_assert_ptr_null(fair_pop(&fair));
+	ck_assert_uint_eq(fair.count, 0);
+}
+END_TEST
+
+START_TEST(who_has_most_makes_room)
+{
+	struct fair_item *out;
+
+	for (size_t i = 0; i < MOST - 2; i++)
+		ck_assert_ptr_null(push(i, 0));
+	ck_assert_ptr_null(push(MOST - 2, 1));
+	ck_assert_ptr_null(push(MOST - 1, 1));
+	/* Not for one of his own. */
+	ck_assert(!fair_push(&fair, &items[MOST].item, sources[0], &out));
+	ck_assert_ptr_null(out);
+	ck_assert_ptr_null(items[MOST].item.lane);
+	/* The last one that came goes first. */
+	ck_assert_ptr_eq(push(MOST, 2), &items[MOST - 3].item);
+	ck_assert_ptr_null(items[MOST - 3].item.lane);
+	ck_assert_ptr_eq(push(MOST + 1, 1), &items[MOST - 4].item);
+	ck_assert_uint_eq(fair.count, MOST);
+	/* Until all have the same, or one more. */
+	for (size_t i = MOST + 2; i < MANY; i++) {
+		if (!fair_push(&fair, &items[i].item, sources[2], &out))
+			break;
+		ck_assert_ptr_nonnull(out);
+	}
+	ck_assert_uint_eq(fair.count, MOST);
+	ck_assert_uint_ge(items[0].item.lane->count, MOST / 2 - 2);
+}
+END_TEST
+
+START_TEST(who_leaves_is_not_found)
+{
+	for (size_t i = 0; i < 3; i++)
+		ck_assert_ptr_null(push(i, 0));
+	ck_assert_ptr_null(push(3, 1));
+	ck_assert(fair_remove(&fair, &items[1].item));
+	ck_assert(!fair_remove(&fair, &items[1].item));
+	ck_assert(fair_remove(&fair, &items[3].item));
+	ck_assert_uint_eq(fair.count, 2);
+	ck_assert_uint_eq(pop(), 0);
+	ck_assert_uint_eq(pop(), 2);
+	ck_assert_ptr_null(fair_pop(&fair));
+	/* A lane that was empty takes its turn again. */
+	ck_assert_ptr_null(push(1, 0));
+	ck_assert_uint_eq(pop(), 1);
+}
+END_TEST
+
+Suite *fair_suite(void)
+{
+	Suite *suite = suite_create("fair");
+	TCase *tc = tcase_create("fair");
+
+	tcase_add_checked_fixture(tc, begin, NULL);
+	tcase_add_test(tc, sources_take_turns);
+	tcase_add_test(tc, who_has_most_makes_room);
+	tcase_add_test(tc, who_leaves_is_not_found);
+	suite_add_tcase(suite, tc);
+	return suite;
+}
