@@ -2,9 +2,10 @@
 #include "pg/secret.h"
 
 #include <assert.h>
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,13 +159,71 @@ char *secret_saslprep(const char *password)
 }
 #endif
 
+/* OpenSSL 3 looks for an algorithm by its name, and makes anew what it computes with, at
+ * each call of the functions that do all in one: that takes several times as long as the
+ * hash of a few bytes.  So each thread has a MAC of its own. */
+static pthread_once_t mac_once = PTHREAD_ONCE_INIT;
+static pthread_key_t mac_key;
+static bool has_mac_key;
+
+static void free_mac(void *mac)
+{
+	EVP_MAC_CTX_free(mac);
+}
+
+static void make_mac_key(void)
+{
+	has_mac_key = pthread_key_create(&mac_key, free_mac) == 0;
+}
+
+static EVP_MAC_CTX *make_mac(void)
+{
+	char digest[] = OSSL_DIGEST_NAME_SHA2_256;
+	OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+		OSSL_PARAM_construct_end() };
+	EVP_MAC *hmac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
+	EVP_MAC_CTX *mac = hmac == NULL ? NULL : EVP_MAC_CTX_new(hmac);
+
+	EVP_MAC_free(hmac);
+	if (mac != NULL && EVP_MAC_CTX_set_params(mac, params) == 1 &&
+		pthread_setspecific(mac_key, mac) == 0)
+		return mac;
+	EVP_MAC_CTX_free(mac);
+	return NULL;
+}
+
+/* By a thread that may outlive the library. */
+static void forget_mac(void)
+{
+	if (!has_mac_key)
+		return;
+	free_mac(pthread_getspecific(mac_key));
+	(void)pthread_setspecific(mac_key, NULL);
+}
+
+/* NULL: out of memory. */
+static EVP_MAC_CTX *my_mac(void)
+{
+	EVP_MAC_CTX *mac;
+
+	(void)pthread_once(&mac_once, make_mac_key);
+	mac = has_mac_key ? pthread_getspecific(mac_key) : NULL;
+	return mac != NULL || !has_mac_key ? mac : make_mac();
+}
+
 bool secret_hmac(const uint8_t key[SECRET_KEY_LEN], const void *data, size_t len,
 	uint8_t to[SECRET_KEY_LEN])
 {
-	unsigned got = 0;
+	static const uint8_t none[SECRET_KEY_LEN];
+	EVP_MAC_CTX *mac = my_mac();
+	size_t got = 0;
+	bool is_fine;
 
-	return HMAC(EVP_sha256(), key, SECRET_KEY_LEN, data, len, to, &got) != NULL &&
-		got == SECRET_KEY_LEN;
+	is_fine = mac != NULL && EVP_MAC_init(mac, key, SECRET_KEY_LEN, NULL) == 1 &&
+		EVP_MAC_update(mac, data, len) == 1 &&
+		EVP_MAC_final(mac, to, &got, SECRET_KEY_LEN) == 1 && got == SECRET_KEY_LEN;
+	/* It is not to keep the key. */
+	return mac != NULL && EVP_MAC_init(mac, none, sizeof(none), NULL) == 1 && is_fine;
 }
 
 bool secret_derive_keys(const char *password, const uint8_t *salt, size_t salt_len,
@@ -204,6 +263,7 @@ void secret_job_run(struct secret_job *job)
 {
 	job->is_done = secret_derive_keys(job->password, job->salt, job->salt_len,
 		job->iterations, &job->keys);
+	forget_mac();
 }
 
 void secret_job_wipe(struct secret_job *job)
