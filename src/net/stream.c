@@ -628,6 +628,8 @@ void stream_finish(struct stream *s)
 	s->flags |= STREAM_FINISHING;
 	clear(s, STREAM_TOLD | STREAM_FRESH | STREAM_CONGESTED | STREAM_EMPTYING);
 	buf_finish(&s->held);
+	if (s->handshake != NULL)
+		stream_tls_stop(s);
 	stream_update_reading(s);
 	if (!(s->flags & STREAM_CONNECTING))
 		io_defer(s->conn.io, &s->flush, IO_PHASE_FLUSH);

@@ -16,7 +16,8 @@
  *
  * Owns:   its io_conn and so the descriptor, the held bytes, the backlog.
  * Thread: the worker whose loop it is attached to.
- * Limits: a worker takes one step of a handshake in each turn of its loop.
+ * Limits: a worker takes one step of a handshake in each turn of its loop; what costs
+ *         a lot of it goes to the pool's helper, if there is one.
  *         held bytes stop the socket from being read beyond held_max; the
  *         backlog is bounded by the owner's pausing of its source.
  */
@@ -36,6 +37,7 @@ enum {
 struct stream;
 struct stream_handshake;
 struct stream_pool;
+struct stream_step;
 struct tls;
 struct tls_context;
 
@@ -90,6 +92,26 @@ void stream_pool_hold(struct stream_pool *, bool);
 void stream_hold_changed(struct stream *);
 void stream_exempt(struct stream *, bool);      /* since stream_attach() */
 bool stream_is_held(const struct stream *);
+
+/* What of a handshake takes long is done by somebody else, in another thread: see
+ * tls_park().  Meanwhile nothing is read from the stream, which may end or be closed. */
+struct stream_helper {
+	/* stream_step_run() is to be called by some thread, then stream_step_done() by
+	 * the stream's own; or stream_step_drop(), by any, where that is not to be any
+	 * more.  Returns what withdraw() is to know it by; NULL: there is no room. */
+	void *(*start)(void *arg, struct stream *, struct stream_step *);
+	/* It is not wanted any more.  True: stream_step_drop() was called.  False: one of
+	 * the two comes, or came. */
+	bool (*withdraw)(void *arg, void *started);
+	void *arg;
+};
+
+/* Before the first handshake.  The helper outlives all streams of the pool. */
+void stream_pool_set_helper(struct stream_pool *, const struct stream_helper *);
+void stream_step_run(struct stream_step *);
+/* Not having been run: there was no room for it, and its handshake fails. */
+void stream_step_done(struct stream_step *);
+void stream_step_drop(struct stream_step *);
 
 void stream_init(struct stream *, const struct stream_ops *);
 
@@ -149,6 +171,9 @@ NODISCARD int stream_start_tls(struct stream *, struct tls_context *, const char
 /* NULL: plain text, or not agreed upon yet.  See tls.h for what can be asked of it;
  * valid until the stream is closed. */
 const struct tls *stream_tls(const struct stream *);
+
+/* A step of its handshake is due, and waits for its turn or is taken elsewhere. */
+bool stream_tls_is_due(const struct stream *);
 
 /* "TLSv1.3/TLS_AES_256_GCM_SHA384", "" without TLS.  Returns to. */
 const char *stream_tls_text(const struct stream *, char *to, size_t size);

@@ -29,6 +29,15 @@ enum stream_flags {
 	STREAM_DROPPED = 1 << 17        /* a backlog that others wait for is lost */
 };
 
+/* Of a handshake, in another thread.  The connection belongs to it meanwhile. */
+struct stream_step {
+	struct stream_handshake *handshake;     /* to be looked at by the stream's thread */
+	struct tls *tls;
+	struct buf in, out;
+	enum tls_result result;
+	bool was_run;
+};
+
 struct stream_handshake;
 
 struct stream_pool {
@@ -41,7 +50,9 @@ struct stream_pool {
 	uint8_t *plain;
 	struct list shaking;            /* handshakes that are to take a step */
 	struct io_task shake;
-	uint64_t handshakes;            /* that took one */
+	uint32_t shaking_count;
+	const struct stream_helper *helper;     /* NULL: all is done here */
+	struct list orphans;            /* handshakes of streams that were closed meanwhile */
 };
 
 /* --- stream.c -------------------------------------------------------------------- */
@@ -71,6 +82,9 @@ void stream_tls_send(struct stream *, const uint8_t *a, size_t a_len, const uint
 
 /* Tells the peer that nothing follows, once. */
 void stream_tls_end(struct stream *);
+
+/* It is not to come about any more: stream_finish(). */
+void stream_tls_stop(struct stream *);
 
 /* Frees all that a stream has of TLS. */
 void stream_tls_forget(struct stream *);

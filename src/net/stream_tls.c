@@ -2,12 +2,13 @@
 /*
  * TLS in a stream: the engine of tls.h between the socket's bytes and the owner's.
  *
- * A step of a handshake may cost a signature, for which others would have to wait:
- * 0.5 ms with RSA of 2048 bits.  So steps stand in a queue of the worker's, and
- * each turn of the loop takes one; between two of them everybody else is served.
- * While one is due nothing is read from its socket.
+ * A step of a handshake costs a few tenths of a millisecond, for which others would
+ * have to wait.  So steps stand in a queue of the worker's, and each turn of the loop
+ * takes one; between two of them everybody else is served.  Where a signature would
+ * cost more than that, or many wait, the step is taken away by the pool's helper when
+ * it comes to that.  While one is due nothing is read from its socket.
  *
- * Thread: the worker's.
+ * Thread: the worker's; stream_step_run() and stream_step_drop() any.
  */
 #include <assert.h>
 #include <errno.h>
@@ -21,12 +22,15 @@ enum {
 	PLAIN_SIZE = 64 * 1024,         /* a few records at a time */
 	CIPHER_KEEPS = 256 * 1024,
 	HANDSHAKE_MAX = 128 * 1024,     /* bytes of one that wait for their turn */
+	SHAKING_MANY = 8,               /* that wait: then cheap ones go elsewhere, too */
 	ANSWERS_MAX = 2 * 1024 * 1024   /* backlog of a peer that makes TLS itself answer */
 };
 
 struct stream_handshake {
-	struct list_node node;          /* pool->shaking */
-	struct stream *stream;
+	struct list_node node;          /* pool->shaking, pool->orphans */
+	struct stream *stream;          /* NULL: it was closed */
+	struct stream_step *step;       /* is taken elsewhere; only that may touch tls */
+	void *started;                  /* the helper's name for it */
 	struct buf in;                  /* of the peer's, not used yet */
 };
 
@@ -36,32 +40,89 @@ void stream_tls_pool_init(struct stream_pool *pool)
 {
 	buf_init(&pool->cipher, 0);
 	list_init(&pool->shaking);
+	list_init(&pool->orphans);
 	io_task_init(&pool->shake, step_next);
 }
 
 void stream_tls_pool_finish(struct stream_pool *pool)
 {
+	struct list_node *node;
+
 	io_task_cancel(&pool->shake);
 	buf_finish(&pool->cipher);
 	free(pool->plain);
+	/* Those of steps that were dropped. */
+	while ((node = list_pop_front(&pool->orphans)) != NULL)
+		free(container_of(node, struct stream_handshake, node));
+}
+
+void stream_pool_set_helper(struct stream_pool *pool, const struct stream_helper *helper)
+{
+	pool->helper = helper;
+}
+
+static void free_handshake(struct stream_handshake *h)
+{
+	list_remove(&h->node);
+	buf_finish(&h->in);
+	free(h);
+}
+
+static void leave_queue(struct stream_pool *pool, struct stream_handshake *h)
+{
+	if (!list_is_linked(&h->node))
+		return;
+	list_remove(&h->node);
+	pool->shaking_count--;
+}
+
+/* A step is taken elsewhere, which has the connection, and keeps it.  True: it has begun,
+ * and looks at the handshake when it comes back. */
+static bool part_from_step(struct stream *s)
+{
+	const struct stream_helper *helper = s->pool->helper;
+	struct stream_handshake *h = s->handshake;
+
+	if (h->step == NULL)
+		return false;
+	s->tls = NULL;
+	if (!helper->withdraw(helper->arg, h->started))
+		return true;
+	h->step = NULL;
+	return false;
 }
 
 static void forget_handshake(struct stream *s)
 {
 	struct stream_handshake *h = s->handshake;
 
-	s->handshake = NULL;
 	if (h == NULL)
 		return;
-	list_remove(&h->node);
-	buf_finish(&h->in);
-	free(h);
+	s->handshake = NULL;
+	leave_queue(s->pool, h);
+	free_handshake(h);
 }
 
 void stream_tls_forget(struct stream *s)
 {
+	struct stream_handshake *h = s->handshake;
+
+	if (h != NULL && part_from_step(s)) {
+		s->handshake = NULL;
+		h->stream = NULL;
+		buf_finish(&h->in);
+		list_push_back(&s->pool->orphans, &h->node);
+	}
 	forget_handshake(s);
 	tls_destroy(&s->tls);
+}
+
+void stream_tls_stop(struct stream *s)
+{
+	if (s->handshake->step == NULL || part_from_step(s))
+		return;
+	forget_handshake(s);
+	s->flags &= ~(uint32_t)STREAM_STEPPING;
 }
 
 /* What the engine has written goes to the peer. */
@@ -168,6 +229,7 @@ static void step_later(struct stream *s)
 	if (s->flags & STREAM_STEPPING)
 		return;
 	s->flags |= STREAM_STEPPING;
+	pool->shaking_count++;
 	list_push_back(&pool->shaking, &s->handshake->node);
 	io_defer(s->conn.io, &pool->shake, IO_PHASE_RUN);
 	stream_update_reading(s);
@@ -192,6 +254,127 @@ static void shaken(struct stream *s)
 	buf_finish(&rest);
 }
 
+/* A step was taken. */
+static void settle(struct stream *s, enum tls_result result)
+{
+	if (result == TLS_FAILED)
+		stream_break(s, -EPROTO);
+	else if (result == TLS_OK)
+		shaken(s);
+	else if (buf_len(&s->handshake->in) > 0)
+		step_later(s);
+	else
+		stream_update_reading(s);
+}
+
+static enum tls_result shake(struct tls *tls, struct buf *in, struct buf *out)
+{
+	enum tls_result result;
+
+	tls_input(tls, buf_data(in), buf_len(in));
+	result = tls_handshake(tls, out);
+	buf_consume(in, buf_len(in) - tls_input_left(tls));
+	tls_input(tls, NULL, 0);
+	return result;
+}
+
+/* --- ... in another thread --------------------------------------------------------------- */
+
+void stream_step_run(struct stream_step *step)
+{
+	tls_park(step->tls, TLS_PARKS_NOTHING);
+	step->result = shake(step->tls, &step->in, &step->out);
+	step->was_run = true;
+}
+
+void stream_step_drop(struct stream_step *step)
+{
+	tls_destroy(&step->tls);
+	buf_finish(&step->in);
+	buf_finish(&step->out);
+	free(step);
+}
+
+/* False: there is no room. */
+static bool send_away(struct stream *s)
+{
+	const struct stream_helper *helper = s->pool->helper;
+	struct stream_step *step = calloc(1, sizeof(*step));
+	struct stream_handshake *h = s->handshake;
+
+	if (step == NULL)
+		return false;
+	*step = (struct stream_step){ .handshake = h, .tls = s->tls, .in = h->in };
+	buf_init(&step->out, 0);
+	buf_init(&h->in, HANDSHAKE_MAX);
+	h->step = step;
+	h->started = helper->start(helper->arg, s, step);
+	if (h->started != NULL) {
+		s->flags |= STREAM_STEPPING;
+		stream_update_reading(s);
+		return true;
+	}
+	h->in = step->in;
+	h->step = NULL;
+	free(step);
+	return false;
+}
+
+static void fail_for_want_of_room(struct stream *s)
+{
+	tls_fail(s->tls, "too many handshakes wait");
+	stream_break(s, -EBUSY);
+}
+
+/* The stream has its connection back, and what came meanwhile. */
+static void take_back(struct stream *s, struct stream_step *step)
+{
+	struct stream_handshake *h = s->handshake;
+
+	step->tls = NULL;
+	buf_add(&step->in, buf_data(&h->in), buf_len(&h->in));
+	buf_finish(&h->in);
+	h->in = step->in;
+	buf_init(&step->in, 0);
+}
+
+void stream_step_done(struct stream_step *step)
+{
+	struct stream_handshake *h = step->handshake;
+	struct stream *s = h->stream;
+
+	h->step = NULL;
+	if (s == NULL) {
+		free_handshake(h);
+		stream_step_drop(step);
+		return;
+	}
+	s->flags &= ~(uint32_t)STREAM_STEPPING;
+	if (s->tls != NULL)
+		take_back(s, step);
+	if (s->flags & (STREAM_FINISHING | STREAM_ENDED | STREAM_FAILED)) {
+		stream_update_reading(s);
+	} else if (!step->was_run) {
+		fail_for_want_of_room(s);
+	} else if (!buf_ok(&h->in)) {
+		stream_break(s, -EPROTO);
+	} else {
+		stream_transmit(s, buf_data(&step->out), buf_len(&step->out));
+		settle(s, step->result);
+	}
+	stream_step_drop(step);
+}
+
+/* --- ... in this one ------------------------------------------------------------------------ */
+
+static enum tls_park what_goes_away(const struct stream_pool *pool)
+{
+	if (pool->helper == NULL)
+		return TLS_PARKS_NOTHING;
+	return pool->shaking_count >= SHAKING_MANY ? TLS_PARKS_ALL :
+							 TLS_PARKS_SLOW;
+}
+
 static void step(struct stream *s)
 {
 	struct stream_handshake *h = s->handshake;
@@ -202,34 +385,34 @@ static void step(struct stream *s)
 		stream_update_reading(s);
 		return;
 	}
-	tls_input(s->tls, buf_data(&h->in), buf_len(&h->in));
-	result = tls_handshake(s->tls, &s->pool->cipher);
-	buf_consume(&h->in, buf_len(&h->in) - tls_input_left(s->tls));
-	tls_input(s->tls, NULL, 0);
+	tls_park(s->tls, what_goes_away(s->pool));
+	result = shake(s->tls, &h->in, &s->pool->cipher);
+	if (result == TLS_COSTLY && !send_away(s) && !tls_key_is_slow(s->tls)) {
+		tls_park(s->tls, TLS_PARKS_NOTHING);
+		result = shake(s->tls, &h->in, &s->pool->cipher);
+	}
 	send_cipher(s);
-	if (result == TLS_FAILED)
-		stream_break(s, -EPROTO);
-	else if (result == TLS_OK)
-		shaken(s);
-	else
-		stream_update_reading(s);
+	if (result != TLS_COSTLY)
+		settle(s, result);
+	else if (h->step == NULL)
+		fail_for_want_of_room(s);
 }
 
 static void step_next(struct io_task *task)
 {
 	struct stream_pool *pool = container_of(task, struct stream_pool, shake);
-	struct list_node *node = list_pop_front(&pool->shaking);
+	struct list_node *node = list_first(&pool->shaking);
 	struct stream_handshake *next;
 	struct stream *s;
 
 	if (node == NULL)
 		return;
 	s = container_of(node, struct stream_handshake, node)->stream;
+	leave_queue(pool, s->handshake);
 	if (list_first(&pool->shaking) != NULL) {
 		next = container_of(list_first(&pool->shaking), struct stream_handshake, node);
 		io_defer(next->stream->conn.io, task, IO_PHASE_RUN);
 	}
-	pool->handshakes++;
 	step(s);
 }
 
@@ -295,7 +478,14 @@ const char *stream_tls_text(const struct stream *s, char *to, size_t size)
 	return to;
 }
 
+bool stream_tls_is_due(const struct stream *s)
+{
+	return s->flags & STREAM_STEPPING;
+}
+
 const char *stream_tls_error(const struct stream *s)
 {
-	return s->tls == NULL ? "" : tls_error(s->tls);
+	bool is_away = s->handshake != NULL && s->handshake->step != NULL;
+
+	return s->tls == NULL || is_away ? "" : tls_error(s->tls);
 }

@@ -25,6 +25,7 @@ struct tls {
 	size_t in_len;
 	struct buf *out;                /* while a function of this file runs */
 	char *error;                    /* NULL: out of memory, or nothing is wrong */
+	enum tls_park park;
 	bool has_failed;
 };
 
@@ -166,6 +167,42 @@ size_t tls_input_left(const struct tls *t)
 	return t->in_len;
 }
 
+/* --- what costs a lot -------------------------------------------------------------------- */
+
+void tls_park(struct tls *t, enum tls_park park)
+{
+	t->park = park;
+}
+
+bool tls_key_is_slow(const struct tls *t)
+{
+	return t->context->key_is_slow;
+}
+
+static bool is_to_park(const struct tls *t)
+{
+	return t->park == TLS_PARKS_ALL ||
+		(t->park == TLS_PARKS_SLOW && t->context->key_is_slow);
+}
+
+int tls_about_to_sign(SSL *ssl, void *arg)
+{
+	const struct tls *t = BIO_get_data(SSL_get_rbio(ssl));
+
+	(void)arg;
+	return is_to_park(t) ? -1 : 1;
+}
+
+/* The oldest way of TLS 1.2, if it is allowed: the client's secret is decrypted with the
+ * key, of which nobody tells. */
+static bool is_to_decrypt(const struct tls *t)
+{
+	const SSL_CIPHER *cipher = SSL_get_pending_cipher(t->ssl);
+
+	return t->context->is_server && cipher != NULL &&
+		SSL_CIPHER_get_kx_nid(cipher) == NID_kx_rsa && t->in_len > 0;
+}
+
 /* --- running ----------------------------------------------------------------------------- */
 
 /* What a certificate is refused for says more than that one was. */
@@ -192,6 +229,8 @@ static enum tls_result explain(struct tls *t, int ret)
 	switch (SSL_get_error(t->ssl, ret)) {
 	case SSL_ERROR_WANT_READ:
 		return TLS_MORE;
+	case SSL_ERROR_WANT_X509_LOOKUP:
+		return TLS_COSTLY;
 	case SSL_ERROR_ZERO_RETURN:
 		return TLS_CLOSED;
 	default:
@@ -213,6 +252,8 @@ enum tls_result tls_handshake(struct tls *t, struct buf *out)
 	enum tls_result result = TLS_FAILED;
 	int ret;
 
+	if (is_to_park(t) && is_to_decrypt(t))
+		return TLS_COSTLY;
 	if (begin(t, out)) {
 		ret = SSL_do_handshake(t->ssl);
 		result = ret == 1 ? TLS_OK : explain(t, ret);
@@ -271,6 +312,13 @@ void tls_end(struct tls *t, struct buf *out)
 		(void)SSL_shutdown(t->ssl);
 	ERR_clear_error();
 	t->out = NULL;
+}
+
+void tls_fail(struct tls *t, const char *why)
+{
+	if (!t->has_failed)
+		t->error = strdup(why);
+	t->has_failed = true;
 }
 
 const char *tls_error(const struct tls *t)

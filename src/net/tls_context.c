@@ -118,6 +118,17 @@ static int no_passphrase(char *to, int size, int rwflag, void *arg)
 	return -1;
 }
 
+static bool is_slow(const EVP_PKEY *key)
+{
+	char group[32];
+
+	if (EVP_PKEY_is_a(key, "ED25519"))
+		return false;
+	return !EVP_PKEY_is_a(key, "EC") ||
+		EVP_PKEY_get_group_name(key, group, sizeof(group), NULL) != 1 ||
+		strcmp(group, SN_X9_62_prime256v1) != 0;
+}
+
 static int load_key(SSL_CTX *ssl, const struct tls_settings *s, struct diag *diag)
 {
 	if (!is_set(s->cert_file) && !is_set(s->key_file) && !s->is_server)
@@ -208,6 +219,10 @@ struct tls_context *tls_context_create(const struct tls_settings *s, struct diag
 		ret = set_role(c->ssl, s, diag);
 	if (ret == 0)
 		ret = load_key(c->ssl, s, diag);
+	if (ret == 0 && SSL_CTX_get0_privatekey(c->ssl) != NULL) {
+		c->key_is_slow = is_slow(SSL_CTX_get0_privatekey(c->ssl));
+		SSL_CTX_set_cert_cb(c->ssl, tls_about_to_sign, NULL);
+	}
 	if (ret == 0)
 		ret = set_verify(c->ssl, s, diag);
 	if (ret == 0)

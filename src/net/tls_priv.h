@@ -16,10 +16,15 @@ struct tls_context {
 	BIO_METHOD *bio;        /* of tls.c */
 	bool is_server;
 	bool wants_name;        /* TLS_VERIFY_NAME */
+	bool key_is_slow;
 };
 
 /* NULL: out of memory. */
 BIO_METHOD *tls_bio_method(void);
+
+/* OpenSSL is about to use the context's key; answers that it is to wait for that.  Not for
+ * a session that is resumed. */
+int tls_about_to_sign(SSL *, void *arg);
 
 /* What the crypto library says was wrong, "" when it says nothing.  Empties its
  * queue. */

@@ -5,19 +5,22 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "base/clock.h"
 
-/* One that computes gives way to the threads that move data. */
-enum { CHORE_NICE = 10 };
+/* One that computes gives way to the threads that move data.  It stays for a while, as
+ * what the library makes for each thread costs as much as a signature. */
+enum { CHORE_NICE = 10, CHORE_LINGER_S = 10 };
 
 static const struct {
-	uint32_t threads;
+	uint32_t threads;               /* 0: as many as workers, but two at least */
 	uint32_t waiting;
 	bool computes;
 } limits[CHORE_KINDS] = {
 	[CHORE_SYSTEM] = { 4, 10000, false },
 	[CHORE_DERIVE] = { 2, 10000, true },
+	[CHORE_SIGN] = { 0, 1000, true },
 	[CHORE_PAM] = { 8, 1000, false },
 	[CHORE_LDAP] = { 16, 1000, false },
 	[CHORE_COMMAND] = { 4, 1000, false },
@@ -25,9 +28,10 @@ static const struct {
 
 struct chore_queue {
 	struct chores *all;
-	struct list waiting;
-	uint32_t count;
+	struct fair waiting;
+	pthread_cond_t has_work;        /* for threads that linger */
 	uint32_t threads;
+	uint32_t idle;                  /* of these, that linger */
 	bool computes;
 };
 
@@ -43,16 +47,23 @@ struct chores {
 struct chores *chores_create(void)
 {
 	struct chores *all = calloc(1, sizeof(*all));
+	pthread_condattr_t clock;
 
 	if (all == NULL)
 		return NULL;
 	pthread_mutex_init(&all->lock, NULL);
 	pthread_cond_init(&all->is_over, NULL);
+	pthread_condattr_init(&clock);
+	(void)pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
 	for (size_t i = 0; i < CHORE_KINDS; i++) {
-		all->queues[i] = (struct chore_queue){ .all = all,
-			.computes = limits[i].computes };
-		list_init(&all->queues[i].waiting);
+		struct chore_queue *q = &all->queues[i];
+
+		q->all = all;
+		q->computes = limits[i].computes;
+		fair_init(&q->waiting, limits[i].waiting);
+		pthread_cond_init(&q->has_work, &clock);
 	}
+	pthread_condattr_destroy(&clock);
 	all->refs = 1;
 	return all;
 }
@@ -72,6 +83,8 @@ static void unref(struct chores *all)
 	pthread_mutex_unlock(&all->lock);
 	if (!is_last)
 		return;
+	for (size_t i = 0; i < CHORE_KINDS; i++)
+		pthread_cond_destroy(&all->queues[i].has_work);
 	pthread_cond_destroy(&all->is_over);
 	pthread_mutex_destroy(&all->lock);
 	free(all);
@@ -79,15 +92,43 @@ static void unref(struct chores *all)
 
 static struct chore *next_chore(struct chore_queue *q)
 {
-	struct list_node *node = list_pop_front(&q->waiting);
+	struct fair_item *item = fair_pop(&q->waiting);
 	struct chore *chore;
 
-	if (node == NULL)
+	if (item == NULL)
 		return NULL;
-	q->count--;
-	chore = container_of(node, struct chore, mail.node);
+	chore = container_of(item, struct chore, item);
 	chore->queue = NULL;
 	return chore;
+}
+
+/* The same, by a thread that waits for one.  NULL: it is to end. */
+static struct chore *await_chore(struct chore_queue *q)
+{
+	struct chore *chore = next_chore(q);
+	struct timespec until;
+	int ret = 0;
+
+	if (chore != NULL || !q->computes)
+		return chore;
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += CHORE_LINGER_S;
+	q->idle++;
+	while (chore == NULL && ret == 0 && !q->all->is_closed) {
+		ret = pthread_cond_timedwait(&q->has_work, &q->all->lock, &until);
+		chore = next_chore(q);
+	}
+	q->idle--;
+	return chore;
+}
+
+/* Under the lock, so that the worker is there until chores_close(). */
+static void give_back(struct chores *all, struct chore *chore)
+{
+	if (all->is_closed)
+		chore->done(chore, NULL);
+	else
+		worker_post(chore->worker, &chore->mail);
 }
 
 static void *work(void *arg)
@@ -100,17 +141,16 @@ static void *work(void *arg)
 	if (q->computes)
 		(void)setpriority(PRIO_PROCESS, 0, CHORE_NICE);
 	pthread_mutex_lock(&all->lock);
-	while ((chore = next_chore(q)) != NULL) {
+	while ((chore = await_chore(q)) != NULL) {
+		bool is_closed = all->is_closed;
+
 		pthread_mutex_unlock(&all->lock);
-		chore->was_run = chore->until_us == 0 || clock_now_us() < chore->until_us;
+		chore->was_run = !is_closed &&
+			(chore->until_us == 0 || clock_now_us() < chore->until_us);
 		if (chore->was_run)
 			chore->run(chore);
 		pthread_mutex_lock(&all->lock);
-		/* Under the lock, so that the worker is there until chores_close(). */
-		if (all->is_closed)
-			chore->done(chore, NULL);
-		else
-			worker_post(chore->worker, &chore->mail);
+		give_back(all, chore);
 	}
 	if (q->computes) {
 		/* What the library keeps for the thread, while there is a library. */
@@ -141,6 +181,45 @@ static bool start_thread(struct chore_queue *q)
 	return ret == 0;
 }
 
+/* Under the lock: one more waits.  False: there is no thread, and none can be had. */
+static bool see_to_threads(struct chore_queue *q, uint32_t most)
+{
+	if (q->waiting.count < q->idle || q->threads >= most)
+		return true;
+	if (start_thread(q)) {
+		q->threads++;
+		q->all->refs++;
+	}
+	return q->threads > 0;
+}
+
+static uint32_t most_threads(const struct worker *w, enum chore_kind kind)
+{
+	if (limits[kind].threads > 0)
+		return limits[kind].threads;
+	return w->router->worker_count > 2 ? w->router->worker_count : 2;
+}
+
+/* Under the lock. */
+static bool enqueue(struct chore_queue *q, struct chore *chore)
+{
+	struct fair_item *out;
+	struct chore *victim;
+
+	if (!fair_push(&q->waiting, &chore->item, chore->source, &out))
+		return false;
+	chore->queue = q;
+	if (out != NULL) {
+		victim = container_of(out, struct chore, item);
+		victim->queue = NULL;
+		victim->was_crowded_out = true;
+		give_back(q->all, victim);
+	}
+	if (q->idle > 0)
+		pthread_cond_signal(&q->has_work);
+	return true;
+}
+
 bool chore_start(struct worker *w, enum chore_kind kind, struct chore *chore)
 {
 	struct chores *all = w->router->chores;
@@ -149,23 +228,13 @@ bool chore_start(struct worker *w, enum chore_kind kind, struct chore *chore)
 
 	chore->worker = w;
 	chore->was_run = false;
+	chore->was_crowded_out = false;
 	chore->queue = NULL;
 	chore->mail.deliver = deliver;
 	list_node_init(&chore->mail.node);
+	fair_item_init(&chore->item);
 	pthread_mutex_lock(&all->lock);
-	is_fine = q->count < limits[kind].waiting;
-	if (is_fine && q->threads < limits[kind].threads) {
-		if (start_thread(q)) {
-			q->threads++;
-			all->refs++;
-		}
-		is_fine = q->threads > 0;
-	}
-	if (is_fine) {
-		chore->queue = q;
-		list_push_back(&q->waiting, &chore->mail.node);
-		q->count++;
-	}
+	is_fine = see_to_threads(q, most_threads(w, kind)) && enqueue(q, chore);
 	pthread_mutex_unlock(&all->lock);
 	return is_fine;
 }
@@ -179,8 +248,7 @@ bool chore_withdraw(struct worker *w, struct chore *chore)
 	/* Once it is closed, threads free what they have done. */
 	waited = !all->is_closed && chore->queue != NULL;
 	if (waited) {
-		list_remove(&chore->mail.node);
-		chore->queue->count--;
+		(void)fair_remove(&chore->queue->waiting, &chore->item);
 		chore->queue = NULL;
 	}
 	pthread_mutex_unlock(&all->lock);
@@ -189,10 +257,18 @@ bool chore_withdraw(struct worker *w, struct chore *chore)
 	return waited;
 }
 
+/* Under the lock. */
+static void close_all(struct chores *all)
+{
+	all->is_closed = true;
+	for (size_t i = 0; i < CHORE_KINDS; i++)
+		pthread_cond_broadcast(&all->queues[i].has_work);
+}
+
 void chores_close(struct chores *all)
 {
 	pthread_mutex_lock(&all->lock);
-	all->is_closed = true;
+	close_all(all);
 	pthread_mutex_unlock(&all->lock);
 }
 
@@ -203,7 +279,7 @@ void chores_destroy(struct chores *all)
 	if (all == NULL)
 		return;
 	pthread_mutex_lock(&all->lock);
-	all->is_closed = true;
+	close_all(all);
 	for (size_t i = 0; i < CHORE_KINDS; i++) {
 		while ((chore = next_chore(&all->queues[i])) != NULL)
 			chore->done(chore, NULL);

@@ -15,6 +15,7 @@
 #include "base/rand.h"
 #include "base/slog.h"
 #include "pg/msg_out.h"
+#include "session/chore.h"
 #include "session/client_proof.h"
 #include "session/gate.h"
 #include "session/server.h"
@@ -167,6 +168,12 @@ static size_t on_data(struct stream *stream, const uint8_t *data, size_t len)
 	return len;
 }
 
+void client_begins_chore(const struct client *c, struct chore *chore)
+{
+	chore->source = (uint64_t)(uintptr_t)c->source;
+	chore->until_us = c->connected_us + atomic_load(&c->workload->login_timeout_us);
+}
+
 static void client_closed(struct client *c)
 {
 	struct worker *w = c->worker;
@@ -256,7 +263,7 @@ static void on_secure(struct stream *stream)
 	client_startup_secure(client_from_stream(stream));
 }
 
-static const struct stream_ops client_stream_ops = {
+const struct stream_ops client_stream_ops = {
 	.on_data = on_data,
 	.on_end = on_end,
 	.on_drained = on_drained,

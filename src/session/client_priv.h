@@ -43,6 +43,8 @@ static inline struct client *client_from_stream(struct stream *stream)
 	return container_of(stream, struct client, stream);
 }
 
+extern const struct stream_ops client_stream_ops;       /* client.c */
+
 /* Each takes bytes and returns how many it used. */
 size_t client_startup_data(struct client *, const uint8_t *data, size_t len);
 size_t client_auth_data(struct client *, const uint8_t *data, size_t len);

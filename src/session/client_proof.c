@@ -27,17 +27,20 @@ struct look {
 	uint64_t id;
 };
 
-/* Nobody asks for it any more when the client's time to log in is over: what was not run
- * by then has no answer, and the client's timer ends it. */
+/* What was not run in time has no answer, and the client's timer ends it. */
 static void look_init(struct look *look, const struct client *c, void (*run)(struct chore *),
 	void (*done)(struct chore *, struct worker *))
 {
-	uint64_t limit_us = atomic_load(&c->workload->login_timeout_us);
+	*look = (struct look){
+		.chore = { .run = run, .done = done }, .slot = c->slot, .id = c->id
+	};
+	client_begins_chore(c, &look->chore);
+}
 
-	*look = (struct look){ .chore = { .run = run, .done = done,
-				       .until_us = c->connected_us + limit_us },
-		.slot = c->slot,
-		.id = c->id };
+static void refuse(struct client *c)
+{
+	client_close_with(c, CLOSE_TOO_MANY, "53300", "too many logins wait to be verified",
+		NULL);
 }
 
 /* False: it did not start, and the client was told. */
@@ -47,8 +50,7 @@ static bool look_start(struct client *c, enum chore_kind kind, struct look *look
 		c->login->chore = &look->chore;
 		return true;
 	}
-	client_close_with(c, CLOSE_TOO_MANY, "53300", "too many logins wait to be verified",
-		NULL);
+	refuse(c);
 	return false;
 }
 
@@ -59,7 +61,12 @@ static struct client *look_client(const struct look *look, struct worker *w)
 
 	if (c != NULL && c->login != NULL && c->login->chore == &look->chore)
 		c->login->chore = NULL;
-	return c == NULL || c->state != CLIENT_AUTH ? NULL : c;
+	if (c == NULL || c->state != CLIENT_AUTH)
+		return NULL;
+	if (!look->chore.was_crowded_out)
+		return c;
+	refuse(c);
+	return NULL;
 }
 
 void client_proof_forget(struct client *c)

@@ -16,6 +16,11 @@ void client_proof_derive(struct client *);      /* keys of a password */
 void client_proof_peer(struct client *);        /* whose process it is */
 void client_proof_ask(struct client *);         /* PAM or LDAP */
 
+/* client.c: something of its login is to be done elsewhere.  Nobody asks for that any more
+ * when its time to log in is over, and it takes turns with those of other addresses. */
+struct chore;
+void client_begins_chore(const struct client *, struct chore *);
+
 /* The client goes: what was not begun is not done. */
 void client_proof_forget(struct client *);
 

@@ -131,7 +131,7 @@ static void forget_unused(struct gate *g, struct gate_source *s)
 
 static bool is_silent(const struct client *c, uint64_t now_us)
 {
-	if (c->state == CLIENT_STARTUP)
+	if (c->state == CLIENT_STARTUP && !stream_tls_is_due(&c->stream))
 		return now_us >= c->connected_us + GATE_SILENT_US;
 	/* It was told why, and does not go. */
 	if (c->state == CLIENT_ENDING)

@@ -138,6 +138,7 @@ struct worker {
 	struct timers timers;
 	struct timers always;           /* go on while the worker is suspended */
 	struct stream_pool *chunks;
+	struct stream_helper helper;    /* session/handshake.h */
 	struct list doors;
 	/* Clients by slot, for cancel requests and views. */
 	struct client **clients;

@@ -168,6 +168,13 @@ static struct server *find_deriving(struct worker *w, const struct server_derive
 	return NULL;
 }
 
+static void login_cannot_wait(struct server *s)
+{
+	static const char text[] = "out of memory, or too many logins wait for keys";
+
+	server_login_failed(s, CONNECT_FAILED_HOST, "53300", text, sizeof(text) - 1);
+}
+
 static void derive_done(struct chore *chore, struct worker *w)
 {
 	struct server_derive *d = container_of(chore, struct server_derive, chore);
@@ -180,6 +187,11 @@ static void derive_done(struct chore *chore, struct worker *w)
 		return;
 	}
 	s->login->deriving = 0;
+	if (!chore->was_run) {
+		derive_free(d);
+		login_cannot_wait(s);
+		return;
+	}
 	diag_clear(&diag);
 	buf_init(&out, 0);
 	if (server_auth_derived(&s->login->auth, &d->job, &out, &diag) == SERVER_AUTH_FAILED)
@@ -194,7 +206,6 @@ static void derive_done(struct chore *chore, struct worker *w)
 
 static bool derive(struct server *s)
 {
-	static const char no_memory[] = "out of memory, or too many logins wait for keys";
 	struct server_derive *d = calloc(1, sizeof(*d));
 
 	if (d != NULL && server_auth_job(&s->login->auth, &d->job)) {
@@ -207,8 +218,7 @@ static bool derive(struct server *s)
 	}
 	if (d != NULL)
 		derive_free(d);
-	server_login_failed(s, CONNECT_FAILED_HOST, "53300", no_memory,
-		sizeof(no_memory) - 1);
+	login_cannot_wait(s);
 	return false;
 }
 

@@ -21,6 +21,7 @@
 #include "session/chore.h"
 #include "session/errand.h"
 #include "session/gate.h"
+#include "session/handshake.h"
 #include "session/lookup.h"
 #include "session/login.h"
 #include "session/router.h"
@@ -383,6 +384,8 @@ int worker_create(struct worker **out, struct router *r, uint32_t index,
 	w->chunks = stream_pool_create();
 	if (index == 0)
 		w->lookups = lookups_create();
+	if (w->chunks != NULL)
+		handshake_init(w);
 	if (w->chunks != NULL && (index != 0 || w->lookups != NULL))
 		ret = io_create(&w->io, &mine);
 	if (ret < 0) {

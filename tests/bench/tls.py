@@ -8,6 +8,7 @@ beside clients at work, whose times are those of the table.  Idle clients with T
 and the memory of the pooler.
 
   tests/bench/tls.py --router build/pgtandem [--rounds 5] [--seconds 4] [--idle 5000] [--write]
+  tests/bench/tls.py --router build/pgtandem --parts beside --keys "RSA 2048,RSA 4096"
   tests/bench/tls.py --router build/pgtandem --short
 """
 import contextlib
@@ -35,8 +36,9 @@ USER = "app_trust"
 KEYS = {"P-256": "ec", "RSA 2048": "rsa:2048", "RSA 4096": "rsa:4096"}
 LOGINS = ("no TLS", "full", "resumed")
 CLIENTS = 8             # that log in
-WORKERS = 4             # that are at work beside them
-SQL = "SELECT pg_sleep(0.001)"
+WORKERS = 20            # that are at work beside them, with transactions of 5 ms
+SQL = "SELECT pg_sleep(0.005)"
+PARTS = ("logins", "beside", "idle")
 CONFIG = """
 hosts: {{ main: {{ host: 127.0.0.1, port: {{pg}}, connection_budget: 20, server_tls_sslmode: disable }} }}
 workloads:
@@ -205,13 +207,15 @@ def run_key(args, postgres, directory, ca, key, found):
         for _ in range(args.rounds):
             for pooler in running:
                 for kind in LOGINS if key == "P-256" else LOGINS[1:]:
-                    found["logins"].setdefault((pooler.name, key, kind), []).append(
-                        measure_logins(pooler, kind, args.seconds))
+                    if "logins" in args.parts:
+                        found["logins"].setdefault((pooler.name, key, kind), []).append(
+                            measure_logins(pooler, kind, args.seconds))
             for pooler in running:
-                for kind in (None, "full") if key == "P-256" else ("full",):
+                for kind in (None, "full") if key == args.keys[0] else ("full",):
                     beside = "nobody" if kind is None else key
-                    found["beside"].setdefault((pooler.name, beside), []).append(
-                        measure_beside(args, pooler, kind, args.seconds))
+                    if "beside" in args.parts:
+                        found["beside"].setdefault((pooler.name, beside), []).append(
+                            measure_beside(args, pooler, kind, args.seconds))
     finally:
         for pooler in running:
             pooler.stop()
@@ -258,7 +262,11 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--idle", type=int, default=5000)
+    parser.add_argument("--keys", default=",".join(KEYS), help="some of: " + ", ".join(KEYS))
+    parser.add_argument("--parts", default=",".join(PARTS), help="some of: " + ", ".join(PARTS))
     args = parser.parse_args()
+    args.keys, args.parts = args.keys.split(","), args.parts.split(",")
+    assert set(args.keys) <= set(KEYS) and set(args.parts) <= set(PARTS)
     if args.short:
         args.rounds, args.seconds, args.idle = 1, 1, 50
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -268,9 +276,10 @@ def main():
     with measure.Cluster() as (postgres, directory), tempfile.TemporaryDirectory() as place:
         measure.os.chmod(place, 0o755)
         ca = Authority(place)
-        for key in list(KEYS)[:2] if args.short else KEYS:
+        for key in args.keys[:2] if args.short else args.keys:
             run_key(args, postgres, directory, ca, key, found)
-        run_idle(args, postgres, directory, ca, found)
+        if "idle" in args.parts:
+            run_idle(args, postgres, directory, ca, found)
     text = report(args, found)
     print(text)
     assert all(mid(rounds, "rate") > 0 for rounds in found["logins"].values())

@@ -17,6 +17,7 @@ static X509 *ca;
 
 static const char *const files[] = { "ca.crt", "ca.key", "ca.crl", "server.crt", "server.key",
 	"client.crt", "client.key", "expired.crt", "expired.key", "revoked.crt", "revoked.key",
+	"slow.crt", "slow.key",
 	"stranger.crt", "stranger.key" };
 
 /* Fuzz targets use this, too, which are built without Check. */
@@ -83,7 +84,7 @@ static void write_pair(const char *name, X509 *cert, EVP_PKEY *key)
 static X509 *make(const char *name, const char *cn, const char *names, long serial, long until,
 	bool is_ca, EVP_PKEY **key_out)
 {
-	EVP_PKEY *key = EVP_EC_gen("P-256");
+	EVP_PKEY *key = EVP_EC_gen(strcmp(name, "slow") == 0 ? "P-384" : "P-256");
 	X509 *cert = X509_new(), *issuer = is_ca ? cert : ca;
 	X509_NAME *subject;
 
@@ -147,6 +148,7 @@ static void make_all(void)
 	X509_free(make("server", "db.example.com", names, 3, 60L * DAY, false, NULL));
 	X509_free(make("client", "alice", NULL, 4, 60L * DAY, false, NULL));
 	X509_free(make("expired", "db.example.com", names, 5, -1L * DAY, false, NULL));
+	X509_free(make("slow", "db.example.com", names, 7, 60L * DAY, false, NULL));
 	cert = make("revoked", "db.example.com", names, 6, 60L * DAY, false, NULL);
 	write_crl(cert);
 	X509_free(cert);

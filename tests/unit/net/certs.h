@@ -4,7 +4,7 @@
  *
  * The authority "ca" has signed: "server" (DNS:db.example.com, IP:127.0.0.1), "client"
  * (CN=alice), "expired" and "revoked" (DNS:db.example.com), which is in ca.crl.
- * "stranger" is another authority.  Each has NAME.crt and NAME.key.
+ * "slow" is as "server", with a key that takes longer (P-384).  "stranger" is another authority.  Each has NAME.crt and NAME.key.
  */
 #ifndef TESTS_NET_CERTS_H
 #define TESTS_NET_CERTS_H

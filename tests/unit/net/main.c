@@ -20,6 +20,7 @@ int main(void)
 	srunner_add_suite(runner, io_threads_suite());
 	srunner_add_suite(runner, stream_suite());
 	srunner_add_suite(runner, stream_bulk_suite());
+	srunner_add_suite(runner, stream_away_suite());
 	srunner_add_suite(runner, stream_tls_suite());
 	srunner_add_suite(runner, tls_suite());
 	srunner_run_all(runner, CK_ENV);

@@ -15,6 +15,7 @@ Suite *io_random_suite(void);
 Suite *io_threads_suite(void);
 Suite *stream_suite(void);
 Suite *stream_bulk_suite(void);
+Suite *stream_away_suite(void);
 Suite *stream_tls_suite(void);
 Suite *tls_suite(void);
 

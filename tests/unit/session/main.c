@@ -8,6 +8,7 @@ int main(void)
 	SRunner *runner = srunner_create(exchange_suite());
 	int failed;
 
+	srunner_add_suite(runner, chore_suite());
 	srunner_add_suite(runner, errand_suite());
 	srunner_add_suite(runner, exchange_model_suite());
 	srunner_add_suite(runner, params_suite());

@@ -4,6 +4,7 @@
 
 #include <check.h>
 
+Suite *chore_suite(void);
 Suite *errand_suite(void);
 Suite *exchange_suite(void);
 Suite *exchange_model_suite(void);
