@@ -77,10 +77,12 @@ struct config_user {
 	struct config_level level;
 };
 
-/* Secrets of users, and those of them that are SCRAM's. */
+/* Secrets of users, and those of them that are SCRAM's, with the number of iterations
+ * that most of these have; 0: there are none. */
 struct config_secrets {
 	size_t all;
 	size_t scram;
+	uint32_t iterations;
 };
 
 /* Where an option is given: "hosts.main.port" in line 3; line 0: on the console. */

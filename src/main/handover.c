@@ -276,6 +276,13 @@ static int take_message(struct program *p, struct handover_message *m)
 	case 'U':
 		read_units(m->text + 1, &p->handover.before[0]->units);
 		break;
+	case 'M':
+		if (m->len != 1 + sizeof(p->handover.mock_key))
+			break;
+		memcpy(p->handover.mock_key, m->text + 1, sizeof(p->handover.mock_key));
+		p->handover.has_mock_key = true;
+		explicit_bzero(m->text, m->len);
+		break;
 	case 'B':
 		ret = 1;
 		break;

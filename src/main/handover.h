@@ -19,6 +19,7 @@
  *   old  L flags     listening sockets, one for each flag: 'o' own, 'k' kept
  *   old  P units     a process before it that still drains, with its socket
  *   old  U units     lines of "number host"
+ *   old  M key       what the salts of mock exchanges are made from
  *   old  B           that was all
  *   new  R           ready
  *   new  E text      not, because
@@ -57,6 +58,8 @@ struct handover_before {
 enum handover_phase { HANDOVER_NONE, HANDOVER_STARTING, HANDOVER_DONE };
 
 struct handover {
+	uint8_t mock_key[SCRAM_MOCK_KEY_LEN];   /* of the process before, ... */
+	bool has_mock_key;                      /* ... if it has told */
 	/* Those before this process. */
 	pthread_mutex_t lock;           /* of the descriptors: workers send, too */
 	struct handover_before *before[HANDOVER_BEFORE_MAX];

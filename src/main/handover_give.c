@@ -170,6 +170,17 @@ static int send_before(struct program *p, const struct handover_before *b)
 	return ret;
 }
 
+static int send_mock_key(struct program *p)
+{
+	char text[1 + SCRAM_MOCK_KEY_LEN] = "M";
+	int ret;
+
+	memcpy(text + 1, p->router.mock_key, SCRAM_MOCK_KEY_LEN);
+	ret = handover_send(p->handover.fd, text, sizeof(text), NULL, 0);
+	explicit_bzero(text, sizeof(text));
+	return ret;
+}
+
 static int send_all(struct program *p)
 {
 	int ret = send_units(p, false);
@@ -178,6 +189,8 @@ static int send_all(struct program *p)
 		ret = send_before(p, p->handover.before[i]);
 	if (ret == 0)
 		ret = send_listeners(p);
+	if (ret == 0)
+		ret = send_mock_key(p);
 	return ret == 0 ? handover_send(p->handover.fd, "B", 1, NULL, 0) : ret;
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/slog.h"
+#include "main/mock_key.h"
 #include "route/resolver.h"
 #include "session/server.h"
 
@@ -341,6 +342,8 @@ static int set_up(struct program *p, struct diag *diag)
 		PGTANDEM_VERSION "/pgtandem");
 	p->router.cancel_elsewhere = handover_cancel;
 	p->router.cancel_arg = p;
+	if (ret == 0)
+		ret = mock_key_set_up(p, diag);
 	if (ret == 0)
 		program_apply_log(p);
 	if (ret == 0)

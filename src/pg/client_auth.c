@@ -81,7 +81,7 @@ static bool find_secret(struct client_auth *a, const struct client_auth_params *
 	}
 	a->must_derive = a->stored_kind == SECRET_PLAIN;
 	assert(params->mock_key != NULL);
-	return scram_mock_secret(params->mock_key, a->user, &a->secret);
+	return scram_mock_secret(params->mock_key, a->user, params->iterations, &a->secret);
 }
 
 /* Those who have no password are let wait as long as those who have. */

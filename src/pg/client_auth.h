@@ -105,7 +105,9 @@ struct client_auth_params {
 	const struct secret_scram *derived;
 	/* NULL without TLS.  Offers SCRAM-SHA-256-PLUS.  The type is borrowed. */
 	const struct scram_binding *binding;
-	const uint8_t *mock_key;        /* SCRAM_MOCK_KEY_LEN bytes, per process */
+	const uint8_t *mock_key;        /* SCRAM_MOCK_KEY_LEN bytes */
+	/* Of mocks, and of secrets derived from plain ones; 0: SECRET_ITERATIONS. */
+	uint32_t iterations;
 	const uint8_t *salt;            /* md5: 4 bytes; NULL: random */
 	const uint8_t *nonce_raw;       /* SCRAM: see scram.h; NULL: random */
 };

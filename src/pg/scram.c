@@ -54,9 +54,10 @@ bool scram_mock_salt(const uint8_t key[SCRAM_MOCK_KEY_LEN], const char *user,
 }
 
 bool scram_mock_secret(const uint8_t key[SCRAM_MOCK_KEY_LEN], const char *user,
-	struct secret_scram *out)
+	uint32_t iterations, struct secret_scram *out)
 {
-	*out = (struct secret_scram){ .iterations = SECRET_ITERATIONS,
+	*out = (struct secret_scram){
+		.iterations = iterations == 0 ? SECRET_ITERATIONS : iterations,
 		.salt_len = SECRET_SALT_LEN };
 	/* Random, so that nothing can prove to know it even if is_doomed is
 	 * forgotten. */

@@ -79,11 +79,11 @@ struct scram_transcript {
 	char text[3 * SCRAM_MESSAGE_MAX];
 };
 
-/* The secret of nobody: PostgreSQL's number of iterations, and a salt that a
- * name always has as long as the process (or whoever keeps key) lives, so that
- * repeated tries do not tell known users from unknown ones. */
+/* The secret of nobody: iterations as others have them (0: SECRET_ITERATIONS), and a
+ * salt that a name always has as long as whoever keeps key does, so that repeated tries
+ * do not tell known users from unknown ones. */
 NODISCARD bool scram_mock_secret(const uint8_t key[SCRAM_MOCK_KEY_LEN], const char *user,
-	struct secret_scram *out);
+	uint32_t iterations, struct secret_scram *out);
 
 /* The salt alone: also for secrets derived from plain passwords, which then
  * look the same from outside. */

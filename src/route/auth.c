@@ -132,9 +132,12 @@ void directory_auth(struct directory *d, const struct route_login *login,
 {
 	struct config *config = directory_config(d);
 	const char *stored = config_secret(config, login->user);
+	uint32_t set = config->auth.scram_iterations;
 
 	*out = (struct route_proof){ .config = config, .secrets = config->secrets.all,
 		.scram_secrets = config->secrets.scram,
+		.iterations = set != 0 ? set : config->secrets.iterations,
+		.iterations_are_set = set != 0,
 		.pam_service = config->auth.auth_pam_service,
 		.map = config->auth.auth_map[0] == '\0' ? NULL : config->auth.auth_map };
 	switch (config->auth.auth_type) {

@@ -450,6 +450,8 @@ struct route_proof {
 	char *secret;                   /* stored; NULL: the user is unknown */
 	struct route_lookup lookup;     /* ... and may be asked for */
 	size_t secrets, scram_secrets;  /* of the files; the latter among the former */
+	uint32_t iterations;            /* of most of those, or as set; 0: not known */
+	bool iterations_are_set;
 	unsigned console;               /* rights, bits */
 	const char *map;                /* for route_proof_allows() */
 	const char *pam_service;        /* PAM */

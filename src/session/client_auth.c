@@ -144,6 +144,16 @@ static const struct scram_binding *binding_of(const struct client *c,
 	return binding->len == 0 ? NULL : binding;
 }
 
+/* What SCRAM asks of those who have no SCRAM secret: what it asks of the others. */
+static uint32_t iterations_for(struct router *r, const struct route_proof *proof)
+{
+	uint32_t told = atomic_load(&r->told_iterations);
+
+	if (proof->lookup.host != NULL && !proof->iterations_are_set && told != 0)
+		return told;
+	return proof->iterations == 0 ? SECRET_ITERATIONS : proof->iterations;
+}
+
 void client_auth_ask(struct client *c, enum client_auth_method method)
 {
 	struct router *r = c->worker->router;
@@ -156,7 +166,8 @@ void client_auth_ask(struct client *c, enum client_auth_method method)
 		.mocks_scram = login->proof.lookup.host != NULL ||
 			scram_mock_is_chosen(r->mock_key, login->user,
 				login->proof.scram_secrets, login->proof.secrets),
-		.mock_key = r->mock_key };
+		.mock_key = r->mock_key,
+		.iterations = iterations_for(r, &login->proof) };
 	uint8_t binding_bytes[TLS_BINDING_MAX];
 	struct scram_binding binding;
 	struct secret_scram derived;
@@ -164,7 +175,8 @@ void client_auth_ask(struct client *c, enum client_auth_method method)
 
 	params.binding = binding_of(c, &binding, binding_bytes);
 	if (params.stored != NULL &&
-		login_get_derived(r, login->user, params.stored, &derived))
+		login_get_derived(r, login->user, params.stored, &derived) &&
+		derived.iterations == params.iterations)
 		params.derived = &derived;
 	client_auth_init(&login->auth, &params);
 	login->has_auth = true;
@@ -243,6 +255,20 @@ static void not_looked_up(struct client *c, const struct pool_error *error)
 		"The log of the connection router says why.");
 }
 
+/* The first stays: what nobody is asked for must not change with who else logs in. */
+static void note_iterations(struct router *r, const char *stored)
+{
+	struct secret_scram secret;
+	uint32_t none = 0;
+
+	if (atomic_load(&r->told_iterations) != 0)
+		return;
+	if (secret_parse_scram(stored, &secret))
+		(void)atomic_compare_exchange_strong(&r->told_iterations, &none,
+			secret.iterations);
+	secret_scram_wipe(&secret);
+}
+
 void client_auth_found(struct client *c, const struct lookup_answer *answer)
 {
 	struct client_login *login = c->login;
@@ -254,6 +280,8 @@ void client_auth_found(struct client *c, const struct lookup_answer *answer)
 		return;
 	}
 	login->was_looked_up = answer->result == LOOKUP_FOUND;
+	if (login->was_looked_up)
+		note_iterations(c->worker->router, answer->secret);
 	login->is_doomed = login->is_doomed || answer->result == LOOKUP_EXPIRED;
 	if (answer->result != LOOKUP_UNKNOWN) {
 		login->proof.secret = strdup(answer->secret);

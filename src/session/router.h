@@ -80,7 +80,9 @@ struct router {
 	struct worker *workers[ROUTER_WORKERS_MAX];
 	uint32_t worker_count;
 	struct console_ops console;
-	uint8_t mock_key[SCRAM_MOCK_KEY_LEN];
+	uint8_t mock_key[SCRAM_MOCK_KEY_LEN];   /* random unless main has another */
+	/* Of the first SCRAM secret that auth_query told; 0: none yet. */
+	_Atomic uint32_t told_iterations;
 	const char *version;            /* server_version on the console */
 	_Atomic int drain;              /* enum router_drain */
 	_Atomic bool hands_over;        /* RESTART is under way, or has been */

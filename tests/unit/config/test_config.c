@@ -271,6 +271,33 @@ START_TEST(secrets_are_counted_by_kind)
 }
 END_TEST
 
+/* What most have; of two that are as many the higher; what is no number does not count. */
+START_TEST(iterations_are_those_of_most)
+{
+	static const struct { const char *text; uint32_t iterations; } cases[] = {
+		{ "", 0 },
+		{ "\"f\" \"plain\"\n\"g\" \"md5x\"\n", 0 },
+		{ "\"f\" \"SCRAM-SHA-256$5000:x\"\n", 5000 },
+		{ "\"f\" \"SCRAM-SHA-256$4096:x\"\n\"g\" \"SCRAM-SHA-256$9:x\"\n"
+		  "\"c\" \"SCRAM-SHA-256$4096:y\"\n", 4096 },
+		{ "\"f\" \"SCRAM-SHA-256$4096:x\"\n\"g\" \"SCRAM-SHA-256$10000:x\"\n", 10000 },
+		{ "\"f\" \"SCRAM-SHA-256$x\"\n\"g\" \"SCRAM-SHA-256$1000000000:x\"\n"
+		  "\"c\" \"SCRAM-SHA-256$-5:x\"\n\"d\" \"SCRAM-SHA-256$77\"\n", 0 },
+	};
+	struct diag diag = { 0 };
+	struct config *config;
+	struct files files;
+
+	make_files(&files);
+	put(&files, "userlist.txt", cases[_i].text, 0640);
+	config = config_load(files.path, &diag);
+	ck_assert_msg(config != NULL, "%s: %s", diag.file, diag.text);
+	ck_assert_uint_eq(config->secrets.iterations, cases[_i].iterations);
+	config_unref(config);
+	remove_files(&files);
+}
+END_TEST
+
 START_TEST(a_bad_file_beside_it_fails_the_whole)
 {
 	struct diag list = { 0 }, password = { 0 }, missing = { 0 };
@@ -350,6 +377,7 @@ Suite *config_suite(void)
 	tcase_add_test(tc, settings_without_effect_are_told);
 	tcase_add_test(tc, files_lie_beside_the_configuration);
 	tcase_add_test(tc, secrets_are_counted_by_kind);
+	tcase_add_loop_test(tc, iterations_are_those_of_most, 0, 6);
 	tcase_add_test(tc, a_bad_file_beside_it_fails_the_whole);
 	tcase_add_test(tc, the_last_holder_frees_it);
 	tcase_add_test(tc, survives_every_cut);

@@ -580,14 +580,15 @@ START_TEST(mock_secrets_are_stable)
 	const uint8_t key[SCRAM_MOCK_KEY_LEN] = { 1 }, other[SCRAM_MOCK_KEY_LEN] = { 2 };
 	struct secret_scram a, b;
 
-	ck_assert(scram_mock_secret(key, "ann", &a));
-	ck_assert(scram_mock_secret(key, "ann", &b));
+	ck_assert(scram_mock_secret(key, "ann", 0, &a));
+	ck_assert(scram_mock_secret(key, "ann", 10000, &b));
 	ck_assert_uint_eq(a.iterations, 4096);
+	ck_assert_uint_eq(b.iterations, 10000);
 	ck_assert_uint_eq(a.salt_len, 16);
 	ck_assert_mem_eq(a.salt, b.salt, 16);
-	ck_assert(scram_mock_secret(key, "bob", &b));
+	ck_assert(scram_mock_secret(key, "bob", 0, &b));
 	ck_assert_mem_ne(a.salt, b.salt, 16);
-	ck_assert(scram_mock_secret(other, "ann", &b));
+	ck_assert(scram_mock_secret(other, "ann", 0, &b));
 	ck_assert_mem_ne(a.salt, b.salt, 16);
 }
 END_TEST
