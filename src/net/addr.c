@@ -523,10 +523,24 @@ static void unmap(struct addr *a)
 	set_in4(a, ip, ntohs(a->in6.sin6_port));
 }
 
+/* getpeername(2) knows nobody any more once the peer has reset the connection;
+ * SO_PEERNAME does for as long as there is the socket (inet_getname() in af_inet.c), if it
+ * is asked for no more than there is. */
+static bool peer_of_reset(int fd, struct addr *a)
+{
+	struct addr own = { .len = sizeof(own.ss) };
+
+	/* Of the same kind as its own. */
+	if (getsockname(fd, &own.sa, &own.len) < 0)
+		return false;
+	a->len = own.sa.sa_family == AF_UNIX ? sizeof(own.sa.sa_family) : own.len;
+	return getsockopt(fd, SOL_SOCKET, SO_PEERNAME, &a->ss, &a->len) == 0;
+}
+
 bool sock_peer(int fd, struct addr *a)
 {
 	*a = (struct addr){ .len = sizeof(a->ss) };
-	if (getpeername(fd, &a->sa, &a->len) < 0)
+	if (getpeername(fd, &a->sa, &a->len) < 0 && !peer_of_reset(fd, a))
 		return false;
 	unmap(a);
 	return true;

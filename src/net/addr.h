@@ -78,6 +78,7 @@ NODISCARD int addr_connect(const struct addr *, const struct sock_tcp *,
 /* TCP_NODELAY and the settings above; unix sockets ignore them. */
 void sock_tune(int fd, const struct sock_tcp *);
 int sock_error(int fd);                         /* SO_ERROR as 0 or -errno */
+/* Also of a connection that the peer has reset. */
 bool sock_peer(int fd, struct addr *);
 bool sock_local(int fd, struct addr *);
 

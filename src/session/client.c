@@ -214,6 +214,7 @@ static void on_end(struct stream *stream, int error)
 	case CLIENT_IDLE:
 	case CLIENT_WAITING:
 	case CLIENT_ACTIVE:
+	case CLIENT_ADMIN:
 		/* What was sent before Terminate is read to its end, as by PostgreSQL. */
 		if (!client_has_quit(c, error))
 			client_close(c, error == 0 ? CLOSE_LOST : CLOSE_SOCKET);
@@ -226,7 +227,6 @@ static void on_end(struct stream *stream, int error)
 		client_close(c, error == 0 ? CLOSE_LOST : CLOSE_SOCKET);
 		return;
 	case CLIENT_AUTH:
-	case CLIENT_ADMIN:
 		client_close(c, error == 0 ? CLOSE_LOST : CLOSE_SOCKET);
 		return;
 	case CLIENT_CLOSED:
@@ -341,6 +341,15 @@ bool client_peer(const struct client *c, struct addr *peer)
 	return true;
 }
 
+const char *client_addr_text(const struct client *c, char to[ADDR_TEXT_MAX])
+{
+	struct addr peer;
+
+	if (!client_peer(c, &peer))
+		peer = (struct addr){ .len = 0 };
+	return addr_text(&peer, to, ADDR_TEXT_MAX);
+}
+
 void client_accept(struct worker *w, struct route_workload *workload, int fd)
 {
 	struct client *c = client_create(w, workload);
@@ -384,13 +393,14 @@ static void log_end(struct client *c, enum close_reason reason)
 	const char *user_name = c->route != NULL ? c->route->user :
 		c->console_user != NULL ? c->console_user : "";
 	const char *database_name = c->route == NULL ? "pgbouncer" : c->route->database->name;
-	char user[160], database[160];
+	char user[160], database[160], addr[ADDR_TEXT_MAX];
 
 	if (!atomic_load_explicit(&r->log_disconnections, memory_order_relaxed))
 		return;
 	if (c->login != NULL && c->route == NULL)
-		SLOG_LIMITED(INFO, "client-close", "id=%lu workload=%s reason=%s login=no",
-			(unsigned long)c->id, c->workload->name, reasons[reason].word);
+		SLOG_LIMITED(INFO, "client-close", "id=%lu workload=%s addr=%s reason=%s login=no",
+			(unsigned long)c->id, c->workload->name, client_addr_text(c, addr),
+			reasons[reason].word);
 	else
 		SLOG(INFO, "client-close",
 			"id=%lu workload=%s user=%s database=%s reason=%s age_ms=%lu queries=%lu transactions=%lu received=%lu sent=%lu",

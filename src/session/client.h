@@ -118,6 +118,8 @@ void client_accept(struct worker *, struct route_workload *, int fd);
 
 /* Where it comes from, as far as is known.  False: the socket is gone. */
 bool client_peer(const struct client *, struct addr *);
+/* The same for the log.  Returns to. */
+const char *client_addr_text(const struct client *, char to[ADDR_TEXT_MAX]);
 
 /* Ends it with the text of the reason, if it has one. */
 void client_close(struct client *, enum close_reason);

@@ -33,16 +33,13 @@ static void log_failure(struct client *c, const char *reason)
 {
 	const struct client_login *login = c->login;
 	char user[160], database[160], addr[ADDR_TEXT_MAX];
-	struct addr peer;
 
-	if (!client_peer(c, &peer))
-		peer = (struct addr){ .len = 0 };
 	SLOG_LIMITED(WARN, "client-auth-failed",
 		"id=%lu workload=%s user=%s database=%s addr=%s rule=%u reason=\"%s\"",
 		(unsigned long)c->id, c->workload->name,
 		slog_quote(user, sizeof(user), login->user, strlen(login->user)),
 		slog_quote(database, sizeof(database), login->database, strlen(login->database)),
-		addr_text(&peer, addr, sizeof(addr)), login->proof.line, reason);
+		client_addr_text(c, addr), login->proof.line, reason);
 }
 
 static void failed(struct client *c)

@@ -17,8 +17,6 @@
 #include "session/login.h"
 #include "session/server.h"
 
-enum { APPLICATION_NAME_SIZE = 64 };
-
 void client_login_free(struct client *c)
 {
 	struct client_login *login = c->login;
@@ -44,17 +42,14 @@ static void log_login(struct client *c)
 	char addr[ADDR_TEXT_MAX], user[160], database[160], application[160];
 	const char *name = params_get(&c->params, "application_name");
 	const struct client_login *login = c->login;
-	struct addr peer;
 
 	if (!atomic_load_explicit(&c->worker->router->log_connections,
 		memory_order_relaxed))
 		return;
 	name = name == NULL ? "" : name;
-	if (!client_peer(c, &peer))
-		peer = (struct addr){ .len = 0 };
 	SLOG(INFO, "client-login",
 		"id=%lu workload=%s addr=%s user=%s database=%s application=%s",
-		(unsigned long)c->id, c->workload->name, addr_text(&peer, addr, sizeof(addr)),
+		(unsigned long)c->id, c->workload->name, client_addr_text(c, addr),
 		slog_quote(user, sizeof(user), login->user, strlen(login->user)),
 		slog_quote(database, sizeof(database), login->database,
 			strlen(login->database)),
@@ -93,7 +88,7 @@ static const char *application_name(const struct client *c)
 {
 	const char *name = params_get(&c->params, "application_name");
 
-	return name == NULL || strlen(name) >= APPLICATION_NAME_SIZE ? NULL : name;
+	return name == NULL || strlen(name) >= CLIENT_APPLICATION_SIZE ? NULL : name;
 }
 
 static uint64_t welcome_key(const struct client *c)

@@ -2,6 +2,8 @@
 """The console: PgBouncer's SHOW columns, in order, own ones behind them; who may."""
 import asyncio
 import re
+import socket
+import struct
 import subprocess
 
 import psycopg
@@ -639,3 +641,23 @@ def test_shipped_examples_are_valid(tmp_path, name):
     path.write_text(text.replace("/etc/pgtandem/userlist.txt", str(tmp_path / "userlist.txt")))
     done = check(path)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+def test_goodbye_right_behind_commands(make_router, end):
+    """Commands, Terminate and the end of the connection in one write: what was sent is read
+    to its end, as by PostgreSQL, also behind one that takes its time."""
+    router = make_router()
+    with router.transactional.wire(user=ADMIN[0], dbname="pgbouncer") as wire:
+        before = len(router.log())
+        # The first has to ask all workers.
+        wire.send(w.query("SHOW CLIENTS"), w.query("RELOAD"), w.query("DISABLE app"), w.terminate())
+        if end == "reset":
+            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wire.socket.close()
+    wait_until(lambda: re.search(r" reload ", router.log()[before:]), 10, "it was read again")
+    with router.admin() as admin:
+        wait_until(lambda: any(row["name"] == "app" and row["disabled"]
+                               for row in admin.execute("SHOW DATABASES").fetchall()), 10,
+                   "the last command was carried out")
+        admin.execute("ENABLE app")

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import struct
 import subprocess
 import time
 
@@ -251,3 +252,19 @@ def test_what_is_no_utf8_is_escaped(make_router):
     wait_until(lambda: "client-auth-failed" in router.log(), 10, "it is told")
     assert ' user="a\\xff\\xc2\\x9bbé" ' in router.log()
     router.log_file.read_bytes().decode("utf-8")
+
+
+@pytest.mark.parametrize("said", [b"", b"\0\0\0\x08", w.startup("app_scram", "app")],
+                         ids=["nothing", "half", "startup"])
+def test_where_one_came_from_that_has_reset(router, said):
+    """getpeername() knows it no more."""
+    wire = router.transactional.raw()
+    port = wire.socket.getsockname()[1]
+    wire.send(said)
+    if len(said) > 8:
+        wire.read(9)      # it is asked for a proof
+    wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wire.close()
+    wait_until(lambda: re.search(rf"client-close id=\d+ workload=transactional"
+                                 rf" addr=127\.0\.0\.1:{port} reason=[a-z-]+ login=no",
+                                 router.log()), 10, "a line with its address")
