@@ -5,16 +5,22 @@
 #include <string.h>
 
 #ifdef HAVE_LIBLDAP
+#include <errno.h>
 #include <ldap.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
 #include "base/clock.h"
 
+/* An entry's name, and what a server says why. */
+enum { ANSWER_MAX = 256 * 1024 };
+
 /* One question, which may take several conversations. */
 struct asking {
 	const struct ldap_target *target;
 	uint64_t until_us;
+	uint64_t server_until_us;       /* for the server that is asked now */
 	LDAP *ld;
 	char *why;
 	struct ldap_conncb callbacks;   /* of the library, for as long as ld is there */
@@ -30,8 +36,8 @@ static struct timeval time_left(const struct asking *a)
 {
 	uint64_t now = clock_now_us(), left = 1;
 
-	if (a->until_us > now)
-		left = a->until_us - now;
+	if (a->server_until_us > now)
+		left = a->server_until_us - now;
 	return (struct timeval){ .tv_sec = (time_t)(left / USEC_PER_SEC),
 		.tv_usec = (suseconds_t)(left % USEC_PER_SEC) };
 }
@@ -48,6 +54,39 @@ static void hang_up(struct asking *a)
 	a->ld = NULL;
 }
 
+/* --- below the library: what it reads from the socket ------------------------------------ */
+
+static int timed_setup(Sockbuf_IO_Desc *io, void *arg)
+{
+	io->sbiod_pvt = arg;
+	return 0;
+}
+
+static int timed_ctrl(Sockbuf_IO_Desc *io, int option, void *arg)
+{
+	return LBER_SBIOD_CTRL_NEXT(io, option, arg);
+}
+
+/* A handshake that gets no further asks again and again, whatever the time is. */
+static ber_slen_t timed_read(Sockbuf_IO_Desc *io, void *to, ber_len_t len)
+{
+	const struct asking *a = io->sbiod_pvt;
+
+	if (clock_now_us() >= a->server_until_us) {
+		errno = ETIMEDOUT;
+		return -1;
+	}
+	return LBER_SBIOD_READ_NEXT(io, to, len);
+}
+
+static ber_slen_t timed_write(Sockbuf_IO_Desc *io, void *from, ber_len_t len)
+{
+	return LBER_SBIOD_WRITE_NEXT(io, from, len);
+}
+
+static Sockbuf_IO timed_io = { .sbi_setup = timed_setup, .sbi_ctrl = timed_ctrl,
+	.sbi_read = timed_read, .sbi_write = timed_write };
+
 /* The library waits for the first byte of an answer, and reads on without asking whether
  * there is more. */
 static int on_connected(LDAP *ld, Sockbuf *sb, LDAPURLDesc *server, struct sockaddr *addr,
@@ -55,12 +94,18 @@ static int on_connected(LDAP *ld, Sockbuf *sb, LDAPURLDesc *server, struct socka
 {
 	const struct asking *a = ctx->lc_arg;
 	struct timeval left = time_left(a);
+	ber_len_t max = ANSWER_MAX;
 	ber_socket_t fd = -1;
 
 	(void)ld;
 	(void)server;
 	(void)addr;
+	/* Between the socket and TLS. */
+	if (ber_sockbuf_add_io(sb, &timed_io, (LBER_SBIOD_LEVEL_PROVIDER +
+			LBER_SBIOD_LEVEL_TRANSPORT) / 2, ctx->lc_arg) != 0)
+		return -1;
 	if (ber_sockbuf_ctrl(sb, LBER_SB_OPT_GET_FD, &fd) != 1 ||
+		ber_sockbuf_ctrl(sb, LBER_SB_OPT_SET_MAX_INCOMING, &max) != 1 ||
 		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &left, sizeof(left)) < 0 ||
 		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &left, sizeof(left)) < 0)
 		return -1;
@@ -75,9 +120,9 @@ static void on_closed(LDAP *ld, Sockbuf *sb, struct ldap_conncb *ctx)
 }
 
 /* What is left of the time holds for connecting, TLS included, and for each answer. */
-static int connect_to(struct asking *a)
+static int connect_to(struct asking *a, const char *uri)
 {
-	int version = LDAP_VERSION3, ret = ldap_initialize(&a->ld, a->target->uris);
+	int version = LDAP_VERSION3, ret = ldap_initialize(&a->ld, uri);
 	struct timeval left = time_left(a);
 
 	if (ret != LDAP_SUCCESS)
@@ -92,16 +137,68 @@ static int connect_to(struct asking *a)
 	return a->target->starttls ? ldap_start_tls_s(a->ld, NULL, NULL) : LDAP_SUCCESS;
 }
 
-static int bind_as(struct asking *a, const char *name, const char *password)
+static int bind_at(struct asking *a, const char *uri, const char *name, const char *password)
 {
 	struct berval secret = { .bv_len = strlen(password) };
-	int ret = connect_to(a);
+	int ret = connect_to(a, uri);
 
 	/* The library does not write to it. */
 	memcpy(&secret.bv_val, &password, sizeof(password));
 	if (ret != LDAP_SUCCESS)
 		return ret;
 	return ldap_sasl_bind_s(a->ld, name, LDAP_SASL_SIMPLE, &secret, NULL, NULL, NULL);
+}
+
+/* It could not be asked; another server may. */
+static bool is_unreached(int ret)
+{
+	return ret == LDAP_SERVER_DOWN || ret == LDAP_CONNECT_ERROR || ret == LDAP_TIMEOUT ||
+		ret == LDAP_UNAVAILABLE;
+}
+
+/* Of the time each server that is left gets its part: one that is silent leaves some for
+ * the next.  The library would give each the whole. */
+static uint64_t part_of(const struct asking *a, size_t servers)
+{
+	uint64_t now = clock_now_us();
+
+	return now >= a->until_us ? now : now + (a->until_us - now) / servers;
+}
+
+static size_t count_uris(const char *uris)
+{
+	size_t count = 0;
+
+	while (*(uris += strspn(uris, " ")) != '\0') {
+		uris += strcspn(uris, " ");
+		count++;
+	}
+	return count;
+}
+
+static int bind_as(struct asking *a, const char *name, const char *password)
+{
+	const char *at = a->target->uris;
+	int ret = LDAP_PARAM_ERROR;
+
+	for (size_t left = count_uris(at); left > 0; left--) {
+		size_t len = strcspn(at += strspn(at, " "), " ");
+		char *uri = strndup(at, len);
+
+		if (uri == NULL)
+			return LDAP_NO_MEMORY;
+		a->server_until_us = part_of(a, left);
+		ret = bind_at(a, uri, name, password);
+		free(uri);
+		if (!is_unreached(ret))
+			break;
+		at += len;
+		if (left > 1)
+			hang_up(a);
+	}
+	/* What follows has all that is left. */
+	a->server_until_us = a->until_us;
+	return ret;
 }
 
 /* The name of the only entry that fits. */

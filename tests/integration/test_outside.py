@@ -211,8 +211,8 @@ def test_a_frozen_directory_stops_nobody_else(make_router, directory):
 def ldap():
     made = []
 
-    def make(answer):
-        made.append(FakeLdap(answer))
+    def make(answer, **where):
+        made.append(FakeLdap(answer, **where))
         return made[-1]
     yield make
     for one in made:
@@ -308,6 +308,60 @@ def test_half_an_answer_of_a_directory(make_router, ldap):
         except psycopg.OperationalError:
             return False
     wait_until(gets_in, 15, "a login")
+
+
+def test_servers_share_the_time(make_router, ldap):
+    """Two that take the connection and say nothing, and one that answers: the client, who
+    has so much time, gets in."""
+    silent = ldap(lambda operation, number: None)
+    ldap(lambda operation, number: None, host="127.0.0.2", port=silent.port)
+    ldap(lambda operation, number: fakeldap.bound(number), host="127.0.0.3", port=silent.port)
+    router = with_rules(make_router, simple_rule(silent).replace(
+        "ldapserver=127.0.0.1", 'ldapserver="127.0.0.1 127.0.0.2 127.0.0.3"'),
+        config={"defaults": {"client_login_timeout": "6s"}})
+    since = time.monotonic()
+    comes_in(router.session, "app_scram")
+    assert time.monotonic() - since < 6
+
+
+def test_an_answer_of_a_directory_without_end(make_router, ldap):
+    """It says that 200 MB will come, and sends them: it is not listened to for long."""
+    head = bytes([0x30, 0x84]) + (200 << 20).to_bytes(4, "big")
+    server = ldap(lambda operation, number: head + bytes(200 << 20))
+    router = with_rules(make_router, simple_rule(server))
+    since = time.monotonic()
+    with pytest.raises(psycopg.OperationalError, match="LDAP authentication failed"):
+        comes_in(router.session, "app_scram")
+    assert time.monotonic() - since < 8
+    # What the kernel takes in is more than what the router does.
+    assert server.sent < 32 << 20
+
+
+def test_half_a_record_of_tls(make_router, ldap):
+    """StartTLS is taken, and then comes half of something: the threads are free again when
+    the time is over, for those who ask another directory."""
+    def answer(operation, number):
+        if operation == fakeldap.EXTENDED:
+            return fakeldap.extended(number) + b"\x16\x03\x03\x40\x00half"
+        return None
+    stops = simple_rule(ldap(answer)).replace("host all all", "host all app_scram")
+    works = simple_rule(ldap(lambda operation, number: fakeldap.bound(number)))
+    router = with_rules(make_router, stops + " ldaptls=1\n" + works,
+                        config={"defaults": {"client_login_timeout": "2s"}})
+    threads = [threading.Thread(target=send_and_wait, args=(router.session,))
+               for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    def gets_in():
+        try:
+            comes_in(router.session, "other")
+            return True
+        except psycopg.OperationalError:
+            return False
+    wait_until(gets_in, 5, "another directory answers")
 
 
 def test_who_waits_for_a_directory_is_not_silent(make_router, ldap):

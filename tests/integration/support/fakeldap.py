@@ -3,7 +3,7 @@
 import socket
 import threading
 
-BIND, SEARCH = 0x60, 0x63
+BIND, SEARCH, EXTENDED = 0x60, 0x63, 0x77
 SUCCESS, SIZE_LIMIT = 0, 4
 
 
@@ -32,14 +32,19 @@ def searched(number, code=SUCCESS):
     return result(number, 0x65, code)
 
 
+def extended(number, code=SUCCESS):
+    return result(number, 0x78, code)
+
+
 class FakeLdap:
     """answer(operation, number): the bytes to send, None to say nothing."""
 
-    def __init__(self, answer):
+    def __init__(self, answer, host="127.0.0.1", port=0):
         self.answer = answer
         self.asked = 0
         self.connections = []
-        self.socket = socket.create_server(("127.0.0.1", 0), backlog=500)
+        self.sent = 0
+        self.socket = socket.create_server((host, port), backlog=500)
         self.port = self.socket.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -58,8 +63,9 @@ class FakeLdap:
                 at = 2 if data[1] < 128 else 2 + (data[1] & 127)
                 self.asked += 1
                 answer = self.answer(data[at + 3], data[at + 2])
-                if answer is not None:
-                    connection.sendall(answer)
+                for at in range(0, len(answer or b""), 65536):
+                    connection.sendall(answer[at:at + 65536])
+                    self.sent += 65536
         except OSError:
             pass
 
