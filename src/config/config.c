@@ -385,10 +385,15 @@ static int load_rules(struct config *config, struct diag *diag)
 		diag);
 	if (ret == 0 && path != NULL) {
 		config->hba = hba_load(path, diag);
-		ret = config->hba == NULL ? -EINVAL : ident_check_maps(config->ident, config->hba, path, diag);
+		ret = config->hba == NULL ? -EINVAL : 
+			ident_check_maps(config->ident, config->hba, diag);
 	}
 	if (ret == 0)
-		ret = verify_tls_rules(config, path);
+		ret = verify_tls_rules(config);
+	if (ret == 0 && config->hba != NULL && hba_public_secret(config->hba) != NULL)
+		ret = verify_warn(config, "everybody may read %s, which holds a password "
+			"(ldapbindpasswd); chmod 640 would hide it",
+			hba_public_secret(config->hba));
 	free(path);
 	return ret;
 }

@@ -283,6 +283,23 @@ static int fill_rule(struct hba_line *line, struct hba_rule *rule)
 	return ret == 0 ? hba_option_check(line, method, rule) : ret;
 }
 
+/* Lines of one file follow each other but for what is included between them. */
+static const char *keep_path(struct hba *hba, const char *path)
+{
+	char **paths;
+
+	for (size_t i = hba->path_count; i-- > 0;) {
+		if (strcmp(hba->paths[i], path) == 0)
+			return hba->paths[i];
+	}
+	paths = realloc(hba->paths, (hba->path_count + 1) * sizeof(*paths));
+	if (paths == NULL)
+		return NULL;
+	hba->paths = paths;
+	paths[hba->path_count] = strdup(path);
+	return paths[hba->path_count] == NULL ? NULL : paths[hba->path_count++];
+}
+
 static int on_line(void *arg, struct hba_line *line)
 {
 	struct hba *hba = arg;
@@ -293,7 +310,9 @@ static int on_line(void *arg, struct hba_line *line)
 		return hba_fail(line, &line->fields[0].tokens[0], "out of memory");
 	hba->rules = rules;
 	rule = &rules[hba->count++];
-	*rule = (struct hba_rule){ .line = line->line };
+	*rule = (struct hba_rule){ .line = line->line, .path = keep_path(hba, line->path) };
+	if (rule->path == NULL)
+		return hba_fail(line, &line->fields[0].tokens[0], "out of memory");
 	return fill_rule(line, rule);
 }
 
@@ -391,6 +410,9 @@ void hba_destroy(struct hba **slot)
 		return;
 	for (size_t i = 0; i < hba->count; i++)
 		rule_free(&hba->rules[i]);
+	for (size_t i = 0; i < hba->path_count; i++)
+		free(hba->paths[i]);
+	free(hba->paths);
 	free(hba->rules);
 	free(hba->own);
 	free(hba);

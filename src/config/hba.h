@@ -88,15 +88,24 @@ NODISCARD bool hba_match(const struct hba *, const struct hba_client *, struct h
 
 size_t hba_count(const struct hba *);
 
-/* The map that a rule names, and its line; false: it names none. */
-bool hba_uses_map(const struct hba *, size_t index, const char **map, uint32_t *line);
+/* Where a rule stands; the path is the hba's. */
+struct hba_place {
+	const char *path;
+	uint32_t line;
+};
+
+/* The map that a rule names, and its place; false: it names none. */
+bool hba_uses_map(const struct hba *, size_t index, const char **map, struct hba_place *);
 
 /* Whether a rule is for those who come over TLS (hostssl, which those with cert and
- * clientcert are); with the line of the first. */
-bool hba_needs_tls(const struct hba *, uint32_t *line);
+ * clientcert are); with the place of the first. */
+bool hba_needs_tls(const struct hba *, struct hba_place *);
 
-/* The line of the first rule that sends passwords to a directory in clear; 0: none. */
-uint32_t hba_clear_ldap(const struct hba *);
+/* Whether a rule sends passwords to a directory in clear; with the place of the first. */
+bool hba_clear_ldap(const struct hba *, struct hba_place *);
+
+/* The first file that holds a ldapbindpasswd and that everybody may read; NULL: none. */
+const char *hba_public_secret(const struct hba *);
 
 const char *hba_method_name(enum hba_method);
 

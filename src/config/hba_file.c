@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "config/hba_file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -180,28 +181,42 @@ static int read_token(struct reader *r, struct hba_token *token)
 	return ret;
 }
 
+/* A name in a file is relative to where that file is. */
+static char *path_of(const struct hba_token *at, const char *name)
+{
+	const char *slash = strrchr(at->path, '/');
+	char *path;
+
+	if (name[0] == '/' || slash == NULL)
+		return strdup(name);
+	if (asprintf(&path, "%.*s/%s", (int)(slash - at->path), at->path, name) < 0)
+		return NULL;
+	return path;
+}
+
+static int check_open(const struct reading *all, const struct hba_token *at)
+{
+	if (!all->may_open)
+		diag_set(all->diag, at->path, at->line, at->column, "no other file is read here");
+	else if (all->depth == HBA_DEPTH_MAX)
+		diag_set(all->diag, at->path, at->line, at->column,
+			"files within files, more than %d deep", HBA_DEPTH_MAX);
+	else
+		return 0;
+	return -EINVAL;
+}
+
 static int open_file(struct reading *all, const struct hba_token *at, const char *name,
 	char **path, struct reader *r)
 {
-	const char *slash = strrchr(at->path, '/');
 	struct diag diag = { 0 };
 	char *text;
 	size_t len;
-	int ret;
+	int ret = check_open(all, at);
 
-	if (!all->may_open) {
-		diag_set(all->diag, at->path, at->line, at->column, "no other file is read here");
-		return -EINVAL;
-	}
-	if (all->depth == HBA_DEPTH_MAX) {
-		diag_set(all->diag, at->path, at->line, at->column,
-			"files within files, more than %d deep", HBA_DEPTH_MAX);
-		return -EINVAL;
-	}
-	if (name[0] == '/' || slash == NULL)
-		*path = strdup(name);
-	else if (asprintf(path, "%.*s/%s", (int)(slash - at->path), at->path, name) < 0)
-		*path = NULL;
+	if (ret < 0)
+		return ret;
+	*path = path_of(at, name);
 	if (*path == NULL)
 		return -ENOMEM;
 	ret = doc_read_file(*path, HBA_FILE_MAX, &text, &len, &diag);
@@ -318,14 +333,14 @@ static int read_fields(struct reader *r, struct hba_line *line)
 
 static int read_all(struct reader *r);
 
-static int include(struct reading *all, const struct hba_line *line, bool must_exist)
+static int include(struct reading *all, const struct hba_token *at, const char *name,
+	bool must_exist)
 {
-	const struct hba_token *name = &line->fields[1].tokens[0];
 	struct reader inner;
 	char *path;
 	int ret;
 
-	ret = open_file(all, name, name->text, &path, &inner);
+	ret = open_file(all, at, name, &path, &inner);
 	if (ret == -ENOENT && !must_exist) {
 		diag_clear(all->diag);
 		return 0;
@@ -337,20 +352,70 @@ static int include(struct reading *all, const struct hba_line *line, bool must_e
 	return ret;
 }
 
+/* GetConfFilesInDir() in conffiles.c. */
+static int is_conf(const struct dirent *entry)
+{
+	size_t len = strlen(entry->d_name);
+
+	return entry->d_name[0] != '.' && entry->d_type != DT_DIR && len > 5 &&
+		strcmp(entry->d_name + len - 5, ".conf") == 0;
+}
+
+static int by_bytes(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int include_dir(struct reading *all, const struct hba_token *at)
+{
+	struct dirent **entries = NULL;
+	int count = -1, ret = check_open(all, at);
+	char *path, *name;
+
+	if (ret < 0)
+		return ret;
+	path = path_of(at, at->text);
+	if (path == NULL)
+		return -ENOMEM;
+	count = scandir(path, &entries, is_conf, by_bytes);
+	if (count < 0) {
+		ret = -errno;
+		diag_set(all->diag, at->path, at->line, at->column, "%.200s: %s", path,
+			strerror(-ret));
+	} else if (count > HBA_DIR_MAX) {
+		ret = -EINVAL;
+		diag_set(all->diag, at->path, at->line, at->column,
+			"%.200s: more than %d files", path, HBA_DIR_MAX);
+	}
+	for (int i = 0; i < count; i++) {
+		if (ret == 0 && asprintf(&name, "%s/%s", at->text, entries[i]->d_name) < 0) {
+			ret = -ENOMEM;
+		} else if (ret == 0) {
+			ret = include(all, at, name, true);
+			free(name);
+		}
+		free(entries[i]);
+	}
+	free(entries);
+	free(path);
+	return ret;
+}
+
 static int take_line(struct reading *all, struct hba_line *line)
 {
-	const struct hba_token *first = &line->fields[0].tokens[0];
-	bool is_include = hba_token_is(first, "include");
+	const struct hba_token *first = &line->fields[0].tokens[0], *name;
+	bool is_dir = hba_token_is(first, "include_dir");
+	bool must_exist = hba_token_is(first, "include");
 
 	if (++all->lines > HBA_LINES_MAX)
 		return hba_fail(line, first, "more than %d lines", HBA_LINES_MAX);
-	if (hba_token_is(first, "include_dir"))
-		return hba_fail(line, first, "include_dir is not known here: name the files");
-	if (!is_include && !hba_token_is(first, "include_if_exists"))
+	if (!is_dir && !must_exist && !hba_token_is(first, "include_if_exists"))
 		return all->on_line(all->arg, line);
 	if (line->count != 2 || line->fields[1].count != 1)
-		return hba_fail(line, first, "%s needs the name of one file", first->text);
-	return include(all, line, is_include);
+		return hba_fail(line, first, "%s needs the name of one %s", first->text,
+			is_dir ? "directory" : "file");
+	name = &line->fields[1].tokens[0];
+	return is_dir ? include_dir(all, name) : include(all, name, name->text, must_exist);
 }
 
 static int read_all(struct reader *r)
@@ -388,6 +453,32 @@ bool hba_token_is(const struct hba_token *token, const char *keyword)
 	return !token->is_quoted && strcmp(token->text, keyword) == 0;
 }
 
+/* ldapbindpasswd, however it is spelled. */
+static bool may_hold_secret(const struct hba_line *line)
+{
+	for (size_t i = 0; i < line->count; i++) {
+		for (size_t k = 0; k < line->fields[i].count; k++) {
+			const char *text = line->fields[i].tokens[k].text;
+
+			if (text != NULL && (strcasestr(text, "bind") != NULL ||
+					strcasestr(text, "pass") != NULL ||
+					strcasestr(text, "pwd") != NULL))
+				return true;
+		}
+	}
+	return false;
+}
+
+static void hide_quoted(char *text)
+{
+	char *first = strchr(text, '"'), *last = strrchr(text, '"');
+
+	if (first == NULL || last - first < 4)
+		return;
+	memcpy(first + 1, "...", 3);
+	memmove(first + 4, last, strlen(last) + 1);
+}
+
 int hba_fail(const struct hba_line *line, const struct hba_token *token, const char *fmt, ...)
 {
 	char text[DIAG_TEXT_MAX];
@@ -396,6 +487,8 @@ int hba_fail(const struct hba_line *line, const struct hba_token *token, const c
 	va_start(args, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
+	if (may_hold_secret(line))
+		hide_quoted(text);
 	diag_set(line->diag, token->path, token->line, token->column, "%s", text);
 	return -EINVAL;
 }

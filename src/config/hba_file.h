@@ -6,13 +6,16 @@
  * Blanks part fields; commas part the tokens of a field; # begins a comment; within
  * double quotes blanks, commas and # are text, "" is a quote; a backslash at the end
  * of a line joins the next one to it.  An unquoted token @name stands for the tokens
- * of a file; include and include_if_exists put a file in place of a line.
+ * of a file; include and include_if_exists put a file in place of a line, include_dir
+ * all files of a directory whose names end in .conf and begin with no dot, in the order
+ * of their bytes.
  *
  * Owns:   nothing after hba_file_read(); a token's text is freed after on_line()
  *         unless that has set the pointer to NULL.
  * Thread: any.
  * Limits: HBA_FILE_MAX bytes per file, HBA_LINES_MAX lines with fields in all files
- *         together, HBA_TOKENS_MAX tokens, files within files HBA_DEPTH_MAX deep.
+ *         together, HBA_TOKENS_MAX tokens, files within files HBA_DEPTH_MAX deep,
+ *         HBA_DIR_MAX files of a directory.
  * Source: PostgreSQL documentation, 21.1 and 21.2; next_token() and
  *         tokenize_auth_file() in hba.c.  Other than there, a quote that is not
  *         closed on its line is an error.
@@ -26,7 +29,8 @@ enum {
 	HBA_FILE_MAX = 1 << 20,
 	HBA_LINES_MAX = 10000,
 	HBA_TOKENS_MAX = 100000,
-	HBA_DEPTH_MAX = 10
+	HBA_DEPTH_MAX = 10,
+	HBA_DIR_MAX = 1000
 };
 
 struct diag;
@@ -63,7 +67,8 @@ NODISCARD int hba_file_read(const char *text, size_t len, const char *path, bool
 /* An unquoted token of exactly that text. */
 bool hba_token_is(const struct hba_token *, const char *keyword);
 
-/* Fills the diag with the token's place.  Returns -EINVAL. */
+/* Fills the diag with the token's place.  Of a line that may hold a password nothing
+ * between quotes is told.  Returns -EINVAL. */
 int hba_fail(const struct hba_line *, const struct hba_token *, const char *fmt, ...)
 	PRINTF_LIKE(3, 4);
 

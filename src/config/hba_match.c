@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "config/doc.h"
 #include "config/hba_priv.h"
 
 static bool fits_net(const struct hba_net *net, const uint8_t *address, size_t len)
@@ -146,31 +147,51 @@ size_t hba_count(const struct hba *hba)
 	return hba->count;
 }
 
-bool hba_uses_map(const struct hba *hba, size_t index, const char **map, uint32_t *line)
+static void tell_place(const struct hba_rule *rule, struct hba_place *place)
+{
+	*place = (struct hba_place){ rule->path, rule->line };
+}
+
+bool hba_uses_map(const struct hba *hba, size_t index, const char **map,
+	struct hba_place *place)
 {
 	*map = hba->rules[index].map;
-	*line = hba->rules[index].line;
+	tell_place(&hba->rules[index], place);
 	return *map != NULL;
 }
 
-bool hba_needs_tls(const struct hba *hba, uint32_t *line)
+bool hba_needs_tls(const struct hba *hba, struct hba_place *place)
 {
 	for (size_t i = 0; i < hba->count; i++) {
 		if (hba->rules[i].type != HBA_ON_TLS)
 			continue;
-		*line = hba->rules[i].line;
+		tell_place(&hba->rules[i], place);
 		return true;
 	}
 	return false;
 }
 
-uint32_t hba_clear_ldap(const struct hba *hba)
+bool hba_clear_ldap(const struct hba *hba, struct hba_place *place)
 {
 	for (size_t i = 0; i < hba->count; i++) {
 		const struct hba_ldap *ldap = hba->rules[i].ldap;
 
-		if (ldap != NULL && !ldap->starttls && strcmp(ldap->scheme, "ldaps") != 0)
-			return hba->rules[i].line;
+		if (ldap == NULL || ldap->starttls || strcmp(ldap->scheme, "ldaps") == 0)
+			continue;
+		tell_place(&hba->rules[i], place);
+		return true;
 	}
-	return 0;
+	return false;
+}
+
+const char *hba_public_secret(const struct hba *hba)
+{
+	for (size_t i = 0; i < hba->count; i++) {
+		const struct hba_rule *rule = &hba->rules[i];
+
+		if (rule->ldap != NULL && rule->ldap->bindpasswd[0] != '\0' &&
+			doc_is_public(rule->path))
+			return rule->path;
+	}
+	return NULL;
 }

@@ -42,12 +42,15 @@ struct hba_rule {
 	char *map;
 	char *pam_service;
 	struct hba_ldap *ldap;          /* with the method ldap */
+	const char *path;               /* one of hba.paths */
 	uint32_t line;
 };
 
 struct hba {
 	struct hba_rule *rules;
 	size_t count;
+	char **paths;                   /* of the files that have rules */
+	size_t path_count;
 	struct hba_net *own;            /* of our interfaces */
 	size_t own_count;
 };

@@ -156,16 +156,15 @@ bool ident_has_map(const struct ident *ident, const char *map)
 	return false;
 }
 
-int ident_check_maps(const struct ident *ident, const struct hba *hba, const char *path,
-	struct diag *diag)
+int ident_check_maps(const struct ident *ident, const struct hba *hba, struct diag *diag)
 {
 	for (size_t i = 0; i < hba_count(hba); i++) {
 		const char *map;
-		uint32_t line;
+		struct hba_place at;
 
-		if (!hba_uses_map(hba, i, &map, &line) || ident_has_map(ident, map))
+		if (!hba_uses_map(hba, i, &map, &at) || ident_has_map(ident, map))
 			continue;
-		diag_set(diag, path, line, 0, "map=%.100s: %s", map,
+		diag_set(diag, at.path, at.line, 0, "map=%.100s: %s", map,
 			ident == NULL ? "auth.auth_ident_file is not set" :
 					"auth.auth_ident_file has no such map");
 		return -EINVAL;

@@ -30,10 +30,9 @@ bool ident_allows(const struct ident *, const char *map, const char *system_user
 bool ident_has_map(const struct ident *, const char *map);
 
 /* A rule with a map that is not there (ident NULL: none is) lets nobody in: -EINVAL with
- * diag filled; path is the file of the rules. */
+ * diag filled. */
 struct hba;
-NODISCARD int ident_check_maps(const struct ident *, const struct hba *, const char *path,
-	struct diag *);
+NODISCARD int ident_check_maps(const struct ident *, const struct hba *, struct diag *);
 
 /* The same for auth.auth_map; "" is none. */
 NODISCARD int ident_check_map(const struct ident *, const char *map, const char *path,

@@ -25,8 +25,8 @@ NODISCARD int verify_tls(struct config *, const struct doc_source *);
 NODISCARD int verify_tls_files(struct config *, struct diag *);
 
 /* Warns of rules for clients with TLS, or of auth_type cert, where no workload has what that
- * needs, and of passwords that go to a directory in clear.  After verify_tls(); path is that of the rules.  Returns 0 or -ENOMEM. */
-NODISCARD int verify_tls_rules(struct config *, const char *path);
+ * needs, and of passwords that go to a directory in clear.  After verify_tls().  Returns 0 or -ENOMEM. */
+NODISCARD int verify_tls_rules(struct config *);
 
 /* What is allowed but cannot be meant becomes warnings of the config.  After
  * share_compute(); answers like verify_config(). */

@@ -146,20 +146,23 @@ int verify_tls(struct config *config, const struct doc_source *source)
 	return ret < 0 ? ret : check_console(config, source);
 }
 
-static int warn_clear(struct config *config, const char *path)
+static int warn_clear(struct config *config)
 {
-	uint32_t line = config->hba == NULL ? 0 : hba_clear_ldap(config->hba);
+	struct hba_place at;
 
-	return line == 0 ? 0 : verify_warn(config, "%s, line %u: passwords go to the directory in "
-		"clear; ldaptls=1 or ldapscheme=ldaps would encrypt them", path, line);
+	if (config->hba == NULL || !hba_clear_ldap(config->hba, &at))
+		return 0;
+	return verify_warn(config, "%s, line %u: passwords go to the directory in "
+		"clear; ldaptls=1 or ldapscheme=ldaps would encrypt them", at.path,
+		at.line);
 }
 
-static int warn_without_tls(struct config *config, const char *path)
+static int warn_without_tls(struct config *config)
 {
 	bool is_cert = config->auth.auth_type == CONFIG_AUTH_CERT, has_tls = false, has_ca = false;
-	uint32_t line = 0;
+	struct hba_place at = { NULL, 0 };
 
-	if (!is_cert && (config->hba == NULL || !hba_needs_tls(config->hba, &line)))
+	if (!is_cert && (config->hba == NULL || !hba_needs_tls(config->hba, &at)))
 		return 0;
 	for (size_t i = 0; i < config->workload_count; i++) {
 		struct settings s;
@@ -173,14 +176,14 @@ static int warn_without_tls(struct config *config, const char *path)
 		return has_ca ? 0 : verify_warn(config, "nobody can log in: auth_type is cert, and "
 			"no workload has TLS with client_tls_ca_file");
 	return has_tls ? 0 : verify_warn(config, "%s, line %u: hostssl fits nobody, as no workload "
-		"has TLS (client_tls_sslmode)", path, line);
+		"has TLS (client_tls_sslmode)", at.path, at.line);
 }
 
-int verify_tls_rules(struct config *config, const char *path)
+int verify_tls_rules(struct config *config)
 {
-	int ret = warn_clear(config, path);
+	int ret = warn_clear(config);
 
-	return ret == 0 ? warn_without_tls(config, path) : ret;
+	return ret == 0 ? warn_without_tls(config) : ret;
 }
 
 /* --- files ------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/diag.h"
@@ -229,8 +230,36 @@ static const struct {
 	{ "local all @users md5", 1, 11, "no other file is read here" },
 	{ "include other", 1, 9, "no other file is read here" },
 	{ "include", 1, 1, "include needs the name of one file" },
-	{ "include_dir other", 1, 1, "include_dir is not known here: name the files" },
+	{ "include_dir other", 1, 13, "no other file is read here" },
+	{ "include_dir a b", 1, 1, "include_dir needs the name of one directory" },
 };
+
+/* A password that is written without its quotes, or behind a wrong name. */
+START_TEST(tells_no_password)
+{
+	static const char *const lines[] = {
+		"host all all all ldap ldapserver=a ldapbindpasswd=my Secret42 ldapbasedn=b",
+		"host all all all ldap ldapserver=a ldapbindpasswd=my Secret42=x ldapbasedn=b",
+		"host all all all ldap ldapserver=a ldapbindpaswd=x Secret42=",
+		"host all all all ldap ldapserver=a LDAPBINDPASSWD=Secret42",
+		"host all all all ldap ldapserver=a ldapbasedn=b ldapPwd=Secret42",
+		"host all all all ldap ldapserver=a ldapport=Secret42 ldapbindpasswd=",
+		"ldapbindpasswd=Secret42",
+		"host all all all ldapbindpasswd=Secret42",
+		"host all all ldapbindpasswd=Secret42 ldap",
+	};
+
+	for (size_t i = 0; i < COUNT_OF(lines); i++) {
+		struct diag diag = { 0 };
+
+		ck_assert_ptr_null(hba_parse(lines[i], strlen(lines[i]), "hba", false, &diag));
+		ck_assert_uint_eq(diag.line, 1);
+		ck_assert_uint_gt(diag.column, 0);
+		ck_assert_msg(strstr(diag.text, "Secret42") == NULL, "%s", diag.text);
+		ck_assert_msg(strlen(diag.text) > 10, "%s", diag.text);
+	}
+}
+END_TEST
 
 #ifdef HAVE_LIBLDAP
 START_TEST(reads_options_of_ldap)
@@ -256,6 +285,7 @@ START_TEST(reads_options_of_ldap)
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		struct hba_client c = { .database = "d", .user = "u" };
 		struct hba_verdict verdict;
+		struct hba_place at;
 		char text[300];
 		struct hba *hba;
 
@@ -268,8 +298,7 @@ START_TEST(reads_options_of_ldap)
 		ck_assert_str_eq(verdict.ldap->attribute, cases[i].attribute);
 		ck_assert_str_eq(verdict.ldap->filter, cases[i].filter);
 		ck_assert_int_eq(verdict.ldap->scope, cases[i].scope);
-		ck_assert_uint_eq(hba_clear_ldap(hba),
-			strncmp(cases[i].uris, "ldaps", 5) == 0 ? 0 : 1);
+		ck_assert(hba_clear_ldap(hba, &at) == (strncmp(cases[i].uris, "ldaps", 5) != 0));
 		hba_destroy(&hba);
 	}
 }
@@ -288,10 +317,10 @@ START_TEST(tells_which_rule_is_for_tls)
 		{ "\nhostssl all all all md5 clientcert=verify-ca", 2 },
 	};
 	struct hba *hba = parse(cases[_i].text);
-	uint32_t line = 0;
+	struct hba_place at = { NULL, 0 };
 
-	ck_assert(hba_needs_tls(hba, &line) == (cases[_i].line != 0));
-	ck_assert_uint_eq(line, cases[_i].line);
+	ck_assert(hba_needs_tls(hba, &at) == (cases[_i].line != 0));
+	ck_assert_uint_eq(at.line, cases[_i].line);
 	hba_destroy(&hba);
 }
 END_TEST
@@ -409,6 +438,68 @@ START_TEST(files_within_files)
 }
 END_TEST
 
+/* As PostgreSQL 16 does: in the order of the names, other names left out. */
+START_TEST(directories_of_files)
+{
+	static const char *const names[] = { "hba", "d/20.conf", "d/10.conf", "d/.9.conf",
+		"d/30.txt", "d/.conf" };
+	char dir[] = "/tmp/pgtandem-hba-XXXXXX", path[200];
+	struct hba_place at;
+	struct diag diag = { 0 };
+	struct hba *hba;
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	(void)snprintf(path, sizeof(path), "%s/d", dir);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	(void)snprintf(path, sizeof(path), "%s/d/sub.conf", dir);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	put(dir, "d/10.conf", "# first\nlocal x all reject\n");
+	put(dir, "d/20.conf", "local x all trust\nhostssl all all all cert\n");
+	put(dir, "d/.9.conf", "no rule\n");
+	put(dir, "d/.conf", "no rule\n");
+	put(dir, "d/30.txt", "no rule\n");
+	put(dir, "hba", "include_dir d\nlocal all all trust\n");
+	(void)snprintf(path, sizeof(path), "%s/hba", dir);
+	hba = hba_load(path, &diag);
+	ck_assert_msg(hba != NULL, "%s", diag.text);
+	ck_assert_uint_eq(hba_count(hba), 4);
+	ck_assert_uint_eq(line_for(hba, NULL, false, "x", "anna"), 2);
+	ck_assert_uint_eq(line_for(hba, NULL, false, "y", "anna"), 2);
+	ck_assert(hba_needs_tls(hba, &at));
+	ck_assert_uint_eq(at.line, 2);
+	ck_assert_ptr_nonnull(strstr(at.path, "/d/20.conf"));
+	hba_destroy(&hba);
+
+	put(dir, "d/20.conf", "\nlocal x all mdfive\n");
+	ck_assert_ptr_null(hba_load(path, &diag));
+	ck_assert_ptr_nonnull(strstr(diag.file, "/d/20.conf"));
+	ck_assert_uint_eq(diag.line, 2);
+	ck_assert_uint_eq(diag.column, 13);
+	diag_clear(&diag);
+
+	/* Of a directory that includes itself. */
+	put(dir, "d/20.conf", "include_dir ../d\n");
+	ck_assert_ptr_null(hba_load(path, &diag));
+	ck_assert_str_eq(diag.text, "files within files, more than 10 deep");
+	diag_clear(&diag);
+
+	put(dir, "hba", "include_dir none\n");
+	ck_assert_ptr_null(hba_load(path, &diag));
+	ck_assert_uint_eq(diag.line, 1);
+	ck_assert_uint_eq(diag.column, 13);
+	ck_assert_ptr_nonnull(strstr(diag.text, "No such file"));
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+		unlink(path);
+	}
+	(void)snprintf(path, sizeof(path), "%s/d/sub.conf", dir);
+	rmdir(path);
+	(void)snprintf(path, sizeof(path), "%s/d", dir);
+	rmdir(path);
+	rmdir(dir);
+}
+END_TEST
+
 /* --- maps ----------------------------------------------------------------------------- */
 
 static const char maps[] =
@@ -505,6 +596,8 @@ Suite *hba_suite(void)
 	tcase_add_test(tc, survives_every_cut);
 	tcase_add_test(tc, no_name_takes_long);
 	tcase_add_test(tc, files_within_files);
+	tcase_add_test(tc, directories_of_files);
+	tcase_add_test(tc, tells_no_password);
 	tcase_add_test(tc, maps_say_who_may_be_whom);
 	tcase_add_test(tc, maps_with_errors);
 	suite_add_tcase(s, tc);
