@@ -152,6 +152,9 @@ struct host_row {
 	uint64_t denied;
 	uint32_t cancel_connections;
 	uint32_t replication_connections;
+	uint64_t password_fetches;
+	uint64_t password_failures;
+	uint64_t cleartext_refusals;
 	const char *error;
 	uint64_t retry_ms;
 	/* What the texts above point to. */
@@ -184,6 +187,9 @@ static const struct table_column host_columns[] = {
 	TABLE_COLUMN(NUMERIC, host_row, denied),
 	TABLE_COLUMN(U32, host_row, cancel_connections),
 	TABLE_COLUMN(U32, host_row, replication_connections),
+	TABLE_COLUMN(NUMERIC, host_row, password_fetches),
+	TABLE_COLUMN(NUMERIC, host_row, password_failures),
+	TABLE_COLUMN(NUMERIC, host_row, cleartext_refusals),
 	TABLE_COLUMN(TEXT, host_row, error),
 	TABLE_COLUMN(NUMERIC, host_row, retry_ms),
 };
@@ -266,6 +272,9 @@ static void add_host(struct ask *ask, struct route_host *h, const struct config 
 		.denied = budget.denied,
 		.cancel_connections = atomic_load(&h->cancels),
 		.replication_connections = atomic_load(&h->replications),
+		.password_fetches = atomic_load(&h->password_fetches),
+		.password_failures = atomic_load(&h->password_failures),
+		.cleartext_refusals = atomic_load(&h->cleartext_refusals),
 		.retry_ms = (show_elapsed_us(now_us, budget.retry_at_us) + USEC_PER_MSEC -
 				    1) /
 			USEC_PER_MSEC,

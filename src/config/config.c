@@ -15,12 +15,11 @@
 #include "config/overlay.h"
 #include "config/hba.h"
 #include "config/ident.h"
+#include "config/password.h"
 #include "config/share.h"
 #include "config/secrets.h"
 #include "config/userlist.h"
 #include "config/verify.h"
-
-enum { PASSWORD_MAX = 4096 };
 
 const char *config_default_path(void)
 {
@@ -48,6 +47,7 @@ static void free_hosts(struct config *config)
 
 		option_free(OPTION_IN_HOST, &host->options);
 		free_secret(host->own_password);
+		password_finish(&host->source);
 		free(host->places);
 		free(host->name);
 	}
@@ -75,6 +75,7 @@ static void config_free(struct config *config)
 		struct config_database *db = &config->databases[i];
 
 		option_free(OPTION_IN_DATABASE, &db->options);
+		password_finish(&db->source);
 		option_free(OPTION_IN_SETTINGS, &db->level.values);
 		free(db->name);
 	}
@@ -128,19 +129,6 @@ void config_unref(struct config *config)
 	assert(before > 0);
 	if (before == 1)
 		config_free(config);
-}
-
-/* The router's own password, as far as the YAML file holds it. */
-static int take_own_passwords(struct config *config)
-{
-	for (size_t i = 0; i < config->host_count; i++) {
-		struct config_host *host = &config->hosts[i];
-
-		host->own_password = strdup(host->options.password);
-		if (host->own_password == NULL)
-			return -ENOMEM;
-	}
-	return 0;
 }
 
 static int compare_places(const void *a, const void *b)
@@ -213,7 +201,7 @@ static int fill(struct config *config, const char *text, size_t len, const char 
 	if (ret == 0)
 		ret = verify_meaning(config, &source);
 	if (ret == 0)
-		ret = take_own_passwords(config);
+		ret = password_take(config);
 	if (ret == 0)
 		ret = note_places(config, root, "");
 	if (config->place_count > 0)
@@ -273,55 +261,6 @@ int config_check_readable(const struct config *config, const char *option,
 	diag_set(diag, config->path, 0, 0, "%s: cannot read %s: %s", option, path,
 		strerror(error));
 	return -error;
-}
-
-/* The first line of a file, of which everything is wiped that is not returned. */
-static int read_password(const char *path, char **to, struct diag *diag)
-{
-	size_t len, line;
-	char *text;
-	int ret;
-
-	ret = doc_read_file(path, PASSWORD_MAX, &text, &len, diag);
-	if (ret < 0)
-		return ret;
-	line = strcspn(text, "\r\n");
-	if (line == 0 || strlen(text) != len) {
-		diag_set(diag, path, 1, 1,
-			line == 0 ? "the first line holds no password" : "a zero byte");
-		ret = -EINVAL;
-	} else {
-		*to = strndup(text, line);
-		ret = *to == NULL ? -ENOMEM : 0;
-	}
-	doc_free_text(text, len);
-	return ret;
-}
-
-/* *to: what malloc gave, or as it was where no file is named. */
-static int load_secret(struct config *config, const char *option, const char *name,
-	char **to, struct diag *diag)
-{
-	char *path, *secret;
-	int ret;
-
-	if (name[0] == '\0')
-		return 0;
-	path = config_file_path(config, name);
-	if (path == NULL)
-		return -ENOMEM;
-	ret = config_check_readable(config, option, path, diag);
-	if (ret == 0)
-		ret = read_password(path, &secret, diag);
-	if (ret == 0) {
-		free_secret(*to);
-		*to = secret;
-		if (doc_is_public(path))
-			ret = verify_warn(config, "everybody may read %s, which holds a "
-				"password; chmod 640 would hide it", path);
-	}
-	free(path);
-	return ret;
 }
 
 static int load_userlist(struct config *config, struct diag *diag)
@@ -439,15 +378,13 @@ struct config *config_load_with(
 	secrets_count(config);
 	if (ret == 0)
 		ret = load_rules(config, diag);
-	for (size_t i = 0; ret == 0 && i < config->host_count; i++)
-		ret = load_secret(config, "password_file",
-			config->hosts[i].options.password_file,
-			&config->hosts[i].own_password, diag);
 	if (ret == 0)
-		ret = load_secret(config, "http.token_file", config->http.token_file,
+		ret = password_load(config, diag);
+	if (ret == 0)
+		ret = password_load_secret(config, "http.token_file", config->http.token_file,
 			&config->http_token, diag);
 	if (ret == 0)
-		ret = load_secret(config, "http.password_file",
+		ret = password_load_secret(config, "http.password_file",
 			config->http.password_file, &config->http_password, diag);
 	if (ret == 0)
 		ret = verify_tls_files(config, diag);

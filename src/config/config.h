@@ -18,6 +18,7 @@
 #include "base/hash.h"
 #include "config/place.h"
 #include "config/option.h"
+#include "config/source.h"
 
 enum { CONFIG_HOSTS_MAX = 256, CONFIG_WORKLOADS_MAX = 63, CONFIG_NAME_MAX = 63 };
 
@@ -40,6 +41,7 @@ struct config_host {
 	struct host_options options;
 	struct config_place *places;        /* options.host, read: as many */
 	char *own_password;             /* from password or password_file; "" if none */
+	struct config_password source;  /* ... and where from, to be read again */
 	bool is_asked_for_users;        /* by auth_query, of some database */
 	uint32_t budget;                /* connection_budget; the sum of the floors where
 					   it is auto: until PostgreSQL has told */
@@ -67,6 +69,7 @@ struct config_database {
 	char *name;                     /* "*": all names without an entry */
 	struct database_options options;
 	struct config_level level;
+	struct config_password source;
 	size_t host;                    /* index in config->hosts */
 };
 

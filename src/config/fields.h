@@ -75,6 +75,8 @@ enum config_sslmode {
 	CONFIG_SSL_VERIFY_FULL
 };
 enum config_sslnegotiation { CONFIG_SSL_POSTGRES, CONFIG_SSL_DIRECT };
+/* Is a password sent to PostgreSQL in clear? */
+enum config_cleartext { CONFIG_CLEARTEXT_NEVER, CONFIG_CLEARTEXT_TLS, CONFIG_CLEARTEXT_ALWAYS };
 enum config_tls_protocols { CONFIG_TLS_SECURE, CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
 
 struct option_list {
@@ -110,6 +112,7 @@ struct option_list {
 #define OPTION_FIELD_TARGET(name)     enum config_target name;
 #define OPTION_FIELD_SSLMODE(name)    enum config_sslmode name;
 #define OPTION_FIELD_SSLNEGOTIATION(name) enum config_sslnegotiation name;
+#define OPTION_FIELD_CLEARTEXT(name) enum config_cleartext name;
 #define OPTION_FIELD_TLS_PROTOCOLS(name) enum config_tls_protocols name;
 
 #define OPTION_FIELD(name, type, ...) OPTION_FIELD_##type(name)

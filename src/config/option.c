@@ -47,6 +47,7 @@ enum { WHY_MAX = 400, ITEM_MAX = 1023 };
 #define AT_TARGET(home, name)     offsetof(struct home, name)
 #define AT_SSLMODE(home, name)    offsetof(struct home, name)
 #define AT_SSLNEGOTIATION(home, name) offsetof(struct home, name)
+#define AT_CLEARTEXT(home, name) offsetof(struct home, name)
 #define AT_TLS_PROTOCOLS(home, name) offsetof(struct home, name)
 
 #define LEVELS_WORKLOAD (OPTION_AT_DEFAULTS | OPTION_AT_WORKLOAD)
@@ -121,6 +122,7 @@ static const char *const targets[] = { "any", "read-write", "read-only", "primar
 static const char *const sslmodes[] = { "disable", "allow", "prefer", "require", "verify-ca",
 	"verify-full" };
 static const char *const sslnegotiations[] = { "postgres", "direct" };
+static const char *const cleartexts[] = { "never", "tls", "always" };
 static const char *const tls_protocols[] = { "secure", "tlsv1.2", "tlsv1.3" };
 
 _Static_assert(COUNT_OF(log_levels) == SLOG_LEVEL_COUNT, "a word for each level");
@@ -136,6 +138,7 @@ _Static_assert(sizeof(enum config_io_backend) == sizeof(unsigned) &&
 		sizeof(enum config_target) == sizeof(unsigned) &&
 		sizeof(enum config_sslmode) == sizeof(unsigned) &&
 		sizeof(enum config_sslnegotiation) == sizeof(unsigned) &&
+		sizeof(enum config_cleartext) == sizeof(unsigned) &&
 		sizeof(enum config_tls_protocols) == sizeof(unsigned),
 	"words are read and written as unsigned");
 
@@ -173,6 +176,7 @@ static const struct type types[OPTION_TYPE_COUNT] = {
 	[OPTION_TARGET] = WORDS("word", targets),
 	[OPTION_SSLMODE] = WORDS("word", sslmodes),
 	[OPTION_SSLNEGOTIATION] = WORDS("word", sslnegotiations),
+	[OPTION_CLEARTEXT] = WORDS("word", cleartexts),
 	[OPTION_TLS_PROTOCOLS] = WORDS("word", tls_protocols),
 };
 
@@ -509,6 +513,7 @@ int option_read(const struct option *o, const struct doc_source *source,
 	case OPTION_TARGET:
 	case OPTION_SSLMODE:
 	case OPTION_SSLNEGOTIATION:
+	case OPTION_CLEARTEXT:
 	case OPTION_TLS_PROTOCOLS:
 		ret = read_word(o, source, node, &value.word);
 		break;

@@ -97,6 +97,7 @@ char *option_text(const struct option *o, const void *base)
 	case OPTION_TARGET:
 	case OPTION_SSLMODE:
 	case OPTION_SSLNEGOTIATION:
+	case OPTION_CLEARTEXT:
 	case OPTION_TLS_PROTOCOLS:
 		return word_text(o->type, value);
 	case OPTION_TYPE_COUNT:
@@ -176,6 +177,7 @@ const char *option_range(const struct option *o, char *to, size_t size)
 	case OPTION_TARGET:
 	case OPTION_SSLMODE:
 	case OPTION_SSLNEGOTIATION:
+	case OPTION_CLEARTEXT:
 	case OPTION_TLS_PROTOCOLS:
 		words_range(o->type, to, size);
 		break;

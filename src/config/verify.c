@@ -12,6 +12,7 @@
 #include "config/place.h"
 #include "config/listen.h"
 #include "config/network.h"
+#include "config/password.h"
 #include "config/value.h"
 
 enum { WHY_MAX = 300, WARNING_MAX = 400 };
@@ -110,9 +111,6 @@ static int verify_database(struct config *config, const struct doc_source *sourc
 		return doc_fail_key(source, node,
 			"the database name %s is reserved for the console",
 			db->name);
-	if (db->options.password[0] != '\0' && db->options.user[0] == '\0')
-		return doc_fail_key(source, doc_get(node, "password"), "databases.%s: "
-			"password without user", db->name);
 	if (strcmp(db->name, "*") == 0)
 		config->wildcard = db;
 	return find_database_host(config, source, db);
@@ -145,18 +143,6 @@ static int verify_budget(const struct config_host *host, const struct doc_source
 
 static int verify_host(const struct config_host *host, const struct doc_source *source)
 {
-	const struct doc_node *node = doc_reach(source->root, "hosts", host->name, NULL);
-	bool has_password = host->options.password[0] != '\0';
-	bool has_file = host->options.password_file[0] != '\0';
-
-	if (has_password && has_file)
-		return doc_fail_key(source, doc_get(node, "password_file"), "hosts.%s: "
-			"password and password_file exclude each other", host->name);
-	if ((has_password || has_file) && host->options.user[0] == '\0')
-		return doc_fail_key(source,
-			doc_get(node, has_file ? "password_file" : "password"),
-			"hosts.%s: %s without user", host->name,
-			has_file ? "password_file" : "password");
 	return verify_budget(host, source);
 }
 
@@ -528,6 +514,8 @@ int verify_config(struct config *config, const struct doc_source *source)
 	}
 	for (size_t i = 0; ret == 0 && i < config->database_count; i++)
 		ret = verify_database(config, source, &config->databases[i]);
+	if (ret == 0)
+		ret = password_verify(config, source);
 	for (size_t i = 0; ret == 0 && i < config->user_count; i++)
 		ret = verify_user(&config->users[i], source);
 	if (ret == 0)

@@ -125,6 +125,9 @@ static int take_host(struct look *look, struct directory *d, uint32_t index)
 	to->certificate_s = certificate_of(route_host_connect(h, &target));
 	to->cancels = atomic_load(&h->cancels);
 	to->replications = atomic_load(&h->replications);
+	to->cleartext_refusals = atomic_load(&h->cleartext_refusals);
+	to->password_fetches = atomic_load(&h->password_fetches);
+	to->password_failures = atomic_load(&h->password_failures);
 	times_read(h->connects, directory_workers(d), 1, &to->connects);
 	to->reclaims = calloc(to->budget.share_count + 1, sizeof(*to->reclaims));
 	if (to->reclaims == NULL)

@@ -61,6 +61,9 @@ struct look_host {
 	struct host_limits limits;
 	uint32_t cancels;
 	uint32_t replications;
+	uint64_t cleartext_refusals;
+	uint64_t password_fetches;
+	uint64_t password_failures;
 	uint64_t certificate_s;
 	struct times_sum connects;
 	struct histogram *reclaims;     /* of budget.share_count workloads */

@@ -64,6 +64,9 @@ static void hosts(struct exposition *e, const struct look *look)
 			exposition_u64(e, h->budget.failed[k],
 				LABELS("host", h->name, "reason", failures[k]));
 	}
+	HOST_GAUGE(METRIC_CLEARTEXT_REFUSALS, h->cleartext_refusals);
+	HOST_GAUGE(METRIC_PASSWORD_FETCHES, h->password_fetches);
+	HOST_GAUGE(METRIC_PASSWORD_FAILURES, h->password_failures);
 	HOST_GAUGE(METRIC_HOST_CANCELS, h->cancels);
 	HOST_GAUGE(METRIC_HOST_REPLICATIONS, h->replications);
 	HOST_GAUGE(METRIC_HOST_MAX, h->limits.max_connections);

@@ -84,11 +84,13 @@ static enum server_auth_result on_cleartext(struct server_auth *a, struct buf *o
 {
 	if (must_not_require_binding(a, diag) == SERVER_AUTH_FAILED)
 		return SERVER_AUTH_FAILED;
-	if (!a->with.allow_cleartext)
-		return refuse(diag, "server asked for the password in clear, which is not "
-				    "allowed");
 	if (a->with.password == NULL)
 		return lacks(a, "the password in clear", diag);
+	if (!a->with.allow_cleartext) {
+		a->hid_password = true;
+		return refuse(diag, "server asked for the password in clear, which is not "
+				    "allowed");
+	}
 	msg_out_password(out, a->with.password);
 	a->state = SERVER_AUTH_STATE_ANSWERED;
 	return SERVER_AUTH_CONTINUE;

@@ -65,6 +65,7 @@ struct server_auth {
 	enum server_auth_state state;
 	struct server_auth_credentials with;
 	bool is_ok;                     /* after SERVER_AUTH_OK */
+	bool hid_password;              /* it was to be sent in clear: not allowed */
 	bool has_scram;                 /* the machine below is initialised */
 	struct scram_client scram;
 };

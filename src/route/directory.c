@@ -31,6 +31,7 @@ int directory_create(struct directory **out, struct config *config, uint32_t wor
 	}
 	pthread_mutex_init(&d->lock, NULL);
 	list_init(&d->retired);
+	list_init(&d->passwords);
 	d->workers = workers;
 	d->hooks = *hooks;
 	ret = directory_reload(d, config, diag);

@@ -33,6 +33,7 @@ enum { DIRECTORY_POOLS_MAX = 10000, DIRECTORY_ADDRS_MAX = 32, DIRECTORY_HOSTS_MA
 
 struct config;
 struct directory;
+struct route_password;
 
 enum route_mode { ROUTE_TRANSACTION, ROUTE_SESSION, ROUTE_STATEMENT };
 
@@ -50,6 +51,9 @@ enum route_target {
 
 const char *route_target_name(enum route_target);
 
+/* Is a password sent to PostgreSQL in clear, where it asks for that? */
+enum route_cleartext { ROUTE_CLEARTEXT_NEVER, ROUTE_CLEARTEXT_TLS, ROUTE_CLEARTEXT_ALWAYS };
+
 /* How to reach a host; replaced as a whole when it changes. */
 struct host_target {
 	struct addr addrs[DIRECTORY_ADDRS_MAX];
@@ -58,6 +62,7 @@ struct host_target {
 	uint32_t first;                 /* try this one first */
 	uint32_t generation;            /* changes when older servers are to go */
 	enum route_target wants;
+	enum route_cleartext cleartext;
 	struct sock_tcp tcp;
 	uint64_t connect_timeout_us;
 	uint64_t close_timeout_us;
@@ -101,6 +106,9 @@ struct route_host {
 	struct host_limits limits;                      /* under lock */
 	uint64_t denied_told;                           /* route_host_tell_denied()'s */
 	struct times_block *connects;                   /* logins to it; one a worker */
+	_Atomic uint64_t password_fetches;              /* of files and commands, and ... */
+	_Atomic uint64_t password_failures;             /* ... those that went wrong */
+	_Atomic uint64_t cleartext_refusals;            /* it asked for one in clear */
 	bool is_gone;                                   /* not configured any more */
 };
 
@@ -161,6 +169,7 @@ struct route_workload {
 	_Atomic uint32_t clients;
 	_Atomic uint32_t max_client_conn;
 	_Atomic uint64_t login_timeout_us;
+	_Atomic bool adds_host;         /* application_name_add_host */
 	_Atomic bool has_proxies;                       /* see directory_is_proxy() */
 	pthread_mutex_t lock;                           /* of tcp and tls */
 	struct sock_tcp tcp;
@@ -241,6 +250,7 @@ struct route_pool {
 	bool is_own;                    /* of the router's own login; no client's */
 	char *options;                  /* for the server's startup packet; or "" */
 	char *password;                 /* secret text for the login, or "" */
+	struct route_password *source;  /* where it comes from instead; NULL: nowhere */
 	void *session;                  /* what session/ keeps with a pool */
 };
 

@@ -40,6 +40,7 @@ struct directory {
 	uint64_t counters_made;
 	struct hash_table users;
 	struct hash_table quotas;
+	struct list passwords;          /* struct route_password.in_directory */
 };
 
 /* host.c */

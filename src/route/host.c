@@ -51,6 +51,19 @@ static enum route_target target_from(enum config_target target)
 	return ROUTE_TARGET_ANY;
 }
 
+static enum route_cleartext cleartext_from(enum config_cleartext cleartext)
+{
+	switch (cleartext) {
+	case CONFIG_CLEARTEXT_NEVER:
+		return ROUTE_CLEARTEXT_NEVER;
+	case CONFIG_CLEARTEXT_TLS:
+		return ROUTE_CLEARTEXT_TLS;
+	case CONFIG_CLEARTEXT_ALWAYS:
+		return ROUTE_CLEARTEXT_ALWAYS;
+	}
+	return ROUTE_CLEARTEXT_NEVER;
+}
+
 const char *route_target_name(enum route_target target)
 {
 	static const char *const names[] = { "any", "read-write", "read-only", "primary",
@@ -126,6 +139,7 @@ int host_resolve(const struct config_host *conf, const struct host_past *past,
 	memset(out, 0, sizeof(*out));
 	tcp_from(&out->tcp, o);
 	out->wants = target_from(o->target_session_attrs);
+	out->cleartext = cleartext_from(o->server_cleartext_password);
 	out->connect_timeout_us = o->server_connect_timeout_us;
 	out->close_timeout_us = o->server_close_timeout_us;
 	for (size_t i = 0; i < o->host.count; i++) {

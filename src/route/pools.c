@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "route/directory_priv.h"
+#include "route/password_priv.h"
 
 static void pool_free(struct directory *d, struct route_pool *p)
 {
@@ -21,6 +22,9 @@ static void pool_free(struct directory *d, struct route_pool *p)
 	}
 	if (p->session != NULL)
 		d->hooks.pool_destroy(p->session);
+	if (p->source != NULL)
+		password_use(p->source, -1);
+	route_password_unref(p->source);
 	free(p->asked);
 	free(p->dbname);
 	free(p->user);
@@ -55,8 +59,19 @@ struct pool_identity {
 	const char *user;
 	const char *options;
 	const char *secret;             /* "" if nothing is known */
+	struct route_password *source;  /* ... or it is asked for; NULL: it is not */
 	bool is_own;
 };
+
+/* That of the host's own user. */
+static void identify_secret(struct directory *d, const struct config_host *conf,
+	struct pool_identity *id)
+{
+	id->secret = conf->options.password;
+	if (config_password_is_asked(&conf->source))
+		id->source = password_find(d, id->host, conf, &conf->source, conf->options.user,
+			conf->options.dbname);
+}
 
 static void identify(struct directory *d, const struct config_database *conf,
 	const char *asked, const char *user, struct pool_identity *id)
@@ -68,10 +83,15 @@ static void identify(struct directory *d, const struct config_database *conf,
 		.user = conf->options.user[0] != '\0' ? conf->options.user : user,
 		.options = conf->options.options,
 		.secret = conf->options.password };
+	if (config_password_is_asked(&conf->source)) {
+		id->source = password_find(d, id->host, host, &conf->source, id->user,
+			conf->options.dbname);
+		return;
+	}
 	if (id->secret[0] == '\0')
 		id->secret = config_secret(d->config, id->user);
 	if (id->secret == NULL && strcmp(id->user, host->options.user) == 0)
-		id->secret = host->own_password;
+		identify_secret(d, host, id);
 	if (id->secret == NULL)
 		id->secret = "";
 }
@@ -81,25 +101,27 @@ static void identify(struct directory *d, const struct config_database *conf,
 #define OWN_OPTIONS "-c search_path=pg_catalog,pg_temp -c DateStyle=ISO -c TimeZone=UTC"
 
 /* The router's own login, in a database of that host. */
-static void identify_own(struct route_host *h, const struct config_host *conf,
+static void identify_own(struct directory *d, struct route_host *h, const struct config_host *conf,
 	const char *dbname, struct pool_identity *id)
 {
 	*id = (struct pool_identity){ .host = h,
 		.dbname = dbname,
 		.user = conf->options.user,
 		.options = OWN_OPTIONS,
-		.secret = conf->own_password,
 		.is_own = true };
+	identify_secret(d, conf, id);
 }
 
 /* Two entries may give one user different passwords: whoever has the wrong one gets
- * no server of the others, and spoils nobody's pool. */
+ * no server of the others, and spoils nobody's pool.  One that is asked for is known by
+ * where it comes from: it changes, and the pool stays. */
 static bool is_pool_of(const struct route_pool *p, const struct pool_identity *id)
 {
 	return p->host == id->host && p->is_own == id->is_own &&
 		strcmp(p->dbname, id->dbname) == 0 &&
 		strcmp(p->user, id->user) == 0 &&
 		strcmp(p->options, id->options) == 0 &&
+		p->source == id->source &&
 		strcmp(p->password, id->secret) == 0;
 }
 
@@ -119,6 +141,10 @@ static struct route_pool *pool_create(struct directory *d, const struct pool_ide
 	p->user = strdup(id->user);
 	p->options = strdup(id->options);
 	p->password = strdup(id->secret);
+	if (id->source != NULL) {
+		p->source = route_password_ref(id->source);
+		password_use(p->source, 1);
+	}
 	if (p->asked != NULL && p->dbname != NULL && p->user != NULL &&
 		p->options != NULL && p->password != NULL)
 		p->session = d->hooks.pool_create(p);
@@ -247,7 +273,7 @@ bool directory_own(struct directory *d, struct route_host *h, const char *dbname
 	if (conf != NULL && conf->options.user[0] != '\0') {
 		if (dbname == NULL)
 			dbname = conf->options.dbname;
-		identify_own(h, conf, dbname, &id);
+		identify_own(d, h, conf, dbname, &id);
 		p = find_pool(d, &id, dbname);
 	}
 	if (p != NULL)
@@ -348,7 +374,7 @@ static void own_pool_apply(struct directory *d, struct route_pool *p)
 	struct pool_identity id;
 
 	if (conf != NULL)
-		identify_own(p->host, conf, p->dbname, &id);
+		identify_own(d, p->host, conf, p->dbname, &id);
 	if (conf == NULL || !is_pool_of(p, &id))
 		pool_retire(d, p);
 	else if (slice != NULL)
@@ -377,6 +403,8 @@ static void pool_apply(struct directory *d, struct route_pool *p)
 void pools_apply(struct directory *d)
 {
 	struct hash_node *node, *next;
+
+	passwords_doubt(d);
 
 	for (node = hash_table_walk(&d->pools, NULL); node != NULL; node = next) {
 		struct route_pool *p = container_of(node, struct route_pool, node);
@@ -510,6 +538,7 @@ void directory_sweep(struct directory *d)
 		pool_free(d, p);
 	}
 	sweep_names(d);
+	passwords_sweep(d);
 	pthread_mutex_unlock(&d->lock);
 }
 
@@ -524,6 +553,7 @@ void pools_free_all(struct directory *d)
 	}
 	while ((each = list_pop_front(&d->retired)) != NULL)
 		pool_free(d, container_of(each, struct route_pool, in_retired));
+	passwords_sweep(d);
 	while ((node = hash_table_walk(&d->databases, NULL)) != NULL) {
 		hash_table_remove(&d->databases, node);
 		database_free(d, container_of(node, struct route_database, node));

@@ -204,6 +204,7 @@ static void workload_apply(struct directory *d, struct route_workload *w,
 	w->is_gone = false;
 	atomic_store(&w->max_client_conn, conf->max_client_conn);
 	atomic_store(&w->login_timeout_us, s.client_login_timeout_us);
+	atomic_store(&w->adds_host, o->application_name_add_host);
 	atomic_store(&w->has_proxies, o->proxy_protocol_from.count > 0);
 	pthread_mutex_lock(&w->lock);
 	w->tcp = (struct sock_tcp){

@@ -36,19 +36,34 @@ static const char *quote(char to[NAME_MAX_QUOTED], const char *name)
 	return slog_quote(to, NAME_MAX_QUOTED, name, strlen(name));
 }
 
+/* Without what application_name_add_host has put behind it, which is each client's own. */
+static const char *application_of(const struct client *c, char to[CLIENT_APPLICATION_SIZE])
+{
+	const char *name = params_get(&c->params, "application_name"), *end = NULL;
+
+	if (name == NULL || !atomic_load(&c->workload->adds_host))
+		return name;
+	for (const char *at = name; (at = strstr(at, " - ")) != NULL; at++)
+		end = at;
+	if (end == NULL || end - name >= CLIENT_APPLICATION_SIZE)
+		return name;
+	(void)snprintf(to, CLIENT_APPLICATION_SIZE, "%.*s", (int)(end - name), name);
+	return to;
+}
+
 /* Once for each client and kind; the counts are in SHOW ADVICE. */
 static void tell(struct client *c, uint32_t kinds, enum advice_what what)
 {
 	static const char *const said[ADVICE_WHATS] = { "pins the server connection",
 		"refused", "set out of sight" };
-	const char *application = params_get(&c->params, "application_name");
+	char application[CLIENT_APPLICATION_SIZE];
 	char words[PIN_WORDS_MAX], database[NAME_MAX_QUOTED], user[NAME_MAX_QUOTED],
 		quoted[NAME_MAX_QUOTED];
 	uint32_t fresh = kinds & ~c->work->pins.told;
 	struct advice_key key;
 
 	advice_key_make(&key, c->workload->name, c->route->database->name, c->route->user,
-		application);
+		application_of(c, application));
 	advice_note(&c->worker->router->advice, &key, kinds, what, clock_wall_us());
 	c->work->pins.told |= kinds;
 	if (fresh == 0)

@@ -30,10 +30,11 @@ static bool is_console_name(const char *database)
 
 static void bad_startup(struct client *c, const struct startup *st)
 {
-	char text[256], quoted[256];
+	char text[256], quoted[256], addr[ADDR_TEXT_MAX];
 
 	startup_error_text(st, text, sizeof(text));
-	SLOG_LIMITED(INFO, "client-startup-bad", "id=%lu problem=%s", (unsigned long)c->id,
+	SLOG_LIMITED(INFO, "client-startup-bad", "id=%lu addr=%s problem=%s",
+		(unsigned long)c->id, client_addr_text(c, addr),
 		slog_quote(quoted, sizeof(quoted), text, strlen(text)));
 	if (startup_error_is_silent(st->error))
 		client_close(c, CLOSE_NOT_POSTGRES);
@@ -68,6 +69,36 @@ static bool take_param(struct client *c, const char *name, const char *value)
 	return ok;
 }
 
+/* Where it comes from, in PgBouncer's words: unix(PID):PORT for a unix socket. */
+static const char *origin(const struct client *c, char to[ADDR_TEXT_MAX])
+{
+	struct ucred who = { .pid = 0 };
+	socklen_t len = sizeof(who);
+	char text[ADDR_TEXT_MAX];
+	struct addr local;
+	const char *port;
+
+	if (c->proxied != NULL || !sock_local(c->stream.conn.fd, &local) ||
+		!addr_is_unix(&local))
+		return client_addr_text(c, to);
+	port = strrchr(addr_text(&local, text, sizeof(text)), ':');
+	(void)getsockopt(c->stream.conn.fd, SOL_SOCKET, SO_PEERCRED, &who, &len);
+	(void)snprintf(to, ADDR_TEXT_MAX, "unix(%d)%s", (int)who.pid, port);
+	return to;
+}
+
+/* As the client's own: it is what it is shown and goes back to, until it sets another. */
+static bool add_host(struct client *c)
+{
+	const char *name = params_get(&c->params, "application_name");
+	char text[ADDR_TEXT_MAX + CLIENT_APPLICATION_SIZE + 4], addr[ADDR_TEXT_MAX];
+
+	(void)snprintf(text, sizeof(text), "%.*s - %s", CLIENT_APPLICATION_SIZE - 1,
+		name == NULL ? "app" : name, origin(c, addr));
+	text[CLIENT_APPLICATION_SIZE - 1] = '\0';
+	return params_set(&c->params, "application_name", text);
+}
+
 static bool take_params(struct client *c, const struct startup *st)
 {
 	const char *name, *value;
@@ -88,6 +119,8 @@ static bool take_params(struct client *c, const struct startup *st)
 		ok = ++count <= STARTUP_SETTINGS_MAX && take_param(c, name, value);
 	for (pos = 0; ok && startup_param_next(st, &pos, &name, &value);)
 		ok = ++count <= STARTUP_SETTINGS_MAX && take_param(c, name, value);
+	if (ok && atomic_load(&c->workload->adds_host))
+		ok = add_host(c);
 	if (count > STARTUP_SETTINGS_MAX)
 		client_close_with(c, CLOSE_STARTUP, "54000",
 			"too many settings in the startup packet", NULL);
@@ -182,13 +215,10 @@ void client_startup_insecure(struct client *c)
 {
 	char addr[ADDR_TEXT_MAX], reason[256];
 	const char *error = stream_tls_error(&c->stream);
-	struct addr peer;
 
-	if (!sock_peer(c->stream.conn.fd, &peer))
-		peer = (struct addr){ .len = 0 };
 	client_tally(c, TALLY_TLS_FAILED);
 	SLOG_LIMITED(INFO, "client-tls-failed", "id=%lu workload=%s addr=%s reason=%s",
-		(unsigned long)c->id, c->workload->name, addr_text(&peer, addr, sizeof(addr)),
+		(unsigned long)c->id, c->workload->name, client_addr_text(c, addr),
 		slog_quote(reason, sizeof(reason), error, strlen(error)));
 	client_close(c, CLOSE_TLS);
 }
@@ -286,14 +316,16 @@ static void take_cancel(struct client *c, const struct startup *st)
 /* What a load balancer writes in front of everything.  Returns the bytes used. */
 static size_t take_proxy(struct client *c, const uint8_t *data, size_t len)
 {
+	char addr[ADDR_TEXT_MAX];
 	struct proxy_header h;
 
 	switch (proxy_parse(data, len, &h)) {
 	case PROXY_NEED_MORE:
 		return 0;
 	case PROXY_BAD:
-		SLOG_LIMITED(WARN, "client-startup-bad", "id=%lu problem=\"%s\"",
-			(unsigned long)c->id, "no PROXY header from where one must come");
+		SLOG_LIMITED(WARN, "client-startup-bad", "id=%lu addr=%s problem=\"%s\"",
+			(unsigned long)c->id, client_addr_text(c, addr),
+			"no PROXY header from where one must come");
 		client_close(c, CLOSE_NOT_POSTGRES);
 		return len;
 	case PROXY_OK:

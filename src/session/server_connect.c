@@ -18,6 +18,7 @@
 #include "pg/msg_out.h"
 #include "session/client.h"
 #include "session/login.h"
+#include "session/server_password.h"
 #include "session/server_tls.h"
 
 enum { STARTUP_PAIRS_MAX = 128 };
@@ -38,13 +39,27 @@ static size_t add_replication(struct server *s, const char **pairs, size_t count
 	return count;
 }
 
+/* A password in clear is for nobody but the server: not for those between. */
+static bool may_tell(const struct server *s)
+{
+	switch (s->login->target.cleartext) {
+	case ROUTE_CLEARTEXT_NEVER:
+		return false;
+	case ROUTE_CLEARTEXT_TLS:
+		return stream_tls(&s->stream) != NULL || addr_is_unix(&s->addr);
+	case ROUTE_CLEARTEXT_ALWAYS:
+		return true;
+	}
+	return false;
+}
+
 static void credentials(struct server *s, struct server_auth_credentials *with)
 {
 	struct server_login *l = s->login;
-	const char *stored = s->pool->password;
+	const char *stored = l->fetched != NULL ? l->fetched : s->pool->password;
 
 	*with = (struct server_auth_credentials){
-		.user = s->pool->user, .allow_cleartext = true
+		.user = s->pool->user, .allow_cleartext = may_tell(s)
 	};
 	switch (secret_classify(stored)) {
 	case SECRET_PLAIN:
@@ -271,7 +286,14 @@ void server_login_start(struct server *s)
 								    l->target.wants;
 	/* Where the first step forward leads to. */
 	l->position = l->target.first + l->target.addr_count - 1;
-	if (next_position(l))
+	if (server_password_take(s))
+		server_login_go(s);
+}
+
+void server_login_go(struct server *s)
+{
+	/* Some address was tried: it is that one's turn again. */
+	if (s->login->tries > 0 || next_position(s->login))
 		try_addresses(s);
 	else
 		all_failed(s);
@@ -286,6 +308,11 @@ static void left(struct server *s)
 	/* The time that took is not the other addresses'. */
 	l->until_us += worker_now(s->worker) - l->left_at_us;
 	stream_close(&s->stream);
+	if (l->wants_password) {
+		l->wants_password = false;
+		if (!server_password_take(s))
+			return;
+	}
 	try_addresses(s);
 }
 
@@ -300,7 +327,7 @@ static void leave_unanswered(struct server *s)
 }
 
 /* Never two connections for one unit. */
-static void leave(struct server *s)
+void server_login_leave(struct server *s)
 {
 	struct buf out;
 
@@ -320,7 +347,7 @@ static void give_up_address(struct server *s)
 	if (!next_position(s->login))
 		all_failed(s);
 	else if (stream_is_open(&s->stream))
-		leave(s);
+		server_login_leave(s);
 	else
 		try_addresses(s);
 }
@@ -374,6 +401,10 @@ void server_login_lost(struct server *s, int error)
 		left(s);
 		return;
 	}
+	if (s->login->step == LOGIN_FETCHES) {
+		server_password_late(s);
+		return;
+	}
 	/* What TLS says goes before what the socket says. */
 	(void)snprintf(tls, sizeof(tls), "TLS failed: %s", stream_tls_error(&s->stream));
 	is_by_tls = stream_tls_error(&s->stream)[0] != '\0';
@@ -386,7 +417,7 @@ void server_login_lost(struct server *s, int error)
 
 void server_login_timeout(struct server *s)
 {
-	if (s->phase == SERVER_PHASE_CONNECT)
+	if (s->phase == SERVER_PHASE_CONNECT || s->login->step == LOGIN_FETCHES)
 		server_login_lost(s, -ETIMEDOUT);
 	else if (s->login->step == LOGIN_LEAVES)
 		leave_unanswered(s);

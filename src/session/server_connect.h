@@ -15,6 +15,7 @@
 
 enum login_step {
 	LOGIN_TALKS,    /* connects and logs in */
+	LOGIN_FETCHES,  /* waits for its password, and is connected to nobody */
 	LOGIN_ASKS_TLS, /* is connected, and TLS comes before the login */
 	LOGIN_ASKS,     /* is in, and has asked what the server is */
 	LOGIN_LEAVES    /* waits for the end of a connection that will not do */
@@ -26,7 +27,7 @@ struct server_login {
 	enum route_target wants;        /* in this pass */
 	struct target_facts facts;
 	uint64_t until_us;              /* for all of it: addresses and login, but not leaving */
-	uint64_t left_at_us;            /* LEAVES: since then */
+	uint64_t left_at_us;            /* LEAVES, FETCHES: since then */
 	uint32_t position;
 	uint32_t tries;                 /* in this pass */
 	uint32_t unfit;                 /* bits: addresses that answered */
@@ -38,6 +39,11 @@ struct server_login {
 	struct server_auth auth;
 	struct secret_keys keys;
 	char *password;                 /* ours to wipe */
+	char *fetched;                  /* server_password.c's; NULL: there is none */
+	uint64_t fetched_version;
+	uint64_t fetching;              /* waited for; 0: not */
+	bool has_refetched;             /* what was known had been refused */
+	bool wants_password;            /* another one, before the next try */
 	char *md5;                      /* the same */
 	bool has_auth;
 	uint64_t deriving;              /* keys, beside the workers; 0: none */
@@ -50,6 +56,12 @@ _Static_assert(DIRECTORY_ADDRS_MAX <= 32, "a bit for each address");
 /* It failed for good: those who wait are told. */
 void server_login_failed(struct server *, enum connect_failure, const char *sqlstate,
 	const char *message, size_t len);
+
+/* Goes on with what it needs to log in. */
+void server_login_go(struct server *);
+/* This connection ends, and then the same address is tried again. */
+void server_login_leave(struct server *);
+void server_login_wipe_fetched(struct server_login *);
 
 /* Connected, in TLS where that is wanted: the startup packet. */
 void server_login_talk(struct server *);

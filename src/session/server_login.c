@@ -19,6 +19,7 @@
 #include "session/client.h"
 #include "session/login.h"
 #include "session/server_connect.h"
+#include "session/server_password.h"
 
 enum { LOGIN_BODY_MAX = 60000 };
 
@@ -47,11 +48,20 @@ void server_login_forget(struct server_login *l)
 	l->md5 = NULL;
 }
 
+void server_login_wipe_fetched(struct server_login *l)
+{
+	if (l->fetched != NULL)
+		explicit_bzero(l->fetched, strlen(l->fetched));
+	free(l->fetched);
+	l->fetched = NULL;
+}
+
 void server_login_free(struct server *s)
 {
 	if (s->login == NULL)
 		return;
 	server_login_forget(s->login);
+	server_login_wipe_fetched(s->login);
 	free(s->login);
 	s->login = NULL;
 }
@@ -117,6 +127,10 @@ static void refused(struct server *s, const struct frame *f)
 	struct error_fields e;
 
 	error_parse(f->body, f->body_len, &e);
+	if (server_password_refused(s, e.sqlstate)) {
+		server_login_leave(s);
+		return;
+	}
 	/* It is starting up or shutting down: another address may be what it takes over
 	 * from, or what takes over. */
 	if (error_has_class(&e, "57") && s->login->target.addr_count > 1) {
@@ -140,8 +154,16 @@ static void refused(struct server *s, const struct frame *f)
 
 /* --- the conversation ------------------------------------------------------------------ */
 
-static bool auth_failed(struct server *s, const struct diag *diag)
+static bool auth_failed(struct server *s, struct diag *diag)
 {
+	if (s->login->auth.hid_password) {
+		atomic_fetch_add(&s->host->cleartext_refusals, 1);
+		diag_clear(diag);
+		diag_set(diag, NULL, 0, 0, "server asked for the password in clear, which "
+			"server_cleartext_password of host \"%s\" does not allow%s",
+			s->host->name, s->login->target.cleartext == ROUTE_CLEARTEXT_TLS ?
+				" without TLS" : "");
+	}
 	server_login_failed(s, CONNECT_FAILED_LOGIN, "28000", diag->text, strlen(diag->text));
 	return false;
 }
@@ -292,6 +314,7 @@ static void logged_in(struct server *s)
 	bool has_local = sock_local(s->stream.conn.fd, &local);
 
 	tell_host(s);
+	server_password_worked(s);
 	if (s->replication == NULL)
 		monitor_describe(&s->host->monitor, &s->ps, s->backend_pid,
 			has_local ? addr_port(&local) : 0,

@@ -96,6 +96,8 @@ class Router:
             "hosts": {"main": {
                 "host": "127.0.0.1", "port": self.postgres.port, "connection_budget": 20,
                 "server_login_retry": "100ms",
+                # Of app_plain; what is said without TLS has tests of its own.
+                "server_cleartext_password": "always",
             }},
             "workloads": {
                 "transactional": {"pool_mode": "transaction"},

@@ -12,6 +12,7 @@ int main(void)
 	/* Full queues and missing descriptors are what some tests are about. */
 	slog_set_level(SLOG_ERROR);
 	srunner_add_suite(runner, addr_suite());
+	srunner_add_suite(runner, child_suite());
 	srunner_add_suite(runner, ldap_suite());
 	srunner_add_suite(runner, proxy_suite());
 	srunner_add_suite(runner, inherited_suite());

@@ -7,6 +7,7 @@
 
 Suite *timers_suite(void);
 Suite *addr_suite(void);
+Suite *child_suite(void);
 Suite *ldap_suite(void);
 Suite *proxy_suite(void);
 Suite *inherited_suite(void);
