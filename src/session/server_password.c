@@ -12,6 +12,8 @@
 /* Longer than a command may take, should others be in front of it. */
 enum { FETCH_PATIENCE_US = 30000000 };
 
+static const char no_room[] = "too many wait to be run, or out of memory";
+
 /* A login that waits: its server may be gone when it is told. */
 struct waiting {
 	struct route_password_waiter waiter;
@@ -96,6 +98,8 @@ static void fetch_done(struct chore *chore, struct worker *w)
 {
 	struct fetch *f = container_of(chore, struct fetch, chore);
 
+	if (w != NULL && !chore->was_run)
+		route_password_give_up(f->source, no_room);
 	if (w != NULL)
 		route_password_report(f->source);
 	settle(f->source, w);
@@ -115,7 +119,7 @@ static void fetch_start(struct worker *w, struct route_password *source)
 		route_password_unref(source);
 		free(f);
 	}
-	route_password_give_up(source, "too many wait to be run, or out of memory");
+	route_password_give_up(source, no_room);
 	route_password_report(source);
 	settle(source, w);
 }
