@@ -126,17 +126,15 @@ struct config {
 	size_t place_count;
 };
 
-/* Reads and checks the file and the files that it names (auth_file, auth_hba_file,
- * auth_ident_file, password_file; a relative name is relative to the file's directory).  Returns
- * it with one reference, or NULL with diag filled. */
+/* Reads and checks the file and those that it names, relative ones from its directory.
+ * Returns it with one reference, or NULL with diag filled. */
 struct config *config_load(const char *path, struct diag *);
 
 /* The same, with settings of the console laid over what the file says. */
 struct config *config_load_with(const char *path, const struct overlay *, struct diag *);
 
 /* The same from memory; path is for messages, no other file is opened. */
-struct config *config_load_memory(const char *text, size_t len, const char *path,
-	struct diag *);
+struct config *config_load_memory(const char *text, size_t len, const char *path, struct diag *);
 
 struct config *config_ref(struct config *);
 void config_unref(struct config *);             /* accepts NULL */
