@@ -33,7 +33,9 @@ struct lend {
 	bool is_barred;                 /* never: something was not understood */
 	bool is_tried;                  /* since it was last active */
 	bool is_free;                   /* PROBE: the answer */
+	bool begins;                    /* PROBE: at the beginning of the lease */
 	bool was_lent;                  /* this session has had another server before */
+	uint64_t code_changes;          /* as the router had counted them then */
 };
 
 struct client {

@@ -462,6 +462,7 @@ void client_server_ready(struct client *c)
 		return;
 	}
 	client_lend_back(c, c->server);
+	client_lend_look(c, c->server);
 	if (!c->is_relaying)
 		stream_offer(&c->stream);
 }

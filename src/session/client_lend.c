@@ -42,7 +42,7 @@ void client_lend_unseen(struct client *c)
 static bool leaves_unseen(const struct statement *s)
 {
 	const uint32_t unseen = SQL_UNSURE | SQL_CALLS_SETSEED | SQL_CALLS_CURRVAL |
-		SQL_CALLS_DBLINK | SQL_CALLS_SESSION | SQL_CALLS_UNKNOWN;
+		SQL_CALLS_DBLINK | SQL_CALLS_SESSION | SQL_CALLS_UNKNOWN | SQL_CHANGES_CODE;
 
 	switch ((int)s->kind) {
 	case SQL_UNKNOWN:
@@ -153,6 +153,26 @@ static void stay(struct client *c, struct server *s)
 		stream_retry(&c->stream);
 }
 
+static void ask_for_code(struct server *s)
+{
+	server_enter_phase(s, SERVER_PHASE_PROBE);
+	server_set_timer(s, SERVER_CLEAN_US);
+	server_send_own(s, pin_question(PIN_ASKS_CODE));
+	s->own_failed = true;           /* until the row is there */
+	s->own_seen = false;
+}
+
+/* Code that was there at the beginning, is not there at the end, and was not changed in
+ * between through this router, can have run in no transaction of the lease. */
+void client_lend_look(struct client *c, struct server *s)
+{
+	if (!c->lend.looks || !s->is_session)
+		return;
+	c->lend.begins = true;
+	c->lend.code_changes = atomic_load(&c->worker->router->code_changes);
+	ask_for_code(s);
+}
+
 void client_lend_begin(struct client *c)
 {
 	struct server *s = c->server;
@@ -164,8 +184,10 @@ void client_lend_begin(struct client *c)
 		client_arm(c);
 		return;
 	}
+	if (c->lend.code_changes != atomic_load(&c->worker->router->code_changes))
+		bar(c);
 	c->lend.is_tried = true;
-	if (!may_begin(c)) {
+	if (c->lend.is_barred || !may_begin(c)) {
 		client_arm(c);
 		return;
 	}
@@ -192,11 +214,7 @@ void client_lend_asked(struct client *c, struct server *s)
 		stay(c, s);
 		return;
 	}
-	server_enter_phase(s, SERVER_PHASE_PROBE);
-	server_set_timer(s, SERVER_CLEAN_US);
-	server_send_own(s, pin_question(PIN_ASKS_CODE));
-	s->own_failed = true;           /* until the row is there */
-	s->own_seen = false;
+	ask_for_code(s);
 }
 
 bool client_lend_answered(struct client *c, const struct frame *row)
@@ -205,6 +223,10 @@ bool client_lend_answered(struct client *c, const struct frame *row)
 
 	if (!pin_answer(&answer, row, PIN_ASKS_CODE))
 		return false;
+	if (c->lend.begins) {
+		c->lend.is_free = !answer.has_code;
+		return true;
+	}
 	c->lend.is_free = answer.there == 0 && !answer.has_many && !answer.has_statements &&
 		!answer.has_code && !pin_has_unknown(answer.settings, &c->params);
 	return true;
@@ -215,6 +237,14 @@ void client_lend_told(struct client *c, struct server *s)
 	bool is_free = c->lend.is_free && !s->own_failed;
 
 	c->lend.is_free = false;
+	if (c->lend.begins) {
+		c->lend.begins = false;
+		/* It may run that, and nothing would tell of it once it is dropped. */
+		if (!is_free)
+			bar(c);
+		stay(c, s);
+		return;
+	}
 	/* Without memory it would not be told what it has to know later. */
 	if (!is_free || stream_held(&c->stream) > 0 || s->cancels > 0 || s->is_broken ||
 		!client_told_set(c, &s->reported)) {

@@ -38,6 +38,9 @@ void client_lend_keep(struct client *, struct server *, const struct frame *);
  * back, if that is what it may use. */
 void client_lend_restore(struct client *, struct server *, const struct frame *);
 
+/* It has a server that is fit, and has sent nothing yet: the server is asked what code
+ * there is. */
+void client_lend_look(struct client *, struct server *);
 /* When it has been idle for long enough; UINT64_MAX: that is not looked for. */
 uint64_t client_lend_deadline(const struct client *);
 /* It has: the server is asked whether anything is in the session. */

@@ -110,6 +110,19 @@ static bool admit(struct client *c, struct server *s, uint32_t want, enum step_k
 	return false;
 }
 
+static void of_protocol(struct prepared_name *n, void *arg)
+{
+	const char *text = (const char *)n->statement->body;
+	struct server *s = arg;
+	struct pin_scan scan;
+
+	/* A PREPARE was looked at when it ran. */
+	if (!n->statement->may_pin || n->statement->is_sql)
+		return;
+	pin_scan(&scan, text, strnlen(text, n->statement->len), client_lexer_flags(s));
+	s->client->work->pins.prepared |= scan.makes;
+}
+
 bool client_pin_admits(struct client *c, struct server *s, const void *text, size_t len,
 	enum step_kind *why)
 {
@@ -118,9 +131,13 @@ bool client_pin_admits(struct client *c, struct server *s, const void *text, siz
 	uint32_t want;
 
 	if (!keeps(c, s) ||
-		(!client_pin_looks(c) && !c->work->touched.closes && !pin_may(text, len)))
+		(!client_pin_looks(c) && !c->work->touched.closes && !pin_may(text, len) &&
+			!prepared_may_name(text, len)))
 		return true;
 	pin_scan(&scan, text, len, client_lexer_flags(s));
+	/* EXECUTE runs what the protocol has prepared, too. */
+	if (scan.executes)
+		prepared_names_each(&c->names, of_protocol, s);
 	p->prepared |= scan.prepares;
 	p->may_end = p->may_end || scan.ends;
 	p->is_unseen = p->is_unseen || scan.is_unseen || scan.executes;
@@ -293,9 +310,10 @@ void client_pin_told(struct client *c, struct server *s)
 
 	if (fresh != 0)
 		found(c, s, fresh);
-	if (p->is_audit && p->has_settings) {
+	if (p->changed != 0) {
 		s->is_dirty = true;
-		tell(c, pin_bit(ROUTE_KEPT_SETTINGS), ADVICE_FOUND);
+		tell(c, p->changed, ADVICE_FOUND);
+		p->changed = 0;
 	}
 	p->kinds &= p->there | pin_stays();
 	p->confirmed = p->kinds;

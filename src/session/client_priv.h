@@ -102,6 +102,8 @@ void client_note_use(struct client *, struct server *, const struct prepared *);
 /* The message names what was made or dropped in front of it, and that is not answered yet:
  * it is to wait. */
 bool client_waits_for_names(const struct client *, struct server *, const struct frame *);
+/* PostgreSQL is to answer what was sent, where that is what it waits for. */
+void client_sure_flush(struct server *);
 /* A text that is about to run, as a Query or by Bind: does it drop all names? */
 void client_note_drops(struct server *, const void *text, size_t len);
 void client_note_bound_drops(const struct client *, struct server *, const char *name);

@@ -405,7 +405,8 @@ static void end_if_nothing_runs(struct client *c, struct server *s)
 {
 	if (s->phase != SERVER_PHASE_READY || c->body_left > 0)
 		return;
-	if (s->wants_barrier && !s->xq.unsynced)
+	if (s->wants_barrier && !s->xq.unsynced && s->xq.pending == 0 &&
+		s->xq.copy == EXCHANGE_NO_COPY)
 		server_barrier(s);
 	else if (!s->is_session && exchange_is_idle(&s->xq) && s->xq.status == 'I')
 		server_lease_ends(s);
@@ -445,6 +446,7 @@ static size_t forward(struct client *c, const uint8_t *data, size_t len)
 	}
 	pos = span.pos;
 	send_span(s, &span);
+	client_sure_flush(s);
 	if (pos > 0) {
 		c->has_sent = true;
 		if (c->end == CLIENT_END_PROVEN && pos == len && c->body_left == 0)

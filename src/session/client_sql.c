@@ -436,8 +436,6 @@ bool client_sql_query(struct client *c, struct server *s, const struct frame *f)
 	/* In a transaction that has failed nothing can be prepared, and it may end that. */
 	if (s->xq.status != 'E' || s->xq.pending > 0 || was_open)
 		s->holds_client = client_sql_need(c, s, text, len);
-	/* Behind messages of the client's own the error may be theirs: its Sync ends it. */
-	s->holds_client = s->holds_client && !was_open;
 	if (s->holds_client && begins && is_alone)
 		send_end(s);
 	acts(c, s, text, len);

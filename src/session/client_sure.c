@@ -6,9 +6,12 @@
  * fails.  Within one error domain that is right whatever happens: PostgreSQL skips to
  * Sync what was sent behind the error.  Behind a Sync or a Query it goes on: then a
  * message that uses or drops a name waits for the answer to what makes or drops that.
+ * What counts on more than that waits within the error domain, too, and a Flush gets it
+ * the answers.
  */
 #include <string.h>
 
+#include "pg/msg_out.h"
 #include "session/client_priv.h"
 #include "session/server.h"
 #include "session/server_priv.h"
@@ -77,15 +80,77 @@ static bool is_behind_unsynced(const struct server *s, const struct frame *f)
 		prepared_may_name((const char *)f->body, f->available);
 }
 
+static bool is_behind_end(const struct client *c, const struct server *s, const struct frame *f)
+{
+	return s->steps.ends > 0 &&
+		(is_behind_unsynced(s, f) || (s->steps.changes > 0 && !is_sure(c, s, f)));
+}
+
+static void is_drop_all(const struct step *step, void *found)
+{
+	if (step->kind == STEP_DROPS_ALL || step->kind == STEP_DEALLOCATE_ALL)
+		*(bool *)found = true;
+}
+
+/* What drops all names is in flight: when it has run they may be given again. */
+static bool drops_all(const struct server *s)
+{
+	bool found = false;
+
+	if (s->steps.changes > 0)
+		steps_each(&s->steps, is_drop_all, &found);
+	return found;
+}
+
+/* Does what it means hang on extended messages before it that have no Sync yet?  What is
+ * put in front of a Query is skipped when those fail, and ends their error domain when it
+ * fails itself. */
+static bool counts_on_open(const struct server *s, const struct frame *f)
+{
+	switch (f->type) {
+	case 'P':
+	case 'B':
+	case 'C':
+	case 'D':
+		return drops_all(s);
+	case 'Q':
+		return prepared_may_name((const char *)f->body, f->available);
+	default:
+		return false;
+	}
+}
+
+static bool waits_for_open(const struct server *s, const struct frame *f)
+{
+	return s->xq.open && counts_on_open(s, f) && !exchange_is_answered(&s->xq);
+}
+
 bool client_waits_for_names(const struct client *c, struct server *s, const struct frame *f)
 {
+	s->wants_answers = false;
 	/* What is skipped changes nothing, and COPY waits for the client. */
-	if (s->steps.ends == 0 || !c->keeps_statements || s->xq.skipping ||
+	if ((s->steps.ends == 0 && !s->xq.open) || !c->keeps_statements || s->xq.skipping ||
 		(s->xq.copy == EXCHANGE_COPY_IN && !s->xq.copy_end_sent))
 		return false;
-	s->is_unsure = is_behind_unsynced(s, f) ||
-		(s->steps.changes > 0 && !is_sure(c, s, f));
+	s->wants_answers = waits_for_open(s, f);
+	s->is_unsure = s->wants_answers || is_behind_end(c, s, f);
+	s->is_flushed = s->is_flushed && s->wants_answers;
 	return s->is_unsure;
+}
+
+/* It keeps them back until it is asked for them. */
+void client_sure_flush(struct server *s)
+{
+	struct buf out;
+
+	if (LIKELY(!s->wants_answers || s->is_flushed))
+		return;
+	s->is_flushed = true;
+	exchange_sent(&s->xq, 'H');
+	buf_init(&out, 0);
+	msg_out_flush(&out);
+	stream_send_buf(&s->stream, &out);
+	buf_finish(&out);
 }
 
 void client_note_drops(struct server *s, const void *text, size_t len)

@@ -194,6 +194,13 @@ static uint8_t head_end(const struct exchange_queue *q, int64_t *asked)
 	return 0;
 }
 
+bool exchange_is_answered(const struct exchange_queue *q)
+{
+	int64_t asked;
+
+	return q->pending == 0 && head_end(q, &asked) == 0 && q->head_replied >= asked;
+}
+
 /* Is it the messages before the end that the server is dealing with? */
 static bool is_before_end(const struct exchange_queue *q)
 {

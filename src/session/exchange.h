@@ -98,6 +98,9 @@ NODISCARD bool exchange_received(struct exchange_queue *, uint8_t type, char sta
 /* Would an error that comes now make the server skip to the next Sync? */
 bool exchange_error_skips(const struct exchange_queue *);
 
+/* Has every message that was sent its reply, in the exchange that is open, too? */
+bool exchange_is_answered(const struct exchange_queue *);
+
 /* Nothing in flight, nothing half sent, and no doubt about it. */
 static inline bool exchange_is_idle(const struct exchange_queue *q)
 {

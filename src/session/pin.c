@@ -179,6 +179,8 @@ static uint32_t keeps(const struct statement *s)
 		set |= pin_bit(ROUTE_KEPT_PREPARE);
 	if ((s->flags & SQL_CALLS_SET_CONFIG) != 0)
 		set |= of_calls(s);
+	if ((s->flags & SQL_UPDATES_SETTINGS) != 0)
+		set |= pin_bit(ROUTE_KEPT_SETTINGS);
 	return set;
 }
 
@@ -242,9 +244,10 @@ void pin_scan(struct pin_scan *scan, const char *text, size_t len, unsigned flag
 	"granted AND pid = pg_catalog.pg_backend_pid()), "                               \
 	"EXISTS (SELECT FROM pg_catalog.pg_listening_channels())"
 
-#define SETTINGS                                                                         \
-	", (SELECT pg_catalog.string_agg(name, ',') FROM pg_catalog.pg_settings "        \
+#define NAMES                                                                            \
+	"(SELECT pg_catalog.string_agg(name, ',') FROM pg_catalog.pg_settings "          \
 	"WHERE source = 'session')"
+#define SETTINGS ", " NAMES
 
 #define STATEMENTS ", EXISTS (SELECT FROM pg_catalog.pg_prepared_statements)"
 
@@ -261,24 +264,38 @@ void pin_scan(struct pin_scan *scan, const char *text, size_t len, unsigned flag
 	"16384::pg_catalog.oid AND CASE WHEN l.lanname::pg_catalog.text "                \
 	"OPERATOR(pg_catalog.=) ANY (ARRAY['sql', 'plpgsql']) THEN coalesce("            \
 	"pg_catalog.pg_get_function_sqlbody(p.oid), p.prosrc) "                          \
-	"OPERATOR(pg_catalog.~*) E'set_config|setseed|dblink|U&\"|\\\\mexecute\\\\M|"    \
+	"OPERATOR(pg_catalog.~*) E'set_config|setseed|\\\\mseed\\\\M|dblink|U&\"|_to_xml|"     \
+	"ts_stat|ts_rewrite|replication_|backup_start|start_backup|\\\\mexecute\\\\M|"     \
 	"\\\\mload\\\\M|\\\\mset\\\\M[^=;]*[.]' ELSE true END AND NOT EXISTS (SELECT "   \
 	"FROM pg_catalog.pg_depend AS d WHERE d.classid OPERATOR(pg_catalog.=) "         \
 	"1255::pg_catalog.oid AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype "   \
 	"OPERATOR(pg_catalog.=) 'e'::pg_catalog.\"char\"))"                              \
 	CODE_IN_EXPRESSIONS
 
-/* Calls of set_config() (2078) and setseed() (1599) in views, defaults, policies,
- * constraints and conditions of triggers. */
+/* set_config() (2078) and setseed() (1599), what runs a text (query_to_xml() and its kin,
+ * ts_stat(), ts_rewrite()), begins a backup (2172), makes a slot or an origin, as operators
+ * and in views, rules, defaults, policies, constraints and conditions of triggers. */
+#define FUNCTIONS                                                                        \
+	"(1599|2078|2172|292[3-8]|2929|293[0-8]|3685|3689|3690|3779|3786|422[0-4]|6006)"
 #define CODE_IN_EXPRESSIONS                                                              \
+	" OR EXISTS (SELECT FROM pg_catalog.pg_operator WHERE oid "                      \
+	"OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND "                             \
+	"oprcode::pg_catalog.oid::pg_catalog.text OPERATOR(pg_catalog.~) "               \
+	"'^" FUNCTIONS "$')"                                                             \
 	" OR EXISTS (SELECT FROM (SELECT ev_action::pg_catalog.text FROM "               \
 	"pg_catalog.pg_rewrite WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid " \
+	"UNION ALL SELECT ev_qual::pg_catalog.text FROM pg_catalog.pg_rewrite "          \
+	"WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid "                       \
+	"UNION ALL SELECT proargdefaults::pg_catalog.text FROM pg_catalog.pg_proc "      \
+	"WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid "                       \
+	"UNION ALL SELECT typdefaultbin::pg_catalog.text FROM pg_catalog.pg_type "       \
+	"WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid "                       \
 	"UNION ALL SELECT adbin::pg_catalog.text FROM pg_catalog.pg_attrdef "            \
 	"UNION ALL SELECT polqual::pg_catalog.text FROM pg_catalog.pg_policy "           \
 	"UNION ALL SELECT polwithcheck::pg_catalog.text FROM pg_catalog.pg_policy "      \
 	"UNION ALL SELECT conbin::pg_catalog.text FROM pg_catalog.pg_constraint "        \
 	"UNION ALL SELECT tgqual::pg_catalog.text FROM pg_catalog.pg_trigger) AS e (x) " \
-	"WHERE e.x OPERATOR(pg_catalog.~) ':funcid (2078|1599)[^0-9]')"
+	"WHERE e.x OPERATOR(pg_catalog.~) ':(op|)funcid " FUNCTIONS "[^0-9]')"
 
 static const enum route_pin columns[] = { ROUTE_PIN_TEMP, ROUTE_PIN_CURSOR, ROUTE_PIN_LOCK,
 	ROUTE_PIN_LISTEN };
@@ -296,6 +313,73 @@ const char *pin_question(enum pin_asks asks)
 		return QUESTION STATEMENTS SETTINGS CODE;
 	}
 	return QUESTION;
+}
+
+static bool is_of_user(const char *name)
+{
+	return strcasecmp(name, "role") == 0 || strcasecmp(name, "session_authorization") == 0;
+}
+
+/* Not as somebody has written it, but as PostgreSQL would: for the moment it is set to that,
+ * behind the look at what it is. */
+static void write_spelled(struct buf *sql, const char *name, const char *value)
+{
+	buf_add_str(sql, "CASE WHEN (SELECT context FROM pg_catalog.pg_settings WHERE "
+			 "pg_catalog.lower(name) OPERATOR(pg_catalog.=) pg_catalog.lower(");
+	params_add_literal(sql, name);
+	buf_add_str(sql, ")) OPERATOR(pg_catalog.=) 'user' THEN pg_catalog.set_config(");
+	params_add_literal(sql, name);
+	buf_add_str(sql, ", ");
+	params_add_literal(sql, value);
+	buf_add_str(sql, ", true) ELSE pg_catalog.current_setting(");
+	params_add_literal(sql, name);
+	buf_add_str(sql, ", true) END");
+}
+
+static bool is_raw(const struct pin_known *known, const char *name, const char *value)
+{
+	const char *raw = known->raw == NULL ? NULL : params_get(known->raw, name);
+
+	return raw != NULL && strcmp(raw, value) == 0 && strchr(name, '.') == NULL &&
+		!is_of_user(name) && params_get(known->reported, name) == NULL;
+}
+
+static void write_differs(struct buf *sql, const struct pin_known *known, const char *name,
+	const char *value)
+{
+	buf_add_str(sql, " OR NOT coalesce(pg_catalog.current_setting(");
+	params_add_literal(sql, name);
+	buf_add_str(sql, ", true) OPERATOR(pg_catalog.=) ");
+	if (is_raw(known, name, value))
+		write_spelled(sql, name, value);
+	else
+		params_add_literal(sql, value);
+	buf_add_str(sql, ", false)");
+}
+
+static void write_user_differs(struct buf *sql, const struct pin_known *known,
+	const char *name, const char *by_itself)
+{
+	const char *value = params_get(known->now, name);
+
+	write_differs(sql, known, name, value != NULL ? value : by_itself);
+}
+
+void pin_audit(const struct pin_known *known, struct buf *sql)
+{
+	const char *name, *value;
+	size_t pos = 0;
+
+	buf_add_str(sql, QUESTION STATEMENTS ", pg_catalog.concat_ws(',', " NAMES
+					     ", CASE WHEN false");
+	while (params_next(known->now, &pos, &name, &value)) {
+		if (!is_of_user(name))
+			write_differs(sql, known, name, value);
+	}
+	buf_add_str(sql, " THEN '!' END, CASE WHEN false");
+	write_user_differs(sql, known, "role", "none");
+	write_user_differs(sql, known, "session_authorization", known->login);
+	buf_add_str(sql, " THEN '@' END)");
 }
 
 static void take_settings(struct pin_answer *answer, struct wire_in *in)
@@ -353,9 +437,20 @@ bool pin_has_unknown(const char *settings, const struct params *known)
 			return true;
 		memcpy(name, settings, len);
 		name[len] = '\0';
-		if (len > 0 && params_get(known, name) == NULL)
+		if (len > 0 && name[0] != '@' && params_get(known, name) == NULL)
 			return true;
 		settings += len + (settings[len] == ',');
 	}
 	return false;
+}
+
+uint32_t pin_changed(const struct pin_answer *answer, const struct params *known)
+{
+	uint32_t kinds = 0;
+
+	if (answer->has_many || pin_has_unknown(answer->settings, known))
+		kinds |= pin_bit(ROUTE_KEPT_SETTINGS);
+	if (strchr(answer->settings, '@') != NULL)
+		kinds |= pin_bit(ROUTE_KEPT_ROLE);
+	return kinds;
 }

@@ -17,6 +17,7 @@
 
 #include "route/directory.h"
 
+struct buf;
 struct frame;
 struct params;
 
@@ -55,7 +56,7 @@ struct pins {
 	uint32_t refused;               /* by the last text: for the error */
 	uint32_t refused_max;           /* ... as so many leases are pinned */
 	uint32_t there;                 /* PROBE: the answer */
-	bool has_settings;              /* ... that nobody knows of */
+	uint32_t changed;               /* ... of enum route_kept: what nobody has shown */
 	bool asks;                      /* what was sent was not looked at */
 	bool may_end;                   /* something was sent that may take away */
 	bool is_unseen;                 /* ... that runs what nobody sees */
@@ -83,6 +84,19 @@ enum pin_asks {
  * take a moment in PostgreSQL, so nobody asks without a reason. */
 const char *pin_question(enum pin_asks);
 
+/* What a client has set, as it is to be in the session: what else stands there was set
+ * where nobody saw it. */
+struct pin_known {
+	const struct params *now;
+	const struct params *raw;       /* as the startup packet spells them; or NULL */
+	const struct params *reported;  /* by the server: these are as it spells them */
+	const char *login;              /* the user that it logged in as */
+};
+
+/* Appends the text of PIN_ASKS_SETTINGS that also looks whether these have changed: the
+ * answer's settings then have "!" among them, or "@" for the role and the session's user. */
+void pin_audit(const struct pin_known *, struct buf *sql);
+
 struct pin_answer {
 	uint32_t there;
 	/* PIN_ASKS_SETTINGS: their names, separated by commas; "" also when they are too
@@ -98,5 +112,7 @@ NODISCARD bool pin_answer(struct pin_answer *, const struct frame *row, enum pin
 
 /* Is there a name among them that is not in the list? */
 bool pin_has_unknown(const char *settings, const struct params *known);
+/* What an audit has found, each a bit of enum route_kept. */
+uint32_t pin_changed(const struct pin_answer *, const struct params *known);
 
 #endif

@@ -209,6 +209,7 @@ bool server_lease(struct worker *w, struct server *s, struct client *c)
 	s->client = c;
 	s->holds_client = false;
 	s->is_unsure = false;
+	s->wants_answers = false;
 	s->is_session = c->workload->mode == ROUTE_SESSION;
 	s->is_broken = false;
 	s->wants_barrier = false;

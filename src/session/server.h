@@ -80,6 +80,8 @@ struct server {
 	bool wants_barrier;             /* when the client's message is complete */
 	bool is_full;                   /* of steps: its client waits for answers */
 	bool is_unsure;                 /* its client waits for what becomes of names */
+	bool wants_answers;             /* ... within the error domain */
+	bool is_flushed;                /* ... and PostgreSQL was told to answer */
 	bool holds_client;              /* until what was put before its Query has gone well */
 	bool is_dirty;                  /* carries session state: reset before reuse */
 	bool has_foreign;               /* has statements that are not in "prepared" */

@@ -11,11 +11,32 @@
 #include "session/client_priv.h"
 #include "session/server_priv.h"
 
+/* Without memory for more what nobody has named is asked for. */
+static void send_audit(struct server *s)
+{
+	struct client *c = s->client;
+	struct pin_known known = { .now = &c->params,
+		.raw = c->has_start ? &c->work->start : &c->params,
+		.reported = &s->reported,
+		.login = s->pool->user };
+	struct buf sql;
+
+	buf_init(&sql, 0);
+	pin_audit(&known, &sql);
+	buf_add_cstr(&sql, "");
+	server_send_own(s, buf_ok(&sql) ? (const char *)buf_data(&sql) :
+					  pin_question(PIN_ASKS_SETTINGS));
+	buf_finish(&sql);
+}
+
 void server_probe(struct server *s, bool settings)
 {
 	server_enter_phase(s, SERVER_PHASE_PROBE);
 	server_set_timer(s, SERVER_CLEAN_US);
-	server_send_own(s, pin_question(settings ? PIN_ASKS_SETTINGS : PIN_ASKS_PINS));
+	if (settings)
+		send_audit(s);
+	else
+		server_send_own(s, pin_question(PIN_ASKS_PINS));
 	s->own_failed = true;           /* until the row is there */
 	s->own_seen = false;
 	s->sqlstate[0] = '\0';
@@ -37,7 +58,7 @@ void server_probe_row(struct server *s, const struct frame *row)
 		!pin_answer(&answer, row,
 			c->work->pins.is_audit ? PIN_ASKS_SETTINGS : PIN_ASKS_PINS);
 	c->work->pins.there = answer.there;
-	c->work->pins.has_settings = pin_has_unknown(answer.settings, &c->params);
+	c->work->pins.changed = c->work->pins.is_audit ? pin_changed(&answer, &c->params) : 0;
 }
 
 void server_probe_done(struct server *s)

@@ -78,6 +78,8 @@ bool server_ask(struct server *);
 bool server_waits_for_cancels(struct server *);
 void server_ask_again(struct server *);
 void server_answered(struct server *, const struct frame *row);
+/* A statement of the client's has run: what its tag, in a whole CommandComplete, tells. */
+void server_note_tag(struct server *, const struct frame *);
 void server_ask_done(struct server *);
 /* Prepared ones, of whomever. */
 static inline bool server_has_statements(const struct server *s)

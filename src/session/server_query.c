@@ -88,55 +88,6 @@ static enum verdict on_error(struct server *s, const struct frame *f)
 	return DROP;
 }
 
-/* Tags that tell of session state.  What they do not show is found by what the
- * port promises: see docs/architecture.md, "Session state". */
-static void note_tag(struct server *s, const struct frame *f)
-{
-	const struct client *c = s->client;
-	bool is_off = c != NULL && !s->is_session && c->route->limits.state == ROUTE_STATE_OFF;
-
-	switch ((int)result_classify(f->body, f->body_len)) {
-	case RESULT_DISCARD_ALL:
-		server_defaults_tag(s);
-		/* Settings went, too. */
-		s->is_dirty = s->is_dirty || is_off || c == NULL || !c->work->touched.seen;
-		/* fall through */
-	case RESULT_DEALLOCATE_ALL:
-		server_prepared_cleared(s);
-		server_prepared_names_dropped(s);
-		return;
-	case RESULT_CREATE:
-	case RESULT_ALTER:
-	case RESULT_DROP:
-		prepared_schema_changed();
-		s->has_ddl = true;
-		return;
-	case RESULT_PREPARE:
-		if (is_off)
-			return;
-		s->has_foreign = true;
-		s->is_dirty = true;
-		return;
-	case RESULT_SET:
-	case RESULT_RESET:
-		server_defaults_tag(s);
-		/* Its name is known, or it was LOCAL. */
-		s->is_dirty = s->is_dirty || (!is_off && (c == NULL || !c->work->touched.seen));
-		return;
-	case RESULT_LOAD:
-		if (s->client != NULL)
-			s->client->work->pins.confirmed |= pin_bit(ROUTE_PIN_LOAD);
-		/* fall through */
-	case RESULT_DISCARD:
-	case RESULT_LISTEN:
-	case RESULT_DECLARE:
-		s->is_dirty = s->is_dirty || !is_off;
-		return;
-	default:
-		return;
-	}
-}
-
 /* Is it what the next step waits for? */
 static bool is_awaited(const struct server *s, enum result_tag tag)
 {
@@ -188,7 +139,7 @@ static enum verdict on_complete(struct server *s, const struct frame *f)
 		return DROP;
 	if (s->steps.count > 0 && is_awaited(s, result_classify(f->body, f->body_len)))
 		return on_step_complete(s);
-	note_tag(s, f);
+	server_note_tag(s, f);
 	return FORWARD;
 }
 
@@ -204,10 +155,11 @@ static enum verdict end_exchange(struct server *s, char status)
 		return server_chain_ready(s, status) ? FORWARD : STOP;
 	if (status == 'I' && s->xq.in_doubt && s->replication == NULL) {
 		/* Not into the middle of the client's message, nor where PostgreSQL may skip
-		 * it, up to the Sync that the client has yet to send. */
-		if (s->phase == SERVER_PHASE_READY && (c->body_left > 0 || s->xq.unsynced))
-			s->wants_barrier = true;
-		else if (s->phase == SERVER_PHASE_READY)
+		 * it, up to the Sync that the client has yet to send; nor while something is
+		 * in flight that may be a COPY, into which it must not come. */
+		s->wants_barrier = s->phase == SERVER_PHASE_READY;
+		if (s->wants_barrier && c->body_left == 0 && !s->xq.unsynced &&
+			s->xq.pending == 0)
 			server_barrier(s);
 		return FORWARD;
 	}
@@ -467,9 +419,10 @@ static enum verdict on_message(struct server *s, const struct frame *f)
 		if (s->client != NULL)
 			stream_retry(&s->client->stream);
 	}
-	/* What comes behind is skipped, and need not wait; ReadyForQuery is seen to by
-	 * client_exchange_done(). */
-	if (s->is_unsure && f->type == 'E' && s->client != NULL) {
+	/* What comes behind is skipped, and need not wait, or all that it waits for was
+	 * answered; ReadyForQuery is seen to by client_exchange_done(). */
+	if (s->is_unsure && s->client != NULL &&
+		(f->type == 'E' || (s->wants_answers && exchange_is_answered(&s->xq)))) {
 		s->is_unsure = false;
 		stream_retry(&s->client->stream);
 	}

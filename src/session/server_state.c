@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "base/slog.h"
+#include "pg/result.h"
 #include "session/client_lend.h"
 #include "session/client_pin.h"
 #include "session/client_priv.h"
@@ -112,6 +113,75 @@ void client_note_unseen(struct client *c)
 	c->work->pins.asks = true;
 }
 
+/* --- tags --------------------------------------------------------------------------- */
+
+/* Behind CREATE and DROP: what runs nothing out of sight (SQL_CHANGES_CODE). */
+static bool is_without_code(const struct frame *f)
+{
+	static const char *const kinds[] = { "CREATE TABLE", "CREATE INDEX", "CREATE SEQUENCE",
+		"DROP TABLE", "DROP INDEX", "DROP SEQUENCE" };
+
+	for (size_t i = 0; i < COUNT_OF(kinds); i++) {
+		size_t len = strlen(kinds[i]);
+
+		/* "CREATE TABLE AS", too; "CREATE TABLESPACE" does no harm. */
+		if (f->available > len && memcmp(f->body, kinds[i], len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Tags that tell of session state.  What they do not show is found by what the
+ * port promises: see docs/architecture.md, "Session state". */
+void server_note_tag(struct server *s, const struct frame *f)
+{
+	const struct client *c = s->client;
+	bool is_off = c != NULL && !s->is_session && c->route->limits.state == ROUTE_STATE_OFF;
+
+	switch ((int)result_classify(f->body, f->body_len)) {
+	case RESULT_DISCARD_ALL:
+		server_defaults_tag(s);
+		/* Settings went, too. */
+		s->is_dirty = s->is_dirty || is_off || c == NULL || !c->work->touched.seen;
+		/* fall through */
+	case RESULT_DEALLOCATE_ALL:
+		server_prepared_cleared(s);
+		server_prepared_names_dropped(s);
+		return;
+	case RESULT_CREATE:
+	case RESULT_ALTER:
+	case RESULT_DROP:
+		prepared_schema_changed();
+		s->has_ddl = true;
+		if (!is_without_code(f))
+			atomic_fetch_add(&s->worker->router->code_changes, 1);
+		return;
+	case RESULT_PREPARE:
+		if (is_off)
+			return;
+		s->has_foreign = true;
+		s->is_dirty = true;
+		return;
+	case RESULT_SET:
+	case RESULT_RESET:
+		server_defaults_tag(s);
+		/* Its name is known, or it was LOCAL. */
+		s->is_dirty = s->is_dirty || (!is_off && (c == NULL || !c->work->touched.seen));
+		return;
+	case RESULT_LOAD:
+		if (s->client != NULL)
+			s->client->work->pins.confirmed |= pin_bit(ROUTE_PIN_LOAD);
+		/* fall through */
+	case RESULT_DISCARD:
+	case RESULT_LISTEN:
+	case RESULT_DECLARE:
+		s->is_dirty = s->is_dirty || !is_off;
+		return;
+	default:
+		return;
+	}
+}
+
 /* --- asking --------------------------------------------------------------------------- */
 
 bool server_waits_for_cancels(struct server *s)
@@ -176,8 +246,13 @@ void server_answered(struct server *s, const struct frame *row)
 
 	if (c == NULL || s->own_seen)
 		return;
-	params_init(&there);
 	s->own_seen = true;
+	if (c->work->touched.of_view) {
+		s->own_failed = !frame_is_whole(row) ||
+			!touched_names(&c->work->touched, &c->params, row);
+		return;
+	}
+	params_init(&there);
 	s->own_failed = !frame_is_whole(row) || !keep_start(c) ||
 		!touched_answer(&c->work->touched, &c->work->start, s->pool->user, row,
 			&c->params, &there);
@@ -207,9 +282,16 @@ static void state_lost(struct server *s)
 void server_ask_done(struct server *s)
 {
 	struct client *c = s->client;
+	bool has_more = c->work->touched.has_more && !s->own_failed;
 
+	c->work->touched.has_more = false;
 	if (s->is_session) {
-		client_lend_asked(c, s);
+		if (!has_more || !server_ask(s))
+			client_lend_asked(c, s);
+		return;
+	}
+	if (has_more) {
+		server_ask_again(s);
 		return;
 	}
 	/* A timeout that the client has set, or an administrator's cancel. */

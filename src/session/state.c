@@ -131,7 +131,7 @@ enum touched_as touched_as(const struct touched *t, const char *name)
 	const char *entry = find_name(t, name);
 
 	if (entry == NULL)
-		return t->all ? TOUCHED_RESET : TOUCHED_NOT;
+		return t->all ? TOUCHED_RESET : t->of_view ? TOUCHED_BOTH : TOUCHED_NOT;
 	switch (*entry) {
 	case WAS_SET:
 		return TOUCHED_SET;
@@ -276,6 +276,9 @@ static void add_statement(struct touched *t, const struct statement *s)
 		add_calls(t, s);
 	if ((s->flags & SQL_CALLS_SETSEED) != 0)
 		t->closes = true;
+	/* A value of NULL resets (set_config_by_name()). */
+	if ((s->flags & SQL_UPDATES_SETTINGS) != 0)
+		t->of_view = t->has_resets = true;
 	if ((s->flags & SQL_UNSURE) != 0)
 		t->unknown = true;
 }
@@ -342,7 +345,7 @@ static uint32_t count_names(const struct touched *t, const struct params *now)
 
 bool touched_has_question(const struct touched *t, const struct params *now)
 {
-	return count_names(t, now) > 0;
+	return t->of_view || count_names(t, now) > 0;
 }
 
 /* These two are in no view, as is a variable of somebody's own. */
@@ -388,10 +391,19 @@ static void ask_name(const char *name, char what, void *arg)
 	buf_add_str(sql, "))");
 }
 
+/* Role, session_authorization and variables of somebody's own are not in the view. */
+#define NAMES                                                                            \
+	"SELECT pg_catalog.string_agg(name, ',') FROM pg_catalog.pg_settings WHERE "     \
+	"source OPERATOR(pg_catalog.=) 'session'"
+
 void touched_ask(const struct touched *t, const struct params *now, struct buf *out)
 {
 	struct buf sql;
 
+	if (t->of_view) {
+		msg_out_query(out, NAMES);
+		return;
+	}
 	buf_init(&sql, 0);
 	each_name(t, now, t->has_errors ? ask_if_set : ask_name, &sql);
 	buf_add_cstr(&sql, "");
@@ -403,6 +415,54 @@ void touched_ask(const struct touched *t, const struct params *now, struct buf *
 }
 
 /* --- the answer ---------------------------------------------------------------------------- */
+
+static void add_names(struct touched *t, const char *at, size_t len)
+{
+	char name[STATEMENT_NAME_SIZE];
+
+	while (len > 0) {
+		const char *comma = memchr(at, ',', len);
+		size_t size = comma == NULL ? len : (size_t)(comma - at);
+
+		if (size >= sizeof(name) || memchr(at, '\0', size) != NULL) {
+			t->unknown = true;
+			return;
+		}
+		memcpy(name, at, size);
+		name[size] = '\0';
+		add(t, name, WAS_BOTH);
+		size += comma == NULL ? 0 : 1;
+		at += size;
+		len -= size;
+	}
+}
+
+bool touched_names(struct touched *t, const struct params *now, const struct frame *row)
+{
+	const char *name, *value;
+	const uint8_t *bytes;
+	struct wire_in in;
+	uint32_t len;
+	size_t pos = 0;
+
+	wire_init(&in, row->body, row->available);
+	if (wire_u16(&in) != 1)
+		return false;
+	len = wire_u32(&in);
+	bytes = len == UINT32_MAX ? NULL : wire_bytes(&in, len);
+	if (!wire_done(&in))
+		return false;
+	/* And those that were reset. */
+	while (params_next(now, &pos, &name, &value)) {
+		if (!is_of_user(name))
+			add(t, name, WAS_BOTH);
+	}
+	if (bytes != NULL)
+		add_names(t, (const char *)bytes, len);
+	t->of_view = false;
+	t->has_more = true;
+	return true;
+}
 
 struct answer {
 	const struct params *start;

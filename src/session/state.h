@@ -31,6 +31,8 @@ struct touched {
 	uint32_t asked;                 /* how often, in vain */
 	bool all;                       /* RESET ALL, DISCARD ALL: whatever the client has */
 	bool unknown;                   /* a setting whose name is not known */
+	bool of_view;                   /* ... of those in pg_settings, which was updated */
+	bool has_more;                  /* their names are known now: to be asked again */
 	bool is_lost;                   /* ... made by a text that shows it: see client_told.c */
 	bool seen;                      /* a text was looked at that may change settings */
 	bool has_resets;                /* something was reset */
@@ -46,7 +48,7 @@ void touched_finish(struct touched *);
 
 static inline bool touched_is_empty(const struct touched *t)
 {
-	return t->count == 0 && !t->all && !t->unknown && !t->closes;
+	return t->count == 0 && !t->all && !t->unknown && !t->of_view && !t->closes;
 }
 
 /* Could this text change a setting?  Quick, and true when in doubt. */
@@ -69,8 +71,12 @@ void touched_set_again(struct touched *, const char *name);
 /* Whether there is anything to ask. */
 bool touched_has_question(const struct touched *, const struct params *now);
 
-/* Appends the Query that asks for them; now: what the client has so far. */
+/* Appends the Query that asks for them; now: what the client has so far.  After an
+ * UPDATE of pg_settings it asks for names first, and touched_names() takes the DataRow
+ * that answers.  False: it makes no sense; else there is more to ask. */
 void touched_ask(const struct touched *, const struct params *now, struct buf *out);
+NODISCARD bool touched_names(struct touched *, const struct params *now,
+	const struct frame *row);
 
 /* The DataRow that answers.  start: its startup parameters, which RESET goes back to;
  * login: the user that its servers log in as.  *now becomes what the client has, *there

@@ -91,7 +91,11 @@ enum sql_flag {
 	SQL_CALLS_DBLINK = 1u << 22,
 	SQL_CALLS_SESSION = 1u << 23,
 	/* A function that is not known to be harmless. */
-	SQL_CALLS_UNKNOWN = 1u << 24
+	SQL_CALLS_UNKNOWN = 1u << 24,
+	/* Names the view pg_settings, and may write: its rule calls set_config(). */
+	SQL_UPDATES_SETTINGS = 1u << 25,
+	/* Makes, drops (but tables, indexes, sequences) or changes what code may be in. */
+	SQL_CHANGES_CODE = 1u << 26
 };
 
 /* What SET gives the parameter. */
@@ -189,8 +193,8 @@ void statement_calls_begin(struct statement_calls *, const struct statement *);
 /* The next call of set_config(); false when there is none left. */
 bool statement_calls_next(struct statement_calls *, struct sql_call *);
 
-/* The statement is SELECT, calls of set_config() with constants or parameters,
- * and nothing else: each runs exactly once, from left to right. */
+/* It is SELECT, calls of set_config() with constants or parameters, and no more: each
+ * runs exactly once, from left to right. */
 bool statement_is_only_set_config(const struct statement *);
 
 #endif

@@ -80,6 +80,13 @@ static enum sql_kind create_kind(enum word word)
 	}
 }
 
+/* What keeps or runs nothing but what its text shows.  Defaults and the like may call
+ * functions, but the flags have those. */
+static bool is_without_code(enum word word)
+{
+	return word == WORD_TABLE || word == WORD_INDEX || word == WORD_SEQUENCE;
+}
+
 bool statement_create(struct head *head, const struct scan_result *scan)
 {
 	struct statement *s = head->statement;
@@ -88,6 +95,8 @@ bool statement_create(struct head *head, const struct scan_result *scan)
 	if (!lexer_is_name(&head->token) || head->word == WORD_PLAIN)
 		return false;
 	s->kind = create_kind(head->word);
+	if (!is_without_code(head->word))
+		s->flags |= SQL_CHANGES_CODE;
 	if (s->kind == SQL_CREATE_DATABASE || s->kind == SQL_CREATE_TABLESPACE ||
 		s->kind == SQL_CREATE_SUBSCRIPTION ||
 		(s->kind == SQL_CREATE_INDEX && scan->has_concurrently))
@@ -102,6 +111,8 @@ bool statement_drop(struct head *head, const struct scan_result *scan)
 {
 	struct statement *s = head->statement;
 
+	if (!is_without_code(head->word))
+		s->flags |= SQL_CHANGES_CODE;
 	if (head->word == WORD_DATABASE)
 		s->kind = SQL_DROP_DATABASE;
 	else if (head->word == WORD_TABLESPACE)
@@ -117,6 +128,7 @@ bool statement_alter(struct head *head, const struct scan_result *scan)
 {
 	struct statement *s = head->statement;
 
+	s->flags |= SQL_CHANGES_CODE;
 	if (head->word == WORD_SYSTEM)
 		s->kind = SQL_ALTER_SYSTEM;
 	if (s->kind == SQL_ALTER_SYSTEM || head->word == WORD_DATABASE ||

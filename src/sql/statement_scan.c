@@ -51,6 +51,7 @@ struct scan {
 	bool operator_open; /* OPERATOR (: a name if an operator ends it */
 	bool has_cast;
 	bool has_create;
+	bool has_settings; /* names pg_settings */
 	bool in_body;  /* of a routine */
 	bool at_start; /* in the body: a statement may begin */
 };
@@ -388,8 +389,8 @@ static bool begins_with(const char *text, const char *start)
 	return strncmp(text, start, strlen(start)) == 0;
 }
 
-/* pg_temp, and pg_temp_3 as the catalog has it. */
-static void note_schema(struct scan *scan)
+/* pg_settings; pg_temp, and pg_temp_3 as the catalog has it. */
+static void note_system_name(struct scan *scan)
 {
 	char name[LEXER_NAME_MAX + 1];
 	size_t len;
@@ -401,6 +402,7 @@ static void note_schema(struct scan *scan)
 	if (lexer_value(&scan->token, scan->lexer->flags, name, sizeof(name), &len) !=
 		LEXER_VALUE_OK)
 		return;
+	scan->has_settings = scan->has_settings || strcmp(name, "pg_settings") == 0;
 	if (strcmp(name, "pg_temp") == 0 || begins_with(name, "pg_temp_") ||
 		begins_with(name, "pg_toast_temp_"))
 		set_flag(scan, SQL_PG_TEMP);
@@ -460,7 +462,7 @@ static void on_word(struct scan *scan)
 {
 	switch ((int)scan->now.word) {
 	case WORD_PLAIN:
-		note_schema(scan);
+		note_system_name(scan);
 		break;
 	case WORD_INSERT:
 	case WORD_UPDATE:
@@ -501,8 +503,7 @@ static void on_word(struct scan *scan)
 	}
 }
 
-/* --- the pass ------------------------------------------------------------------------
- */
+/* --- the pass -------------------------------------------------------------------- */
 
 static void on_punct(struct scan *scan)
 {
@@ -565,6 +566,8 @@ static void finish(struct scan *scan)
 		set_flag(scan, SQL_UNSURE);
 	if (scan->has_cast && (scan->statement->flags & SQL_HAS_STRING) != 0)
 		set_flag(scan, SQL_HAS_CAST_STRING);
+	if (scan->has_settings && (scan->statement->flags & SQL_MAY_WRITE) != 0)
+		set_flag(scan, SQL_UPDATES_SETTINGS);
 	if ((scan->statement->flags & SQL_PG_TEMP) != 0 &&
 		(scan->has_create || scan->result->has_into))
 		set_flag(scan, SQL_TEMP);

@@ -106,6 +106,44 @@ def test_extended_copy_fail(wire):
     assert wire.value("SELECT 'next'") == "next"
 
 
+BAD_COPY = [w.parse("COPY items (id) FROM STDIN"), w.bind(), w.execute(), w.sync(),
+            w.copy_data(b"not a number\n"), w.copy_done(), w.sync()]
+BEHIND_A_BAD_COPY = {
+    "query": [w.query("COPY items (body) FROM STDIN")],
+    "query behind others": [w.query("SELECT 1"), w.query("COPY items (body) FROM STDIN")],
+    "extended": [w.parse("COPY items (body) FROM STDIN"), w.bind(), w.execute(), w.flush()],
+    "extended behind others": [w.parse("SELECT 1"), w.bind(), w.execute(), w.sync(),
+                               w.parse("COPY items (body) FROM STDIN"), w.bind(), w.execute(),
+                               w.flush()],
+    "in a transaction": [w.query("BEGIN"), w.query("COPY items (body) FROM STDIN")],
+}
+
+
+@pytest.mark.parametrize("case", BEHIND_A_BAD_COPY)
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_copy_sent_behind_one_that_fails(wire, case, pieces):
+    """Nothing of the router's own comes into the second, whose data the client sends only
+    when it is asked for them."""
+    behind = BEHIND_A_BAD_COPY[case]
+    if pieces == 1:
+        wire.send(*BAD_COPY, *behind)
+    else:
+        wire.send(*BAD_COPY)
+        wire.send(*behind)
+    assert w.errors(wire.until("E")) == ["22P02"]
+    assert w.types(wire.until("G"))[:1] == "Z"
+    assert wire.is_quiet(0.1)
+    wire.send(w.copy_data(b"second\n"), w.copy_done(), w.sync())
+    answer = wire.until_ready()
+    assert answer[0].tag == "COPY 1"
+    if "query" in case or "transaction" in case:
+        wire.until_ready()
+    if "transaction" in case:
+        wire.query("COMMIT")
+    assert wire.is_quiet(0.05)
+    assert count(wire) == 1
+
+
 def test_copy_in_a_transaction(wire):
     assert wire.query("BEGIN")[-1].body == b"T"
     wire.send(w.query("COPY items (body) FROM STDIN"), w.copy_data(ROWS), w.copy_done())

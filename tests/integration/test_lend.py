@@ -280,6 +280,149 @@ def test_view_that_sets_something(make_router, postgres):
         postgres.sql("DROP VIEW setter", dbname=DATABASE)
 
 
+# Where code of somebody's own may stand that sets what no view shows, and how it is run.
+HIDDEN = {
+    "condition of a rule": (
+        ["CREATE RULE unseen AS ON INSERT TO plain WHERE set_config('app.x', '1', false) <> '' "
+         "DO ALSO NOTHING"],
+        "INSERT INTO plain VALUES ('unseen')", ["DROP RULE unseen ON plain"]),
+    "rule": (
+        ["CREATE RULE unseen AS ON INSERT TO plain DO ALSO SELECT set_config('app.x', '1', false)"],
+        "INSERT INTO plain VALUES ('unseen')", ["DROP RULE unseen ON plain"]),
+    "operator": (
+        ["CREATE OPERATOR @@@ (RIGHTARG = float8, FUNCTION = setseed)"],
+        "SELECT (@@@ 0.5::float8) IS NULL", ["DROP OPERATOR @@@ (NONE, float8)"]),
+    "operator in a view": (
+        ["CREATE OPERATOR @@@ (RIGHTARG = float8, FUNCTION = setseed)",
+         "CREATE VIEW unseen AS SELECT (@@@ 0.5::float8) IS NULL AS x",
+         "GRANT SELECT ON unseen TO PUBLIC"],
+        "SELECT x FROM unseen", ["DROP VIEW unseen", "DROP OPERATOR @@@ (NONE, float8)"]),
+    "seed": (
+        ["CREATE FUNCTION unseen() RETURNS trigger LANGUAGE plpgsql AS "
+         "'BEGIN SET seed = 0.5; RETURN NEW; END'",
+         "CREATE TRIGGER unseen BEFORE INSERT ON plain FOR EACH ROW EXECUTE FUNCTION unseen()"],
+        "INSERT INTO plain VALUES ('unseen')",
+        ["DROP TRIGGER unseen ON plain", "DROP FUNCTION unseen()"]),
+    "default of an argument": (
+        ["CREATE FUNCTION unseen_default(x text DEFAULT set_config('app.x', '1', false)) RETURNS text "
+         "LANGUAGE sql AS 'SELECT x'",
+         "CREATE FUNCTION unseen() RETURNS trigger LANGUAGE plpgsql AS "
+         "'BEGIN PERFORM unseen_default(); RETURN NEW; END'",
+         "CREATE TRIGGER unseen BEFORE INSERT ON plain FOR EACH ROW EXECUTE FUNCTION unseen()"],
+        "INSERT INTO plain VALUES ('unseen')",
+        ["DROP TRIGGER unseen ON plain", "DROP FUNCTION unseen()",
+         "DROP FUNCTION unseen_default(text)"]),
+    "default of a domain": (
+        ["CREATE DOMAIN unseen AS text DEFAULT set_config('app.x', '1', false)",
+         "CREATE TABLE unseen_table (x int, y unseen)", "GRANT ALL ON unseen_table TO PUBLIC"],
+        "INSERT INTO unseen_table (x) VALUES (1)",
+        ["DROP TABLE unseen_table", "DROP DOMAIN unseen"]),
+    "view": (
+        ["CREATE VIEW unseen AS SELECT set_config('app.x', '1', false) AS x",
+         "GRANT SELECT ON unseen TO PUBLIC"],
+        "SELECT x FROM unseen", ["DROP VIEW unseen"]),
+    "a text in a view": (
+        ["CREATE VIEW unseen AS SELECT query_to_xml('SELECT set_' || 'config(''app.x'', ''1'', false)'"
+         ", true, true, '') AS x", "GRANT SELECT ON unseen TO PUBLIC"],
+        "SELECT x FROM unseen", ["DROP VIEW unseen"]),
+}
+
+
+class Witness:
+    """A session of another database that lends its server whenever it has done something, so
+    that whoever has been idle for as long has been looked at before."""
+
+    def __init__(self, router):
+        self.router = router
+        self.session = simple(router.session, dbname="second")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.session.close()
+
+    def turns(self, count=2):
+        for _ in range(count):
+            before = lent(self.router)
+            self.session.execute("SELECT 1")
+            wait_until(lambda: lent(self.router) > before, 10, "the witness lends its server")  # noqa: B023
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("case", HIDDEN)
+@pytest.mark.parametrize("dropped", [None, "past the router", "through it"])
+@pytest.mark.parametrize("made", ["before", "meanwhile"])
+def test_code_that_hides(make_router, postgres, case, dropped, made):
+    """It is found wherever it stands; and once it has run, also when it is gone, unless it
+    was made and dropped past the router while the session was there."""
+    if made == "meanwhile" and dropped == "past the router":
+        pytest.skip("not promised")
+    make, run, drop = HIDDEN[case]
+    router = make_router(lending(servers=3))
+    postgres.sql(f"ALTER ROLE {DEFAULT_USER} SUPERUSER")
+    try:
+        with Witness(router) as witness, simple(router.transactional) as ddl:
+            if made == "before":
+                postgres.sql(*make, dbname=DATABASE)
+            with simple(router.session) as a:
+                own = pid(a)
+                if made == "meanwhile":
+                    for text in make:
+                        ddl.execute(text)
+                a.execute(run)
+                if dropped == "past the router":
+                    postgres.sql(*drop, dbname=DATABASE)
+                elif dropped is not None:
+                    for text in drop:
+                        ddl.execute(text)
+                witness.turns()
+                assert pid(a) == own
+                if dropped is None:
+                    postgres.sql(*drop, dbname=DATABASE)
+    finally:
+        postgres.sql(f"ALTER ROLE {DEFAULT_USER} NOSUPERUSER")
+
+
+CODE = ["CREATE FUNCTION of_mine_2() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE OR REPLACE FUNCTION of_mine() RETURNS int LANGUAGE sql AS 'SELECT 2'",
+        "ALTER FUNCTION of_mine() COST 7", "DROP FUNCTION IF EXISTS of_nobody()",
+        "CREATE VIEW mine AS SELECT 1", "CREATE RULE mine AS ON INSERT TO plain DO ALSO NOTHING",
+        "CREATE DOMAIN mine AS int", "ALTER TABLE plain ALTER body SET DEFAULT 'x'",
+        "BEGIN; DROP VIEW IF EXISTS mine; ROLLBACK"]
+
+
+@pytest.mark.usefixtures("of_mine", "plain")
+@pytest.mark.parametrize("text", CODE)
+def test_who_changes_code_never_lends(make_router, postgres, text):
+    """Nothing tells later what has run."""
+    router = make_router(lending(servers=2))
+    postgres.sql(f"ALTER ROLE {DEFAULT_USER} SUPERUSER")
+    try:
+        with Witness(router) as witness, simple(router.session) as a:
+            own = pid(a)
+            a.execute(text)
+            witness.turns()
+            assert pid(a) == own
+    finally:
+        postgres.sql(f"ALTER ROLE {DEFAULT_USER} NOSUPERUSER")
+        postgres.sql("DROP FUNCTION IF EXISTS of_mine_2()", "DROP VIEW IF EXISTS mine",
+                     "DROP DOMAIN IF EXISTS mine", dbname=DATABASE)
+
+
+@pytest.mark.usefixtures("plain")
+def test_tables_of_its_own_hold_nobody(make_router, postgres):
+    """They come and go without code."""
+    router = make_router(lending())
+    postgres.sql(f"GRANT CREATE ON SCHEMA public TO {DEFAULT_USER}", dbname=DATABASE)
+    with simple(router.session) as a:
+        a.execute("CREATE TEMP TABLE mine (x serial, y text DEFAULT 'z' CHECK (y <> ''))")
+        a.execute("CREATE INDEX ON mine (y)")
+        a.execute("CREATE TEMP TABLE mine_2 AS SELECT * FROM mine")
+        a.execute("DROP TABLE mine, mine_2")
+        wait_until(lambda: lent(router) == 1, 10, "lent")
+
+
 def test_settings_undone_by_rollback_stay_undone(make_router):
     router = make_router(lending())
     with simple(router.session) as a:

@@ -19,6 +19,9 @@ def use(name="s"):
     return w.bind(name=name) + w.execute()
 
 
+ALL = w.parse("DEALLOCATE ALL") + w.bind() + w.execute()
+DISCARD = w.parse("DISCARD ALL") + w.bind() + w.execute()
+
 AHEAD = {
     # What drops all names, and one of them again.
     "DISCARD ALL": [w.query("DISCARD ALL"), w.parse(NEW, "s"), use(), w.sync()],
@@ -36,6 +39,33 @@ AHEAD = {
                             w.parse(NEW, "s"), use(), w.sync()],
     "discarded by extended": [w.parse("DISCARD ALL"), w.bind(), w.execute(), w.sync(),
                               w.parse(NEW, "s"), use(), w.sync()],
+    # The same before the Sync: what has run counts.
+    "all dropped, no Sync": [ALL, w.parse(NEW, "s"), use(), w.sync(), use(), w.sync()],
+    "all discarded, no Sync": [DISCARD, w.parse(NEW, "s"), use(), w.sync(), use(), w.sync()],
+    "all discarded, the same text": [DISCARD, w.parse(GOOD, "s"), use(), w.sync()],
+    "all dropped and bound": [ALL, use(), w.sync()],
+    "all discarded and described": [DISCARD, w.describe("S", "s"), w.sync()],
+    "all dropped and closed": [ALL, w.close("S", "s"), w.parse(NEW, "s"), use(), w.sync()],
+    "all dropped and executed by SQL": [ALL, w.parse("EXECUTE s"), w.bind(), w.execute(), w.sync()],
+    "all dropped and prepared by SQL": [ALL, w.parse("PREPARE s AS " + NEW), w.bind(), w.execute(),
+                                        use(), w.sync(), use(), w.sync()],
+    "all dropped twice": [ALL, w.parse(NEW, "s"), ALL, w.parse(END, "s"), w.sync(), use(), w.sync()],
+    "only bound": [w.parse("DEALLOCATE ALL"), w.bind(), w.parse(NEW, "s"), w.sync(), use(), w.sync()],
+    "all discarded, only bound": [w.parse("DISCARD ALL"), w.bind(), w.parse(NEW, "s"), w.sync(),
+                                  use(), w.sync()],
+    "all dropped, then an error": [ALL, NOPE, w.parse(NEW, "s"), w.sync(), use(), w.sync()],
+    "an error, then all dropped": [NOPE, ALL, w.parse(NEW, "s"), w.sync(), use(), w.sync()],
+    "all dropped by a name": [w.parse("DEALLOCATE ALL", "d"), w.bind(name="d"), w.execute(),
+                              w.parse(NEW, "s"), use(), w.sync(), use("d"), w.sync()],
+    "all dropped behind others": [w.query("SELECT 1"), use(), ALL, w.parse(NEW, "s"), use(), w.sync()],
+    "all dropped in a transaction": [w.query("BEGIN"), ALL, w.parse(NEW, "s"), use(), w.sync(),
+                                     w.query("ROLLBACK"), use(), w.sync()],
+    "all dropped, then a Query": [ALL, w.query("EXECUTE s"), *LAST],
+    # A Query that names statements, behind messages without a Sync.
+    "run, then a Query": [w.parse("SELECT 'run'"), w.bind(), w.execute(), w.query("EXECUTE s"), *LAST],
+    "prepared, then a Query": [w.parse(NEW, "t"), w.query("EXECUTE t"), *LAST],
+    "a Query in between": [w.query("SELECT 1"), w.parse("SELECT 'run'"), w.bind(), w.execute(),
+                           w.query("EXECUTE s"), *LAST],
     # A Parse that fails, or is skipped, and what counts on it.
     "failed": [w.parse(BAD, "t"), w.sync(), use("t"), w.sync()],
     "failed twice": [w.parse(BAD, "t"), w.sync(), w.parse(BAD, "u"), w.sync(), use("u"), w.sync()],

@@ -427,3 +427,53 @@ def test_names_of_the_router(make_router, how):
         assert w.errors(answer) == ["42939"]
         assert answer[-1].body == b"I"
         assert wire.value("SELECT 1") == "1"
+
+
+# --------------------------------------------- a Query behind messages that have no Sync
+
+GONE = {"run": (w.parse("SELECT 'run'"), w.bind(), w.execute()),
+        "shared": (w.bind(name="mine"), w.execute()),
+        "shared, made here": (w.parse("SELECT 'made'", "made"), w.bind(name="made"), w.execute()),
+        "written": (w.parse("INSERT INTO items (body) VALUES ('gone')"), w.bind(), w.execute()),
+        "failed": (w.bind(name="nobody"), w.execute()),
+        "failed when it ran": (w.parse("SELECT 1/0"), w.bind(), w.execute())}
+BEHIND = {"nothing": (), "a Sync": (w.sync(),), "a query": (w.query("SELECT 'behind'"),),
+          "a query and a Sync": (w.query("SELECT 'behind'"), w.sync()),
+          "extended": (w.parse("SELECT 'behind'"), w.bind(), w.execute(), w.sync())}
+
+
+@pytest.mark.parametrize("behind", BEHIND)
+@pytest.mark.parametrize("before", GONE)
+@pytest.mark.parametrize("there", [True, False], ids=["good", "cannot be prepared again"])
+def test_query_behind_what_has_no_sync(make_router, postgres, before, behind, there):
+    """Each gets its answer, and no more than PostgreSQL would is undone, or waits for a Sync."""
+    router = make_router(limited(1))
+    said = {}
+    postgres.sql("DELETE FROM items", dbname="app")
+    with router.session.wire() as direct, router.transactional.wire() as routed, \
+            router.transactional.wire() as other:
+        for name, wire in (("direct", direct), ("routed", routed)):
+            fine(other.query("CREATE TABLE gone AS SELECT 'there' AS x"))
+            fine(wire.query("PREPARE p AS SELECT x FROM gone"))
+            prepare(wire, "mine", "SELECT 'mine'")
+            elsewhere(other)
+            if not there:
+                fine(other.query("DROP TABLE gone"))
+            data = b"".join((*GONE[before], w.query("EXECUTE p"), *BEHIND[behind]))
+            wire.send(data)
+            # What is skipped up to a Sync says nothing.
+            if before.startswith("failed") and b"S\0\0\0\4" not in data:
+                wire.send(w.sync())
+            wire.send(w.query("SELECT 'end'"))
+            said[name] = []
+            while not said[name] or said[name][-1] != ["end"]:
+                answer = wire.until_ready()
+                said[name].append([w.types(answer)] + w.rows(answer) + w.errors(answer))
+                if ("end",) in w.rows(answer):
+                    said[name].append(["end"])
+            said[name].append(wire.value("SELECT count(*) FROM items"))
+            fine(wire.query("DELETE FROM items"))
+            assert wire.is_quiet(0.05)
+            if there:
+                fine(other.query("DROP TABLE gone"))
+    assert said["routed"] == said["direct"]

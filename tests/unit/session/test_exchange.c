@@ -154,6 +154,30 @@ START_TEST(story_ends_as_expected)
 }
 END_TEST
 
+START_TEST(answered_is_what_has_all_its_replies)
+{
+	static const struct {
+		const char *story;
+		bool is_answered;
+	} cases[] = {
+		{ "", true }, { ">P", false }, { ">P<1", true }, { ">P>B<1", false },
+		{ ">P>B>E>H<1<2", false }, { ">P>B>E>H<1<2<C", true }, { ">D<t", false },
+		{ ">D<t<n", true }, { ">Q>P<1", false }, { ">Q>P<C<Z", false },
+		{ ">Q>P<C<Z<1", true }, { ">P>B>E>S>P<1<2<C<Z", false },
+		{ ">P>B>E>d>c>B<1<2<G", false }, { ">P>B>E>d>c>B<1<2<G<C<2", true },
+		{ ">P>S<1", false }, { ">P>S<1<Z", true },
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct exchange_queue q;
+
+		play(&q, cases[i].story);
+		ck_assert_msg(exchange_is_answered(&q) == cases[i].is_answered, "%s",
+			cases[i].story);
+	}
+}
+END_TEST
+
 START_TEST(ready_that_nothing_asked_for_is_refused)
 {
 	static const char *const before[] = { "", ">Q<Z", ">P", ">d>c" };
@@ -237,6 +261,7 @@ Suite *exchange_suite(void)
 	TCase *tc = tcase_create("exchange");
 
 	tcase_add_loop_test(tc, story_ends_as_expected, 0, (int)COUNT_OF(rows));
+	tcase_add_test(tc, answered_is_what_has_all_its_replies);
 	tcase_add_test(tc, ready_that_nothing_asked_for_is_refused);
 	tcase_add_test(tc, status_is_that_of_the_last_ready);
 	tcase_add_test(tc, exchanges_that_are_alike_need_no_room);

@@ -162,6 +162,7 @@ static const struct {
 	{ "SELECT set_config('a.b', 'r', true), set_config('a.b', 'r', $1)",
 		1u << ROUTE_KEPT_SETTINGS },
 	{ "SELECT set_config(a, b, c) FROM t", 1u << ROUTE_KEPT_SETTINGS },
+	{ "UPDATE pg_settings SET setting = '1'", 1u << ROUTE_KEPT_SETTINGS },
 	{ "PREPARE p AS SELECT 1", 1u << ROUTE_KEPT_PREPARE },
 	{ "PREPARE p AS SELECT set_config('a.b', 'r', false)",
 		1u << ROUTE_KEPT_PREPARE | 1u << ROUTE_KEPT_SETTINGS },
@@ -204,6 +205,68 @@ START_TEST(settings_are_compared_with_those_known)
 	ck_assert(!pin_has_unknown("work_mem,DateStyle", &known));
 	ck_assert(pin_has_unknown("work_mem,jit", &known));
 	params_finish(&known);
+}
+END_TEST
+
+START_TEST(audit_tells_what_has_changed)
+{
+	static const struct {
+		const char *settings;
+		bool has_many;
+		uint32_t changed;
+	} cases[] = {
+		{ "", false, 0 },
+		{ "work_mem", false, 0 },
+		{ "work_mem,jit", false, 1u << ROUTE_KEPT_SETTINGS },
+		{ "work_mem,!", false, 1u << ROUTE_KEPT_SETTINGS },
+		{ "@", false, 1u << ROUTE_KEPT_ROLE },
+		{ "work_mem,!,@", false, 1u << ROUTE_KEPT_ROLE | 1u << ROUTE_KEPT_SETTINGS },
+		{ "", true, 1u << ROUTE_KEPT_SETTINGS },
+	};
+	struct params known;
+
+	params_init(&known);
+	ck_assert(params_set(&known, "work_mem", "1MB"));
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct pin_answer a = { .has_many = cases[i].has_many };
+
+		(void)snprintf(a.settings, sizeof(a.settings), "%s", cases[i].settings);
+		ck_assert_uint_eq(pin_changed(&a, &known), cases[i].changed);
+	}
+	params_finish(&known);
+}
+END_TEST
+
+/* What PostgreSQL was asked to spell is set for the moment, behind the look. */
+START_TEST(audit_asks_for_what_the_client_has)
+{
+	struct params now, raw, reported;
+	struct pin_known known = { &now, &raw, &reported, "me" };
+	struct buf sql;
+	const char *text;
+
+	params_init(&now);
+	params_init(&raw);
+	params_init(&reported);
+	ck_assert(params_set(&now, "app.x", "it's") && params_set(&raw, "app.x", "it's"));
+	ck_assert(params_set(&now, "work_mem", "5120") && params_set(&raw, "work_mem", "5120"));
+	ck_assert(params_set(&now, "TimeZone", "UTC") && params_set(&raw, "TimeZone", "UTC"));
+	ck_assert(params_set(&now, "jit", "off") && params_set(&raw, "jit", "on"));
+	ck_assert(params_set(&reported, "TimeZone", "UTC"));
+	buf_init(&sql, 0);
+	pin_audit(&known, &sql);
+	buf_add_cstr(&sql, "");
+	text = (const char *)buf_data(&sql);
+	ck_assert_ptr_nonnull(strstr(text, "current_setting(E'app.x', true) OPERATOR(pg_catalog.=) E'it''s'"));
+	ck_assert_ptr_nonnull(strstr(text, "set_config(E'work_mem', E'5120', true)"));
+	ck_assert_ptr_null(strstr(text, "set_config(E'TimeZone'"));
+	ck_assert_ptr_null(strstr(text, "set_config(E'jit'"));
+	ck_assert_ptr_nonnull(strstr(text, "current_setting(E'role', true) OPERATOR(pg_catalog.=) E'none'"));
+	ck_assert_ptr_nonnull(strstr(text, "E'session_authorization', true) OPERATOR(pg_catalog.=) E'me'"));
+	buf_finish(&sql);
+	params_finish(&now);
+	params_finish(&raw);
+	params_finish(&reported);
 }
 END_TEST
 
@@ -253,6 +316,8 @@ Suite *pin_suite(void)
 	tcase_add_test(tc, too_many_settings_are_told);
 	tcase_add_loop_test(tc, text_says_what_would_be_kept, 0, COUNT_OF(kept));
 	tcase_add_test(tc, settings_are_compared_with_those_known);
+	tcase_add_test(tc, audit_tells_what_has_changed);
+	tcase_add_test(tc, audit_asks_for_what_the_client_has);
 	tcase_add_test(tc, advice_counts_and_forgets_the_oldest);
 	suite_add_tcase(s, tc);
 	return s;

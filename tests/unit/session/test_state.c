@@ -51,7 +51,7 @@ static const char *names(void)
 static const struct {
 	const char *sql;
 	const char *names;
-	char more;                      /* 'a' all, 'u' unknown, 'c' closes, ' ' nothing */
+	char more;                      /* 'a' all, 'u' unknown, 'c' closes, 'v' of the view, ' ' nothing */
 } texts[] = {
 	{ "SELECT 1", "", ' ' },
 	{ "SELECT * FROM settings OFFSET 3", "", ' ' },
@@ -87,6 +87,10 @@ static const struct {
 	{ "SET seed = 0.1", "", 'c' },
 	{ "LOAD 'auto_explain'", "", 'c' },
 	{ "SET 'unterminated", "", 'u' },
+	{ "SELECT setting FROM pg_settings", "", ' ' },
+	{ "UPDATE pg_settings SET setting = '1' WHERE name = 'work_mem'", "", 'v' },
+	{ "UPDATE settings SET setting = (SELECT setting FROM pg_catalog.pg_settings)", "", 'v' },
+	{ "PREPARE p AS UPDATE \"pg_settings\" SET setting = $1", "", 'v' },
 };
 
 START_TEST(texts_name_what_they_may_set)
@@ -97,6 +101,8 @@ START_TEST(texts_name_what_they_may_set)
 	ck_assert_int_eq(t.all, texts[_i].more == 'a');
 	ck_assert_int_eq(t.unknown, texts[_i].more == 'u');
 	ck_assert_int_eq(t.closes, texts[_i].more == 'c');
+	ck_assert_int_eq(t.of_view, texts[_i].more == 'v');
+	ck_assert(touched_is_empty(&t) == (texts[_i].names[0] == '\0' && texts[_i].more == ' '));
 	end();
 }
 END_TEST
@@ -307,6 +313,51 @@ START_TEST(what_was_refused_is_not_kept)
 }
 END_TEST
 
+/* First the names, then what they are. */
+START_TEST(view_is_asked_for_names)
+{
+	static const char *const some[] = { "work_mem,lock_timeout" }, *const none[] = { NULL },
+				 *const two[] = { "a", "b" };
+	struct frame f;
+
+	begin();
+	ck_assert(params_set(&now, "statement_timeout", "60s"));
+	ck_assert(params_set(&now, "app.x", "x"));
+	ck_assert(params_set(&now, "role", "r"));
+	text("UPDATE pg_settings SET setting = '1' WHERE name = 'work_mem'");
+	ck_assert(touched_has_question(&t, &now) && t.has_resets);
+	ck_assert_int_eq(touched_as(&t, "whatever"), TOUCHED_BOTH);
+	f = row(two, 2);
+	ck_assert(!touched_names(&t, &now, &f));
+	f = row(some, 1);
+	for (uint32_t len = 0; len < f.body_len; len++) {
+		struct frame cut = f;
+
+		cut.body_len = len;
+		cut.available = len;
+		ck_assert(!touched_names(&t, &now, &cut));
+	}
+	ck_assert(t.of_view);
+	ck_assert(touched_names(&t, &now, &f));
+	ck_assert(!t.of_view && t.has_more);
+	ck_assert_str_eq(names(), "bstatement_timeout bapp.x bwork_mem block_timeout");
+	ck_assert(answer((const char *const[]){ "60s", "session", "x", NULL, "5MB", "session", "7s",
+				 "default" }, 8));
+	ck_assert_str_eq(params_get(&now, "work_mem"), "5MB");
+	ck_assert_ptr_null(params_get(&now, "lock_timeout"));
+	ck_assert_str_eq(params_get(&now, "statement_timeout"), "60s");
+	ck_assert_str_eq(params_get(&now, "app.x"), "x");
+	ck_assert_str_eq(params_get(&now, "role"), "r");
+	end();
+	begin();
+	text("UPDATE pg_settings SET setting = NULL");
+	f = row(none, 1);
+	ck_assert(touched_names(&t, &now, &f));
+	ck_assert(touched_is_empty(&t));
+	end();
+}
+END_TEST
+
 START_TEST(answers_that_make_no_sense_are_refused)
 {
 	static const char *const one[] = { "1" }, *const two[] = { "1", "2" };
@@ -344,6 +395,7 @@ Suite *state_suite(void)
 	tcase_add_test(tc, both_is_told_by_the_source);
 	tcase_add_test(tc, what_was_refused_is_not_kept);
 	tcase_add_test(tc, answers_that_make_no_sense_are_refused);
+	tcase_add_test(tc, view_is_asked_for_names);
 	suite_add_tcase(s, tc);
 	return s;
 }

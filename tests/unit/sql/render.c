@@ -53,6 +53,7 @@ static const struct {
 	{ SQL_CALLS_DBLINK, "dblink" },
 	{ SQL_CALLS_SESSION, "session" },
 	{ SQL_CALLS_UNKNOWN, "calls" },
+	{ SQL_UPDATES_SETTINGS, "settings" },
 };
 
 static void add_value(struct text *text, const struct statement *s)

@@ -398,6 +398,13 @@ static const struct {
 	{ "INSERT INTO t AS x (a) VALUES (DEFAULT) RETURNING (a)", "INSERT(write)" },
 	{ "UPDATE t SET (a, b) = (SELECT 1, 2) WHERE (c)", "UPDATE(write)" },
 	{ "UPDATE t SET a = lower(b)", "UPDATE(write)" },
+	{ "SELECT setting FROM pg_settings", "SELECT" },
+	{ "UPDATE pg_settings SET setting = a", "UPDATE(write,settings)" },
+	{ "UPDATE ONLY \"pg_catalog\" . PG_Settings AS s SET setting = a", "UPDATE(write,settings)" },
+	{ "UPDATE U&\"pg\\005fsettings\" SET setting = a", "UPDATE(write,settings)" },
+	{ "WITH a AS (SELECT 1) UPDATE pg_settings SET setting = b", "UPDATE(write,settings)" },
+	{ "PREPARE p AS UPDATE pg_settings SET setting = $1", "PREPARE(write,param,settings) p :UPDATE" },
+	{ "UPDATE \"PG_SETTINGS\" SET setting = a; TABLE pg_settings", "UPDATE(write) ; SELECT" },
 	{ "UPDATE t SET a = foo(b)", "UPDATE(write,calls)" },
 	{ "SELECT f(SELECT 1)", "SELECT" },
 	{ "SELECT x.f(1).y", "SELECT(calls)" },
@@ -711,6 +718,36 @@ START_TEST(finds_calls_of_set_config)
 }
 END_TEST
 
+static const struct {
+	const char *text;
+	bool changes;
+} codes[] = {
+	{ "SELECT 1", false }, { "CREATE TABLE t (x int)", false },
+	{ "CREATE TEMP TABLE t AS SELECT 1", false }, { "CREATE UNIQUE INDEX ON t (x)", false },
+	{ "CREATE SEQUENCE s", false }, { "DROP TABLE IF EXISTS t CASCADE", false },
+	{ "DROP INDEX CONCURRENTLY i", false }, { "DROP SEQUENCE s", false },
+	{ "COMMENT ON TABLE t IS 'x'", false }, { "TRUNCATE t", false },
+	{ "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", true },
+	{ "CREATE OR REPLACE PROCEDURE p() LANGUAGE sql AS ''", true },
+	{ "CREATE OR REPLACE TEMP VIEW v AS SELECT 1", true },
+	{ "CREATE TRIGGER t BEFORE INSERT ON x EXECUTE FUNCTION f()", true },
+	{ "CREATE RULE r AS ON INSERT TO x DO NOTHING", true },
+	{ "CREATE OPERATOR + (RIGHTARG = int, FUNCTION = f)", true },
+	{ "CREATE DOMAIN d AS int", true }, { "CREATE SCHEMA s CREATE VIEW v AS SELECT 1", true },
+	{ "ALTER TABLE t ALTER x SET DEFAULT 1", true }, { "DROP VIEW v", true },
+	{ "DROP FUNCTION f()", true }, { "DROP OWNED BY r", true }, { "DROP SCHEMA s", true },
+	{ "DROP TRIGGER t ON x", true }, { "CREATE EXTENSION e", true },
+};
+
+START_TEST(knows_what_changes_code)
+{
+	struct statement s;
+
+	(void)statement_count(codes[_i].text, strlen(codes[_i].text), ON, 1, &s);
+	ck_assert_msg(((s.flags & SQL_CHANGES_CODE) != 0) == codes[_i].changes, "%s", codes[_i].text);
+}
+END_TEST
+
 START_TEST(names_every_kind)
 {
 	ck_assert_str_eq(statement_kind_name(SQL_EMPTY), "EMPTY");
@@ -738,6 +775,7 @@ Suite *statement_suite(void)
 	tcase_add_test(tc, bears_deep_nesting);
 	tcase_add_test(tc, keeps_to_the_buffer);
 	tcase_add_loop_test(tc, finds_calls_of_set_config, 0, (int)COUNT_OF(calls));
+	tcase_add_loop_test(tc, knows_what_changes_code, 0, (int)COUNT_OF(codes));
 	tcase_add_test(tc, names_every_kind);
 	suite_add_tcase(s, tc);
 	return s;
