@@ -99,8 +99,7 @@ void client_note_statement(struct client *, struct server *, const struct prepar
 void client_note_use(struct client *, struct server *, const struct prepared *);
 
 /* client_sure.c */
-/* The message names what was made or dropped in front of it, and that is not answered yet:
- * it is to wait. */
+/* The message names what was made or dropped in front of it, without an answer: it waits. */
 bool client_waits_for_names(const struct client *, struct server *, const struct frame *);
 /* PostgreSQL is to answer what was sent, where that is what it waits for. */
 void client_sure_flush(struct server *);
