@@ -354,6 +354,17 @@ static void add_int4(struct buf *out, const char *text, size_t len)
 	buf_add_u32(out, value);
 }
 
+static void add_int8(struct buf *out, const char *text, size_t len)
+{
+	uint64_t value = 0;
+
+	for (size_t i = 0; i < len && text[i] >= '0' && text[i] <= '9'; i++)
+		value = value * 10 + (uint64_t)(text[i] - '0');
+	buf_add_u32(out, 8);
+	buf_add_u32(out, (uint32_t)(value >> 32));
+	buf_add_u32(out, (uint32_t)value);
+}
+
 /* The columns of an answer. */
 struct columns {
 	uint16_t count;
@@ -401,6 +412,8 @@ static void add_cell(struct buf *out, uint32_t type, const char *text, uint32_t 
 {
 	if (type == MSG_OUT_INT4) {
 		add_int4(out, text, len);
+	} else if (type == MSG_OUT_INT8) {
+		add_int8(out, text, len);
 	} else if (type == MSG_OUT_NUMERIC) {
 		add_numeric(out, text, len);
 	} else {

@@ -337,19 +337,6 @@ static int load_rules(struct config *config, struct diag *diag)
 	return ret;
 }
 
-static bool holds_secrets(const struct config *config)
-{
-	bool holds = false;
-
-	for (size_t i = 0; i < config->host_count; i++)
-		holds = holds || config->hosts[i].options.password[0] != '\0';
-	for (size_t i = 0; i < config->database_count; i++)
-		holds = holds || config->databases[i].options.password[0] != '\0';
-	for (size_t i = 0; i < config->user_count; i++)
-		holds = holds || config->users[i].options.password[0] != '\0';
-	return holds;
-}
-
 struct config *config_load(const char *path, struct diag *diag)
 {
 	return config_load_with(path, NULL, diag);
@@ -370,7 +357,7 @@ struct config *config_load_with(
 	if (config == NULL)
 		return NULL;
 	ret = 0;
-	if (holds_secrets(config) && doc_is_public(path))
+	if (secrets_are_said(config) && doc_is_public(path))
 		ret = verify_warn(config, "everybody may read %s, which holds secrets; chmod 640 "
 			"would hide them", path);
 	if (ret == 0)
@@ -380,6 +367,8 @@ struct config *config_load_with(
 		ret = load_rules(config, diag);
 	if (ret == 0)
 		ret = password_load(config, diag);
+	if (ret == 0)
+		ret = secrets_find_own(config);
 	if (ret == 0)
 		ret = password_load_secret(config, "http.token_file", config->http.token_file,
 			&config->http_token, diag);

@@ -40,7 +40,7 @@ struct config_host {
 	char *name;
 	struct host_options options;
 	struct config_place *places;        /* options.host, read: as many */
-	char *own_password;             /* from password or password_file; "" if none */
+	char *own_password;             /* of options, else of users or auth_file; "" if none */
 	struct config_password source;  /* ... and where from, to be read again */
 	bool is_asked_for_users;        /* by auth_query, of some database */
 	uint32_t budget;                /* connection_budget; the sum of the floors where

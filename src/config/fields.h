@@ -32,7 +32,8 @@ enum config_auth_type {
 	CONFIG_AUTH_HBA,
 	CONFIG_AUTH_CERT,
 	CONFIG_AUTH_PEER,
-	CONFIG_AUTH_PAM
+	CONFIG_AUTH_PAM,
+	CONFIG_AUTH_LDAP
 };
 
 enum config_target {

@@ -45,7 +45,7 @@ static const struct rule *find_rule(enum import_section section, const char *key
 }
 
 /* The last one counts. */
-static const struct ini_entry *find_key(const struct ini *ini, const char *key)
+const struct ini_entry *import_find_key(const struct ini *ini, const char *key)
 {
 	const struct ini_entry *found = NULL;
 
@@ -58,14 +58,14 @@ static const struct ini_entry *find_key(const struct ini *ini, const char *key)
 
 const char *import_value_of(const struct ini *ini, const char *key, const char *otherwise)
 {
-	const struct ini_entry *e = find_key(ini, key);
+	const struct ini_entry *e = import_find_key(ini, key);
 
 	return e == NULL ? otherwise : e->value;
 }
 
 static uint64_t number_of(const struct ini *ini, const char *key, uint64_t otherwise)
 {
-	const struct ini_entry *e = find_key(ini, key);
+	const struct ini_entry *e = import_find_key(ini, key);
 
 	return e == NULL ? otherwise : strtoull(e->value, NULL, 0);
 }
@@ -132,22 +132,19 @@ static void apply_defaults(struct import_file *f)
 		{ "max_client_conn", "max_client_conn", "100" },
 		{ "default_pool_size", "default_pool_size", "20" },
 	};
-	const struct option *o = option_find(OPTION_AT_AUTH, "auth_type");
 
 	for (size_t i = 0; i < COUNT_OF(defaults); i++) {
-		if (find_key(f->ini, defaults[i].key) != NULL)
+		if (import_find_key(f->ini, defaults[i].key) != NULL)
 			continue;
 		import_set(f->x, &f->workload->e,
 			option_find(OPTION_AT_WORKLOAD, defaults[i].option),
 			strdup(defaults[i].text), NULL, f->number);
 	}
-	if (find_key(f->ini, "auth_type") == NULL)
-		import_set(f->x, &f->x->auth, o, strdup("md5"), NULL, f->number);
 }
 
 static void apply_verbose(struct import_file *f)
 {
-	const struct ini_entry *e = find_key(f->ini, "verbose");
+	const struct ini_entry *e = import_find_key(f->ini, "verbose");
 
 	if (e != NULL && strcmp(e->value, "0") != 0)
 		import_set(f->x, &f->x->log, option_find(OPTION_AT_LOG, "level"),
@@ -157,8 +154,8 @@ static void apply_verbose(struct import_file *f)
 /* PgBouncer writes to both; here lines go to one of them. */
 static void apply_log(struct import_file *f)
 {
-	const struct ini_entry *file = find_key(f->ini, "logfile");
-	const struct ini_entry *syslog = find_key(f->ini, "syslog");
+	const struct ini_entry *file = import_find_key(f->ini, "logfile");
+	const struct ini_entry *syslog = import_find_key(f->ini, "syslog");
 	bool has_file = file != NULL && file->value[0] != '\0';
 	bool has_syslog = syslog != NULL && strcmp(syslog->value, "0") != 0;
 
@@ -170,26 +167,6 @@ static void apply_log(struct import_file *f)
 		import_tell(f->x, true, syslog, "syslog: the log goes to one place, the file");
 	else if (has_syslog)
 		import_set_one(f, &f->x->log, "destination", IMPORT_PLAIN, syslog, "syslog");
-}
-
-/* The login that asks for secrets is the router's own. */
-static void apply_auth_user(struct import_file *f)
-{
-	static const char query[] =
-		"SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END"
-		" FROM pg_authid WHERE rolname=$1 AND rolcanlogin";
-	const struct ini_entry *e = find_key(f->ini, "auth_user");
-	const struct option *o = option_find(OPTION_AT_AUTH, "auth_query");
-
-	if (e == NULL || e->value[0] == '\0')
-		return;
-	if (o == NULL) {
-		import_tell(f->x, true, e, "auth_user: there is no auth_query");
-		return;
-	}
-	import_set_one(f, &f->host, "user", IMPORT_PLAIN, e, e->value);
-	if (find_key(f->ini, "auth_query") == NULL)
-		import_set(f->x, &f->x->auth, o, import_quote(query), e, f->number);
 }
 
 /* --- ports ------------------------------------------------------------------------------ */
@@ -230,8 +207,8 @@ static void listen_to(struct import_file *f, const struct ini_entry *e, const ch
 
 static void apply_listen(struct import_file *f)
 {
-	const struct ini_entry *addrs = find_key(f->ini, "listen_addr");
-	const struct ini_entry *dir = find_key(f->ini, "unix_socket_dir");
+	const struct ini_entry *addrs = import_find_key(f->ini, "listen_addr");
+	const struct ini_entry *dir = import_find_key(f->ini, "unix_socket_dir");
 	const char *port = import_value_of(f->ini, "listen_port", "6432");
 	const char *where = dir == NULL ? "/tmp" : dir->value;
 	char text[INI_VALUE_MAX + 32];
@@ -276,7 +253,7 @@ static void name_workload(struct import_file *f)
 
 static void apply_pool_mode(struct import_file *f)
 {
-	const struct ini_entry *e = find_key(f->ini, "pool_mode");
+	const struct ini_entry *e = import_find_key(f->ini, "pool_mode");
 	const struct option *o = option_find(OPTION_AT_WORKLOAD, "pool_mode");
 	char *text = e == NULL ? strdup("session") :
 				 import_convert(f->x, o, IMPORT_PLAIN, e, e->value);
@@ -327,6 +304,24 @@ static void apply_hosts(struct import_file *f)
 	}
 }
 
+/* A file without any, as Debian's is: who would use it writes them down first. */
+static void add_database(struct import_file *f)
+{
+	char key[] = "postgres", value[] = "";
+	struct ini_entry one = { .section = INI_DATABASES, .key = key, .value = value };
+
+	for (const struct ini_entry *e = f->ini->first; e != NULL; e = e->next) {
+		if (e->section == INI_DATABASES)
+			return;
+	}
+	if (f->ini->count == 0)
+		return;
+	one.file = f->ini->first->file;
+	import_tell(f->x, true, &one,
+		"[databases] has no entry; the database postgres stands in for those that are to come");
+	import_database(f, &one);
+}
+
 static int apply_file(struct import *x, const struct ini *ini, size_t number,
 	const char *name, struct diag *diag)
 {
@@ -344,10 +339,12 @@ static int apply_file(struct import *x, const struct ini *ini, size_t number,
 	apply_defaults(&f);
 	apply_verbose(&f);
 	apply_log(&f);
-	apply_auth_user(&f);
+	import_auth(&f);
 	for (const struct ini_entry *e = ini->first; e != NULL; e = e->next)
 		apply_entry(&f, e);
+	add_database(&f);
 	apply_hosts(&f);
+	import_tell_auth(&f);
 	import_entity_free(&f.host);
 	if (f.workload->listen.count == 0)
 		diag_set(diag, name, 0, 0, "it listens nowhere that could be carried over");
@@ -430,6 +427,8 @@ int import_inis(const struct ini *inis, const char *const *names, size_t count, 
 	for (size_t i = 0; ret == 0 && i < count; i++)
 		ret = apply_file(x, &inis[i], i, names[i], diag);
 	if (ret == 0) {
+		import_limits(x, inis, count);
+		import_share_auth(x);
 		sum_clients(x);
 		tell_budgets(x);
 		import_write(x, out);

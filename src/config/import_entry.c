@@ -155,9 +155,24 @@ static void add_part(struct import_file *f, size_t host, const struct target *t)
 	f->uses[host] = true;
 }
 
+/* True: it says whom to ask for users, and that is all. */
+static bool keep_pair(struct import_auth_pairs *auth, const char *key, const char *value)
+{
+	struct import_pair *pair = strcmp(key, "auth_user") == 0 ? &auth->user :
+		strcmp(key, "auth_query") == 0			 ? &auth->query :
+		strcmp(key, "auth_dbname") == 0			 ? &auth->dbname :
+								   NULL;
+
+	if (pair == NULL)
+		return false;
+	pair->is_given = true;
+	(void)snprintf(pair->value, sizeof(pair->value), "%s", value);
+	return true;
+}
+
 /* The keys of a connection string, or of a user's line. */
 static void apply_pairs(struct import_file *f, enum import_section section, struct import_entity *entity,
-	const struct ini_entry *e)
+	const struct ini_entry *e, struct import_auth_pairs *auth)
 {
 	char key[INI_KEY_MAX + 1], value[INI_VALUE_MAX + 1];
 	const char *at = e->value;
@@ -169,6 +184,8 @@ static void apply_pairs(struct import_file *f, enum import_section section, stru
 		one.key = key;
 		if (section == SECTION_USER && strcmp(key, "pool_mode") == 0)
 			read_mode(f, e, value);
+		else if (auth != NULL && keep_pair(auth, key, value))
+			continue;
 		else
 			import_apply(f, section, entity, &one, value);
 	}
@@ -179,6 +196,7 @@ static void apply_pairs(struct import_file *f, enum import_section section, stru
 
 void import_database(struct import_file *f, const struct ini_entry *e)
 {
+	struct import_auth_pairs auth = { .user.is_given = false };
 	struct import_database *d;
 	struct target t;
 	size_t host;
@@ -197,7 +215,8 @@ void import_database(struct import_file *f, const struct ini_entry *e)
 	if (d == NULL)
 		return;
 	add_part(f, host, &t);
-	apply_pairs(f, SECTION_DATABASE, &d->e, e);
+	apply_pairs(f, SECTION_DATABASE, &d->e, e, &auth);
+	import_auth_query(f, d, e, &auth);
 	if (t.options[0] != '\0')
 		import_set_one(f, &d->e, "options", IMPORT_PLAIN, e, t.options);
 	if (strcmp(e->key, "*") == 0)
@@ -217,7 +236,7 @@ void import_user(struct import_file *f, const struct ini_entry *e)
 	}
 	for (size_t i = 0; i < x->user_count; i++) {
 		if (strcmp(x->users[i].name, e->key) == 0) {
-			apply_pairs(f, SECTION_USER, &x->users[i], e);
+			apply_pairs(f, SECTION_USER, &x->users[i], e, NULL);
 			return;
 		}
 	}
@@ -230,5 +249,5 @@ void import_user(struct import_file *f, const struct ini_entry *e)
 		x->no_memory = true;
 		return;
 	}
-	apply_pairs(f, SECTION_USER, &x->users[x->user_count++], e);
+	apply_pairs(f, SECTION_USER, &x->users[x->user_count++], e, NULL);
 }

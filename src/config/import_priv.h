@@ -48,6 +48,7 @@ struct import_host {
 	struct import_entity e;
 	char *places;           /* as PgBouncer has them */
 	uint32_t port;
+	bool is_asked;          /* by auth_query: the router's own connection is one more */
 };
 
 struct import_workload {
@@ -93,6 +94,16 @@ struct import_file {
 	bool uses[CONFIG_HOSTS_MAX];
 };
 
+/* A setting of a database's line. */
+struct import_pair {
+	bool is_given;
+	char value[INI_VALUE_MAX + 1];
+};
+
+struct import_auth_pairs {
+	struct import_pair user, query, dbname;
+};
+
 enum import_section { SECTION_GLOBAL, SECTION_DATABASE, SECTION_USER };
 
 /* import.c: a setting goes where pgbouncer.def says; entity: that of the section. */
@@ -102,6 +113,20 @@ void import_set_one(struct import_file *, struct import_entity *, const char *op
 	enum import_form, const struct ini_entry *, const char *value);
 /* What [pgbouncer] says of a key, or that. */
 const char *import_value_of(const struct ini *, const char *key, const char *otherwise);
+
+/* The last line of [pgbouncer] for a key, or NULL. */
+const struct ini_entry *import_find_key(const struct ini *, const char *key);
+
+/* import_auth.c */
+void import_auth(struct import_file *);
+/* Whom to ask for users of that database; the hosts are known. */
+void import_auth_query(struct import_file *, struct import_database *,
+	const struct ini_entry *, const struct import_auth_pairs *own);
+void import_tell_auth(struct import_file *);
+void import_share_auth(struct import *);
+
+/* import_limits.c: those that count over all ports, in all files together. */
+void import_limits(struct import *, const struct ini *, size_t count);
 
 /* import_entry.c */
 void import_database(struct import_file *, const struct ini_entry *);
@@ -118,6 +143,8 @@ char *import_quote(const char *text);
 /* Sets it; takes text over.  What another file says otherwise is said to be lost. */
 void import_set(struct import *, struct import_entity *, const struct option *, char *text,
 	const struct ini_entry *, size_t of);
+struct import_setting *import_find(struct import_entity *, const struct option *);
+void import_remove(struct import_entity *, const struct option *);
 void import_entity_free(struct import_entity *);
 void import_names_add(struct import *, struct import_names *, const char *name);
 bool import_names_have(const struct import_names *, const char *name);

@@ -79,13 +79,23 @@ void import_entity_free(struct import_entity *e)
 	free(e->name);
 }
 
-static struct import_setting *find(struct import_entity *e, const struct option *o)
+struct import_setting *import_find(struct import_entity *e, const struct option *o)
 {
 	for (size_t i = 0; i < e->count; i++) {
 		if (e->settings[i].option == o)
 			return &e->settings[i];
 	}
 	return NULL;
+}
+
+void import_remove(struct import_entity *e, const struct option *o)
+{
+	struct import_setting *s = import_find(e, o);
+
+	if (s == NULL)
+		return;
+	text_free(s->text);
+	*s = e->settings[--e->count];
 }
 
 static struct import_setting *add(struct import *x, struct import_entity *e)
@@ -105,7 +115,7 @@ static struct import_setting *add(struct import *x, struct import_entity *e)
 void import_set(struct import *x, struct import_entity *e, const struct option *o, char *text,
 	const struct ini_entry *from, size_t of)
 {
-	struct import_setting *s = find(e, o);
+	struct import_setting *s = import_find(e, o);
 
 	if (text == NULL)
 		return;

@@ -45,10 +45,10 @@ static void write_list(struct import *x, const char *key, const struct import_na
 	buf_add_str(out, "]\n");
 }
 
-/* What all files allow together. */
+/* What all files allow together, and the connection for auth_query. */
 static uint64_t budget_of(const struct import *x, size_t host)
 {
-	uint64_t sum = 0;
+	uint64_t sum = x->hosts[host].is_asked;
 
 	for (size_t i = 0; i < x->workload_count; i++)
 		sum += x->workloads[i].parts[host];

@@ -111,7 +111,7 @@ static const char *const kept_policies[] = { "keep", "refuse" };
 static const char *const session_audits[] = { "off", "sampled", "always" };
 static const char *const auth_types[] = { "trust", "password", "md5", "scram-sha-256",
 	"hba", "cert", "peer",
-	"pam" };
+	"pam", "ldap" };
 static const char *const log_destinations[] = { "stderr", "file", "syslog", "journald" };
 static const char *const log_formats[] = { "text", "json" };
 static const char *const log_facilities[] = { "daemon", "user", "authpriv", "local0",

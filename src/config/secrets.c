@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 #include "config/secrets.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "config/config.h"
 #include "config/userlist.h"
+#include "config/verify.h"
 
 /* What is none, but begins as one, lets nobody in either way. */
 static const char scram_prefix[] = "SCRAM-SHA-256$";
@@ -92,4 +94,45 @@ bool config_knows_user(const struct config *config, const char *name)
 {
 	return config_find_user(config, name) != NULL ||
 		(config->userlist != NULL && userlist_find(config->userlist, name) != NULL);
+}
+
+bool secrets_are_said(const struct config *config)
+{
+	bool are = config->auth.auth_ldap_options[0] != '\0';
+
+	for (size_t i = 0; i < config->host_count; i++)
+		are = are || config->hosts[i].options.password[0] != '\0';
+	for (size_t i = 0; i < config->database_count; i++)
+		are = are || config->databases[i].options.password[0] != '\0';
+	for (size_t i = 0; i < config->user_count; i++)
+		are = are || config->users[i].options.password[0] != '\0';
+	return are;
+}
+
+int secrets_find_own(struct config *config)
+{
+	for (size_t i = 0; i < config->host_count; i++) {
+		struct config_host *host = &config->hosts[i];
+		const char *user = host->options.user, *secret;
+
+		if (user[0] == '\0' || host->own_password[0] != '\0' ||
+			config_password_is_asked(&host->source))
+			continue;
+		secret = config_secret(config, user);
+		if (secret == NULL)
+			continue;
+		/* It is empty: nothing to wipe. */
+		free(host->own_password);
+		host->own_password = strdup(secret);
+		if (host->own_password == NULL)
+			return -ENOMEM;
+		if (strncmp(secret, scram_prefix, sizeof(scram_prefix) - 1) != 0)
+			continue;
+		if (verify_warn(config,
+			    "hosts.%s.user: what is known of %s is a SCRAM secret, which does "
+			    "not log in to PostgreSQL; password_file would",
+			    host->name, user) < 0)
+			return -ENOMEM;
+	}
+	return 0;
 }

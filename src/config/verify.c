@@ -7,8 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/diag.h"
 #include "config/config.h"
 #include "config/doc.h"
+#include "config/hba.h"
 #include "config/place.h"
 #include "config/listen.h"
 #include "config/network.h"
@@ -389,7 +391,39 @@ static int verify_map(const struct config *config, const struct doc_source *sour
 	return 0;
 }
 
-static int verify_auth(const struct config *config, const struct doc_source *source)
+/* One rule for everybody, whose options are these. */
+static int verify_ldap(struct config *config, const struct doc_source *source)
+{
+	static const char form[] = "local all,replication all ldap %s\n"
+		"host all,replication all all ldap %s\n";
+	const struct doc_node *node = doc_get(source->root, "auth");
+	const char *options = config->auth.auth_ldap_options;
+	bool is_ldap = config->auth.auth_type == CONFIG_AUTH_LDAP;
+	struct diag why;
+	char *rules;
+
+	if (is_ldap && options[0] == '\0')
+		return doc_fail(source, doc_get(node, "auth_type"),
+			"auth_type: ldap needs auth_ldap_options");
+	if (!is_ldap && options[0] != '\0')
+		return doc_fail_key(source, doc_get(node, "auth_ldap_options"),
+			"auth.auth_ldap_options without auth_type: ldap");
+	if (!is_ldap)
+		return 0;
+	if (asprintf(&rules, form, options, options) < 0)
+		return fail_memory(source);
+	diag_clear(&why);
+	config->hba = strpbrk(options, "#\r\n") != NULL ? NULL :
+		hba_parse(rules, strlen(rules), "auth_ldap_options", false, &why);
+	explicit_bzero(rules, strlen(rules));
+	free(rules);
+	if (config->hba != NULL)
+		return 0;
+	return doc_fail(source, doc_get(node, "auth_ldap_options"), "auth_ldap_options: %s",
+		diag_is_set(&why) ? why.text : "must be one line without #");
+}
+
+static int verify_auth(struct config *config, const struct doc_source *source)
 {
 	const struct doc_node *node = doc_get(source->root, "auth");
 	bool has_rules = config->auth.auth_hba_file[0] != '\0';
@@ -397,6 +431,8 @@ static int verify_auth(const struct config *config, const struct doc_source *sou
 	if (config->auth.auth_type == CONFIG_AUTH_HBA && !has_rules)
 		return doc_fail(source, doc_get(node, "auth_type"),
 			"auth_type: hba needs auth_hba_file");
+	if (verify_ldap(config, source) < 0)
+		return -EINVAL;
 	if (config->auth.auth_type != CONFIG_AUTH_HBA && has_rules)
 		return doc_fail_key(source, doc_get(node, "auth_hba_file"),
 			"auth.auth_hba_file without auth_type: hba");

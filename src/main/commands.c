@@ -79,6 +79,8 @@ static void say(void *arg, bool lost, const char *file, uint32_t line, const cha
 	(void)arg;
 	if (file == NULL)
 		(void)fprintf(stderr, "note: %s\n", text);
+	else if (line == 0)
+		(void)fprintf(stderr, "%s: %s%s\n", file, lost ? "not carried over: " : "note: ", text);
 	else
 		(void)fprintf(stderr, "%s:%u: %s%s\n", file, line,
 			lost ? "not carried over: " : "note: ", text);

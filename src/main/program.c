@@ -250,6 +250,8 @@ static void block_signals(sigset_t *set)
 	sigaddset(set, SIGTERM);
 	sigaddset(set, SIGINT);
 	sigaddset(set, SIGQUIT);
+	sigaddset(set, SIGUSR1);
+	sigaddset(set, SIGUSR2);
 	sigaddset(set, SIGNAL_REQUEST);
 	pthread_sigmask(SIG_BLOCK, set, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -371,6 +373,10 @@ static bool on_signal(struct program *p, int signal)
 		return false;
 	case SIGQUIT:
 		return true;
+	case SIGUSR1:
+	case SIGUSR2:
+		pause_told(p, signal);
+		return false;
 	case SIGTERM:
 	case SIGINT:
 		return drain_told(p, signal);

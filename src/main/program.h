@@ -86,6 +86,10 @@ void program_begin_drain(struct program *, enum router_drain);
 bool drain_is_over(struct program *);
 /* SIGTERM or SIGINT.  True: stop now. */
 bool drain_told(struct program *, int signal);
+
+/* SIGUSR1 and SIGUSR2: PAUSE and RESUME of everything.  Nobody waits for an answer; the
+ * log has it. */
+void pause_told(struct program *, int signal);
 /* At the door or logged in. */
 uint32_t program_all_clients(const struct program *);
 

@@ -154,6 +154,7 @@ void directory_auth(struct directory *d, const struct route_login *login,
 		out->method = ROUTE_AUTH_SCRAM;
 		break;
 	case CONFIG_AUTH_HBA:
+	case CONFIG_AUTH_LDAP:
 		follow_rules(config, login, out);
 		break;
 	case CONFIG_AUTH_CERT:

@@ -3,6 +3,7 @@
  * What the directory finds or makes for names: pools and their slices, quotas,
  * databases, users; and how they go again.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,6 +53,8 @@ static uint64_t pool_hash(const struct route_host *h, const char *dbname,
 	return hash_mix(hash, hash_bytes(options, strlen(options)));
 }
 
+enum { OPTION_SEARCH_PATH_MAX = 255, OWN_OPTIONS_MAX = 2 * OPTION_SEARCH_PATH_MAX + 128 };
+
 /* How servers for this database and user log in, as the configuration says. */
 struct pool_identity {
 	struct route_host *host;
@@ -61,16 +64,19 @@ struct pool_identity {
 	const char *secret;             /* "" if nothing is known */
 	struct route_password *source;  /* ... or it is asked for; NULL: it is not */
 	bool is_own;
+	char own_options[OWN_OPTIONS_MAX];
 };
 
 /* That of the host's own user. */
 static void identify_secret(struct directory *d, const struct config_host *conf,
 	struct pool_identity *id)
 {
-	id->secret = conf->options.password;
-	if (config_password_is_asked(&conf->source))
-		id->source = password_find(d, id->host, conf, &conf->source, conf->options.user,
-			conf->options.dbname);
+	id->secret = conf->own_password;
+	if (!config_password_is_asked(&conf->source))
+		return;
+	id->secret = "";
+	id->source = password_find(d, id->host, conf, &conf->source, conf->options.user,
+		conf->options.dbname);
 }
 
 static void identify(struct directory *d, const struct config_database *conf,
@@ -98,7 +104,22 @@ static void identify(struct directory *d, const struct config_database *conf,
 
 /* Whatever the role or the database has: nobody's schema comes before PostgreSQL's, and
  * times are written in one form. */
-#define OWN_OPTIONS "-c search_path=pg_catalog,pg_temp -c DateStyle=ISO -c TimeZone=UTC"
+static void write_own_options(const char *search_path, char to[OWN_OPTIONS_MAX])
+{
+	char schemas[2 * OPTION_SEARCH_PATH_MAX + 2] = "";
+	size_t len = 0;
+
+	if (search_path[0] != '\0')
+		schemas[len++] = ',';
+	for (; *search_path != '\0' && len + 3 < sizeof(schemas); search_path++) {
+		if (*search_path == ' ' || *search_path == '\\')
+			schemas[len++] = '\\';
+		schemas[len++] = *search_path;
+	}
+	schemas[len] = '\0';
+	(void)snprintf(to, OWN_OPTIONS_MAX,
+		"-c search_path=pg_catalog%s,pg_temp -c DateStyle=ISO -c TimeZone=UTC", schemas);
+}
 
 /* The router's own login, in a database of that host. */
 static void identify_own(struct directory *d, struct route_host *h, const struct config_host *conf,
@@ -107,8 +128,9 @@ static void identify_own(struct directory *d, struct route_host *h, const struct
 	*id = (struct pool_identity){ .host = h,
 		.dbname = dbname,
 		.user = conf->options.user,
-		.options = OWN_OPTIONS,
 		.is_own = true };
+	write_own_options(conf->options.search_path, id->own_options);
+	id->options = id->own_options;
 	identify_secret(d, conf, id);
 }
 

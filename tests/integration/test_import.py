@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: ISC
 """pgtandem --import: PgBouncer's configuration becomes ours."""
+import os
+import pathlib
 import re
+import shutil
 import subprocess
+import tempfile
 
+import psycopg
 import pytest
-from support.net import free_port
-from support.router import ROOT, Router
+from support.net import free_port, listening_ports
+from support.postgres import DATABASE
+from support.router import ADMIN, ROOT, Router
 from support.wait import wait_until
 
 pytestmark = pytest.mark.router_only
@@ -31,6 +37,9 @@ class Import:
             (directory / name).write_text(text)
         done = run("--import", *self.names, cwd=directory)
         self.code, self.yaml, self.said = done.returncode, done.stdout, done.stderr
+        # Whatever it has made of them is a configuration.
+        if self.yaml:
+            self.check()
         self.lost = {(m[1], int(m[2])): m[4] for m in map(LINE.match, self.said.splitlines())
                      if m and m[3] == "not carried over"}
 
@@ -105,14 +114,17 @@ def test_every_setting_is_carried_over_or_named(userlist):
             for section in ("GLOBAL", "DATABASE", "USER")}
     assert min(map(len, keys.values())) >= 10 and len(keys["GLOBAL"]) >= 95
     odd = {"listen_addr": "127.0.0.1", "unix_socket_dir": "/tmp", "pool_mode": "transaction",
-           "auth_type": "md5", "auth_file": "userlist.txt", "auth_hba_file": "",
-           "auth_ident_file": "", "unix_socket_mode": "0700", "listen_port": "6432",
+           "auth_type": "md5", "auth_file": "userlist.txt", "auth_hba_file": "x",
+           "auth_ident_file": "x", "unix_socket_mode": "0700", "listen_port": "6432",
            "user": "nobody", "server_tls_sslmode": "prefer", "client_tls_sslmode": "disable",
-           "server_check_query": "select 1", "syslog_facility": "daemon", "server_reset_query": "DISCARD ALL",
-           "client_tls_protocols": "secure", "server_tls_protocols": "secure"}
+           "server_check_query": "select 1", "syslog_facility": "daemon", "auth_ldap_options": "ldapserver=x", "server_reset_query": "DISCARD ALL",
+           "client_tls_protocols": "secure", "server_tls_protocols": "secure",
+           "auth_query": "select $1"}
     odd.update({key: "" for key in keys["GLOBAL"] if "_tls_" in key and key.endswith("_file")})
-    odd.update({key: "default" for key in keys["GLOBAL"] if key.endswith("_ciphers")})
-    of_database = {"host": "127.0.0.1", "pool_mode": "transaction", "datestyle": "'ISO, DMY'"}
+    odd.update({key: "default" for key in keys["GLOBAL"] if key.endswith("tls_ciphers")})
+    odd.update({key: "" for key in keys["GLOBAL"] if key.endswith("tls13_ciphers")})
+    of_database = {"host": "127.0.0.1", "pool_mode": "transaction", "datestyle": "'ISO, DMY'",
+                   "auth_query": "'select($1)'"}
     lines = ["[pgbouncer]", *(f"{key} = {odd.get(key, '1')}" for key in keys["GLOBAL"]),
              "[databases]"]
     lines += [f"db{i} = {'' if key == 'host' else 'host=127.0.0.1 '}"
@@ -275,3 +287,184 @@ def test_it_runs(make_router, postgres, userlist):
     rows = {row["workload"]: row["guaranteed"] for row in router.show("budget")}
     assert (rows["transactional"], rows["session"]) == (25, 10)
     wait_until(lambda: router.show("hosts")[0]["connection_budget"] == 35)
+
+
+def notes(done):
+    return {(m[1], int(m[2])): m[4] for m in map(LINE.match, done.said.splitlines())
+            if m and m[3] == "note"}
+
+
+def test_limits_of_one_file_are_not_the_others(userlist):
+    """PgBouncer counts in each process, the router over all ports."""
+    done = Import(userlist, WEB + "max_db_connections = 30\n", JOBS)
+    assert "another file has no such limit" in done.lost["a.ini", 11]
+    assert not [path for path in done.options() if path.endswith("max_db_connections")]
+    done = Import(userlist, WEB + "max_db_connections = 30\nmax_user_connections = 4\n",
+                  JOBS + "max_db_connections = 5\nmax_user_connections = 0\n")
+    assert done.options()["defaults.max_db_connections"] == "35"
+    assert "what the files allow together" in notes(done)["b.ini", 11]
+    assert set(done.lost) == {("a.ini", 12)}
+    done = Import(userlist, WEB + "max_user_client_connections = 7\n")
+    assert (done.code, done.options()["defaults.max_user_client_connections"]) == (0, "7")
+
+
+# What Debian's package installs, without its comments.
+SHIPPED = """[databases]
+[users]
+[pgbouncer]
+logfile = /var/log/postgresql/pgbouncer.log
+pidfile = /var/run/postgresql/pgbouncer.pid
+listen_addr = localhost
+listen_port = 6432
+unix_socket_dir = /var/run/postgresql
+auth_type = md5
+auth_file = userlist.txt
+"""
+
+
+def test_without_databases(userlist):
+    done = Import(userlist, SHIPPED)
+    assert done.code == 3
+    assert "a.ini: not carried over: [databases] has no entry" in done.said
+    options = done.options()
+    assert options["databases.postgres.host"] == "main"
+    assert options["hosts.main.host"] == '["/var/run/postgresql"]'
+
+
+@pytest.mark.parametrize("lines, auth, said", [
+    ("auth_type = any", {"auth_type": "trust"}, "any is trust"),
+    ("auth_type = pam", {"auth_type": "pam", "auth_pam_service": '"pgbouncer"'}, None),
+    ('auth_type = ldap\nauth_ldap_options = ldapserver=10.0.0.1 ldapprefix="cn=" '
+     'ldapsuffix=",dc=example"',
+     {"auth_type": "ldap", "auth_ldap_options":
+      r'"ldapserver=10.0.0.1 ldapprefix=\"cn=\" ldapsuffix=\",dc=example\""'}, None),
+    ("auth_type = md5\nauth_hba_file = hba.conf", {"auth_type": "md5"}, "not used without"),
+    ("auth_type = hba\nauth_hba_file = hba.conf", {"auth_type": "hba"}, None),
+    ("auth_query = SELECT 1", {"auth_type": "md5"}, "not used without auth_user"),
+])
+def test_ways_to_log_in(userlist, lines, auth, said):
+    (userlist / "hba.conf").write_text("host all all 0.0.0.0/0 md5\n")
+    done = Import(userlist, WEB.replace("auth_type = scram-sha-256\n", lines + "\n"))
+    assert (done.code, done.lost) == (0, {})
+    found = {path[5:]: value for path, value in done.options().items() if path[:5] == "auth."}
+    assert {**found, **auth} == found
+    assert said is None or said in done.said
+
+
+def test_auth_query_of_databases(userlist):
+    """What holds for one database is not for another, and a host has one login."""
+    done = Import(userlist, WEB.replace("[databases]", """[databases]
+plain = host=127.0.0.1
+two = host=10.0.0.1 auth_user=asker auth_query='SELECT a, b FROM f($1)' auth_dbname=rag
+three = host=10.0.0.1 auth_user=other
+four = host=10.0.0.1 auth_query='SELECT $1'
+* = host=10.0.0.1 auth_user=asker auth_query='SELECT a, b FROM g($1)'"""))
+    options = done.options()
+    assert options["hosts.host2.user"] == '"asker"' and "hosts.main.user" not in options
+    assert options["databases.two.auth_query"] == '"SELECT a, b FROM f($1)"'
+    # An entry of PgBouncer's, by the name that PostgreSQL knows.
+    assert options["databases.two.auth_dbname"] == '"rag_v2"'
+    assert "databases.four.auth_query" not in options and "auth.auth_query" not in options
+    assert "not used without auth_user" in notes(done)["a.ini", 5]
+    assert "is another" in done.lost["a.ini", 4]
+    assert "it runs in one database" in done.lost["a.ini", 6]
+    # 20 for each of four databases, and one for the question.
+    assert options["hosts.host2.connection_budget"] == "81"
+
+
+MANUAL = """[databases]
+{name} = host=127.0.0.1 port={port}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {listen}
+unix_socket_dir =
+pool_mode = transaction
+auth_type = {type}
+auth_file = userlist.txt
+auth_user = import_asker
+auth_query = SELECT uname, phash FROM user_search($1)
+"""
+
+
+@pytest.fixture
+def manuals_setup(postgres):
+    """The manual of PgBouncer, at auth_query: a function in the database that clients ask
+    for, and a user that may do nothing but call it."""
+    drop = ["DROP FUNCTION IF EXISTS user_search", "DROP ROLE IF EXISTS import_asker",
+            "DROP ROLE IF EXISTS import_client"]
+    postgres.sql(*drop, dbname=DATABASE)
+    postgres.sql(
+        """CREATE FUNCTION user_search(name TEXT, OUT uname TEXT, OUT phash TEXT)
+           RETURNS RECORD LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS
+           $$ SELECT usename, passwd FROM pg_shadow WHERE usename = $1 $$""",
+        "CREATE ROLE import_asker LOGIN PASSWORD 'asker secret'",
+        "CREATE ROLE import_client LOGIN PASSWORD 'client secret'", dbname=DATABASE)
+    yield postgres
+    postgres.terminate()
+    postgres.sql(*drop, dbname=DATABASE)
+
+
+def as_pgbouncer(directory, port):
+    program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
+    if not os.path.exists(program):
+        assert not os.environ.get("CI"), "pgbouncer is missing: tools/install-deps ci"
+        pytest.skip("pgbouncer is not installed")
+    user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] \
+        if os.getuid() == 0 else []
+    process = subprocess.Popen([*user, program, "a.ini"], stdin=subprocess.DEVNULL, cwd=directory,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: port in listening_ports(), 15, "PgBouncer listens")
+    return process
+
+
+def who_gets_in(port):
+    with psycopg.connect(host="127.0.0.1", port=port, user="import_client", dbname=DATABASE,
+                         password="client secret", autocommit=True) as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("import_client",)
+    for user, password in (("import_client", "wrong"), ("nobody_at_all", "x")):
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(host="127.0.0.1", port=port, user=user, password=password,
+                            dbname=DATABASE)
+
+
+def test_auth_user_of_auth_file(make_router, manuals_setup):
+    """PgBouncer's own manual: the password of auth_user stands in auth_file, and nowhere
+    else.  PgBouncer with that file, and the router with what becomes of it, let the same
+    in."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="pgtandem-import-"))
+    directory.chmod(0o755)
+    try:
+        (directory / "userlist.txt").write_text(
+            '"import_asker" "asker secret"\n"{}" "{}"\n'.format(*ADMIN))
+        ports = [free_port(), free_port()]
+        ini = [MANUAL.format(name=DATABASE, port=manuals_setup.port, listen=port,
+                             type="scram-sha-256") + f"admin_users = {ADMIN[0]}\n"
+               for port in ports]
+        (directory / "a.ini").write_text(ini[0])
+        process = as_pgbouncer(directory, ports[0])
+        try:
+            who_gets_in(ports[0])
+        finally:
+            process.terminate()
+            process.wait(15)
+        done = Import(directory, ini[1])
+        assert (done.code, done.lost) == (0, {})
+        assert "asker secret" not in done.yaml
+        router = make_router(start=False)
+        router.ports = {"transactional": ports[1]}
+        router.config["workloads"] = {"transactional": {"listen": [f"127.0.0.1:{ports[1]}"]}}
+        router.config_file.write_text(done.yaml)
+        router.start()
+        who_gets_in(ports[1])
+        # Its own clients come in by the same word.
+        with router.transactional.connect(user="import_asker", password="asker secret") as own:
+            assert own.execute("SELECT current_user").fetchone() == ("import_asker",)
+        # What only proves a password opens nothing.
+        (directory / "userlist.txt").write_text(
+            '"import_asker" "SCRAM-SHA-256$4096:YWJjZGVmZ2hpamtsbW5vcA==$'
+            'vX/bIiO0OdVbYCaRuS5PZ6vzUJCkLEe9Lh8PUtqzgCo=:'
+            'vX/bIiO0OdVbYCaRuS5PZ6vzUJCkLEe9Lh8PUtqzgCo="\n')
+        assert "does not log in to PostgreSQL; password_file would" in run(
+            "--check", router.config_file, cwd=directory).stderr
+    finally:
+        shutil.rmtree(directory)

@@ -94,6 +94,25 @@ def test_ldap(make_router, directory, way):
         assert secret not in log
 
 
+def test_ldap_without_rules(make_router, directory):
+    """auth_type: ldap is one rule for everybody."""
+    options = f"ldapserver=127.0.0.1 ldapport={directory.port} " + SEARCH
+    router = make_router({"auth": {"auth_type": "ldap", "auth_ldap_options": options}})
+    for endpoint in (router.transactional, router.session):
+        comes_in(endpoint, "app_scram")
+        is_refused(endpoint, "LDAP", "app_scram", password="wrong")
+        # auth_file has it; the directory has not.
+        is_refused(endpoint, "LDAP", "app_trust")
+    for wrong, why in (("nonsense=1", "nonsense"), ("", "needs auth_ldap_options"),
+                       (options + "\nhost all all all trust", "must be one line")):
+        router.config["auth"]["auth_ldap_options"] = wrong
+        router.write_config()
+        done = subprocess.run([router.program(), "--check", str(router.config_file)],
+                              capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 1 and why in done.stderr, done.stderr
+        assert ADMIN_PASSWORD not in done.stderr
+
+
 def test_ldap_url_and_servers(make_router, directory):
     """A server that is not there is passed over."""
     with socket.socket() as nobody:
