@@ -13,6 +13,7 @@
 #include "config/build.h"
 #include "config/doc.h"
 #include "config/overlay.h"
+#include "config/pairs.h"
 #include "config/hba.h"
 #include "config/ident.h"
 #include "config/password.h"
@@ -377,6 +378,8 @@ struct config *config_load_with(
 			config->http.password_file, &config->http_password, diag);
 	if (ret == 0)
 		ret = verify_tls_files(config, diag);
+	if (ret == 0)
+		ret = pairs_warn(config);
 	if (ret < 0) {
 		diag_set(diag, path, 0, 0, "out of memory");
 		config_unref(config);

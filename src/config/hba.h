@@ -86,13 +86,15 @@ struct hba *hba_parse(const char *text, size_t len, const char *path, bool may_o
 /* The first rule that fits; false: none does, and the client is not let in. */
 NODISCARD bool hba_match(const struct hba *, const struct hba_client *, struct hba_verdict *);
 
-size_t hba_count(const struct hba *);
-
 /* Where a rule stands; the path is the hba's. */
 struct hba_place {
 	const char *path;
 	uint32_t line;
 };
+
+size_t hba_count(const struct hba *);
+/* Of a rule, with its place. */
+enum hba_method hba_method_at(const struct hba *, size_t index, struct hba_place *);
 
 /* The map that a rule names, and its place; false: it names none. */
 bool hba_uses_map(const struct hba *, size_t index, const char **map, struct hba_place *);

@@ -152,6 +152,12 @@ static void tell_place(const struct hba_rule *rule, struct hba_place *place)
 	*place = (struct hba_place){ rule->path, rule->line };
 }
 
+enum hba_method hba_method_at(const struct hba *hba, size_t index, struct hba_place *place)
+{
+	tell_place(&hba->rules[index], place);
+	return hba->rules[index].method;
+}
+
 bool hba_uses_map(const struct hba *hba, size_t index, const char **map,
 	struct hba_place *place)
 {

@@ -17,7 +17,7 @@
 #include "config/password.h"
 #include "config/value.h"
 
-enum { WHY_MAX = 300, WARNING_MAX = 400 };
+enum { WHY_MAX = 300, WARNING_MAX = 800 };
 
 static int fail_memory(const struct doc_source *source)
 {

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import pathlib
 import re
+import subprocess
 
 import asyncpg
 import psycopg
@@ -145,3 +146,28 @@ def test_a_long_password(make_router, postgres, size):
     finally:
         hba.write_text(before)
         postgres.sql(f"ALTER ROLE other PASSWORD '{USERS['other'][0]}'", "SELECT pg_reload_conf()")
+
+
+def test_what_cannot_work_is_told(make_router, postgres):
+    """By --check, with the line, and by a reload; and it is so: only trust is reached."""
+    router = make_router({"auth": {"auth_type": "scram-sha-256"}}, start=False)
+    users_for(router, postgres, "scram")
+    router.write_userlist((router.directory / "userlist.txt").read_text().splitlines()[1:])
+    router.start()
+    assert "proves nothing" not in router.log()
+    said = router.reload({"auth": {"auth_type": "trust"}})
+    line = 1 + router.config_file.read_text().splitlines().index(
+        next(text for text in router.config_file.read_text().splitlines() if "auth_type" in text))
+    told = f"{router.config_file}, line {line}: trust proves nothing that PostgreSQL takes"
+    assert told in said
+    done = subprocess.run([router.program(), "--check", str(router.config_file)],
+                          capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert f"warning: {told}" in done.stderr
+    for server, user in SERVERS.items():
+        if server == "trust":
+            with router.session.connect(user=user) as connection:
+                connection.execute("SELECT 1")
+        else:
+            with pytest.raises(psycopg.OperationalError, match="server asked for"):
+                router.session.connect(user=user)

@@ -11,6 +11,7 @@ Suite *ini_suite(void);
 Suite *listen_suite(void);
 Suite *network_suite(void);
 Suite *option_suite(void);
+Suite *pairs_suite(void);
 Suite *place_suite(void);
 Suite *reload_suite(void);
 Suite *share_suite(void);
@@ -35,6 +36,7 @@ int main(void)
 	srunner_add_suite(runner, share_suite());
 	srunner_add_suite(runner, reload_suite());
 	srunner_add_suite(runner, dump_suite());
+	srunner_add_suite(runner, pairs_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
