@@ -12,8 +12,7 @@
 #include "session/client.h"
 #include "session/server.h"
 
-enum { CLIENT_MAGIC = 0x636c6e74, CLIENT_LINGER_US = 2000000 };
-enum { CLIENT_APPLICATION_SIZE = 64 };  /* PostgreSQL cuts names there (NAMEDATALEN) */
+enum { CLIENT_MAGIC = 0x636c6e74, CLIENT_LINGER_US = 2000000, CLIENT_APPLICATION_SIZE = 64 /* NAMEDATALEN */ };
 
 /* What is needed until a client is logged in, and freed then. */
 struct client_login {
