@@ -255,6 +255,8 @@ static void block_signals(sigset_t *set)
 	sigaddset(set, SIGNAL_REQUEST);
 	pthread_sigmask(SIG_BLOCK, set, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* Who has started us may have ignored it: then nobody could wait for a child. */
+	(void)signal(SIGCHLD, SIG_DFL);
 }
 
 static int choose_engine(struct program *p, struct diag *diag)

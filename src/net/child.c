@@ -19,6 +19,9 @@
 /* Shorter words of a secret may be words of a sentence. */
 enum { HIDDEN_MIN = 4, SLICE_MS = 20 };
 
+/* As of exit(255): nobody knows how it has ended. */
+enum { UNKNOWN_STATUS = 255 << 8 };
+
 /* One of its two pipes, and what came through it. */
 struct pipe_end {
 	int fd;                         /* -1: at its end */
@@ -233,13 +236,14 @@ static int drain(struct pipe_end *end, bool keeps_end)
 	return ret;
 }
 
-/* Its end without a descriptor that tells it. */
 static bool has_ended(const struct child *c)
 {
 	siginfo_t info = { .si_pid = 0 };
 
-	return waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-		info.si_pid != 0;
+	if (waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0)
+		return info.si_pid != 0;
+	/* Children of who ignores SIGCHLD bury themselves. */
+	return errno == ECHILD;
 }
 
 /* Until it has ended: who has got its pipes from it may keep them open. */
@@ -275,12 +279,16 @@ static int listen_to(struct child *c)
 /* Its group goes with it, unless it has ended by itself. */
 static int collect(struct child *c, bool is_to_die)
 {
-	int status = 0;
+	int status;
+	pid_t pid;
 
 	if (is_to_die)
 		(void)kill(-c->pid, SIGKILL);
-	while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR)
-		continue;
+	do
+		pid = waitpid(c->pid, &status, 0);
+	while (pid < 0 && errno == EINTR);
+	if (pid < 0)
+		status = UNKNOWN_STATUS;
 	if (c->pidfd >= 0)
 		close(c->pidfd);
 	return status;

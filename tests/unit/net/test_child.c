@@ -126,6 +126,20 @@ START_TEST(what_stays_behind_is_left)
 }
 END_TEST
 
+/* Where SIGCHLD is ignored nobody can be waited for: an end, and no answer. */
+START_TEST(an_end_that_nobody_tells)
+{
+	uint64_t since = clock_now_us();
+	struct child_answer answer;
+
+	ck_assert_ptr_eq(signal(SIGCHLD, SIG_IGN), SIG_DFL);
+	ck_assert(!run("echo abc", &answer));
+	(void)signal(SIGCHLD, SIG_DFL);
+	ck_assert_str_eq(answer.why, "it ended with code 255");
+	ck_assert_uint_lt(clock_now_us() - since, 15000000);
+}
+END_TEST
+
 START_TEST(gets_nothing_of_ours)
 {
 	char host[] = "PGHOST=a,b", *env[] = { host, NULL };
@@ -204,6 +218,7 @@ Suite *child_suite(void)
 	tcase_add_test(tc, a_program_that_is_not_there);
 	tcase_add_test(tc, does_not_wait_for_ever);
 	tcase_add_test(tc, what_stays_behind_is_left);
+	tcase_add_test(tc, an_end_that_nobody_tells);
 	tcase_add_test(tc, gets_nothing_of_ours);
 	tcase_add_test(tc, hides_what_was_printed);
 	tcase_add_test(tc, hides_each_word_of_a_secret);

@@ -12,6 +12,7 @@ int main(void)
 	srunner_add_suite(runner, host_suite());
 	srunner_add_suite(runner, limits_suite());
 	srunner_add_suite(runner, own_suite());
+	srunner_add_suite(runner, password_suite());
 	srunner_add_suite(runner, pools_suite());
 	srunner_add_suite(runner, reload_suite());
 	srunner_add_suite(runner, resolver_suite());

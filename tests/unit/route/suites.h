@@ -9,6 +9,7 @@ Suite *hold_suite(void);
 Suite *host_suite(void);
 Suite *limits_suite(void);
 Suite *own_suite(void);
+Suite *password_suite(void);
 Suite *pools_suite(void);
 Suite *reload_suite(void);
 Suite *resolver_suite(void);
