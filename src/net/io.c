@@ -79,7 +79,8 @@ static void slot_put(struct io *io, uint32_t slot)
 
 int io_setup(struct io *io, const struct io_engine *engine, const struct io_options *o)
 {
-	*io = (struct io){ .engine = engine, .on_wake = o->on_wake, .arg = o->arg };
+	*io = (struct io){ .engine = engine, .on_wake = o->on_wake, .arg = o->arg,
+		.is_alone = o->alone };
 	io->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (io->wake_fd < 0)
 		return -errno;
@@ -108,6 +109,13 @@ int io_create(struct io **io, const struct io_options *options)
 	return io_uring_engine.open(io, options);
 }
 
+/* Its descriptor is somebody's. */
+static void unpark(struct io *io, struct io_conn *c)
+{
+	c->place = NULL;
+	slot_put(io, c->slot);
+}
+
 static void drop_tasks(struct list *tasks)
 {
 	while (list_pop_front(tasks) != NULL)
@@ -126,6 +134,8 @@ void io_destroy(struct io **iop)
 			io_conn_close(io->slots[i].owner);
 		else if (io->slots[i].kind == IO_SLOT_LISTENER)
 			io_listener_stop(io->slots[i].owner);
+		else if (io->slots[i].kind == IO_SLOT_PARKED)
+			unpark(io, io->slots[i].owner);
 	}
 	drop_tasks(&io->run);
 	drop_tasks(&io->flush);
@@ -257,7 +267,8 @@ static uint64_t wait_us(struct io *io, uint64_t until_us)
 
 	if (until_us == 0 || !list_is_empty(&io->run) || !list_is_empty(&io->flush) ||
 		!list_is_empty(&io->wishes) || !list_is_empty(&io->reports) ||
-		!list_is_empty(&io->listener_wishes))
+		!list_is_empty(&io->listener_wishes) ||
+		(io->engine->has_ready != NULL && io->engine->has_ready(io)))
 		return 0;
 	until_us = u64_min(until_us, io->due_us);
 	if (node != NULL)
@@ -269,6 +280,13 @@ static uint64_t wait_us(struct io *io, uint64_t until_us)
 	return until_us > now_us ? until_us - now_us : 0;
 }
 
+static void run_flush(struct io *io)
+{
+	run_tasks(&io->flush);
+	if (io->engine->send_now != NULL)
+		io->engine->send_now(io);
+}
+
 int io_turn(struct io *io, uint64_t until_us)
 {
 	uint64_t may_wait_us;
@@ -278,7 +296,7 @@ int io_turn(struct io *io, uint64_t until_us)
 	/* What was queued between two turns, by timers mostly, goes out before
 	 * the wait and not after it. */
 	if (list_is_empty(&io->run))
-		run_tasks(&io->flush);
+		run_flush(io);
 	io->engine->flush(io);
 	may_wait_us = wait_us(io, until_us);
 	if (may_wait_us > 0 && !fall_asleep(io))
@@ -294,7 +312,7 @@ int io_turn(struct io *io, uint64_t until_us)
 	retry_listeners(io);
 	run_wake(io, notified);
 	run_tasks(&io->run);
-	run_tasks(&io->flush);
+	run_flush(io);
 	return 0;
 }
 
@@ -308,11 +326,24 @@ void io_conn_init(struct io_conn *c, const struct io_conn_ops *ops)
 	list_node_init(&c->suspect);
 }
 
+static int come_back(struct io *io, struct io_conn *c, int fd)
+{
+	assert(c->place == io && c->fd == fd);
+	if (c->flags & IO_SPOILT)
+		return -ECONNRESET;
+	c->place = NULL;
+	c->io = io;
+	io->slots[c->slot].kind = IO_SLOT_CONN;
+	return 0;
+}
+
 int io_conn_attach(struct io *io, struct io_conn *c, int fd)
 {
 	int ret;
 
 	assert(c->io == NULL);
+	if (c->place != NULL)
+		return come_back(io, c, fd);
 	ret = slot_take(io, c, IO_SLOT_CONN, &c->slot, &c->gen);
 	if (ret < 0)
 		return ret;
@@ -358,11 +389,19 @@ void io_conn_tx_wait(struct io_conn *c)
 	io_wish(c->io, c);
 }
 
+static bool may_stay(const struct io_conn *c)
+{
+	const uint32_t mask = IO_RX_ON | IO_TX_WANT | IO_TX_ARMED | IO_END_PENDING |
+		IO_ENDED | IO_QUIESCING;
+
+	return c->io->is_alone && !(c->flags & mask) && c->io->engine->may_stay(c);
+}
+
 bool io_conn_quiesce(struct io_conn *c)
 {
 	assert(c->io != NULL);
 	io_clear(c, IO_RX_ON | IO_TX_WANT);
-	if (!(c->flags & (IO_RX_ARMED | IO_TX_ARMED | IO_END_PENDING)))
+	if (!(c->flags & (IO_RX_ARMED | IO_TX_ARMED | IO_END_PENDING)) || may_stay(c))
 		return true;
 	c->flags |= IO_QUIESCING;
 	/* It may be on the engine's list of those who wait for a buffer. */
@@ -373,11 +412,16 @@ bool io_conn_quiesce(struct io_conn *c)
 	return false;
 }
 
-static void leave(struct io *io, struct io_conn *c)
+static void unlink_all(struct io_conn *c)
 {
 	list_remove(&c->wish);
 	list_remove(&c->report);
 	list_remove(&c->suspect);
+}
+
+static void leave(struct io *io, struct io_conn *c)
+{
+	unlink_all(c);
 	slot_put(io, c->slot);
 	c->io = NULL;
 	c->fd = -1;
@@ -389,10 +433,27 @@ int io_conn_detach(struct io_conn *c)
 	int fd = c->fd;
 
 	assert(io != NULL);
+	if (may_stay(c)) {
+		unlink_all(c);
+		io->slots[c->slot].kind = IO_SLOT_PARKED;
+		c->place = io;
+		c->io = NULL;
+		return fd;
+	}
 	assert(!(c->flags & (IO_RX_ARMED | IO_TX_ARMED)));
 	io->engine->detach(io, c);
 	leave(io, c);
 	return fd;
+}
+
+void io_conn_forget(struct io_conn *c)
+{
+	struct io *io = c->place;
+
+	if (io == NULL)
+		return;
+	io->engine->forget(io, c);
+	unpark(io, c);
 }
 
 void io_conn_close(struct io_conn *c)
@@ -418,6 +479,16 @@ ssize_t io_conn_send(struct io_conn *c, const struct iovec *iov, int count)
 	if (n >= 0)
 		return n;
 	return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
+}
+
+void io_conn_send_later(struct io_conn *c, const void *data, size_t len)
+{
+	const struct iovec iov = { (void *)(uintptr_t)data, len };
+	struct io *io = c->io;
+
+	assert(io != NULL);
+	if (io->engine->send_later == NULL || !io->engine->send_later(io, c, data, len))
+		c->ops->on_sent(c, io_conn_send(c, &iov, 1));
 }
 
 /* Who stopped reading does not want to hear of an end: it is kept for them,

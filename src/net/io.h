@@ -38,6 +38,7 @@ struct io_options {
 	uint32_t small_buffers;         /* 0: default; count, a power of two */
 	uint32_t large_buffers;
 	bool legacy;                    /* behave as on kernels before 6.10 */
+	bool alone;                     /* what is detached comes back to this loop only */
 	void (*on_wake)(struct io *, void *arg); /* runs in the loop after io_wake() */
 	void *arg;
 };
@@ -100,12 +101,16 @@ struct io_conn_ops {
 	void (*on_writable)(struct io_conn *);
 	/* Answers io_conn_quiesce() when that returned false. */
 	void (*on_quiet)(struct io_conn *);
+	/* Answers io_conn_send_later(): as io_conn_send() would have done.  May not
+	 * close or detach any conn, nor send. */
+	void (*on_sent)(struct io_conn *, ssize_t n);
 };
 
 struct io_conn {
 	struct io *io;                  /* NULL while detached */
+	struct io *place;               /* detached: the loop that it comes back to, or NULL */
 	const struct io_conn_ops *ops;
-	int fd;                         /* -1 while detached */
+	int fd;                         /* of no meaning while detached */
 	uint32_t slot;                  /* the rest belongs to the engine */
 	uint32_t gen;
 	uint32_t flags;
@@ -139,12 +144,22 @@ void io_conn_rx_multishot(struct io_conn *, bool);
 NODISCARD bool io_conn_quiesce(struct io_conn *);
 
 /* Gives the descriptor back to the caller; the conn must be quiet.  It may then
- * be attached to another loop. */
+ * be attached to another loop.
+ *
+ * A loop that is alone keeps a place for it, and what is armed there: to come back costs
+ * nothing.  It does not come back (-ECONNRESET) if anything has arrived meanwhile, which is
+ * lost.  Who does not come back is forgotten before the descriptor is closed. */
 int io_conn_detach(struct io_conn *);
+void io_conn_forget(struct io_conn *);
 
 /* sendmsg(2), never blocking, never raising SIGPIPE.  Returns bytes taken by the
  * kernel (0 when it takes none now) or -errno. */
 NODISCARD ssize_t io_conn_send(struct io_conn *, const struct iovec *, int count);
+
+/* The same from within a FLUSH task, together with what others send so where the engine
+ * can: on_sent() comes at once or when all tasks of the phase have run.  Until then the
+ * bytes stay where they are, and nothing else is sent on this conn. */
+void io_conn_send_later(struct io_conn *, const void *data, size_t len);
 
 /* Ends it: the peer sees FIN (or RST if it sent more than was read), the
  * descriptor is closed, no callback follows.  Does nothing when detached. */

@@ -169,6 +169,12 @@ static void detach(struct io *io, struct io_conn *c)
 	set_registered(c, 0);
 }
 
+/* Who is registered for what arrives stays so until something does. */
+static bool may_stay(const struct io_conn *c)
+{
+	return !(c->flags & IO_EPOLL_OUT);
+}
+
 /* close(2) takes the descriptor out of the set. */
 static void close_conn(struct io *io, struct io_conn *c)
 {
@@ -252,6 +258,15 @@ static void on_listener(struct io *io, struct io_listener *l)
 	io_accepted(io, l, fd);
 }
 
+static void on_nobody(struct io *io, uint64_t tag)
+{
+	struct io_conn *c = io_spoil(io, tag);
+
+	io->stats.stale_events++;
+	if (c != NULL)
+		detach(io, c);
+}
+
 static void on_event(struct io *io, const struct epoll_event *event)
 {
 	struct io_listener *l;
@@ -268,7 +283,7 @@ static void on_event(struct io *io, const struct epoll_event *event)
 	if (l != NULL)
 		on_listener(io, l);
 	else
-		io->stats.stale_events++;
+		on_nobody(io, event->data.u64);
 }
 
 static void dispatch(struct io *io)
@@ -289,6 +304,8 @@ const struct io_engine io_epoll_engine = {
 	.wait = wait_ready,
 	.dispatch = dispatch,
 	.detach = detach,
+	.may_stay = may_stay,
+	.forget = detach,
 	.close_conn = close_conn,
 	.stop_listener = unlisten,
 	.retire_listener = retire,

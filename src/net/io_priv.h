@@ -41,7 +41,9 @@ enum io_conn_flags {
 	IO_RX_STALE = 1 << 16,          /* ... and the receive missed an end */
 
 	IO_EPOLL_IN = 1 << 17,          /* epoll: registered for */
-	IO_EPOLL_OUT = 1 << 18
+	IO_EPOLL_OUT = 1 << 18,
+
+	IO_SPOILT = 1 << 19             /* something has arrived while it was detached */
 };
 
 enum io_listener_flags {
@@ -50,7 +52,8 @@ enum io_listener_flags {
 	IO_LISTENER_RETIRED = 1 << 2
 };
 
-enum io_slot_kind { IO_SLOT_FREE, IO_SLOT_CONN, IO_SLOT_LISTENER };
+/* PARKED: of a conn that is detached and comes back. */
+enum io_slot_kind { IO_SLOT_FREE, IO_SLOT_CONN, IO_SLOT_LISTENER, IO_SLOT_PARKED };
 
 enum { IO_GEN_BITS = 24, IO_GEN_MASK = (1 << IO_GEN_BITS) - 1, IO_TAG_BITS = 56 };
 
@@ -71,9 +74,18 @@ struct io_engine {
 	/* Waits at most wait_us; 0: looks only; UINT64_MAX: no limit. */
 	int (*wait)(struct io *, uint64_t wait_us);
 	void (*dispatch)(struct io *);
+	/* Is there something to be dispatched?  NULL: not before a wait. */
+	bool (*has_ready)(const struct io *);
+	/* Sends together; NULL where that gains nothing.  False: no room for one more.
+	 * All have been answered when the second returns. */
+	bool (*send_later)(struct io *, struct io_conn *, const void *data, size_t len);
+	void (*send_now)(struct io *);
 	/* The descriptor goes: with the conn still attached and quiet, or to be
 	 * closed by this call. */
 	void (*detach)(struct io *, struct io_conn *);
+	/* Detached it may keep what is armed; then it does not come back. */
+	bool (*may_stay)(const struct io_conn *);
+	void (*forget)(struct io *, struct io_conn *);
 	void (*close_conn)(struct io *, struct io_conn *);
 	void (*stop_listener)(struct io *, struct io_listener *);
 	/* False: an accept is still under way, and io_accepted() will come. */
@@ -88,6 +100,7 @@ struct io {
 	void *arg;
 	uint64_t now_us;
 	uint64_t due_us;                /* flush() has something to do then */
+	bool is_alone;
 	int wake_fd;
 	_Atomic int wake_state;
 	struct list run;                /* tasks */
@@ -142,6 +155,16 @@ static inline void *io_find(const struct io *io, uint64_t tag, enum io_slot_kind
 static inline void io_clear(struct io_conn *c, uint32_t flags)
 {
 	c->flags &= ~flags;
+}
+
+/* Something has arrived for nobody.  Returns who was to come back, or NULL. */
+static inline struct io_conn *io_spoil(const struct io *io, uint64_t tag)
+{
+	struct io_conn *c = io_find(io, tag, IO_SLOT_PARKED);
+
+	if (c != NULL)
+		c->flags |= IO_SPOILT;
+	return c;
 }
 
 static inline void io_wish(struct io *io, struct io_conn *c)

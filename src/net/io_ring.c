@@ -4,8 +4,7 @@
  * buffers, and how it is called off.
  *
  * A request carries operation, generation and slot (io_priv.h), never a
- * pointer, so a late event can always be told.  Sends are no requests: a plain
- * sendmsg(2) measured the same and needs no memory to outlive the call.
+ * pointer, so a late event can always be told.  Sends are in io_ring_send.c.
  *
  * Thread: the worker's.
  * Limits: a full submission queue is submitted and filled again; what finds no
@@ -33,16 +32,11 @@ static struct io_uring_sqe *get_sqe(struct io_ring *u)
 	return io_uring_get_sqe(&u->ring);
 }
 
-static uint64_t user_data(enum io_ring_op op, uint64_t tag)
-{
-	return ((uint64_t)op << IO_TAG_BITS) | tag;
-}
-
 /* Last, because the helpers that fill in a request clear the rest of it. */
 static void mark(
 	struct io_ring *u, struct io_uring_sqe *sqe, enum io_ring_op op, uint64_t tag)
 {
-	io_uring_sqe_set_data64(sqe, user_data(op, tag));
+	io_uring_sqe_set_data64(sqe, io_ring_user_data(op, tag));
 	if (op != OP_CANCEL)
 		u->io.stats.armed++;
 }
@@ -54,7 +48,7 @@ static bool cancel(struct io_ring *u, enum io_ring_op op, uint64_t tag)
 
 	if (sqe == NULL)
 		return false;
-	io_uring_prep_cancel64(sqe, user_data(op, tag), 0);
+	io_uring_prep_cancel64(sqe, io_ring_user_data(op, tag), 0);
 	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 	mark(u, sqe, OP_CANCEL, 0);
 	return true;
@@ -308,13 +302,25 @@ void io_ring_detach(struct io *io, struct io_conn *c)
 	(void)c;
 }
 
+/* A receive that takes all that comes can wait for the next lease as well. */
+bool io_ring_may_stay(const struct io_conn *c)
+{
+	return !(c->flags & IO_RX_ARMED) ||
+		(c->flags & (IO_RX_MULTI | IO_RX_CANCEL)) == IO_RX_MULTI;
+}
+
 /* close(2) alone would not end what is armed, nor send FIN while it lasts. */
+void io_ring_forget(struct io *io, struct io_conn *c)
+{
+	if (!(c->flags & (IO_RX_ARMED | IO_TX_ARMED)))
+		return;
+	defuse(io_ring_of(io), io_conn_tag(c));
+	(void)shutdown(c->fd, SHUT_RDWR);       /* fails if the peer was first */
+}
+
 void io_ring_close_conn(struct io *io, struct io_conn *c)
 {
-	if (c->flags & (IO_RX_ARMED | IO_TX_ARMED)) {
-		defuse(io_ring_of(io), io_conn_tag(c));
-		(void)shutdown(c->fd, SHUT_RDWR);       /* fails if the peer was first */
-	}
+	io_ring_forget(io, c);
 	close(c->fd);
 }
 

@@ -160,10 +160,12 @@ static void on_recv_event(struct io_ring *u, const struct event *e, enum io_ring
 	bool has_buffer = e->flags & IORING_CQE_F_BUFFER;
 	const uint8_t *data = has_buffer ? io_bufs_take(bufs, id) : NULL;
 
-	if (c != NULL)
+	if (c != NULL) {
 		on_recv(u, c, e, op, data);
-	else
+	} else {
 		u->io.stats.stale_events++;
+		(void)io_spoil(&u->io, e->tag);
+	}
 	if (has_buffer)
 		io_bufs_put(bufs, id);
 }
@@ -208,7 +210,7 @@ static void on_event(struct io_ring *u, const struct io_uring_cqe *cqe)
 	struct event e = { .tag = io_ring_tag(cqe->user_data),
 		.res = cqe->res, .flags = cqe->flags };
 
-	if (op != OP_CANCEL && !(e.flags & IORING_CQE_F_MORE)) {
+	if (op != OP_CANCEL && op != OP_SEND && !(e.flags & IORING_CQE_F_MORE)) {
 		assert(u->io.stats.armed > 0);
 		u->io.stats.armed--;
 	}
@@ -228,6 +230,7 @@ static void on_event(struct io_ring *u, const struct io_uring_cqe *cqe)
 		on_accept_event(u, &e);
 		break;
 	case OP_CANCEL:
+	case OP_SEND:
 		break;
 	}
 }
@@ -279,11 +282,19 @@ static int enter(struct io_ring *u, uint64_t wait_us)
 	struct __kernel_timespec *ts = wait_us == UINT64_MAX ? NULL : &limit;
 	struct io_uring_cqe *cqe;
 
-	if (wait_us == 0 || io_uring_cq_ready(&u->ring) > 0)
+	/* They came with what was sent last. */
+	if (io_uring_cq_ready(&u->ring) > 0 && io_uring_sq_ready(&u->ring) == 0)
+		return 0;
+	if (wait_us == 0)
 		return io_uring_submit_and_get_events(&u->ring);
 	if (u->has_no_iowait && io_uring_sq_ready(&u->ring) == 0)
 		return wait_without_iowait(u, ts);
 	return io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, ts, NULL);
+}
+
+static bool has_ready(const struct io *io)
+{
+	return io_uring_cq_ready(&container_of(io, const struct io_ring, io)->ring) > 0;
 }
 
 static int wait_events(struct io *io, uint64_t wait_us)
@@ -425,7 +436,12 @@ const struct io_engine io_uring_engine = {
 	.flush = io_ring_flush,
 	.wait = wait_events,
 	.dispatch = dispatch,
+	.has_ready = has_ready,
+	.send_later = io_ring_send_later,
+	.send_now = io_ring_send_now,
 	.detach = io_ring_detach,
+	.may_stay = io_ring_may_stay,
+	.forget = io_ring_forget,
 	.close_conn = io_ring_close_conn,
 	.stop_listener = io_ring_stop_listener,
 	.retire_listener = io_ring_retire_listener,

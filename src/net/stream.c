@@ -366,20 +366,12 @@ static void add_backlog(struct stream *s, const uint8_t *data, size_t len)
 		s->flags |= STREAM_CONGESTED;
 }
 
-/* Bytes as the peer is to get them.  The backlog is empty.  Sends a, then b, and
- * keeps what the kernel does not take. */
-static void transmit(struct stream *s, const uint8_t *a, size_t a_len, const uint8_t *b,
-	size_t b_len)
+/* The kernel has taken n bytes of a and b: keeps the others. */
+static void taken(struct stream *s, ssize_t n, const uint8_t *a, size_t a_len,
+	const uint8_t *b, size_t b_len)
 {
-	struct iovec iov[2] = { { (void *)(uintptr_t)a, a_len },
-		{ (void *)(uintptr_t)b, b_len } };
-	ssize_t n = 0;
 	size_t sent;
 
-	assert(buf_len(&s->backlog) == 0);
-	if (!(s->flags & STREAM_CONNECTING))
-		n = a_len > 0 ? io_conn_send(&s->conn, iov, b_len > 0 ? 2 : 1) :
-				io_conn_send(&s->conn, iov + 1, 1);
 	if (n < 0) {
 		send_failed(s, (int)n);
 		return;
@@ -395,6 +387,22 @@ static void transmit(struct stream *s, const uint8_t *a, size_t a_len, const uin
 		add_backlog(s, b + sent, b_len - sent);
 	if (!(s->flags & STREAM_FAILED))
 		io_conn_tx_wait(&s->conn);
+}
+
+/* Bytes as the peer is to get them.  The backlog is empty.  Sends a, then b, and
+ * keeps what the kernel does not take. */
+static void transmit(struct stream *s, const uint8_t *a, size_t a_len, const uint8_t *b,
+	size_t b_len)
+{
+	struct iovec iov[2] = { { (void *)(uintptr_t)a, a_len },
+		{ (void *)(uintptr_t)b, b_len } };
+	ssize_t n = 0;
+
+	assert(buf_len(&s->backlog) == 0);
+	if (!(s->flags & STREAM_CONNECTING))
+		n = a_len > 0 ? io_conn_send(&s->conn, iov, b_len > 0 ? 2 : 1) :
+				io_conn_send(&s->conn, iov + 1, 1);
+	taken(s, n, a, a_len, b, b_len);
 }
 
 void stream_transmit(struct stream *s, const uint8_t *data, size_t len)
@@ -462,9 +470,29 @@ void stream_flush(struct stream *s)
 		push(s, NULL, 0);
 }
 
+/* What a stream has collected, and nothing else, can be sent together with others'. */
 static void on_flush(struct io_task *task)
 {
-	stream_flush(container_of(task, struct stream, flush));
+	struct stream *s = container_of(task, struct stream, flush);
+
+	if (s->chunk_len > 0 && s->tls == NULL && buf_len(&s->backlog) == 0 &&
+		(s->flags & (STREAM_FAILED | STREAM_CONNECTING)) == 0)
+		io_conn_send_later(&s->conn, s->chunk, s->chunk_len);
+	else
+		stream_flush(s);
+}
+
+static void on_sent(struct io_conn *c, ssize_t n)
+{
+	struct stream *s = stream_of(c);
+	uint8_t *chunk = s->chunk;
+	size_t len = s->chunk_len;
+
+	s->chunk = NULL;
+	s->chunk_len = 0;
+	taken(s, n, chunk, len, NULL, 0);
+	chunk_put(s->pool, chunk);
+	fin_maybe(s);
 }
 
 static void send_backlog(struct stream *s)
@@ -554,6 +582,7 @@ static const struct io_conn_ops conn_ops = {
 	.on_end = on_conn_end,
 	.on_writable = on_writable,
 	.on_quiet = on_conn_quiet,
+	.on_sent = on_sent,
 };
 
 void stream_init(struct stream *s, const struct stream_ops *ops)
@@ -663,6 +692,7 @@ void stream_close(struct stream *s)
 void stream_drop(struct stream *s)
 {
 	assert(!stream_is_open(s));
+	io_conn_forget(&s->conn);
 	stream_tls_forget(s);
 }
 

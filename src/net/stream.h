@@ -185,7 +185,7 @@ const char *stream_tls_error(const struct stream *);
  * with held or collected bytes is not to be moved; its backlog goes first. */
 NODISCARD bool stream_quiesce(struct stream *);
 int stream_detach(struct stream *);         /* TLS stays with the stream */
-void stream_drop(struct stream *);          /* a detached one comes to its end */
+void stream_drop(struct stream *);          /* a detached one ends, its descriptor next */
 
 static inline bool stream_is_open(const struct stream *s)
 {

@@ -55,6 +55,8 @@ static struct server *server_create(struct worker *w, struct route_pool *pool)
 	pool_server_init(&s->ps, 0);
 	exchange_init(&s->xq);
 	stream_init(&s->stream, &server_stream_ops);
+	/* It comes back to this loop, and what is armed waits for that. */
+	io_conn_rx_multishot(&s->stream.conn, w->router->worker_count == 1);
 	params_init(&s->reported);
 	params_init(&s->applied);
 	prepared_set_init(&s->prepared);
@@ -123,6 +125,7 @@ static void server_drop(struct worker *w, struct server *s)
 {
 	struct monitor_actions actions = { .count = 0 };
 
+	stream_drop(&s->stream);
 	if (s->fd >= 0)
 		close(s->fd);
 	s->fd = -1;

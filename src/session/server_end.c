@@ -108,6 +108,7 @@ static void server_abort(struct server *s, struct list *freed)
 		/* It will see the end of file if this does not arrive. */
 		if (send(s->fd, terminate, sizeof(terminate), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 			SLOG(DEBUG, "server-abort", "server=%lu", (unsigned long)s->ps.id);
+		stream_drop(&s->stream);
 		close(s->fd);
 	}
 	server_unit_closing(s);

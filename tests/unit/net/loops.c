@@ -23,11 +23,10 @@ static const struct io_options options[LOOPS_COUNT] = {
 		.large_buffers = 2 },
 };
 
-struct io *loops_create_with(
-	int number, void (*on_wake)(struct io *, void *arg), void *arg)
+static struct io *create(const struct io_options *wanted)
 {
 	const char *only = getenv("NET_TEST_LOOPS");
-	struct io_options o = options[number];
+	struct io_options o = *wanted;
 	char why[512];
 	struct io *io;
 
@@ -35,10 +34,26 @@ struct io *loops_create_with(
 		return NULL;
 	if (o.backend == IO_BACKEND_URING && io_probe(o.backend, why, sizeof(why)) < 0)
 		return NULL;
-	o.on_wake = on_wake;
-	o.arg = arg;
 	ck_assert_int_eq(io_create(&io, &o), 0);
 	return io;
+}
+
+struct io *loops_create_with(
+	int number, void (*on_wake)(struct io *, void *arg), void *arg)
+{
+	struct io_options o = options[number];
+
+	o.on_wake = on_wake;
+	o.arg = arg;
+	return create(&o);
+}
+
+struct io *loops_create_alone(int number)
+{
+	struct io_options o = options[number];
+
+	o.alone = true;
+	return create(&o);
 }
 
 struct io *loops_create(int number)

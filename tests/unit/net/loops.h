@@ -19,6 +19,7 @@ enum { LOOPS_COUNT = 4, LOOPS_PATIENCE_US = 20 * 1000 * 1000 };
 
 /* NULL where that loop cannot be had, and the test has nothing to do. */
 struct io *loops_create(int number);
+struct io *loops_create_alone(int number);      /* io_options.alone */
 struct io *loops_create_with(
 	int number, void (*on_wake)(struct io *, void *arg), void *arg);
 

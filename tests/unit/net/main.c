@@ -19,6 +19,8 @@ int main(void)
 	srunner_add_suite(runner, io_suite());
 	srunner_add_suite(runner, io_random_suite());
 	srunner_add_suite(runner, io_threads_suite());
+	srunner_add_suite(runner, io_place_suite());
+	srunner_add_suite(runner, io_send_suite());
 	srunner_add_suite(runner, stream_suite());
 	srunner_add_suite(runner, stream_bulk_suite());
 	srunner_add_suite(runner, stream_away_suite());

@@ -13,6 +13,8 @@ Suite *proxy_suite(void);
 Suite *inherited_suite(void);
 Suite *io_suite(void);
 Suite *io_random_suite(void);
+Suite *io_place_suite(void);
+Suite *io_send_suite(void);
 Suite *io_threads_suite(void);
 Suite *stream_suite(void);
 Suite *stream_bulk_suite(void);
