@@ -165,6 +165,7 @@ struct worker {
 	uint64_t derived;               /* keys for servers, so far */
 	struct list cancels;            /* connections that cancel */
 	struct io_task release_task;
+	bool is_releasing;              /* it runs, and takes grants when it has released */
 	struct io_task reap_task;
 	struct suspend suspend;         /* session/suspend.h */
 	_Atomic bool has_grants;

@@ -66,7 +66,9 @@ void worker_act(struct worker *w, struct monitor_actions *actions)
 			continue;
 		}
 		atomic_store(&w->has_grants, true);
-		worker_defer_release(w);
+		/* Who releases looks for grants before it ends. */
+		if (!w->is_releasing)
+			worker_defer_release(w);
 	}
 	for (uint32_t i = 0; i < todo.count; i++) {
 		struct monitor_action *action = &todo.list[i];
@@ -126,9 +128,11 @@ static void on_release(struct io_task *task)
 
 	list_init(&now);
 	list_splice_back(&now, &w->releasing);
+	w->is_releasing = !w->suspend.is_on;
 	while ((node = list_pop_front(&now)) != NULL)
 		server_release_now(container_of(node, struct server, in_release));
 	take_grants(w);
+	w->is_releasing = false;
 }
 
 static void on_reap(struct io_task *task)
@@ -381,6 +385,7 @@ int worker_create(struct worker **out, struct router *r, uint32_t index,
 	stall_init(w);
 	mine.on_wake = on_wake;
 	mine.arg = w;
+	mine.alone = r->worker_count == 1;
 	w->chunks = stream_pool_create();
 	if (index == 0)
 		w->lookups = lookups_create();
@@ -460,6 +465,7 @@ void worker_destroy(struct worker **slot)
 	pthread_mutex_destroy(&w->mail_lock);
 	hash_table_finish(&w->told);
 	client_works_free(w);
+	texts_finish(&w->texts);
 	free(w->clients);
 	free(w);
 }

@@ -180,7 +180,11 @@ inline worker_act()
 	:: to == w ->
 		d_step {
 			has_grants[w] = 1;
-			deferred = 1;
+			/* Who releases looks for grants before it ends. */
+			if
+			:: !releasing -> deferred = 1
+			:: else
+			fi;
 			to = NOBODY
 		}
 	:: else ->
@@ -314,13 +318,20 @@ inline take_grants()
 /* Those that ended before this, in any order. */
 inline on_release()
 {
+	releasing = 1;
+#if MUTANT == 10
+	take_grants();
+#endif
 	do
 	:: ends[0] -> k = 0; server_release_now()
 	:: ends[1] -> k = 1; server_release_now()
 	:: !ends[0] && !ends[1] -> break
 	od;
 	k = 0;
-	take_grants()
+#if MUTANT != 10
+	take_grants();
+#endif
+	releasing = 0
 }
 
 inline read_mail()
@@ -450,6 +461,7 @@ proctype worker(byte w)
 	bit wants[MINE];                /* another one, meanwhile */
 	bit due[MINE];
 	bit deferred;                   /* the release task is on the list */
+	bit releasing;                  /* ... and runs */
 	bit may_wait, must_send, notified;
 	byte k, s, x, to = NOBODY;
 	mtype was = AWAKE;
