@@ -86,6 +86,7 @@ struct client {
 	bool role_first;                /* the order in which its settings are applied */
 	bool unnamed_touches;           /* it may set something */
 	bool unnamed_names;             /* it may name statements */
+	bool unnamed_pins;              /* it may leave what only its server has */
 	bool keeps_statements;          /* names are looked after, in this lease */
 	uint8_t end;                    /* enum client_end: does its lease end? */
 	uint8_t deaths;                 /* of servers, since one last worked */

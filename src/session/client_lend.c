@@ -85,7 +85,8 @@ void client_lend_keep(struct client *c, struct server *s, const struct frame *f)
 	switch (f->type) {
 	case 'P':
 		if (f->available > 0 && f->body[0] == '\0')
-			client_unnamed_keep(c, s, f->body + 1, f->body_len - 1);
+			client_unnamed_keep(
+				c, s, f->body + 1, f->body_len - 1, TEXT_MAY_ALL);
 		return;
 	case 'Q':
 		client_unnamed_forget(c);

@@ -165,7 +165,7 @@ bool client_pin_admits_bind(struct client *c, struct server *s, const char *name
 			return true;
 		text = (const char *)p->body;
 		len = p->len;
-	} else if (!c->has_unnamed) {
+	} else if (!c->has_unnamed || (!c->unnamed_pins && client_pin_passes(c))) {
 		return true;
 	}
 	return client_pin_admits(c, s, text, strnlen(text, len), why);

@@ -21,6 +21,12 @@ static inline bool client_pin_looks(const struct client *c)
 		(c->route->limits.pins_refused >> ROUTE_PIN_COUNT) != 0;
 }
 
+/* A text in which pin_may() finds nothing need not be looked at. */
+static inline bool client_pin_passes(const struct client *c)
+{
+	return !client_pin_looks(c) && !c->work->touched.closes;
+}
+
 /* Is the server to be kept, or asked, when the transaction is over? */
 static inline bool client_pin_is_there(const struct client *c)
 {

@@ -215,14 +215,18 @@ static struct prepared *make(
 
 /* What it does to names when it runs, and what it names now; false: it is refused. */
 static bool read_act(struct client *c, struct server *s, const uint8_t **body, size_t *len,
-	struct prepared_act **act, enum step_kind *fails)
+	struct prepared_act **act, enum step_kind *fails, unsigned *may)
 {
 	const char *text = (const char *)*body;
 	size_t text_len = strnlen(text, *len);
 	enum step_kind failed = STEP_END_SYNC;
 
+	*may = texts_may(&s->worker->texts, text, text_len, client_lexer_flags(s));
+	*act = NULL;
+	if (!(*may & TEXT_MAY_NAME))
+		return true;
 	*act = client_parse_drop(s, text, text_len, body, len);
-	if (*act != NULL || !prepared_may_name(text, text_len))
+	if (*act != NULL)
 		return true;
 	*act = client_sql_parse(c, s, text, text_len, &failed);
 	if (failed != STEP_END_SYNC) {
@@ -240,12 +244,13 @@ static void parse_named(struct client *c, struct server *s, const char *name,
 	enum step_kind fails = STEP_REFUSED;
 	struct prepared *p = NULL;
 	struct prepared_act *act;
+	unsigned may;
 
 	if (n != NULL) {
 		refuse_duplicate(s, n, body, len);
 		return;
 	}
-	if (read_act(c, s, &body, &len, &act, &fails))
+	if (read_act(c, s, &body, &len, &act, &fails, &may))
 		p = make(c, s, body, len);
 	if (p != NULL)
 		n = prepared_names_add(&c->names, name, p);
@@ -277,15 +282,16 @@ static void parse_unnamed(struct client *c, struct server *s, const struct frame
 	enum step_kind fails = STEP_REFUSED;
 	const uint8_t *read = body;
 	struct prepared_act *act;
+	unsigned may;
 
-	if (!read_act(c, s, &read, &len, &act, &fails)) {
+	if (!read_act(c, s, &read, &len, &act, &fails, &may)) {
 		client_send_failing(s, fails, NULL);
 		*sent = CLIENT_REPLACED;
 		return;
 	}
 	client_unnamed_sent(c, s);
 	stats_add(c->stats, STAT_server_parse_count, 1);
-	client_unnamed_keep(c, s, read, len);
+	client_unnamed_keep(c, s, read, len, read == body ? may : TEXT_MAY_ALL);
 	c->unnamed_act = act;
 	if (read == body) {
 		exchange_sent(&s->xq, f->type);
@@ -508,7 +514,8 @@ static size_t on_execute(struct client *c, struct server *s, const struct frame 
 
 /* Sees what it may do; false: it is not to run, and something that fails was sent in
  * its place. */
-static bool query_runs(struct client *c, struct server *s, const struct frame *f)
+static bool query_runs(
+	struct client *c, struct server *s, const struct frame *f, unsigned may)
 {
 	enum step_kind why;
 
@@ -516,25 +523,42 @@ static bool query_runs(struct client *c, struct server *s, const struct frame *f
 		client_note_unseen(c);
 		return true;
 	}
-	client_note_text(c, s, f->body, f->body_len - 1);
-	if (!client_pin_admits(c, s, f->body, f->body_len - 1, &why)) {
+	if (may & TEXT_MAY_TOUCH)
+		client_note_text(c, s, f->body, f->body_len - 1);
+	if ((may & TEXT_MAY_PIN || !client_pin_passes(c)) &&
+		!client_pin_admits(c, s, f->body, f->body_len - 1, &why)) {
 		client_pin_refuse_query(s, why);
 		return false;
 	}
-	client_note_resets(c, s, f->body, f->body_len - 1, true);
+	if (may & TEXT_MAY_TOUCH)
+		client_note_resets(c, s, f->body, f->body_len - 1, true);
 	return true;
+}
+
+/* Of a text that is not here anything is possible. */
+static unsigned query_may(struct server *s, const struct frame *f)
+{
+	if (!frame_is_whole(f) || f->body_len == 0)
+		return TEXT_MAY_ALL;
+	return texts_may(
+		&s->worker->texts, f->body, f->body_len - 1, client_lexer_flags(s));
 }
 
 static size_t on_query(
 	struct client *c, struct server *s, const struct frame *f, enum client_sent *sent)
 {
+	unsigned may;
+
 	if (!frame_is_whole(f) && f->body_len <= CLIENT_INSPECT_MAX)
 		return 0;
 	client_unnamed_forget(c);
-	if (!query_runs(c, s, f) || client_deallocate(c, s, f)) {
+	may = query_may(s, f);
+	if (!query_runs(c, s, f, may) ||
+		(may & TEXT_MAY_NAME && client_deallocate(c, s, f))) {
 		*sent = CLIENT_REPLACED;
-	} else if (client_sql_query(c, s, f)) {
-		if (frame_is_whole(f) && f->body_len > 0)
+	} else if (!(may & TEXT_MAY_NAME) || client_sql_query(c, s, f)) {
+		if (frame_is_whole(f) && f->body_len > 0 &&
+			may & (TEXT_MAY_TOUCH | TEXT_MAY_NAME))
 			client_note_drops(s, f->body, f->body_len - 1);
 		exchange_sent(&s->xq, 'Q');
 	} else {

@@ -158,8 +158,9 @@ static inline void client_unnamed_put(const struct client *c, struct server *s)
 }
 
 /* client_unnamed.c */
-/* A Parse with this body goes on: what is kept of it, and the step. */
-void client_unnamed_keep(struct client *, struct server *, const uint8_t *body, size_t len);
+/* A Parse with this body goes on: what is kept of it, and the step.  may: enum text_may. */
+void client_unnamed_keep(struct client *, struct server *, const uint8_t *body, size_t len,
+	unsigned may);
 void client_unnamed_sent(struct client *, struct server *);
 /* Sees that the server has it. */
 void client_unnamed_use(struct client *, struct server *);

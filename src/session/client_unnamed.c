@@ -19,22 +19,24 @@ void client_unnamed_forget(struct client *c)
 	c->has_unseen = false;
 	c->unnamed_touches = false;
 	c->unnamed_names = false;
+	c->unnamed_pins = false;
 	prepared_act_unref(c->unnamed_act);
 	c->unnamed_act = NULL;
 	prepared_unref(c->unnamed_large);
 	c->unnamed_large = NULL;
 }
 
-void client_unnamed_keep(struct client *c, struct server *s, const uint8_t *body, size_t len)
+void client_unnamed_keep(struct client *c, struct server *s, const uint8_t *body, size_t len,
+	unsigned may)
 {
 	client_unnamed_forget(c);
 	if (len <= UNNAMED_SMALL) {
 		buf_clear(&c->unnamed);
 		buf_add(&c->unnamed, body, len);
 		c->has_unnamed = buf_ok(&c->unnamed);
-		len = strnlen((const char *)body, len);
-		c->unnamed_touches = touched_may((const char *)body, len);
-		c->unnamed_names = prepared_may_name((const char *)body, len);
+		c->unnamed_touches = may & TEXT_MAY_TOUCH;
+		c->unnamed_names = may & TEXT_MAY_NAME;
+		c->unnamed_pins = may & TEXT_MAY_PIN;
 	} else if (client_has_memory(c, len)) {
 		c->unnamed_large =
 			prepared_get_alone(login_registry(s->pool->session), body, len);

@@ -25,8 +25,7 @@ static const struct params *left_there(const struct server *s)
 	return s->wanted_before == s->client->params.key ? &s->client->params : &none;
 }
 
-/* The Query is kept, as most clients of a pool bring the same settings. */
-static bool make_clean(struct server *s, const struct params *left)
+bool server_make_clean(struct server *s, const struct params *left)
 {
 	bool looks = server_looks_for_forged(s);
 
@@ -62,7 +61,7 @@ static bool may_chain(const struct server *s)
 
 void server_chain(struct server *s)
 {
-	if (!may_chain(s) || !make_clean(s, left_there(s)))
+	if (!may_chain(s) || !server_make_clean(s, left_there(s)))
 		return;
 	s->is_chained = true;
 	s->own_failed = false;

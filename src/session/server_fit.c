@@ -17,24 +17,32 @@ static void now_carries(struct server *s, const struct client *c)
 		s->ps.last_client = c->id;
 }
 
-static void send_settings(struct server *s)
+static void send_replay(struct server *s, const char *reset)
 {
 	struct client *c = s->client;
-	const char *reset = NULL;
 	struct buf out;
 
-	if (s->is_cleaned)
-		reset = server_clean_sql(s, s->is_session || s->has_foreign);
-	else if (s->ps.state_key != 0)
-		reset = "RESET SESSION AUTHORIZATION; RESET ALL";
-	server_enter_phase(s, SERVER_PHASE_SETTINGS);
-	server_set_timer(s, SERVER_CLEAN_US);
 	buf_init(&out, 0);
 	params_write_replay(&c->params, c->role_first, reset, &out);
-	s->own_failed = false;
-	server_sent_own(s);
 	stream_send_buf(&s->stream, &out);
 	buf_finish(&out);
+}
+
+static void send_settings(struct server *s)
+{
+	bool with_statements = s->is_session || s->has_foreign;
+
+	server_enter_phase(s, SERVER_PHASE_SETTINGS);
+	server_set_timer(s, SERVER_CLEAN_US);
+	s->own_failed = false;
+	server_sent_own(s);
+	if (s->is_cleaned && !with_statements && server_make_clean(s, &s->client->params))
+		stream_send(&s->stream, buf_data(&s->clean), buf_len(&s->clean));
+	else if (s->is_cleaned)
+		send_replay(s, server_clean_sql(s, with_statements));
+	else
+		send_replay(s, s->ps.state_key == 0 ?
+				NULL : "RESET SESSION AUTHORIZATION; RESET ALL");
 }
 
 /* Settings of this client, if the server does not carry them already. */

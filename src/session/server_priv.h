@@ -109,6 +109,10 @@ void server_probe_done(struct server *);
 /* server_chain.c: the clean that rides behind the last message of a lease. */
 /* Its client has sent what proves that the lease ends (client_end.c): sends it. */
 void server_chain(struct server *);
+/* Puts the Query that cleans and leaves these settings, which its client has, into
+ * s->clean; it is kept there, as most clients of a pool bring the same.  False: without
+ * memory. */
+NODISCARD bool server_make_clean(struct server *, const struct params *left);
 /* The client's part is answered: false when it is not as was proven, and the server is
  * closed. */
 bool server_chain_ready(struct server *, char status);

@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEPS_MIN = 16 };
+enum { STEPS_MIN = 16 };        /* the size is a power of two */
 
 static struct step *at(const struct steps *q, uint32_t index)
 {
-	return &q->ring[(q->first + index) % q->size];
+	return &q->ring[(q->first + index) & (q->size - 1)];
 }
 
 static bool grow(struct steps *q)
@@ -86,7 +86,7 @@ static void drop_first(struct steps *q)
 	q->changes -= changes(at(q, 0)) ? 1 : 0;
 	q->ends -= is_end(at(q, 0)) ? 1 : 0;
 	release(at(q, 0));
-	q->first = (q->first + 1) % q->size;
+	q->first = (q->first + 1) & (q->size - 1);
 	q->count--;
 }
 

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 #include "session/texts.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "session/pin.h"
+#include "session/prepared.h"
+#include "session/state.h"
+
 /* Whoever aims at one place has his own texts read anew, no more: this need be quick only. */
-static uint32_t place_of(const uint8_t *text, size_t len)
+static uint64_t hash_of(const uint8_t *text, size_t len)
 {
 	uint64_t hash = len, word;
 
@@ -16,19 +21,86 @@ static uint32_t place_of(const uint8_t *text, size_t len)
 	word = 0;
 	memcpy(&word, text, len);
 	hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-	return (uint32_t)(hash >> 32) % TEXTS_PLACES;
+	return hash >> 32;
+}
+
+static bool is_it(const struct text *t, const char *its, const void *text, size_t len,
+	unsigned flags)
+{
+	return t->len == len && t->flags == flags && memcmp(its, text, len) == 0;
+}
+
+static struct text *find_short(struct texts *texts, const void *text, size_t len,
+	unsigned flags, uint32_t place)
+{
+	struct text_short *t = &texts->places[place];
+
+	if (is_it(&t->known, t->text, text, len, flags))
+		return &t->known;
+	t->known = (struct text){ .len = (uint16_t)len, .flags = (uint8_t)flags };
+	memcpy(t->text, text, len);
+	return &t->known;
+}
+
+static struct text *find_long(struct texts *texts, const void *text, size_t len,
+	unsigned flags, uint32_t hash)
+{
+	uint32_t place = hash % TEXTS_PLACES;
+	struct text_long *t = texts->longs[place];
+
+	if (t != NULL && is_it(&t->known, t->text, text, len, flags))
+		return &t->known;
+	if (texts->seen[place] != hash) {
+		texts->seen[place] = hash;
+		return NULL;
+	}
+	t = realloc(t, sizeof(*t) + len);
+	if (t == NULL)
+		return NULL;
+	t->known = (struct text){ .len = (uint16_t)len, .flags = (uint8_t)flags };
+	memcpy(t->text, text, len);
+	texts->longs[place] = t;
+	return &t->known;
 }
 
 struct text *texts_find(struct texts *texts, const void *text, size_t len, unsigned flags)
 {
-	struct text *t;
+	uint32_t hash;
 
 	if (len > TEXTS_LEN_MAX || flags > UINT8_MAX)
 		return NULL;
-	t = &texts->places[place_of(text, len)];
-	if (t->len == len && t->flags == flags && memcmp(t->text, text, len) == 0)
-		return t;
-	*t = (struct text){ .len = (uint16_t)len, .flags = (uint8_t)flags };
-	memcpy(t->text, text, len);
-	return t;
+	hash = (uint32_t)hash_of(text, len);
+	if (len <= TEXTS_SHORT_MAX)
+		return find_short(texts, text, len, flags, hash % TEXTS_PLACES);
+	return find_long(texts, text, len, flags, hash);
+}
+
+static unsigned look(const char *text, size_t len)
+{
+	unsigned may = TEXT_WAS_LOOKED_AT;
+
+	if (touched_may(text, len))
+		may |= TEXT_MAY_TOUCH;
+	if (prepared_may_name(text, len))
+		may |= TEXT_MAY_NAME;
+	if (pin_may(text, len))
+		may |= TEXT_MAY_PIN;
+	return may;
+}
+
+unsigned texts_may(struct texts *texts, const void *text, size_t len, unsigned flags)
+{
+	struct text *known = texts_find(texts, text, len, flags);
+
+	if (known == NULL)
+		return look(text, len);
+	if (known->may == 0)
+		known->may = (uint8_t)look(text, len);
+	return known->may;
+}
+
+void texts_finish(struct texts *texts)
+{
+	for (size_t i = 0; i < COUNT_OF(texts->longs); i++)
+		free(texts->longs[i]);
 }

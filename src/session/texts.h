@@ -1,20 +1,30 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What short texts were found to be, so that one that comes again and again is read once.
+ * What texts were found to be, so that one that comes again and again is read once.
  *
- * A place is found by a hash and compared as a whole: what collides is read anew.
+ * A place is found by a hash and compared as a whole: what collides is read anew.  A long
+ * text has a place only when it comes for the second time, as many never do.
  *
  * Owns:   copies of the texts.
  * Thread: one.
- * Limits: TEXTS_LEN_MAX bytes; TEXTS_PLACES texts, the last of those that meet in one
- *         place.
+ * Limits: TEXTS_LEN_MAX bytes; TEXTS_PLACES short and as many long texts, the last of
+ *         those that meet in one place.
  */
 #ifndef SESSION_TEXTS_H
 #define SESSION_TEXTS_H
 
 #include "base/base.h"
 
-enum { TEXTS_LEN_MAX = 104, TEXTS_PLACES = 256 };
+enum { TEXTS_SHORT_MAX = 104, TEXTS_LEN_MAX = 4096, TEXTS_PLACES = 256 };
+
+/* What may stand in it, by quick looks that say so when in doubt. */
+enum text_may {
+	TEXT_MAY_TOUCH = 1 << 0,        /* touched_may() */
+	TEXT_MAY_NAME = 1 << 1,         /* prepared_may_name() */
+	TEXT_MAY_PIN = 1 << 2,          /* pin_may() */
+	TEXT_MAY_ALL = TEXT_MAY_TOUCH | TEXT_MAY_NAME | TEXT_MAY_PIN,
+	TEXT_WAS_LOOKED_AT = 1 << 3
+};
 
 /* Facts are 0 until somebody has found them out. */
 struct text {
@@ -22,15 +32,32 @@ struct text {
 	uint8_t flags;
 	uint8_t ends;           /* enum text_end */
 	uint8_t leaves;         /* enum text_leaves */
-	char text[TEXTS_LEN_MAX];
+	uint8_t may;            /* enum text_may */
+};
+
+struct text_short {
+	struct text known;
+	char text[TEXTS_SHORT_MAX];
+};
+
+struct text_long {
+	struct text known;
+	char text[];
 };
 
 struct texts {
-	struct text places[TEXTS_PLACES];
+	struct text_short places[TEXTS_PLACES];
+	struct text_long *longs[TEXTS_PLACES];  /* or NULL */
+	uint32_t seen[TEXTS_PLACES];            /* the hash of the last long one */
 };
 
+void texts_finish(struct texts *);
+
 /* This text, read with these flags of the lexer: what is known of it.  Valid until the
- * next call.  NULL: it is too long to be kept. */
+ * next call.  NULL: it is too long to be kept, or there is no memory for it. */
 struct text *texts_find(struct texts *, const void *text, size_t len, unsigned flags);
+
+/* What may stand in it. */
+unsigned texts_may(struct texts *, const void *text, size_t len, unsigned flags);
 
 #endif

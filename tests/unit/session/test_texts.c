@@ -59,14 +59,56 @@ START_TEST(those_that_meet_in_a_place_are_told_apart)
 }
 END_TEST
 
-START_TEST(long_texts_are_not_kept)
+START_TEST(long_texts_are_kept_when_they_come_again)
 {
 	static char text[TEXTS_LEN_MAX + 1];
 
 	memset(text, 'x', sizeof(text));
-	ck_assert_ptr_nonnull(texts_find(&texts, text, TEXTS_LEN_MAX, 0));
+	ck_assert_ptr_nonnull(texts_find(&texts, text, TEXTS_SHORT_MAX, 0));
+	ck_assert_ptr_null(texts_find(&texts, text, TEXTS_SHORT_MAX + 1, 0));
+	ck_assert_ptr_nonnull(texts_find(&texts, text, TEXTS_SHORT_MAX + 1, 0));
+	ck_assert_ptr_null(texts_find(&texts, text, TEXTS_LEN_MAX, 0));
+	texts_find(&texts, text, TEXTS_LEN_MAX, 0)->ends = 3;
+	ck_assert_uint_eq(texts_find(&texts, text, TEXTS_LEN_MAX, 0)->ends, 3);
+	ck_assert_uint_eq(texts_find(&texts, text, TEXTS_LEN_MAX, 1)->ends, 0);
+	text[TEXTS_LEN_MAX - 1] = 'y';
+	ck_assert_ptr_null(texts_find(&texts, text, TEXTS_LEN_MAX, 0));
+	ck_assert_ptr_null(texts_find(&texts, text, TEXTS_LEN_MAX + 1, 0));
 	ck_assert_ptr_null(texts_find(&texts, text, TEXTS_LEN_MAX + 1, 0));
 	ck_assert_ptr_nonnull(texts_find(&texts, "", 0, 0));
+	texts_finish(&texts);
+}
+END_TEST
+
+/* As it says whoever looks at it for the first time, short and long, again and again. */
+START_TEST(what_may_stand_in_a_text)
+{
+	static const struct {
+		const char *text;
+		unsigned may;
+	} cases[] = {
+		{ "SELECT 1", 0 },
+		{ "", 0 },
+		{ "set a = 1", TEXT_MAY_TOUCH },
+		{ "EXECUTE a", TEXT_MAY_NAME },
+		{ "CREATE TEMP TABLE a ()", TEXT_MAY_PIN },
+		{ "PREPARE a AS CREATE TEMP TABLE b AS SELECT set_config('a', 'b', false)",
+			TEXT_MAY_ALL },
+	};
+	char text[512];
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		for (int padding = 0; padding < 400; padding += 133) {
+			int len = snprintf(
+				text, sizeof(text), "%*s%s", padding, "", cases[i].text);
+
+			for (int again = 0; again < 4; again++)
+				ck_assert_uint_eq(texts_may(&texts, text, (size_t)len, 1) &
+						TEXT_MAY_ALL,
+					cases[i].may);
+		}
+	}
+	texts_finish(&texts);
 }
 END_TEST
 
@@ -79,7 +121,8 @@ Suite *texts_suite(void)
 	tcase_add_test(tc, what_was_found_out_is_found_again);
 	tcase_add_test(tc, another_text_or_reading_is_not_the_same);
 	tcase_add_test(tc, those_that_meet_in_a_place_are_told_apart);
-	tcase_add_test(tc, long_texts_are_not_kept);
+	tcase_add_test(tc, long_texts_are_kept_when_they_come_again);
+	tcase_add_test(tc, what_may_stand_in_a_text);
 	suite_add_tcase(s, tc);
 	return s;
 }
