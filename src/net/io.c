@@ -3,6 +3,8 @@
  * The part of the loop that does not depend on the engine: the turn itself,
  * tasks, the wake-up, the table of slots, and what io.h promises about ends.
  *
+ * Size: all of it shares the table of slots.
+ *
  * Thread: the worker's; io_wake() any.
  */
 #include "net/io.h"

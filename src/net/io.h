@@ -4,7 +4,7 @@
  *
  * Nothing above this header knows which engine runs.  The interface is shaped
  * like completions ("these bytes have arrived"), which io_uring gives and epoll
- * emulates.
+ * emulates.  Size: tasks, sockets and listeners are one loop's.
  *
  * Owns:    the ring or the epoll set, receive buffers, the wake-up descriptor,
  *          and the descriptors that were attached to it.

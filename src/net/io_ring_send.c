@@ -56,18 +56,20 @@ static uint32_t reap(struct io_ring *u)
 {
 	struct io_uring_cqe *cqe;
 	uint32_t found = 0, first = 0;
+	bool is_first = true;
 	unsigned head;
 
 	io_uring_for_each_cqe(&u->ring, head, cqe) {
 		struct io_ring_send *s;
 
-		if (io_ring_op(cqe->user_data) != OP_SEND)
+		if (io_ring_op(cqe->user_data) != OP_SEND) {
+			is_first = false;
 			continue;
+		}
 		s = &u->sends[io_ring_tag(cqe->user_data)];
 		s->res = cqe->res;
 		s->is_done = true;
-		if (first == found)
-			first++;
+		first += is_first ? 1 : 0;
 		found++;
 		cqe->user_data = io_ring_user_data(OP_CANCEL, 0);
 	}

@@ -24,8 +24,7 @@ enum {
 	HEADER_MAX = 256       /* of a message and the names in front */
 };
 
-/* --- statements
- * -------------------------------------------------------------------------- */
+/* --- statements -------------------------------------------------------------------------- */
 
 static uint64_t memory_left(const struct client *c)
 {
@@ -168,8 +167,7 @@ static const char *use(
 	return there;
 }
 
-/* --- Parse
- * --------------------------------------------------------------------------------- */
+/* --- Parse ------------------------------------------------------------------------------- */
 
 void client_send_failing(struct server *s, enum step_kind kind, struct prepared_name *n)
 {
@@ -334,8 +332,7 @@ static size_t on_parse(
 	return FRAME_HEADER + f->available;
 }
 
-/* --- Bind, Describe, Close
- * -------------------------------------------------------------------- */
+/* --- Bind, Describe, Close --------------------------------------------------------------- */
 
 /* The same message with another name of the statement; what follows the name goes on
  * as it comes. */
@@ -492,8 +489,7 @@ static size_t on_named(
 	return FRAME_HEADER + f->available;
 }
 
-/* --- Execute, Query
- * ------------------------------------------------------------------------------ */
+/* --- Execute, Query ---------------------------------------------------------------------- */
 
 static size_t on_execute(struct client *c, struct server *s, const struct frame *f)
 {
@@ -571,8 +567,7 @@ static size_t on_query(
 	return FRAME_HEADER + f->available;
 }
 
-/* --- all of them
- * ------------------------------------------------------------------------------------ */
+/* --- all of them ------------------------------------------------------------------------- */
 
 size_t client_prepared_message(
 	struct client *c, struct server *s, const struct frame *f, enum client_sent *sent)

@@ -97,6 +97,13 @@ bool client_has_memory(const struct client *, size_t len);
 void client_note_statement(struct client *, struct server *, const struct prepared *);
 void client_note_use(struct client *, struct server *, const struct prepared *);
 
+/* client_plain.c */
+/* Nothing is put in front of it, and nothing in its place. */
+bool client_is_plain(const struct client *, const struct server *, const struct frame *);
+/* Execute and Describe of portals, as far as they come in a row and nothing is special:
+ * their bytes, which go on; 0: look closer. */
+size_t client_pass_plain(struct client *, struct server *, const uint8_t *data, size_t len);
+
 /* client_sure.c */
 /* The message names what was made or dropped in front of it, without an answer: it waits. */
 bool client_waits_for_names(const struct client *, struct server *, const struct frame *);

@@ -15,7 +15,6 @@
 #include "pg/msg_out.h"
 #include "session/client_end.h"
 #include "session/client_lend.h"
-#include "session/client_pin.h"
 #include "session/client_priv.h"
 #include "session/slow.h"
 #include "session/server.h"
@@ -327,28 +326,6 @@ static bool is_spent(const struct client *c, const struct server *s)
 		s->xq.status == 'I';
 }
 
-/* Most that come in a row go on in one piece: before these nothing is put.  The unnamed
- * statement is bound where the server has it, and it does nothing but read and write. */
-static bool is_plain(const struct client *c, const struct server *s, const struct frame *f)
-{
-	switch (f->type) {
-	case 'S':
-	case 'H':
-		return true;
-	case 'E':
-		return c->acts_portal == 0;
-	case 'D':
-		return f->available > 0 && f->body[0] != 'S';
-	case 'B':
-		return f->available > 1 && f->body[0] == '\0' && f->body[1] == '\0' &&
-			c->has_unnamed && c->unnamed_large == NULL && !c->unnamed_names &&
-			!c->unnamed_pins && client_pin_passes(c) &&
-			client_unnamed_is_there(c, s);
-	default:
-		return false;
-	}
-}
-
 /* A message that a server is not to see as it is.  Returns the bytes used. */
 static size_t translate(struct client *c, struct server *s, const struct frame *f,
 	struct span *span)
@@ -357,7 +334,7 @@ static size_t translate(struct client *c, struct server *s, const struct frame *
 	size_t used;
 
 	/* What is injected comes before it. */
-	if (!is_plain(c, s, f))
+	if (!client_is_plain(c, s, f))
 		send_span(s, span);
 	used = client_prepared_message(c, s, f, &sent);
 	if (sent != CLIENT_AS_IT_IS)
@@ -462,8 +439,10 @@ static size_t forward(struct client *c, const uint8_t *data, size_t len)
 		return 0;
 	/* A slow server stops its client; a message that has begun may fill up. */
 	while (span.pos < len && !stream_is_congested(&s->stream)) {
-		size_t used = forward_step(c, s, &span, len, &end);
+		size_t used = client_pass_plain(c, s, data + span.pos, len - span.pos);
 
+		if (used == 0)
+			used = forward_step(c, s, &span, len, &end);
 		if (used == 0)
 			break;
 		span.pos += used;

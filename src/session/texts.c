@@ -35,6 +35,7 @@ static struct text *find_short(struct texts *texts, const void *text, size_t len
 {
 	struct text_short *t = &texts->places[place];
 
+	texts->last = t;
 	if (is_it(&t->known, t->text, text, len, flags))
 		return &t->known;
 	t->known = (struct text){ .len = (uint16_t)len, .flags = (uint8_t)flags };
@@ -69,6 +70,10 @@ struct text *texts_find(struct texts *texts, const void *text, size_t len, unsig
 
 	if (len > TEXTS_LEN_MAX || flags > UINT8_MAX)
 		return NULL;
+	/* A message's text is asked for several times in a row. */
+	if (texts->last != NULL &&
+		is_it(&texts->last->known, texts->last->text, text, len, flags))
+		return &texts->last->known;
 	hash = (uint32_t)hash_of(text, len);
 	if (len <= TEXTS_SHORT_MAX)
 		return find_short(texts, text, len, flags, hash % TEXTS_PLACES);

@@ -47,6 +47,7 @@ struct text_long {
 
 struct texts {
 	struct text_short places[TEXTS_PLACES];
+	struct text_short *last;                /* that was found, or NULL */
 	struct text_long *longs[TEXTS_PLACES];  /* or NULL */
 	uint32_t seen[TEXTS_PLACES];            /* the hash of the last long one */
 };

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Messages of a transaction port's client that go on as they are: most of a pipeline.
+ */
+#include "pg/message.h"
+#include "session/client_end.h"
+#include "session/client_pin.h"
+#include "session/client_priv.h"
+#include "session/server.h"
+#include "session/server_priv.h"
+
+bool client_is_plain(const struct client *c, const struct server *s, const struct frame *f)
+{
+	switch (f->type) {
+	case 'S':
+	case 'H':
+		return true;
+	case 'E':
+		return c->acts_portal == 0;
+	case 'D':
+		return f->available > 0 && f->body[0] != 'S';
+	case 'B':
+		/* The unnamed statement, which the server has, and which names nothing. */
+		return f->available > 1 && f->body[0] == '\0' && f->body[1] == '\0' &&
+			c->has_unnamed && c->unnamed_large == NULL && !c->unnamed_names &&
+			!c->unnamed_pins && client_pin_passes(c) &&
+			client_unnamed_is_there(c, s);
+	default:
+		return false;
+	}
+}
+
+/* In the middle of an exchange in which nothing waits and nothing is skipped: what
+ * forward_step() asks before each message has one answer. */
+static bool is_calm(const struct client *c, const struct server *s)
+{
+	const struct exchange_queue *q = &s->xq;
+
+	return c->keeps_statements && c->body_left == 0 && c->acts_portal == 0 &&
+		(s->sql_of == c->id || s->is_session) && q->open && !q->skipping &&
+		!q->in_doubt && q->copy == EXCHANGE_NO_COPY && !s->is_chained &&
+		!s->holds_client && steps_has_room(&s->steps) && exchange_has_room(q) &&
+		(c->query_us != 0 || q->pending != 0);
+}
+
+size_t client_pass_plain(struct client *c, struct server *s, const uint8_t *data, size_t len)
+{
+	size_t pos = 0;
+	struct frame f;
+
+	if ((data[0] != 'E' && data[0] != 'D') || !is_calm(c, s))
+		return 0;
+	while (pos < len && (data[pos] == 'E' || data[pos] == 'D')) {
+		uint32_t body_max = message_frontend_defs[data[pos]].body_max;
+
+		if (frame_next(data + pos, len - pos, body_max, &f) != FRAME_OK ||
+			!frame_is_whole(&f) || !client_is_plain(c, s, &f))
+			break;
+		exchange_sent(&s->xq, f.type);
+		client_end_sent(c, s, &f);
+		c->body_type = f.type;
+		pos += frame_size(&f);
+	}
+	c->body_drops = c->body_drops && pos == 0;
+	return pos;
+}
