@@ -448,6 +448,11 @@ int io_conn_detach(struct io_conn *c)
 	return fd;
 }
 
+bool io_conn_is_spoilt(const struct io_conn *c)
+{
+	return c->place != NULL && c->flags & IO_SPOILT;
+}
+
 void io_conn_forget(struct io_conn *c)
 {
 	struct io *io = c->place;

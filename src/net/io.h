@@ -151,6 +151,7 @@ NODISCARD bool io_conn_quiesce(struct io_conn *);
  * lost.  Who does not come back is forgotten before the descriptor is closed. */
 int io_conn_detach(struct io_conn *);
 void io_conn_forget(struct io_conn *);
+bool io_conn_is_spoilt(const struct io_conn *);         /* it will not come back */
 
 /* sendmsg(2), never blocking, never raising SIGPIPE.  Returns bytes taken by the
  * kernel (0 when it takes none now) or -errno. */

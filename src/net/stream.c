@@ -574,6 +574,8 @@ static void on_conn_quiet(struct io_conn *c)
 	struct stream *s = stream_of(c);
 
 	clear(s, STREAM_QUIESCING);
+	if (s->flags & STREAM_FINISHING)
+		stream_update_reading(s);
 	s->ops->on_quiet(s);
 }
 

@@ -531,30 +531,23 @@ static bool query_runs(
 	return true;
 }
 
-/* Of a text that is not here anything is possible. */
-static unsigned query_may(struct server *s, const struct frame *f)
-{
-	if (!frame_is_whole(f) || f->body_len == 0)
-		return TEXT_MAY_ALL;
-	return texts_may(
-		&s->worker->texts, f->body, f->body_len - 1, client_lexer_flags(s));
-}
-
 static size_t on_query(
 	struct client *c, struct server *s, const struct frame *f, enum client_sent *sent)
 {
-	unsigned may;
+	bool is_read = frame_is_whole(f) && f->body_len > 0;
+	unsigned may = TEXT_MAY_ALL;
 
 	if (!frame_is_whole(f) && f->body_len <= CLIENT_INSPECT_MAX)
 		return 0;
 	client_unnamed_forget(c);
-	may = query_may(s, f);
+	if (is_read)
+		may = texts_may(&s->worker->texts, f->body, f->body_len - 1,
+			client_lexer_flags(s));
 	if (!query_runs(c, s, f, may) ||
 		(may & TEXT_MAY_NAME && client_deallocate(c, s, f))) {
 		*sent = CLIENT_REPLACED;
 	} else if (!(may & TEXT_MAY_NAME) || client_sql_query(c, s, f)) {
-		if (frame_is_whole(f) && f->body_len > 0 &&
-			may & (TEXT_MAY_TOUCH | TEXT_MAY_NAME))
+		if (is_read && may & (TEXT_MAY_TOUCH | TEXT_MAY_NAME))
 			client_note_drops(s, f->body, f->body_len - 1);
 		exchange_sent(&s->xq, 'Q');
 	} else {

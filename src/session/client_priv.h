@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What the files of the client machine share.
+ * What the files of the client machine share.  Size: a few lines of each.
  */
 #ifndef SESSION_CLIENT_PRIV_H
 #define SESSION_CLIENT_PRIV_H

@@ -467,9 +467,13 @@ static void on_connected(struct stream *stream, int error)
 	server_login_connected(server_from_stream(stream), error);
 }
 
+/* Its end may have been told in the same moment. */
 static void on_quiet(struct stream *stream)
 {
-	server_release(server_from_stream(stream));
+	struct server *s = server_from_stream(stream);
+
+	if (s->phase == SERVER_PHASE_ENDING)
+		server_release(s);
 }
 
 static void on_secure(struct stream *stream)

@@ -99,6 +99,9 @@ NODISCARD bool server_defaults_done(struct server *);
 /* A statement has run that sets or resets; an error has come. */
 void server_defaults_tag(struct server *);
 void server_defaults_unsure(struct server *);
+/* server_rows.c: those that are whole and the client's, as far as they come in a row: their
+ * bytes. */
+size_t server_pass_rows(const struct server *, const uint8_t *data, size_t len);
 /* server_query.c: the client is told, or was.  */
 void server_client_ready(struct server *, char status);
 /* server_pin.c: asks what is in the session that only this server has. */

@@ -515,24 +515,6 @@ static size_t step(struct server *s, const uint8_t *data, size_t len, enum verdi
 	return FRAME_HEADER + f.available;
 }
 
-/* Rows and COPY data on their way to the client, of which nothing is to be known: the
- * bytes of those that are whole. */
-static size_t pass_rows(const struct server *s, const uint8_t *data, size_t len)
-{
-	size_t pos = 0;
-	struct frame f;
-
-	if ((data[0] != 'D' && data[0] != 'd') || s->body_left > 0 ||
-		s->phase != SERVER_PHASE_READY || s->errand != NULL ||
-		exchange_owner(&s->xq) != EXCHANGE_TO_CLIENT)
-		return 0;
-	while (pos < len && (data[pos] == 'D' || data[pos] == 'd') &&
-		frame_next(data + pos, len - pos, FRAME_BODY_MAX, &f) == FRAME_OK &&
-		frame_is_whole(&f))
-		pos += frame_size(&f);
-	return pos;
-}
-
 size_t server_query_data(struct server *s, const uint8_t *data, size_t len)
 {
 	size_t start = 0, pos = 0;
@@ -540,7 +522,7 @@ size_t server_query_data(struct server *s, const uint8_t *data, size_t len)
 	while (pos < len) {
 		struct client *c = s->client;
 		enum verdict verdict = FORWARD;
-		size_t used = pass_rows(s, data + pos, len - pos);
+		size_t used = server_pass_rows(s, data + pos, len - pos);
 
 		if (used == 0)
 			used = step(s, data + pos, len - pos, &verdict);

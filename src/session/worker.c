@@ -301,7 +301,9 @@ static void look_at_idle(struct worker *w, struct route_host *host)
 	for (uint32_t i = 0; i < count; i++) {
 		struct monitor_actions actions = { .count = 0 };
 
-		if (fds[i].revents != 0) {
+		/* What was armed for it may have taken what came. */
+		if (fds[i].revents != 0 ||
+			io_conn_is_spoilt(&server_from_ps(idle[i])->stream.conn)) {
 			server_take_to_close(w, server_from_ps(idle[i]));
 			continue;
 		}

@@ -138,6 +138,7 @@ START_TEST(does_not_come_back_when_something_has_come)
 		arrive(&g, io, fds[0]);
 		exchange(io, &g, fds[1]);
 		go(io, &g, fds[0]);
+		ck_assert(!io_conn_is_spoilt(&g.conn));
 		if (is_end)
 			ck_assert_int_eq(shutdown(fds[1], SHUT_WR), 0);
 		else
@@ -152,6 +153,7 @@ START_TEST(does_not_come_back_when_something_has_come)
 			uint64_t before = events_of(io);
 
 			ck_assert_int_eq(come(io, &g, fds[0]), -ECONNRESET);
+			ck_assert(io_conn_is_spoilt(&g.conn));
 			io_conn_forget(&g.conn);
 			close(fds[0]);
 			loops_settle(io);
