@@ -27,7 +27,8 @@ enum text_leaves {
 	LEAVES_NOT_READ,
 	LEAVES_NOTHING,
 	LEAVES_DATA,            /* all that settings, tables and what belongs to them bring */
-	LEAVES_ANYTHING         /* it runs code, which may prepare statements, too */
+	LEAVES_ANYTHING,        /* it runs code, which may prepare statements, too */
+	LEAVES_SOMETHING        /* one of these two: of a text, which of them is not read */
 };
 
 /* --- texts ------------------------------------------------------------------------- */
@@ -122,27 +123,39 @@ static enum client_end after_execute(const struct client *c, const struct frame 
 
 /* --- what a lease leaves ------------------------------------------------------------ */
 
+static enum text_leaves find_something(const void *text, size_t len, unsigned flags)
+{
+	return len > TEXT_MAX || statement_runs_code(text, len, flags) ? LEAVES_ANYTHING :
+									 LEAVES_DATA;
+}
+
 static enum text_leaves find_out(const void *text, size_t len, unsigned flags)
 {
 	if (len <= TEXT_SHORT && statement_leaves_nothing(text, len, flags))
 		return LEAVES_NOTHING;
-	return len > TEXT_MAX || statement_runs_code(text, len, flags) ? LEAVES_ANYTHING :
-									 LEAVES_DATA;
+	return find_something(text, len, flags);
 }
 
 static enum text_leaves text_leaves(const struct server *s, const void *text, size_t len)
 {
 	unsigned flags = client_lexer_flags(s);
+	/* No statement is there that code could replace. */
+	bool is_one_to_us = s->prepared.count == 0;
 	struct text *known;
 
-	/* No statement is there that code could replace. */
-	if (len > TEXT_SHORT && s->prepared.count == 0)
+	if (len > TEXT_SHORT && is_one_to_us)
 		return LEAVES_ANYTHING;
 	known = texts_find(&s->worker->texts, text, len, flags);
 	if (known == NULL)
 		return find_out(text, len, flags);
 	if (known->leaves == LEAVES_NOT_READ)
-		known->leaves = (uint8_t)find_out(text, len, flags);
+		known->leaves = len <= TEXT_SHORT &&
+				statement_leaves_nothing(text, len, flags) ?
+			LEAVES_NOTHING : LEAVES_SOMETHING;
+	if (known->leaves == LEAVES_SOMETHING && is_one_to_us)
+		return LEAVES_ANYTHING;
+	if (known->leaves == LEAVES_SOMETHING)
+		known->leaves = (uint8_t)find_something(text, len, flags);
 	return (enum text_leaves)known->leaves;
 }
 
