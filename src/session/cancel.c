@@ -351,7 +351,8 @@ static void deliver_request(struct mail *mail, struct worker *w)
 			cancel_server(s, c->route->limits.cancel_wait_timeout_us, &whom);
 			return;
 		}
-		if (s->phase == SERVER_PHASE_SETTINGS || s->phase == SERVER_PHASE_CHECK)
+		if (s->phase == SERVER_PHASE_SETTINGS || s->phase == SERVER_PHASE_CHECK ||
+			c->lend.begins)
 			c->is_cancelled = true;
 	}
 	reply(w, &whom);

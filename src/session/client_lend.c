@@ -244,6 +244,9 @@ void client_lend_told(struct client *c, struct server *s)
 		if (!is_free)
 			bar(c);
 		stay(c, s);
+		/* What it had sent has waited for this. */
+		if (c->is_cancelled)
+			client_refuse(c, "57014", "canceling statement due to user request", NULL);
 		return;
 	}
 	/* Without memory it would not be told what it has to know later. */

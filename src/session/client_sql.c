@@ -323,10 +323,16 @@ static void drops(struct client *c, struct server *s, const char *name)
 		prepared_names_unlink(&s->sql, there);
 }
 
-static struct prepared *made_by(struct server *s, const struct statement *prepare)
+/* With its semicolon, as pg_prepared_statements shows what was sent.  end: of the text. */
+static struct prepared *made_by(struct server *s, const struct statement *prepare,
+	const char *end)
 {
-	return prepared_get_sql(login_registry(s->pool->session), prepare->text.data,
-		prepare->text.len);
+	const char *text = prepare->text.data;
+	size_t len = prepare->text.len;
+
+	if (text + len < end && text[len] == ';')
+		len++;
+	return prepared_get_sql(login_registry(s->pool->session), text, len);
 }
 
 /* DEALLOCATE ALL and DISCARD ALL are told by their tags. */
@@ -342,7 +348,7 @@ static void acts(struct client *c, struct server *s, const char *text, size_t le
 			drops(c, s, statement.name);
 		if (statement.kind != SQL_PREPARE)
 			continue;
-		p = made_by(s, &statement);
+		p = made_by(s, &statement, text + len);
 		if (p == NULL)
 			continue;
 		makes(c, s, statement.name, p);
@@ -458,7 +464,7 @@ struct prepared_act *client_sql_parse(struct client *c, struct server *s, const 
 	*fails = refusal_of(c, s, text, len, &begins);
 	if (*fails != STEP_END_SYNC || statement.kind != SQL_PREPARE)
 		return NULL;
-	p = made_by(s, &statement);
+	p = made_by(s, &statement, text + len);
 	if (p != NULL)
 		act = prepared_act_create(PREPARED_MAKES, statement.name, p);
 	if (act == NULL)

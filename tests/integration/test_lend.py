@@ -516,6 +516,24 @@ def test_notification_while_the_server_is_asked(make_router):
         assert [m.body[4:].split(b"\0")[1] for m in got] == [b"%d" % i for i in range(200)]
 
 
+def test_cancel_while_the_server_is_asked_for_code(make_router, postgres):
+    """What waits for that does not run."""
+    router = make_router(lending())
+    with router.session.wire() as a, postgres.connect(dbname=DATABASE) as lock:
+        lock.execute("BEGIN")
+        lock.execute("LOCK TABLE pg_catalog.pg_policy IN ACCESS EXCLUSIVE MODE")
+        a.send(w.query("SELECT 'ran'"))
+        wait_until(lambda: lock.execute("SELECT count(*) FROM pg_locks WHERE NOT granted"
+                                        ).fetchone()[0] == 1, 8, "the server is asked")
+        with router.session.raw() as cancel:
+            cancel.send(w.cancel_request(a.pid, a.key))
+            assert cancel.until_closed() == []
+        lock.execute("ROLLBACK")
+        assert w.errors(a.until_ready()) == ["57014"]
+        assert a.value("SELECT 'next'") == "next"
+        assert a.is_quiet(0.05)
+
+
 # --- SHOW CLEANED ----------------------------------------------------------------------
 
 LEFT = {

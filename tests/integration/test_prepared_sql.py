@@ -429,6 +429,19 @@ def test_names_of_the_router(make_router, how):
         assert wire.value("SELECT 1") == "1"
 
 
+@HOW
+def test_shown_as_it_was_sent(crowd, how):
+    """Also on a server that has got it again."""
+    text = "PREPARE p (int)  AS /* x */ SELECT $1 + 1;"
+    with two(crowd) as (one, other):
+        fine(how(one, text))
+        for _ in range(2):
+            assert w.rows(fine(one.query("EXECUTE p (1)"))) == [("2",)]
+            assert w.rows(fine(one.query("SELECT statement FROM pg_prepared_statements "
+                                         "WHERE name = 'p'"))) == [(text,)]
+            elsewhere(other)
+
+
 # --------------------------------------------- a Query behind messages that have no Sync
 
 GONE = {"run": (w.parse("SELECT 'run'"), w.bind(), w.execute()),

@@ -22,6 +22,8 @@ SERVERS = 2
 SHOWN = ("work_mem", "TimeZone", "DateStyle", "search_path", "app.a", "app.b", "role",
          "session_authorization", "default_transaction_read_only", "statement_timeout",
          "default_transaction_isolation", "application_name", "standard_conforming_strings")
+# Also where a transaction has failed.
+END = "ROLLBACK"
 LOOK = "SELECT current_user, " + ", ".join(
     f"coalesce(current_setting('{name}', true), '')" for name in SHOWN)
 # Its own names are of this form; those of others are not to be there.
@@ -37,6 +39,7 @@ SETTINGS = {"work_mem": ["'5MB'", "6144"], "TimeZone": ["'Asia/Seoul'", "'Europe
             "application_name": ["'other'", "'third'"],
             "default_transaction_isolation": ["'repeatable read'"],
             "standard_conforming_strings": ["off", "on"]}
+IN_VIEW = ("TimeZone", "DateStyle", "statement_timeout", "application_name")
 TRANSACTIONS = ["BEGIN", "BEGIN", "COMMIT", "COMMIT", "ROLLBACK", "SAVEPOINT s", "SAVEPOINT s",
                 "ROLLBACK TO s", "ROLLBACK TO s", "RELEASE s", "BEGIN ISOLATION LEVEL SERIALIZABLE",
                 "COMMIT AND CHAIN", "START TRANSACTION READ ONLY"]
@@ -60,6 +63,9 @@ def assignment(rng):
         return f"SELECT set_config('{name}', {value}, {rng.choice(['true', 'false'])})"
     if kind == 2:
         return f"/* x */ set session {name} to {value};"
+    if kind == 3 and name in IN_VIEW:
+        # NULL resets, and then its result is the server's own default.
+        return f"UPDATE pg_settings SET setting = {value} WHERE name = '{name}'"
     return f"SET {name} = {value}"
 
 
@@ -103,9 +109,25 @@ class Client:
         self.status = "I"
         self.story = []
 
+    @staticmethod
+    def by_name(rng):
+        name = rng.choice(NAMES)
+        return rng.choice([
+            [(f"Parse {name}", w.parse("SELECT $1::int", name))],
+            [(f"Bind {name}", w.bind((), name)), ("", w.execute())],
+            [(f"Bind {name} 1", w.bind((1,), name)), ("", w.execute())],
+            [(f"Close {name}", w.close("S", name))]])
+
+    def unsynced(self, rng):
+        """Queries behind extended messages: skipped up to the Sync where those fail."""
+        parts = rng.choice([extended("SELECT 1"), extended("SELECT 1/0"), self.by_name(rng)])
+        for _ in range(rng.randrange(1, 3)):
+            parts = parts + simple(prepared(rng))
+        return parts + [("Sync", w.sync()), ("end", w.query(END))]
+
     def exchange(self, rng):
         """Messages, up to one ReadyForQuery or several."""
-        kind = rng.randrange(20)
+        kind = rng.randrange(22)
         if kind < 5:
             sql = rng.choice([LOOK, LOOK, LOOK, f"{STRANGERS} 'own{self.number}%'"])
         elif kind < 7:
@@ -126,12 +148,13 @@ class Client:
             values = (rng.choice(["app.a", "app.b", "work_mem"]), "9MB", rng.choice("tf"))
             return extended("SELECT set_config($1, $2, $3::bool)", values) + [("Sync", w.sync())]
         elif kind == 11:
-            name = rng.choice(NAMES)
-            return rng.choice([
-                [(f"Parse {name}", w.parse("SELECT $1::int", name))],
-                [(f"Bind {name}", w.bind((), name)), ("", w.execute())],
-                [(f"Bind {name} 1", w.bind((1,), name)), ("", w.execute())],
-                [(f"Close {name}", w.close("S", name))]]) + [("Sync", w.sync())]
+            return self.by_name(rng) + [("Sync", w.sync())]
+        elif kind == 12 and self.status != "E":
+            return self.unsynced(rng)
+        elif kind == 13:
+            # All names are gone, and may come back, before the Sync.
+            return (extended(rng.choice(["DEALLOCATE ALL", "DEALLOCATE ALL", "DISCARD ALL"]))
+                    + self.by_name(rng) + self.by_name(rng) + [("Sync", w.sync())])
         else:
             sql = single(rng)
         return simple(sql) if rng.random() < 0.6 else extended(sql) + [("Sync", w.sync())]
@@ -145,6 +168,7 @@ class Client:
         data = b"".join(part for _, part in exchange).replace(b"own_", b"own%d" % self.number)
         self.direct.send(data)
         self.routed.send_split(data, rng.randrange(len(data) + 1))
+        has_end = exchange[-1][0] == "end"
         for _ in range(sum(part[:1] in (b"Q", b"S") for _, part in exchange)):
             expected = plain(self.direct.until_ready(), self.status)
             try:
@@ -155,6 +179,8 @@ class Client:
                 f"client {self.number}:\n  " + "\n  ".join(self.story).replace(LOOK, "LOOK")
                 + f"\nPostgreSQL: {readable(expected)}\nrouter:     {readable(got)}")
             self.status = expected[0][-1][1].decode()
+            if has_end and ("C", b"ROLLBACK\0") in expected[0]:
+                break
 
 
 def readable(answer):
