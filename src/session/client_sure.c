@@ -127,14 +127,16 @@ static bool waits_for_open(const struct server *s, const struct frame *f)
 
 bool client_waits_for_names(const struct client *c, struct server *s, const struct frame *f)
 {
-	s->wants_answers = false;
+	bool was_flushed = s->is_flushed;
+
+	s->wants_answers = s->is_flushed = false;
 	/* What is skipped changes nothing, and COPY waits for the client. */
 	if ((s->steps.ends == 0 && !s->xq.open) || !c->keeps_statements || s->xq.skipping ||
 		(s->xq.copy == EXCHANGE_COPY_IN && !s->xq.copy_end_sent))
 		return false;
 	s->wants_answers = waits_for_open(s, f);
 	s->is_unsure = s->wants_answers || is_behind_end(c, s, f);
-	s->is_flushed = s->is_flushed && s->wants_answers;
+	s->is_flushed = was_flushed && s->wants_answers;
 	return s->is_unsure;
 }
 

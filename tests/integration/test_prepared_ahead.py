@@ -156,6 +156,20 @@ def test_as_postgresql_does_it(make_router, case, touch):
         assert w.rows(run(other, use("theirs"))) == [("good",)]
 
 
+def test_a_wait_behind_one_that_ended_with_an_error(make_router):
+    """Each asks for the answers that it waits for."""
+    router = make_router(limited(1))
+    seen = {}
+    for port in ("session", "transactional"):
+        with getattr(router, port).wire() as wire:
+            prepare(wire, "s", GOOD)
+            wire.send(DISCARD, use(), use(), w.sync())
+            first = w.types(wire.until_ready())
+            wire.send(w.close("S", "s"), w.query("PREPARE t AS " + NEW))
+            seen[port] = first, w.types(wire.until_ready()), answers(wire, [use("t"), w.sync()])
+    assert seen["transactional"] == seen["session"]
+
+
 @pytest.mark.parametrize("size", [1, 7, 100])
 @pytest.mark.parametrize("case", ["DISCARD ALL", "skipped, then again", "dropped by extended",
                                   "failed twice"])
