@@ -327,9 +327,26 @@ static void row_of_database(struct database_row *row, const struct config *confi
 	row->workload = row->workloads;
 }
 
+/* The same with the one name that was another one up to PgBouncer 1.23. */
+static void write_old_columns(struct table_column to[COUNT_OF(database_columns)])
+{
+	memcpy(to, database_columns, sizeof(database_columns));
+	for (size_t i = 0; i < COUNT_OF(database_columns); i++) {
+		if (strcmp(to[i].name, "reserve_pool_size") == 0)
+			to[i].name = "reserve_pool";
+	}
+}
+
 static void add_databases(struct ask *ask, const struct entries *e)
 {
-	table_head(&database_table, &ask->out);
+	struct table_column old[COUNT_OF(database_columns)];
+	struct table table = database_table;
+
+	if (e->config->admin.old_column_names) {
+		write_old_columns(old);
+		table.columns = old;
+	}
+	table_head(&table, &ask->out);
 	for (size_t i = 0; i < e->count; i++) {
 		struct database_row row = { .name = "pgbouncer",
 			.database = "pgbouncer",
@@ -342,7 +359,7 @@ static void add_databases(struct ask *ask, const struct entries *e)
 		if (e->list[i].conf != NULL)
 			row_of_database(&row, e->config, ask_directory(ask),
 				&e->list[i]);
-		table_row(&database_table, &row, &ask->out);
+		table_row(&table, &row, &ask->out);
 	}
 	show_end(ask);
 }

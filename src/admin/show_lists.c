@@ -17,7 +17,6 @@
 struct counts {
 	uint32_t databases;
 	uint32_t databases_used;
-	uint32_t users;
 	uint32_t pools;
 	uint32_t clients;
 	uint32_t clients_max;
@@ -62,9 +61,6 @@ static void count_config(
 	n->databases = (uint32_t)config->database_count + used.by_wildcard;
 	if (config->wildcard != NULL)
 		n->databases--;
-	n->users = (uint32_t)config->user_count;
-	if (config->userlist != NULL)
-		n->users += (uint32_t)userlist_count(config->userlist);
 }
 
 static void count_all(const struct ask *ask, struct counts *n)
@@ -91,57 +87,12 @@ static void count_all(const struct ask *ask, struct counts *n)
 	}
 	/* The console is a database and a pool, too, as in PgBouncer. */
 	n->databases++;
-	n->users++;
 	n->pools++;
 }
 
 static uint32_t room(uint32_t max, uint32_t used)
 {
 	return max > used ? max - used : 0;
-}
-
-/* --- LISTS ----------------------------------------------------------------------- */
-
-struct list_row {
-	const char *list;
-	uint32_t items;
-};
-
-static void finish_lists(struct ask *ask)
-{
-	static const struct table_column columns[] = {
-		TABLE_COLUMN(TEXT, list_row, list),
-		TABLE_COLUMN(U32, list_row, items),
-	};
-	static const struct table table = TABLE_OF(columns);
-	struct counts n;
-
-	count_all(ask, &n);
-	const struct list_row rows[] = {
-		{ "databases", n.databases },
-		{ "users", n.users },
-		{ "peers", 0 },
-		{ "pools", n.pools },
-		{ "peer_pools", 0 },
-		{ "free_clients", room(n.clients_max, n.clients) },
-		{ "used_clients", n.clients },
-		{ "login_clients", n.clients_login },
-		{ "free_servers", room(n.servers_max, n.servers) },
-		{ "used_servers", n.servers },
-		{ "dns_names", 0 },
-		{ "dns_zones", 0 },
-		{ "dns_queries", 0 },
-		{ "dns_pending", 0 },
-	};
-	table_head(&table, &ask->out);
-	for (size_t i = 0; i < COUNT_OF(rows); i++)
-		table_row(&table, &rows[i], &ask->out);
-	show_end(ask);
-}
-
-enum ask_result show_lists(struct ask *ask)
-{
-	return ask_tour(ask, NULL, finish_lists);
 }
 
 /* --- MEM ------------------------------------------------------------------------- */
@@ -247,10 +198,14 @@ static size_t add_list(struct user_row *rows, const struct option_list *list)
 static size_t collect_users(struct user_row *rows, const struct config *config,
 	const struct snap_pools *pools, uint32_t on_console)
 {
+	const char *name = NULL, *secret;
 	size_t count = add_pool_users(rows, pools);
 
 	count += add_list(rows + count, &config->admin.admin_users);
 	count += add_list(rows + count, &config->admin.stats_users);
+	while (config->userlist != NULL &&
+		(name = userlist_next(config->userlist, name, &secret)) != NULL)
+		rows[count++] = (struct user_row){ .name = name };
 	for (size_t i = 0; i < config->user_count; i++)
 		rows[count++] = (struct user_row){ .name = config->users[i].name };
 	rows[count++] = (struct user_row){ .name = "pgbouncer",
@@ -287,23 +242,34 @@ static void add_users(struct ask *ask, const struct config *config, struct user_
 	show_end(ask);
 }
 
+/* All that are known, and some more than once, sorted; NULL: no memory. */
+static struct user_row *take_users(const struct ask *ask, const struct config *config,
+	const struct snap_pools *pools, size_t *count)
+{
+	size_t known = config->userlist == NULL ? 0 : userlist_count(config->userlist);
+	struct user_row *rows = calloc(pools->count + config->user_count + known +
+			config->admin.admin_users.count + config->admin.stats_users.count + 1,
+		sizeof(*rows));
+
+	if (rows != NULL)
+		*count = collect_users(
+			rows, config, pools, ask->clients_in_state[CLIENT_ADMIN]);
+	return rows;
+}
+
 static void finish_users(struct ask *ask)
 {
 	struct config *config = directory_config(ask_directory(ask));
 	struct user_row *rows = NULL;
 	struct snap_pools pools;
+	size_t count;
 
 	if (snap_pools(ask_directory(ask), &pools) == 0)
-		rows = calloc(pools.count + config->user_count +
-				config->admin.admin_users.count +
-				config->admin.stats_users.count + 1,
-			sizeof(*rows));
+		rows = take_users(ask, config, &pools, &count);
 	if (rows == NULL)
 		ask->out.failed = true;
 	else
-		add_users(ask, config, rows,
-			collect_users(rows, config, &pools,
-				ask->clients_in_state[CLIENT_ADMIN]));
+		add_users(ask, config, rows, count);
 	free(rows);
 	snap_pools_finish(&pools);
 	config_unref(config);
@@ -312,4 +278,81 @@ static void finish_users(struct ask *ask)
 enum ask_result show_users(struct ask *ask)
 {
 	return ask_tour(ask, NULL, finish_users);
+}
+
+/* --- LISTS ----------------------------------------------------------------------- */
+
+struct list_row {
+	const char *list;
+	uint32_t items;
+};
+
+/* Rows of SHOW USERS. */
+static uint32_t count_users(struct ask *ask, const struct config *config)
+{
+	struct user_row *rows = NULL;
+	struct snap_pools pools;
+	uint32_t names = 0;
+	size_t count = 0;
+
+	if (snap_pools(ask_directory(ask), &pools) == 0)
+		rows = take_users(ask, config, &pools, &count);
+	if (rows == NULL)
+		ask->out.failed = true;
+	for (size_t i = 0; rows != NULL && i < count; i++)
+		names += i + 1 == count || strcmp(rows[i].name, rows[i + 1].name) != 0;
+	free(rows);
+	snap_pools_finish(&pools);
+	return names;
+}
+
+/* Rows of SHOW DNS_HOSTS. */
+static uint32_t count_names(const struct config *config)
+{
+	uint32_t names = 0;
+
+	for (size_t i = 0; i < config->host_count; i++) {
+		for (size_t k = 0; k < config->hosts[i].options.host.count; k++)
+			names += place_is_name(&config->hosts[i].places[k]);
+	}
+	return names;
+}
+
+static void finish_lists(struct ask *ask)
+{
+	struct config *config = directory_config(ask_directory(ask));
+	static const struct table_column columns[] = {
+		TABLE_COLUMN(TEXT, list_row, list),
+		TABLE_COLUMN(U32, list_row, items),
+	};
+	static const struct table table = TABLE_OF(columns);
+	struct counts n;
+
+	count_all(ask, &n);
+	const struct list_row rows[] = {
+		{ "databases", n.databases },
+		{ "users", count_users(ask, config) },
+		{ "peers", 0 },
+		{ "pools", n.pools },
+		{ "peer_pools", 0 },
+		{ "free_clients", room(n.clients_max, n.clients) },
+		{ "used_clients", n.clients },
+		{ "login_clients", n.clients_login },
+		{ "free_servers", room(n.servers_max, n.servers) },
+		{ "used_servers", n.servers },
+		{ "dns_names", count_names(config) },
+		{ "dns_zones", 0 },
+		{ "dns_queries", 0 },
+		{ "dns_pending", 0 },
+	};
+	config_unref(config);
+	table_head(&table, &ask->out);
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+		table_row(&table, &rows[i], &ask->out);
+	show_end(ask);
+}
+
+enum ask_result show_lists(struct ask *ask)
+{
+	return ask_tour(ask, NULL, finish_lists);
 }

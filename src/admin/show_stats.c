@@ -50,6 +50,8 @@ static const struct table_column stats_columns[] = {
 	AVG("avg_server_parse_count", server_parse_count),
 	AVG("avg_bind_count", bind_count),
 	AVG("avg_client_login_count", client_login_count),
+	/* Its name before PgBouncer 1.8, which Debian's exporter asks for. */
+	TOTAL("total_requests", query_count),
 };
 
 static const struct table_column totals_columns[] = {
@@ -109,7 +111,7 @@ static const struct {
 
 _Static_assert(COUNT_OF(totals_columns) == STAT_COUNT + 1, "a counter is not shown");
 _Static_assert(COUNT_OF(averages_columns) == STAT_COUNT + 1, "a counter is not shown");
-_Static_assert(COUNT_OF(stats_columns) == 2 * STAT_COUNT + 1, "a counter is not shown");
+_Static_assert(COUNT_OF(stats_columns) == 2 * STAT_COUNT + 2, "a counter is not shown");
 _Static_assert(COUNT_OF(totals_rows) == STAT_COUNT, "a counter is not shown");
 
 /* --- looking ---------------------------------------------------------------------- */

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import urllib.request
 
 import psycopg
 import pytest
@@ -192,9 +193,9 @@ def outcome(collector, connection, **more):
         return str(missing)
 
 
-def test_debians_exporter(router, pgbouncer):
-    """Each collector of prometheus-pgbouncer-exporter does here what it does with Debian's
-    own PgBouncer: version 1.7 asks for total_requests, which PgBouncer had before 1.8."""
+def test_collectors_of_debians_exporter(router, pgbouncer):
+    """Each does here what it does with Debian's own PgBouncer, and more: version 1.7 asks
+    for total_requests, which PgBouncer had before 1.8, and dies there."""
     collectors = pytest.importorskip("prometheus_pgbouncer_exporter.collectors")
     psycopg2 = pytest.importorskip("psycopg2")
     info = pgbouncer.info
@@ -207,15 +208,81 @@ def test_debians_exporter(router, pgbouncer):
         for link in (theirs, ours):
             link.set_session(autocommit=True)
         for collector, more in ((collectors.ListsCollector, {}),
-                                (collectors.PoolsCollector, {"databases": None}),
-                                (collectors.StatsCollector, {"databases": None})):
+                                (collectors.PoolsCollector, {"databases": None})):
             assert outcome(collector, ours, **more) == outcome(collector, theirs, **more), collector
-        assert outcome(collectors.StatsCollector, ours, databases=None) == "'total_requests'"
-        # It was called so up to 1.23.
+        assert outcome(collectors.StatsCollector, theirs, databases=None) == "'total_requests'"
+        assert "pgbouncer_requests_total" in outcome(collectors.StatsCollector, ours, databases=None)
+        # It was called so up to 1.23, and the exporter in Go takes either, but not both.
         assert outcome(collectors.DatabasesCollector, ours, databases=None) == "'reserve_pool'"
-        families = list(collectors.PoolsCollector(connection=ours, databases=None).collect())
-        for family in families:
-            labels = [tuple(sorted(sample.labels.items())) for sample in family.samples]
-            assert len(labels) == len(set(labels)) >= 2
+        router.reload({"admin": {"old_column_names": True}})
+        assert outcome(collectors.DatabasesCollector, ours, databases=None) == \
+            outcome(collectors.DatabasesCollector, theirs, databases=None)
+        for collector in (collectors.PoolsCollector, collectors.DatabasesCollector):
+            for family in collector(connection=ours, databases=None).collect():
+                labels = [tuple(sorted(sample.labels.items())) for sample in family.samples]
+                assert len(labels) == len(set(labels)) >= 2
     theirs.close()
     ours.close()
+
+
+def scrape(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+        return dict(re.findall(r"^(pgbouncer_\S+(?:\{[^}]*\})?) ([0-9.e+]+)$",
+                               answer.read().decode(), re.M))
+
+
+def test_debians_exporter(make_router):
+    """The program itself, as its package starts it, and the numbers that it tells."""
+    program = shutil.which("prometheus-pgbouncer-exporter")
+    if program is None:
+        pytest.skip("prometheus-pgbouncer-exporter is not installed")
+    router = make_router({"admin": {"old_column_names": True}})
+    port = free_port()
+    with router.transactional.connect() as connection, router.session.connect() as other:
+        for _ in range(7):
+            connection.execute("SELECT 1")
+        other.execute("SELECT 1")
+        # It knows no password: libpq takes it from there.
+        process = subprocess.Popen(
+            [program, "--host", "127.0.0.1", "--port", str(port), "--pgbouncer-host", "127.0.0.1",
+             "--pgbouncer-user", ADMIN[0], "--pgbouncer-port", str(router.ports["session"])],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, "PGPASSWORD": ADMIN[1]})
+        try:
+            wait_until(lambda: port in listening_ports() or process.poll() is not None, 30,
+                       "the exporter listens")
+            assert process.poll() is None
+            numbers = scrape(port)
+            stats = {row["database"]: row for row in router.show("stats")}
+            assert float(numbers['pgbouncer_requests_total{database="app"}']) == \
+                stats["app"]["total_query_count"] == stats["app"]["total_requests"] >= 8
+            assert float(numbers['pgbouncer_received_bytes_total{database="app"}']) == \
+                stats["app"]["total_received"] > 0
+            lists = {row["list"]: row["items"] for row in router.show("lists")}
+            for name in ("databases", "users", "pools", "used_servers", "dns_names"):
+                assert float(numbers[f"pgbouncer_{name}"]) == lists[name], name
+            pools = [row for row in router.show("pools") if row["database"] == "app"]
+            assert float(numbers['pgbouncer_active_clients{database="app",user="app_scram"}']) == \
+                sum(row["cl_active"] for row in pools)
+            databases = {row["name"]: row for row in router.show("databases")}
+            assert float(numbers['pgbouncer_pool_size{database="app"}']) == \
+                databases["app"]["pool_size"]
+            assert float(numbers['pgbouncer_reserve_pool{database="app"}']) == 0
+        finally:
+            process.terminate()
+            process.wait(15)
+
+
+def test_lists_count_what_views_show(make_router):
+    router = make_router({"hosts": {"main": {"host": "localhost"}},
+                          "users": {"one more": {"max_user_connections": 3}}})
+    with router.transactional.connect(), router.session.connect(user="app_md5"):
+        lists = {row["list"]: row["items"] for row in router.show("lists")}
+        users = [row["name"] for row in router.show("users")]
+        assert len(users) == len(set(users)) == lists["users"]
+        # Those of auth_file are there, as with PgBouncer, whether they have come or not.
+        assert {"app_scram", "app_md5", "app_plain", "other", "one more", *ADMIN[:1],
+                "pgbouncer"} <= set(users)
+        assert len(router.show("dns_hosts")) == lists["dns_names"] == 1
+        assert len(router.show("databases")) == lists["databases"]
+        assert len(router.show("pools")) == lists["pools"]
