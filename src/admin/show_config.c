@@ -11,9 +11,11 @@
 #include "admin/show.h"
 #include "config/config.h"
 #include "config/dump.h"
+#include "config/habit.h"
+#include "config/listen.h"
 #include "config/option.h"
 
-enum { SOURCE_MAX = 4200, RANGE_MAX = 400 };
+enum { SOURCE_MAX = 4200, RANGE_MAX = 400, LISTEN_TEXT_MAX = 512 };
 
 /* --- CONFIG ---------------------------------------------------------------------- */
 
@@ -49,14 +51,60 @@ static const char *bare_key(const char *path)
 static void add_option(void *arg, const struct dump_row *option)
 {
 	struct ask *ask = arg;
+	const char *key = bare_key(option->name);
+	char value[HABIT_VALUE_MAX], def[HABIT_VALUE_MAX];
 	const struct config_row row = {
-		.key = bare_key(option->name),
-		.value = option->value,
-		.def = option->def[0] == '\0' ? NULL : option->def,
+		.key = key,
+		.value = habit_show(key, option->value, value),
+		.def = option->def[0] == '\0' ? NULL : habit_show(key, option->def, def),
 		.changeable = option->is_changeable ? "yes" : "no",
 	};
 
 	table_row(&config_table, &row, &ask->out);
+}
+
+/* The port that is asked, or the first. */
+static const struct config_workload *workload_of(const struct ask *ask,
+	const struct config *config)
+{
+	const struct client *c = ask->home == NULL ? NULL :
+		client_find_id(ask->home, ask->slot, ask->id);
+	const struct config_workload *w = c == NULL || c->workload == NULL ? NULL :
+		config_find_workload(config, c->workload->name);
+
+	return w == NULL ? &config->workloads[0] : w;
+}
+
+/* What PgBouncer has once, and this router for each port. */
+static void add_port(struct ask *ask, const struct config *config)
+{
+	const struct config_workload *w = workload_of(ask, config);
+	char addrs[LISTEN_TEXT_MAX] = "", port[8] = "", why[RANGE_MAX];
+	size_t count;
+	const char *const *words = option_words(OPTION_POOL_MODE, &count);
+	const struct config_row rows[] = {
+		{ "listen_addr", addrs, NULL, "yes" },
+		{ "listen_port", port, "6432", "yes" },
+		{ "pool_mode", words[w->options.pool_mode], "session", "yes" },
+	};
+
+	for (size_t i = 0; i < w->options.listen.count; i++) {
+		const char *text = w->options.listen.items[i], *colon = strrchr(text, ':');
+		struct listen_address address;
+		char host[LISTEN_TEXT_MAX];
+
+		if (colon == NULL || !listen_parse(text, &address, why, sizeof(why)))
+			continue;
+		if (port[0] == '\0')
+			(void)snprintf(port, sizeof(port), "%s", colon + 1);
+		if (strncmp(text, "unix:", 5) == 0)
+			continue;
+		(void)snprintf(host, sizeof(host), "%.*s", (int)(colon - text - 2 * (text[0] == '[')),
+			text + (text[0] == '['));
+		show_list_add(addrs, sizeof(addrs), host);
+	}
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+		table_row(&config_table, &rows[i], &ask->out);
 }
 
 enum ask_result show_config(struct ask *ask)
@@ -64,6 +112,7 @@ enum ask_result show_config(struct ask *ask)
 	struct config *config = directory_config(ask_directory(ask));
 
 	table_head(&config_table, &ask->out);
+	add_port(ask, config);
 	if (dump_show(config, add_option, ask) < 0)
 		ask->out.failed = true;
 	config_unref(config);

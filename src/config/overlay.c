@@ -8,6 +8,7 @@
 
 #include "base/diag.h"
 #include "config/doc.h"
+#include "config/habit.h"
 #include "config/option.h"
 #include "config/value.h"
 
@@ -118,9 +119,11 @@ static int put(struct overlay *o, const char *path, const char *value)
 
 int overlay_set(struct overlay *o, const char *name, const char *value, struct diag *diag)
 {
-	char path[PATH_MAX_LEN + 1];
-	int ret = find_path(name, path, diag);
+	char path[PATH_MAX_LEN + 1], text[HABIT_VALUE_MAX];
+	int ret = habit_read(&name, &value, text, diag);
 
+	if (ret == 0)
+		ret = find_path(name, path, diag);
 	if (ret == 0 && o->count >= OVERLAY_MAX) {
 		diag_set(diag, NULL, 0, 0, "more than %d settings: RELOAD forgets them",
 			OVERLAY_MAX);

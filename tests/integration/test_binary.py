@@ -54,7 +54,7 @@ def test_asyncpg(used):
     asyncpg = pytest.importorskip("asyncpg")
 
     async def ask():
-        dsn = used.session.dsn(ADMIN[0], "pgbouncer")
+        dsn = used.transactional.dsn(ADMIN[0], "pgbouncer")
         dsn["database"] = dsn.pop("dbname")
         connection = await asyncpg.connect(**dsn)
         found = {view: [tuple(row) for row in await connection.fetch(f"SHOW {view}")]

@@ -149,18 +149,66 @@ def test_commands_that_both_know(router, pgbouncer):
     """The same tags and, in what goes wrong, an error here where there is one there."""
     with router.admin() as admin:
         for command in ("PAUSE", "RESUME", "RECONNECT", "RECONNECT app", "RELOAD",
-                        "SET query_wait_timeout = 5", "SHOW nothing", "nonsense", "RESUME",
+                        "SET query_wait_timeout = 5", "SET log_connections = 0",
+                        "SET server_lifetime = 3600", "SET server_idle_timeout=60", "SET verbose = 1",
+                        "SET max_client_conn = 99",
+                        "SET query_wait_timeout = soon", "SHOW nothing", "nonsense", "RESUME",
                         "KILL_CLIENT x"):
             tags = []
             for connection in (pgbouncer, admin):
-                text = command if connection is pgbouncer else command.replace("= 5", "= 5s")
-                answer = connection.pgconn.exec_(text.encode())
+                answer = connection.pgconn.exec_(command.encode())
                 tags.append((answer.command_status.split(b" ")[0], bool(answer.error_message)))
             if command.startswith("KILL_CLIENT"):
                 # It came with 1.24.
                 assert tags[1][1]
             else:
                 assert tags[0] == tags[1], command
+
+
+PORTS = {"listen_addr", "listen_port", "pool_mode"}
+
+
+def test_config_in_pgbouncers_words(router, pgbouncer):
+    """SHOW CONFIG has PgBouncer's keys in PgBouncer's form, as far as it has them: seconds
+    and switches are numbers, and one SET does the same to both."""
+    def config(connection):
+        return {row[0]: row[1] for row in connection.execute("SHOW CONFIG").fetchall()}
+
+    number = re.compile(r"[0-9.]+")
+    with router.transactional.connect(user=ADMIN[0], dbname="pgbouncer") as admin:
+        ours, theirs = config(admin), config(pgbouncer)
+        both = set(ours) & set(theirs)
+        assert PORTS | {"query_wait_timeout", "server_lifetime", "log_connections",
+                        "max_client_conn", "dns_max_ttl", "client_login_timeout"} <= both
+        for key in both - {"auth_type"}:
+            assert bool(number.fullmatch(theirs[key] or "")) <= \
+                bool(number.fullmatch(ours[key] or "")), (key, theirs[key], ours[key])
+        assert ours["listen_addr"] == "127.0.0.1" and ours["pool_mode"] == "transaction"
+        assert ours["listen_port"] == str(router.ports["transactional"])
+        for key, value in (("query_wait_timeout", "30"), ("server_idle_timeout", "45"),
+                           ("log_disconnections", "0"), ("log_disconnections", "1")):
+            for connection in (admin, pgbouncer):
+                connection.execute(f"SET {key} = {value}")
+                assert config(connection)[key] == value, key
+        settings = {row[0]: row[1] for row in admin.execute("SHOW SETTINGS").fetchall()}
+        assert settings["defaults.query_wait_timeout"] == "30s"
+        assert settings["defaults.server_idle_timeout"] == "45s"
+        admin.execute("SET server_idle_timeout = '0.5'")
+        assert config(admin)["server_idle_timeout"] == "0.5"
+    with router.session.connect(user=ADMIN[0], dbname="pgbouncer") as admin:
+        assert config(admin)["pool_mode"] == "session"
+
+
+@pytest.mark.parametrize("command, why", [
+    ("SET stats_period = 5", "means nothing here: averages"),
+    ("SET log_stats = 0", "means nothing here: SHOW STATS"),
+    ("SET pool_mode = session", "workloads.NAME.pool_mode"),
+    ("SET listen_port = 1", "workloads.NAME.listen"),
+    ("SET server_connect_timeout = 5", "hosts.NAME.server_connect_timeout"),
+])
+def test_what_set_cannot(router, command, why):
+    with router.admin() as admin, pytest.raises(psycopg.Error, match=re.escape(why)):
+        admin.execute(command)
 
 
 ONE_LINERS = ["SHOW POOLS;", "show pools", "Show Stats;", "SHOW DATABASES; -- all of them",

@@ -47,7 +47,7 @@ def test_set_until_reload(router, console):
 
 
 @pytest.mark.parametrize("command, words", [
-    ("SET query_wait_timeout = 30", "did you mean 30s"),
+    ("SET idle_session_timeout = 30", "did you mean 30s"),
     ("SET query_wait_timeout = -1s", "query_wait_timeout"),
     ("SET querywait_timeout = 1s", "did you mean query_wait_timeout?"),
     ("SET workers = 3", "restart"),
