@@ -2,6 +2,7 @@
 """PAM and LDAP: somebody else knows the password, and what was sent goes on to PostgreSQL."""
 import os
 import pathlib
+import re
 import socket
 import struct
 import subprocess
@@ -16,7 +17,7 @@ from support import wire as w
 from support.directory import ADMIN_DN, ADMIN_PASSWORD, BASE, SLAPD, Directory
 from support.fakeldap import FakeLdap
 from support.postgres import USERS
-from support.router import ADMIN
+from support.router import ADMIN, ROOT
 from support.wait import SLOWDOWN, wait_until
 
 pytestmark = pytest.mark.router_only
@@ -97,12 +98,21 @@ def test_ldap(make_router, directory, way):
 def test_ldap_without_rules(make_router, directory):
     """auth_type: ldap is one rule for everybody."""
     options = f"ldapserver=127.0.0.1 ldapport={directory.port} " + SEARCH
-    router = make_router({"auth": {"auth_type": "ldap", "auth_ldap_options": options}})
+    router = make_router({"auth": {"auth_type": "ldap", "auth_ldap_options": options},
+                          "admin": {"admin_users": ["app_scram"]}})
     for endpoint in (router.transactional, router.session):
         comes_in(endpoint, "app_scram")
         is_refused(endpoint, "LDAP", "app_scram", password="wrong")
         # auth_file has it; the directory has not.
         is_refused(endpoint, "LDAP", "app_trust")
+    # The options hold a password: neither views nor the log tell it.
+    with router.session.connect(user="app_scram", dbname="pgbouncer") as console:
+        views = re.findall(r"^VIEW\((\w+)", (ROOT / "include" / "views.def").read_text(), re.M)
+        for view in set(views) - {"HELP", "FDS"}:
+            assert ADMIN_PASSWORD not in str(console.execute(f"SHOW {view}").fetchall()), view
+        settings = dict(row[:2] for row in console.execute("SHOW SETTINGS").fetchall())
+    assert settings["auth.auth_ldap_options"] == "***"
+    assert ADMIN_PASSWORD not in router.log()
     for wrong, why in (("nonsense=1", "nonsense"), ("", "needs auth_ldap_options"),
                        (options + "\nhost all all all trust", "must be one line")):
         router.config["auth"]["auth_ldap_options"] = wrong
