@@ -161,11 +161,12 @@ bool client_pin_admits_bind(struct client *c, struct server *s, const char *name
 		const struct prepared *p = name[0] == '\0' ? c->unnamed_large :
 			n == NULL ? NULL : n->statement;
 
-		if (p == NULL || (!p->may_pin && !client_pin_looks(c)))
+		if (p == NULL || (!p->may_pin && !p->may_name && !client_pin_looks(c)))
 			return true;
 		text = (const char *)p->body;
 		len = p->len;
-	} else if (!c->has_unnamed || (!c->unnamed_pins && client_pin_passes(c))) {
+	} else if (!c->has_unnamed ||
+		(!c->unnamed_pins && !c->unnamed_names && client_pin_passes(c))) {
 		return true;
 	}
 	return client_pin_admits(c, s, text, strnlen(text, len), why);

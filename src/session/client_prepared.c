@@ -521,7 +521,8 @@ static bool query_runs(
 	}
 	if (may & TEXT_MAY_TOUCH)
 		client_note_text(c, s, f->body, f->body_len - 1);
-	if ((may & TEXT_MAY_PIN || !client_pin_passes(c)) &&
+	/* EXECUTE may run what pins. */
+	if ((may & (TEXT_MAY_PIN | TEXT_MAY_NAME) || !client_pin_passes(c)) &&
 		!client_pin_admits(c, s, f->body, f->body_len - 1, &why)) {
 		client_pin_refuse_query(s, why);
 		return false;

@@ -415,6 +415,25 @@ static bool begins_with_prepare(const struct frame *f)
 	return lexer_is_word(&token, "prepare");
 }
 
+static void count_close(const struct step *step, void *count)
+{
+	*(uint32_t *)count += step->kind == STEP_SQL_CLOSE ? 1 : 0;
+}
+
+/* Nothing of the client's is in front of it: only what closes others' statements. */
+static bool is_first(const struct server *s)
+{
+	const struct exchange_queue *q = &s->xq;
+	uint32_t closes = 0;
+
+	if (q->status != 'I' || q->pending > 0 || q->in_doubt || q->copy != EXCHANGE_NO_COPY)
+		return false;
+	if (!q->open)
+		return true;
+	steps_each(&s->steps, count_close, &closes);
+	return closes == s->steps.count && closes == q->open_asked && q->head_replied == 0;
+}
+
 bool client_sql_query(struct client *c, struct server *s, const struct frame *f)
 {
 	const char *text = (const char *)f->body;
@@ -438,7 +457,7 @@ bool client_sql_query(struct client *c, struct server *s, const struct frame *f)
 		return false;
 	}
 	/* If that fails the Query is skipped, and so would be all that is behind it. */
-	is_alone = s->xq.status == 'I' && exchange_is_idle(&s->xq);
+	is_alone = is_first(s);
 	/* In a transaction that has failed nothing can be prepared, and it may end that. */
 	if (s->xq.status != 'E' || s->xq.pending > 0 || was_open)
 		s->holds_client = client_sql_need(c, s, text, len);

@@ -429,6 +429,20 @@ def test_names_of_the_router(make_router, how):
         assert wire.value("SELECT 1") == "1"
 
 
+@pytest.mark.parametrize("theirs", [0, 1, 3])
+def test_nothing_comes_before_a_begin_with_modes(make_router, theirs):
+    """Also where a server still has what others have prepared."""
+    router = make_router(limited(1))
+    with two(router.transactional) as (one, other):
+        fine(one.query("PREPARE p AS SELECT 'one'"))
+        for n in range(theirs):
+            fine(other.query(f"PREPARE theirs{n} AS SELECT 1"))
+        elsewhere(other)
+        answer = fine(one.query("BEGIN ISOLATION LEVEL SERIALIZABLE; EXECUTE p; COMMIT"))
+        assert w.rows(answer) == [("one",)]
+        assert tags(answer) == ["BEGIN", "SELECT 1", "COMMIT"]
+
+
 @HOW
 def test_shown_as_it_was_sent(crowd, how):
     """Also on a server that has got it again."""
