@@ -49,10 +49,19 @@ static struct fair_item *find_victim(struct fair *f, const struct fair_lane *tha
 		container_of(list_last(&longest->items), struct fair_item, node);
 }
 
+static struct fair_lane *choose_lane(struct fair *f, uint64_t source)
+{
+	uint64_t hash = hash_bytes(&source, sizeof(source));
+	struct fair_lane *one = &f->lanes[hash % FAIR_LANES];
+	struct fair_lane *other = &f->lanes[(hash >> 32) % FAIR_LANES];
+
+	return other->count < one->count ? other : one;
+}
+
 bool fair_push(struct fair *f, struct fair_item *item, uint64_t source,
 	struct fair_item **out)
 {
-	struct fair_lane *lane = &f->lanes[hash_bytes(&source, sizeof(source)) % FAIR_LANES];
+	struct fair_lane *lane = choose_lane(f, source);
 
 	assert(item->lane == NULL);
 	*out = NULL;

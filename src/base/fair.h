@@ -3,10 +3,11 @@
  * A bounded queue in which sources take turns: who puts in a thousand waits for his own
  * thousand, and somebody else's one goes next.
  *
- * Sources share FAIR_LANES lanes, by a hash with a key of the process's own.  Within a lane
- * it is first in, first out; lanes take turns.  When the queue is full a newcomer takes
- * the place of the last one of the longest lane, if that has at least two more than the
- * newcomer's.
+ * Sources share FAIR_LANES lanes: each has two of them, by a hash with a key of the
+ * process's own, and takes the shorter one, so that one who has filled his own is in
+ * nobody's way.  Within a lane it is first in, first out; lanes take turns.  When the queue
+ * is full a newcomer takes the place of the last one of the longest lane, if that has at
+ * least two more than the newcomer's.
  *
  * Owns:   nothing; items are embedded in what waits.
  * Thread: one, or under the owner's lock.
