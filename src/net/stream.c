@@ -155,9 +155,9 @@ void stream_update_reading(struct stream *s)
 	bool wanted = s->flags & (STREAM_FINISHING | STREAM_SHAKING) ||
 		(s->flags & STREAM_RESUMED && buf_len(&s->held) < s->held_max);
 
-	if (s->flags & (STREAM_CONNECTING | STREAM_QUIESCING | STREAM_ENDED |
-			       STREAM_STEPPING) ||
-		stream_is_held(s))
+	if (s->flags & (STREAM_CONNECTING | STREAM_QUIESCING | STREAM_ENDED) ||
+		stream_is_held(s) ||
+		(s->flags & STREAM_STEPPING && !stream_tls_is_away(s)))
 		wanted = false;
 	if (wanted != ((s->flags & STREAM_READING) != 0)) {
 		s->flags ^= STREAM_READING;

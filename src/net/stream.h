@@ -94,7 +94,7 @@ void stream_exempt(struct stream *, bool);      /* since stream_attach() */
 bool stream_is_held(const struct stream *);
 
 /* What of a handshake takes long is done by somebody else, in another thread: see
- * tls_park().  Meanwhile nothing is read from the stream, which may end or be closed. */
+ * tls_park().  Meanwhile the stream may end or be closed. */
 struct stream_helper {
 	/* stream_step_run() is to be called by some thread, then stream_step_done() by
 	 * the stream's own; or stream_step_drop(), by any, where that is not to be any

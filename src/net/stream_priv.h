@@ -83,6 +83,10 @@ void stream_tls_send(struct stream *, const uint8_t *a, size_t a_len, const uint
 /* Tells the peer that nothing follows, once. */
 void stream_tls_end(struct stream *);
 
+/* A step is taken elsewhere.  What comes meanwhile is kept, and the end is noticed: nothing
+ * is to be computed for somebody who has gone. */
+bool stream_tls_is_away(const struct stream *);
+
 /* It is not to come about any more: stream_finish(). */
 void stream_tls_stop(struct stream *);
 

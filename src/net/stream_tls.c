@@ -6,7 +6,7 @@
  * have to wait.  So steps stand in a queue of the worker's, and each turn of the loop
  * takes one; between two of them everybody else is served.  Where a signature would
  * cost more than that, or many wait, the step is taken away by the pool's helper when
- * it comes to that.  While one is due nothing is read from its socket.
+ * it comes to that.  While one is due here nothing is read from its socket.
  *
  * Thread: the worker's; stream_step_run() and stream_step_drop() any.
  */
@@ -483,9 +483,12 @@ bool stream_tls_is_due(const struct stream *s)
 	return s->flags & STREAM_STEPPING;
 }
 
+bool stream_tls_is_away(const struct stream *s)
+{
+	return s->handshake != NULL && s->handshake->step != NULL;
+}
+
 const char *stream_tls_error(const struct stream *s)
 {
-	bool is_away = s->handshake != NULL && s->handshake->step != NULL;
-
-	return s->tls == NULL || is_away ? "" : tls_error(s->tls);
+	return s->tls == NULL || stream_tls_is_away(s) ? "" : tls_error(s->tls);
 }

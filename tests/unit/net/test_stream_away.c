@@ -331,7 +331,7 @@ START_TEST(finished_meanwhile)
 }
 END_TEST
 
-/* The peer leaves while nobody reads from it. */
+/* The peer leaves, which is noticed while the step is away. */
 START_TEST(left_meanwhile)
 {
 	struct world w;
@@ -340,11 +340,13 @@ START_TEST(left_meanwhile)
 		return;
 	until_away(&w);
 	stream_close(&w.ends[1].stream);
-	loops_settle(w.io);
+	LOOPS_UNTIL(w.io, w.ends[0].ends == 1);
+	ck_assert_str_eq(w.ends[0].why, "");
 	help_run(&w.help);
 	help_done(&w.help);
-	LOOPS_UNTIL(w.io, w.ends[0].ends == 1);
+	loops_settle(w.io);
 	ck_assert_uint_eq(w.ends[0].secures, 0);
+	ck_assert_uint_eq(w.ends[0].ends, 1);
 	world_close(&w);
 }
 END_TEST
