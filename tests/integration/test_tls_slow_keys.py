@@ -80,16 +80,27 @@ def asks(router, number, said):
     return wire
 
 
-def computing(router):
-    """Threads that compute beside the workers: how often each has waited for work."""
+def look_at_threads(router):
+    """Threads that compute beside the workers: how often each has waited for work; None
+    while one of them does not."""
     found = {}
     for task in pathlib.Path(f"/proc/{router.process.pid}/task").iterdir():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             stat = (task / "stat").read_text().rpartition(")")[2].split()
             status = (task / "status").read_text()
-            if int(stat[16]) == NICENESS:
-                found[task.name] = int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+            if int(stat[16]) != NICENESS:
+                continue
+            if "\nState:\tS" not in status:
+                return None
+            found[task.name] = int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
     return found
+
+
+def computing(router):
+    found = []
+    wait_until(lambda: found.append(look_at_threads(router)) or found[-1] is not None, 20,
+               "nothing is left to be computed")
+    return found[-1]
 
 
 def is_answered(wire):
@@ -239,5 +250,5 @@ def test_the_process_ends_meanwhile(start):
     with contextlib.ExitStack() as stack:
         for _ in range(300):
             stack.enter_context(asks(router, 2, said))
-        assert computing(router)
+        assert look_at_threads(router) != {}
         router.stop()
