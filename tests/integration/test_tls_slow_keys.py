@@ -221,6 +221,7 @@ def test_time_to_log_in_ends_in_the_queue(start):
             with contextlib.suppress(ConnectionResetError):
                 while wire.socket.recv(65536):
                     pass
+    router.reload({"defaults": {"client_login_timeout": "10min"}})
     with secure(from_address(router, 3)) as wire:
         wire.login("app_trust", "", DATABASE)
 
