@@ -5,7 +5,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/slog.h"
 #include "pg/msg_out.h"
 
 enum { ERROR_TEXT_MAX = 1024, LOOK_FIRST_US = 10000, LOOK_LAST_US = 250000 };
@@ -102,6 +104,16 @@ void ask_error_hint(
 	va_start(args, fmt);
 	write_error(ask, sqlstate, hint, fmt, args);
 	va_end(args);
+}
+
+void ask_log(const struct ask *ask)
+{
+	char quoted[160];
+	const char *argument = ask->command.argument;
+
+	SLOG(INFO, "console-command", "command=%s argument=%s client=%lu", ask->word,
+		slog_quote(quoted, sizeof(quoted), argument, strlen(argument)),
+		(unsigned long)ask->id);
 }
 
 /* Makes the answer of a query that of the message that was sent. */

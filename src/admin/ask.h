@@ -47,6 +47,7 @@ struct ask {
 	uint32_t slot;                  /* who asks */
 	uint64_t id;
 	struct command command;
+	const char *word;               /* ... as commands.def has it; its tag, too */
 	char *text;                     /* the query; commands are cut off one by one */
 	char *rest;                     /* of it, still to be run */
 	enum ask_kind kind;
@@ -96,6 +97,9 @@ void ask_error(struct ask *, const char *sqlstate, const char *fmt, ...)
 	PRINTF_LIKE(3, 4);
 void ask_error_hint(struct ask *, const char *sqlstate, const char *hint,
 	const char *fmt, ...) PRINTF_LIKE(4, 5);
+
+/* In the log: somebody has given this command. */
+void ask_log(const struct ask *);
 
 /* Sends the answer and frees the ask.  On the client's worker. */
 void ask_reply(struct ask *);

@@ -15,4 +15,8 @@
 #include "commands.def"
 #undef COMMAND
 
+/* RESTART, and whatever else would hold in this process alone: refused while another one
+ * takes over or after it has, and at the end.  True: it is said. */
+bool hold_is_over(struct ask *);
+
 #endif

@@ -170,15 +170,12 @@ static void add_changes(struct ask *ask, const char *text)
 static void on_reloaded(void *arg, bool ok, const char *text)
 {
 	struct ask *ask = arg;
-	bool is_set = ask->command.has_value;
-	const char *tag = is_set ? "SET" : strcasecmp(ask->command.word, "RESTART") == 0 ?
-		"RESTART" : "RELOAD";
-
 	if (!ok) {
-		ask_error(ask, is_set ? "22023" : "F0000", "%s failed: %s", tag, text);
+		ask_error(ask, ask->command.has_value ? "22023" : "F0000", "%s failed: %s",
+			ask->word, text);
 	} else {
 		add_changes(ask, text);
-		msg_out_command_complete(&ask->out, tag);
+		msg_out_command_complete(&ask->out, ask->word);
 	}
 	ask->mail.deliver = deliver_reloaded;
 	worker_post(ask->home, &ask->mail);
@@ -192,23 +189,19 @@ static enum ask_result set_faked(struct ask *ask)
 		.message = "SET ignored" };
 
 	msg_out_notice(&ask->out, &notice);
-	msg_out_command_complete(&ask->out, "SET");
+	msg_out_command_complete(&ask->out, ask->word);
 	return ASK_DONE;
 }
 
 enum ask_result console_set(struct ask *ask)
 {
 	const struct console_calls *calls = &ask->console->calls;
-	char quoted[160];
 
 	if (show_faked(ask->command.argument) != NULL)
 		return set_faked(ask);
 	if ((rights_of(ask) & ROUTE_ADMIN) == 0)
 		return not_allowed(ask);
-	SLOG(INFO, "console-command", "command=SET setting=%s client=%lu",
-		slog_quote(quoted, sizeof(quoted), ask->command.argument,
-			strlen(ask->command.argument)),
-		(unsigned long)ask->id);
+	ask_log(ask);
 	calls->set(calls->arg, ask->command.argument, ask->command.value, on_reloaded, ask);
 	return ASK_LATER;
 }
@@ -217,8 +210,7 @@ enum ask_result console_reload(struct ask *ask)
 {
 	const struct console_calls *calls = &ask->console->calls;
 
-	SLOG(INFO, "console-command", "command=reload client=%lu",
-		(unsigned long)ask->id);
+	ask_log(ask);
 	calls->reload(calls->arg, on_reloaded, ask);
 	return ASK_LATER;
 }
@@ -226,23 +218,16 @@ enum ask_result console_reload(struct ask *ask)
 enum ask_result console_restart(struct ask *ask)
 {
 	const struct console_calls *calls = &ask->console->calls;
-	struct route_held held;
 
-	directory_held(ask_directory(ask), NULL, &held);
-	if (held.is_paused || suspend_is_on(ask->console->router)) {
+	if (hold_is_over(ask))
+		return ASK_DONE;
+	if (suspend_is_on(ask->console->router)) {
 		ask_error_hint(ask, "55000",
 			"Who waits there would wait in vain: the other process knows nothing of it.",
-			"pooler is paused/suspended");
+			"pooler is suspended");
 		return ASK_DONE;
 	}
-	if (directory_holds_any(ask_directory(ask))) {
-		ask_error_hint(ask, "55000",
-			"The other process would know nothing of it: RESUME and ENABLE them first; SHOW DATABASES has them.",
-			"a database is paused or disabled");
-		return ASK_DONE;
-	}
-	SLOG(INFO, "console-command", "command=restart client=%lu",
-		(unsigned long)ask->id);
+	ask_log(ask);
 	calls->restart(calls->arg, on_reloaded, ask);
 	return ASK_LATER;
 }
@@ -262,9 +247,8 @@ enum ask_result console_shutdown(struct ask *ask)
 	for (size_t i = 0; i < COUNT_OF(modes); i++) {
 		if (strcasecmp(modes[i].word, ask->command.argument) != 0)
 			continue;
-		SLOG(INFO, "console-command", "command=shutdown mode=%s client=%lu",
-			i == 0 ? "immediate" : modes[i].word, (unsigned long)ask->id);
-		msg_out_command_complete(&ask->out, "SHUTDOWN");
+		ask_log(ask);
+		msg_out_command_complete(&ask->out, ask->word);
 		calls->shutdown(calls->arg, (int)modes[i].drain);
 		return ASK_DONE;
 	}
@@ -337,6 +321,7 @@ static enum ask_result run(struct ask *ask, const char *sql)
 		return invalid(ask, sql);
 	if ((def->rights & rights_of(ask)) == 0)
 		return not_allowed(ask);
+	ask->word = def->word;
 	return def->handler(ask);
 }
 

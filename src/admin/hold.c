@@ -10,7 +10,6 @@
 #include "admin/commands.h"
 #include "admin/show.h"
 #include "base/clock.h"
-#include "base/slog.h"
 #include "config/config.h"
 #include "pg/msg_out.h"
 #include "session/login.h"
@@ -21,32 +20,32 @@ static const char *database_of(const struct ask *ask)
 	return ask->command.has_argument ? ask->command.argument : NULL;
 }
 
-static void log_command(const struct ask *ask)
+static enum ask_result done(struct ask *ask)
 {
-	char quoted[160];
-	const char *argument = ask->command.argument;
-
-	SLOG(INFO, "console-command", "command=%s argument=%s client=%lu", ask->command.word,
-		slog_quote(quoted, sizeof(quoted), argument, strlen(argument)),
-		(unsigned long)ask->id);
-}
-
-static enum ask_result done(struct ask *ask, const char *tag)
-{
-	msg_out_command_complete(&ask->out, tag);
+	msg_out_command_complete(&ask->out, ask->word);
 	return ASK_DONE;
 }
 
-static enum ask_result no_database(struct ask *ask)
+static void no_database(struct ask *ask)
 {
 	ask_error(ask, "3D000", "no such database: %s", ask->command.argument);
-	return ASK_DONE;
 }
 
-static enum ask_result no_memory(struct ask *ask)
+/* True: it is said why nothing was done. */
+static bool is_refused(struct ask *ask, enum route_hold result)
 {
-	ask_error(ask, "53200", "out of memory");
-	return ASK_DONE;
+	switch (result) {
+	case ROUTE_HOLD_NO_DATABASE:
+		no_database(ask);
+		return true;
+	case ROUTE_HOLD_NO_MEMORY:
+		ask_error(ask, "53200", "out of memory");
+		return true;
+	case ROUTE_HOLD_ALREADY:
+	case ROUTE_HOLD_DONE:
+		return false;
+	}
+	return false;
 }
 
 /* The console itself cannot be held.  True: it is said. */
@@ -60,9 +59,8 @@ static bool is_console(struct ask *ask, const char *verb)
 	return true;
 }
 
-/* What holds in this process alone would look as if it held everywhere.  True: it is
- * said. */
-static bool is_ending(struct ask *ask)
+/* Another process's console is the one to be asked, or nobody's.  True: it is said. */
+bool hold_is_over(struct ask *ask)
 {
 	struct router *r = ask->console->router;
 
@@ -76,6 +74,13 @@ static bool is_ending(struct ask *ask)
 		return false;
 	ask_error(ask, "55000", "pooler is shutting down");
 	return true;
+}
+
+/* The same for what ends something: until then it is this process's to do. */
+static bool has_handed_over(struct ask *ask)
+{
+	return atomic_load(&ask->console->router->drain) == ROUTER_HANDED_OVER &&
+		hold_is_over(ask);
 }
 
 /* --- what is left of the servers ---------------------------------------------------- */
@@ -99,18 +104,32 @@ static struct monitor_left what_is_left(struct ask *ask)
 
 /* --- PAUSE, RESUME ------------------------------------------------------------------ */
 
+/* Nobody in this process uses it, nor in those before it that still drain. */
+static bool is_at_rest(struct ask *ask)
+{
+	uint64_t elsewhere = atomic_load(&ask->console->router->quiet_elsewhere);
+
+	return what_is_left(ask).servers == 0 &&
+		elsewhere >= directory_holds_version(ask_directory(ask));
+}
+
 static bool is_free(struct ask *ask)
 {
 	struct route_held held;
 
+	if (atomic_load(&ask->console->router->drain) == ROUTER_HANDED_OVER) {
+		ask_error_hint(ask, "55000", "RESUME is for that to be told.",
+			"the process that has taken over goes on with the pause");
+		return true;
+	}
 	directory_held(ask_directory(ask), database_of(ask), &held);
 	if (!held.is_paused) {
 		ask_error(ask, "55000", "the pause has been ended by RESUME");
 		return true;
 	}
-	if (what_is_left(ask).servers > 0)
+	if (!is_at_rest(ask))
 		return false;
-	msg_out_command_complete(&ask->out, "PAUSE");
+	msg_out_command_complete(&ask->out, ask->word);
 	return true;
 }
 
@@ -123,29 +142,26 @@ static void resume_again(struct ask *ask)
 enum ask_result hold_pause(struct ask *ask)
 {
 	ask_finish_f *undo = NULL;
+	enum route_hold result;
 
-	if (is_console(ask, "pause") || is_ending(ask))
+	if (is_console(ask, "pause") || hold_is_over(ask))
 		return ASK_DONE;
 	/* Nothing that runs could come to its end. */
 	if (suspend_is_on(ask->console->router)) {
 		ask_error(ask, "55000", "already suspended/paused");
 		return ASK_DONE;
 	}
-	switch (directory_pause(ask_directory(ask), database_of(ask), true)) {
-	case ROUTE_HOLD_NO_DATABASE:
-		return no_database(ask);
-	case ROUTE_HOLD_NO_MEMORY:
-		return no_memory(ask);
-	case ROUTE_HOLD_ALREADY:
-		/* One database: wait for it, as the first who asked does, whose pause it is. */
-		if (database_of(ask) != NULL)
-			break;
+	result = directory_pause(ask_directory(ask), database_of(ask), true);
+	if (is_refused(ask, result))
+		return ASK_DONE;
+	/* One database: wait for it, as the first who asks does, whose pause it is. */
+	if (result == ROUTE_HOLD_ALREADY && database_of(ask) == NULL) {
 		ask_error(ask, "55000", "already suspended/paused");
 		return ASK_DONE;
-	case ROUTE_HOLD_DONE:
+	}
+	if (result == ROUTE_HOLD_DONE) {
 		undo = resume_again;
-		log_command(ask);
-		break;
+		ask_log(ask);
 	}
 	worker_tend_pools(ask->home);
 	return ask_wait(ask, is_free, undo);
@@ -153,32 +169,32 @@ enum ask_result hold_pause(struct ask *ask)
 
 enum ask_result hold_resume(struct ask *ask)
 {
+	enum route_hold result;
+
+	if (has_handed_over(ask))
+		return ASK_DONE;
 	if (atomic_load(&ask->console->router->drain) == ROUTER_DRAINS_SERVERS) {
 		ask_error(ask, "55000", "pooler is shutting down");
 		return ASK_DONE;
 	}
 	if (database_of(ask) == NULL && suspend_set(ask->console->router, false)) {
-		log_command(ask);
-		return done(ask, "RESUME");
+		ask_log(ask);
+		return done(ask);
 	}
-	switch (directory_pause(ask_directory(ask), database_of(ask), false)) {
-	case ROUTE_HOLD_NO_DATABASE:
-		return no_database(ask);
-	case ROUTE_HOLD_NO_MEMORY:
-		return no_memory(ask);
-	case ROUTE_HOLD_ALREADY:
+	result = directory_pause(ask_directory(ask), database_of(ask), false);
+	if (is_refused(ask, result))
+		return ASK_DONE;
+	if (result == ROUTE_HOLD_ALREADY) {
 		if (database_of(ask) == NULL)
 			ask_error(ask, "55000", "pooler is not paused/suspended");
 		else
 			ask_error(ask, "55000", "database %s is not paused",
 				ask->command.argument);
 		return ASK_DONE;
-	case ROUTE_HOLD_DONE:
-		break;
 	}
-	log_command(ask);
+	ask_log(ask);
 	worker_tend_pools(ask->home);
-	return done(ask, "RESUME");
+	return done(ask);
 }
 
 /* --- SUSPEND ------------------------------------------------------------------------ */
@@ -192,7 +208,7 @@ static bool is_suspended(struct ask *ask)
 	else if (!suspend_is_done(r))
 		return false;
 	else
-		msg_out_command_complete(&ask->out, "SUSPEND");
+		msg_out_command_complete(&ask->out, ask->word);
 	return true;
 }
 
@@ -206,46 +222,42 @@ enum ask_result hold_suspend(struct ask *ask)
 	struct router *r = ask->console->router;
 	struct route_held held;
 
-	if (is_ending(ask))
+	if (hold_is_over(ask))
 		return ASK_DONE;
 	directory_held(ask_directory(ask), NULL, &held);
 	if (held.is_paused || !suspend_set(r, true)) {
 		ask_error(ask, "55000", "already suspended/paused");
 		return ASK_DONE;
 	}
-	log_command(ask);
+	ask_log(ask);
 	return ask_wait(ask, is_suspended, go_on_again);
 }
 
 /* --- DISABLE, ENABLE ---------------------------------------------------------------- */
 
-static enum ask_result set_disabled(struct ask *ask, bool is_disabled, const char *tag)
+static enum ask_result set_disabled(struct ask *ask, bool is_disabled)
 {
+	enum route_hold result;
+
 	if (is_console(ask, is_disabled ? "disable" : "enable") ||
-		(is_disabled && is_ending(ask)))
+		(is_disabled ? hold_is_over(ask) : has_handed_over(ask)))
 		return ASK_DONE;
-	switch (directory_disable(ask_directory(ask), ask->command.argument, is_disabled)) {
-	case ROUTE_HOLD_NO_DATABASE:
-		return no_database(ask);
-	case ROUTE_HOLD_NO_MEMORY:
-		return no_memory(ask);
-	case ROUTE_HOLD_ALREADY:
-		break;
-	case ROUTE_HOLD_DONE:
-		log_command(ask);
-		break;
-	}
-	return done(ask, tag);
+	result = directory_disable(ask_directory(ask), ask->command.argument, is_disabled);
+	if (is_refused(ask, result))
+		return ASK_DONE;
+	if (result == ROUTE_HOLD_DONE)
+		ask_log(ask);
+	return done(ask);
 }
 
 enum ask_result hold_disable(struct ask *ask)
 {
-	return set_disabled(ask, true, "DISABLE");
+	return set_disabled(ask, true);
 }
 
 enum ask_result hold_enable(struct ask *ask)
 {
-	return set_disabled(ask, false, "ENABLE");
+	return set_disabled(ask, false);
 }
 
 /* --- RECONNECT, WAIT_CLOSE ------------------------------------------------------------ */
@@ -271,19 +283,21 @@ enum ask_result hold_reconnect(struct ask *ask)
 {
 	if (is_console(ask, "reconnect"))
 		return ASK_DONE;
-	if (!knows_database(ask))
-		return no_database(ask);
-	log_command(ask);
+	if (!knows_database(ask)) {
+		no_database(ask);
+		return ASK_DONE;
+	}
+	ask_log(ask);
 	directory_each_pool(ask_directory(ask), database_of(ask), renew, NULL);
 	worker_tend_pools(ask->home);
-	return done(ask, "RECONNECT");
+	return done(ask);
 }
 
 static bool are_closed(struct ask *ask)
 {
 	if (what_is_left(ask).retired > 0)
 		return false;
-	msg_out_command_complete(&ask->out, "WAIT_CLOSE");
+	msg_out_command_complete(&ask->out, ask->word);
 	return true;
 }
 
@@ -291,8 +305,10 @@ enum ask_result hold_wait_close(struct ask *ask)
 {
 	if (is_console(ask, "wait in"))
 		return ASK_DONE;
-	if (!knows_database(ask))
-		return no_database(ask);
+	if (!knows_database(ask)) {
+		no_database(ask);
+		return ASK_DONE;
+	}
 	return ask_wait(ask, are_closed, NULL);
 }
 
@@ -316,23 +332,16 @@ static void kill_clients(struct ask *ask, struct worker *w)
 
 static void have_killed(struct ask *ask)
 {
-	msg_out_command_complete(&ask->out, "KILL");
+	msg_out_command_complete(&ask->out, ask->word);
 }
 
 enum ask_result hold_kill(struct ask *ask)
 {
-	if (is_console(ask, "kill") || is_ending(ask))
+	if (is_console(ask, "kill") || hold_is_over(ask))
 		return ASK_DONE;
-	switch (directory_pause(ask_directory(ask), database_of(ask), true)) {
-	case ROUTE_HOLD_NO_DATABASE:
-		return no_database(ask);
-	case ROUTE_HOLD_NO_MEMORY:
-		return no_memory(ask);
-	case ROUTE_HOLD_ALREADY:
-	case ROUTE_HOLD_DONE:
-		break;
-	}
-	log_command(ask);
+	if (is_refused(ask, directory_pause(ask_directory(ask), database_of(ask), true)))
+		return ASK_DONE;
+	ask_log(ask);
 	worker_tend_pools(ask->home);
 	return ask_tour(ask, kill_clients, have_killed);
 }
@@ -352,7 +361,7 @@ static void kill_client(struct ask *ask, struct worker *w)
 static void have_killed_client(struct ask *ask)
 {
 	if (ask->found > 0)
-		msg_out_command_complete(&ask->out, "KILL_CLIENT");
+		msg_out_command_complete(&ask->out, ask->word);
 	else
 		ask_error_hint(ask, "42704", "SHOW CLIENTS has the id of each.",
 			"client not found");
@@ -373,6 +382,6 @@ enum ask_result hold_kill_client(struct ask *ask)
 			"invalid client pointer supplied");
 		return ASK_DONE;
 	}
-	log_command(ask);
+	ask_log(ask);
 	return ask_tour(ask, kill_client, have_killed_client);
 }

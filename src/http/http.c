@@ -61,14 +61,6 @@ int http_create(struct http **out, struct console *console, struct router *route
 	return 0;
 }
 
-static void close_socket(int fd, const struct addr *addr, bool keeps_name)
-{
-	/* First the name: once nobody listens, it may be another process's. */
-	if (!keeps_name && addr_is_unix(addr) && addr->un.sun_path[0] != '\0')
-		(void)unlink(addr->un.sun_path);
-	close(fd);
-}
-
 static void entrance_free(struct http_entrance *e)
 {
 	list_remove(&e->node);
@@ -201,7 +193,7 @@ void http_abandon(struct http *h)
 
 		if (!e->is_new)
 			continue;
-		close_socket(e->fd, &e->addr, e->is_inherited);
+		addr_listen_end(e->fd, &e->addr, e->is_inherited);
 		entrance_free(e);
 	}
 }
@@ -232,6 +224,11 @@ int http_hand_over(struct http *h)
 	pthread_mutex_unlock(&h->lock);
 	wake(h);
 	return 0;
+}
+
+bool http_has_left(const struct http *h)
+{
+	return atomic_load(&h->has_left);
 }
 
 void http_own(struct http *h, const struct config *config)
@@ -312,7 +309,7 @@ static void door_open(struct http *h, int fd, const struct addr *addr, bool keep
 	}
 	if (door == NULL || door->daemon == NULL) {
 		SLOG(ERROR, "http-listen", "error=\"%s\"", "the HTTP library does not start");
-		close_socket(fd, addr, keeps_name);
+		addr_listen_end(fd, addr, keeps_name);
 		free(door);
 		return;
 	}
@@ -325,7 +322,7 @@ static void door_leave(struct http_door *door)
 		return;
 	door->is_leaving = true;
 	(void)MHD_quiesce_daemon(door->daemon);
-	close_socket(door->fd, &door->addr, door->keeps_name);
+	addr_listen_end(door->fd, &door->addr, door->keeps_name);
 	door->fd = -1;
 }
 
@@ -372,6 +369,8 @@ static void carry_out(struct http *h, struct http_order *order)
 			door_open(h, order->doors[i].fd, &order->doors[i].addr,
 				order->doors[i].keeps_name);
 	}
+	if (order->hands_over)
+		atomic_store(&h->has_left, true);
 	order_free(order);
 }
 
@@ -507,7 +506,7 @@ void http_destroy(struct http **slot)
 	while ((node = list_first(&h->entrances)) != NULL) {
 		struct http_entrance *e = container_of(node, struct http_entrance, node);
 
-		close_socket(e->fd, &e->addr, e->is_inherited);
+		addr_listen_end(e->fd, &e->addr, e->is_inherited);
 		entrance_free(e);
 	}
 	http_values_finish(&h->values);

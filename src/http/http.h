@@ -40,6 +40,8 @@ typedef void http_socket_f(void *arg, int fd, bool is_kept);
 void http_each_socket(struct http *, http_socket_f *, void *arg);
 /* Another process listens on them from here on.  Returns 0 or -ENOMEM. */
 NODISCARD int http_hand_over(struct http *);
+/* Since then: this process has left them. */
+bool http_has_left(const struct http *);
 
 /* This process has taken over: what it got is its own, and becomes as configured. */
 void http_own(struct http *, const struct config *);

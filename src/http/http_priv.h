@@ -89,6 +89,7 @@ struct http {
 	struct inherited *inherited;
 	uint64_t start_wall_us;
 	_Atomic bool has_started;       /* main serves clients */
+	_Atomic bool has_left;          /* another process listens, and this one does not */
 	int wake_fd;
 	pthread_t thread;
 	bool has_thread;

@@ -95,8 +95,9 @@ static void add_share(struct look_workload *w, const struct look_host *h,
 	}
 	if (s->lease_us != 0 && (w->lease_since_us == 0 || s->lease_us < w->lease_since_us))
 		w->lease_since_us = s->lease_us;
-	/* The ceiling is also what others leave. */
-	if (s->waiting > 0 && (s->used >= s->max || h->budget.used >= h->budget.limit))
+	/* The ceiling is also what others leave, and what a pool, a database or a user may have. */
+	if (s->waiting > 0 && (s->used >= s->max || h->budget.used >= h->budget.limit ||
+		wait_reason_is_limit(s->reason)))
 		w->is_blocked = true;
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/slog_queue.h"
 #include "http/metrics_priv.h"
 #include "session/client.h"
 #include "session/tally.h"
@@ -410,6 +411,8 @@ static void process(struct exposition *e, const struct metrics_process *p)
 	exposition_begin(e, METRIC_HTTP_REQUESTS);
 	for (size_t i = 2; i < COUNT_OF(codes); i++)
 		exposition_u64(e, p->requests[i], LABELS("code", codes[i]));
+	exposition_begin(e, METRIC_LOG_LOST);
+	exposition_u64(e, slog_queue_lost(), NO_LABELS);
 	if (getrusage(RUSAGE_SELF, &usage) == 0) {
 		exposition_begin(e, METRIC_PROCESS_CPU);
 		exposition_us(e, us_of(&usage.ru_utime) + us_of(&usage.ru_stime), NO_LABELS);

@@ -21,6 +21,10 @@ void program_begin_drain(struct program *p, enum router_drain drain)
 	atomic_store(&p->router.drain, (int)drain);
 	/* Nobody could come to an end. */
 	(void)suspend_set(&p->router, false);
+	/* What is given back is not needed any more: PgBouncer's PAUSE. */
+	if (drain == ROUTER_DRAINS_SERVERS &&
+		directory_pause(p->directory, NULL, true) == ROUTE_HOLD_DONE)
+		handover_tend(p);
 	p->drain_until_us = limit == 0 ? 0 : clock_now_us() + limit;
 	program_tell_workers(p);
 	if (has_handed_over)
@@ -70,6 +74,9 @@ bool drain_is_over(struct program *p)
 		count = atomic_load(&p->router.clients);
 		break;
 	case ROUTER_HANDED_OVER:
+		/* Its console was the other process's, which has ended. */
+		if (p->handover.fd < 0 && directory_resume_all(p->directory))
+			handover_tend(p);
 		count = entrances_are_left(p) ? program_all_clients(p) : 1;
 		/* Once it is gone all of the budget is the other process's. */
 		if (count == 0)

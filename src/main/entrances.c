@@ -26,14 +26,6 @@ struct order_mail {
 	struct order *order;
 };
 
-static void close_socket(int fd, const struct addr *addr, bool is_kept)
-{
-	/* First the name: once nobody listens, it may be another process's. */
-	if (!is_kept && addr_is_unix(addr) && addr->un.sun_path[0] != '\0')
-		(void)unlink(addr->un.sun_path);
-	close(fd);
-}
-
 static void deliver(struct mail *mail, struct worker *w)
 {
 	struct order_mail *m = container_of(mail, struct order_mail, mail);
@@ -52,7 +44,7 @@ static void deliver(struct mail *mail, struct worker *w)
 	if (atomic_fetch_sub(&order->left, 1) != 1)
 		return;
 	if (order->workload == NULL)
-		close_socket(order->fd, &order->addr, order->is_kept);
+		addr_listen_end(order->fd, &order->addr, order->is_kept);
 	free(order);
 }
 
@@ -229,7 +221,7 @@ void entrances_abandon(struct program *p)
 
 void entrance_end(struct entrance *e)
 {
-	close_socket(e->fd, &e->addr, e->is_kept || e->is_lent);
+	addr_listen_end(e->fd, &e->addr, e->is_kept || e->is_lent);
 	entrance_free(e);
 }
 

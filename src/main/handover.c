@@ -178,6 +178,8 @@ static bool listen_to(struct handover_before *b, bool *changed)
 	/* Of what cannot be read it has as much as before. */
 	while ((ret = handover_read(b->fd, &m)) > 0 || ret == -EMSGSIZE) {
 		close_fds(&m, 0);
+		if (ret > 0 && m.text[0] == 'Q')
+			handover_hear_quiet(b, &m);
 		if (ret < 0 || m.text[0] != 'U')
 			continue;
 		read_units(m.text + 1, &b->units);
@@ -354,9 +356,11 @@ int handover_take(struct program *p, struct diag *diag)
 	}
 	ret = handover_send(fd, "R", 1, NULL, 0);
 	if (ret == 0) {
-		do
+		do {
 			ret = wait_for_message(fd, &m);
-		while (ret > 0 && m.text[0] != 'G');
+			if (ret > 0 && m.text[0] == 'H')
+				handover_take_holds(p, &m);
+		} while (ret > 0 && m.text[0] != 'G');
 	}
 	if (ret > 0) {
 		entrances_own(p);

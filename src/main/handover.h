@@ -23,8 +23,11 @@
  *   old  B           that was all
  *   new  R           ready
  *   new  E text      not, because
+ *   old  H holds     what is paused or disabled
  *   old  G           go
  *   new  C pid key   a cancel request that may be for one of the old process's clients
+ *   new  H holds     that is another now, to all before
+ *   old  Q number    so far has come to rest what those say: no server of what is paused
  *
  * Thread: main; handover_cancel() any.
  */
@@ -53,6 +56,7 @@ struct handover_units {
 struct handover_before {
 	int fd;
 	struct handover_units units;    /* that it still has */
+	uint64_t quiet;                 /* of the holds that it was told, those it has met */
 };
 
 enum handover_phase { HANDOVER_NONE, HANDOVER_STARTING, HANDOVER_DONE };
@@ -64,6 +68,7 @@ struct handover {
 	pthread_mutex_t lock;           /* of the descriptors: workers send, too */
 	struct handover_before *before[HANDOVER_BEFORE_MAX];
 	uint32_t before_count;
+	uint64_t told;                  /* of the holds, and one more; 0: nothing */
 	/* The one that follows. */
 	enum handover_phase phase;
 	int fd;
@@ -72,6 +77,8 @@ struct handover {
 	console_done_f *done;           /* somebody waits to hear of it, or NULL */
 	void *done_arg;
 	uint32_t first_clients;         /* when it was handed over */
+	uint64_t held;                  /* the holds that this process was told */
+	bool owes_quiet;                /* ... and has not met yet */
 	struct {
 		uint32_t first;         /* units at that time */
 		uint32_t most;          /* that may be used now */

@@ -21,7 +21,7 @@
 enum {
 	PATIENCE_US = 60 * 1000000,
 	ENVIRONMENT_MAX = 1024,
-	HANDOVER_ROOM = (HANDOVER_BEFORE_MAX + 2) * HANDOVER_TEXT_MAX
+	HANDOVER_ROOM = (HANDOVER_BEFORE_MAX + 2) * HANDOVER_UNITS_MAX
 };
 
 extern char **environ;
@@ -199,7 +199,7 @@ static int send_all(struct program *p)
 static bool is_for_it(const char *variable)
 {
 	static const char *const not[] = { "LISTEN_PID=", "LISTEN_FDS=", "LISTEN_FDNAMES=",
-		"LISTEN_PIDFDID=", "WATCHDOG_PID=", HANDOVER_VARIABLE "=" };
+		"LISTEN_PIDFDID=", "WATCHDOG_PID=", HANDOVER_VARIABLE "=", FIRST_VARIABLE "=" };
 
 	for (size_t i = 0; i < COUNT_OF(not); i++) {
 		if (strncmp(variable, not[i], strlen(not[i])) == 0)
@@ -211,6 +211,7 @@ static bool is_for_it(const char *variable)
 static int spawn(struct program *p, int fd)
 {
 	char variable[] = HANDOVER_VARIABLE "=3", option[] = "--config";
+	char first[] = FIRST_VARIABLE "=1";
 	char *arguments[] = { p->exe, option, (char *)(uintptr_t)p->path, NULL };
 	char *environment[ENVIRONMENT_MAX];
 	posix_spawn_file_actions_t files;
@@ -220,11 +221,13 @@ static int spawn(struct program *p, int fd)
 	pid_t pid;
 	int error;
 
-	for (char **at = environ; *at != NULL && count < ENVIRONMENT_MAX - 2; at++) {
+	for (char **at = environ; *at != NULL && count < ENVIRONMENT_MAX - 3; at++) {
 		if (is_for_it(*at))
 			environment[count++] = *at;
 	}
 	environment[count++] = variable;
+	if (first_is_there())
+		environment[count++] = first;
 	environment[count] = NULL;
 	sigemptyset(&none);
 	sigemptyset(&defaults);
@@ -287,9 +290,8 @@ void handover_begin(struct program *p, console_done_f *done, void *done_arg)
 	int pair[2], ret, room = HANDOVER_ROOM;
 
 	if (h->phase != HANDOVER_NONE || atomic_load(&p->router.drain) != ROUTER_SERVES) {
-		done(done_arg, false, h->phase == HANDOVER_STARTING ? "a restart is under way" :
-			h->phase == HANDOVER_DONE ? "another process has taken over: connect again" :
-						    "pooler is shutting down");
+		/* Two at the same moment: else the console has said so. */
+		done(done_arg, false, "a restart is under way, or the end");
 		return;
 	}
 	h->done = done;
@@ -378,8 +380,12 @@ static void go(struct program *p)
 	struct handover *h = &p->handover;
 
 	/* What was asked for before this began may have come to pass since. */
-	if (suspend_is_on(&p->router) || directory_holds_any(p->directory)) {
-		failed(p, "a database is paused or disabled");
+	if (suspend_is_on(&p->router)) {
+		failed(p, "pooler is suspended");
+		return;
+	}
+	if (handover_send_holds(p) < 0) {
+		failed(p, "the new process cannot be told of all that is paused or disabled");
 		return;
 	}
 	if (handover_send(h->fd, "G", 1, NULL, 0) < 0 || entrances_hand_over(p) < 0 ||
@@ -403,7 +409,6 @@ static void go(struct program *p)
 	program_begin_drain(p, ROUTER_HANDED_OVER);
 	lower(p);
 	(void)send_units(p, true);
-	answer(p, true, "");
 }
 
 static void starting(struct program *p)
@@ -435,6 +440,8 @@ static void handed_over(struct program *p)
 		while ((ret = handover_read(h->fd, &m)) > 0) {
 			if (m.text[0] == 'C')
 				handover_cancelled(p, &m);
+			else if (m.text[0] == 'H')
+				handover_take_holds(p, &m);
 		}
 	}
 	if (ret < 0) {
@@ -443,13 +450,16 @@ static void handed_over(struct program *p)
 		h->fd = -1;
 	}
 	/* Where the other one leaves an address, or ends, nobody listens any more. */
-	if (entrances_are_left(p)) {
+	if (entrances_are_left(p) && http_has_left(p->http)) {
 		entrances_close(p);
 		inherited_finish(&p->inherited);
+		/* Whoever connects from here on gets to the new one. */
+		answer(p, true, "");
 	}
 	lower(p);
 	if (h->fd >= 0)
 		(void)send_units(p, true);
+	handover_say_quiet(p);
 }
 
 bool handover_tick(struct program *p)
@@ -457,8 +467,11 @@ bool handover_tick(struct program *p)
 	struct handover *h = &p->handover;
 
 	/* Once there is a new process that is its to do. */
-	if (h->before_count > 0 && h->phase == HANDOVER_NONE)
-		handover_hear(p);
+	if (h->phase == HANDOVER_NONE) {
+		if (h->before_count > 0)
+			handover_hear(p);
+		handover_tell_holds(p);
+	}
 	if (h->phase == HANDOVER_STARTING)
 		starting(p);
 	else if (h->phase == HANDOVER_DONE)

@@ -10,7 +10,9 @@
 
 enum {
 	/* "number host\n" of each host, the longest of which still fit. */
-	HANDOVER_TEXT_MAX = DIRECTORY_HOSTS_MAX * (CONFIG_NAME_MAX + 12) + 2,
+	HANDOVER_UNITS_MAX = DIRECTORY_HOSTS_MAX * (CONFIG_NAME_MAX + 12) + 2,
+	/* Of databases that are held there may be any number; so many bytes are enough. */
+	HANDOVER_TEXT_MAX = HANDOVER_UNITS_MAX > 65536 ? HANDOVER_UNITS_MAX : 65536,
 	HANDOVER_FDS_MAX = 64,
 	HANDOVER_FD = 3
 };
@@ -33,6 +35,13 @@ NODISCARD int handover_read(int fd, struct handover_message *);
 /* Looks at what those before have to say. */
 void handover_hear(struct program *);
 void handover_close_before(struct program *);
+/* handover_hold.c: what is paused or disabled.  send: to the new process; -EMSGSIZE if that
+ * is too much.  tell: to those before, where it has changed. */
+NODISCARD int handover_send_holds(struct program *);
+void handover_take_holds(struct program *, const struct handover_message *);
+void handover_tell_holds(struct program *);
+void handover_say_quiet(struct program *);
+void handover_hear_quiet(struct handover_before *, const struct handover_message *);
 /* The new process tells of a cancel request. */
 void handover_cancelled(struct program *, const struct handover_message *);
 

@@ -344,6 +344,7 @@ static int set_up(struct program *p, struct diag *diag)
 	console_fill_ops(p->console, &ops);
 	ret = router_init(&p->router, p->directory, &ops,
 		PGTANDEM_VERSION "/pgtandem");
+	atomic_store(&p->router.quiet_elsewhere, handover_is_heir(p) ? 0 : UINT64_MAX);
 	p->router.cancel_elsewhere = handover_cancel;
 	p->router.cancel_arg = p;
 	if (ret == 0)
@@ -365,6 +366,8 @@ static bool on_signal(struct program *p, int signal)
 	if (signal == SIGNAL_REQUEST) {
 		answer_requests(p);
 		signal = atomic_exchange(&p->shutdown_mode, 0);
+	} else if (signal != 0) {
+		first_pass_on(p, signal);
 	}
 	switch (signal) {
 	case SIGHUP:
@@ -435,6 +438,7 @@ static int wait_for_the_end(struct program *p, const sigset_t *set)
 		if (!workers_are_well(p))
 			return -EIO;
 		is_soon = handover_tick(p);
+		first_reap();
 		/* Those who were about to log in when it began. */
 		if (atomic_load(&p->router.drain) != ROUTER_SERVES)
 			program_tell_workers(p);
@@ -555,5 +559,6 @@ int program_run(struct program *p, const char *path)
 	}
 	tear_down(p);
 	log_end();
-	return ret == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	ret = ret == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return p->handover.phase == HANDOVER_DONE ? first_stay(&set, ret) : ret;
 }

@@ -129,6 +129,17 @@ void notify_successor(long pid);
 NODISCARD int notify_take_sockets(struct inherited *, struct diag *);
 void notify_tick(struct program *);
 
+/* first.c: as process 1.  is_there: it, or one before this, is that. */
+#define FIRST_VARIABLE "PGTANDEM_FIRST"
+bool first_is_there(void);
+/* A signal that came after another process has taken over is for that one, too. */
+void first_pass_on(struct program *, int signal);
+/* Now and then: whoever has lost its parent is this process's to bury. */
+void first_reap(void);
+/* In the end: stays while anybody is left; then the exit status of the last.  code: what
+ * it is where nobody is, or this is not process 1. */
+int first_stay(const sigset_t *signals, int code);
+
 /* entrances.c */
 NODISCARD int entrances_open(struct program *, const struct config *, struct diag *);
 void entrances_commit(struct program *);        /* after the directory has changed */

@@ -21,6 +21,7 @@ void program_apply_log(struct program *p)
 
 	slog_set_level(p->config->log.level);
 	atomic_store(&p->router.drain_ends_idle, process->drain_ends_idle);
+	atomic_store(&p->router.drain_timeout_us, process->drain_timeout_us);
 	atomic_store(&p->router.log_connections, p->config->log.log_connections);
 	atomic_store(&p->router.log_disconnections, p->config->log.log_disconnections);
 	atomic_store(&p->router.suspend_timeout_us, process->suspend_timeout_us);

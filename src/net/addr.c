@@ -450,6 +450,14 @@ int addr_listen_again(int fd, const struct addr *a, int backlog, unsigned unix_m
 	return 0;
 }
 
+void addr_listen_end(int fd, const struct addr *a, bool keeps_name)
+{
+	/* First the name: once nobody listens, it may be another process's. */
+	if (!keeps_name && addr_is_unix(a) && a->un.sun_path[0] != '\0')
+		(void)unlink(a->un.sun_path);
+	close(fd);
+}
+
 /* --- connecting, and open sockets ------------------------------------------- */
 
 int addr_connect(const struct addr *a, const struct sock_tcp *tcp, bool *in_progress)

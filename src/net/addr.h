@@ -69,6 +69,8 @@ NODISCARD int addr_listen(const struct addr *, int backlog, unsigned unix_mode);
 /* The same settings for one that another process has opened.  Returns 0 or -errno: what
  * could not be set is as it was. */
 NODISCARD int addr_listen_again(int fd, const struct addr *, int backlog, unsigned unix_mode);
+/* Closes it; keeps_name: that of a unix socket is somebody else's. */
+void addr_listen_end(int fd, const struct addr *, bool keeps_name);
 
 /* A non-blocking descriptor on which connect(2) was called, or -errno.
  * *in_progress tells whether its end must be awaited. */

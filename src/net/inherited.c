@@ -70,10 +70,7 @@ static void drop(struct inherited_socket *s, bool removes)
 {
 	if (s->fd < 0)
 		return;
-	if (removes && !s->is_kept && addr_is_unix(&s->addr) &&
-		s->addr.un.sun_path[0] != '\0')
-		(void)unlink(s->addr.un.sun_path);
-	close(s->fd);
+	addr_listen_end(s->fd, &s->addr, !removes || s->is_kept);
 	s->fd = -1;
 }
 

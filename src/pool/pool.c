@@ -31,6 +31,29 @@ const char *wait_reason_text(enum wait_reason reason)
 	return reasons[reason].text;
 }
 
+bool wait_reason_is_limit(enum wait_reason reason)
+{
+	switch (reason) {
+	case WAIT_POOL:
+	case WAIT_DATABASE:
+	case WAIT_USER:
+	case WAIT_WORKLOAD:
+	case WAIT_BUDGET:
+	case WAIT_FLOORS:
+		return true;
+	case WAIT_PAUSED:
+	case WAIT_CONNECTING:
+	case WAIT_CLOSING:
+	case WAIT_HOST:
+	case WAIT_LOGIN:
+	case WAIT_PACING:
+	case WAIT_TURN:
+	case WAIT_REASON_COUNT:
+		return false;
+	}
+	return false;
+}
+
 void slice_init(struct slice *slice, struct pool *pool, struct share *share)
 {
 	*slice = (struct slice){ .pool = pool, .share = share };

@@ -43,6 +43,8 @@ enum wait_reason {
 
 const char *wait_reason_word(enum wait_reason);
 const char *wait_reason_text(enum wait_reason);
+/* Is it a limit of the configuration that all of is in use? */
+bool wait_reason_is_limit(enum wait_reason);
 
 enum { POOL_ERROR_TEXT_MAX = 256, POOL_KNOWN_MAX = 64 };
 

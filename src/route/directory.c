@@ -242,6 +242,24 @@ bool route_times(const struct route *r, struct route_limits *out)
 	return ok;
 }
 
+bool route_user_is_removed(const struct route *r)
+{
+	return atomic_load(&r->account->removed_in) > r->generation;
+}
+
+bool route_is_known(const struct route *r)
+{
+	struct directory *d = r->directory;
+	const struct config_workload *workload;
+	const struct config_database *conf;
+	bool is_known;
+
+	pthread_mutex_lock(&d->lock);
+	is_known = check(d, r->workload, r->database->name, &workload, &conf) == ROUTE_OK;
+	pthread_mutex_unlock(&d->lock);
+	return is_known && !route_user_is_removed(r);
+}
+
 struct config *directory_config(struct directory *d)
 {
 	struct config *config;

@@ -19,6 +19,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/buf.h"
 #include "base/diag.h"
 #include "base/hash.h"
 #include "net/addr.h"
@@ -369,6 +370,10 @@ void route_leave(struct route *);               /* accepts NULL */
 /* How long the client of a route may take by the configuration in force: the times of
  * the limits, and nothing else of them.  False: its database is gone, or no memory. */
 NODISCARD bool route_times(const struct route *, struct route_limits *);
+/* Does the configuration in force still have its database here, and its user? */
+bool route_is_known(const struct route *);
+/* The user has left the files since the route was found, if only for a while. */
+bool route_user_is_removed(const struct route *);
 
 /* Counts one more client in the limits of its database and user, until it is taken out
  * again; another route of the same names does for that, too.  ROUTE_DATABASE_FULL or
@@ -531,8 +536,15 @@ struct route_held {
 /* What holds for those who ask for this name; NULL: is all of it paused? */
 void directory_held(struct directory *, const char *name, struct route_held *);
 
-/* Is anything at all paused or disabled? */
-bool directory_holds_any(struct directory *);
+/* For other processes: all that is paused and disabled, as text with zero bytes in it, and
+ * which version that is; it grows with each change. */
+uint64_t directory_holds_version(struct directory *);
+uint64_t directory_holds_write(struct directory *, struct buf *);
+/* Holds that, and nothing else; of what is not configured here, nothing.  monitor_upkeep()
+ * has to follow. */
+void directory_hold_as(struct directory *, const char *text, size_t len);
+/* Has each pool that is paused no server left? */
+bool directory_held_are_quiet(struct directory *);
 /* Ends every pause.  False: there was none.  monitor_upkeep() has to follow. */
 bool directory_resume_all(struct directory *);
 

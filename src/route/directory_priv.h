@@ -35,6 +35,7 @@ struct directory {
 	struct list retired;            /* struct route_pool.in_retired */
 	bool is_paused;                 /* all of it */
 	uint32_t paused_count;          /* databases that are, by their own name */
+	uint64_t holds_version;         /* grows when something is paused, resumed, disabled, enabled */
 	struct hash_table databases;
 	struct hash_table counters;
 	uint64_t counters_made;

@@ -7,6 +7,8 @@
  */
 #include <string.h>
 
+#include "base/buf.h"
+#include "base/clock.h"
 #include "route/directory_priv.h"
 
 /* Is this the database that clients get who ask for the name now? */
@@ -67,6 +69,7 @@ static enum route_hold find_database(
 	return *out == NULL ? ROUTE_HOLD_NO_MEMORY : ROUTE_HOLD_DONE;
 }
 
+/* pools_hold_all() has to follow. */
 static enum route_hold set_paused(struct directory *d, const char *name, bool is_paused)
 {
 	struct route_database *database = NULL;
@@ -84,7 +87,20 @@ static enum route_hold set_paused(struct directory *d, const char *name, bool is
 		database->is_paused = is_paused;
 		d->paused_count += is_paused ? 1 : UINT32_MAX;
 	}
-	pools_hold_all(d);
+	d->holds_version++;
+	return ROUTE_HOLD_DONE;
+}
+
+static enum route_hold set_disabled(struct directory *d, const char *name, bool is_disabled)
+{
+	struct route_database *database;
+	enum route_hold result = find_database(d, name, &database);
+
+	if (result != ROUTE_HOLD_DONE)
+		return result;
+	if (atomic_exchange(&database->is_disabled, is_disabled) == is_disabled)
+		return ROUTE_HOLD_ALREADY;
+	d->holds_version++;
 	return ROUTE_HOLD_DONE;
 }
 
@@ -94,20 +110,18 @@ enum route_hold directory_pause(struct directory *d, const char *name, bool is_p
 
 	pthread_mutex_lock(&d->lock);
 	result = set_paused(d, name, is_paused);
+	if (result == ROUTE_HOLD_DONE)
+		pools_hold_all(d);
 	pthread_mutex_unlock(&d->lock);
 	return result;
 }
 
 enum route_hold directory_disable(struct directory *d, const char *name, bool is_disabled)
 {
-	struct route_database *database;
 	enum route_hold result;
 
 	pthread_mutex_lock(&d->lock);
-	result = find_database(d, name, &database);
-	if (result == ROUTE_HOLD_DONE &&
-		atomic_exchange(&database->is_disabled, is_disabled) == is_disabled)
-		result = ROUTE_HOLD_ALREADY;
+	result = set_disabled(d, name, is_disabled);
 	pthread_mutex_unlock(&d->lock);
 	return result;
 }
@@ -134,35 +148,162 @@ void directory_held(struct directory *d, const char *name, struct route_held *ou
 	pthread_mutex_unlock(&d->lock);
 }
 
-bool directory_holds_any(struct directory *d)
+/* Nothing is held any more. */
+static void release_all(struct directory *d)
 {
 	struct hash_node *node = NULL;
-	bool holds;
 
-	pthread_mutex_lock(&d->lock);
-	holds = d->is_paused || d->paused_count > 0;
-	while (!holds && (node = hash_table_walk(&d->databases, node)) != NULL)
-		holds = atomic_load(
-			&container_of(node, struct route_database, node)->is_disabled);
-	pthread_mutex_unlock(&d->lock);
-	return holds;
+	while ((node = hash_table_walk(&d->databases, node)) != NULL)
+		container_of(node, struct route_database, node)->is_paused = false;
+	d->is_paused = false;
+	d->paused_count = 0;
 }
 
 bool directory_resume_all(struct directory *d)
 {
-	struct hash_node *node = NULL;
 	bool was_paused;
 
 	pthread_mutex_lock(&d->lock);
 	was_paused = d->is_paused || d->paused_count > 0;
-	while (was_paused && (node = hash_table_walk(&d->databases, node)) != NULL)
-		container_of(node, struct route_database, node)->is_paused = false;
-	d->is_paused = false;
-	d->paused_count = 0;
-	if (was_paused)
+	if (was_paused) {
+		release_all(d);
+		d->holds_version++;
 		pools_hold_all(d);
+	}
 	pthread_mutex_unlock(&d->lock);
 	return was_paused;
+}
+
+/* It need not come to rest, or has. */
+static bool is_at_rest(struct directory *d, struct route_pool *p)
+{
+	struct monitor_left left;
+
+	if (p->is_own || !is_held(d, p->host, p->dbname))
+		return true;
+	monitor_pool_left(&p->host->monitor, &p->pool, clock_now_us(), &left);
+	return left.servers == 0;
+}
+
+/* --- other processes --------------------------------------------------------------- */
+
+uint64_t directory_holds_version(struct directory *d)
+{
+	uint64_t version;
+
+	pthread_mutex_lock(&d->lock);
+	version = d->holds_version;
+	pthread_mutex_unlock(&d->lock);
+	return version;
+}
+
+/* Records that end with a zero byte: a letter, and the name that it is about. */
+static void write_record(struct buf *out, char what, const char *name)
+{
+	buf_add_u8(out, (uint8_t)what);
+	buf_add(out, name, strlen(name) + 1);
+}
+
+uint64_t directory_holds_write(struct directory *d, struct buf *out)
+{
+	struct hash_node *node = NULL;
+	uint64_t version;
+
+	pthread_mutex_lock(&d->lock);
+	version = d->holds_version;
+	if (d->is_paused)
+		write_record(out, 'a', "");
+	while ((node = hash_table_walk(&d->databases, node)) != NULL) {
+		const struct route_database *database =
+			container_of(node, struct route_database, node);
+
+		if (database->is_paused)
+			write_record(out, 'p', database->name);
+		if (atomic_load(&database->is_disabled))
+			write_record(out, 'd', database->name);
+	}
+	pthread_mutex_unlock(&d->lock);
+	return version;
+}
+
+/* The next one, behind *at; NULL: that was all. */
+static const char *next_record(const char **at, const char *end)
+{
+	const char *record = *at, *zero;
+
+	if (end - record < 2 || record[0] == '\0')
+		return NULL;
+	zero = memchr(record, '\0', (size_t)(end - record));
+	if (zero == NULL)
+		return NULL;
+	*at = zero + 1;
+	return record;
+}
+
+static void read_record(struct directory *d, const char *record)
+{
+	/* What this process does not have in its configuration need not be held. */
+	switch (record[0]) {
+	case 'a':
+		(void)set_paused(d, NULL, true);
+		break;
+	case 'p':
+		(void)set_paused(d, record + 1, true);
+		break;
+	case 'd':
+		(void)set_disabled(d, record + 1, true);
+		break;
+	default:
+		break;
+	}
+}
+
+static bool disables(const char *text, size_t len, const char *name)
+{
+	const char *at = text, *record;
+
+	while ((record = next_record(&at, text + len)) != NULL) {
+		if (record[0] == 'd' && strcmp(record + 1, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+void directory_hold_as(struct directory *d, const char *text, size_t len)
+{
+	struct hash_node *node = NULL;
+	const char *at = text, *record;
+
+	pthread_mutex_lock(&d->lock);
+	/* Logins look at it without the lock. */
+	while ((node = hash_table_walk(&d->databases, node)) != NULL) {
+		struct route_database *database =
+			container_of(node, struct route_database, node);
+
+		atomic_store(&database->is_disabled, disables(text, len, database->name));
+	}
+	release_all(d);
+	while ((record = next_record(&at, text + len)) != NULL)
+		read_record(d, record);
+	d->holds_version++;
+	pools_hold_all(d);
+	pthread_mutex_unlock(&d->lock);
+}
+
+bool directory_held_are_quiet(struct directory *d)
+{
+	struct hash_node *node = NULL;
+	bool is_quiet = true;
+
+	pthread_mutex_lock(&d->lock);
+	while (is_quiet && (node = hash_table_walk(&d->pools, node)) != NULL)
+		is_quiet = is_at_rest(d, container_of(node, struct route_pool, node));
+	list_for_each(&d->retired, each) {
+		is_quiet = is_quiet &&
+			is_at_rest(d, container_of(each, struct route_pool, in_retired));
+	}
+	pthread_mutex_unlock(&d->lock);
+	return is_quiet;
 }
 
 bool directory_leads_to(struct directory *d, const char *name, const struct route_pool *p)

@@ -42,12 +42,17 @@ static uint64_t idle_session_deadline(const struct client *c)
 	return sooner(UINT64_MAX, c->state_us, limits_of(c)->idle_session_timeout_us);
 }
 
-/* What ends it; it may give its server back before. */
+/* Who keeps a server although a reload has removed its database or user. */
+static uint64_t leave_deadline(const struct client *c)
+{
+	return c->work == NULL || c->work->leave_us == 0 ? UINT64_MAX : c->work->leave_us;
+}
 
+/* What ends it; it may give its server back before. */
 static uint64_t active_deadline(const struct client *c)
 {
 	const struct route_limits *limits = limits_of(c);
-	uint64_t deadline = UINT64_MAX;
+	uint64_t deadline = leave_deadline(c);
 
 	deadline = sooner(deadline, c->query_us, limits->query_timeout_us);
 	deadline = sooner(deadline, c->xact_us, limits->transaction_timeout_us);
@@ -114,28 +119,10 @@ void client_arm(struct client *c)
 		timer_set(&c->worker->timers, &c->deadline, deadline);
 }
 
-/* Does it wait for a connection to be opened, and not for a limit of ours? */
+/* Does it wait for a connection to be opened? */
 static bool needs_connect(enum wait_reason reason)
 {
-	switch (reason) {
-	case WAIT_CONNECTING:
-	case WAIT_CLOSING:
-	case WAIT_HOST:
-	case WAIT_LOGIN:
-	case WAIT_PACING:
-	case WAIT_TURN:
-		return true;
-	case WAIT_PAUSED:
-	case WAIT_POOL:
-	case WAIT_DATABASE:
-	case WAIT_USER:
-	case WAIT_WORKLOAD:
-	case WAIT_FLOORS:
-	case WAIT_BUDGET:
-	case WAIT_REASON_COUNT:
-		return false;
-	}
-	return false;
+	return reason != WAIT_PAUSED && !wait_reason_is_limit(reason);
 }
 
 /* What stood in the way, for the hint. */
@@ -169,7 +156,9 @@ static void active_timed_out(struct client *c, uint64_t now_us)
 {
 	const struct route_limits *limits = limits_of(c);
 
-	if (sooner(UINT64_MAX, c->query_us, limits->query_timeout_us) <= now_us)
+	if (leave_deadline(c) <= now_us)
+		client_close(c, CLOSE_REMOVED);
+	else if (sooner(UINT64_MAX, c->query_us, limits->query_timeout_us) <= now_us)
 		client_close(c, CLOSE_QUERY_TIMEOUT);
 	else if (sooner(UINT64_MAX, c->xact_us, limits->transaction_timeout_us) <= now_us)
 		client_close(c, CLOSE_TRANSACTION_TIMEOUT);
@@ -315,7 +304,7 @@ static bool reroute(struct client *c)
 		return false;
 	}
 	/* Who is known again since then has to say so by logging in. */
-	if (route->account->removed_in > c->route->generation) {
+	if (route_user_is_removed(c->route)) {
 		route_leave(route);
 		client_close(c, CLOSE_REMOVED);
 		return false;
@@ -341,6 +330,20 @@ static bool keeps_statements(const struct client *c)
 {
 	return c->workload->mode != ROUTE_SESSION &&
 		(c->route->limits.max_prepared > 0 || !prepared_names_are_none(&c->names));
+}
+
+/* A session's next idle point may be far away. */
+static void bound_stay(struct client *c)
+{
+	uint64_t limit_us = atomic_load_explicit(&c->worker->router->drain_timeout_us,
+		memory_order_relaxed);
+
+	if (c->work == NULL || (c->workload->mode != ROUTE_SESSION && c->work->pins.kinds == 0))
+		return;
+	if (limit_us == 0 || route_is_known(c->route))
+		c->work->leave_us = 0;
+	else if (c->work->leave_us == 0)
+		c->work->leave_us = worker_now(c->worker) + limit_us;
 }
 
 /* A lease was assigned: true if its server lives. */
@@ -555,6 +558,7 @@ void client_recheck(struct client *c)
 		client_arm(c);
 	else if ((c->state == CLIENT_ACTIVE || c->state == CLIENT_WAITING) && is_outdated(c)) {
 		take_newer(c);
+		bound_stay(c);
 		client_arm(c);
 	}
 }

@@ -26,6 +26,7 @@ struct client_work {
 	struct pins pins;               /* what only its server has */
 	struct params start;            /* those of the startup packet, once "params" differ */
 	struct stall_mark stall;        /* touched by looks at stalled leases only */
+	uint64_t leave_us;              /* 0, or it is removed, and has so long */
 };
 
 /* It is about to ask for a lease.  False: without memory. */

@@ -86,6 +86,8 @@ struct router {
 	const char *version;            /* server_version on the console */
 	_Atomic int drain;              /* enum router_drain */
 	_Atomic bool hands_over;        /* RESTART is under way, or has been */
+	/* Of directory_holds_version() what the processes before this one have met. */
+	_Atomic uint64_t quiet_elsewhere;
 	_Atomic uint32_t suspends;      /* counts SUSPEND and RESUME: odd while it holds */
 	_Atomic uint64_t suspend_timeout_us;
 	_Atomic uint32_t clients;       /* that have proven who they are */
@@ -97,6 +99,7 @@ struct router {
 	/* Clients of ports not in session mode are told to leave between transactions, while
 	 * it waits for clients. */
 	_Atomic bool drain_ends_idle;
+	_Atomic uint64_t drain_timeout_us;      /* for whom a reload has removed; 0: no limit */
 	/* A cancel request for nobody here.  Any worker; false: nobody to tell, either. */
 	bool (*cancel_elsewhere)(void *arg, uint32_t pid, const uint8_t *key, size_t len);
 	void *cancel_arg;

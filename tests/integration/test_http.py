@@ -273,6 +273,25 @@ def test_emergency(make_web):
         assert level() == "ok"
 
 
+@pytest.mark.parametrize("limits, reason", [
+    ({"defaults": {"default_pool_size": 1}}, "default_pool_size"),
+    ({"databases": {"*": {"host": "main", "max_db_connections": 1}}}, "max_db_connections")])
+def test_emergency_below_the_ceiling(make_web, limits, reason):
+    """Half of the workload's connections are free, and nobody may have one."""
+    router, web = make_web({"defaults": {"query_wait_timeout": "2s"}, **limits})
+    with router.transactional.wire() as one, router.transactional.wire() as two:
+        one.query("BEGIN")
+        assert web.json("/health/db")["transactional"]["level"] == "ok"
+        two.send(w.query("SELECT 1"))
+        now = wait_until(lambda: [h for h in [web.json("/health/db")["transactional"]]
+                                  if h["level"] == "emergency"], 10, "half of the timeout is over")
+        assert now[0]["waiting_for"] == reason
+        assert now[0]["checked_out"] < now[0]["limit"]
+        one.query("COMMIT")
+        assert w.rows(two.until_ready()) == [("1",)]
+        wait_until(lambda: web.json("/health/db")["transactional"]["level"] == "ok", 10)
+
+
 def test_every_view(both):
     """Each is there, as the console has it: the same names, and rows of the same number."""
     router, web = both

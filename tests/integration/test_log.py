@@ -12,8 +12,9 @@ import time
 
 import pytest
 from support import wire as w
-from support.net import listening_ports
+from support.net import free_port, listening_ports
 from support.wait import wait_until
+from support.web import Web
 
 pytestmark = pytest.mark.router_only
 
@@ -207,7 +208,9 @@ def test_journald_and_syslog(make_router):
 
 def test_a_full_disk_holds_nobody_up(make_router, tmp_path):
     """What could not be written is counted, and told when it can be."""
-    router = make_router({"log": {"destination": "file", "file": "/dev/full"}})
+    port = free_port()
+    router = make_router({"log": {"destination": "file", "file": "/dev/full"},
+                          "http": {"listen": [f"127.0.0.1:{port}"]}})
     for _ in range(5):
         with router.transactional.connect() as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
@@ -218,6 +221,7 @@ def test_a_full_disk_holds_nobody_up(make_router, tmp_path):
     wait_until(lambda: path.exists() and "log-lost lines=" in path.read_text(), 10, "it is told")
     lost = int(re.search(r"log-lost lines=(\d+)", path.read_text()).group(1))
     assert lost >= 10
+    assert Web(port).metrics().value("pgtandem_log_lost_lines_total") == lost
 
 
 def test_a_pipe_that_nobody_reads_holds_nobody_up(make_router):

@@ -165,6 +165,55 @@ def test_removed_user(make_router):
             assert again.value("SELECT 6") == "6"
 
 
+@pytest.mark.parametrize("what", ["database", "user"])
+def test_drain_timeout_bounds_who_was_removed(make_router, what):
+    """A session's end may be far away; so may that of a client which keeps a server of a
+    transaction port.  Nobody else hears of it, and who is put back in time stays."""
+    router = make_router({"process": {"drain_timeout": "1500ms"},
+                          "databases": {"app": {"host": "main"}, "*": None,
+                                        "second": {"host": "main", "dbname": "app"}}})
+    who = {"dbname": "second"} if what == "database" else {"user": "other"}
+
+    def take_out():
+        if what == "database":
+            router.reload({"databases": {"second": None}})
+        else:
+            router.write_userlist([f'"{name}" "{USERS[name][0]}"' for name in USERS
+                                   if name != "other"] + ['"{}" "{}"'.format(*ADMIN)])
+            router.reload()
+
+    def put_back():
+        router.write_userlist()
+        router.reload({"databases": {"second": {"host": "main", "dbname": "app"}}})
+    with router.session.wire() as stays, router.session.wire(**who) as idle, \
+            router.session.wire(**who) as busy, router.transactional.wire(**who) as pinned:
+        idle.query("SELECT 1")
+        stays.query("SELECT 1")
+        pinned.query("SELECT pg_advisory_lock(17)")
+        busy.query("BEGIN")
+        take_out()
+        assert idle.value("SELECT 'still here'") == "still here"
+        if what == "database":
+            put_back()
+            take_out()
+            assert idle.value("SELECT 'still here'") == "still here"
+        for wire in (idle, busy, pinned):
+            assert [m.sqlstate for m in wire.until_closed() if m.type == "E"] == ["57P01"]
+        assert stays.value("SELECT 1") == "1"
+    wait_until(lambda: router.log().count("reason=removed") == 3, 10)
+    put_back()
+    with router.session.wire(**who) as again:
+        again.query("BEGIN")
+        if what == "database":
+            take_out()
+            put_back()
+            late = router.session.wire()
+            # Longer than it would have had.
+            assert late.query("SELECT pg_sleep(1.6)")[-1].body == b"I"
+            late.quit()
+            assert again.value("SELECT 1") == "1"
+
+
 def test_clients_are_counted_once(make_router):
     """Also those that are in a transaction or wait when the times change."""
     router = make_router({"workloads": {"transactional": {"guaranteed_connections": 2,

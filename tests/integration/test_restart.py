@@ -3,7 +3,9 @@
 import os
 import pathlib
 import pwd
+import signal
 import socket
+import subprocess
 import tempfile
 import threading
 
@@ -185,14 +187,13 @@ def test_unix_sockets_and_http_go_over(restarted, tmp_path):
 def test_restart_is_refused_where_somebody_would_wait_in_vain(restarted):
     router = restarted()
     with Console(router) as console:
-        for command in ("PAUSE", "SUSPEND"):
-            console.run(command)
-            assert console.fails("RESTART") == ("55000", "pooler is paused/suspended")
-            console.run("RESUME")
+        console.run("SUSPEND")
+        assert console.fails("RESTART") == ("55000", "pooler is suspended")
+        console.run("RESUME")
         console.begin("RESTART")
         assert console.end() == ["RESTART"]
         assert console.fails("RELOAD")[0] == "F0000"
-        assert console.fails("RESTART")[0] == "F0000"
+        assert console.fails("RESTART") == ("55000", "a restart is under way, or has been")
     router.expect_error("reload-failed")
     router.follow()
     router.old_ones_end()
@@ -234,3 +235,89 @@ def test_restart_as_another_user(open_directory, restarted):
         with router.session.connect() as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
     router.old_ones_end()
+
+
+# ------------------------------------------------------------------ as process 1
+
+
+def children(pid):
+    return [int(n) for n in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def descendants(pid):
+    found = children(pid)
+    return found + [below for child in found for below in descendants(child)]
+
+
+class Contained:
+    """The router as process 1 of a namespace of processes, as in a container."""
+
+    def __init__(self, router):
+        self.router = router
+        with open(router.log_file, "ab") as log:
+            router.process = subprocess.Popen(
+                ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", router.program(),
+                 "--config", str(router.config_file)], stdin=subprocess.DEVNULL, stdout=log,
+                stderr=log, cwd=router.directory)
+        wait_until(self.is_up, 15, "it listens, or may not be started so")
+
+    def is_up(self):
+        if self.router.process.poll() is not None and "unshare" in self.router.log():
+            pytest.skip("no namespace of processes can be had here: " + self.router.log())
+        return self.router.ports["session"] in listening_ports()
+
+    def first(self):
+        return children(self.router.process.pid)[0]
+
+    def all(self):
+        return descendants(self.router.process.pid)
+
+    def restart(self, left):
+        assert self.router.command("RESTART") == "RESTART"
+        wait_until(lambda: len(self.all()) == left, 20, "those are left who have something to do")
+
+    def serves(self):
+        with self.router.transactional.connect() as connection:
+            return connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_as_process_1(make_router):
+    """It stays until the last one ends, and passes on what it is told."""
+    router = make_router(start=False)
+    held = Contained(router)
+    first = held.first()
+    # The first stays with nothing to do, the newest serves, and who is between has gone.
+    for _ in range(3):
+        held.restart(2)
+        assert held.serves() and held.first() == first
+    with router.session.wire() as session:
+        session.query("BEGIN")
+        held.restart(3)
+        os.kill(first, signal.SIGHUP)
+        wait_until(lambda: router.log().count('reload result="0 settings changed"') == 1, 10,
+                   "the newest reloads")
+        os.kill(first, signal.SIGTERM)
+        wait_until(lambda: router.ports["session"] not in listening_ports(), 10, "it drains")
+        assert session.query("COMMIT")[-1].body == b"I"
+        session.quit()
+    assert router.wait_exit() == 0
+
+
+def test_as_process_1_while_its_own_clients_end(make_router):
+    """A stop of the container is for both; and what is left is not thrown out with it."""
+    router = make_router(start=False)
+    held = Contained(router)
+    with router.session.wire() as old, Console(router) as console:
+        old.query("BEGIN")
+        console.begin("RESTART")
+        assert console.end() == ["RESTART"]
+        wait_until(lambda: len(held.all()) == 2, 10)
+        with router.session.wire() as new:
+            new.query("BEGIN")
+            os.kill(held.first(), signal.SIGTERM)
+            wait_until(lambda: router.ports["session"] not in listening_ports(), 10, "it drains")
+            assert new.query("COMMIT")[-1].body == b"I"
+            assert old.query("COMMIT")[-1].body == b"I"
+            new.quit()
+        old.quit()
+    assert router.wait_exit() == 0

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """RESTART: the process that goes and the one that comes, when something else happens."""
 import collections
+import concurrent.futures
 import contextlib
 import datetime
 import os
@@ -16,9 +17,10 @@ from support import wire as w
 from support.fakeserver import FakeServer
 from support.net import free_port, listening_ports
 from support.restarted import Watch
+from support.router import ADMIN
 from support.wait import wait_until
 from support.web import Web
-from test_commands import APP, Console
+from test_commands import APP, Console, Load
 
 pytestmark = pytest.mark.router_only
 
@@ -286,38 +288,147 @@ def test_log_file_is_moved_while_it_drains(restarted, tmp_path):
 # --------------------------------------------------------------------------- what is held
 
 
-@pytest.mark.parametrize("command, undo", [("PAUSE app", "RESUME app"),
-                                           ("DISABLE app", "ENABLE app")])
-def test_a_database_that_is_held_is_not_forgotten(restarted, command, undo):
+@pytest.mark.parametrize("command", ["PAUSE", "PAUSE app"])
+def test_a_pause_goes_on_in_both_processes(restarted, postgres, command):
+    """Who waits in the old one, and who comes to the new one, are served after RESUME there;
+    the console of the old one has nothing to say any more."""
     router = restarted()
-    with Console(router) as console:
+    undo = command.replace("PAUSE", "RESUME")
+    with Console(router) as console, router.transactional.wire() as early:
+        early.query("SELECT 1")
         console.run(command)
-        assert console.fails("RESTART") == ("55000", "a database is paused or disabled")
-        console.run(undo)
+        early.send(w.query("SELECT 'early'"))
+        wait_until(lambda: len(router.show("waiting")) == 1, 10)
         console.begin("RESTART")
         assert console.end() == ["RESTART"]
+        for late in ("PAUSE", "PAUSE app", "DISABLE app", "SUSPEND", "KILL app", "RESTART",
+                     "RESUME", "RESUME app", "ENABLE app"):
+            assert console.fails(late) == ("55000", "a restart is under way, or has been"), late
         router.follow()
-        for late in ("PAUSE", "PAUSE app", "DISABLE app", "SUSPEND", "KILL app"):
-            assert console.fails(late)[0] == "55000", late
+
+        def late():
+            with router.transactional.connect() as connection:
+                return connection.execute("SELECT 'late'").fetchone()
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            comes = pool.submit(late)
+            wait_until(lambda: [r["reason"] for r in router.show("waiting")] == ["paused"], 10)
+            assert early.is_quiet() and not comes.done()
+            assert postgres.count(APP) == 0
+            assert router.command(undo) == "RESUME"
+            assert comes.result(30) == ("late",)
+            assert w.rows(early.until_ready()) == [("early",)]
     router.old_ones_end()
+
+
+def test_a_database_that_is_disabled_stays_so(restarted):
+    router = restarted()
+    with router.transactional.wire() as early:
+        assert router.command("DISABLE app") == "DISABLE"
+        router.restart()
+        router.restart()
+        with pytest.raises(RuntimeError, match="55000: database \"app\" is disabled"):
+            router.transactional.wire()
+        assert early.value("SELECT 1") == "1"
+        assert router.command("ENABLE app") == "ENABLE"
+        with router.transactional.wire() as wire:
+            assert wire.value("SELECT 1") == "1"
+    router.old_ones_end()
+
+
+def test_a_pause_waits_for_the_processes_before(restarted, postgres):
+    """When it is answered nobody is connected to PostgreSQL, whichever process it was."""
+    router = restarted()
+    with router.session.wire() as first:
+        first.query("BEGIN")
+        router.restart()
+        with router.transactional.wire() as second, Console(router) as undone:
+            second.query("BEGIN")
+            router.restart()
+            with Console(router) as console:
+                console.begin("PAUSE app")
+                wait_until(lambda: router.show("databases")[0]["paused"], 10)
+                assert console.wire.is_quiet()
+                assert second.query("COMMIT")[-1].body == b"I"
+                assert console.wire.is_quiet()
+                assert first.query("COMMIT")[-1].body == b"I"
+                assert console.wire.is_quiet()
+                first.quit()
+                assert console.end() == ["PAUSE"]
+                assert postgres.count(APP) == 0
+                second.send(w.query("SELECT 1"))
+                assert second.is_quiet()
+                # Nobody is in it: it may be renamed.
+                postgres.sql("ALTER DATABASE app RENAME TO app_",
+                             "ALTER DATABASE app_ RENAME TO app")
+                assert console.run("RESUME app") == ["RESUME"]
+                assert w.rows(second.until_ready()) == [("1",)]
+            assert undone.fails("RESUME app")[0] == "55000"
+    router.old_ones_end()
+
+
+def test_a_pause_that_waits_is_handed_over(restarted):
+    """The command ends, with a word on it; what it has begun goes on in the new process."""
+    router = restarted()
+    with router.session.wire() as session, Console(router) as console, Console(router) as other:
+        session.query("BEGIN")
+        console.begin("PAUSE app")
+        wait_until(lambda: router.show("databases")[0]["paused"], 10)
+        other.begin("RESTART")
+        assert other.end() == ["RESTART"]
+        assert failure(console) == [("55000", "the process that has taken over goes on with the pause")]
+        router.follow()
+        assert router.show("databases")[0]["paused"] == 1
+        assert session.query("COMMIT")[-1].body == b"I"
+        assert router.command("RESUME app") == "RESUME"
+    router.old_ones_end()
+
+
+def test_a_pause_ends_with_the_process_that_could_end_it(restarted):
+    router = restarted()
+    with router.transactional.wire() as early:
+        early.query("SELECT 1")
+        assert router.command("PAUSE app") == "PAUSE"
+        early.send(w.query("SELECT 'goes on'"))
+        router.restart()
+        assert early.is_quiet()
+        router.process.kill()
+        assert w.rows(early.until_ready()) == [("goes on",)]
+    router.process.wait(10)
+    router.process = router.before.pop()
+    assert router.process.wait(10) == 0
 
 
 def test_nothing_is_held_while_another_process_starts(restarted, slow_start):
     router = restarted()
     with Console(router) as console, Console(router) as other:
         slow_start(router, console)
-        for command in ("PAUSE", "PAUSE app", "DISABLE app", "SUSPEND", "KILL app"):
+        for command in ("PAUSE", "PAUSE app", "DISABLE app", "SUSPEND", "KILL app", "RESTART"):
             assert other.fails(command) == ("55000", "a restart is under way, or has been")
         assert console.end() == ["RESTART"]
         router.follow()
+    with Console(router) as console:
+        assert console.run("PAUSE app") == ["PAUSE"]
+        assert console.run("RESUME app") == ["RESUME"]
+    router.old_ones_end()
 
-    def pauses():
-        """A connection that was on its way when the other took over is the old one's."""
-        with Console(router) as console:
-            if w.errors(console.wire.query("PAUSE app")):
-                return False
-            return console.run("RESUME app") == ["RESUME"]
-    wait_until(pauses, 10, "the new process is asked")
+
+def test_who_comes_after_the_answer_comes_to_the_new_process(restarted):
+    """Not to the one that goes, which has left its listeners by then: on every port, again
+    and again, while others connect all the time."""
+    port = free_port()
+    router = restarted({"http": {"listen": [f"127.0.0.1:{port}"]}})
+    with Load(router.transactional, 3, persistent=False) as load:
+        for _ in range(5):
+            load.has_moved()
+            before = Web(port).metrics().value("process_start_time_seconds")
+            assert router.command("RESTART") == "RESTART"
+            for name in ("transactional", "session"):
+                with getattr(router, name).wire(user=ADMIN[0], dbname="pgbouncer") as wire:
+                    # The old one would refuse both.
+                    assert not w.errors(wire.query("PAUSE; RESUME"))
+            assert Web(port).metrics().value("process_start_time_seconds") > before
+            router.follow()
+    assert not load.errors
     router.old_ones_end()
 
 

@@ -3,8 +3,6 @@
 import signal
 import threading
 
-import psycopg
-
 from .adopted import Adopted, adopt_orphans
 from .router import Router
 from .wait import wait_until
@@ -26,17 +24,8 @@ class Restarted(Router):
         return config
 
     def restart(self):
-        wait_until(self.begins, 10, "the process that listens begins a restart")
+        assert self.command("RESTART") == "RESTART"
         self.follow()
-
-    def begins(self):
-        """A connection that was on its way when another process took over is the old one's."""
-        try:
-            return self.command("RESTART") == "RESTART"
-        except psycopg.Error as error:
-            if "has taken over" not in str(error) and "or has been" not in str(error):
-                raise
-            return False
 
     def follow(self):
         old = self.process.pid
