@@ -134,30 +134,51 @@ def put(config, path, value):
     return re.sub(r"""["']?@value@["']?""", lambda _: value, text, count=1)
 
 
-def test_by_files(make_router, tmp_path):
-    """The same through --check: with the line, and the name."""
-    router = make_router()
-    with router.session.wire(user=ADMIN[0], dbname="pgbouncer") as wire:
-        rows = settings(wire)
+# What stands for the names in the table's places.
+NAMES = {"hosts": "main", "workloads": "session", "databases": "app", "users": "app_scram"}
 
-    def check(number, key, value):
-        path = tmp_path / f"{number}.yaml"
-        path.write_text(put(router.config, key.split("."), value) + "\n")
-        done = subprocess.run([Router.program(), "--check", str(path)], capture_output=True,
+
+def table():
+    """(path, allowed) of every option at every place that it may stand at."""
+    said = subprocess.run([Router.program(), "--dump=options"], capture_output=True, text=True,
+                          timeout=60 * SLOWDOWN, check=True).stdout
+    head, *rows = [line.split("\t") for line in said.splitlines()]
+    assert head[:2] == ["place", "name"] and head[4] == "allowed"
+    found = [([*place.replace("NAME", NAMES.get(place.split(".")[0], "")).replace("HOST", "main")
+               .split("."), name], allowed) for place, name, _, _, allowed, *_ in rows]
+    assert len(found) > 300 and len({path[0] for path, _ in found}) == 11, len(found)
+    return found
+
+
+def test_by_files(make_router, tmp_path):
+    """All of the table through --check: beyond the bounds with the line, and what would be
+    right; at the bounds nothing of the kind."""
+    router = make_router({"databases": {"app": {"host": "main"}}, "users": {"app_scram": {}}},
+                         start=False)
+    (router.directory / "checks").mkdir()
+
+    def check(number, path, value):
+        file = router.directory / "checks" / f"{number}.yaml"
+        file.write_text(put(router.config, path, value) + "\n")
+        done = subprocess.run([Router.program(), "--check", str(file)], capture_output=True,
                               text=True, timeout=60 * SLOWDOWN, check=False,
                               cwd=router.directory)
-        path.unlink()
-        return key, value, done.returncode, done.stderr + done.stdout
+        file.unlink()
+        return done.returncode, done.stderr + done.stdout
 
     jobs = []
-    for key, row in rows.items():
-        values = [v for v in beyond(row[5]) if v != "''"][:2]
-        jobs += [(key, value) for value in values]
-    assert len(jobs) > 150
-    (router.directory / "checks").mkdir()
+    for path, allowed in table():
+        jobs += [(path, allowed, value, True)
+                 for value in [v for v in beyond(allowed) if v != "''"][:2]]
+        jobs += [(path, allowed, value, False) for value in at_bounds(allowed)[:2]]
+    assert len(jobs) > 900, len(jobs)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda job: check(*job),
-                                [(i, *job) for i, job in enumerate(jobs)]))
-    for key, value, code, said in results:
-        assert code == 1, (key, value, code, said)
-        assert re.search(r"\.yaml:\d+:\d+: ", said), (key, value, said)
+        results = list(pool.map(lambda job: check(job[0], job[1][0], job[1][2]),
+                                enumerate(jobs)))
+    for (path, allowed, value, is_beyond), (code, said) in zip(jobs, results):
+        if is_beyond:
+            assert code == 1, (path, value, code, said)
+            assert re.search(r"\.yaml:\d+:\d+: ", said), (path, value, said)
+        else:
+            # It may make no sense with the others: that is said in other words.
+            assert code in (0, 1) and allowed not in said, (path, value, said)
