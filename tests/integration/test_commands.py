@@ -393,7 +393,8 @@ def test_kill(router, postgres, port, command):
 
 def test_kill_under_load(router, postgres):
     with Load(router.transactional) as load, Console(router) as console:
-        load.has_moved()
+        # Whoever logs in still is not there to be killed.
+        wait_until(lambda: all(load.done), 20, "all are in")
         console.run("KILL app")
         wait_until(lambda: len(load.errors) == len(load.done), 10, "all were thrown out")
         wait_until(lambda: postgres.count(APP) == 0)

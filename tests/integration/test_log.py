@@ -160,7 +160,7 @@ def test_slow_waits_and_queries(make_router):
             one.send(w.bind(["0.3", "x"], name), w.execute(), w.sync())
             one.until_ready()
         assert {line["fingerprint"] for line in told("slow-query")[3:]} == {first["fingerprint"]}
-        assert len(told("slow-query")) == 5
+        wait_until(lambda: len(told("slow-query")) == 5, 10, "all are told")
         assert told("slow-wait") == []
         one.query("BEGIN")
         two.send(w.query("SELECT 1"))

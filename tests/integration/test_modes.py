@@ -312,9 +312,12 @@ def test_disable_and_enable(pooler, mode):
 
 def test_kill_and_resume(pooler, mode, postgres):
     """All go at once, what they run is ended; the database is paused until RESUME."""
+    if mode == "session" and not pooler.has((1, 19)):
+        pytest.skip("PgBouncer 1.18 ends itself when clients log in meanwhile")
     with at_work(pooler, mode) as loads, pooler.wire() as busy, pooler.wire() as idle, \
             pooler.console() as console:
         idle.query("SELECT 1")
+        wait_until(lambda: all(all(load.done) for load in loads), 20, "all are in")
         busy.send(w.query("SELECT pg_sleep(300)"))
         wait_until(lambda: postgres.count("query LIKE '%pg_sleep(300)%' AND state = 'active'") == 1)
         assert console.run("KILL app") == ["KILL"]
@@ -323,8 +326,6 @@ def test_kill_and_resume(pooler, mode, postgres):
             assert fatal.fields["S"] == "FATAL"
         # The clients at work were thrown out; those that came again wait.
         wait_until(lambda: all(load.errors or load.persistent is False for load in loads), 20)
-        if not pooler.is_ours and not pooler.is_running():
-            pytest.skip("PgBouncer has ended itself: clients were logging in")
         if not pooler.is_ours:
             # It only hangs up, which PostgreSQL sees when the query has ended.
             postgres.terminate("query LIKE '%pg_sleep(300)%'")
