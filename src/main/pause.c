@@ -32,6 +32,8 @@ static const char *resume_all(struct program *p)
 {
 	if (atomic_load(&p->router.drain) == ROUTER_DRAINS_SERVERS)
 		return "it is shutting down";
+	if (atomic_load(&p->router.drain) == ROUTER_HANDED_OVER)
+		return "another process has taken over";
 	if (suspend_set(&p->router, false) ||
 		directory_pause(p->directory, NULL, false) == ROUTE_HOLD_DONE)
 		return NULL;
