@@ -50,12 +50,6 @@ void first_pass_on(struct program *p, int signal)
 		(void)kill((pid_t)p->handover.pid, signal);
 }
 
-void first_reap(void)
-{
-	while (is_first() && waitpid(-1, NULL, WNOHANG) > 0)
-		;
-}
-
 int first_stay(const sigset_t *signals, int code)
 {
 	sigset_t set = *signals;

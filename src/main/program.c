@@ -438,7 +438,6 @@ static int wait_for_the_end(struct program *p, const sigset_t *set)
 		if (!workers_are_well(p))
 			return -EIO;
 		is_soon = handover_tick(p);
-		first_reap();
 		/* Those who were about to log in when it began. */
 		if (atomic_load(&p->router.drain) != ROUTER_SERVES)
 			program_tell_workers(p);

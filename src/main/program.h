@@ -134,8 +134,6 @@ void notify_tick(struct program *);
 bool first_is_there(void);
 /* A signal that came after another process has taken over is for that one, too. */
 void first_pass_on(struct program *, int signal);
-/* Now and then: whoever has lost its parent is this process's to bury. */
-void first_reap(void);
 /* In the end: stays while anybody is left; then the exit status of the last.  code: what
  * it is where nobody is, or this is not process 1. */
 int first_stay(const sigset_t *signals, int code);
