@@ -296,6 +296,7 @@ struct route_limits {
 	uint64_t statement_memory;      /* a client's; 0: no limit */
 	uint32_t max_waiting;
 	uint32_t max_prepared;          /* statements of a server */
+	bool reuses_plans;              /* unnamed statements stand for shared ones */
 	enum route_state state;         /* of sessions, on a transaction port */
 	uint32_t pins_refused;          /* bit of enum route_pin, route_kept: not allowed */
 	uint32_t audit_each;            /* one of so many leases; 0: none */

@@ -132,6 +132,7 @@ int route_limits_make(struct directory *d, const struct config_workload *workloa
 		.server_check_delay_us = s.server_check_delay_us,
 		.max_waiting = s.max_waiting,
 		.max_prepared = s.max_prepared_statements,
+		.reuses_plans = s.plan_reuse,
 		.state = state_from(s.session_state),
 		.pins_refused = refused_from(&s),
 		.audit_each = audit_from(s.session_state_audit),

@@ -60,7 +60,7 @@ struct client {
 	struct prepared_names names;    /* statements, on a transaction port */
 	struct buf unnamed;             /* body of the last unnamed Parse, if it is small */
 	uint64_t unnamed_version;       /* counts them */
-	struct prepared *unnamed_large; /* ... or large; else NULL */
+	struct prepared *unnamed_large; /* ... or large, or shared; else NULL */
 	struct prepared_act *unnamed_act;       /* what it does to names; or NULL */
 	struct prepared_act *portal_act;        /* ... and a portal when it runs */
 	uint64_t acts_portal;           /* hash of its name; 0: there is none */
@@ -87,6 +87,8 @@ struct client {
 	bool unnamed_touches;           /* it may set something */
 	bool unnamed_names;             /* it may name statements */
 	bool unnamed_pins;              /* it may leave what only its server has */
+	bool unnamed_shared;            /* it stands for a shared one: client_reuse.c */
+	uint8_t reuse_pause;            /* so many are not to */
 	bool keeps_statements;          /* names are looked after, in this lease */
 	uint8_t end;                    /* enum client_end: does its lease end? */
 	uint8_t deaths;                 /* of servers, since one last worked */

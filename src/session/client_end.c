@@ -74,7 +74,9 @@ static enum text_end of_statement(const struct client *c, const struct server *s
 		n = prepared_names_find(&c->names, name);
 		return n == NULL ? TEXT_OTHER : of_prepared(c, s, n->statement);
 	}
-	if (!c->has_unnamed || c->unnamed_large != NULL)
+	if (c->unnamed_large != NULL)
+		return of_prepared(c, s, c->unnamed_large);
+	if (!c->has_unnamed)
 		return TEXT_OTHER;
 	return read_text(s, text, strnlen(text, buf_len(&c->unnamed)));
 }
@@ -202,7 +204,9 @@ static enum text_leaves bound_leaves(const struct client *c, const struct server
 		n = prepared_names_find(&c->names, name);
 		return n == NULL ? LEAVES_ANYTHING : prepared_leaves(c, s, n->statement);
 	}
-	if (!c->has_unnamed || c->unnamed_large != NULL)
+	if (c->unnamed_large != NULL)
+		return prepared_leaves(c, s, c->unnamed_large);
+	if (!c->has_unnamed)
 		return LEAVES_ANYTHING;
 	return text_leaves(s, text, strnlen(text, buf_len(&c->unnamed)));
 }

@@ -356,6 +356,7 @@ static bool take(struct client *c)
 	c->lease_exchanges = 0;
 	c->has_sent = false;
 	c->end = CLIENT_END_UNKNOWN;
+	reuse_finish(&c->work->reuse);
 	client_pin_forget(c);
 	/* A Parse is kept whole; so much is held by those who have a server only. */
 	c->keeps_statements = keeps_statements(c);
@@ -509,6 +510,7 @@ void client_lease_over(struct client *c)
 	client_enter(c, CLIENT_IDLE);
 	c->stream.held_max = STREAM_HELD_MAX;
 	c->acts_portal = 0;
+	reuse_finish(&c->work->reuse);
 	client_pin_forget(c);
 	/* The server that it was too fast for is not its own any more. */
 	stream_resume(&c->stream);

@@ -40,6 +40,7 @@ static bool is_calm(const struct client *c, const struct server *s)
 		(s->sql_of == c->id || s->is_session) && q->open && !q->skipping &&
 		!q->in_doubt && q->copy == EXCHANGE_NO_COPY && !s->is_chained &&
 		!s->holds_client && steps_has_room(&s->steps) && exchange_has_room(q) &&
+		!client_reuse_is_open(c) &&
 		(c->query_us != 0 || q->pending != 0);
 }
 

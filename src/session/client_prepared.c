@@ -73,7 +73,7 @@ static uint64_t state_key(const struct client *c, const struct server *s)
 	return c->params.plan_key ^ s->literal_key;
 }
 
-static uint32_t most_prepared(const struct client *c)
+uint32_t client_most_prepared(const struct client *c)
 {
 	uint32_t most = c->route->limits.max_prepared;
 
@@ -131,8 +131,8 @@ static struct prepared *fitting(struct client *c, struct server *s, struct prepa
 
 /* Uses a statement by the client's name: sees that the server has it.  Returns its name
  * there, or NULL when the message may go on as it is. */
-static const char *use(
-	struct client *c, struct server *s, const char *name, enum step_kind kind)
+static const char *use(struct client *c, struct server *s, const struct frame *f,
+	const char *name, enum step_kind kind)
 {
 	struct prepared *p, *once;
 	struct prepared_name *n;
@@ -140,6 +140,9 @@ static const char *use(
 
 	n = name[0] == '\0' ? NULL : prepared_names_find(&c->names, name);
 	if (n == NULL) {
+		p = name[0] == '\0' ? client_reuse_use(c, s, f) : NULL;
+		if (p != NULL)
+			return p->name;
 		if (name[0] == '\0')
 			client_unnamed_use(c, s);
 		server_step(s, kind, NULL, NULL);
@@ -157,7 +160,7 @@ static const char *use(
 	p = fitting(c, s, n, &once);
 	client_note_use(c, s, p);
 	if (!prepared_set_use(&s->prepared, p)) {
-		server_prepare(s, STEP_PARSE_OURS, p, NULL, most_prepared(c));
+		server_prepare(s, STEP_PARSE_OURS, p, NULL, client_most_prepared(c));
 		stats_add(c->stats, STAT_server_parse_count, 1);
 	}
 	server_step(s, kind, p, n);
@@ -270,7 +273,7 @@ static void parse_named(struct client *c, struct server *s, const char *name,
 		}
 		server_unprepare(s, p);
 	}
-	server_prepare(s, STEP_PARSE, p, n, most_prepared(c));
+	server_prepare(s, STEP_PARSE, p, n, client_most_prepared(c));
 	stats_add(c->stats, STAT_server_parse_count, 1);
 }
 
@@ -282,6 +285,10 @@ static void parse_unnamed(struct client *c, struct server *s, const struct frame
 	struct prepared_act *act;
 	unsigned may;
 
+	if (client_reuse_parse(c, s, body, len)) {
+		*sent = CLIENT_REPLACED;
+		return;
+	}
 	if (!read_act(c, s, &read, &len, &act, &fails, &may)) {
 		client_send_failing(s, fails, NULL);
 		*sent = CLIENT_REPLACED;
@@ -403,13 +410,15 @@ static size_t on_bind(
 	/* What it gives may be the name of a setting. */
 	if (!frame_is_whole(f) && f->body_len <= BIND_WHOLE)
 		return 0;
-	stats_add(c->stats, STAT_bind_count, 1);
+	if (!c->work->reuse.is_off)
+		stats_add(c->stats, STAT_bind_count, 1);
 	if (!wire_ok(&in)) {
 		server_step(s, STEP_BIND, NULL, NULL);
 		exchange_sent(&s->xq, 'B');
 		return FRAME_HEADER + f->available;
 	}
 	if (!client_pin_admits_bind(c, s, name, &why)) {
+		client_reuse_settle(c, s);
 		server_step(s, why, NULL, NULL);
 		server_send_describe(s, prepared_no_name());
 		*sent = CLIENT_DROPPED;
@@ -418,7 +427,7 @@ static size_t on_bind(
 	note_act(c, portal, name);
 	c->work->touched.bind = in.pos;
 	c->work->touched.bind_len = wire_left(&in);
-	there = use(c, s, name, STEP_BIND);
+	there = use(c, s, f, name, STEP_BIND);
 	c->work->touched.bind = NULL;
 	client_note_bound_drops(c, s, name);
 	if (there == NULL) {
@@ -433,7 +442,7 @@ static size_t on_bind(
 static size_t on_describe(struct client *c, struct server *s, const struct frame *f,
 	const struct wire_in *in, const char *name, enum client_sent *sent)
 {
-	const char *there = use(c, s, name, STEP_DESCRIBE);
+	const char *there = use(c, s, f, name, STEP_DESCRIBE);
 
 	if (there == NULL) {
 		exchange_sent(&s->xq, 'D');
@@ -569,6 +578,8 @@ size_t client_prepared_message(
 	bool is_in_copy = s->xq.copy == EXCHANGE_COPY_IN && !s->xq.copy_end_sent;
 
 	*sent = CLIENT_AS_IT_IS;
+	if (UNLIKELY(client_reuse_is_open(c)))
+		client_reuse_next(c, s, f);
 	switch (s->xq.skipping || is_in_copy ? 0 : f->type) {
 	case 'P':
 		return on_parse(c, s, f, sent);

@@ -312,6 +312,8 @@ static bool may_forward(struct client *c, struct server *s, const struct frame *
 	if (client_waits_for_defaults(c, s) || must_be_whole(c, s, f))
 		return false;
 	s->is_full = !steps_has_room(&s->steps);
+	if (UNLIKELY(client_reuse_is_open(c)) && client_reuse_waits(c, s, f))
+		return false;
 	return exchange_has_room(&s->xq) && !s->is_full && !s->holds_client &&
 		!client_waits_for_names(c, s, f);
 }
@@ -449,10 +451,12 @@ static size_t forward(struct client *c, const uint8_t *data, size_t len)
 	}
 	pos = span.pos;
 	send_span(s, &span);
+	client_reuse_settle(c, s);
 	client_sure_flush(s);
 	if (pos > 0) {
 		c->has_sent = true;
-		if (c->end == CLIENT_END_PROVEN && pos == len && c->body_left == 0)
+		if (c->end == CLIENT_END_PROVEN && pos == len && c->body_left == 0 &&
+			!client_reuse_is_open(c))
 			server_chain(s);
 		end_if_nothing_runs(c, s);
 	}

@@ -24,6 +24,7 @@ void client_unnamed_forget(struct client *c)
 	c->unnamed_act = NULL;
 	prepared_unref(c->unnamed_large);
 	c->unnamed_large = NULL;
+	c->unnamed_shared = false;
 }
 
 void client_unnamed_keep(struct client *c, struct server *s, const uint8_t *body, size_t len,

@@ -32,6 +32,7 @@ bool client_work_begin(struct client *c)
 	touched_init(&work->touched);
 	touched_init(&work->resets);
 	params_init(&work->start);
+	reuse_init(&work->reuse);
 	c->work = work;
 	return true;
 }
@@ -50,6 +51,7 @@ static void finish(struct client_work *work)
 	touched_finish(&work->touched);
 	touched_finish(&work->resets);
 	params_finish(&work->start);
+	reuse_finish(&work->reuse);
 }
 
 void client_work_end(struct client *c)

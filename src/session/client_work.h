@@ -11,6 +11,7 @@
 #define SESSION_CLIENT_WORK_H
 
 #include "base/list.h"
+#include "session/client_reuse.h"
 #include "session/params.h"
 #include "session/pin.h"
 #include "session/stall.h"
@@ -24,6 +25,7 @@ struct client_work {
 	struct touched touched;         /* settings, in this lease */
 	struct touched resets;          /* of settings of the startup packet, not yet made good */
 	struct pins pins;               /* what only its server has */
+	struct reuse reuse;             /* its unnamed statement stands for a shared one */
 	struct params start;            /* those of the startup packet, once "params" differ */
 	struct stall_mark stall;        /* touched by looks at stalled leases only */
 	uint64_t leave_us;              /* 0, or it is removed, and has so long */

@@ -149,6 +149,12 @@ struct prepared *prepared_ref(struct prepared *p)
 	return p;
 }
 
+bool prepared_is_current(const struct prepared *p)
+{
+	return !atomic_load_explicit(&p->is_retired, memory_order_relaxed) &&
+		p->schema == atomic_load_explicit(&schema, memory_order_acquire);
+}
+
 bool prepared_is_mine_only(const struct prepared *p)
 {
 	return atomic_load(&p->refs) == 1;
@@ -501,6 +507,7 @@ struct set_entry {
 	struct hash_node node;
 	struct list_node in_used;
 	struct prepared *statement;
+	uint64_t stamp_us;              /* 0: none */
 };
 
 void prepared_set_init(struct prepared_set *set)
@@ -533,6 +540,22 @@ bool prepared_set_use(struct prepared_set *set, struct prepared *p)
 	list_remove(&e->in_used);
 	list_push_front(&set->used, &e->in_used);
 	return true;
+}
+
+uint64_t prepared_set_age(const struct prepared_set *set, const struct prepared *p,
+	uint64_t now_us)
+{
+	const struct set_entry *e = set_find(set, p);
+
+	return e == NULL || e->stamp_us == 0 ? UINT64_MAX : now_us - e->stamp_us;
+}
+
+void prepared_set_stamp(struct prepared_set *set, const struct prepared *p, uint64_t now_us)
+{
+	struct set_entry *e = set_find(set, p);
+
+	if (e != NULL)
+		e->stamp_us = now_us;
 }
 
 bool prepared_set_add(struct prepared_set *set, struct prepared *p)

@@ -41,6 +41,7 @@ struct prepared {
 	bool is_sql;                    /* the text is a PREPARE of SQL */
 	_Atomic uint8_t ends;           /* enum text_end, once it was looked at */
 	bool may_pin;                   /* its server: see pin.h */
+	_Atomic uint8_t reusable;       /* enum reusable of client_reuse.c, the same */
 	_Atomic uint8_t leaves;         /* enum text_leaves of client_end.c, the same */
 	uint64_t id;                    /* tells it from all others of the process */
 	uint64_t state_key;             /* settings of those who share it */
@@ -64,6 +65,9 @@ struct prepared *prepared_get_alone(struct prepared_registry *, const void *body
 	size_t len);
 struct prepared *prepared_ref(struct prepared *);
 void prepared_unref(struct prepared *);         /* accepts NULL */
+
+/* Who prepares the same now gets this one. */
+bool prepared_is_current(const struct prepared *);
 
 /* A PREPARE of SQL, shared with nobody. */
 struct prepared *prepared_get_sql(struct prepared_registry *, const char *text, size_t len);
@@ -170,6 +174,10 @@ struct prepared_set {
 void prepared_set_init(struct prepared_set *);
 /* True: it is there, and counts as used now. */
 bool prepared_set_use(struct prepared_set *, struct prepared *);
+/* How long ago it was last stamped; UINT64_MAX: never. */
+uint64_t prepared_set_age(const struct prepared_set *, const struct prepared *,
+	uint64_t now_us);
+void prepared_set_stamp(struct prepared_set *, const struct prepared *, uint64_t now_us);
 /* Takes a reference of its own.  False without memory. */
 NODISCARD bool prepared_set_add(struct prepared_set *, struct prepared *);
 void prepared_set_remove(struct prepared_set *, struct prepared *);

@@ -27,6 +27,7 @@
 #include "session/advice.h"
 #include "session/shrink.h"
 #include "session/suspend.h"
+#include "session/seen.h"
 #include "session/texts.h"
 
 enum { ROUTER_WORKERS_MAX = MONITOR_WORKERS_MAX, ROUTER_LISTENERS_MAX = 256 };
@@ -151,6 +152,7 @@ struct worker {
 	struct client **clients;
 	uint32_t client_slots;
 	struct texts texts;
+	struct seen seen;               /* of unnamed statements */
 	struct rand_small seeds;        /* for servers */
 	char clean_sql[640];            /* server_clean_sql() */
 	struct hash_table told;         /* client_told.c; buckets NULL until it has some */

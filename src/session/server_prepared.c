@@ -216,6 +216,8 @@ static void undo(const struct step *step, void *arg)
 		return;
 	case STEP_BIND:
 	case STEP_BIND_OURS:
+	case STEP_BIND_SHARED:
+	case STEP_DESCRIBE_SHARED:
 	case STEP_TEXT_PARSE:
 	case STEP_TEXT_CLOSE:
 	case STEP_SQL_END:
@@ -278,6 +280,17 @@ static bool is_stale_plan(const struct error_fields *e)
 		wire_slice_is(e->routine, "RevalidateCachedQuery");
 }
 
+/* Nobody was told of its columns but by answers to what came right before. */
+static void learn_of_shared(struct server *s, struct prepared *p, const struct error_fields *e)
+{
+	if (is_stale_plan(e))
+		prepared_retire(p, true);
+	if (says(e, "26000", p->name)) {
+		prepared_set_remove(&s->prepared, p);
+		s->has_foreign = true;
+	}
+}
+
 /* What a server has is not what we thought: somebody's function has dropped statements,
  * or made one of such a name.  All go at the end of the lease. */
 static void learn_from(
@@ -291,6 +304,8 @@ static void learn_from(
 		prepared_retire(head->statement, false);
 		s->has_foreign = true;
 	}
+	if (head->kind == STEP_BIND_SHARED || head->kind == STEP_DESCRIBE_SHARED)
+		learn_of_shared(s, head->statement, e);
 	if (!is_use || head->name == NULL)
 		return;
 	p = head->name->statement;
@@ -371,7 +386,8 @@ bool server_prepared_error(struct server *s, const struct error_fields *e, bool 
 	else
 		steps_fail_query(&s->steps, undo, s);
 	/* The Query that it stood in front of was skipped. */
-	if (skips && s->holds_client && s->xq.skipping)
+	if (skips && s->xq.skipping &&
+		(s->holds_client || (s->client != NULL && client_reuse_has_failed(s->client))))
 		end_skipping(s);
 	return is_ours;
 }

@@ -6,6 +6,8 @@
  * possible.  Only what decides something must be whole before it is handled:
  * ReadyForQuery, CommandComplete, ErrorResponse, ParameterStatus.  All else,
  * rows of 1 GB included, streams through.
+ *
+ * Long because every message has its place in one switch, with what it decides above it.
  */
 #include <stdio.h>
 #include <string.h>
@@ -20,8 +22,8 @@
 #include "session/errand.h"
 #include "session/server_priv.h"
 
-/* REPLACE: with s->instead. */
-enum verdict { FORWARD, DROP, STOP, REPLACE };
+/* REPLACE: with s->instead; BEHIND: forward, behind that. */
+enum verdict { FORWARD, DROP, STOP, REPLACE, BEHIND };
 
 static void bad_message(struct server *s, const char *what, uint8_t type)
 {
@@ -50,10 +52,26 @@ static void keep_error(struct server *s, const struct error_fields *e)
 		(int)size_min(e->message.len, sizeof(s->message) - 1), e->message.data);
 }
 
+static bool is_shared(enum step_kind kind)
+{
+	return kind == STEP_BIND_SHARED || kind == STEP_DESCRIBE_SHARED;
+}
+
+static enum reuse_error reuse_failed(struct server *s, const struct error_fields *e)
+{
+	enum step_kind kind = steps_head(&s->steps).kind;
+
+	if (s->client == NULL || (!is_shared(kind) && kind != STEP_PARSE_OURS))
+		return REUSE_ERROR_GOES_ON;
+	buf_clear(&s->instead);
+	return client_reuse_failed(s->client, s, e, &s->instead);
+}
+
 static enum verdict on_error(struct server *s, const struct frame *f)
 {
 	enum exchange_reply owner = exchange_owner(&s->xq);
 	struct error_fields e;
+	enum reuse_error reuse;
 	bool skips;
 
 	error_parse(f->body, f->available, &e);
@@ -79,9 +97,12 @@ static enum verdict on_error(struct server *s, const struct frame *f)
 		server_defaults_unsure(s);
 		s->client->work->touched.has_errors = !touched_is_empty(&s->client->work->touched);
 	}
+	reuse = owner == EXCHANGE_TO_CLIENT ? reuse_failed(s, &e) : REUSE_ERROR_GOES_ON;
 	if (owner == EXCHANGE_TO_CLIENT && s->steps.count > 0 &&
 		server_prepared_error(s, &e, skips))
 		return REPLACE;
+	if (reuse != REUSE_ERROR_GOES_ON)
+		return reuse == REUSE_ERROR_AGAIN ? DROP : BEHIND;
 	if (owner == EXCHANGE_TO_CLIENT)
 		return FORWARD;
 	keep_error(s, &e);
@@ -199,6 +220,17 @@ static enum verdict defaults_ready(struct server *s, char status)
 	return s->phase == SERVER_PHASE_CLOSE ? STOP : DROP;
 }
 
+/* Behind an error of which nobody hears. */
+static enum verdict send_again(struct server *s, char status)
+{
+	if (status != 'I') {
+		bad_message(s, "a transaction where none can be", (uint8_t)status);
+		return STOP;
+	}
+	client_reuse_again(s->client, s);
+	return DROP;
+}
+
 static enum verdict on_ready(struct server *s, const struct frame *f)
 {
 	enum exchange_reply owner = exchange_owner(&s->xq);
@@ -227,6 +259,8 @@ static enum verdict on_ready(struct server *s, const struct frame *f)
 		server_abort_goes_on(s);
 		return s->phase == SERVER_PHASE_CLOSE ? STOP : DROP;
 	}
+	if (s->client != NULL && client_reuse_has_failed(s->client))
+		return send_again(s, status);
 	return client_ready(s, status);
 }
 
@@ -313,14 +347,37 @@ static enum verdict on_reply(struct server *s, uint8_t type)
 	return owner == EXCHANGE_TO_CLIENT ? FORWARD : DROP;
 }
 
-/* ParseComplete and the like: some are to things that the client did not send. */
-static enum verdict on_step(struct server *s, uint8_t type)
+/* The first use of what the unnamed statement stands for has gone well: what came before it
+ * is owed. */
+static enum verdict proven(struct server *s)
 {
+	if (s->client == NULL)
+		return FORWARD;
+	buf_clear(&s->instead);
+	client_reuse_proven(s->client, &s->instead);
+	return buf_len(&s->instead) > 0 ? BEHIND : FORWARD;
+}
+
+/* '2', or 't', behind which it may still fail. */
+static enum verdict of_shared(struct server *s, const struct frame *f)
+{
+	if (f->type == '2')
+		return proven(s);
+	return s->client != NULL && client_reuse_hold(s->client, f) ? DROP : FORWARD;
+}
+
+/* ParseComplete and the like: some are to things that the client did not send. */
+static enum verdict on_step(struct server *s, const struct frame *f)
+{
+	uint8_t type = f->type;
+	bool is_of_shared = is_shared(steps_head(&s->steps).kind);
 	enum verdict verdict = on_reply(s, type);
 
 	if (verdict == STOP || s->steps.count == 0)
 		return verdict;
 	switch (steps_received(&s->steps, type)) {
+	case STEP_FORWARD:
+		return is_of_shared && verdict == FORWARD ? of_shared(s, f) : verdict;
 	case STEP_DROP:
 		return DROP;
 	case STEP_AS_PARSE:
@@ -329,7 +386,6 @@ static enum verdict on_step(struct server *s, uint8_t type)
 		buf_clear(&s->instead);
 		msg_out_parse_complete(&s->instead);
 		return REPLACE;
-	case STEP_FORWARD:
 	case STEP_AS_DEALLOCATE:
 	case STEP_AS_DEALLOCATE_ALL:
 		return verdict;
@@ -338,6 +394,14 @@ static enum verdict on_step(struct server *s, uint8_t type)
 	}
 	bad_message(s, "reply out of place", type);
 	return STOP;
+}
+
+static enum verdict on_described(struct server *s, uint8_t type)
+{
+	bool is_of_shared = steps_described(&s->steps);
+	enum verdict verdict = on_reply(s, type);
+
+	return is_of_shared && verdict == FORWARD ? proven(s) : verdict;
 }
 
 /* A row for the router itself. */
@@ -392,11 +456,10 @@ static enum verdict decide(struct server *s, const struct frame *f)
 	case '2':
 	case '3':
 	case 't':
-		return on_step(s, f->type);
+		return on_step(s, f);
 	case 'T':
 	case 'n':
-		steps_described(&s->steps);
-		return on_reply(s, f->type);
+		return on_described(s, f->type);
 	case 'N':
 	case 'A':
 		return on_async(s, f->type);
@@ -441,6 +504,8 @@ static bool needs_whole(const struct server *s, uint8_t type)
 	case 'E':
 	case 'S':
 		return true;
+	case 't':
+		return steps_head(&s->steps).kind == STEP_DESCRIBE_SHARED;
 	case 'D':
 		return s->errand != NULL || s->phase == SERVER_PHASE_ASK ||
 			s->phase == SERVER_PHASE_PROBE || is_look(s) || is_of_clean(s);
@@ -511,7 +576,7 @@ static size_t step(struct server *s, const uint8_t *data, size_t len, enum verdi
 	}
 	*verdict = on_message(s, &f);
 	s->body_left = f.body_len - (uint32_t)f.available;
-	s->body_drops = *verdict != FORWARD;
+	s->body_drops = *verdict != FORWARD && *verdict != BEHIND;
 	return FRAME_HEADER + f.available;
 }
 
@@ -538,12 +603,12 @@ size_t server_query_data(struct server *s, const uint8_t *data, size_t len)
 			continue;
 		}
 		pass_on(s, c, data + start, pos - start);
-		if (verdict == REPLACE) {
+		if (verdict == REPLACE || verdict == BEHIND) {
 			pass_on(s, c, buf_data(&s->instead), buf_len(&s->instead));
 			buf_clear(&s->instead);
 		}
+		start = pos + (verdict == BEHIND ? 0 : used);
 		pos += used;
-		start = pos;
 		if (verdict == STOP || s->phase == SERVER_PHASE_CLOSE)
 			return len;
 	}

@@ -33,6 +33,11 @@ static bool holds_statement(enum step_kind kind)
 	return kind != STEP_BIND && kind != STEP_DESCRIBE;
 }
 
+static bool describes(enum step_kind kind)
+{
+	return kind == STEP_DESCRIBE || kind == STEP_DESCRIBE_SHARED;
+}
+
 static bool is_end(const struct step *step)
 {
 	return step->kind == STEP_END_SYNC || step->kind == STEP_END_QUERY;
@@ -102,6 +107,8 @@ static const struct {
 	[STEP_UNNAMED_OURS] = { '1', STEP_DROP },
 	[STEP_BIND] = { '2', STEP_FORWARD },
 	[STEP_DESCRIBE] = { 't', STEP_FORWARD },
+	[STEP_BIND_SHARED] = { '2', STEP_FORWARD },
+	[STEP_DESCRIBE_SHARED] = { 't', STEP_FORWARD },
 	[STEP_CLOSE] = { '3', STEP_FORWARD },
 	[STEP_CLOSE_OURS] = { '3', STEP_DROP },
 	[STEP_BIND_OURS] = { '2', STEP_DROP },
@@ -137,17 +144,22 @@ enum step_verdict steps_received(struct steps *q, uint8_t type)
 		return type == 'C' ? STEP_FORWARD : STEP_UNEXPECTED;
 	verdict = meanings[at(q, 0)->kind].verdict;
 	/* It may still fail (exec_describe_statement_message()). */
-	if (at(q, 0)->kind == STEP_DESCRIBE)
+	if (describes(at(q, 0)->kind))
 		at(q, 0)->has_begun = true;
 	else
 		drop_first(q);
 	return verdict;
 }
 
-void steps_described(struct steps *q)
+bool steps_described(struct steps *q)
 {
-	if (q->count > 0 && at(q, 0)->has_begun)
-		drop_first(q);
+	bool is_shared;
+
+	if (q->count == 0 || !at(q, 0)->has_begun)
+		return false;
+	is_shared = at(q, 0)->kind == STEP_DESCRIBE_SHARED;
+	drop_first(q);
+	return is_shared;
 }
 
 /* What stands before the end was answered, or skipped and undone. */

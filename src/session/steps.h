@@ -29,6 +29,9 @@ enum step_kind {
 	STEP_UNNAMED_OURS,      /* Parse or Close that the client did not send: swallowed */
 	STEP_BIND,              /* '2' goes on */
 	STEP_DESCRIBE,          /* 't' goes on, and then 'T' or 'n' */
+	STEP_BIND_SHARED,       /* the same two of the unnamed one, which stands for a
+				   shared one: client_reuse.c */
+	STEP_DESCRIBE_SHARED,
 	STEP_CLOSE,             /* '3' goes on */
 	STEP_CLOSE_OURS,        /* '3' is swallowed */
 	STEP_BIND_OURS,         /* '2' is swallowed */
@@ -55,7 +58,7 @@ enum step_kind {
 
 struct step {
 	enum step_kind kind;
-	bool has_begun;                 /* STEP_DESCRIBE: 't' was there */
+	bool has_begun;                 /* STEP_DESCRIBE and its kin: 't' was there */
 	struct prepared *statement;     /* which it is about, or NULL */
 	struct prepared_name *name;     /* the client's, or NULL */
 };
@@ -98,8 +101,9 @@ enum step_verdict {
  * for is forwarded. */
 enum step_verdict steps_received(struct steps *, uint8_t type);
 
-/* 'T' or 'n': the end of what describes a statement, if it is such a one's. */
-void steps_described(struct steps *);
+/* 'T' or 'n': the end of what describes a statement, if it is such a one's.  True: of a
+ * shared one. */
+bool steps_described(struct steps *);
 
 /* ReadyForQuery of a client's exchange. */
 void steps_ended(struct steps *);

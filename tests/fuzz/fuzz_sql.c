@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "sql/statement_end.h"
+#include "sql/statement_reuse.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -146,6 +147,18 @@ static void use_end(const char *text, size_t size, unsigned flags)
 	}
 }
 
+/* Nor anything but one statement about rows, all of which was understood. */
+static void use_reuse(const char *text, size_t size, unsigned flags)
+{
+	struct statement s;
+
+	if (!statement_is_reusable(text, size, flags))
+		return;
+	check(statement_count(text, size, flags, 2, &s) == 1);
+	check((s.flags & (SQL_UNSURE | SQL_HAS_CAST_STRING)) == 0);
+	check(statement_text_end(text, size, flags) == TEXT_PLAIN);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct statement_reader reader;
@@ -160,6 +173,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size--;
 	use_tokens(text, size, flags);
 	use_end(text, size, flags);
+	use_reuse(text, size, flags);
 	pos = text;
 	statement_begin(&reader, text, size, flags);
 	while (statement_next(&reader, &s)) {

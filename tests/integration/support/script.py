@@ -275,7 +275,7 @@ class Script:
                 continue
             if text.startswith("set "):
                 _, key, value = text.split(None, 2)
-                node = value
+                node = {"true": True, "false": False}.get(value, value)
                 for word in reversed(key.split(".")):
                     node = {word: node}
                 merge(self.settings, node)

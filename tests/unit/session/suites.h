@@ -12,6 +12,7 @@ Suite *params_suite(void);
 Suite *login_suite(void);
 Suite *pin_suite(void);
 Suite *prepared_suite(void);
+Suite *seen_suite(void);
 Suite *shrink_suite(void);
 Suite *stall_suite(void);
 Suite *state_suite(void);

@@ -82,6 +82,8 @@ static const struct {
 	{ STEP_UNNAMED_OURS, '1', STEP_DROP },
 	{ STEP_BIND, '2', STEP_FORWARD },
 	{ STEP_DESCRIBE, 't', STEP_FORWARD },
+	{ STEP_BIND_SHARED, '2', STEP_FORWARD },
+	{ STEP_DESCRIBE_SHARED, 't', STEP_FORWARD },
 	{ STEP_CLOSE, '3', STEP_FORWARD },
 	{ STEP_CLOSE_OURS, '3', STEP_DROP },
 	{ STEP_BIND_OURS, '2', STEP_DROP },
@@ -138,7 +140,15 @@ START_TEST(a_description_ends_with_its_columns)
 	ck_assert_int_eq((int)steps_head(&q).kind, STEP_DESCRIBE);
 	steps_fail(&q, note, &q);
 	ck_assert_uint_eq(q.count, 0);
-	steps_described(&q);
+	ck_assert(!steps_described(&q));
+	/* Whose it was is told. */
+	push(STEP_DESCRIBE);
+	push(STEP_DESCRIBE_SHARED);
+	ck_assert_int_eq(steps_received(&q, 't'), STEP_FORWARD);
+	ck_assert(!steps_described(&q));
+	ck_assert_int_eq(steps_received(&q, 't'), STEP_FORWARD);
+	ck_assert(steps_described(&q));
+	ck_assert_uint_eq(q.count, 0);
 	end();
 }
 END_TEST

@@ -13,6 +13,7 @@ int main(void)
 	srunner_add_suite(runner, lexer_value_suite());
 	srunner_add_suite(runner, statement_suite());
 	srunner_add_suite(runner, statement_end_suite());
+	srunner_add_suite(runner, statement_reuse_suite());
 	srunner_add_suite(runner, words_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);

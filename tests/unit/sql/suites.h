@@ -9,6 +9,7 @@ Suite *lexer_suite(void);
 Suite *lexer_value_suite(void);
 Suite *statement_suite(void);
 Suite *statement_end_suite(void);
+Suite *statement_reuse_suite(void);
 Suite *words_suite(void);
 
 #endif
