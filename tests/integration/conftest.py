@@ -8,6 +8,7 @@ Environment:
                         shows that they ask for the right thing
   PGTANDEM_TEST_LOGS    directory that gets a copy of each router's log
   PGTANDEM_TEST_DEBUG   any text: log level debug
+  PGTANDEM_TEST_PLAN_REUSE  any text: plan_reuse for all that do not say otherwise
 """
 import os
 import resource

@@ -99,7 +99,7 @@ def test_a_text_that_comes_often_is_prepared_once(one, direct, describe):
 
 
 def test_off_unless_asked_for(make_router):
-    router = make_router(limited(1))
+    router = make_router(limited(1, plan_reuse=False))
     with router.transactional.wire() as wire:
         for n in range(10):
             wire.send(*unnamed("SELECT $1::int", n))

@@ -131,10 +131,12 @@ def plain(answer, status="I"):
 @pytest.mark.router_only
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + SEEDS))
 @pytest.mark.parametrize("most", [2, 200])
-def test_as_postgresql(make_router, postgres, seed, most):
+@pytest.mark.parametrize("reuse", [False, True])
+def test_as_postgresql(make_router, postgres, seed, most, reuse):
     rng = random.Random(seed * 1000 + most)
     router = make_router({"workloads": {"transactional": {
-        "guaranteed_connections": 2, "max_connections": 2, "max_prepared_statements": most}}})
+        "guaranteed_connections": 2, "max_connections": 2, "max_prepared_statements": most,
+        "plan_reuse": reuse}}})
     clients = []
     for n in range(CLIENTS):
         direct = w.Wire("127.0.0.1", postgres.port)

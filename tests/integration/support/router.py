@@ -106,6 +106,7 @@ class Router:
             "databases": {"*": {"host": "main"}},
             "auth": {"auth_type": "scram-sha-256", "auth_file": "userlist.txt"},
             "admin": {"admin_users": [ADMIN[0]], "stats_users": [STATS[0]]},
+            "defaults": {"plan_reuse": True} if os.environ.get("PGTANDEM_TEST_PLAN_REUSE") else {},
             "log": {"level": "debug" if os.environ.get("PGTANDEM_TEST_DEBUG") else None},
         }, changes)
         for name, workload in config["workloads"].items():
