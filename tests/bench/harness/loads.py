@@ -12,6 +12,9 @@ from .poolers import Scene, program, running, user
 KEYS = 1000000  # rows of pgbench_accounts at scale 10
 BRANCHES, TELLERS = 10, 100
 ROW = "SELECT abalance FROM pgbench_accounts WHERE aid = $1"
+JOIN = ("SELECT a.abalance, b.bbalance, count(t.tid) FROM pgbench_accounts a"
+        " JOIN pgbench_branches b USING (bid) JOIN pgbench_tellers t USING (bid)"
+        " WHERE a.aid = $1 GROUP BY 1, 2")
 TPCB = ["BEGIN",
         "UPDATE pgbench_accounts SET abalance = abalance + $4 WHERE aid = $1", ROW,
         "UPDATE pgbench_tellers SET tbalance = tbalance + $4 WHERE tid = $3",
@@ -262,6 +265,11 @@ def more_kinds():
                  [ROW], keys)
     yield closed("rows-extended-40", "kinds", "rows by key (pgbench -S -M extended), 40 clients",
                  ALONE, "extended", 40, [ROW], keys)
+    for name, title, sql in (("reuse-rows", "rows by key (pgbench -S -M extended)", ROW),
+                             ("reuse-join", "a join of three tables by key, extended", JOIN)):
+        yield Load(f"{name}-40", "kinds", title + ", plans used again, 40 clients",
+                   "uring uring-reuse epoll epoll-reuse direct",
+                   [Group((sql,), 40, words=("kind=extended", *keys))], Scene(clients=40), "direct")
     yield closed("tpcb-40", "kinds", "TPC-B (pgbench), 40 clients", ALONE, "simple", 40, TPCB,
                  (f"keys={KEYS},{BRANCHES},{TELLERS},5000",))
 
