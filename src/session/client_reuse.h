@@ -60,6 +60,9 @@ bool client_reuse_waits(struct client *, struct server *, const struct frame *);
 bool client_reuse_is_open(const struct client *);
 bool client_reuse_has_failed(const struct client *);
 
+/* client_prepared.c: how many statements a server keeps for it. */
+uint32_t client_most_prepared(const struct client *);
+
 /* --- replies --------------------------------------------------------------------- */
 
 /* 't' of the first use: kept back until the rest is there.  False: it goes on. */

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: ISC */
+/*
+ * Long because statements, their names and what servers have of them share their insides.
+ */
 #include "session/prepared.h"
 
 #include <stdio.h>
