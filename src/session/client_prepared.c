@@ -7,6 +7,8 @@
  * not have the statement, and where nothing has to be done a message that does nothing
  * but answer stands in for it, so that every reply comes at its place.  What PostgreSQL
  * would refuse is sent so that PostgreSQL refuses it.
+ *
+ * Long because each message has its function, and all of them share use() and its kin.
  */
 #include <stdlib.h>
 #include <string.h>
