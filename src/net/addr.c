@@ -492,10 +492,6 @@ static void set_option(int fd, int level, int name, uint32_t value)
 
 void sock_tune(int fd, const struct sock_tcp *tcp)
 {
-	struct addr local;
-
-	if (!sock_local(fd, &local) || addr_is_unix(&local))
-		return;
 	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	if (tcp == NULL)
 		return;

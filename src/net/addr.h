@@ -77,7 +77,7 @@ void addr_listen_end(int fd, const struct addr *, bool keeps_name);
 NODISCARD int addr_connect(const struct addr *, const struct sock_tcp *,
 	bool *in_progress);
 
-/* TCP_NODELAY and the settings above; unix sockets ignore them. */
+/* TCP_NODELAY and the settings above; not for unix sockets. */
 void sock_tune(int fd, const struct sock_tcp *);
 int sock_error(int fd);                         /* SO_ERROR as 0 or -errno */
 /* Also of a connection that the peer has reset. */

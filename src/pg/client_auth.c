@@ -104,6 +104,17 @@ static bool wants_secret(const struct client_auth *a, const struct client_auth_p
 	return params->mocks_scram;
 }
 
+/* Both at once: it is a system call. */
+static void draw(struct client_auth *a, const struct client_auth_params *params)
+{
+	uint8_t fresh[SALT_LEN + SCRAM_NONCE_RAW];
+
+	rand_bytes(fresh, sizeof(fresh));
+	memcpy(a->salt, params->salt != NULL ? params->salt : fresh, SALT_LEN);
+	memcpy(a->nonce_raw, params->nonce_raw != NULL ? params->nonce_raw : fresh + SALT_LEN,
+		SCRAM_NONCE_RAW);
+}
+
 void client_auth_init(struct client_auth *a, const struct client_auth_params *params)
 {
 	*a = (struct client_auth){ .state = CLIENT_AUTH_STATE_NEW,
@@ -127,14 +138,7 @@ void client_auth_init(struct client_auth *a, const struct client_auth_params *pa
 			memcpy(a->binding_data, params->binding->data, a->binding.len);
 		a->binding.data = a->binding_data;
 	}
-	if (params->salt != NULL)
-		memcpy(a->salt, params->salt, SALT_LEN);
-	else
-		rand_bytes(a->salt, SALT_LEN);
-	if (params->nonce_raw != NULL)
-		memcpy(a->nonce_raw, params->nonce_raw, SCRAM_NONCE_RAW);
-	else
-		rand_bytes(a->nonce_raw, SCRAM_NONCE_RAW);
+	draw(a, params);
 	a->has_secret = wants_secret(a, params);
 	if (a->has_secret && !find_secret(a, params))
 		a->failure = CLIENT_AUTH_INTERNAL;

@@ -161,10 +161,12 @@ char *secret_saslprep(const char *password)
 
 /* OpenSSL 3 looks for an algorithm by its name, and makes anew what it computes with, at
  * each call of the functions that do all in one: that takes several times as long as the
- * hash of a few bytes.  So each thread has a MAC of its own. */
+ * hash of a few bytes.  So each thread has a MAC of its own; the last key stays there, of
+ * those that the process knows anyhow. */
 static pthread_once_t mac_once = PTHREAD_ONCE_INIT;
 static pthread_key_t mac_key;
 static bool has_mac_key;
+static EVP_MD *sha256;          /* NULL: it is looked for each time */
 
 static void free_mac(void *mac)
 {
@@ -174,6 +176,7 @@ static void free_mac(void *mac)
 static void make_mac_key(void)
 {
 	has_mac_key = pthread_key_create(&mac_key, free_mac) == 0;
+	sha256 = EVP_MD_fetch(NULL, OSSL_DIGEST_NAME_SHA2_256, NULL);
 }
 
 static EVP_MAC_CTX *make_mac(void)
@@ -214,16 +217,12 @@ static EVP_MAC_CTX *my_mac(void)
 bool secret_hmac(const uint8_t key[SECRET_KEY_LEN], const void *data, size_t len,
 	uint8_t to[SECRET_KEY_LEN])
 {
-	static const uint8_t none[SECRET_KEY_LEN];
 	EVP_MAC_CTX *mac = my_mac();
 	size_t got = 0;
-	bool is_fine;
 
-	is_fine = mac != NULL && EVP_MAC_init(mac, key, SECRET_KEY_LEN, NULL) == 1 &&
+	return mac != NULL && EVP_MAC_init(mac, key, SECRET_KEY_LEN, NULL) == 1 &&
 		EVP_MAC_update(mac, data, len) == 1 &&
 		EVP_MAC_final(mac, to, &got, SECRET_KEY_LEN) == 1 && got == SECRET_KEY_LEN;
-	/* It is not to keep the key. */
-	return mac != NULL && EVP_MAC_init(mac, none, sizeof(none), NULL) == 1 && is_fine;
 }
 
 bool secret_derive_keys(const char *password, const uint8_t *salt, size_t salt_len,
@@ -278,12 +277,13 @@ bool secret_from_keys(const struct secret_keys *keys, struct secret_scram *out)
 {
 	unsigned got = 0;
 
+	(void)pthread_once(&mac_once, make_mac_key);
 	*out = (struct secret_scram){ .iterations = keys->iterations,
 		.salt_len = keys->salt_len };
 	memcpy(out->salt, keys->salt, keys->salt_len);
 	memcpy(out->server_key, keys->server_key, SECRET_KEY_LEN);
 	return EVP_Digest(keys->client_key, SECRET_KEY_LEN, out->stored_key, &got,
-		       EVP_sha256(), NULL) == 1 &&
+		       sha256 == NULL ? EVP_sha256() : sha256, NULL) == 1 &&
 		got == SECRET_KEY_LEN;
 }
 

@@ -335,6 +335,10 @@ bool client_peer(const struct client *c, struct addr *peer)
 		*peer = *c->proxied;
 		return true;
 	}
+	if (c->login != NULL && c->login->has_peer) {
+		*peer = c->login->peer;
+		return true;
+	}
 	if (!sock_peer(c->stream.conn.fd, peer))
 		return false;
 	addr_unmap(peer);
@@ -353,22 +357,24 @@ const char *client_addr_text(const struct client *c, char to[ADDR_TEXT_MAX])
 void client_accept(struct worker *w, struct route_workload *workload, int fd)
 {
 	struct client *c = client_create(w, workload);
-	struct addr peer = { .len = 0 };
+	struct client_login *login;
 	struct sock_tcp tcp;
-	bool has_peer;
 
 	if (c == NULL) {
 		SLOG_LIMITED(ERROR, "client-accept", "error=\"%s\"", "out of memory");
 		close(fd);
 		return;
 	}
+	login = c->login;
+	login->has_peer = sock_peer(fd, &login->peer);
+	addr_unmap(&login->peer);
 	route_workload_tcp(workload, &tcp);
-	sock_tune(fd, &tcp);
-	has_peer = sock_peer(fd, &peer);
-	addr_unmap(&peer);
-	c->login->wants_proxy = has_peer &&
-		directory_is_proxy(w->router->directory, workload, &peer);
-	if (has_peer && !c->login->wants_proxy && gate_count(c, &peer) == GATE_AWAY) {
+	if (!addr_is_unix(&login->peer))
+		sock_tune(fd, &tcp);
+	login->wants_proxy = login->has_peer &&
+		directory_is_proxy(w->router->directory, workload, &login->peer);
+	if (login->has_peer && !login->wants_proxy &&
+		gate_count(c, &login->peer) == GATE_AWAY) {
 		gate_turn_away(fd);
 		client_closed(c);
 		return;

@@ -23,7 +23,8 @@ struct client_login {
 	bool has_auth;
 	struct route_proof proof;       /* what it has to prove, from AUTH on */
 	struct chore *chore;            /* client_proof.c's, under way */
-	bool wants_proxy;               /* a PROXY header comes first */
+	struct addr peer;
+	bool has_peer, wants_proxy;     /* a PROXY header comes first */
 	bool is_one_too_many;           /* of its address */
 	bool was_looked_up;             /* its secret is auth_query's */
 	bool is_doomed;                 /* it goes through the motions and fails */
@@ -42,8 +43,6 @@ static inline struct client *client_from_stream(struct stream *stream)
 {
 	return container_of(stream, struct client, stream);
 }
-
-extern const struct stream_ops client_stream_ops;       /* client.c */
 
 /* Each takes bytes and returns how many it used. */
 size_t client_startup_data(struct client *, const uint8_t *data, size_t len);

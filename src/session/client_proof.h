@@ -19,6 +19,7 @@ void client_proof_ask(struct client *);         /* PAM or LDAP */
 /* client.c: something of its login is to be done elsewhere.  Nobody asks for that any more
  * when its time to log in is over, and it takes turns with those of other addresses. */
 struct chore;
+extern const struct stream_ops client_stream_ops;
 void client_begins_chore(const struct client *, struct chore *);
 
 /* The client goes: what was not begun is not done. */

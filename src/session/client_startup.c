@@ -137,6 +137,8 @@ static bool is_unix(const struct client *c)
 {
 	struct addr local;
 
+	if (c->login->has_peer)
+		return addr_is_unix(&c->login->peer);
 	return sock_local(c->stream.conn.fd, &local) && addr_is_unix(&local);
 }
 

@@ -60,7 +60,7 @@ static struct told *share(struct worker *w, struct params *params)
 {
 	struct told *told;
 
-	params_seal(params);
+	params_seal_text(params);
 	told = find(w, params);
 	if (told != NULL) {
 		params_finish(params);

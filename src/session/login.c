@@ -113,10 +113,18 @@ char *login_get_password(struct pool_login *l)
 
 void login_set_version(struct pool_login *l, const char *stored)
 {
-	bool is_md5 = secret_classify(stored) == SECRET_MD5;
-	char *copy = is_md5 ? strdup(stored) : NULL;
 	uint64_t version = hash_bytes(stored, strlen(stored)) | 1;
+	char *copy = NULL;
+	bool is_same;
 
+	/* As it was at the last login, mostly. */
+	pthread_mutex_lock(&l->lock);
+	is_same = l->version == version;
+	pthread_mutex_unlock(&l->lock);
+	if (is_same)
+		return;
+	if (secret_classify(stored) == SECRET_MD5)
+		copy = strdup(stored);
 	pthread_mutex_lock(&l->lock);
 	if (l->version != version) {
 		if (l->version != 0) {

@@ -133,7 +133,7 @@ static bool shapes_plans(const char *name)
 		"array_nulls", "xmloption", "lc_monetary", "backslash_quote" };
 
 	for (size_t i = 0; i < COUNT_OF(names); i++) {
-		if (strcasecmp(name, names[i]) == 0)
+		if ((name[0] | 0x20) == (names[i][0] | 0x20) && strcasecmp(name, names[i]) == 0)
 			return true;
 	}
 	return false;
@@ -157,6 +157,11 @@ static void seal_plan_key(struct params *p)
 void params_seal(struct params *p)
 {
 	seal_plan_key(p);
+	params_seal_text(p);
+}
+
+void params_seal_text(struct params *p)
+{
 	p->key = 0;
 	if (buf_len(&p->text) == 0)
 		return;

@@ -36,6 +36,8 @@ bool params_next(const struct params *, size_t *pos, const char **name,
 
 /* Computes the keys; after the last params_set() or params_remove(). */
 void params_seal(struct params *);
+/* The one that is for comparing lists, alone. */
+void params_seal_text(struct params *);
 
 /* The same names and values, in the same order. */
 bool params_are_same(const struct params *, const struct params *);
