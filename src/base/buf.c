@@ -115,6 +115,38 @@ void buf_add(struct buf *b, const void *data, size_t len)
 	b->end += (uint32_t)len;
 }
 
+void buf_add_secret(struct buf *b, const void *data, size_t len)
+{
+	struct buf bigger;
+
+	if (b->failed || b->data == NULL || b->capacity - b->end >= len) {
+		buf_add(b, data, len);
+		return;
+	}
+	/* Not realloc(), nor moved to the front: either leaves a copy. */
+	buf_init(&bigger, b->max);
+	if (buf_reserve(&bigger, buf_len(b) + len) == NULL) {
+		buf_wipe(b);
+		b->failed = true;
+		return;
+	}
+	buf_add(&bigger, buf_data(b), buf_len(b));
+	buf_add(&bigger, data, len);
+	buf_wipe(b);
+	*b = bigger;
+}
+
+void buf_consume_secret(struct buf *b, size_t len)
+{
+	assert(len <= buf_len(b));
+	if (len == buf_len(b)) {
+		buf_wipe(b);
+		return;
+	}
+	explicit_bzero(b->data + b->start, len);
+	b->start += (uint32_t)len;
+}
+
 void buf_add_str(struct buf *b, const char *str)
 {
 	buf_add(b, str, strlen(str));

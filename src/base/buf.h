@@ -45,6 +45,10 @@ void buf_addf(struct buf *, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Drops len bytes from the front; gives memory back when that empties it. */
 void buf_consume(struct buf *, size_t len);
 
+/* buf_add() and buf_consume() for secrets: what has moved or gone leaves nothing behind. */
+void buf_add_secret(struct buf *, const void *data, size_t len);
+void buf_consume_secret(struct buf *, size_t len);
+
 /* Gives back the memory that the content does not need: it will stay for long. */
 void buf_trim(struct buf *);
 

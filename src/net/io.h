@@ -91,7 +91,8 @@ void io_task_cancel(struct io_task *);
 /* --- connected sockets ------------------------------------------------------ */
 
 struct io_conn_ops {
-	/* Bytes arrived; valid until the function returns.  May come once or a few
+	/* Bytes arrived; valid until the function returns, which may wipe them: they are the
+	 * loop's, and nobody else looks at them after that.  May come once or a few
 	 * times more after io_conn_rx_stop(): what the kernel already had. */
 	void (*on_data)(struct io_conn *, const uint8_t *data, size_t len);
 	/* The peer is gone: 0 for an orderly end, else -errno.  Comes once, and

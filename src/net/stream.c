@@ -33,6 +33,11 @@ static struct stream *stream_of(struct io_conn *c)
 	return container_of(c, struct stream, conn);
 }
 
+static bool is_secret(const struct stream *s)
+{
+	return s->flags & STREAM_SECRET;
+}
+
 static void clear(struct stream *s, uint32_t flags)
 {
 	s->flags &= ~flags;
@@ -90,12 +95,45 @@ static void chunk_put(struct stream_pool *pool, uint8_t *bytes)
 	pool->count++;
 }
 
+/* len: what of it was used. */
+static void give_back(struct stream *s, uint8_t *chunk, size_t len)
+{
+	if (s->flags & STREAM_SECRET)
+		explicit_bzero(chunk, len);
+	chunk_put(s->pool, chunk);
+}
+
 static void drop_chunk(struct stream *s)
 {
 	if (s->chunk != NULL)
-		chunk_put(s->pool, s->chunk);
+		give_back(s, s->chunk, s->chunk_len);
 	s->chunk = NULL;
 	s->chunk_len = 0;
+}
+
+/* --- secrets -------------------------------------------------------------------- */
+
+static void drop(struct buf *b, bool secret)
+{
+	if (secret)
+		buf_wipe(b);
+	buf_finish(b);
+}
+
+static void consume(struct buf *b, size_t len, bool secret)
+{
+	if (secret)
+		buf_consume_secret(b, len);
+	else
+		buf_consume(b, len);
+}
+
+static void add(const struct stream *s, struct buf *b, const uint8_t *data, size_t len)
+{
+	if (is_secret(s))
+		buf_add_secret(b, data, len);
+	else
+		buf_add(b, data, len);
 }
 
 /* --- reading: what the owner gets --------------------------------------------- */
@@ -206,6 +244,7 @@ static size_t offer(struct stream *s, const uint8_t *data, size_t len)
 /* False: the stream was closed meanwhile. */
 static bool offer_held(struct stream *s)
 {
+	bool secret = is_secret(s);
 	struct buf held = s->held;
 	uint32_t epoch = s->epoch;
 	size_t used;
@@ -214,10 +253,10 @@ static bool offer_held(struct stream *s)
 	buf_init(&s->held, 0);
 	used = offer(s, buf_data(&held), buf_len(&held));
 	if (s->epoch != epoch || s->flags & STREAM_FINISHING) {
-		buf_finish(&held);
+		drop(&held, secret);
 		return s->epoch == epoch;
 	}
-	buf_consume(&held, used);
+	consume(&held, used, secret);
 	s->held = held;
 	return true;
 }
@@ -233,16 +272,16 @@ void stream_break(struct stream *s, int error)
 /* Without memory for them the bytes are lost, and with them the connection. */
 static void hold(struct stream *s, const uint8_t *data, size_t len)
 {
-	buf_add(&s->held, data, len);
+	add(s, &s->held, data, len);
 	s->flags |= STREAM_FRESH;
 	if (buf_ok(&s->held))
 		return;
-	buf_finish(&s->held);
+	drop(&s->held, is_secret(s));
 	stream_break(s, -ENOMEM);
 }
 
 /* Bytes as the owner is to see them. */
-void stream_deliver(struct stream *s, const uint8_t *data, size_t len)
+static void deliver(struct stream *s, const uint8_t *data, size_t len)
 {
 	uint32_t epoch = s->epoch;
 	size_t used;
@@ -264,6 +303,25 @@ void stream_deliver(struct stream *s, const uint8_t *data, size_t len)
 		clear(s, STREAM_FRESH);
 	}
 	stream_update_reading(s);
+}
+
+/* Where secrets begin or end with these bytes all of them are wiped. */
+void stream_deliver(struct stream *s, const uint8_t *data, size_t len)
+{
+	bool was_secret = is_secret(s);
+
+	deliver(s, data, len);
+	if (was_secret || is_secret(s))
+		explicit_bzero((void *)(uintptr_t)data, len);
+}
+
+void stream_set_secret(struct stream *s, bool secret)
+{
+	clear(s, STREAM_SECRET);
+	if (secret)
+		s->flags |= STREAM_SECRET;
+	if (s->tls != NULL && s->handshake == NULL)
+		tls_set_secret(s->tls, secret);
 }
 
 /* Bytes as the socket gave them. */
@@ -328,7 +386,7 @@ static void send_failed(struct stream *s, int error)
 	s->flags |= STREAM_FAILED;
 	clear(s, STREAM_CONGESTED | STREAM_EMPTYING);
 	drop_chunk(s);
-	buf_finish(&s->backlog);
+	drop(&s->backlog, is_secret(s));
 	(void)shutdown(s->conn.fd, SHUT_RDWR);
 	if (s->flags & STREAM_ENDED) {
 		/* The owner heard of the end before, and may wait to send on. */
@@ -359,7 +417,7 @@ static void fin_maybe(struct stream *s)
 
 static void add_backlog(struct stream *s, const uint8_t *data, size_t len)
 {
-	buf_add(&s->backlog, data, len);
+	add(s, &s->backlog, data, len);
 	if (!buf_ok(&s->backlog))
 		send_failed(s, -ENOMEM);
 	else if (buf_len(&s->backlog) > STREAM_BACKLOG_HIGH)
@@ -428,7 +486,7 @@ static void push(struct stream *s, const uint8_t *data, size_t len)
 	else if (chunk_len + len > 0)
 		transmit(s, chunk, chunk_len, data, len);
 	if (chunk != NULL)
-		chunk_put(s->pool, chunk);
+		give_back(s, chunk, chunk_len);
 	fin_maybe(s);
 }
 
@@ -491,7 +549,7 @@ static void on_sent(struct io_conn *c, ssize_t n)
 	s->chunk = NULL;
 	s->chunk_len = 0;
 	taken(s, n, chunk, len, NULL, 0);
-	chunk_put(s->pool, chunk);
+	give_back(s, chunk, len);
 	fin_maybe(s);
 }
 
@@ -508,7 +566,7 @@ static void send_backlog(struct stream *s)
 		return;
 	}
 	s->tx_bytes += (uint64_t)n;
-	buf_consume(&s->backlog, (size_t)n);
+	consume(&s->backlog, (size_t)n, is_secret(s));
 	if (buf_len(&s->backlog) > 0)
 		io_conn_tx_wait(&s->conn);
 	fin_maybe(s);
@@ -658,7 +716,7 @@ void stream_finish(struct stream *s)
 		return;
 	s->flags |= STREAM_FINISHING;
 	clear(s, STREAM_TOLD | STREAM_FRESH | STREAM_CONGESTED | STREAM_EMPTYING);
-	buf_finish(&s->held);
+	drop(&s->held, is_secret(s));
 	if (s->handshake != NULL)
 		stream_tls_stop(s);
 	stream_update_reading(s);
@@ -672,8 +730,8 @@ static void drop_queues(struct stream *s)
 	io_task_cancel(&s->flush);
 	io_task_cancel(&s->again);
 	drop_chunk(s);
-	buf_finish(&s->held);
-	buf_finish(&s->backlog);
+	drop(&s->held, is_secret(s));
+	drop(&s->backlog, is_secret(s));
 	s->flags = 0;
 	s->epoch++;
 }

@@ -115,6 +115,10 @@ void stream_step_drop(struct stream_step *);
 
 void stream_init(struct stream *, const struct stream_ops *);
 
+/* From here on (or not any more): what comes in is wiped where it was as soon as the owner
+ * has taken it, and what goes out as soon as it has gone.  Since stream_attach(). */
+void stream_set_secret(struct stream *, bool);
+
 /* Takes over fd, reading not started.  Returns 0 or -errno (fd then stays the
  * caller's). */
 NODISCARD int stream_attach(struct stream *, struct io *, struct stream_pool *, int fd);

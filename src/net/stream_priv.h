@@ -26,7 +26,8 @@ enum stream_flags {
 	STREAM_STEPPING = 1 << 14,      /* ... and a step of it is to be taken */
 	STREAM_NOTIFIED = 1 << 15,      /* TLS: the peer knows that nothing follows */
 	STREAM_EXEMPT = 1 << 16,        /* goes on while the pool is held */
-	STREAM_DROPPED = 1 << 17        /* a backlog that others wait for is lost */
+	STREAM_DROPPED = 1 << 17,       /* a backlog that others wait for is lost */
+	STREAM_SECRET = 1 << 18         /* passwords come or go */
 };
 
 /* Of a handshake, in another thread.  The connection belongs to it meanwhile. */
@@ -57,7 +58,7 @@ struct stream_pool {
 
 /* --- stream.c -------------------------------------------------------------------- */
 
-/* Plain bytes of the peer's. */
+/* Plain bytes of the peer's, wiped where they are secret. */
 void stream_deliver(struct stream *, const uint8_t *data, size_t len);
 
 /* Bytes as the peer gets them; behind the backlog, if there is one. */

@@ -243,6 +243,7 @@ static void shaken(struct stream *s)
 	buf_init(&s->handshake->in, 0);
 	forget_handshake(s);
 	s->flags &= ~(uint32_t)(STREAM_SHAKING | STREAM_STEPPING);
+	tls_set_secret(s->tls, (s->flags & STREAM_SECRET) != 0);
 	if (s->ops->on_secure != NULL)
 		s->ops->on_secure(s);
 	/* Data right behind the handshake. */

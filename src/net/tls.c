@@ -129,6 +129,14 @@ static bool set_up(struct tls *t, const char *name)
 	return set_name(t, name);
 }
 
+void tls_set_secret(struct tls *t, bool is_secret)
+{
+	if (is_secret)
+		SSL_set_options(t->ssl, SSL_OP_CLEANSE_PLAINTEXT);
+	else
+		SSL_clear_options(t->ssl, SSL_OP_CLEANSE_PLAINTEXT);
+}
+
 struct tls *tls_create(struct tls_context *context, const char *name)
 {
 	struct tls *t = calloc(1, sizeof(*t));

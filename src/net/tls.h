@@ -106,6 +106,8 @@ enum tls_result tls_read(struct tls *, uint8_t *to, size_t size, size_t *len,
 	struct buf *out);
 /* TLS_OK: all of data is in out, as one record for each 16 kB. */
 enum tls_result tls_write(struct tls *, const void *data, size_t len, struct buf *out);
+/* What comes in is wiped in the library's own buffers, too, once it was read. */
+void tls_set_secret(struct tls *, bool);
 /* Says that nothing follows. */
 void tls_end(struct tls *, struct buf *out);
 

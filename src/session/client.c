@@ -72,6 +72,8 @@ void client_enter(struct client *c, enum client_state next)
 	c->state = next;
 	c->state_us = worker_now(w);
 	c->is_wait_told = false;
+	if (next == CLIENT_LOGIN || next == CLIENT_ADMIN)
+		stream_set_secret(&c->stream, false);
 	client_arm(c);
 }
 
@@ -385,6 +387,7 @@ void client_accept(struct worker *w, struct route_workload *workload, int fd)
 		return;
 	}
 	io_conn_rx_multishot(&c->stream.conn, true);
+	stream_set_secret(&c->stream, true);
 	client_arm(c);
 	/* Until it is known whether it is for the console. */
 	stream_exempt(&c->stream, true);

@@ -237,6 +237,7 @@ static int try_address(struct server *s)
 		close(fd);
 		return ret;
 	}
+	stream_set_secret(&s->stream, true);
 	server_enter_phase(s, SERVER_PHASE_CONNECT);
 	server_set_timer(s, patience(s));
 	if (in_progress)

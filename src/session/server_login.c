@@ -325,6 +325,7 @@ static void logged_in(struct server *s)
 		slog_quote(user, sizeof(user), s->pool->user, strlen(s->pool->user)),
 		s->backend_pid);
 	server_login_free(s);
+	stream_set_secret(&s->stream, false);
 	server_note_settings(s);
 	exchange_init(&s->xq);
 	if (s->replication != NULL) {

@@ -124,6 +124,30 @@ START_TEST(refuses_lengths_that_would_overflow)
 }
 END_TEST
 
+/* What was consumed is wiped where it was; the rest stays, however it grows. */
+START_TEST(secrets_are_wiped_where_they_were)
+{
+	struct buf b;
+
+	buf_init(&b, 1000);
+	buf_add_secret(&b, "password", 8);
+	buf_consume_secret(&b, 4);
+	is(&b, "word", 4);
+	ck_assert_mem_eq(b.data, "\0\0\0\0word", 8);
+	for (int i = 0; i < 99; i++)
+		buf_add_secret(&b, "0123456789", 10);
+	ck_assert(buf_ok(&b));
+	ck_assert_uint_eq(buf_len(&b), 994);
+	ck_assert_mem_eq(buf_data(&b), "word0123456789012", 17);
+	buf_add_secret(&b, "0123456789", 10);
+	ck_assert(!buf_ok(&b));
+	buf_wipe(&b);
+	buf_add_secret(&b, "x", 1);
+	buf_consume_secret(&b, 1);
+	ck_assert_ptr_null(b.data);
+}
+END_TEST
+
 START_TEST(wipe_leaves_an_empty_buffer_with_the_same_maximum)
 {
 	struct buf b;
@@ -149,6 +173,7 @@ Suite *buf_suite(void)
 	tcase_add_test(tc, keeps_content_when_it_moves_and_grows);
 	tcase_add_test(tc, fails_over_its_maximum_and_stays_failed);
 	tcase_add_loop_test(tc, refuses_lengths_that_would_overflow, 0, 4);
+	tcase_add_test(tc, secrets_are_wiped_where_they_were);
 	tcase_add_test(tc, wipe_leaves_an_empty_buffer_with_the_same_maximum);
 	suite_add_tcase(s, tc);
 	return s;
