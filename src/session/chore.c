@@ -137,6 +137,8 @@ static void *work(void *arg)
 	struct chores *all = q->all;
 	struct chore *chore;
 
+	/* It would have the name of the worker that has started it. */
+	(void)pthread_setname_np(pthread_self(), "chore");
 	/* In Linux a thread has a niceness of its own; without it, all is as before. */
 	if (q->computes)
 		(void)setpriority(PRIO_PROCESS, 0, CHORE_NICE);

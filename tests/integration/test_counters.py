@@ -392,9 +392,46 @@ def test_no_slot_left_and_what_http_counts(rig, postgres):
     assert begin.value("process_cpu_seconds_total") <= cpu <= router.cpu_seconds() + 0.02
 
 
+def test_passwords_that_are_fetched(rig, tmp_path):
+    """Runs of a command, and those that gave nothing, as the command has counted them; and
+    logins that PostgreSQL wanted a password in clear for."""
+    runs, program = tmp_path / "runs", tmp_path / "tell"
+    runs.touch()
+    program.write_text(f"#!/bin/sh\n[ -e '{tmp_path}/sealed' ] && {{ echo no >> '{runs}'; exit 2; }}\n"
+                       f"echo yes >> '{runs}'; echo '{USERS['other'][0]}'\n")
+    program.chmod(0o755)
+    router, web = rig(
+        hosts={"main": {"connection_budget": 10, "server_cleartext_password": "never"}},
+        databases={"reports": {"host": "main", "dbname": DATABASE, "user": "other",
+                               "password_command": [str(program)]},
+                   "clear": {"host": "main", "dbname": DATABASE, "user": "app_plain",
+                             "password": USERS["app_plain"][0]}})
+    with router.transactional.connect(dbname="reports") as c:
+        assert c.execute("SELECT current_user").fetchone() == ("other",)
+    (tmp_path / "sealed").touch()
+    # Who has nothing to do with it any more is asked again.
+    router.command("RELOAD")
+    router.command("RECONNECT")
+    with pytest.raises(psycopg.OperationalError):
+        router.transactional.connect(dbname="clear").close()
+    with contextlib.suppress(psycopg.OperationalError):
+        with router.session.connect(dbname="reports") as c:
+            c.execute("SELECT 1")
+
+    def agree():
+        told = runs.read_text().split()
+        metrics, row = web.metrics(), router.show("hosts")[0]
+        equal(metrics, "pgtandem_password_fetches", len(told), host="main")
+        equal(metrics, "pgtandem_password_failures", told.count("no"), host="main")
+        equal(metrics, "pgtandem_server_cleartext_refusals", row["cleartext_refusals"], host="main")
+        return told.count("yes") and told.count("no") and row["cleartext_refusals"] > 0
+    wait_until(agree, 15, "they agree")
+
+
 def test_none_is_left_out():
-    """Each counter that there is is compared by one of these tests."""
-    text = pathlib.Path(__file__).read_text(encoding="utf-8")
+    """Each counter that there is is compared by one of these tests, or by those of the log."""
+    text = "".join(path.read_text(encoding="utf-8") for path in (
+        pathlib.Path(__file__), pathlib.Path(__file__).with_name("test_log.py")))
     assert len(COUNTERS) > 25
     told = {name.removesuffix("_total")
             for name in re.findall(r"\b(?:pgtandem|process)_\w+", text)}
