@@ -62,6 +62,7 @@ struct host_target {
 	uint32_t addr_count;
 	uint32_t first;                 /* try this one first */
 	uint32_t generation;            /* changes when older servers are to go */
+	uint32_t number;                /* changes when it is replaced, be it by the same */
 	enum route_target wants;
 	enum route_cleartext cleartext;
 	struct sock_tcp tcp;
@@ -119,6 +120,8 @@ void route_host_target(struct route_host *, struct host_target *);
 struct route_tls *route_host_connect(struct route_host *, struct host_target *);
 enum route_target route_host_wants(struct route_host *);
 uint32_t route_host_generation(struct route_host *);
+/* Whether this still is what holds. */
+bool route_host_is_same(struct route_host *, const struct host_target *);
 
 /* For views: which item of hosts.H.host it uses now. */
 uint32_t route_host_place(struct route_host *);

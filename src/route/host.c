@@ -259,7 +259,7 @@ bool host_apply(struct route_host *h, const struct config_host *past_conf,
 {
 	struct route_tls *old_tls = NULL;
 	bool is_same_text, moves;
-	uint32_t first, generation;
+	uint32_t first, generation, number;
 
 	atomic_store(&h->watch_us, conf->options.user[0] == '\0' ?
 			0 : conf->options.budget_check_interval_us);
@@ -271,9 +271,11 @@ bool host_apply(struct route_host *h, const struct config_host *past_conf,
 		(past_conf != NULL && h->target.addr_count > 0 && !same_tls(past_conf, conf));
 	first = moves || !is_same_text ? 0 : first_of(h, target);
 	generation = h->target.generation + moves;
+	number = h->target.number + 1;
 	h->target = *target;
 	h->target.first = first;
 	h->target.generation = generation;
+	h->target.number = number;
 	if (moves) {
 		h->is_somewhere = false;
 		monitor_retire(&h->monitor, NULL);
@@ -324,6 +326,16 @@ uint32_t route_host_generation(struct route_host *h)
 	generation = h->target.generation;
 	pthread_mutex_unlock(&h->lock);
 	return generation;
+}
+
+bool route_host_is_same(struct route_host *h, const struct host_target *target)
+{
+	bool is_same;
+
+	pthread_mutex_lock(&h->lock);
+	is_same = h->target.number == target->number;
+	pthread_mutex_unlock(&h->lock);
+	return is_same;
 }
 
 uint32_t route_host_place(struct route_host *h)

@@ -34,6 +34,8 @@ struct route_password {
 	bool has_failed;                /* the last attempt did not */
 	bool is_doubted;                /* refused, or from before a reload */
 	bool is_fetching;
+	bool is_changing;               /* a reload is under way */
+	uint32_t epoch;                 /* counts them: both begin and end */
 	uint32_t failures;              /* in a row: refused, or not to be had */
 	char why[CHILD_WHY_MAX];        /* of the last failure, ... */
 	char said[CHILD_ERRORS_MAX];    /* ... and what the command said */
@@ -190,12 +192,13 @@ static void make_env(char *env[ENV_COUNT], const struct config_host *conf, const
 		env[3] = NULL;
 }
 
-/* A part that there is no memory for leaves all as it was. */
+/* A part that there is no memory for leaves all as it was.  What a command has told for
+ * other places is for these alone. */
 static bool set_env(struct route_password *p, const struct config_host *conf,
 	const struct config_password *from, const char *dbname)
 {
-	char *env[ENV_COUNT], *old;
-	bool is_fine = true;
+	char *env[ENV_COUNT], *old, *past = NULL;
+	bool is_fine = true, is_same = true;
 
 	make_env(env, conf, p->user, dbname);
 	for (size_t i = 0; i < ENV_COUNT; i++)
@@ -204,12 +207,18 @@ static bool set_env(struct route_password *p, const struct config_host *conf,
 	p->lifetime_us = from->lifetime_us;
 	for (size_t i = 0; is_fine && i < ENV_COUNT; i++) {
 		old = p->env[i];
+		is_same = is_same && old != NULL && strcmp(old, env[i]) == 0;
 		p->env[i] = env[i];
 		env[i] = old;
+	}
+	if (!is_same && p->path == NULL) {
+		past = p->value;
+		p->value = NULL;
 	}
 	pthread_mutex_unlock(&p->lock);
 	for (size_t i = 0; i < ENV_COUNT; i++)
 		free(env[i]);
+	text_wipe(past);
 	return is_fine;
 }
 
@@ -246,7 +255,7 @@ struct route_password *password_find(struct directory *d, struct route_host *h,
 	return p != NULL && (set_env(p, host, conf, dbname) || p->env[0] != NULL) ? p : NULL;
 }
 
-void passwords_doubt(struct directory *d)
+void passwords_doubt(struct directory *d, bool is_over)
 {
 	list_for_each(&d->passwords, node) {
 		struct route_password *p = container_of(node, struct route_password,
@@ -255,6 +264,8 @@ void passwords_doubt(struct directory *d)
 		pthread_mutex_lock(&p->lock);
 		p->is_doubted = true;
 		p->failures = 0;
+		p->is_changing = !is_over;
+		p->epoch++;
 		pthread_mutex_unlock(&p->lock);
 	}
 }
@@ -393,12 +404,21 @@ static char *run(struct route_password *p)
 
 void route_password_fetch(struct route_password *p)
 {
-	char *value = p->path != NULL ? read_file(p) : run(p), *old = NULL;
+	char *value, *old = NULL;
+	uint32_t epoch;
 
+	pthread_mutex_lock(&p->lock);
+	epoch = p->epoch;
+	pthread_mutex_unlock(&p->lock);
+	value = p->path != NULL ? read_file(p) : run(p);
 	pthread_mutex_lock(&p->lock);
 	p->tried_us = clock_now_us();
 	p->has_failed = value == NULL;
-	if (value != NULL) {
+	if (epoch != p->epoch || p->is_changing) {
+		/* For a host that is another one now: who waited asks again. */
+		p->has_failed = false;
+		old = value;
+	} else if (value != NULL) {
 		old = p->value;
 		p->value = value;
 		p->version++;

@@ -17,8 +17,9 @@ struct route_password *password_find(struct directory *, struct route_host *,
 /* A pool more or less has it. */
 void password_use(struct route_password *, int change);
 
-/* After a reload: what was told may be old. */
-void passwords_doubt(struct directory *);
+/* Before the first change of a reload, and when it is over: what was told may be old.
+ * What is fetched in between, or across one of the two, is for nobody. */
+void passwords_doubt(struct directory *, bool is_over);
 /* Those that no pool has. */
 void passwords_sweep(struct directory *);
 

@@ -426,8 +426,6 @@ void pools_apply(struct directory *d)
 {
 	struct hash_node *node, *next;
 
-	passwords_doubt(d);
-
 	for (node = hash_table_walk(&d->pools, NULL); node != NULL; node = next) {
 		struct route_pool *p = container_of(node, struct route_pool, node);
 

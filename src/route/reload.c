@@ -9,6 +9,7 @@
 
 #include "base/slog.h"
 #include "route/directory_priv.h"
+#include "route/password_priv.h"
 
 static enum route_mode mode_from(enum config_pool_mode mode)
 {
@@ -256,6 +257,7 @@ static void users_apply(struct directory *d, const struct config *old)
 static void apply(struct directory *d, const struct config *old,
 	const struct host_target *targets, struct route_tls_all *tls)
 {
+	passwords_doubt(d, false);
 	for (uint32_t i = 0; i < d->host_count; i++)
 		d->hosts[i]->is_gone = config_find_host(d->config, d->hosts[i]->name) == NULL;
 	for (uint32_t i = 0; i < d->workload_count; i++)
@@ -284,6 +286,7 @@ static void apply(struct directory *d, const struct config *old,
 	for (uint32_t i = 0; i < d->host_count; i++)
 		host_budget_apply(d, d->hosts[i]);
 	pools_apply(d);
+	passwords_doubt(d, true);
 	pools_warm(d);
 	pools_hold_all(d);
 	atomic_fetch_add(&d->generation, 1);

@@ -270,6 +270,35 @@ static void try_addresses(struct server *s)
 	all_failed(s);
 }
 
+static void take_target(struct server *s)
+{
+	struct server_login *l = s->login;
+
+	route_tls_unref(s->tls);
+	s->tls = route_host_connect(s->host, &l->target);
+	l->wants = l->target.wants == ROUTE_TARGET_PREFER_STANDBY ? ROUTE_TARGET_STANDBY :
+								    l->target.wants;
+	/* Where the first step forward leads to. */
+	l->position = l->target.first + l->target.addr_count - 1;
+	l->tries = 0;
+	l->unfit = 0;
+	l->skip = 0;
+}
+
+/* A reload may have come while it was waited for: a password may be for the places of
+ * after it, and is for no other then. */
+static bool take_password(struct server *s)
+{
+	if (s->pool->source == NULL)
+		return true;
+	while (server_password_take(s)) {
+		if (route_host_is_same(s->host, &s->login->target))
+			return true;
+		take_target(s);
+	}
+	return false;
+}
+
 void server_login_start(struct server *s)
 {
 	static const char no_memory[] = "out of memory";
@@ -281,18 +310,15 @@ void server_login_start(struct server *s)
 			sizeof(no_memory) - 1);
 		return;
 	}
-	s->tls = route_host_connect(s->host, &l->target);
+	take_target(s);
 	l->until_us = worker_now(s->worker) + l->target.connect_timeout_us;
-	l->wants = l->target.wants == ROUTE_TARGET_PREFER_STANDBY ? ROUTE_TARGET_STANDBY :
-								    l->target.wants;
-	/* Where the first step forward leads to. */
-	l->position = l->target.first + l->target.addr_count - 1;
-	if (server_password_take(s))
-		server_login_go(s);
+	server_login_go(s);
 }
 
 void server_login_go(struct server *s)
 {
+	if (!take_password(s))
+		return;
 	/* Some address was tried: it is that one's turn again. */
 	if (s->login->tries > 0 || next_position(s->login))
 		try_addresses(s);
@@ -311,8 +337,8 @@ static void left(struct server *s)
 	stream_close(&s->stream);
 	if (l->wants_password) {
 		l->wants_password = false;
-		if (!server_password_take(s))
-			return;
+		server_login_go(s);
+		return;
 	}
 	try_addresses(s);
 }

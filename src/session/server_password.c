@@ -65,8 +65,7 @@ static void deliver(struct mail *mail, struct worker *w)
 		return;
 	s->login->fetching = 0;
 	s->login->until_us += worker_now(w) - s->login->left_at_us;
-	if (server_password_take(s))
-		server_login_go(s);
+	server_login_go(s);
 }
 
 /* w NULL: nobody is to be told anything. */

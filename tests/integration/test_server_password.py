@@ -4,7 +4,12 @@ there, and are sent to nobody who is not to have them."""
 import concurrent.futures
 import os
 import pathlib
+import shutil
+import socket
+import struct
 import subprocess
+import tempfile
+import threading
 import time
 
 import psycopg
@@ -191,6 +196,68 @@ def test_reload_asks_again(make_router, command):
         with connect(router) as second:
             second.execute("SELECT 1")
         assert command.count() == 2
+
+
+class AsksInClear(threading.Thread):
+    """A server at a Unix socket that asks for a password in clear, and refuses it."""
+
+    def __init__(self, directory, port):
+        super().__init__(daemon=True)
+        self.got = []
+        self.listener = socket.socket(socket.AF_UNIX)
+        path = f"{directory}/.s.PGSQL.{port}"
+        self.listener.bind(path)
+        os.chmod(path, 0o777)
+        self.listener.listen(20)
+        self.start()
+
+    def run(self):
+        body = b"SFATAL\0C28P01\0Mwrong\0\0"
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            with sock:
+                sock.settimeout(10)
+                size, = struct.unpack("!I", sock.recv(4))
+                sock.recv(size - 4)
+                sock.sendall(b"R" + struct.pack("!II", 8, 3))
+                answer = sock.recv(1000)
+                if answer[:1] == b"p":
+                    self.got.append(answer[5:-1].decode())
+                sock.sendall(b"E" + struct.pack("!I", 4 + len(body)) + body)
+
+
+def test_a_reload_while_a_command_runs(make_router, command):
+    """What it tells is for the place it was told of, and goes to no other one: neither
+    what was asked for before to the place of after, nor the other way round."""
+    directory = tempfile.mkdtemp(prefix="pgt")
+    os.chmod(directory, 0o777)
+    old, new = (AsksInClear(directory, port) for port in (6001, 6002))
+    command.write('port=$PGPORT; echo "$port" >> "$here/began"; '
+                  'while [ ! -e "$here/go" ]; do sleep 0.05; done; echo "for-$port"')
+    began = command.directory / "began"
+
+    def config(port):
+        return {"hosts": {"main": {"host": directory, "port": port}}, **by_command(command)}
+
+    router = make_router(config(6001))
+    try:
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            first = pool.submit(works, router)
+            wait_until(lambda: began.exists() and began.read_text() == "6001\n", 10, "it runs")
+            router.reload(config(6002))
+            second = pool.submit(works, router)
+            (command.directory / "go").touch()
+            assert not first.result()
+            assert not second.result()
+        assert set(new.got) == {"for-6002"}
+        assert set(old.got) <= {"for-6001"}
+    finally:
+        old.listener.close()
+        new.listener.close()
+        shutil.rmtree(directory)
 
 
 # ----------------------------------------------------------------------- what fails
