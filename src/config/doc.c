@@ -447,7 +447,8 @@ static bool is_everybodys(const struct stat *st)
 int doc_read_file(const char *path, size_t max, char **text, size_t *len,
 	struct diag *diag)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC), ret;
+	/* A pipe that nobody writes to would be waited for. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), ret;
 	struct stat st;
 
 	if (fd < 0) {
@@ -455,9 +456,16 @@ int doc_read_file(const char *path, size_t max, char **text, size_t *len,
 		diag_set(diag, path, 0, 0, "cannot open: %s", strerror(-ret));
 		return ret;
 	}
-	ret = fstat(fd, &st) == 0 && is_everybodys(&st) ? -EPERM : read_all(fd, max, text, len);
+	if (fstat(fd, &st) < 0)
+		ret = -errno;
+	else if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+		ret = -ENOTSUP;
+	else
+		ret = is_everybodys(&st) ? -EPERM : read_all(fd, max, text, len);
 	close(fd);
-	if (ret == -EPERM)
+	if (ret == -ENOTSUP)
+		diag_set(diag, path, 0, 0, "is not a regular file");
+	else if (ret == -EPERM)
 		diag_set(diag, path, 0, 0, "everybody may change it; chmod o-w would stop that");
 	else if (ret == -EFBIG)
 		diag_set(diag, path, 0, 0, "longer than %zu bytes", max);

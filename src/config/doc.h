@@ -47,7 +47,7 @@ struct doc_node {
 struct doc_node *doc_parse(const char *text, size_t len, const char *file,
 	struct diag *);
 
-/* Reads a whole file of at most max bytes, which not everybody may write to, into *text, which the caller wipes and
+/* Reads a whole regular file of at most max bytes, which not everybody may write to, into *text, which the caller wipes and
  * frees with doc_free_text().  Returns 0 or -errno with diag filled. */
 NODISCARD int doc_read_file(const char *path, size_t max, char **text, size_t *len,
 	struct diag *);

@@ -414,6 +414,26 @@ def test_a_command_that_everybody_may_change(make_router, command):
     assert command.count() == 0
 
 
+def test_a_pipe_in_place_of_the_file(make_router, tmp_path):
+    """Nobody writes to it: neither a reload nor a login waits for that."""
+    secret = tmp_path / "secret"
+    secret.write_text(SECRET + "\n")
+    secret.chmod(0o600)
+    config = {"databases": {"reports": {"host": "main", "dbname": "app", "user": "other",
+                                        "password_file": str(secret)}}}
+    router = make_router(config)
+    secret.unlink()
+    os.mkfifo(secret, 0o600)
+    assert not works(router)
+    told(router, "is not a regular file")
+    done = check(router)
+    assert done.returncode == 1
+    assert "is not a regular file" in done.stdout + done.stderr
+    with router.admin() as admin:
+        with pytest.raises(psycopg.Error, match="is not a regular file"):
+            admin.execute("RELOAD")
+
+
 # ----------------------------------------------------------------------- in clear
 
 def test_in_clear_over_tcp(make_router):

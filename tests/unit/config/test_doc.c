@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/diag.h"
@@ -149,6 +150,24 @@ START_TEST(tells_why_a_file_cannot_be_read)
 }
 END_TEST
 
+/* One that nobody writes to would be waited for, for ever. */
+START_TEST(reads_no_pipe)
+{
+	char path[] = "/tmp/pgtandem-doc-XXXXXX", *text;
+	struct diag diag = { 0 };
+	size_t len;
+	int fd = mkstemp(path);
+
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	ck_assert_int_eq(doc_read_file(path, 10, &text, &len, &diag), -ENOTSUP);
+	ck_assert_str_eq(diag.text, "is not a regular file");
+	unlink(path);
+}
+END_TEST
+
 Suite *doc_suite(void)
 {
 	Suite *s = suite_create("config/doc");
@@ -161,6 +180,7 @@ Suite *doc_suite(void)
 	tcase_add_test(tc, finds_a_double_among_many_keys);
 	tcase_add_test(tc, reads_a_file_up_to_its_limit);
 	tcase_add_test(tc, tells_why_a_file_cannot_be_read);
+	tcase_add_test(tc, reads_no_pipe);
 	suite_add_tcase(s, tc);
 	return s;
 }
