@@ -18,7 +18,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from support.postgres import Postgres  # noqa: E402
+from support.postgres import DATABASE, Postgres  # noqa: E402
 from support.restarted import Restarted  # noqa: E402
 from support.router import Direct, Router  # noqa: E402
 
@@ -53,6 +53,21 @@ def postgres(postgres_cluster):
     if not postgres_cluster.is_running():
         postgres_cluster.start()
     postgres_cluster.terminate()
+
+
+@pytest.fixture
+def no_code(postgres):
+    """Functions and domains that tests before have left keep sessions from lending."""
+    postgres.sql("""DO $$ DECLARE code text[]; what text; BEGIN
+        SELECT array_agg(x) INTO code FROM (
+            SELECT 'ROUTINE IF EXISTS ' || oid::regprocedure FROM pg_proc AS p
+                WHERE pronamespace = 'public'::regnamespace AND NOT EXISTS (
+                    SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e')
+            UNION ALL SELECT 'DOMAIN IF EXISTS ' || oid::regtype FROM pg_type
+                WHERE typnamespace = 'public'::regnamespace AND typtype = 'd') AS all_of (x);
+        FOREACH what IN ARRAY coalesce(code, '{}') LOOP
+            EXECUTE 'DROP ' || what || ' CASCADE';
+        END LOOP; END $$""", dbname=DATABASE)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from support import wire as w
 from support.postgres import DATABASE, DEFAULT_USER
 from support.wait import wait_until
 
-pytestmark = pytest.mark.router_only
+pytestmark = [pytest.mark.router_only, pytest.mark.usefixtures("no_code")]
 
 
 def lending(servers=1, after="100ms", **session):

@@ -7,7 +7,7 @@ import pytest
 from support import wire as w
 from support.fakeserver import FakeServer, welcome
 from support.postgres import DATABASE
-from support.wait import SLOWDOWN
+from support.wait import SLOWDOWN, wait_until
 from test_session_state import state
 
 pytestmark = pytest.mark.router_only
@@ -245,6 +245,6 @@ def test_question_without_an_answer_ends_the_client(acted, sqlstate, times):
     last = client.until_closed()[-1]
     assert (last.type, last.fields["S"], last.sqlstate.encode()) == ("E", "FATAL", sqlstate)
     assert last.fields["H"] == "The server said: no"
-    assert "reason=state-lost" in router.log()
+    wait_until(lambda: "reason=state-lost" in router.log(), 10, "the log")
     assert b"RESET ALL" in server.receive().body
     server.send(w.message("C", b"DISCARD\0") + w.message("Z", b"I"))

@@ -142,6 +142,7 @@ def test_update_is_refused_where_settings_are(make_router):
         assert one.value("SHOW work_mem") == "4MB"
 
 
+@pytest.mark.usefixtures("no_code")
 def test_update_on_a_session_port_that_lends(make_router):
     router = make_router({"workloads": {
         "transactional": {"guaranteed_connections": 1, "max_connections": 1},
