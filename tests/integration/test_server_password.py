@@ -330,7 +330,8 @@ def test_a_slow_command_holds_nobody_up(make_router, command):
 
 
 def test_stop_while_a_command_runs(make_router, command):
-    command.write('sleep 5; cat "$here/secret"')
+    # Longer than it may take: who waits for it is refused, or the stop is sooner.
+    command.write('sleep 60; cat "$here/secret"')
     router = make_router(by_command(command))
     with router.transactional.raw() as raw:
         raw.send(w.startup("app_scram", "reports"))
@@ -429,6 +430,7 @@ def test_a_pipe_in_place_of_the_file(make_router, tmp_path):
     done = check(router)
     assert done.returncode == 1
     assert "is not a regular file" in done.stdout + done.stderr
+    router.expect_error("is not a regular file")
     with router.admin() as admin:
         with pytest.raises(psycopg.Error, match="is not a regular file"):
             admin.execute("RELOAD")
