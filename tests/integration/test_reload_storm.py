@@ -399,7 +399,7 @@ def test_reload_names_each_change_and_what_needs_a_restart(storm):
     for name in ("hosts.main.connection_budget", "workloads.extra", "process.workers"):
         assert name in details, details
     assert re.search(r"process\.workers.*restart", details), details
-    assert re.search(r"reload-change .*process\.workers", router.log())
+    wait_until(lambda: re.search(r"reload-change .*process\.workers", router.log()), 10, "logged")
 
 
 def test_the_console_says_no_as_well(storm):
