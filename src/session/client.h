@@ -81,6 +81,7 @@ struct client {
 	bool has_unnamed;               /* an unnamed statement */
 	bool has_unseen;                /* one whose text is not known */
 	bool has_start;
+	bool makes_code;                /* a table that it creates may run something */
 	bool resets_by_name;            /* session port: a named statement resets settings */
 	bool resets_unsure;             /* what "resets" has may have been rolled back */
 	bool role_first;                /* the order in which its settings are applied */

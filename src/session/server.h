@@ -89,6 +89,7 @@ struct server {
 	bool is_suspect;                /* code has run that may have made statements */
 	bool is_forged;                 /* the clean has found a statement replaced */
 	bool has_ddl;                   /* in the transaction that runs */
+	bool has_code;                  /* the same, of what runs out of sight */
 	bool is_looked_at;              /* RESET: what there is in the session is asked first */
 	uint8_t looks_for;              /* ... enum pin_asks */
 	bool is_known_empty;            /* ... it has just been */

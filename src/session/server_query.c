@@ -254,6 +254,9 @@ static enum verdict on_ready(struct server *s, const struct frame *f)
 		/* From here on all see it. */
 		prepared_schema_changed();
 		s->has_ddl = false;
+		if (s->has_code)
+			atomic_fetch_add(&s->worker->router->code_changes, 1);
+		s->has_code = false;
 	}
 	if (s->phase == SERVER_PHASE_ABORT) {
 		server_abort_goes_on(s);

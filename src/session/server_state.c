@@ -15,6 +15,7 @@
 #include "session/client_priv.h"
 #include "session/server_priv.h"
 #include "sql/lexer.h"
+#include "sql/statement.h"
 
 /* What DISCARD ALL does, but for the statements that clients share.  And a seed that code
  * has set, which no view shows, is followed by one that nobody knows. */
@@ -95,15 +96,48 @@ bool client_is_kept(const struct client *c)
 	return c->route->limits.state != ROUTE_STATE_OFF;
 }
 
+static bool has_create(const char *text, size_t len)
+{
+	static const char word[] = "create";
+
+	for (size_t i = 0; i + sizeof(word) - 1 <= len; i++) {
+		if ((text[i] | 0x20) == 'c' && strncasecmp(text + i, word, sizeof(word) - 1) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A default or a check runs for whoever uses the table.  Functions of somebody's own are
+ * found where they are. */
+static bool makes_code(const struct server *s, const char *text, size_t len)
+{
+	const uint32_t code = SQL_UNSURE | SQL_CALLS_SET_CONFIG | SQL_CALLS_SETSEED |
+		SQL_CALLS_CURRVAL | SQL_CALLS_DBLINK | SQL_CALLS_SESSION | SQL_CALLS_UNKNOWN;
+	struct statement_reader reader;
+	struct statement one;
+
+	if (!has_create(text, len))
+		return false;
+	statement_begin(&reader, text, len, client_lexer_flags(s));
+	while (statement_next(&reader, &one)) {
+		if (one.kind == SQL_UNKNOWN ||
+			(one.kind == SQL_CREATE_TABLE && (one.flags & code) != 0))
+			return true;
+	}
+	return reader.lexer.unsure;
+}
+
 void client_note_text(struct client *c, struct server *s, const void *text, size_t len)
 {
 	if (!client_is_kept(c) || !touched_may(text, len))
 		return;
+	c->makes_code = c->makes_code || makes_code(s, text, len);
 	touched_text(&c->work->touched, text, len, client_lexer_flags(s));
 }
 
 void client_note_unseen(struct client *c)
 {
+	c->makes_code = true;
 	if (!client_is_kept(c))
 		return;
 	client_lend_unseen(c);
@@ -115,18 +149,20 @@ void client_note_unseen(struct client *c)
 
 /* --- tags --------------------------------------------------------------------------- */
 
-/* Behind CREATE and DROP: what runs nothing out of sight (SQL_CHANGES_CODE). */
-static bool is_without_code(const struct frame *f)
+/* Behind CREATE and DROP: what runs nothing out of sight (SQL_CHANGES_CODE), if nobody has
+ * sent a text that gives a table a default that does. */
+static bool is_without_code(const struct client *c, const struct frame *f)
 {
 	static const char *const kinds[] = { "CREATE TABLE", "CREATE INDEX", "CREATE SEQUENCE",
 		"DROP TABLE", "DROP INDEX", "DROP SEQUENCE" };
 
 	for (size_t i = 0; i < COUNT_OF(kinds); i++) {
 		size_t len = strlen(kinds[i]);
+		bool is_told = i > 0 || (c != NULL && client_is_kept(c) && !c->makes_code);
 
 		/* "CREATE TABLE AS", too; "CREATE TABLESPACE" does no harm. */
 		if (f->available > len && memcmp(f->body, kinds[i], len) == 0)
-			return true;
+			return is_told;
 	}
 	return false;
 }
@@ -153,8 +189,10 @@ void server_note_tag(struct server *s, const struct frame *f)
 	case RESULT_DROP:
 		prepared_schema_changed();
 		s->has_ddl = true;
-		if (!is_without_code(f))
+		if (!is_without_code(c, f)) {
 			atomic_fetch_add(&s->worker->router->code_changes, 1);
+			s->has_code = true;
+		}
 		return;
 	case RESULT_PREPARE:
 		if (is_off)

@@ -81,7 +81,7 @@ static enum sql_kind create_kind(enum word word)
 }
 
 /* What keeps or runs nothing but what its text shows.  Defaults and the like may call
- * functions, but the flags have those. */
+ * functions, but the flags have those: whoever reads them looks at them, too. */
 static bool is_without_code(enum word word)
 {
 	return word == WORD_TABLE || word == WORD_INDEX || word == WORD_SEQUENCE;

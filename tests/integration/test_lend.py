@@ -418,6 +418,49 @@ def test_who_changes_code_never_lends(make_router, postgres, text, end):
                      "DROP DOMAIN IF EXISTS mine", dbname=DATABASE)
 
 
+# Tables that run what nobody sees in the text of whoever uses them.
+TABLES = {
+    "default": "(x text DEFAULT set_config('app.x', '1', false), y int)",
+    "check": "(x text, y int CHECK (set_config('app.x', y::text, false) <> ''))",
+    "generated text": "(x text DEFAULT query_to_xml('SELECT set_' || 'config(''app.x'', ''1'', "
+                      "false)', true, true, ''), y int)",
+    "seed": "(x text DEFAULT setseed(0.5)::text, y int)",
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("port", ["session", "transactional", "named", "committed later"])
+def test_table_of_another_client_that_sets_something(make_router, postgres, table, port):
+    """It is gone when anybody looks."""
+    if table == "seed" and port != "session":
+        pytest.skip("refused there")
+    router = make_router(lending(servers=4))
+    postgres.sql(f"GRANT CREATE ON SCHEMA public TO {DEFAULT_USER}", dbname=DATABASE)
+    endpoint = router.session if port == "session" else router.transactional
+    try:
+        with Witness(router) as witness, endpoint.wire() as other:
+            assert not w.errors(other.query("SELECT 1"))
+            if port == "named":
+                other.send(w.parse(f"CREATE TABLE ld {TABLES[table]}", "make"), w.sync())
+                assert not w.errors(other.until_ready())
+            if port == "committed later":
+                assert not w.errors(other.query(f"BEGIN; CREATE TABLE ld {TABLES[table]}"))
+            with simple(router.session) as a:
+                a.execute("BEGIN")
+                if port == "named":
+                    other.send(w.bind(name="make"), w.execute(), w.sync())
+                    assert not w.errors(other.until_ready())
+                else:
+                    assert not w.errors(other.query("COMMIT" if port == "committed later" else
+                                                    f"CREATE TABLE ld {TABLES[table]}"))
+                own = run_here(a, "INSERT INTO ld (y) VALUES (1)")
+                assert not w.errors(other.query("DROP TABLE ld"))
+                witness.turns()
+                assert pid(a) == own
+    finally:
+        postgres.sql("DROP TABLE IF EXISTS ld", dbname=DATABASE)
+
+
 @pytest.mark.usefixtures("plain")
 def test_tables_of_its_own_hold_nobody(make_router, postgres):
     """They come and go without code."""
