@@ -488,13 +488,10 @@ static size_t on_named(
 		close_named(c, s, name);
 		return FRAME_HEADER + f->available;
 	}
-	if (is_statement) {
-		/* Nobody else's is there then, whatever was. */
-		client_unnamed_forget(c);
-		c->unnamed_version++;
-	}
 	/* The reply to a Describe of a portal tells nothing. */
-	if (f->type == 'C')
+	if (is_statement)
+		client_unnamed_close(c, s);
+	else if (f->type == 'C')
 		server_step(s, STEP_CLOSE, NULL, NULL);
 	exchange_sent(&s->xq, f->type);
 	return FRAME_HEADER + f->available;

@@ -168,6 +168,8 @@ static inline void client_unnamed_put(const struct client *c, struct server *s)
 void client_unnamed_keep(struct client *, struct server *, const uint8_t *body, size_t len,
 	unsigned may);
 void client_unnamed_sent(struct client *, struct server *);
+/* A Close of it goes on. */
+void client_unnamed_close(struct client *, struct server *);
 /* Sees that the server has it. */
 void client_unnamed_use(struct client *, struct server *);
 /* Takes away an unnamed statement that is not the client's. */

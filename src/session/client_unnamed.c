@@ -76,12 +76,40 @@ void client_unnamed_sent(struct client *c, struct server *s)
 	client_unnamed_put(c, s);
 }
 
+static void is_close(const struct step *step, void *found)
+{
+	if (step->kind == STEP_CLOSE_UNNAMED)
+		*(bool *)found = true;
+}
+
+static bool is_closing(const struct server *s)
+{
+	bool found = false;
+
+	steps_each(&s->steps, is_close, &found);
+	return found;
+}
+
+/* PostgreSQL may skip it: where the server has the client's own, what comes behind it means
+ * what it means there, and it is forgotten when that is answered. */
+void client_unnamed_close(struct client *c, struct server *s)
+{
+	if (c->has_unnamed && client_unnamed_is_there(c, s)) {
+		server_step(s, STEP_CLOSE_UNNAMED, NULL, NULL);
+		return;
+	}
+	/* Nobody else's is there then, whatever was. */
+	client_unnamed_forget(c);
+	c->unnamed_version++;
+	server_step(s, STEP_CLOSE, NULL, NULL);
+}
+
 void client_unnamed_use(struct client *c, struct server *s)
 {
 	note_unnamed(c, s);
 	if (client_unnamed_is_there(c, s))
 		return;
-	if (!c->has_unnamed) {
+	if (!c->has_unnamed || is_closing(s)) {
 		client_unnamed_hide(c, s);
 		return;
 	}

@@ -170,6 +170,25 @@ static bool is_last_unnamed(const struct server *s, const struct step *step)
 	return !later.is_there;
 }
 
+void server_unnamed_closed(struct server *s)
+{
+	struct step head = steps_head(&s->steps);
+	struct later later = { .than = NULL };
+	struct client *c = s->client;
+
+	if (head.kind != STEP_CLOSE_UNNAMED || c == NULL)
+		return;
+	later.is_behind = true;
+	steps_each(&s->steps, look_for_later, &later);
+	if (later.is_there)
+		return;
+	client_unnamed_forget(c);
+	/* What other servers have is not to be used either; this one has none. */
+	c->unnamed_version++;
+	if (s->unnamed_of == c->id)
+		client_unnamed_put(c, s);
+}
+
 static void undo(const struct step *step, void *arg)
 {
 	struct server *s = arg;
@@ -214,6 +233,7 @@ static void undo(const struct step *step, void *arg)
 	case STEP_SQL_DROP:
 		undo_sql(step, s);
 		return;
+	case STEP_CLOSE_UNNAMED:
 	case STEP_BIND:
 	case STEP_BIND_OURS:
 	case STEP_BIND_SHARED:

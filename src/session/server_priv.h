@@ -141,6 +141,8 @@ void server_unprepare(struct server *, struct prepared *);
 /* And what replies say. */
 /* A client's error.  True: s->instead goes to the client in its place. */
 bool server_prepared_error(struct server *, const struct error_fields *, bool skips);
+/* A Close was answered: if it is at the head of the steps, and was the unnamed one's. */
+void server_unnamed_closed(struct server *);
 /* The client's PREPARE at the head of the steps has run. */
 void server_prepared_made(struct server *);
 /* Nothing is known of what was sent last. */

@@ -378,6 +378,8 @@ static enum verdict on_step(struct server *s, const struct frame *f)
 
 	if (verdict == STOP || s->steps.count == 0)
 		return verdict;
+	if (type == '3')
+		server_unnamed_closed(s);
 	switch (steps_received(&s->steps, type)) {
 	case STEP_FORWARD:
 		return is_of_shared && verdict == FORWARD ? of_shared(s, f) : verdict;

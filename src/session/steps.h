@@ -33,6 +33,7 @@ enum step_kind {
 				   shared one: client_reuse.c */
 	STEP_DESCRIBE_SHARED,
 	STEP_CLOSE,             /* '3' goes on */
+	STEP_CLOSE_UNNAMED,     /* the same, of the client's unnamed one */
 	STEP_CLOSE_OURS,        /* '3' is swallowed */
 	STEP_BIND_OURS,         /* '2' is swallowed */
 	STEP_TEXT_PARSE,        /* of a text that is only to be read: '1' is swallowed */

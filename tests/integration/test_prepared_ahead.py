@@ -11,6 +11,7 @@ GOOD = "SELECT 'good'"
 NEW = "SELECT 'new'"
 BAD = "SELEC"
 END = "SELECT 'end'"
+INSERT = "INSERT INTO items (body) VALUES ('ahead')"
 NOPE = w.bind(name="nope")
 LAST = [w.parse("SELECT 'runs'"), w.bind(), w.execute(), w.sync()]
 
@@ -93,6 +94,23 @@ AHEAD = {
                                        w.close("S", "t"), w.sync(), use("t"), w.sync()],
     "skipped close behind a drop": [w.query("DISCARD ALL"), NOPE, w.close("S", "s"), w.sync(),
                                     use(), w.sync(), w.parse(NEW, "s"), use(), w.sync()],
+    # One of the unnamed statement that is skipped leaves it there.
+    "skipped close of the unnamed one": [w.parse(INSERT), w.describe("P", "none"), w.close("S", ""),
+                                         w.sync(), w.describe("S", ""), w.sync(), use(""), w.sync()],
+    "the same, and later": [w.parse(GOOD), w.sync(), NOPE, w.close("S", ""), w.sync(), w.query("SELEC"),
+                            use(""), w.sync()],
+    "the same, and another": [w.parse(GOOD), NOPE, w.close("S", ""), w.parse(NEW), w.sync(),
+                              use(""), w.sync()],
+    "the same, in a transaction": [w.query("BEGIN"), w.parse(INSERT), w.sync(), NOPE,
+                                   w.close("S", ""), w.sync(), w.query("ROLLBACK"), w.describe("S", ""),
+                                   w.sync()],
+    "closed unnamed": [w.parse(GOOD), w.close("S", ""), w.describe("S", ""), w.sync(), use(""), w.sync()],
+    "closed unnamed twice": [w.parse(GOOD), w.sync(), w.close("S", ""), w.close("S", ""), w.sync(),
+                             use(""), w.sync()],
+    "closed unnamed, then another": [w.parse(GOOD), w.close("S", ""), w.parse(NEW), w.sync(),
+                                     use(""), w.sync(), use(""), w.sync()],
+    "closed unnamed, then one that fails": [w.parse(GOOD), w.sync(), w.close("S", ""), w.parse(BAD),
+                                            w.sync(), use(""), w.sync()],
     # What is skipped behind a Query, too, up to the Sync.
     "skipped queries": [NOPE, w.query("SELECT 1"), w.query("EXECUTE s"), *LAST],
     "skipped queries, nothing else": [NOPE, w.query("SELECT 1"), w.query("EXECUTE s"),
@@ -237,4 +255,26 @@ def test_unnamed_one_that_is_used_when_all_is_answered(make_router, parts):
                 if port == "transactional":
                     other.query("SELECT set_config('app.x', 'else', false)")
                 seen[port] = answers(wire, [use("")])
+    assert seen["transactional"] == seen["session"]
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+def test_skipped_close_of_the_unnamed_statement(make_router, reuse):
+    """Answers are waited for in between, and somebody else has the server."""
+    router = make_router(limited(1, plan_reuse=reuse))
+    seen = {}
+    with router.transactional.wire() as other:
+        for port in ("session", "transactional"):
+            with getattr(router, port).wire() as wire:
+                for _ in range(5):
+                    run(wire, w.parse(GOOD), w.bind(), w.execute())
+                if port == "transactional":
+                    run(other, w.parse("SELECT 'secret'"))
+                seen[port] = [
+                    [(m.type, m.body) for m in run(wire, *parts) if m.type not in "ESN"] for parts in (
+                        [w.parse(INSERT), w.describe("P", "none"), w.close("S", "")],
+                        [w.describe("S", "")], [w.describe("S", "")],
+                        [w.parse(GOOD), w.bind(), w.execute(), NOPE, w.close("S", "")],
+                        [w.parse(GOOD), w.bind(), w.execute(), w.close("S", "")],
+                        [w.bind(), w.execute()])]
     assert seen["transactional"] == seen["session"]
