@@ -362,6 +362,18 @@ static bool uses_prepared(const struct statement *s)
 		(s->flags & SQL_EXECUTES) != 0;
 }
 
+/* What the server has of it may be something that does nothing (client_deallocate.c), and
+ * what it does to names is done where its portal runs. */
+static bool executes_act(const struct client *c, const struct statement *s)
+{
+	const struct prepared_name *n;
+
+	if (s->kind != SQL_EXECUTE && (s->flags & SQL_EXECUTES) == 0)
+		return false;
+	n = prepared_names_find(&c->names, s->name);
+	return n != NULL && n->act != NULL;
+}
+
 /* May this be prepared, and that be used?  Else what it fails with.  Servers know what
  * clients share by names of ours: no text gets at those. */
 static enum step_kind refusal(const struct client *c, const struct statement *s, size_t *bytes)
@@ -369,7 +381,7 @@ static enum step_kind refusal(const struct client *c, const struct statement *s,
 	if (uses_prepared(s) && prepared_is_our_name(s->name))
 		return STEP_RESERVED;
 	if (s->kind != SQL_PREPARE)
-		return STEP_END_SYNC;
+		return executes_act(c, s) ? STEP_NOT_BY_SQL : STEP_END_SYNC;
 	*bytes += sizeof(struct prepared) + s->text.len;
 	return client_has_room(c, *bytes) ? STEP_END_SYNC : STEP_REFUSED;
 }

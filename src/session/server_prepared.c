@@ -248,6 +248,7 @@ static void undo(const struct step *step, void *arg)
 	case STEP_DUPLICATE:
 	case STEP_STALE:
 	case STEP_RESERVED:
+	case STEP_NOT_BY_SQL:
 	case STEP_NOT_ALLOWED:
 	case STEP_NOT_PINNED:
 	case STEP_END_QUERY:
@@ -370,6 +371,12 @@ static void error_of(struct buf *out, const struct step *head)
 			.sqlstate = "42939",
 			.message = "names of prepared statements that begin with "
 				   "\"pgtandem_s\" are reserved" };
+	if (head->kind == STEP_NOT_BY_SQL)
+		error = (struct msg_out_error){ .severity = "ERROR",
+			.sqlstate = "0A000",
+			.message = "EXECUTE of a DEALLOCATE or PREPARE that was prepared by the "
+				   "protocol is not supported",
+			.hint = "Send its text by itself, or have Bind and Execute run it." };
 	buf_clear(out);
 	msg_out_error(out, &error);
 }
@@ -391,7 +398,8 @@ bool server_prepared_error(struct server *s, const struct error_fields *e, bool 
 	struct step head = steps_head(&s->steps);
 	bool is_pin = head.kind == STEP_NOT_ALLOWED || head.kind == STEP_NOT_PINNED;
 	bool is_ours = (head.kind == STEP_REFUSED || head.kind == STEP_DUPLICATE ||
-			       head.kind == STEP_STALE || head.kind == STEP_RESERVED || is_pin) &&
+			       head.kind == STEP_STALE || head.kind == STEP_RESERVED ||
+			       head.kind == STEP_NOT_BY_SQL || is_pin) &&
 		says(e, "26000", prepared_no_name());
 
 	if (is_ours && is_pin && s->client != NULL)

@@ -51,6 +51,7 @@ enum step_kind {
 	STEP_DUPLICATE,         /* the same: there is one of this name */
 	STEP_STALE,             /* the same: it gives other columns now */
 	STEP_RESERVED,          /* the same: the name is one of ours */
+	STEP_NOT_BY_SQL,        /* the same: EXECUTE of what does something to names */
 	STEP_NOT_ALLOWED,       /* the same: session state that is not allowed */
 	STEP_NOT_PINNED,        /* the same: ... for which no lease may be pinned */
 	STEP_END_QUERY,         /* Query or FunctionCall */

@@ -504,3 +504,22 @@ def test_query_behind_what_has_no_sync(make_router, postgres, before, behind, th
             if there:
                 fine(other.query("DROP TABLE gone"))
     assert said["routed"] == said["direct"]
+
+
+@HOW
+@pytest.mark.parametrize("text", ["DEALLOCATE ALL", "DEALLOCATE nobody", "DEALLOCATE other",
+                                  "PREPARE made AS SELECT 1"])
+@pytest.mark.router_only
+def test_execute_of_what_does_something_to_names(crowd, how, text):
+    """Refused before it has done anything; by Bind it runs."""
+    with crowd.wire() as wire:
+        prepare(wire, "other", "SELECT 'other'")
+        prepare(wire, "act", text)
+        for _ in range(2):
+            assert error(how(wire, "EXECUTE act"))[0] == "0A000"
+            assert error(wire.query("SELECT 1; EXECUTE act"))[0] == "0A000"
+        assert execute(wire, "other") == [("other",)]
+        assert error(how(wire, "EXECUTE made"))[0] == "26000"
+        if text != "DEALLOCATE nobody":
+            assert tags(fine(run(wire, w.bind(name="act"), w.execute()))) == [
+                text if text == "DEALLOCATE ALL" else text.split()[0]]
