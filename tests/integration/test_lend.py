@@ -126,7 +126,7 @@ HOLDERS = {
 
 
 @pytest.fixture
-def of_mine(postgres):
+def of_mine(no_code, postgres):
     postgres.sql("CREATE OR REPLACE FUNCTION of_mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
                  dbname=DATABASE)
     yield
