@@ -64,16 +64,18 @@ AC_SUBST([MODE_LDFLAGS])
 AC_SUBST([FUZZ_LDFLAGS])
 ])
 
-dnl PGTANDEM_WITH(name, NAME, pkg-config module): a library that is used where it is there,
-dnl unless --without-name; --with-name insists.
+dnl PGTANDEM_WITH(name, NAME, pkg-config module, header, function, libraries): a library that
+dnl is used where it is there, unless --without-name; --with-name insists.  It is looked for
+dnl without pkg-config, too: Debian 13's pam.pc asks for a package that nothing else needs.
 AC_DEFUN([PGTANDEM_WITH], [
 AC_ARG_WITH([$1],
 	[AS_HELP_STRING([--with-$1], [logins by $2 @<:@if the library is there@:>@])],
 	[], [with_$1=auto])
 have_$1=no
 AS_IF([test "$with_$1" != no],
-	[PKG_CHECK_MODULES([$2], [$3],
-		[AC_DEFINE([HAVE_LIB$2], [1], [Define to 1 for logins by $2.])
-		 have_$1=yes],
-		[AS_IF([test "$with_$1" = yes], [AC_MSG_ERROR([--with-$1: no $3 found by pkg-config])])])])
+	[PKG_CHECK_MODULES([$2], [$3], [have_$1=yes],
+		[AC_CHECK_HEADER([$4], [AC_CHECK_LIB([$1], [$5], [have_$1=yes; $2_LIBS="$6"], [], [$6])])])
+	 AS_IF([test "$have_$1" = yes],
+		[AC_DEFINE([HAVE_LIB$2], [1], [Define to 1 for logins by $2.])],
+		[AS_IF([test "$with_$1" = yes], [AC_MSG_ERROR([--with-$1: no $3 found])])])])
 ])

@@ -60,6 +60,7 @@ struct ask {
 	uint64_t next_look_us;          /* how long until the next one */
 	uint64_t wanted;                /* KILL_CLIENT: whom, and whether it was there */
 	uint32_t found;
+	uint32_t elsewhere;             /* processes that it was passed on to */
 	ask_visit_f *visit;             /* of the tour; NULL: only counts */
 	ask_finish_f *finish;           /* back home; NULL: nothing left to do */
 	const struct table *table;      /* of what the visits add */

@@ -53,13 +53,14 @@ static void sum_of(const struct averages_look *look, const char *name,
 	const struct averages_row *found;
 
 	memset(sum, 0, STAT_COUNT * sizeof(sum[0]));
-	if (look->count == 0)
-		return;
 	if (name == NULL) {
+		memcpy(sum, look->gone, STAT_COUNT * sizeof(sum[0]));
 		for (size_t i = 0; i < look->count; i++)
 			add(sum, &look->rows[i]);
 		return;
 	}
+	if (look->count == 0)
+		return;
 	found = bsearch(name, look->rows, look->count, sizeof(look->rows[0]), compare);
 	if (found != NULL)
 		add(sum, found);
@@ -73,7 +74,8 @@ void averages_get(const struct averages *a, const char *name, uint64_t out[STAT_
 	sum_of(&a->older, name, before);
 	sum_of(&a->newer, name, more);
 	for (size_t i = 0; i < STAT_COUNT; i++) {
-		more[i] -= before[i];
+		/* What is forgotten, or was and is there again, has begun anew. */
+		more[i] -= u64_min(more[i], before[i]);
 		out[i] = seconds > 0 ? (uint64_t)((double)more[i] / seconds) : 0;
 	}
 	if (more[STAT_query_count] > 0)

@@ -23,6 +23,7 @@ struct averages_row {
 struct averages_look {
 	struct averages_row *rows;
 	size_t count;
+	uint64_t gone[STAT_COUNT];      /* of databases that are forgotten */
 	uint64_t at_us;
 };
 

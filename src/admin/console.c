@@ -40,7 +40,8 @@ static const struct command_def {
 };
 
 const struct view show_views[] = {
-#define VIEW(word, who, handler, help) { #word, RIGHTS_##who, handler, (help) },
+#define VIEW(word, who, handler, columns, help)                                          \
+	{ #word, RIGHTS_##who, handler, &(columns), (help) },
 #include "views.def"
 #undef VIEW
 };

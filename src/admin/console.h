@@ -34,6 +34,11 @@ struct console_calls {
 NODISCARD int console_create(struct console **, struct router *,
 	const struct console_calls *);
 void console_destroy(struct console **);
+
+/* Carries out, in a process that drains, what was asked of the one that has taken over:
+ * "KILL", "KILL name", "KILL_CLIENT id", "RECONNECT", "RECONNECT name".  A pause is told
+ * apart from that.  By main; it comes to pass on the workers. */
+void console_order(struct console *, const char *text);
 void console_fill_ops(struct console *, struct console_ops *);
 
 #endif

@@ -4,6 +4,7 @@
  * RECONNECT, WAIT_CLOSE, KILL, KILL_CLIENT.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,6 +82,32 @@ static bool has_handed_over(struct ask *ask)
 {
 	return atomic_load(&ask->console->router->drain) == ROUTER_HANDED_OVER &&
 		hold_is_over(ask);
+}
+
+/* The processes before this one, which still drain: it is theirs, too. */
+static void tell_elsewhere(struct ask *ask)
+{
+	struct router *r = ask->console->router;
+	const char *argument = ask->command.has_argument ? ask->command.argument : "";
+	char order[COMMAND_WORD_MAX + COMMAND_ARGUMENT_MAX + 2], text[128];
+	const struct msg_out_error notice = { .severity = "NOTICE",
+		.sqlstate = "00000",
+		.message = text };
+	uint32_t told;
+	int len;
+
+	if (r->order_elsewhere == NULL)
+		return;
+	len = snprintf(order, sizeof(order), "%s%s%s", ask->word,
+		argument[0] == '\0' ? "" : " ", argument);
+	told = r->order_elsewhere(r->cancel_arg, order, (size_t)len);
+	if (told == 0)
+		return;
+	(void)snprintf(text, sizeof(text),
+		"it was passed on to %u process%s before this one, which still drain%s", told,
+		told == 1 ? "" : "es", told == 1 ? "s" : "");
+	msg_out_notice(&ask->out, &notice);
+	ask->elsewhere = told;
 }
 
 /* --- what is left of the servers ---------------------------------------------------- */
@@ -288,6 +315,7 @@ enum ask_result hold_reconnect(struct ask *ask)
 		return ASK_DONE;
 	}
 	ask_log(ask);
+	tell_elsewhere(ask);
 	directory_each_pool(ask_directory(ask), database_of(ask), renew, NULL);
 	worker_tend_pools(ask->home);
 	return done(ask);
@@ -342,6 +370,7 @@ enum ask_result hold_kill(struct ask *ask)
 	if (is_refused(ask, directory_pause(ask_directory(ask), database_of(ask), true)))
 		return ASK_DONE;
 	ask_log(ask);
+	tell_elsewhere(ask);
 	worker_tend_pools(ask->home);
 	return ask_tour(ask, kill_clients, have_killed);
 }
@@ -360,14 +389,18 @@ static void kill_client(struct ask *ask, struct worker *w)
 
 static void have_killed_client(struct ask *ask)
 {
-	if (ask->found > 0)
+	/* Whether it is there, that process knows. */
+	if (ask->found == 0)
+		tell_elsewhere(ask);
+	if (ask->found > 0 || ask->elsewhere > 0)
 		msg_out_command_complete(&ask->out, ask->word);
 	else
 		ask_error_hint(ask, "42704", "SHOW CLIENTS has the id of each.",
 			"client not found");
 }
 
-enum ask_result hold_kill_client(struct ask *ask)
+/* The number that the argument is.  False: it is none. */
+static bool read_wanted(struct ask *ask)
 {
 	const char *text = ask->command.argument;
 	bool is_pointer = strncmp(text, "0x", 2) == 0;
@@ -376,7 +409,12 @@ enum ask_result hold_kill_client(struct ask *ask)
 	errno = 0;
 	ask->found = 0;
 	ask->wanted = strtoull(text, &end, is_pointer ? 16 : 10);
-	if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0) {
+	return text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0;
+}
+
+enum ask_result hold_kill_client(struct ask *ask)
+{
+	if (!read_wanted(ask)) {
 		ask_error_hint(ask, "22023",
 			"It is the id, or the ptr, of a client in SHOW CLIENTS.",
 			"invalid client pointer supplied");
@@ -384,4 +422,44 @@ enum ask_result hold_kill_client(struct ask *ask)
 	}
 	ask_log(ask);
 	return ask_tour(ask, kill_client, have_killed_client);
+}
+
+/* --- what the process that has taken over was asked for ------------------------------- */
+
+static void reconnect_here(struct ask *ask, struct worker *w)
+{
+	if (w->index != 0)
+		return;
+	directory_each_pool(ask_directory(ask), database_of(ask), renew, NULL);
+	worker_tend_pools(w);
+}
+
+void console_order(struct console *console, const char *text)
+{
+	static const struct {
+		const char *word;
+		ask_visit_f *visit;
+	} orders[] = {
+		{ "KILL", kill_clients },
+		{ "KILL_CLIENT", kill_client },
+		{ "RECONNECT", reconnect_here },
+	};
+	struct ask *ask = ask_create_apart(console, ask_destroy, NULL);
+	size_t len = strcspn(text, " "), i = 0;
+
+	if (ask == NULL)
+		return;
+	while (i < COUNT_OF(orders) &&
+		(strlen(orders[i].word) != len || strncmp(orders[i].word, text, len) != 0))
+		i++;
+	ask->command.has_argument = text[len] == ' ';
+	(void)snprintf(ask->command.argument, sizeof(ask->command.argument), "%s",
+		text[len] == ' ' ? text + len + 1 : "");
+	if (i == COUNT_OF(orders) || (orders[i].visit == kill_client && !read_wanted(ask))) {
+		ask_destroy(ask);
+		return;
+	}
+	ask->word = orders[i].word;
+	ask_log(ask);
+	(void)ask_tour(ask, orders[i].visit, NULL);
 }

@@ -11,6 +11,9 @@
 #include "pg/msg_out.h"
 #include "route/directory.h"
 
+/* Of views without rows. */
+const struct table show_none_table = { NULL, 0 };
+
 void show_end(struct ask *ask)
 {
 	msg_out_command_complete(&ask->out, "SHOW");
@@ -81,16 +84,18 @@ struct pair_row {
 	const char *value;
 };
 
+static const struct table_column version_columns[] = {
+	TABLE_COLUMN_AS("version", TEXT, pair_row, value, "",
+		"The program and its version."),
+};
+const struct table show_version_table = TABLE_OF(version_columns);
+
 enum ask_result show_version(struct ask *ask)
 {
-	static const struct table_column columns[] = {
-		TABLE_COLUMN_AS("version", TEXT, pair_row, value),
-	};
-	static const struct table table = TABLE_OF(columns);
 	const struct pair_row row = { .value = PACKAGE_STRING };
 
-	table_head(&table, &ask->out);
-	table_row(&table, &row, &ask->out);
+	table_head(&show_version_table, &ask->out);
+	table_row(&show_version_table, &row, &ask->out);
 	show_end(ask);
 	return ASK_DONE;
 }
@@ -103,13 +108,14 @@ static bool is_all_paused(const struct ask *ask)
 	return held.is_paused;
 }
 
+static const struct table_column state_columns[] = {
+	TABLE_COLUMN(TEXT, pair_row, key, "", "active, paused or suspended."),
+	TABLE_COLUMN(TEXT, pair_row, value, "", "yes or no."),
+};
+const struct table show_state_table = TABLE_OF(state_columns);
+
 enum ask_result show_state(struct ask *ask)
 {
-	static const struct table_column columns[] = {
-		TABLE_COLUMN(TEXT, pair_row, key),
-		TABLE_COLUMN(TEXT, pair_row, value),
-	};
-	static const struct table table = TABLE_OF(columns);
 	bool is_paused = is_all_paused(ask);
 	bool serves = atomic_load(&ask->console->router->drain) == ROUTER_SERVES;
 	bool is_suspended = suspend_is_on(ask->console->router);
@@ -119,9 +125,9 @@ enum ask_result show_state(struct ask *ask)
 		{ "suspended", is_suspended ? "yes" : "no" },
 	};
 
-	table_head(&table, &ask->out);
+	table_head(&show_state_table, &ask->out);
 	for (size_t i = 0; i < COUNT_OF(rows); i++)
-		table_row(&table, &rows[i], &ask->out);
+		table_row(&show_state_table, &rows[i], &ask->out);
 	show_end(ask);
 	return ASK_DONE;
 }

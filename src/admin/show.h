@@ -21,13 +21,17 @@ struct view {
 	const char *word;
 	unsigned rights;                /* any of ROUTE_ADMIN, ROUTE_STATS */
 	ask_handler_f *handler;
+	const struct table *table;      /* without columns: it has no rows */
 	const char *help;
 };
 
 extern const struct view show_views[];
 extern const size_t show_view_count;
 
-#define VIEW(word, who, handler, help) ask_handler_f handler;
+/* Some share a table, which is then declared twice. */
+#define VIEW(word, who, handler, columns, help)                                          \
+	ask_handler_f handler;                                                           \
+	extern const struct table columns;
 #include "views.def"
 #undef VIEW
 

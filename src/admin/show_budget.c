@@ -41,32 +41,46 @@ struct budget_row {
 };
 
 static const struct table_column budget_columns[] = {
-	TABLE_COLUMN(TEXT, budget_row, host),
-	TABLE_COLUMN(TEXT, budget_row, workload),
-	TABLE_COLUMN(U32, budget_row, guaranteed),
-	TABLE_COLUMN(U32, budget_row, max),
-	TABLE_COLUMN(U32, budget_row, weight),
-	TABLE_COLUMN(U32, budget_row, used),
-	TABLE_COLUMN(U32, budget_row, idle),
-	TABLE_COLUMN(U32, budget_row, leased),
-	TABLE_COLUMN(U32, budget_row, connecting),
-	TABLE_COLUMN(U32, budget_row, closing),
-	TABLE_COLUMN(U32, budget_row, borrowed),
-	TABLE_COLUMN(U32, budget_row, lent),
-	TABLE_COLUMN(U32, budget_row, waiting),
-	TABLE_COLUMN(U32, budget_row, maxwait),
-	TABLE_COLUMN(U32, budget_row, maxwait_us),
-	TABLE_COLUMN(NUMERIC, budget_row, reclaims),
-	TABLE_COLUMN(NUMERIC, budget_row, reclaim_p50_us),
-	TABLE_COLUMN(NUMERIC, budget_row, reclaim_p99_us),
-	TABLE_COLUMN(NUMERIC, budget_row, reclaim_max_us),
-	TABLE_COLUMN(NUMERIC, budget_row, stalled_ended),
-	TABLE_COLUMN(U32, budget_row, pinned),
-	TABLE_COLUMN(U32, budget_row, max_pinned),
-	TABLE_COLUMN(NUMERIC, budget_row, pins_refused),
-	TABLE_COLUMN(NUMERIC, budget_row, pins_over),
+	TABLE_COLUMN(TEXT, budget_row, host, "", "Name of the host."),
+	TABLE_COLUMN(TEXT, budget_row, workload, "",
+		"Name of the workload; (router) is the router itself."),
+	TABLE_COLUMN(U32, budget_row, guaranteed, "", "Servers that it always gets."),
+	TABLE_COLUMN(U32, budget_row, max, "", "Servers that it may have."),
+	TABLE_COLUMN(U32, budget_row, weight, "", "Its part of what is borrowed."),
+	TABLE_COLUMN(U32, budget_row, used, "",
+		"Units of the budget that it has: the next four together."),
+	TABLE_COLUMN(U32, budget_row, idle, "", "Those that no client has."),
+	TABLE_COLUMN(U32, budget_row, leased, "",
+		"Those that have a client, or are being cleaned after one."),
+	TABLE_COLUMN(U32, budget_row, connecting, "", "Those that are being connected."),
+	TABLE_COLUMN(U32, budget_row, closing, "",
+		"Those that PostgreSQL has not closed yet."),
+	TABLE_COLUMN(U32, budget_row, borrowed, "", "How many are more than guaranteed."),
+	TABLE_COLUMN(U32, budget_row, lent, "",
+		"How many of those that it is guaranteed others use now."),
+	TABLE_COLUMN(U32, budget_row, waiting, "", "Clients in the queue."),
+	TABLE_COLUMN(U32, budget_row, maxwait, "seconds",
+		"How long the first of them waits."),
+	TABLE_COLUMN(U32, budget_row, maxwait_us, "microseconds", "The rest of that time."),
+	TABLE_COLUMN(NUMERIC, budget_row, reclaims, "",
+		"How often it got back what it is guaranteed, since the start."),
+	TABLE_COLUMN(NUMERIC, budget_row, reclaim_p50_us, "microseconds",
+		"Time that half of these did not exceed."),
+	TABLE_COLUMN(NUMERIC, budget_row, reclaim_p99_us, "microseconds",
+		"Time that 99 of 100 did not exceed."),
+	TABLE_COLUMN(NUMERIC, budget_row, reclaim_max_us, "microseconds",
+		"The longest of them."),
+	TABLE_COLUMN(NUMERIC, budget_row, stalled_ended, "",
+		"Its leases that were ended after reclaim_grace, since the start."),
+	TABLE_COLUMN(U32, budget_row, pinned, "",
+		"Servers that its clients keep beyond their transactions."),
+	TABLE_COLUMN(U32, budget_row, max_pinned, "", "How many of them there may be."),
+	TABLE_COLUMN(NUMERIC, budget_row, pins_refused, "",
+		"Statements refused as there were so many, since the start."),
+	TABLE_COLUMN(NUMERIC, budget_row, pins_over, "",
+		"Servers kept all the same, as no text had told before, since the start."),
 };
-static const struct table budget_table = TABLE_OF(budget_columns);
+const struct table show_budget_table = TABLE_OF(budget_columns);
 
 static void add_share(struct ask *ask, struct route_host *h, uint32_t index,
 	const struct snap_share *s, uint64_t now_us)
@@ -102,14 +116,14 @@ static void add_share(struct ask *ask, struct route_host *h, uint32_t index,
 		.pins_refused = s->pins_refused,
 		.pins_over = s->pins_over,
 	};
-	table_row(&budget_table, &row, &ask->out);
+	table_row(&show_budget_table, &row, &ask->out);
 }
 
 enum ask_result show_budget(struct ask *ask)
 {
 	struct directory *d = ask_directory(ask);
 
-	table_head(&budget_table, &ask->out);
+	table_head(&show_budget_table, &ask->out);
 	for (uint32_t i = 0; i < directory_host_count(d); i++) {
 		struct route_host *h = directory_host(d, i);
 		struct snap_budget budget;
@@ -164,36 +178,55 @@ struct host_row {
 };
 
 static const struct table_column host_columns[] = {
-	TABLE_COLUMN(TEXT, host_row, host),
-	TABLE_COLUMN(TEXT, host_row, address),
-	TABLE_COLUMN(TEXT, host_row, resolved),
-	TABLE_COLUMN(U32, host_row, port),
-	TABLE_COLUMN(U32, host_row, connection_budget),
-	TABLE_COLUMN(TEXT, host_row, budget_source),
-	TABLE_COLUMN(U32, host_row, server_max_connections),
-	TABLE_COLUMN(U32, host_row, server_reserved),
-	TABLE_COLUMN(U32, host_row, other_connections),
-	TABLE_COLUMN(U32, host_row, used),
-	TABLE_COLUMN(U32, host_row, free),
-	TABLE_COLUMN(U32, host_row, surplus),
-	TABLE_COLUMN(U32, host_row, guaranteed),
-	TABLE_COLUMN(U32, host_row, borrowed),
-	TABLE_COLUMN(U32, host_row, leased),
-	TABLE_COLUMN(U32, host_row, idle),
-	TABLE_COLUMN(U32, host_row, connecting),
-	TABLE_COLUMN(U32, host_row, closing),
-	TABLE_COLUMN(U32, host_row, quarantined),
-	TABLE_COLUMN(U32, host_row, waiting),
-	TABLE_COLUMN(NUMERIC, host_row, denied),
-	TABLE_COLUMN(U32, host_row, cancel_connections),
-	TABLE_COLUMN(U32, host_row, replication_connections),
-	TABLE_COLUMN(NUMERIC, host_row, password_fetches),
-	TABLE_COLUMN(NUMERIC, host_row, password_failures),
-	TABLE_COLUMN(NUMERIC, host_row, cleartext_refusals),
-	TABLE_COLUMN(TEXT, host_row, error),
-	TABLE_COLUMN(NUMERIC, host_row, retry_ms),
+	TABLE_COLUMN(TEXT, host_row, host, "", "Name of the host."),
+	TABLE_COLUMN(TEXT, host_row, address, "",
+		"Where it is, as configured; of several places the one in use."),
+	TABLE_COLUMN(TEXT, host_row, resolved, "",
+		"The addresses that this stands for, the next to be tried first."),
+	TABLE_COLUMN(U32, host_row, port, "", "Its port."),
+	TABLE_COLUMN(U32, host_row, connection_budget, "",
+		"The most servers that it may have from this router."),
+	TABLE_COLUMN(TEXT, host_row, budget_source, "",
+		"Where that number is from: file or auto."),
+	TABLE_COLUMN(U32, host_row, server_max_connections, "",
+		"PostgreSQL's max_connections; 0 where nobody asks."),
+	TABLE_COLUMN(U32, host_row, server_reserved, "",
+		"How many of them are reserved for superusers and the like."),
+	TABLE_COLUMN(U32, host_row, other_connections, "",
+		"Connections that were not this router's at the last look."),
+	TABLE_COLUMN(U32, host_row, used, "", "Units of the budget in use."),
+	TABLE_COLUMN(U32, host_row, free, "", "Units that are not."),
+	TABLE_COLUMN(U32, host_row, surplus, "",
+		"Units in use above a budget that has shrunk."),
+	TABLE_COLUMN(U32, host_row, guaranteed, "",
+		"What workloads are guaranteed together."),
+	TABLE_COLUMN(U32, host_row, borrowed, "", "What workloads have above that."),
+	TABLE_COLUMN(U32, host_row, leased, "",
+		"Servers that have a client, or are being cleaned after one."),
+	TABLE_COLUMN(U32, host_row, idle, "", "Servers that no client has."),
+	TABLE_COLUMN(U32, host_row, connecting, "", "Servers that are being connected."),
+	TABLE_COLUMN(U32, host_row, closing, "",
+		"Servers that PostgreSQL has not closed yet."),
+	TABLE_COLUMN(U32, host_row, quarantined, "",
+		"Those of them that it has not closed within a second."),
+	TABLE_COLUMN(U32, host_row, waiting, "", "Clients in the queue."),
+	TABLE_COLUMN(NUMERIC, host_row, denied, "",
+		"Connects that PostgreSQL had no slot for (53300), since the start."),
+	TABLE_COLUMN(U32, host_row, cancel_connections, "",
+		"Connections for cancel requests; not part of the budget."),
+	TABLE_COLUMN(U32, host_row, replication_connections, "",
+		"Those of replication clients; not part of the budget."),
+	TABLE_COLUMN(NUMERIC, host_row, password_fetches, "",
+		"How often a password was read or asked for, since the start."),
+	TABLE_COLUMN(NUMERIC, host_row, password_failures, "", "How often that gave none."),
+	TABLE_COLUMN(NUMERIC, host_row, cleartext_refusals, "",
+		"Logins that failed as PostgreSQL asked for the password in clear."),
+	TABLE_COLUMN(TEXT, host_row, error, "",
+		"Why the last try to connect failed, while that holds; or why its limits could not be read."),
+	TABLE_COLUMN(NUMERIC, host_row, retry_ms, "milliseconds",
+		"How long until the next try to connect."),
 };
-static const struct table host_table = TABLE_OF(host_columns);
+const struct table show_host_table = TABLE_OF(host_columns);
 
 /* conf: NULL when it is not configured any more. */
 static void row_addresses(
@@ -281,7 +314,7 @@ static void add_host(struct ask *ask, struct route_host *h, const struct config 
 	};
 	row_addresses(&row, h, conf);
 	row_limits(&row, h, &budget.error);
-	table_row(&host_table, &row, &ask->out);
+	table_row(&show_host_table, &row, &ask->out);
 }
 
 enum ask_result show_hosts(struct ask *ask)
@@ -289,7 +322,7 @@ enum ask_result show_hosts(struct ask *ask)
 	struct directory *d = ask_directory(ask);
 	struct config *config = directory_config(d);
 
-	table_head(&host_table, &ask->out);
+	table_head(&show_host_table, &ask->out);
 	for (uint32_t i = 0; i < directory_host_count(d); i++)
 		add_host(ask, directory_host(d, i), config);
 	config_unref(config);

@@ -27,12 +27,15 @@ struct config_row {
 };
 
 static const struct table_column config_columns[] = {
-	TABLE_COLUMN(TEXT, config_row, key),
-	TABLE_COLUMN(TEXT, config_row, value),
-	TABLE_COLUMN_AS("default", TEXT, config_row, def),
-	TABLE_COLUMN(TEXT, config_row, changeable),
+	TABLE_COLUMN(TEXT, config_row, key, "",
+		"The setting, by its bare name where it has one."),
+	TABLE_COLUMN(TEXT, config_row, value, "", "What it is now."),
+	TABLE_COLUMN_AS("default", TEXT, config_row, def, "",
+		"What it is where nothing is said."),
+	TABLE_COLUMN(TEXT, config_row, changeable, "",
+		"Whether a reload can change it: yes or no."),
 };
-static const struct table config_table = TABLE_OF(config_columns);
+const struct table show_config_table = TABLE_OF(config_columns);
 
 /* Sections whose options PgBouncer has by the bare name, which is what scripts
  * and exporters look for. */
@@ -60,7 +63,7 @@ static void add_option(void *arg, const struct dump_row *option)
 		.changeable = option->is_changeable ? "yes" : "no",
 	};
 
-	table_row(&config_table, &row, &ask->out);
+	table_row(&show_config_table, &row, &ask->out);
 }
 
 /* The port that is asked, or the first. */
@@ -104,14 +107,14 @@ static void add_port(struct ask *ask, const struct config *config)
 		show_list_add(addrs, sizeof(addrs), host);
 	}
 	for (size_t i = 0; i < COUNT_OF(rows); i++)
-		table_row(&config_table, &rows[i], &ask->out);
+		table_row(&show_config_table, &rows[i], &ask->out);
 }
 
 enum ask_result show_config(struct ask *ask)
 {
 	struct config *config = directory_config(ask_directory(ask));
 
-	table_head(&config_table, &ask->out);
+	table_head(&show_config_table, &ask->out);
 	add_port(ask, config);
 	if (dump_show(config, add_option, ask) < 0)
 		ask->out.failed = true;
@@ -132,14 +135,16 @@ struct setting_row {
 };
 
 static const struct table_column setting_columns[] = {
-	TABLE_COLUMN(TEXT, setting_row, key),
-	TABLE_COLUMN(TEXT, setting_row, value),
-	TABLE_COLUMN_AS("default", TEXT, setting_row, def),
-	TABLE_COLUMN(TEXT, setting_row, source),
-	TABLE_COLUMN(TEXT, setting_row, effect),
-	TABLE_COLUMN(TEXT, setting_row, allowed),
+	TABLE_COLUMN(TEXT, setting_row, key, "", "The setting, by its full name."),
+	TABLE_COLUMN(TEXT, setting_row, value, "", "What it is now."),
+	TABLE_COLUMN_AS("default", TEXT, setting_row, def, "",
+		"What it is where nothing is said."),
+	TABLE_COLUMN(TEXT, setting_row, source, "",
+		"Where it is given: file and line, SET, or default."),
+	TABLE_COLUMN(TEXT, setting_row, effect, "", "When a change takes effect."),
+	TABLE_COLUMN(TEXT, setting_row, allowed, "", "The values that it may have."),
 };
-static const struct table setting_table = TABLE_OF(setting_columns);
+const struct table show_setting_table = TABLE_OF(setting_columns);
 
 struct settings_ask {
 	struct ask *ask;
@@ -162,7 +167,7 @@ static void add_setting(void *arg, const struct dump_row *option)
 
 	if (place != NULL)
 		(void)snprintf(source, sizeof(source), "%s:%u", s->config->path, place->line);
-	table_row(&setting_table, &row, &s->ask->out);
+	table_row(&show_setting_table, &row, &s->ask->out);
 }
 
 enum ask_result show_settings(struct ask *ask)
@@ -170,7 +175,7 @@ enum ask_result show_settings(struct ask *ask)
 	struct config *config = directory_config(ask_directory(ask));
 	struct settings_ask s = { ask, config };
 
-	table_head(&setting_table, &ask->out);
+	table_head(&show_setting_table, &ask->out);
 	if (dump_show(config, add_setting, &s) < 0)
 		ask->out.failed = true;
 	config_unref(config);
@@ -204,27 +209,36 @@ struct database_row {
 };
 
 static const struct table_column database_columns[] = {
-	TABLE_COLUMN(TEXT, database_row, name),
-	TABLE_COLUMN(TEXT, database_row, host),
-	TABLE_COLUMN(U32, database_row, port),
-	TABLE_COLUMN(TEXT, database_row, database),
-	TABLE_COLUMN(TEXT, database_row, force_user),
-	TABLE_COLUMN(U32, database_row, pool_size),
-	TABLE_COLUMN(U32, database_row, min_pool_size),
-	TABLE_COLUMN(U32, database_row, reserve_pool_size),
-	TABLE_COLUMN(U32, database_row, server_lifetime),
-	TABLE_COLUMN(TEXT, database_row, pool_mode),
-	TABLE_COLUMN(TEXT, database_row, load_balance_hosts),
-	TABLE_COLUMN(U32, database_row, max_connections),
-	TABLE_COLUMN(U32, database_row, current_connections),
-	TABLE_COLUMN(U32, database_row, max_client_connections),
-	TABLE_COLUMN(U32, database_row, current_client_connections),
-	TABLE_COLUMN(U32, database_row, paused),
-	TABLE_COLUMN(U32, database_row, disabled),
-	TABLE_COLUMN(TEXT, database_row, workload),
-	TABLE_COLUMN(TEXT, database_row, host_name),
+	TABLE_COLUMN(TEXT, database_row, name, "", "The name that clients ask for."),
+	TABLE_COLUMN(TEXT, database_row, host, "",
+		"Address of its host; NULL for a unix socket."),
+	TABLE_COLUMN(U32, database_row, port, "", "Port of its host."),
+	TABLE_COLUMN(TEXT, database_row, database, "", "Its name in PostgreSQL."),
+	TABLE_COLUMN(TEXT, database_row, force_user, "",
+		"The user that its servers log in as, if that is fixed."),
+	TABLE_COLUMN(U32, database_row, pool_size, "", "Most servers of a user."),
+	TABLE_COLUMN(U32, database_row, min_pool_size, "", "Servers that are kept open."),
+	TABLE_COLUMN(U32, database_row, reserve_pool_size, "",
+		"Servers above pool_size for who waits long."),
+	TABLE_COLUMN(U32, database_row, server_lifetime, "seconds",
+		"Age at which a server is closed."),
+	TABLE_COLUMN(TEXT, database_row, pool_mode, "", "NULL, as it depends on the port."),
+	TABLE_COLUMN(TEXT, database_row, load_balance_hosts, "",
+		"NULL: the router has no such setting."),
+	TABLE_COLUMN(U32, database_row, max_connections, "",
+		"Most servers of it; 0 is no limit."),
+	TABLE_COLUMN(U32, database_row, current_connections, "", "Servers that it has."),
+	TABLE_COLUMN(U32, database_row, max_client_connections, "",
+		"Most clients of it; 0 is no limit."),
+	TABLE_COLUMN(U32, database_row, current_client_connections, "",
+		"Clients that it has."),
+	TABLE_COLUMN(U32, database_row, paused, "", "1 if it is paused."),
+	TABLE_COLUMN(U32, database_row, disabled, "", "1 if it is disabled."),
+	TABLE_COLUMN(TEXT, database_row, workload, "",
+		"The workloads that serve it, as a list."),
+	TABLE_COLUMN(TEXT, database_row, host_name, "", "Its entry in hosts."),
 };
-static const struct table database_table = TABLE_OF(database_columns);
+const struct table show_database_table = TABLE_OF(database_columns);
 
 /* A database that clients can ask for: of the configuration, or by "*". */
 struct entry {
@@ -389,7 +403,7 @@ static void write_old_columns(struct table_column to[COUNT_OF(database_columns)]
 static void add_databases(struct ask *ask, const struct entries *e)
 {
 	struct table_column old[COUNT_OF(database_columns)];
-	struct table table = database_table;
+	struct table table = show_database_table;
 
 	if (e->config->admin.old_column_names) {
 		write_old_columns(old);

@@ -17,11 +17,11 @@ struct dns_row {
 };
 
 static const struct table_column dns_columns[] = {
-	TABLE_COLUMN(TEXT, dns_row, hostname),
-	TABLE_COLUMN(BIGINT, dns_row, ttl),
-	TABLE_COLUMN(TEXT, dns_row, addrs),
+	TABLE_COLUMN(TEXT, dns_row, hostname, "", "A name among the addresses of hosts."),
+	TABLE_COLUMN(BIGINT, dns_row, ttl, "seconds", "How long an answer is kept."),
+	TABLE_COLUMN(TEXT, dns_row, addrs, "", "What it stands for, as a list."),
 };
-static const struct table dns_table = TABLE_OF(dns_columns);
+const struct table show_dns_table = TABLE_OF(dns_columns);
 
 static void add_name(struct ask *ask, const struct host_target *target, uint32_t place,
 	const char *name, uint64_t ttl_s)
@@ -37,7 +37,7 @@ static void add_name(struct ask *ask, const struct host_target *target, uint32_t
 		show_list_add(row.text, sizeof(row.text), text);
 	}
 	row.addrs = row.text;
-	table_row(&dns_table, &row, &ask->out);
+	table_row(&show_dns_table, &row, &ask->out);
 }
 
 /* How long until they are looked up again is not known here: the time that they keep. */
@@ -46,7 +46,7 @@ enum ask_result show_dns_hosts(struct ask *ask)
 	struct directory *d = ask_directory(ask);
 	struct config *config = directory_config(d);
 
-	table_head(&dns_table, &ask->out);
+	table_head(&show_dns_table, &ask->out);
 	for (uint32_t i = 0; i < directory_host_count(d); i++) {
 		struct route_host *h = directory_host(d, i);
 		const struct config_host *conf = config_find_host(config, h->name);
@@ -79,43 +79,54 @@ static enum ask_result show_nothing(struct ask *ask, const struct table *table)
 	return ASK_DONE;
 }
 
+static const struct table_column zone_columns[] = {
+	TABLE_COLUMN_AS("zonename", TEXT, empty_row, text, "",
+		"Always without rows: a zone."),
+	TABLE_COLUMN_AS("serial", BIGINT, empty_row, count, "",
+		"Its serial number."),
+	TABLE_COLUMN_AS("count", U32, empty_row, number, "", "Its names."),
+};
+const struct table show_zone_table = TABLE_OF(zone_columns);
+
 enum ask_result show_dns_zones(struct ask *ask)
 {
-	static const struct table_column columns[] = {
-		TABLE_COLUMN_AS("zonename", TEXT, empty_row, text),
-		TABLE_COLUMN_AS("serial", BIGINT, empty_row, count),
-		TABLE_COLUMN_AS("count", U32, empty_row, number),
-	};
-	static const struct table table = TABLE_OF(columns);
 
-	return show_nothing(ask, &table);
+	return show_nothing(ask, &show_zone_table);
 }
+
+static const struct table_column peer_columns[] = {
+	TABLE_COLUMN_AS("peer_id", U32, empty_row, number, "",
+		"Always without rows: a peer."),
+	TABLE_COLUMN_AS("host", TEXT, empty_row, text, "", "Its address."),
+	TABLE_COLUMN_AS("port", U32, empty_row, number, "", "Its port."),
+	TABLE_COLUMN_AS("pool_size", U32, empty_row, number, "", "Its pool."),
+};
+const struct table show_peer_table = TABLE_OF(peer_columns);
 
 enum ask_result show_peers(struct ask *ask)
 {
-	static const struct table_column columns[] = {
-		TABLE_COLUMN_AS("peer_id", U32, empty_row, number),
-		TABLE_COLUMN_AS("host", TEXT, empty_row, text),
-		TABLE_COLUMN_AS("port", U32, empty_row, number),
-		TABLE_COLUMN_AS("pool_size", U32, empty_row, number),
-	};
-	static const struct table table = TABLE_OF(columns);
 
-	return show_nothing(ask, &table);
+	return show_nothing(ask, &show_peer_table);
 }
+
+static const struct table_column peer_pool_columns[] = {
+	TABLE_COLUMN_AS("peer_id", U32, empty_row, number, "",
+		"Always without rows: a peer."),
+	TABLE_COLUMN_AS("cl_active_cancel_req", U32, empty_row, number, "",
+		"Cancel requests for it."),
+	TABLE_COLUMN_AS("cl_waiting_cancel_req", U32, empty_row, number, "",
+		"Those that wait."),
+	TABLE_COLUMN_AS("sv_active_cancel", U32, empty_row, number, "",
+		"Connections to it."),
+	TABLE_COLUMN_AS("sv_login", U32, empty_row, number, "",
+		"Those that log in."),
+};
+const struct table show_peer_pool_table = TABLE_OF(peer_pool_columns);
 
 enum ask_result show_peer_pools(struct ask *ask)
 {
-	static const struct table_column columns[] = {
-		TABLE_COLUMN_AS("peer_id", U32, empty_row, number),
-		TABLE_COLUMN_AS("cl_active_cancel_req", U32, empty_row, number),
-		TABLE_COLUMN_AS("cl_waiting_cancel_req", U32, empty_row, number),
-		TABLE_COLUMN_AS("sv_active_cancel", U32, empty_row, number),
-		TABLE_COLUMN_AS("sv_login", U32, empty_row, number),
-	};
-	static const struct table table = TABLE_OF(columns);
 
-	return show_nothing(ask, &table);
+	return show_nothing(ask, &show_peer_pool_table);
 }
 
 enum ask_result show_fds(struct ask *ask)

@@ -20,17 +20,25 @@ struct histogram_row {
 };
 
 static const struct table_column histogram_columns[] = {
-	TABLE_COLUMN(TEXT, histogram_row, workload),
-	TABLE_COLUMN(TEXT, histogram_row, host),
-	TABLE_COLUMN(TEXT, histogram_row, what),
-	TABLE_COLUMN(NUMERIC, histogram_row, count),
-	TABLE_COLUMN(NUMERIC, histogram_row, total_us),
-	TABLE_COLUMN(NUMERIC, histogram_row, p50_us),
-	TABLE_COLUMN(NUMERIC, histogram_row, p90_us),
-	TABLE_COLUMN(NUMERIC, histogram_row, p99_us),
-	TABLE_COLUMN(NUMERIC, histogram_row, p999_us),
+	TABLE_COLUMN(TEXT, histogram_row, workload, "",
+		"Name of the workload; NULL for what is about a host."),
+	TABLE_COLUMN(TEXT, histogram_row, host, "",
+		"Name of the host; NULL for what is about a workload."),
+	TABLE_COLUMN(TEXT, histogram_row, what, "",
+		"What took time: wait, login, transaction, query; connect."),
+	TABLE_COLUMN(NUMERIC, histogram_row, count, "",
+		"How many there were, since the start."),
+	TABLE_COLUMN(NUMERIC, histogram_row, total_us, "microseconds", "Their sum."),
+	TABLE_COLUMN(NUMERIC, histogram_row, p50_us, "microseconds",
+		"Bound that half of them did not exceed."),
+	TABLE_COLUMN(NUMERIC, histogram_row, p90_us, "microseconds",
+		"Bound that 90 of 100 did not exceed."),
+	TABLE_COLUMN(NUMERIC, histogram_row, p99_us, "microseconds",
+		"Bound that 99 of 100 did not exceed."),
+	TABLE_COLUMN(NUMERIC, histogram_row, p999_us, "microseconds",
+		"Bound that 999 of 1000 did not exceed."),
 };
-static const struct table histogram_table = TABLE_OF(histogram_columns);
+const struct table show_histogram_table = TABLE_OF(histogram_columns);
 
 static void add_row(struct ask *ask, const char *workload, const char *host, const char *what,
 	const struct times_sum *times)
@@ -45,7 +53,7 @@ static void add_row(struct ask *ask, const char *workload, const char *host, con
 		.p99_us = times_permille(times, 990),
 		.p999_us = times_permille(times, 999) };
 
-	table_row(&histogram_table, &row, &ask->out);
+	table_row(&show_histogram_table, &row, &ask->out);
 }
 
 static void add_workload(struct ask *ask, struct route_workload *w)
@@ -70,7 +78,7 @@ enum ask_result show_histograms(struct ask *ask)
 	struct config *config = directory_config(d);
 	struct times_sum times;
 
-	table_head(&histogram_table, &ask->out);
+	table_head(&show_histogram_table, &ask->out);
 	for (size_t i = 0; i < config->workload_count; i++) {
 		struct route_workload *w =
 			directory_current_workload(d, config->workloads[i].name);

@@ -105,16 +105,17 @@ struct mem_row {
 	uint32_t memtotal;
 };
 
+static const struct table_column mem_columns[] = {
+	TABLE_COLUMN(TEXT, mem_row, name, "", "What there are many of."),
+	TABLE_COLUMN(U32, mem_row, size, "bytes", "Size of one."),
+	TABLE_COLUMN(U32, mem_row, used, "", "How many there are."),
+	TABLE_COLUMN(U32, mem_row, free, "", "0: none are kept in stock."),
+	TABLE_COLUMN(U32, mem_row, memtotal, "bytes", "What they take together."),
+};
+const struct table show_mem_table = TABLE_OF(mem_columns);
+
 enum ask_result show_mem(struct ask *ask)
 {
-	static const struct table_column columns[] = {
-		TABLE_COLUMN(TEXT, mem_row, name),
-		TABLE_COLUMN(U32, mem_row, size),
-		TABLE_COLUMN(U32, mem_row, used),
-		TABLE_COLUMN(U32, mem_row, free),
-		TABLE_COLUMN(U32, mem_row, memtotal),
-	};
-	static const struct table table = TABLE_OF(columns);
 	uint32_t workers = directory_workers(ask_directory(ask));
 	struct counts n;
 
@@ -129,7 +130,7 @@ enum ask_result show_mem(struct ask *ask)
 		{ "server_cache", sizeof(struct server), n.servers },
 		{ "client_cache", sizeof(struct client), n.clients },
 	};
-	table_head(&table, &ask->out);
+	table_head(&show_mem_table, &ask->out);
 	for (size_t i = 0; i < COUNT_OF(things); i++) {
 		const struct mem_row row = { .name = things[i].name,
 			.size = (uint32_t)things[i].size,
@@ -137,7 +138,7 @@ enum ask_result show_mem(struct ask *ask)
 			.memtotal = (uint32_t)u64_min(
 				(uint64_t)things[i].size * things[i].used, INT32_MAX) };
 
-		table_row(&table, &row, &ask->out);
+		table_row(&show_mem_table, &row, &ask->out);
 	}
 	show_end(ask);
 	return ASK_DONE;
@@ -157,16 +158,20 @@ struct user_row {
 };
 
 static const struct table_column user_columns[] = {
-	TABLE_COLUMN(TEXT, user_row, name),
-	TABLE_COLUMN(TEXT, user_row, pool_size),
-	TABLE_COLUMN(TEXT, user_row, reserve_pool_size),
-	TABLE_COLUMN(TEXT, user_row, pool_mode),
-	TABLE_COLUMN(U32, user_row, max_user_connections),
-	TABLE_COLUMN(U32, user_row, current_connections),
-	TABLE_COLUMN(U32, user_row, max_user_client_connections),
-	TABLE_COLUMN(U32, user_row, current_client_connections),
+	TABLE_COLUMN(TEXT, user_row, name, "", "The user."),
+	TABLE_COLUMN(TEXT, user_row, pool_size, "",
+		"Most servers of a database, if it has a limit of its own."),
+	TABLE_COLUMN(TEXT, user_row, reserve_pool_size, "",
+		"Servers above that for who waits long, if it has its own."),
+	TABLE_COLUMN(TEXT, user_row, pool_mode, "", "NULL, as it depends on the port."),
+	TABLE_COLUMN(U32, user_row, max_user_connections, "",
+		"Most servers of it; 0 is no limit."),
+	TABLE_COLUMN(U32, user_row, current_connections, "", "Servers that log in as it."),
+	TABLE_COLUMN(U32, user_row, max_user_client_connections, "",
+		"Most clients of it; 0 is no limit."),
+	TABLE_COLUMN(U32, user_row, current_client_connections, "", "Clients that it has."),
 };
-static const struct table user_table = TABLE_OF(user_columns);
+const struct table show_user_table = TABLE_OF(user_columns);
 
 /* Sorted by name; one name may come several times, from several pools. */
 static int compare_users(const void *a, const void *b)
@@ -223,13 +228,13 @@ static void end_user(struct ask *ask, const struct config *config, struct user_r
 	row->reserve_pool_size = "";
 	row->max_user_connections = s.max_user_connections;
 	row->max_user_client_connections = s.max_user_client_connections;
-	table_row(&user_table, row, &ask->out);
+	table_row(&show_user_table, row, &ask->out);
 }
 
 static void add_users(struct ask *ask, const struct config *config, struct user_row *rows,
 	size_t count)
 {
-	table_head(&user_table, &ask->out);
+	table_head(&show_user_table, &ask->out);
 	for (size_t i = 0; i < count; i++) {
 		if (i + 1 == count || strcmp(rows[i].name, rows[i + 1].name) != 0) {
 			end_user(ask, config, &rows[i]);
@@ -318,14 +323,15 @@ static uint32_t count_names(const struct config *config)
 	return names;
 }
 
+static const struct table_column list_columns[] = {
+	TABLE_COLUMN(TEXT, list_row, list, "", "What is counted."),
+	TABLE_COLUMN(U32, list_row, items, "", "How many there are."),
+};
+const struct table show_list_table = TABLE_OF(list_columns);
+
 static void finish_lists(struct ask *ask)
 {
 	struct config *config = directory_config(ask_directory(ask));
-	static const struct table_column columns[] = {
-		TABLE_COLUMN(TEXT, list_row, list),
-		TABLE_COLUMN(U32, list_row, items),
-	};
-	static const struct table table = TABLE_OF(columns);
 	struct counts n;
 
 	count_all(ask, &n);
@@ -346,9 +352,9 @@ static void finish_lists(struct ask *ask)
 		{ "dns_pending", 0 },
 	};
 	config_unref(config);
-	table_head(&table, &ask->out);
+	table_head(&show_list_table, &ask->out);
 	for (size_t i = 0; i < COUNT_OF(rows); i++)
-		table_row(&table, &rows[i], &ask->out);
+		table_row(&show_list_table, &rows[i], &ask->out);
 	show_end(ask);
 }
 

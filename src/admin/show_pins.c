@@ -26,19 +26,19 @@ struct pin_row {
 };
 
 static const struct table_column pin_columns[] = {
-	TABLE_COLUMN(U32, pin_row, id),
-	TABLE_COLUMN(U32, pin_row, server),
-	TABLE_COLUMN(U32, pin_row, pid),
-	TABLE_COLUMN(TEXT, pin_row, host),
-	TABLE_COLUMN(TEXT, pin_row, workload),
-	TABLE_COLUMN(TEXT, pin_row, database),
-	TABLE_COLUMN(TEXT, pin_row, user),
-	TABLE_COLUMN(TEXT, pin_row, reasons),
-	TABLE_COLUMN(TIME, pin_row, since),
-	TABLE_COLUMN(NUMERIC, pin_row, seconds),
-	TABLE_COLUMN(TEXT, pin_row, application_name),
+	TABLE_COLUMN(U32, pin_row, id, "", "The client's, in SHOW CLIENTS."),
+	TABLE_COLUMN(U32, pin_row, server, "", "The server's, in SHOW SERVERS."),
+	TABLE_COLUMN(U32, pin_row, pid, "", "Its process in PostgreSQL."),
+	TABLE_COLUMN(TEXT, pin_row, host, "", "Name of the host."),
+	TABLE_COLUMN(TEXT, pin_row, workload, "", "Name of the workload."),
+	TABLE_COLUMN(TEXT, pin_row, database, "", "The name that the client asked for."),
+	TABLE_COLUMN(TEXT, pin_row, user, "", "Who the client is."),
+	TABLE_COLUMN(TEXT, pin_row, reasons, "", "What keeps the server, as a list."),
+	TABLE_COLUMN(TIME, pin_row, since, "", "Since when."),
+	TABLE_COLUMN(NUMERIC, pin_row, seconds, "seconds", "For how long."),
+	TABLE_COLUMN(TEXT, pin_row, application_name, "", "What the client calls itself."),
 };
-static const struct table pin_table = TABLE_OF(pin_columns);
+const struct table show_pin_table = TABLE_OF(pin_columns);
 
 static void add_pin(struct ask *ask, const struct client *c, uint64_t now_us)
 {
@@ -59,7 +59,7 @@ static void add_pin(struct ask *ask, const struct client *c, uint64_t now_us)
 		.application_name = application == NULL ? "" : application,
 	};
 
-	table_row(&pin_table, &row, &ask->out);
+	table_row(&show_pin_table, &row, &ask->out);
 }
 
 static void visit_pins(struct ask *ask, struct worker *w)
@@ -74,7 +74,7 @@ static void visit_pins(struct ask *ask, struct worker *w)
 
 enum ask_result show_pins(struct ask *ask)
 {
-	table_head(&pin_table, &ask->out);
+	table_head(&show_pin_table, &ask->out);
 	return ask_tour(ask, visit_pins, show_end);
 }
 
@@ -94,18 +94,25 @@ struct cleaned_row {
 };
 
 static const struct table_column cleaned_columns[] = {
-	TABLE_COLUMN(TEXT, cleaned_row, workload),
-	TABLE_COLUMN(NUMERIC, cleaned_row, cleaned),
-	TABLE_COLUMN(NUMERIC, cleaned_row, lent),
-	TABLE_COLUMN(NUMERIC, cleaned_row, temp_tables),
-	TABLE_COLUMN(NUMERIC, cleaned_row, cursors),
-	TABLE_COLUMN(NUMERIC, cleaned_row, advisory_locks),
-	TABLE_COLUMN(NUMERIC, cleaned_row, listen),
-	TABLE_COLUMN(NUMERIC, cleaned_row, statements),
-	TABLE_COLUMN(NUMERIC, cleaned_row, settings),
-	TABLE_COLUMN(NUMERIC, cleaned_row, unknown),
+	TABLE_COLUMN(TEXT, cleaned_row, workload, "", "Name of the workload."),
+	TABLE_COLUMN(NUMERIC, cleaned_row, cleaned, "",
+		"Servers looked at and cleaned as their clients had left."),
+	TABLE_COLUMN(NUMERIC, cleaned_row, lent, "",
+		"How often an idle session gave its server back."),
+	TABLE_COLUMN(NUMERIC, cleaned_row, temp_tables, "",
+		"Sessions that had left temporary tables."),
+	TABLE_COLUMN(NUMERIC, cleaned_row, cursors, "", "Sessions that had left cursors."),
+	TABLE_COLUMN(NUMERIC, cleaned_row, advisory_locks, "",
+		"Sessions that had left advisory locks."),
+	TABLE_COLUMN(NUMERIC, cleaned_row, listen, "", "Sessions that still listened."),
+	TABLE_COLUMN(NUMERIC, cleaned_row, statements, "",
+		"Sessions that had left prepared statements."),
+	TABLE_COLUMN(NUMERIC, cleaned_row, settings, "",
+		"Sessions that had left settings, where they are looked for."),
+	TABLE_COLUMN(NUMERIC, cleaned_row, unknown, "",
+		"Sessions of which PostgreSQL did not tell."),
 };
-static const struct table cleaned_table = TABLE_OF(cleaned_columns);
+const struct table show_cleaned_table = TABLE_OF(cleaned_columns);
 
 static void add_cleaned(struct ask *ask, struct route_workload *w)
 {
@@ -122,7 +129,7 @@ static void add_cleaned(struct ask *ask, struct route_workload *w)
 		.unknown = atomic_load(&w->cleaned[ROUTE_CLEANED_UNKNOWN]),
 	};
 
-	table_row(&cleaned_table, &row, &ask->out);
+	table_row(&show_cleaned_table, &row, &ask->out);
 }
 
 enum ask_result show_cleaned(struct ask *ask)
@@ -130,7 +137,7 @@ enum ask_result show_cleaned(struct ask *ask)
 	struct directory *d = ask_directory(ask);
 	struct route_workload *w;
 
-	table_head(&cleaned_table, &ask->out);
+	table_head(&show_cleaned_table, &ask->out);
 	for (uint32_t i = 0; i < directory_workload_count(d); i++) {
 		w = directory_workload(d, i);
 		if (w != NULL && w->mode == ROUTE_SESSION && !w->is_console)
@@ -152,24 +159,34 @@ struct advice_row {
 	uint64_t refused;
 	uint64_t found;
 	uint64_t last_seen;
+	uint64_t servers;
+	uint64_t seconds;
 	const char *advice;
 };
 
 static const struct table_column advice_columns[] = {
-	TABLE_COLUMN(TEXT, advice_row, workload),
-	TABLE_COLUMN(TEXT, advice_row, database),
-	TABLE_COLUMN(TEXT, advice_row, user),
-	TABLE_COLUMN(TEXT, advice_row, application_name),
-	TABLE_COLUMN(TEXT, advice_row, state),
-	TABLE_COLUMN(NUMERIC, advice_row, pinned),
-	TABLE_COLUMN(NUMERIC, advice_row, refused),
-	TABLE_COLUMN(NUMERIC, advice_row, found),
-	TABLE_COLUMN(TIME, advice_row, last_seen),
-	TABLE_COLUMN(TEXT, advice_row, advice),
+	TABLE_COLUMN(TEXT, advice_row, workload, "", "Name of the workload."),
+	TABLE_COLUMN(TEXT, advice_row, database, "", "The name that clients ask for."),
+	TABLE_COLUMN(TEXT, advice_row, user, "", "Who they are."),
+	TABLE_COLUMN(TEXT, advice_row, application_name, "", "What they call themselves."),
+	TABLE_COLUMN(TEXT, advice_row, state, "",
+		"What they do: a reason of SHOW PINS, or settings."),
+	TABLE_COLUMN(NUMERIC, advice_row, pinned, "",
+		"How often a server was kept for it."),
+	TABLE_COLUMN(NUMERIC, advice_row, refused, "", "How often it was refused."),
+	TABLE_COLUMN(NUMERIC, advice_row, found, "",
+		"How often it was found though no text had told."),
+	TABLE_COLUMN(TIME, advice_row, last_seen, "", "The last time."),
+	TABLE_COLUMN(NUMERIC, advice_row, servers, "",
+		"Servers that they keep for it now."),
+	TABLE_COLUMN(NUMERIC, advice_row, seconds, "seconds",
+		"For how long servers were kept for it, since the start."),
+	TABLE_COLUMN(TEXT, advice_row, advice, "", "What to do."),
 };
-static const struct table advice_table = TABLE_OF(advice_columns);
+const struct table show_advice_table = TABLE_OF(advice_columns);
 
-static void add_advice(struct ask *ask, const struct advice_entry *e, unsigned kind)
+static void add_advice(struct ask *ask, const struct advice_entry *e, unsigned kind,
+	uint64_t now_us)
 {
 	const struct advice_use *use = &e->uses[kind];
 	const struct advice_key *key = &e->key;
@@ -183,13 +200,15 @@ static void add_advice(struct ask *ask, const struct advice_entry *e, unsigned k
 		.refused = use->times[ADVICE_REFUSED],
 		.found = use->times[ADVICE_FOUND],
 		.last_seen = use->last_wall_us,
+		.servers = use->held,
+		.seconds = advice_held_us(use, now_us) / USEC_PER_SEC,
 		.advice = use->times[ADVICE_FOUND] == 0 && kind >= ROUTE_PIN_COUNT ?
 			"is refused on this port: use a session port" : kind >= ROUTE_PIN_COUNT ?
 			"set where no text shows it, and lost with the transaction: set it in a statement of its own, or use a session port" :
 			"keeps a server for one client: use a session port",
 	};
 
-	table_row(&advice_table, &row, &ask->out);
+	table_row(&show_advice_table, &row, &ask->out);
 }
 
 enum ask_result show_advice(struct ask *ask)
@@ -201,11 +220,11 @@ enum ask_result show_advice(struct ask *ask)
 		count = advice_copy(&ask->console->router->advice, list, ADVICE_ENTRIES_MAX);
 	else
 		ask->out.failed = true;
-	table_head(&advice_table, &ask->out);
+	table_head(&show_advice_table, &ask->out);
 	for (size_t i = 0; i < count; i++) {
 		for (unsigned kind = 0; kind < ROUTE_KIND_COUNT; kind++) {
 			if (list[i].uses[kind].last_wall_us != 0)
-				add_advice(ask, &list[i], kind);
+				add_advice(ask, &list[i], kind, clock_now_us());
 		}
 	}
 	free(list);

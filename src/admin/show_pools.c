@@ -47,29 +47,37 @@ struct pool_row {
 };
 
 static const struct table_column pool_columns[] = {
-	TABLE_COLUMN(TEXT, pool_row, database),
-	TABLE_COLUMN(TEXT, pool_row, user),
-	TABLE_COLUMN(U32, pool_row, cl_active),
-	TABLE_COLUMN(U32, pool_row, cl_waiting),
-	TABLE_COLUMN(U32, pool_row, cl_active_cancel_req),
-	TABLE_COLUMN(U32, pool_row, cl_waiting_cancel_req),
-	TABLE_COLUMN(U32, pool_row, sv_active),
-	TABLE_COLUMN(U32, pool_row, sv_active_cancel),
-	TABLE_COLUMN(U32, pool_row, sv_being_canceled),
-	TABLE_COLUMN(U32, pool_row, sv_idle),
-	TABLE_COLUMN(U32, pool_row, sv_used),
-	TABLE_COLUMN(U32, pool_row, sv_tested),
-	TABLE_COLUMN(U32, pool_row, sv_login),
-	TABLE_COLUMN(U32, pool_row, maxwait),
-	TABLE_COLUMN(U32, pool_row, maxwait_us),
-	TABLE_COLUMN(TEXT, pool_row, pool_mode),
-	TABLE_COLUMN(TEXT, pool_row, load_balance_hosts),
-	TABLE_COLUMN(U32, pool_row, sv_closing),
-	TABLE_COLUMN(TEXT, pool_row, workload),
-	TABLE_COLUMN(TEXT, pool_row, host),
-	TABLE_COLUMN(TEXT, pool_row, error),
+	TABLE_COLUMN(TEXT, pool_row, database, "", "The name that clients ask for."),
+	TABLE_COLUMN(TEXT, pool_row, user, "", "The user that servers log in as."),
+	TABLE_COLUMN(U32, pool_row, cl_active, "", "Clients that do not wait."),
+	TABLE_COLUMN(U32, pool_row, cl_waiting, "", "Clients that wait for a server."),
+	TABLE_COLUMN(U32, pool_row, cl_active_cancel_req, "",
+		"0: cancel requests belong to no pool."),
+	TABLE_COLUMN(U32, pool_row, cl_waiting_cancel_req, "", "0, for the same reason."),
+	TABLE_COLUMN(U32, pool_row, sv_active, "", "Servers that a client has."),
+	TABLE_COLUMN(U32, pool_row, sv_active_cancel, "", "0, for the same reason."),
+	TABLE_COLUMN(U32, pool_row, sv_being_canceled, "", "0, for the same reason."),
+	TABLE_COLUMN(U32, pool_row, sv_idle, "", "Servers that nobody uses."),
+	TABLE_COLUMN(U32, pool_row, sv_used, "",
+		"Servers that are being cleaned after use."),
+	TABLE_COLUMN(U32, pool_row, sv_tested, "",
+		"Servers whose socket is being looked at."),
+	TABLE_COLUMN(U32, pool_row, sv_login, "", "Servers that log in."),
+	TABLE_COLUMN(U32, pool_row, maxwait, "seconds",
+		"How long the first client in the queue waits."),
+	TABLE_COLUMN(U32, pool_row, maxwait_us, "microseconds", "The rest of that time."),
+	TABLE_COLUMN(TEXT, pool_row, pool_mode, "",
+		"That of its workloads, as a list where they differ."),
+	TABLE_COLUMN(TEXT, pool_row, load_balance_hosts, "",
+		"NULL: the router has no such setting."),
+	TABLE_COLUMN(U32, pool_row, sv_closing, "",
+		"Servers that PostgreSQL has not closed yet."),
+	TABLE_COLUMN(TEXT, pool_row, workload, "", "The workloads that use it, as a list."),
+	TABLE_COLUMN(TEXT, pool_row, host, "", "The hosts that it is on, as a list."),
+	TABLE_COLUMN(TEXT, pool_row, error, "",
+		"Why PostgreSQL let nobody in at the last try, while that holds."),
 };
-static const struct table pool_table = TABLE_OF(pool_columns);
+const struct table show_pool_table = TABLE_OF(pool_columns);
 
 /* A part of a pool and the name that clients know it by. */
 struct part {
@@ -145,7 +153,7 @@ static void row_end(struct pool_row *row, uint64_t now_us, struct buf *out)
 	row->pool_mode = row->modes;
 	row->workload = row->workloads[0] == '\0' ? NULL : row->workloads;
 	row->host = row->hosts[0] == '\0' ? NULL : row->hosts;
-	table_row(&pool_table, row, out);
+	table_row(&show_pool_table, row, out);
 }
 
 static void add_rows(struct ask *ask, struct part *parts, size_t count, bool by_workload)
@@ -154,7 +162,7 @@ static void add_rows(struct ask *ask, struct part *parts, size_t count, bool by_
 	struct pool_row row;
 
 	qsort(parts, count, sizeof(parts[0]), compare_parts);
-	table_head(&pool_table, &ask->out);
+	table_head(&show_pool_table, &ask->out);
 	for (size_t i = 0; i < count; i++) {
 		if (i == 0 || !is_same_row(&parts[i - 1], &parts[i], by_workload))
 			row_begin(&row, &parts[i]);

@@ -69,49 +69,64 @@ struct socket_row {
 
 /* PgBouncer's columns of a connection, and our own. */
 #define SOCKET_COLUMNS \
-	TABLE_COLUMN(TEXT, socket_row, type), \
-	TABLE_COLUMN(TEXT, socket_row, user), \
-	TABLE_COLUMN(TEXT, socket_row, database), \
-	TABLE_COLUMN(TEXT, socket_row, replication), \
-	TABLE_COLUMN(TEXT, socket_row, state), \
-	TABLE_COLUMN(TEXT, socket_row, addr), \
-	TABLE_COLUMN(U32, socket_row, port), \
-	TABLE_COLUMN(TEXT, socket_row, local_addr), \
-	TABLE_COLUMN(U32, socket_row, local_port), \
-	TABLE_COLUMN(TIME, socket_row, connect_time), \
-	TABLE_COLUMN(TIME, socket_row, request_time), \
-	TABLE_COLUMN(U32, socket_row, wait), \
-	TABLE_COLUMN(U32, socket_row, wait_us), \
-	TABLE_COLUMN(U32, socket_row, close_needed), \
-	TABLE_COLUMN(TEXT, socket_row, ptr), \
-	TABLE_COLUMN(TEXT, socket_row, link), \
-	TABLE_COLUMN(U32, socket_row, remote_pid), \
-	TABLE_COLUMN(TEXT, socket_row, tls), \
-	TABLE_COLUMN(TEXT, socket_row, application_name), \
-	TABLE_COLUMN(U32, socket_row, prepared_statements), \
-	TABLE_COLUMN(U32, socket_row, id)
+	TABLE_COLUMN(TEXT, socket_row, type, "", "C for a client, S for a server."), \
+	TABLE_COLUMN(TEXT, socket_row, user, "", "Who it is, or logs in as."), \
+	TABLE_COLUMN(TEXT, socket_row, database, "", "The database."), \
+	TABLE_COLUMN(TEXT, socket_row, replication, "", \
+		"Whether it is a replication connection: none, physical or logical."), \
+	TABLE_COLUMN(TEXT, socket_row, state, "", "What it does."), \
+	TABLE_COLUMN(TEXT, socket_row, addr, "", "Address of the other side."), \
+	TABLE_COLUMN(U32, socket_row, port, "", "Port of the other side."), \
+	TABLE_COLUMN(TEXT, socket_row, local_addr, "", "Address of this side."), \
+	TABLE_COLUMN(U32, socket_row, local_port, "", "Port of this side."), \
+	TABLE_COLUMN(TIME, socket_row, connect_time, "", "When it was connected."), \
+	TABLE_COLUMN(TIME, socket_row, request_time, "", \
+		"When the query that runs, or the last one, began or ended."), \
+	TABLE_COLUMN(U32, socket_row, wait, "seconds", "How long it waits."), \
+	TABLE_COLUMN(U32, socket_row, wait_us, "microseconds", "The rest of that time."), \
+	TABLE_COLUMN(U32, socket_row, close_needed, "", \
+		"1 if it is to be closed when it comes back."), \
+	TABLE_COLUMN(TEXT, socket_row, ptr, "", "A word for it; no address."), \
+	TABLE_COLUMN(TEXT, socket_row, link, "", \
+		"The ptr of the server that a client has, and the other way round."), \
+	TABLE_COLUMN(U32, socket_row, remote_pid, "", \
+		"Process of the other side, if it is known."), \
+	TABLE_COLUMN(TEXT, socket_row, tls, "", \
+		"Version and cipher of TLS, if it has it."), \
+	TABLE_COLUMN(TEXT, socket_row, application_name, "", \
+		"What the client calls itself."), \
+	TABLE_COLUMN(U32, socket_row, prepared_statements, "", \
+		"Statements that it has prepared."), \
+	TABLE_COLUMN(U32, socket_row, id, "", "Its number, which the log has, too.")
 
 #define OWN_COLUMNS \
-	TABLE_COLUMN(TEXT, socket_row, workload), \
-	TABLE_COLUMN(TEXT, socket_row, host), \
-	TABLE_COLUMN(TEXT, socket_row, stalled), \
-	TABLE_COLUMN(U32, socket_row, stalled_ms)
+	TABLE_COLUMN(TEXT, socket_row, workload, "", "Name of the workload."), \
+	TABLE_COLUMN(TEXT, socket_row, host, "", "Name of the host."), \
+	TABLE_COLUMN(TEXT, socket_row, stalled, "", \
+		"What the router waits for from a client that has a server."), \
+	TABLE_COLUMN(U32, socket_row, stalled_ms, "milliseconds", "For how long.")
 
 static const struct table_column socket_columns[] = { SOCKET_COLUMNS, OWN_COLUMNS };
-static const struct table socket_table = TABLE_OF(socket_columns);
+const struct table show_socket_table = TABLE_OF(socket_columns);
 
 static const struct table_column buffer_columns[] = {
 	SOCKET_COLUMNS,
-	TABLE_COLUMN_AS("recv_pos", U32, socket_row, nothing),
-	TABLE_COLUMN_AS("pkt_pos", U32, socket_row, nothing),
-	TABLE_COLUMN_AS("pkt_remain", U32, socket_row, nothing),
-	TABLE_COLUMN_AS("send_pos", U32, socket_row, nothing),
-	TABLE_COLUMN_AS("send_remain", U32, socket_row, nothing),
-	TABLE_COLUMN(U32, socket_row, pkt_avail),
-	TABLE_COLUMN(U32, socket_row, send_avail),
+	TABLE_COLUMN_AS("recv_pos", U32, socket_row, nothing, "",
+		"0: a buffer that the router has not."),
+	TABLE_COLUMN_AS("pkt_pos", U32, socket_row, nothing, "",
+		"0: a buffer that the router has not."),
+	TABLE_COLUMN_AS("pkt_remain", U32, socket_row, nothing, "",
+		"0: a buffer that the router has not."),
+	TABLE_COLUMN_AS("send_pos", U32, socket_row, nothing, "",
+		"0: a buffer that the router has not."),
+	TABLE_COLUMN_AS("send_remain", U32, socket_row, nothing, "",
+		"0: a buffer that the router has not."),
+	TABLE_COLUMN(U32, socket_row, pkt_avail, "bytes", "Received and not yet used."),
+	TABLE_COLUMN(U32, socket_row, send_avail, "bytes",
+		"Not yet taken by the other side."),
 	OWN_COLUMNS,
 };
-static const struct table buffer_table = TABLE_OF(buffer_columns);
+const struct table show_buffer_table = TABLE_OF(buffer_columns);
 
 /* What is shown, and how. */
 struct socket_view {
@@ -120,9 +135,9 @@ struct socket_view {
 	bool only_active;
 };
 
-static const struct socket_view view_plain = { &socket_table, false, false };
-static const struct socket_view view_sockets = { &buffer_table, true, false };
-static const struct socket_view view_active = { &buffer_table, true, true };
+static const struct socket_view view_plain = { &show_socket_table, false, false };
+static const struct socket_view view_sockets = { &show_buffer_table, true, false };
+static const struct socket_view view_active = { &show_buffer_table, true, true };
 
 /* --- what both have -------------------------------------------------------------- */
 
@@ -301,10 +316,11 @@ static void add_client(struct ask *ask, const struct socket_view *view, struct c
 	uint64_t now_us)
 {
 	struct socket_row row = { .type = "C",
-		.state = view->table == &buffer_table ? client_word(c)
+		.state = view->table == &show_buffer_table ? client_word(c)
 						      : client_state_show(c->state),
 		.pkt_avail = (uint32_t)u64_min(stream_held(&c->stream), INT32_MAX),
 		.send_avail = (uint32_t)u64_min(stream_unsent(&c->stream), INT32_MAX),
+		.prepared_statements = (uint32_t)c->names.table.count,
 		.id = (uint32_t)(c->id & INT32_MAX),
 		.link = "" };
 
@@ -338,7 +354,7 @@ static void visit_clients(struct ask *ask, struct worker *w)
 
 enum ask_result show_clients(struct ask *ask)
 {
-	table_head(&socket_table, &ask->out);
+	table_head(&show_socket_table, &ask->out);
 	return ask_tour(ask, visit_clients, show_end);
 }
 
@@ -392,7 +408,7 @@ static void add_server(struct ask *ask, const struct socket_view *view,
 	struct socket_row row = { .type = "S",
 		.user = s->names.user,
 		.database = alias_find(aliases, s->host->name, &s->names),
-		.state = view->table == &buffer_table ? server_word(s->state)
+		.state = view->table == &show_buffer_table ? server_word(s->state)
 						      : server_state_show(s->state),
 		.connect_time = s->connected_us == 0 ? 0 : wall_of(s->connected_us),
 		.request_time = s->used_us == 0 ? 0 : wall_of(s->used_us),
@@ -400,6 +416,7 @@ static void add_server(struct ask *ask, const struct socket_view *view,
 		.link = "",
 		.remote_pid = s->backend_pid,
 		.tls = s->tls,
+		.prepared_statements = s->prepared_statements,
 		.application_name = "",
 		.id = (uint32_t)(s->id & INT32_MAX),
 		.workload = s->workload,
@@ -449,7 +466,7 @@ static void all_servers(struct ask *ask, const struct socket_view *view)
 
 enum ask_result show_servers(struct ask *ask)
 {
-	table_head(&socket_table, &ask->out);
+	table_head(&show_socket_table, &ask->out);
 	all_servers(ask, &view_plain);
 	return ASK_DONE;
 }
@@ -478,12 +495,12 @@ static void finish_active(struct ask *ask)
 
 enum ask_result show_sockets(struct ask *ask)
 {
-	table_head(&buffer_table, &ask->out);
+	table_head(&show_buffer_table, &ask->out);
 	return ask_tour(ask, visit_sockets, finish_sockets);
 }
 
 enum ask_result show_active_sockets(struct ask *ask)
 {
-	table_head(&buffer_table, &ask->out);
+	table_head(&show_buffer_table, &ask->out);
 	return ask_tour(ask, visit_active, finish_active);
 }

@@ -21,11 +21,20 @@ struct total_row {
 	uint64_t value;
 };
 
-#define TOTAL(name, stat) TABLE_COLUMN_AS(name, NUMERIC, stats_row, total[STAT_##stat])
-#define AVG(name, stat)   TABLE_COLUMN_AS(name, NUMERIC, stats_row, avg[STAT_##stat])
+/* The words of stats.def, as constants that a table can point to. */
+#define STAT(field, column, help) static const char help_##field[] = help;
+#include "stats.def"
+#undef STAT
+
+#define TOTAL(name, stat)                                                                \
+	{ (name), TABLE_NUMERIC, offsetof(struct stats_row, total[STAT_##stat]),         \
+		"since the start", help_##stat }
+#define AVG(name, stat, unit)                                                            \
+	{ (name), TABLE_NUMERIC, offsetof(struct stats_row, avg[STAT_##stat]), unit,     \
+		help_##stat }
 
 static const struct table_column stats_columns[] = {
-	TABLE_COLUMN(TEXT, stats_row, database),
+	TABLE_COLUMN(TEXT, stats_row, database, "", "The name that clients ask for."),
 	TOTAL("total_server_assignment_count", server_assignment_count),
 	TOTAL("total_xact_count", xact_count),
 	TOTAL("total_query_count", query_count),
@@ -38,24 +47,25 @@ static const struct table_column stats_columns[] = {
 	TOTAL("total_server_parse_count", server_parse_count),
 	TOTAL("total_bind_count", bind_count),
 	TOTAL("total_client_login_count", client_login_count),
-	AVG("avg_server_assignment_count", server_assignment_count),
-	AVG("avg_xact_count", xact_count),
-	AVG("avg_query_count", query_count),
-	AVG("avg_recv", received),
-	AVG("avg_sent", sent),
-	AVG("avg_xact_time", xact_time),
-	AVG("avg_query_time", query_time),
-	AVG("avg_wait_time", wait_time),
-	AVG("avg_client_parse_count", client_parse_count),
-	AVG("avg_server_parse_count", server_parse_count),
-	AVG("avg_bind_count", bind_count),
-	AVG("avg_client_login_count", client_login_count),
+	AVG("avg_server_assignment_count", server_assignment_count, "per second"),
+	AVG("avg_xact_count", xact_count, "per second"),
+	AVG("avg_query_count", query_count, "per second"),
+	AVG("avg_recv", received, "per second"),
+	AVG("avg_sent", sent, "per second"),
+	AVG("avg_xact_time", xact_time, "per transaction"),
+	AVG("avg_query_time", query_time, "per query"),
+	AVG("avg_wait_time", wait_time, "per second"),
+	AVG("avg_client_parse_count", client_parse_count, "per second"),
+	AVG("avg_server_parse_count", server_parse_count, "per second"),
+	AVG("avg_bind_count", bind_count, "per second"),
+	AVG("avg_client_login_count", client_login_count, "per second"),
 	/* Its name before PgBouncer 1.8, which Debian's exporter asks for. */
 	TOTAL("total_requests", query_count),
 };
+const struct table show_stats_table = TABLE_OF(stats_columns);
 
 static const struct table_column totals_columns[] = {
-	TABLE_COLUMN(TEXT, stats_row, database),
+	TABLE_COLUMN(TEXT, stats_row, database, "", "The name that clients ask for."),
 	TOTAL("server_assignment_count", server_assignment_count),
 	TOTAL("xact_count", xact_count),
 	TOTAL("query_count", query_count),
@@ -69,23 +79,25 @@ static const struct table_column totals_columns[] = {
 	TOTAL("bind_count", bind_count),
 	TOTAL("client_login_count", client_login_count),
 };
+const struct table show_stats_totals_table = TABLE_OF(totals_columns);
 
 /* The names are PgBouncer's, with the prefix on some of them. */
 static const struct table_column averages_columns[] = {
-	TABLE_COLUMN(TEXT, stats_row, database),
-	AVG("server_assignment_count", server_assignment_count),
-	AVG("xact_count", xact_count),
-	AVG("query_count", query_count),
-	AVG("bytes_received", received),
-	AVG("bytes_sent", sent),
-	AVG("xact_time", xact_time),
-	AVG("query_time", query_time),
-	AVG("wait_time", wait_time),
-	AVG("avg_client_parse_count", client_parse_count),
-	AVG("avg_server_parse_count", server_parse_count),
-	AVG("avg_bind_count", bind_count),
-	AVG("avg_client_login_count", client_login_count),
+	TABLE_COLUMN(TEXT, stats_row, database, "", "The name that clients ask for."),
+	AVG("server_assignment_count", server_assignment_count, "per second"),
+	AVG("xact_count", xact_count, "per second"),
+	AVG("query_count", query_count, "per second"),
+	AVG("bytes_received", received, "per second"),
+	AVG("bytes_sent", sent, "per second"),
+	AVG("xact_time", xact_time, "per transaction"),
+	AVG("query_time", query_time, "per query"),
+	AVG("wait_time", wait_time, "per second"),
+	AVG("avg_client_parse_count", client_parse_count, "per second"),
+	AVG("avg_server_parse_count", server_parse_count, "per second"),
+	AVG("avg_bind_count", bind_count, "per second"),
+	AVG("avg_client_login_count", client_login_count, "per second"),
 };
+const struct table show_stats_averages_table = TABLE_OF(averages_columns);
 
 /* Rows of SHOW TOTALS, behind total_ and avg_. */
 static const struct {
@@ -185,6 +197,9 @@ static bool take_look(const struct ask *ask, struct averages_look *out)
 		return false;
 	}
 	add_console(&l, ask->console);
+	/* Asked last: what was forgotten meanwhile is rather there twice than not at all, and the
+	 * sums never go down. */
+	directory_gone(ask_directory(ask), l.look.gone);
 	qsort(l.look.rows, l.look.count, sizeof(l.look.rows[0]), compare_rows);
 	l.look.at_us = clock_now_us();
 	*out = l.look;
@@ -235,49 +250,46 @@ static enum ask_result show_rows(struct ask *ask, const struct table *table)
 
 enum ask_result show_stats(struct ask *ask)
 {
-	static const struct table table = TABLE_OF(stats_columns);
-
-	return show_rows(ask, &table);
+	return show_rows(ask, &show_stats_table);
 }
 
 enum ask_result show_stats_totals(struct ask *ask)
 {
-	static const struct table table = TABLE_OF(totals_columns);
-
-	return show_rows(ask, &table);
+	return show_rows(ask, &show_stats_totals_table);
 }
 
 enum ask_result show_stats_averages(struct ask *ask)
 {
-	static const struct table table = TABLE_OF(averages_columns);
-
-	return show_rows(ask, &table);
+	return show_rows(ask, &show_stats_averages_table);
 }
+
+static const struct table_column sum_columns[] = {
+	TABLE_COLUMN(TEXT, total_row, name, "", "A column of SHOW STATS."),
+	TABLE_COLUMN(NUMERIC, total_row, value, "",
+		"What it is for all databases together."),
+};
+const struct table show_totals_table = TABLE_OF(sum_columns);
 
 static void add_totals(struct ask *ask, const struct averages_look *look)
 {
-	static const struct table_column columns[] = {
-		TABLE_COLUMN(TEXT, total_row, name),
-		TABLE_COLUMN(NUMERIC, total_row, value),
-	};
-	static const struct table table = TABLE_OF(columns);
-	uint64_t sum[STAT_COUNT] = { 0 }, avg[STAT_COUNT];
+	uint64_t sum[STAT_COUNT], avg[STAT_COUNT];
 
+	memcpy(sum, look->gone, sizeof(sum));
 	for (size_t i = 0; i < look->count; i++) {
 		for (size_t k = 0; k < STAT_COUNT; k++)
 			sum[k] += look->rows[i].totals[k];
 	}
 	averages_get(&ask->console->averages, NULL, avg);
-	table_head(&table, &ask->out);
+	table_head(&show_totals_table, &ask->out);
 	for (size_t i = 0; i < COUNT_OF(totals_rows); i++) {
 		struct total_row row = { totals_rows[i].total, sum[totals_rows[i].stat] };
 
-		table_row(&table, &row, &ask->out);
+		table_row(&show_totals_table, &row, &ask->out);
 	}
 	for (size_t i = 0; i < COUNT_OF(totals_rows); i++) {
 		struct total_row row = { totals_rows[i].avg, avg[totals_rows[i].stat] };
 
-		table_row(&table, &row, &ask->out);
+		table_row(&show_totals_table, &row, &ask->out);
 	}
 }
 

@@ -28,19 +28,23 @@ struct tls_row {
 };
 
 static const struct table_column tls_columns[] = {
-	TABLE_COLUMN(TEXT, tls_row, side),
-	TABLE_COLUMN(TEXT, tls_row, name),
-	TABLE_COLUMN(TEXT, tls_row, sslmode),
-	TABLE_COLUMN(U32, tls_row, connections),
-	TABLE_COLUMN(NUMERIC, tls_row, handshakes_full),
-	TABLE_COLUMN(NUMERIC, tls_row, handshakes_resumed),
-	TABLE_COLUMN(NUMERIC, tls_row, handshakes_failed),
-	TABLE_COLUMN(TEXT, tls_row, certificate),
-	TABLE_COLUMN(TIME, tls_row, expires),
-	TABLE_COLUMN(TEXT, tls_row, state),
-	TABLE_COLUMN(U32, tls_row, days_left),
+	TABLE_COLUMN(TEXT, tls_row, side, "", "client for a workload, server for a host."),
+	TABLE_COLUMN(TEXT, tls_row, name, "", "Its name."),
+	TABLE_COLUMN(TEXT, tls_row, sslmode, "", "Its setting."),
+	TABLE_COLUMN(U32, tls_row, connections, "", "Connections that have TLS now."),
+	TABLE_COLUMN(NUMERIC, tls_row, handshakes_full, "",
+		"Handshakes with clients, since the start."),
+	TABLE_COLUMN(NUMERIC, tls_row, handshakes_resumed, "",
+		"Those of them that a ticket made short."),
+	TABLE_COLUMN(NUMERIC, tls_row, handshakes_failed, "",
+		"Those that came to nothing."),
+	TABLE_COLUMN(TEXT, tls_row, certificate, "",
+		"Subject of the router's own certificate."),
+	TABLE_COLUMN(TIME, tls_row, expires, "", "When that ends."),
+	TABLE_COLUMN(TEXT, tls_row, state, "", "valid or expired."),
+	TABLE_COLUMN(U32, tls_row, days_left, "days", "How long it lasts."),
 };
-static const struct table tls_table = TABLE_OF(tls_columns);
+const struct table show_tls_table = TABLE_OF(tls_columns);
 
 static const char *mode_word(enum route_tls_mode mode)
 {
@@ -89,7 +93,7 @@ static void add_workload(struct ask *ask, const struct config_workload *conf)
 	row.handshakes_failed = tally_sum(w->tallies, workers, TALLY_TLS_FAILED);
 	row_certificate(&row, tls);
 	route_tls_unref(tls);
-	table_row(&tls_table, &row, &ask->out);
+	table_row(&show_tls_table, &row, &ask->out);
 }
 
 /* How often servers shook hands is not counted: each does once. */
@@ -103,7 +107,7 @@ static void add_host(struct ask *ask, struct route_host *h, const struct snap_se
 		row.connections += servers->rows[i].host == h && servers->rows[i].tls[0] != '\0';
 	row_certificate(&row, tls);
 	route_tls_unref(tls);
-	table_row(&tls_table, &row, &ask->out);
+	table_row(&show_tls_table, &row, &ask->out);
 }
 
 enum ask_result show_tls(struct ask *ask)
@@ -114,7 +118,7 @@ enum ask_result show_tls(struct ask *ask)
 
 	if (snap_servers(d, &servers) < 0)
 		ask->out.failed = true;
-	table_head(&tls_table, &ask->out);
+	table_head(&show_tls_table, &ask->out);
 	for (size_t i = 0; i < config->workload_count; i++)
 		add_workload(ask, &config->workloads[i]);
 	for (uint32_t i = 0; i < directory_host_count(d); i++) {

@@ -34,28 +34,38 @@ struct waiting_row {
 };
 
 static const struct table_column waiting_columns[] = {
-	TABLE_COLUMN(TEXT, waiting_row, host),
-	TABLE_COLUMN(TEXT, waiting_row, workload),
-	TABLE_COLUMN(TEXT, waiting_row, database),
-	TABLE_COLUMN(TEXT, waiting_row, user),
-	TABLE_COLUMN(TEXT, waiting_row, kind),
-	TABLE_COLUMN(U32, waiting_row, id),
-	TABLE_COLUMN(U32, waiting_row, wait),
-	TABLE_COLUMN(U32, waiting_row, wait_us),
-	TABLE_COLUMN(U32, waiting_row, position),
-	TABLE_COLUMN(U32, waiting_row, ahead),
-	TABLE_COLUMN(TEXT, waiting_row, reason),
-	TABLE_COLUMN(TEXT, waiting_row, text),
-	TABLE_COLUMN(U32, waiting_row, pool_leased),
-	TABLE_COLUMN(U32, waiting_row, workload_used),
-	TABLE_COLUMN(U32, waiting_row, workload_max),
-	TABLE_COLUMN(U32, waiting_row, others_used),
-	TABLE_COLUMN(U32, waiting_row, connection_budget),
-	TABLE_COLUMN(U32, waiting_row, held_by),
-	TABLE_COLUMN(NUMERIC, waiting_row, held_ms),
-	TABLE_COLUMN(U32, waiting_row, held_pid),
+	TABLE_COLUMN(TEXT, waiting_row, host, "", "Name of the host."),
+	TABLE_COLUMN(TEXT, waiting_row, workload, "", "Name of the workload."),
+	TABLE_COLUMN(TEXT, waiting_row, database, "",
+		"The name that the client asked for."),
+	TABLE_COLUMN(TEXT, waiting_row, user, "", "The user that servers log in as."),
+	TABLE_COLUMN(TEXT, waiting_row, kind, "",
+		"client, or errand for what the router itself wants to ask."),
+	TABLE_COLUMN(U32, waiting_row, id, "",
+		"The client's, in SHOW CLIENTS; 0 for an errand."),
+	TABLE_COLUMN(U32, waiting_row, wait, "seconds", "How long it waits."),
+	TABLE_COLUMN(U32, waiting_row, wait_us, "microseconds", "The rest of that time."),
+	TABLE_COLUMN(U32, waiting_row, position, "",
+		"In the queue of its workload, database and user, from 1."),
+	TABLE_COLUMN(U32, waiting_row, ahead, "",
+		"How many of all who wait for the host have asked before."),
+	TABLE_COLUMN(TEXT, waiting_row, reason, "", "What it waits for, in a word."),
+	TABLE_COLUMN(TEXT, waiting_row, text, "", "The same in a sentence."),
+	TABLE_COLUMN(U32, waiting_row, pool_leased, "",
+		"Servers of the same database and user that clients have."),
+	TABLE_COLUMN(U32, waiting_row, workload_used, "",
+		"What its workload has on the host."),
+	TABLE_COLUMN(U32, waiting_row, workload_max, "",
+		"What its workload may have there."),
+	TABLE_COLUMN(U32, waiting_row, others_used, "", "What other workloads have there."),
+	TABLE_COLUMN(U32, waiting_row, connection_budget, "", "The budget of the host."),
+	TABLE_COLUMN(U32, waiting_row, held_by, "",
+		"The client, in SHOW CLIENTS, that has for longest what this one waits for."),
+	TABLE_COLUMN(NUMERIC, waiting_row, held_ms, "milliseconds", "For how long."),
+	TABLE_COLUMN(U32, waiting_row, held_pid, "",
+		"The process of PostgreSQL that serves that client."),
 };
-static const struct table waiting_table = TABLE_OF(waiting_columns);
+const struct table show_waiting_table = TABLE_OF(waiting_columns);
 
 static void add_waiter(struct ask *ask, const struct snap_waiter *w, uint32_t ahead,
 	const struct snap_server *holder, const struct alias_map *aliases, uint64_t now_us)
@@ -86,7 +96,7 @@ static void add_waiter(struct ask *ask, const struct snap_waiter *w, uint32_t ah
 		row.held_ms = show_elapsed_us(holder->used_us, now_us) / USEC_PER_MSEC;
 		row.held_pid = holder->backend_pid;
 	}
-	table_row(&waiting_table, &row, &ask->out);
+	table_row(&show_waiting_table, &row, &ask->out);
 }
 
 /* Those of one queue wait for the same. */
@@ -103,7 +113,7 @@ static void add_waiters(struct ask *ask, const struct snap_waiters *waiters,
 	uint32_t ahead[DIRECTORY_HOSTS_MAX] = { 0 };
 	uint64_t now_us = clock_now_us();
 
-	table_head(&waiting_table, &ask->out);
+	table_head(&show_waiting_table, &ask->out);
 	for (size_t i = 0; i < waiters->count; i++) {
 		const struct snap_waiter *w = &waiters->rows[i];
 

@@ -40,26 +40,32 @@ struct workload_row {
 };
 
 static const struct table_column workload_columns[] = {
-	TABLE_COLUMN(TEXT, workload_row, workload),
-	TABLE_COLUMN(TEXT, workload_row, pool_mode),
-	TABLE_COLUMN(TEXT, workload_row, listen),
-	TABLE_COLUMN(U32, workload_row, clients),
-	TABLE_COLUMN(U32, workload_row, max_client_conn),
-	TABLE_COLUMN(U32, workload_row, guaranteed),
-	TABLE_COLUMN(U32, workload_row, max),
-	TABLE_COLUMN(U32, workload_row, used),
-	TABLE_COLUMN(U32, workload_row, borrowed),
-	TABLE_COLUMN(U32, workload_row, active),
-	TABLE_COLUMN(U32, workload_row, idle),
-	TABLE_COLUMN(U32, workload_row, waiting),
-	TABLE_COLUMN(U32, workload_row, maxwait),
-	TABLE_COLUMN(U32, workload_row, maxwait_us),
-	TABLE_COLUMN(TEXT, workload_row, waiting_for),
-	TABLE_COLUMN(TEXT, workload_row, host),
-	TABLE_COLUMN_AS("oldest_lease_id", U32, workload_row, lease_id),
-	TABLE_COLUMN_AS("oldest_lease_ms", NUMERIC, workload_row, lease_ms),
+	TABLE_COLUMN(TEXT, workload_row, workload, "", "Name of the workload."),
+	TABLE_COLUMN(TEXT, workload_row, pool_mode, "", "Its setting."),
+	TABLE_COLUMN(TEXT, workload_row, listen, "", "Its addresses."),
+	TABLE_COLUMN(U32, workload_row, clients, "",
+		"Clients that are connected, those of the console not counted."),
+	TABLE_COLUMN(U32, workload_row, max_client_conn, "", "How many there may be."),
+	TABLE_COLUMN(U32, workload_row, guaranteed, "", "Servers that it always gets."),
+	TABLE_COLUMN(U32, workload_row, max, "", "Servers that it may have."),
+	TABLE_COLUMN(U32, workload_row, used, "", "Servers that it has."),
+	TABLE_COLUMN(U32, workload_row, borrowed, "",
+		"How many of them are more than guaranteed on their host."),
+	TABLE_COLUMN(U32, workload_row, active, "", "Those that have a client."),
+	TABLE_COLUMN(U32, workload_row, idle, "", "Those that have none."),
+	TABLE_COLUMN(U32, workload_row, waiting, "", "Clients in the queue."),
+	TABLE_COLUMN(U32, workload_row, maxwait, "seconds",
+		"How long the first of them waits."),
+	TABLE_COLUMN(U32, workload_row, maxwait_us, "microseconds",
+		"The rest of that time."),
+	TABLE_COLUMN(TEXT, workload_row, waiting_for, "", "What for, in a word."),
+	TABLE_COLUMN(TEXT, workload_row, host, "", "The hosts, as a list."),
+	TABLE_COLUMN_AS("oldest_lease_id", U32, workload_row, lease_id, "",
+		"The client, in SHOW CLIENTS, that has its server for longest."),
+	TABLE_COLUMN_AS("oldest_lease_ms", NUMERIC, workload_row, lease_ms, "milliseconds",
+		"For how long."),
 };
-static const struct table workload_table = TABLE_OF(workload_columns);
+const struct table show_workload_table = TABLE_OF(workload_columns);
 
 static void row_add_share(
 	struct workload_row *row, const struct route_host *h, const struct snap_share *s)
@@ -149,7 +155,7 @@ static void add_workload(struct ask *ask, struct workload_row *row, uint32_t ind
 	row->lease_ms = show_elapsed_us(row->lease_us, now_us) / USEC_PER_MSEC;
 	row->maxwait = (uint32_t)(wait_us / USEC_PER_SEC);
 	row->maxwait_us = (uint32_t)(wait_us % USEC_PER_SEC);
-	table_row(&workload_table, row, &ask->out);
+	table_row(&show_workload_table, row, &ask->out);
 }
 
 enum ask_result show_workloads(struct ask *ask)
@@ -164,7 +170,7 @@ enum ask_result show_workloads(struct ask *ask)
 		count = add_shares(rows, d);
 	if (rows == NULL || add_reasons(rows, count, d) < 0)
 		ask->out.failed = true;
-	table_head(&workload_table, &ask->out);
+	table_head(&show_workload_table, &ask->out);
 	for (uint32_t i = 0; i < count; i++)
 		add_workload(ask, &rows[i], i, config, now_us);
 	free(rows);

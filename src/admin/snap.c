@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "session/server.h"
 
 enum { ROWS_MORE = 64 };
 
@@ -217,6 +218,10 @@ static void add_server(const struct pool_server *s, void *arg)
 		.connected_us = s->connected_at_us,
 		.used_us = s->used_at_us,
 		.close_needed = s->epoch != s->slice->pool->epoch,
+		/* It is not freed as long as the monitor has it. */
+		.prepared_statements = atomic_load_explicit(
+			&container_of(s, struct server, ps)->prepared.count,
+			memory_order_relaxed),
 	};
 	/* Its worker sets these before the lock is first taken with it logged in. */
 	if (s->connected_at_us != 0) {

@@ -53,6 +53,7 @@ struct snap_server {
 	uint32_t backend_pid;
 	uint16_t local_port;
 	char tls[48];
+	uint32_t prepared_statements;
 	bool close_needed;
 };
 

@@ -2,11 +2,10 @@
 #include "admin/table.h"
 
 #include <assert.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <time.h>
 
 #include "admin/utf8.h"
+#include "base/decimal.h"
 #include "pg/msg_out.h"
 
 static const enum msg_out_type wire_types[] = {
@@ -48,14 +47,10 @@ static const char *cell(
 		return *(const char *const *)field;
 	case TABLE_U32:
 		/* int4 goes no further; drivers refuse what does. */
-		(void)snprintf(scratch, TABLE_TIME_SIZE, "%" PRIu64,
-			u64_min(*(const uint32_t *)field, INT32_MAX));
-		return scratch;
+		return decimal_text(u64_min(*(const uint32_t *)field, INT32_MAX), scratch);
 	case TABLE_BIGINT:
 	case TABLE_NUMERIC:
-		(void)snprintf(
-			scratch, TABLE_TIME_SIZE, "%" PRIu64, *(const uint64_t *)field);
-		return scratch;
+		return decimal_text(*(const uint64_t *)field, scratch);
 	case TABLE_TIME:
 		if (*(const uint64_t *)field == 0)
 			return NULL;

@@ -27,6 +27,8 @@ struct table_column {
 	const char *name;
 	enum table_type type;
 	size_t offset;
+	const char *unit;               /* "" where the type says it, or it is a count */
+	const char *help;               /* a sentence: the manual's */
 };
 
 struct table {
@@ -34,12 +36,13 @@ struct table {
 	size_t count;
 };
 
-/* Defines a table out of COLUMNS; columns are TABLE_COLUMN(type, row, field). */
+/* Defines a table out of COLUMNS; columns are TABLE_COLUMN(type, row, field, unit,
+ * help). */
 #define TABLE_OF(columns) { (columns), COUNT_OF(columns) }
-#define TABLE_COLUMN(type, row, field)                                                   \
-	{ #field, TABLE_##type, offsetof(struct row, field) }
-#define TABLE_COLUMN_AS(name, type, row, field)                                          \
-	{ (name), TABLE_##type, offsetof(struct row, field) }
+#define TABLE_COLUMN(type, row, field, unit, help)                                       \
+	{ #field, TABLE_##type, offsetof(struct row, field), (unit), (help) }
+#define TABLE_COLUMN_AS(name, type, row, field, unit, help)                              \
+	{ (name), TABLE_##type, offsetof(struct row, field), (unit), (help) }
 
 void table_head(const struct table *, struct buf *);
 /* Text that is not UTF-8 is made so. */

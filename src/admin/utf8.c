@@ -67,9 +67,15 @@ static size_t clean_len(const char *text)
 	size_t pos = 0;
 
 	while (text[pos] != '\0') {
-		size_t run = strspn(text + pos, "\\");
-		size_t len = run > 0 ? run : char_len(text + pos);
+		size_t run, len;
 
+		/* Most of them. */
+		if ((uint8_t)text[pos] < 0x80 && text[pos] != '\\') {
+			pos++;
+			continue;
+		}
+		run = strspn(text + pos, "\\");
+		len = run > 0 ? run : char_len(text + pos);
 		if (len == 0 || (run > 0 && is_doubtful(text + pos + run)))
 			break;
 		pos += len;

@@ -83,21 +83,41 @@ bool fair_push(struct fair *f, struct fair_item *item, uint64_t source,
 	return true;
 }
 
-struct fair_item *fair_pop(struct fair *f)
+static struct fair_item *take_turn(struct fair *f, struct fair_item *item)
 {
-	struct list_node *turn = list_first(&f->turns);
-	struct fair_item *item;
-	struct fair_lane *lane;
+	struct fair_lane *lane = item->lane;
 
-	if (turn == NULL)
-		return NULL;
-	lane = container_of(turn, struct fair_lane, turn);
-	item = container_of(list_first(&lane->items), struct fair_item, node);
 	/* Its next turn is the last one. */
 	list_remove(&lane->turn);
 	list_push_back(&f->turns, &lane->turn);
 	take_out(f, item);
 	return item;
+}
+
+struct fair_item *fair_pop(struct fair *f)
+{
+	struct list_node *turn = list_first(&f->turns);
+	struct fair_lane *lane;
+
+	if (turn == NULL)
+		return NULL;
+	lane = container_of(turn, struct fair_lane, turn);
+	return take_turn(f, container_of(list_first(&lane->items), struct fair_item, node));
+}
+
+struct fair_item *fair_pop_if(struct fair *f, fair_may_go_f *may_go, void *arg)
+{
+	list_for_each(&f->turns, turn) {
+		struct fair_lane *lane = container_of(turn, struct fair_lane, turn);
+
+		list_for_each(&lane->items, node) {
+			struct fair_item *item = container_of(node, struct fair_item, node);
+
+			if (may_go(item, arg))
+				return take_turn(f, item);
+		}
+	}
+	return NULL;
 }
 
 bool fair_remove(struct fair *f, struct fair_item *item)

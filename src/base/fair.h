@@ -48,6 +48,11 @@ NODISCARD bool fair_push(struct fair *, struct fair_item *, uint64_t source,
 	struct fair_item **out);
 struct fair_item *fair_pop(struct fair *);      /* NULL: there is none */
 
+/* The same, without those that may not be taken now: they keep their places, and others of
+ * their lane go before them. */
+typedef bool fair_may_go_f(const struct fair_item *, void *arg);
+struct fair_item *fair_pop_if(struct fair *, fair_may_go_f *, void *arg);
+
 /* False: it does not wait there. */
 bool fair_remove(struct fair *, struct fair_item *);
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/diag.h"
@@ -254,14 +255,20 @@ char *config_file_path(const struct config *config, const char *name)
 int config_check_readable(const struct config *config, const char *option,
 	const char *path, struct diag *diag)
 {
+	struct stat st;
 	int error;
 
-	if (access(path, R_OK) == 0)
+	if (access(path, R_OK) < 0 || stat(path, &st) < 0) {
+		error = errno;
+		diag_set(diag, config->path, 0, 0, "%s: cannot read %s: %s", option, path,
+			strerror(error));
+		return -error;
+	}
+	/* Libraries that read it would wait for who writes to it. */
+	if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
 		return 0;
-	error = errno;
-	diag_set(diag, config->path, 0, 0, "%s: cannot read %s: %s", option, path,
-		strerror(error));
-	return -error;
+	diag_set(diag, config->path, 0, 0, "%s: %s is not a regular file", option, path);
+	return -EINVAL;
 }
 
 static int load_userlist(struct config *config, struct diag *diag)

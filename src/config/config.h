@@ -146,7 +146,7 @@ const struct config_place_of *config_find_place(const struct config *, const cha
  * malloc gave, or NULL. */
 char *config_file_path(const struct config *, const char *name);
 
-/* -errno with diag filled when it cannot be read, with the option that names it. */
+/* -errno with diag filled when it cannot be read, or is no file, with the option's name. */
 NODISCARD int config_check_readable(const struct config *, const char *option,
 	const char *path, struct diag *);
 

@@ -31,10 +31,16 @@ static const struct rule {
 #include "pgbouncer.def"
 };
 
+/* SHOW CONFIG compares each key with all of them. */
+static bool is_same(const char *a, const char *b)
+{
+	return a[0] == b[0] && strcmp(a, b) == 0;
+}
+
 static const struct rule *find_rule(const char *key)
 {
 	for (size_t i = 0; i < COUNT_OF(rules); i++) {
-		if (rules[i].section == SECTION_GLOBAL && strcmp(rules[i].key, key) == 0)
+		if (rules[i].section == SECTION_GLOBAL && is_same(rules[i].key, key))
 			return &rules[i];
 	}
 	return NULL;
@@ -43,7 +49,7 @@ static const struct rule *find_rule(const char *key)
 static const struct option *find_option(const char *name)
 {
 	for (size_t i = 0; i < option_count; i++) {
-		if (strcmp(option_table[i].name, name) == 0)
+		if (is_same(option_table[i].name, name))
 			return &option_table[i];
 	}
 	return NULL;
@@ -123,12 +129,15 @@ int habit_read(const char **name, const char **value, char to[HABIT_VALUE_MAX],
 
 const char *habit_show(const char *name, const char *value, char to[HABIT_VALUE_MAX])
 {
-	const struct rule *rule = find_rule(name);
-	const struct option *o = find_option(name);
+	const struct rule *rule = value == NULL ? NULL : find_rule(name);
+	const struct option *o;
 	char why[256];
 	uint64_t us;
 
-	if (rule == NULL || rule->kind != KIND_OPTION || o == NULL || value == NULL)
+	if (rule == NULL || rule->kind != KIND_OPTION)
+		return value;
+	o = find_option(name);
+	if (o == NULL)
 		return value;
 	if (o->type == OPTION_BOOL)
 		return strcmp(value, "true") == 0 ? "1" : "0";

@@ -382,6 +382,31 @@ static void tell_budgets(struct import *x)
 			x->hosts[i].e.name);
 }
 
+/* May a password in clear reach it by a network that anybody may listen to? */
+static bool is_in_the_open(const struct import_host *h)
+{
+	for (size_t i = 0; i < h->e.count; i++) {
+		const struct import_setting *s = &h->e.settings[i];
+
+		if (strcmp(s->option->name, "server_tls_sslmode") == 0 &&
+			(strstr(s->text, "require") != NULL || strstr(s->text, "verify") != NULL))
+			return false;
+	}
+	return h->places[0] != '/' || strstr(h->places, ",") != NULL;
+}
+
+/* PgBouncer answers AuthenticationCleartextPassword whoever asks, and however.  That is not
+ * carried over unasked: most need it not, and it gives the password to who poses as the host. */
+static void tell_cleartext(struct import *x)
+{
+	for (size_t i = 0; i < x->host_count; i++) {
+		if (is_in_the_open(&x->hosts[i]))
+			import_tell(x, false, NULL,
+				"hosts.%s: where PostgreSQL asks for a password in clear (password, ldap, pam or radius in pg_hba.conf), PgBouncer sends it over any connection, the router over TLS or a unix socket only; server_cleartext_password: always is PgBouncer's way",
+				x->hosts[i].e.name);
+	}
+}
+
 static void import_free(struct import *x)
 {
 	struct import_entity *const sections[] = { &x->process, &x->defaults, &x->auth, &x->admin,
@@ -431,6 +456,7 @@ int import_inis(const struct ini *inis, const char *const *names, size_t count, 
 		import_share_auth(x);
 		sum_clients(x);
 		tell_budgets(x);
+		tell_cleartext(x);
 		import_write(x, out);
 	}
 	*lost = x->lost;

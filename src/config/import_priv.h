@@ -19,7 +19,8 @@ enum import_form {
 	IMPORT_SECONDS,
 	IMPORT_MSECS,
 	IMPORT_PATH,            /* relative to where PgBouncer is started */
-	IMPORT_NEW_PATH         /* the same, of a file that need not be there yet */
+	IMPORT_NEW_PATH,        /* the same, of a file that need not be there yet */
+	IMPORT_GROUPS           /* a curve, or auto or none */
 };
 
 /* An option and its value, as YAML. */

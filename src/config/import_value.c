@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "config/import_priv.h"
@@ -312,6 +313,15 @@ static char *word(struct import *x, const struct option *o, const struct ini_ent
 	return words == NULL ? import_quote(value) : refuse(x, o, e, value);
 }
 
+/* client_tls_ecdhcurve: "none" would leave no key exchange that is allowed here. */
+static char *groups(struct import *x, const struct option *o, const struct ini_entry *e,
+	const char *value)
+{
+	if (strcasecmp(value, "none") == 0)
+		return refuse(x, o, e, value);
+	return import_quote(strcasecmp(value, "auto") == 0 ? "auto" : value);
+}
+
 static char *convert(struct import *x, const struct option *o, enum import_form form,
 	const struct ini_entry *e, const char *value)
 {
@@ -328,6 +338,8 @@ static char *convert(struct import *x, const struct option *o, enum import_form 
 		return word(x, o, e, value);
 	if (strlen(value) > o->max || strlen(value) < o->min)
 		return refuse(x, o, e, value);
+	if (form == IMPORT_GROUPS)
+		return groups(x, o, e, value);
 	if (form == IMPORT_NEW_PATH)
 		return new_path(value);
 	return form == IMPORT_PATH ? path(value) : import_quote(value);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 #include "http/exposition.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "admin/utf8.h"
+#include "base/decimal.h"
 
 enum kind { KIND_INFO, KIND_GAUGE, KIND_COUNTER, KIND_HISTOGRAM };
 
@@ -115,13 +115,16 @@ void exposition_begin(struct exposition *e, enum metric which)
 /* Backslash, quote and line feed are escaped, in both formats alike. */
 static void add_escaped(struct buf *out, const char *text)
 {
-	for (; *text != '\0'; text++) {
-		if (*text == '\\' || *text == '"')
-			buf_add_u8(out, '\\');
-		if (*text == '\n')
-			buf_add_str(out, "\\n");
-		else
-			buf_add_u8(out, (uint8_t)*text);
+	for (;;) {
+		size_t len = strcspn(text, "\\\"\n");
+
+		buf_add(out, text, len);
+		text += len;
+		if (*text == '\0')
+			return;
+		buf_add_u8(out, '\\');
+		buf_add_u8(out, *text == '\n' ? 'n' : (uint8_t)*text);
+		text++;
 	}
 }
 
@@ -150,13 +153,17 @@ static void add_labels(struct buf *out, const char *const *labels, const char *l
 
 	for (; labels[0] != NULL; labels += 2) {
 		buf_add_u8(out, has_any ? ',' : '{');
-		buf_addf(out, "%s=\"", labels[0]);
+		buf_add_str(out, labels[0]);
+		buf_add_str(out, "=\"");
 		add_value(out, labels[1]);
 		buf_add_u8(out, '"');
 		has_any = true;
 	}
-	if (le != NULL)
-		buf_addf(out, "%sle=\"%s\"", has_any ? "," : "{", le);
+	if (le != NULL) {
+		buf_add_str(out, has_any ? ",le=\"" : "{le=\"");
+		buf_add_str(out, le);
+		buf_add_u8(out, '"');
+	}
 	if (has_any || le != NULL)
 		buf_add_u8(out, '}');
 	buf_add_u8(out, ' ');
@@ -170,16 +177,30 @@ static void begin_sample(struct exposition *e, const char *suffix,
 	add_labels(e->out, labels, le);
 }
 
+static void add_number(struct buf *out, uint64_t value)
+{
+	char text[DECIMAL_SIZE];
+
+	buf_add_str(out, decimal_text(value, text));
+	buf_add_u8(out, '\n');
+}
+
 static void add_seconds(struct buf *out, uint64_t us)
 {
-	buf_addf(out, "%" PRIu64 ".%06u\n", us / USEC_PER_SEC,
-		(unsigned)(us % USEC_PER_SEC));
+	char text[DECIMAL_SIZE];
+
+	buf_add_str(out, decimal_text(us / USEC_PER_SEC, text));
+	/* The leading one makes it seven digits, and becomes the point. */
+	decimal_text(USEC_PER_SEC + us % USEC_PER_SEC, text);
+	text[DECIMAL_SIZE - 8] = '.';
+	buf_add_str(out, text + DECIMAL_SIZE - 8);
+	buf_add_u8(out, '\n');
 }
 
 void exposition_u64(struct exposition *e, uint64_t value, const char *const *labels)
 {
 	begin_sample(e, suffix_of(metrics[e->family].kind), labels, NULL);
-	buf_addf(e->out, "%" PRIu64 "\n", value);
+	add_number(e->out, value);
 }
 
 void exposition_us(struct exposition *e, uint64_t us, const char *const *labels)
@@ -188,27 +209,30 @@ void exposition_us(struct exposition *e, uint64_t us, const char *const *labels)
 	add_seconds(e->out, us);
 }
 
+/* The bounds in seconds: numbers with a point, as the canonical form has them. */
+static void write_bounds(struct exposition *e)
+{
+	for (size_t i = 0; i < TIMES_BOUNDS; i++) {
+		double bound = (double)times_bounds_us[i] / (double)USEC_PER_SEC;
+
+		(void)snprintf(e->bounds[i], sizeof(e->bounds[i]),
+			times_bounds_us[i] % USEC_PER_SEC == 0 ? "%.1f" : "%g", bound);
+	}
+}
+
 void exposition_times(struct exposition *e, const struct times_sum *times,
 	const char *const *labels)
 {
+	if (e->bounds[0][0] == '\0')
+		write_bounds(e);
 	for (size_t i = 0; i <= TIMES_BOUNDS; i++) {
-		char le[32] = "+Inf";
-
-		/* A number with a point, as the canonical form has it. */
-		if (i < TIMES_BOUNDS) {
-			double bound = (double)times_bounds_us[i] / (double)USEC_PER_SEC;
-
-			(void)snprintf(le, sizeof(le),
-				times_bounds_us[i] % USEC_PER_SEC == 0 ? "%.1f" : "%g",
-				bound);
-		}
-		begin_sample(e, "_bucket", labels, le);
-		buf_addf(e->out, "%" PRIu64 "\n", times->up_to[i]);
+		begin_sample(e, "_bucket", labels, i < TIMES_BOUNDS ? e->bounds[i] : "+Inf");
+		add_number(e->out, times->up_to[i]);
 	}
 	begin_sample(e, "_sum", labels, NULL);
 	add_seconds(e->out, times->sum_us);
 	begin_sample(e, "_count", labels, NULL);
-	buf_addf(e->out, "%" PRIu64 "\n", times->up_to[TIMES_BOUNDS]);
+	add_number(e->out, times->up_to[TIMES_BOUNDS]);
 }
 
 void exposition_end(struct exposition *e)

@@ -25,6 +25,7 @@ struct exposition {
 	struct buf *out;
 	bool is_openmetrics;
 	enum metric family;             /* the one that was begun last */
+	char bounds[TIMES_BOUNDS][16];  /* of histograms, as text; written with the first */
 };
 
 /* What the Accept header of a request asks for; NULL: there is none. */

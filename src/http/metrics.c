@@ -169,8 +169,10 @@ static void take_counters(const struct route_counters *c, void *arg)
 	uint64_t sum[STAT_COUNT];
 	struct series *row;
 
-	/* One that has come since we counted them is told next time. */
-	if (list->failed || c->workload->index >= list->workload_count)
+	/* One that has come since we counted them is told next time; what nobody has logged
+	 * in with when somebody has, or, with the others, when it is forgotten. */
+	if (list->failed || c->workload->index >= list->workload_count ||
+		c->number == COUNTERS_UNKNOWN)
 		return;
 	stats_sum(c->stats, list->workers, sum);
 	/* Whoever is called as they are is one of them. */

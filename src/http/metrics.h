@@ -5,7 +5,8 @@
  * Owns:   nothing.
  * Thread: any.
  * Limits: METRICS_SERIES_MAX combinations of workload, database and user are told one
- *         by one, the oldest; all others together as "(other)".
+ *         by one, those that were seen first after a login; all others together as
+ *         "(other)".
  */
 #ifndef HTTP_METRICS_H
 #define HTTP_METRICS_H

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 #include "main/commands.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "admin/manual.h"
 #include "base/diag.h"
 #include "config/dump.h"
 #include "config/import.h"
@@ -40,7 +44,26 @@ static const struct {
 	{ "options", dump_options },
 	{ "metrics", dump_metrics },
 	{ "events", dump_events },
+	{ "console", manual_write },
 };
+
+int command_ctl(char **argv)
+{
+	static char name[] = "pgtandemctl";
+	char path[PATH_MAX + sizeof(name)], *slash;
+	ssize_t len = readlink("/proc/self/exe", path, PATH_MAX);
+
+	argv[0] = name;
+	path[len < 0 ? 0 : len] = '\0';
+	slash = strrchr(path, '/');
+	if (slash != NULL) {
+		memcpy(slash + 1, name, sizeof(name));
+		(void)execv(path, argv);
+	}
+	(void)execvp(name, argv);
+	(void)fprintf(stderr, "pgtandem: %s: %s\n", name, strerror(errno));
+	return EXIT_FAILURE;
+}
 
 const char *command_default_path(void)
 {

@@ -17,7 +17,7 @@
 #include "pg/startup.h"
 #include "session/cancel.h"
 
-enum { RECEIVE_MS = 10000 };
+enum { RECEIVE_MS = 10000, AT_THE_DOOR_MAX = 65536 };
 
 /* --- messages ------------------------------------------------------------------------- */
 
@@ -208,24 +208,28 @@ void handover_hear(struct program *p)
 	handover_tend(p);
 }
 
+/* Any thread: to all before; how many were told. */
+static uint32_t tell_before(struct handover *h, const char *text, size_t len)
+{
+	uint32_t told = 0;
+
+	pthread_mutex_lock(&h->lock);
+	for (uint32_t i = 0; i < h->before_count; i++)
+		told += handover_send(h->before[i]->fd, text, len, NULL, 0) == 0;
+	pthread_mutex_unlock(&h->lock);
+	return told;
+}
+
 bool handover_cancel(void *arg, uint32_t pid, const uint8_t *key, size_t len)
 {
 	struct program *p = arg;
-	struct handover *h = &p->handover;
 	char text[1 + sizeof(pid) + STARTUP_KEY_MAX] = { 'C' };
-	bool is_told = false;
 
 	if (len > STARTUP_KEY_MAX)
 		return false;
 	memcpy(text + 1, &pid, sizeof(pid));
 	memcpy(text + 1 + sizeof(pid), key, len);
-	pthread_mutex_lock(&h->lock);
-	for (uint32_t i = 0; i < h->before_count; i++) {
-		if (handover_send(h->before[i]->fd, text, 1 + sizeof(pid) + len, NULL, 0) == 0)
-			is_told = true;
-	}
-	pthread_mutex_unlock(&h->lock);
-	return is_told;
+	return tell_before(&p->handover, text, 1 + sizeof(pid) + len) > 0;
 }
 
 void handover_cancelled(struct program *p, const struct handover_message *m)
@@ -237,6 +241,43 @@ void handover_cancelled(struct program *p, const struct handover_message *m)
 	memcpy(&pid, m->text + 1, sizeof(pid));
 	cancel_from_elsewhere(&p->router, pid, (const uint8_t *)m->text + 1 + sizeof(pid),
 		m->len - 1 - sizeof(pid));
+}
+
+uint32_t handover_order(void *arg, const char *text, size_t len)
+{
+	struct program *p = arg;
+	char message[512];
+
+	if (len + 1 > sizeof(message))
+		return 0;
+	message[0] = 'X';
+	memcpy(message + 1, text, len);
+	return tell_before(&p->handover, message, len + 1);
+}
+
+void handover_ordered(struct program *p, const struct handover_message *m)
+{
+	console_order(p->console, m->text + 1);
+}
+
+int handover_send_ids(struct program *p)
+{
+	/* Who is at the door yet is let in by this process. */
+	uint64_t next = atomic_load(&p->router.next_client_id) + AT_THE_DOOR_MAX;
+	char text[1 + sizeof(next)] = { 'I' };
+
+	memcpy(text + 1, &next, sizeof(next));
+	return handover_send(p->handover.fd, text, sizeof(text), NULL, 0);
+}
+
+static void take_ids(struct program *p, const struct handover_message *m)
+{
+	uint64_t next;
+
+	if (m->len != 1 + sizeof(next))
+		return;
+	memcpy(&next, m->text + 1, sizeof(next));
+	atomic_store(&p->router.next_client_id, next);
 }
 
 /* --- taking over ------------------------------------------------------------------------ */
@@ -360,6 +401,8 @@ int handover_take(struct program *p, struct diag *diag)
 			ret = wait_for_message(fd, &m);
 			if (ret > 0 && m.text[0] == 'H')
 				handover_take_holds(p, &m);
+			if (ret > 0 && m.text[0] == 'I')
+				take_ids(p, &m);
 		} while (ret > 0 && m.text[0] != 'G');
 	}
 	if (ret > 0) {

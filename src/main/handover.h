@@ -24,12 +24,14 @@
  *   new  R           ready
  *   new  E text      not, because
  *   old  H holds     what is paused or disabled
+ *   old  I number    the new process's clients have greater ones
  *   old  G           go
  *   new  C pid key   a cancel request that may be for one of the old process's clients
  *   new  H holds     that is another now, to all before
+ *   new  X order     what KILL, KILL_CLIENT or RECONNECT ends there, to all before
  *   old  Q number    so far has come to rest what those say: no server of what is paused
  *
- * Thread: main; handover_cancel() any.
+ * Thread: main; handover_cancel() and handover_order() any.
  */
 #ifndef MAIN_HANDOVER_H
 #define MAIN_HANDOVER_H
@@ -101,6 +103,8 @@ NODISCARD int handover_take(struct program *, struct diag *);
 void handover_give_up(struct program *, const char *text);
 /* Any thread: asks the processes before.  arg: struct program. */
 bool handover_cancel(void *arg, uint32_t pid, const uint8_t *key, size_t len);
+/* The same: a command (console_order()) is for them, too.  How many were told. */
+uint32_t handover_order(void *arg, const char *text, size_t len);
 
 /* --- in the old process --- */
 

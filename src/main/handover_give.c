@@ -388,7 +388,8 @@ static void go(struct program *p)
 		failed(p, "the new process cannot be told of all that is paused or disabled");
 		return;
 	}
-	if (handover_send(h->fd, "G", 1, NULL, 0) < 0 || entrances_hand_over(p) < 0 ||
+	if (handover_send_ids(p) < 0 || handover_send(h->fd, "G", 1, NULL, 0) < 0 ||
+		entrances_hand_over(p) < 0 ||
 		http_hand_over(p->http) < 0) {
 		failed(p, "the new process cannot be told to go on");
 		return;
@@ -442,6 +443,8 @@ static void handed_over(struct program *p)
 				handover_cancelled(p, &m);
 			else if (m.text[0] == 'H')
 				handover_take_holds(p, &m);
+			else if (m.text[0] == 'X')
+				handover_ordered(p, &m);
 		}
 	}
 	if (ret < 0) {

@@ -42,7 +42,10 @@ void handover_take_holds(struct program *, const struct handover_message *);
 void handover_tell_holds(struct program *);
 void handover_say_quiet(struct program *);
 void handover_hear_quiet(struct handover_before *, const struct handover_message *);
-/* The new process tells of a cancel request. */
+/* The new process tells of a cancel request, of a command. */
 void handover_cancelled(struct program *, const struct handover_message *);
+void handover_ordered(struct program *, const struct handover_message *);
+/* So that a client's id is one client's, whichever process has it. */
+NODISCARD int handover_send_ids(struct program *);
 
 #endif

@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "main/commands.h"
 
@@ -17,7 +18,8 @@ static void usage(FILE *to)
 	fputs("usage: pgtandem [--config FILE]\n"
 	      "       pgtandem --check FILE\n"
 	      "       pgtandem --import FILE.ini...\n"
-	      "       pgtandem --dump=man|sample|options|metrics|events\n"
+	      "       pgtandem --dump=man|sample|options|metrics|events|console\n"
+	      "       pgtandem ctl ...    the same as pgtandemctl ...\n"
 	      "       pgtandem --version | --help\n"
 	      "\n"
 	      "Routes PostgreSQL connections: several ports, each with its pooling mode,\n"
@@ -51,6 +53,8 @@ int main(int argc, char **argv)
 	const char *path = command_default_path();
 	int opt, status;
 
+	if (argc > 1 && strcmp(argv[1], "ctl") == 0)
+		return command_ctl(argv + 1);
 	while ((opt = getopt_long(argc, argv, "c:Vh", longs, NULL)) != -1) {
 		switch (opt) {
 		case 'c':
@@ -68,7 +72,7 @@ int main(int argc, char **argv)
 			if (status >= 0)
 				return status;
 			(void)fprintf(stderr,
-				"pgtandem: --dump takes man, sample, options, metrics or events\n");
+				"pgtandem: --dump takes man, sample, options, metrics, events or console\n");
 			return EXIT_USAGE;
 		case 'V':
 			(void)printf("pgtandem %s\n", PGTANDEM_VERSION);

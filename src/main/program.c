@@ -259,6 +259,9 @@ static void block_signals(sigset_t *set)
 	(void)signal(SIGCHLD, SIG_DFL);
 }
 
+/* For tests and measurements: what docs/kernels.md has of kernels before 6.10. */
+#define RECEIVE_VARIABLE "PGTANDEM_IO_RECEIVE"
+
 static int choose_engine(struct program *p, struct diag *diag)
 {
 	static const enum io_backend backends[] = {
@@ -266,6 +269,8 @@ static int choose_engine(struct program *p, struct diag *diag)
 		[CONFIG_IO_URING] = IO_BACKEND_URING,
 		[CONFIG_IO_EPOLL] = IO_BACKEND_EPOLL,
 	};
+	const char *receive = getenv(RECEIVE_VARIABLE);
+	bool is_legacy = receive != NULL && strcmp(receive, "single") == 0;
 	char why[512];
 	int ret = io_probe(backends[p->config->process.io_backend], why, sizeof(why));
 
@@ -273,12 +278,13 @@ static int choose_engine(struct program *p, struct diag *diag)
 		diag_set(diag, NULL, 0, 0, "process.io_backend: io_uring: %s", why);
 		return ret;
 	}
-	p->io = (struct io_options){ .backend = (enum io_backend)ret };
+	p->io = (struct io_options){ .backend = (enum io_backend)ret, .legacy = is_legacy };
 	if (why[0] != '\0')
 		SLOG(WARN, "io-backend", "engine=epoll reason=\"%s\"", why);
 	else
-		SLOG(INFO, "io-backend", "engine=%s",
-			ret == IO_BACKEND_EPOLL ? "epoll" : "io_uring");
+		SLOG(INFO, "io-backend", "engine=%s%s",
+			ret == IO_BACKEND_EPOLL ? "epoll" : "io_uring",
+			ret != IO_BACKEND_EPOLL && is_legacy ? " receive=single" : "");
 	return 0;
 }
 
@@ -346,6 +352,7 @@ static int set_up(struct program *p, struct diag *diag)
 		PGTANDEM_VERSION "/pgtandem");
 	atomic_store(&p->router.quiet_elsewhere, handover_is_heir(p) ? 0 : UINT64_MAX);
 	p->router.cancel_elsewhere = handover_cancel;
+	p->router.order_elsewhere = handover_order;
 	p->router.cancel_arg = p;
 	if (ret == 0)
 		ret = mock_key_set_up(p, diag);

@@ -19,22 +19,16 @@
 /* Shorter words of a secret may be words of a sentence. */
 enum { HIDDEN_MIN = 4, SLICE_MS = 20 };
 
+/* What a pipe holds of itself, and so what a child has left behind when it has ended. */
+enum { DRAIN_MAX = 65536 };
+
 /* As of exit(255): nobody knows how it has ended. */
 enum { UNKNOWN_STATUS = 255 << 8 };
-
-/* One of its two pipes, and what came through it. */
-struct pipe_end {
-	int fd;                         /* -1: at its end */
-	char *text;
-	size_t len;
-	size_t max;
-	bool was_cut;                   /* the beginning is not there any more */
-};
 
 struct child {
 	pid_t pid;
 	int pidfd;                      /* -1: the kernel gives none */
-	struct pipe_end out, err;
+	struct child_pipe out, err;
 	uint64_t until_us;
 };
 
@@ -89,7 +83,7 @@ void child_hide(char *text, const char *secret, size_t len)
 
 /* --- the child -------------------------------------------------------------------------- */
 
-static bool pipe_open(struct pipe_end *end, int *theirs)
+static bool pipe_open(struct child_pipe *end, int *theirs)
 {
 	int fds[2];
 
@@ -101,7 +95,7 @@ static bool pipe_open(struct pipe_end *end, int *theirs)
 	return true;
 }
 
-static void pipe_close(struct pipe_end *end)
+static void pipe_close(struct child_pipe *end)
 {
 	if (end->fd >= 0)
 		close(end->fd);
@@ -192,7 +186,7 @@ static int start(const struct child_order *order, struct child *c)
 /* --- listening to it -------------------------------------------------------------------- */
 
 /* Of more than there is room for the end is kept: keeps_end, or -EFBIG. */
-static int store(struct pipe_end *end, const char *data, size_t len, bool keeps_end)
+static int store(struct child_pipe *end, const char *data, size_t len, bool keeps_end)
 {
 	size_t room = end->max - end->len, drop;
 
@@ -213,20 +207,23 @@ static int store(struct pipe_end *end, const char *data, size_t len, bool keeps_
 	return 0;
 }
 
-/* All that is there now. */
-static int drain(struct pipe_end *end, bool keeps_end)
+int child_drain(struct child_pipe *end, bool keeps_end)
 {
+	size_t most = DRAIN_MAX;
 	char data[4096];
 	ssize_t n = -1;
 	int ret = 0;
 
-	while (ret == 0 && end->fd >= 0 && (n = read(end->fd, data, sizeof(data))) != 0) {
-		if (n > 0)
-			ret = store(end, data, (size_t)n, keeps_end);
-		else if (errno == EAGAIN)
+	while (ret == 0 && end->fd >= 0 && most > 0) {
+		n = read(end->fd, data, size_min(sizeof(data), most));
+		if (n == 0 || (n < 0 && errno == EAGAIN))
 			break;
-		else if (errno != EINTR)
+		if (n > 0) {
+			ret = store(end, data, (size_t)n, keeps_end);
+			most -= (size_t)n;
+		} else if (errno != EINTR) {
 			ret = -errno;
+		}
 	}
 	if (ret == 0 && end->fd >= 0 && n == 0) {
 		close(end->fd);
@@ -236,6 +233,7 @@ static int drain(struct pipe_end *end, bool keeps_end)
 	return ret;
 }
 
+/* Its number stays its own: it is not buried yet. */
 static bool has_ended(const struct child *c)
 {
 	siginfo_t info = { .si_pid = 0 };
@@ -244,6 +242,14 @@ static bool has_ended(const struct child *c)
 		return info.si_pid != 0;
 	/* Children of who ignores SIGCHLD bury themselves. */
 	return errno == ECHILD;
+}
+
+/* Nobody else may have its number. */
+static bool is_ours(const struct child *c)
+{
+	siginfo_t info;
+
+	return waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
 /* Until it has ended: who has got its pipes from it may keep them open. */
@@ -267,22 +273,22 @@ static int listen_to(struct child *c)
 			return -errno;
 		/* Whatever it wrote was there before it ended. */
 		is_over = has_ended(c);
-		ret = drain(&c->out, false);
+		ret = child_drain(&c->out, false);
 		if (ret == 0)
-			ret = drain(&c->err, true);
+			ret = child_drain(&c->err, true);
 		if (is_over)
 			break;
 	}
 	return ret;
 }
 
-/* Its group goes with it, unless it has ended by itself. */
-static int collect(struct child *c, bool is_to_die)
+/* Its group goes with it, also what it has left running. */
+static int collect(struct child *c)
 {
 	int status;
 	pid_t pid;
 
-	if (is_to_die)
+	if (is_ours(c))
 		(void)kill(-c->pid, SIGKILL);
 	do
 		pid = waitpid(c->pid, &status, 0);
@@ -348,7 +354,7 @@ bool child_run(const struct child_order *order, struct child_answer *answer)
 		say_error(answer, error);
 	} else {
 		error = -listen_to(&c);
-		status = collect(&c, error != 0);
+		status = collect(&c);
 		take_answer(&c, answer, error, status);
 	}
 	pipe_close(&c.out);

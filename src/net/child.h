@@ -6,8 +6,9 @@
  * that it is given, nothing else of ours: no descriptor but /dev/null and two pipes, no
  * signal mask, no session.  What it prints may be a secret: all copies are wiped.
  *
- * Owns:   nothing after a call; the child is waited for, or killed with its group and
- *         then waited for.  By its number: nobody else's child is touched.
+ * Owns:   nothing after a call; the child has ended or is killed, what it has left in its
+ *         group is killed, and then it is waited for.  By its number: nobody else's child
+ *         is touched.
  * Thread: any that may wait; never one that moves data.
  * Limits: timeout_us for all of it; output_max bytes of output, CHILD_ERRORS_MAX bytes at
  *         the end of what it complains.
@@ -34,6 +35,20 @@ struct child_answer {
 
 /* False: it failed.  line is to be wiped and freed. */
 NODISCARD bool child_run(const struct child_order *, struct child_answer *);
+
+/* One of its two pipes, and what came through it. */
+struct child_pipe {
+	int fd;                         /* -1: at its end */
+	char *text;
+	size_t len;
+	size_t max;
+	bool was_cut;                   /* the beginning is not there any more */
+};
+
+/* Reads what is there now, but no more than 64 kB: who writes as fast as it is read keeps
+ * nobody here.  Of more than there is room for the end is kept (keeps_end), or the answer
+ * is -EFBIG.  Returns 0 or an errno, negative. */
+NODISCARD int child_drain(struct child_pipe *, bool keeps_end);
 
 /* May this file be run?  NULL, or what is wrong with it. */
 const char *child_problem(const char *path);

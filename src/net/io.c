@@ -149,6 +149,11 @@ const char *io_backend_name(const struct io *io)
 	return io->engine->name;
 }
 
+bool io_is_single(const struct io *io)
+{
+	return io->is_single;
+}
+
 uint64_t io_now_us(const struct io *io)
 {
 	return io->now_us;

@@ -57,6 +57,11 @@ void io_destroy(struct io **);          /* closes what is still attached */
 
 const char *io_backend_name(const struct io *);   /* "io_uring" or "epoll" */
 
+/* Whether each receive of all connections is a request of its own (io_uring before Linux
+ * 6.10): an end that came right behind the last data is not known when a connection is
+ * detached.  Otherwise that is so for unix sockets, and for servers with several workers. */
+bool io_is_single(const struct io *);
+
 /* One turn: waits until something happened or until_us (monotonic; 0: do not
  * wait, UINT64_MAX: no limit), dispatches events, runs the wake-up callback,
  * then deferred tasks, then flushes.  Returns 0, or -errno when the loop cannot

@@ -101,6 +101,7 @@ struct io {
 	uint64_t now_us;
 	uint64_t due_us;                /* flush() has something to do then */
 	bool is_alone;
+	bool is_single;                 /* a request for each receive, none is multishot */
 	int wake_fd;
 	_Atomic int wake_state;
 	struct list run;                /* tasks */

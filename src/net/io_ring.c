@@ -68,7 +68,7 @@ static bool may_multishot(const struct io_ring *u, struct io_conn *c)
 	int domain = AF_UNIX;
 	socklen_t len = sizeof(domain);
 
-	if (!(c->flags & IO_MULTISHOT) || !u->has_multishot)
+	if (!(c->flags & IO_MULTISHOT) || u->io.is_single)
 		return false;
 	if (!(c->flags & IO_KIND_KNOWN)) {
 		c->flags |= IO_KIND_KNOWN;

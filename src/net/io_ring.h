@@ -40,7 +40,6 @@ struct io_ring {
 	struct io_bufs large;
 	struct list starved;            /* conns whose receive found no buffer */
 	struct list suspects;           /* multishot conns, oldest first */
-	bool has_multishot;
 	bool has_no_iowait;
 	bool wake_armed;
 	uint32_t send_count;            /* of this phase */

@@ -110,7 +110,7 @@ static void recv_without_data(
 			io_ended(&u->io, c, res);
 			break;
 		}
-		u->has_multishot = false;
+		u->io.is_single = true;
 		break;
 	default:
 		io_ended(&u->io, c, res);
@@ -376,7 +376,7 @@ static int open_loop(struct io **io, const struct io_options *options)
 		goto fail_ring;
 	list_init(&u->starved);
 	list_init(&u->suspects);
-	u->has_multishot = features & FEAT_RECVSEND_BUNDLE && !options->legacy;
+	u->io.is_single = !(features & FEAT_RECVSEND_BUNDLE) || options->legacy;
 	u->has_no_iowait = features & FEAT_NO_IOWAIT && !options->legacy;
 	ret = open_buffers(u, options);
 	if (ret < 0)

@@ -16,7 +16,10 @@
 #include "base/base.h"
 #include "base/list.h"
 
-enum { TIMERS_TICK_US = 4096, TIMERS_SLOTS = 1024 };
+/* A wheel of 4.2 s, and blocks of 2.1 s that reach 2 minutes. */
+enum { TIMERS_TICK_US = 4096, TIMERS_SLOTS = 1024, TIMERS_BLOCK = 512, TIMERS_BLOCKS = 64 };
+
+_Static_assert(TIMERS_BLOCK < TIMERS_SLOTS, "whose block begins has a slot");
 
 struct timer;
 
@@ -32,6 +35,8 @@ struct timer {
 struct timers {
 	struct list slots[TIMERS_SLOTS];
 	uint64_t used[TIMERS_SLOTS / 64];       /* bit: slot may hold a node */
+	struct list blocks[TIMERS_BLOCKS];
+	uint64_t used_blocks;                   /* the same */
 	uint64_t tick;                          /* all before it have been run */
 	uint32_t count;
 };

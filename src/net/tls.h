@@ -43,6 +43,7 @@ struct tls_settings {
 	const char *crl_file;
 	const char *ciphers;            /* of TLS 1.2, as ciphers(1) has them */
 	const char *ciphersuites;       /* of TLS 1.3 */
+	const char *groups;             /* of the key exchange; "auto": the library's */
 };
 
 struct tls;

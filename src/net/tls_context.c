@@ -56,6 +56,17 @@ static const char *cipher_list(const struct tls_settings *s)
 	return s->is_server ? "ECDHE+AESGCM:ECDHE+CHACHA20" : OSSL_default_cipher_list();
 }
 
+/* A server's choice counts: of those that are safe the one that costs least, in the
+ * handshake (SHA-256 where the processor has it) as with each record. */
+static const char *suite_list(const struct tls_settings *s)
+{
+	if (is_set(s->ciphersuites))
+		return s->ciphersuites;
+	return s->is_server ? "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"
+			      "TLS_CHACHA20_POLY1305_SHA256" :
+			      OSSL_default_ciphersuites();
+}
+
 static int set_protocols(SSL_CTX *ssl, const struct tls_settings *s, struct diag *diag)
 {
 	int least = s->protocols == TLS_PROTOCOLS_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
@@ -70,8 +81,11 @@ static int set_protocols(SSL_CTX *ssl, const struct tls_settings *s, struct diag
 		return fail(diag, NULL, "the TLS protocols cannot be set");
 	if (SSL_CTX_set_cipher_list(ssl, cipher_list(s)) != 1)
 		return fail(diag, NULL, "no cipher of TLS 1.2 is named by the list");
-	if (is_set(s->ciphersuites) && SSL_CTX_set_ciphersuites(ssl, s->ciphersuites) != 1)
+	if (SSL_CTX_set_ciphersuites(ssl, suite_list(s)) != 1)
 		return fail(diag, NULL, "the list of TLS 1.3 cipher suites is not known");
+	if (is_set(s->groups) && strcmp(s->groups, "auto") != 0 &&
+		SSL_CTX_set1_groups_list(ssl, s->groups) != 1)
+		return fail(diag, NULL, "the list of groups of the key exchange is not known");
 	return 0;
 }
 
@@ -178,6 +192,16 @@ static int load_crl(SSL_CTX *ssl, const struct tls_settings *s, struct diag *dia
 	return 0;
 }
 
+/* Of what OpenSSL has found good, its name included. */
+static int check_names(int is_fine, X509_STORE_CTX *chain)
+{
+	if (is_fine == 0 || X509_STORE_CTX_get_error_depth(chain) != 0 ||
+		tls_names_are_clear(X509_STORE_CTX_get_current_cert(chain)))
+		return is_fine;
+	X509_STORE_CTX_set_error(chain, X509_V_ERR_HOSTNAME_MISMATCH);
+	return 0;
+}
+
 static int set_verify(SSL_CTX *ssl, const struct tls_settings *s, struct diag *diag)
 {
 	int mode = SSL_VERIFY_PEER;
@@ -194,7 +218,7 @@ static int set_verify(SSL_CTX *ssl, const struct tls_settings *s, struct diag *d
 		ret = load_crl(ssl, s, diag);
 	if (s->verify != TLS_VERIFY_IF_GIVEN)
 		mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
-	SSL_CTX_set_verify(ssl, mode, NULL);
+	SSL_CTX_set_verify(ssl, mode, s->verify == TLS_VERIFY_NAME ? check_names : NULL);
 	return ret;
 }
 

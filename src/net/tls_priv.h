@@ -34,4 +34,10 @@ const char *tls_library_error(char *to, size_t size);
 NODISCARD bool tls_subject_name(X509 *, char *to, size_t size);
 NODISCARD bool tls_subject_dn(X509 *, char *to, size_t size);
 
+/* Whether the names of a server's certificate are what they seem: no zero byte in any, and
+ * one common name, where that counts (no name of a host stands beside it).  At a zero byte
+ * libpq gives up, of common names it takes the first (fe-secure-common.c); OpenSSL goes on,
+ * and takes any. */
+NODISCARD bool tls_names_are_clear(X509 *);
+
 #endif

@@ -10,16 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef HAVE_LIBIDN
-#include <stringprep.h>
-#endif
-
 #include "pg/base64.h"
 
 enum { MD5_BYTES = 16, MD5_DIGITS = 2 * MD5_BYTES };
-
-/* NFKC makes at most 33 bytes of 3 (U+FDFA), plus room for its NUL. */
-enum { SASLPREP_GROWTH = 12 };
 
 static const char scram_prefix[] = "SCRAM-SHA-256$";
 
@@ -121,43 +114,6 @@ const char *secret_format_scram(const struct secret_scram *s,
 }
 
 /* --- SCRAM ---------------------------------------------------------------- */
-
-#ifdef HAVE_LIBIDN
-static bool is_ascii(const char *text)
-{
-	for (; *text != '\0'; text++) {
-		if ((unsigned char)*text >= 0x80)
-			return false;
-	}
-	return true;
-}
-
-/* Plain ASCII stays as it is, control characters too: PostgreSQL does not run
- * it through SASLprep.  An empty result counts as failure there. */
-char *secret_saslprep(const char *password)
-{
-	size_t len = strlen(password);
-	size_t size = SASLPREP_GROWTH * len + 1;
-	char *to;
-	int ret;
-
-	if (is_ascii(password) || len > SECRET_SASLPREP_MAX)
-		return strdup(password);
-	to = malloc(size);
-	if (to == NULL)
-		return NULL;
-	memcpy(to, password, len + 1);
-	ret = stringprep(to, size, STRINGPREP_NO_UNASSIGNED, stringprep_saslprep);
-	if (ret != STRINGPREP_OK || to[0] == '\0')
-		memcpy(to, password, len + 1);
-	return to;
-}
-#else
-char *secret_saslprep(const char *password)
-{
-	return strdup(password);
-}
-#endif
 
 /* OpenSSL 3 looks for an algorithm by its name, and makes anew what it computes with, at
  * each call of the functions that do all in one: that takes several times as long as the

@@ -340,6 +340,11 @@ enum server_auth_result server_auth_message(struct server_auth *a, const uint8_t
 	return result;
 }
 
+bool server_auth_is_judged(const struct server_auth *a)
+{
+	return a->state == SERVER_AUTH_STATE_ANSWERED || a->state == SERVER_AUTH_STATE_SCRAM;
+}
+
 const struct secret_keys *server_auth_keys(const struct server_auth *a)
 {
 	return a->is_ok && a->has_scram ? &a->scram.keys : NULL;

@@ -84,6 +84,10 @@ NODISCARD bool server_auth_job(const struct server_auth *, struct secret_job *);
 NODISCARD enum server_auth_result server_auth_derived(struct server_auth *,
 	const struct secret_job *, struct buf *out, struct diag *);
 
+/* The server has asked for the password, in whatever form, has been told, and has not said
+ * yet that it will do. */
+bool server_auth_is_judged(const struct server_auth *);
+
 /* After SERVER_AUTH_OK by SCRAM: the keys of the server's salt, to be kept for
  * the next login.  NULL after another method.  Valid until _finish. */
 const struct secret_keys *server_auth_keys(const struct server_auth *);

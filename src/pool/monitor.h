@@ -176,6 +176,10 @@ void monitor_each_waiter(struct monitor *, uint64_t now_us,
 enum wait_reason monitor_slice_reason(
 	const struct monitor *, const struct slice *, uint64_t now_us);
 
+/* Nobody waits, nothing is opened or closed, PostgreSQL answers and the budget holds: nothing
+ * of the upkeep is urgent before somebody's monitor_request() is answered with WAIT. */
+bool monitor_is_calm(struct monitor *);
+
 /* Has somebody below its floor waited for the grace, and nothing is on its way? */
 bool monitor_wants_back(struct monitor *, uint64_t now_us);
 
@@ -255,8 +259,9 @@ uint32_t monitor_take_idle(struct monitor *, uint64_t now_us, uint64_t min_idle_
 /* All servers of a pool (or of the host: NULL) close as soon as they are
  * returned; idle ones are handed out through the actions by monitor_upkeep(). */
 void monitor_retire(struct monitor *, struct pool *);
-/* All but this one. */
-void monitor_renew(struct monitor *, struct pool_server *);
+/* All but this one, which was there when all were retired so many times; where its pool
+ * was retired once more (RECONNECT, a changed password) it goes with the others. */
+void monitor_renew(struct monitor *, struct pool_server *, uint32_t times);
 
 /* Paused: its leases go on to their end; nobody gets another one, nothing is opened
  * for it, and what is returned closes.  Those who wait keep their places.  Idle

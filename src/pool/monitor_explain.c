@@ -157,6 +157,17 @@ static struct slice *kept_waiting_for(
 	return best;
 }
 
+bool monitor_is_calm(struct monitor *m)
+{
+	bool is_calm;
+
+	pthread_mutex_lock(&m->lock);
+	is_calm = m->waiting == 0 && m->held == 0 && m->connecting == 0 && m->closing == 0 &&
+		m->failures == 0 && m->budget.used <= m->budget.limit;
+	pthread_mutex_unlock(&m->lock);
+	return is_calm;
+}
+
 bool monitor_wants_back(struct monitor *m, uint64_t now_us)
 {
 	bool wants;

@@ -10,7 +10,7 @@
 /* What a replacement is opened ahead of, and how long before. */
 enum {
 	REPLACE_PART = 10, /* of the lifetime */
-	REPLACE_AHEAD_MIN_US = 500000,
+	REPLACE_AHEAD_MIN_US = 1250000, /* somebody looks within that */
 	REPLACE_AHEAD_MAX_US = 5000000,
 	RESERVE_IDLE_US = 1000000 /* the reserve is for bursts: it goes soon */
 };
@@ -406,9 +406,10 @@ void monitor_check(struct monitor *m)
 	pthread_mutex_unlock(&m->lock);
 }
 
-void monitor_renew(struct monitor *m, struct pool_server *s)
+void monitor_renew(struct monitor *m, struct pool_server *s, uint32_t times)
 {
 	pthread_mutex_lock(&m->lock);
-	s->epoch = s->slice->pool->epoch;
+	if (s->epoch + times == s->slice->pool->epoch)
+		s->epoch = s->slice->pool->epoch;
 	pthread_mutex_unlock(&m->lock);
 }

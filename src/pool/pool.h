@@ -149,8 +149,8 @@ enum lease_state {
 };
 
 /*
- * A client's right to use one server until it is returned.  Embedded in the
- * client; the client's memory may go only when the lease is NONE.
+ * A client's right to use one server until it is returned.  Embedded in what the
+ * client has while it works; that memory may go only when the lease is NONE.
  */
 struct lease {
 	struct list_node in_slice; /* WAITING; GRANTED, REFUSED: worker's inbox */

@@ -50,7 +50,7 @@ struct route_counters *counters_find(struct directory *d, struct route_workload 
 		free(c);
 		return NULL;
 	}
-	c->number = d->counters_made++;
+	c->number = COUNTERS_UNKNOWN;
 	memset(c->stats, 0, d->workers * sizeof(struct stats_block));
 	list_push_back(&database->counters, &c->in_database);
 	hash_table_add(&d->counters, &c->node, hash_of(w, database->name, user));
@@ -66,6 +66,14 @@ void counters_free(struct directory *d, struct route_counters *c)
 	free(c);
 }
 
+static bool has_logins(const struct directory *d, const struct route_counters *c)
+{
+	uint64_t sum[STAT_COUNT];
+
+	stats_sum(c->stats, d->workers, sum);
+	return sum[STAT_client_login_count] > 0;
+}
+
 /* What was counted without a login stays counted, though nobody is named. */
 void counters_sweep(struct directory *d, struct route_database *database)
 {
@@ -74,11 +82,9 @@ void counters_sweep(struct directory *d, struct route_database *database)
 			container_of(node, struct route_counters, in_database);
 		uint64_t sum[STAT_COUNT];
 
-		if (atomic_load(&c->refs) > 0)
+		if (atomic_load(&c->refs) > 0 || has_logins(d, c))
 			continue;
 		stats_sum(c->stats, d->workers, sum);
-		if (sum[STAT_client_login_count] > 0)
-			continue;
 		for (size_t i = 0; i < STAT_COUNT; i++) {
 			database->swept[i] += sum[i];
 			c->workload->swept[i] += sum[i];
@@ -107,8 +113,20 @@ void directory_each_counters(struct directory *d,
 	struct hash_node *node = NULL;
 
 	pthread_mutex_lock(&d->lock);
-	while ((node = hash_table_walk(&d->counters, node)) != NULL)
-		f(container_of(node, struct route_counters, node), arg);
+	while ((node = hash_table_walk(&d->counters, node)) != NULL) {
+		struct route_counters *c = container_of(node, struct route_counters, node);
+
+		if (c->number == COUNTERS_UNKNOWN && has_logins(d, c))
+			c->number = d->counters_known++;
+		f(c, arg);
+	}
+	pthread_mutex_unlock(&d->lock);
+}
+
+void directory_gone(struct directory *d, uint64_t out[STAT_COUNT])
+{
+	pthread_mutex_lock(&d->lock);
+	memcpy(out, d->gone, STAT_COUNT * sizeof(out[0]));
 	pthread_mutex_unlock(&d->lock);
 }
 

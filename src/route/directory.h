@@ -229,11 +229,15 @@ struct route_user {
 };
 
 /* What the clients of one workload count that asked for one database as one user. */
+#define COUNTERS_UNKNOWN UINT64_MAX
+
 struct route_counters {
 	struct hash_node node;
 	struct list_node in_database;
 	_Atomic uint32_t refs;                          /* routes */
-	uint64_t number;                                /* in the order of their making */
+	uint64_t number;                                /* from 0, when somebody reads it
+							   after the first login; or
+							   COUNTERS_UNKNOWN */
 	struct route_workload *workload;
 	struct route_database *database;
 	char *user;
@@ -261,6 +265,8 @@ struct route_pool {
 /* What becomes of session state on a transaction port: see session_state in
  * include/options.def. */
 enum route_state { ROUTE_STATE_STRICT, ROUTE_STATE_TRACKED, ROUTE_STATE_OFF };
+/* Who hears of what belongs on a session port: see session_state_advice. */
+enum route_advice { ROUTE_ADVICE_OFF, ROUTE_ADVICE_LOG, ROUTE_ADVICE_NOTICE };
 
 /* What of a session only its server has. */
 enum route_pin {
@@ -288,6 +294,7 @@ struct route_limits {
 	uint64_t query_wait_notify_us;
 	uint64_t log_slow_wait_us;
 	uint64_t log_slow_query_us;
+	uint64_t log_slow_text;         /* most bytes of a text; 0: none */
 	uint64_t query_timeout_us;
 	uint64_t transaction_timeout_us;
 	uint64_t idle_transaction_timeout_us;
@@ -303,6 +310,7 @@ struct route_limits {
 	enum route_state state;         /* of sessions, on a transaction port */
 	uint32_t pins_refused;          /* bit of enum route_pin, route_kept: not allowed */
 	uint32_t audit_each;            /* one of so many leases; 0: none */
+	enum route_advice advice;
 	bool wait_is_fatal;
 	char *session_port;             /* where such things belong, for hints; "" */
 	char *reset_query;
@@ -506,11 +514,14 @@ uint32_t directory_workers(const struct directory *);
 void directory_each_database(struct directory *,
 	void (*f)(const struct route_database *, void *), void *arg);
 
-/* The same for what is counted of each workload, database and user. */
+/* The same for what is counted of each workload, database and user.  Names that nobody
+ * has logged in with have no number: made-up ones use none up. */
 void directory_each_counters(struct directory *,
 	void (*f)(const struct route_counters *, void *), void *arg);
 /* ... and what was counted by those who never logged in and are forgotten. */
 void directory_swept(struct directory *, uint32_t workload, uint64_t out[STAT_COUNT]);
+/* ... of databases that are forgotten themselves. */
+void directory_gone(struct directory *, uint64_t out[STAT_COUNT]);
 
 /* Everything that a database has counted.  Under the directory's lock. */
 void route_database_sum(const struct route_database *, uint32_t workers,

@@ -33,12 +33,13 @@ struct directory {
 	struct route_workload *console; /* of admin.listen; NULL: that was never given */
 	struct hash_table pools;
 	struct list retired;            /* struct route_pool.in_retired */
+	uint64_t gone[STAT_COUNT];      /* counted by databases that are forgotten */
 	bool is_paused;                 /* all of it */
 	uint32_t paused_count;          /* databases that are, by their own name */
 	uint64_t holds_version;         /* grows when something is paused, resumed, disabled, enabled */
 	struct hash_table databases;
 	struct hash_table counters;
-	uint64_t counters_made;
+	uint64_t counters_known;
 	struct hash_table users;
 	struct hash_table quotas;
 	struct list passwords;          /* struct route_password.in_directory */

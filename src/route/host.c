@@ -359,7 +359,7 @@ void route_host_failed(struct route_host *h, const struct addr *addr)
 }
 
 /* Under the lock, within which the monitor's is taken: so no server of another
- * address is renewed behind a move. */
+ * address is renewed behind a move.  Each generation has retired all servers once. */
 uint32_t route_host_reached(struct route_host *h, uint32_t generation,
 	const struct addr *addr, struct pool_server *server, bool *moved)
 {
@@ -384,7 +384,7 @@ uint32_t route_host_reached(struct route_host *h, uint32_t generation,
 		h->is_somewhere = true;
 		h->target.first = (uint32_t)position;
 		if (server != NULL)
-			monitor_renew(&h->monitor, server);
+			monitor_renew(&h->monitor, server, h->target.generation - generation);
 	}
 	generation = is_here ? h->target.generation : 0;
 	pthread_mutex_unlock(&h->lock);

@@ -488,10 +488,9 @@ static void user_free(struct route_user *user)
 }
 
 /* A name that led to no login: with "*" clients may make up any number of them. */
-static bool is_unused(const struct directory *d, const struct route_database *database)
+static bool is_unused(const struct directory *d, const struct route_database *database,
+	uint64_t sum[STAT_COUNT])
 {
-	uint64_t sum[STAT_COUNT];
-
 	if (atomic_load(&database->refs) > 0 || database->is_paused ||
 		atomic_load(&database->is_disabled))
 		return false;
@@ -508,10 +507,14 @@ static void sweep_names(struct directory *d)
 		struct route_database *database =
 			container_of(node, struct route_database, node);
 
+		uint64_t sum[STAT_COUNT];
+
 		next = hash_table_walk(&d->databases, node);
 		counters_sweep(d, database);
-		if (!is_unused(d, database))
+		if (!is_unused(d, database, sum))
 			continue;
+		for (size_t i = 0; i < STAT_COUNT; i++)
+			d->gone[i] += sum[i];
 		hash_table_remove(&d->databases, node);
 		database_free(d, database);
 	}

@@ -79,6 +79,19 @@ static uint32_t refused_from(const struct settings *s)
 	return refused;
 }
 
+static enum route_advice advice_from(enum config_session_advice advice)
+{
+	switch (advice) {
+	case CONFIG_ADVICE_OFF:
+		return ROUTE_ADVICE_OFF;
+	case CONFIG_ADVICE_LOG:
+		return ROUTE_ADVICE_LOG;
+	case CONFIG_ADVICE_NOTICE:
+		return ROUTE_ADVICE_NOTICE;
+	}
+	return ROUTE_ADVICE_LOG;
+}
+
 static uint32_t audit_from(enum config_session_audit audit)
 {
 	switch (audit) {
@@ -122,6 +135,7 @@ int route_limits_make(struct directory *d, const struct config_workload *workloa
 		.query_wait_notify_us = s.query_wait_notify_us,
 		.log_slow_wait_us = s.log_slow_wait_us,
 		.log_slow_query_us = s.log_slow_query_us,
+		.log_slow_text = s.log_slow_text_bytes,
 		.query_timeout_us = s.query_timeout_us,
 		.transaction_timeout_us = s.transaction_timeout_us,
 		.idle_transaction_timeout_us = s.idle_transaction_timeout_us,
@@ -136,6 +150,7 @@ int route_limits_make(struct directory *d, const struct config_workload *workloa
 		.state = state_from(s.session_state),
 		.pins_refused = refused_from(&s),
 		.audit_each = audit_from(s.session_state_audit),
+		.advice = advice_from(s.session_state_advice),
 		.session_port = session_port(d->config, database->name),
 		.statement_memory = s.max_client_statement_memory_bytes,
 		.wait_is_fatal = s.wait_error == CONFIG_WAIT_FATAL,

@@ -112,6 +112,7 @@ static struct route_tls *make_for_clients(const struct config *config, const str
 		.crl_file = s->client_tls_crl_file,
 		.ciphers = s->client_tls_ciphers,
 		.ciphersuites = s->client_tls13_ciphers,
+		.groups = s->client_tls_groups,
 	};
 
 	if (mode >= ROUTE_TLS_VERIFY_CA)
@@ -172,6 +173,7 @@ struct route_tls *route_tls_for_host(const struct config *config,
 		.crl_file = o->server_tls_crl_file,
 		.ciphers = o->server_tls_ciphers,
 		.ciphersuites = o->server_tls13_ciphers,
+		.groups = o->server_tls_groups,
 	};
 	struct route_tls *tls;
 

@@ -6,7 +6,8 @@
  * Owns:   the counts.
  * Thread: any; a mutex, taken when a lease is pinned, refused or audited, never per
  *         query.
- * Limits: ADVICE_ENTRIES_MAX of them; who was seen longest ago makes room.
+ * Limits: ADVICE_ENTRIES_MAX of them, and those who keep a server now; who was seen
+ *         longest ago makes room.
  */
 #ifndef SESSION_ADVICE_H
 #define SESSION_ADVICE_H
@@ -32,6 +33,9 @@ struct advice_key {
 struct advice_use {
 	uint64_t times[ADVICE_WHATS];
 	uint64_t last_wall_us;
+	uint32_t held;                  /* servers that are kept for it */
+	uint64_t held_us;               /* ... and were, all together, until as_of_us */
+	uint64_t as_of_us;
 };
 
 struct advice {
@@ -50,6 +54,17 @@ void advice_key_make(struct advice_key *, const char *workload, const char *data
  * and settings that were made out of sight. */
 void advice_note(struct advice *, const struct advice_key *, uint32_t kinds,
 	enum advice_what, uint64_t wall_us);
+
+/* The line of who keeps a server, which stays until it is released.  NULL without memory. */
+struct advice_hold *advice_hold(struct advice *, const struct advice_key *);
+/* A server is kept for each of these kinds, or (change -1) is not any more.  now_us: of
+ * clock_now_us(), or of a worker.  Accepts NULL. */
+void advice_held(struct advice *, struct advice_hold *, uint32_t kinds, int change,
+	uint64_t now_us);
+void advice_release(struct advice *, struct advice_hold *);     /* accepts NULL */
+
+/* Time that servers were kept for it, each by itself. */
+uint64_t advice_held_us(const struct advice_use *, uint64_t now_us);
 
 struct advice_entry {
 	struct advice_key key;

@@ -13,17 +13,20 @@
  * what the library makes for each thread costs as much as a signature. */
 enum { CHORE_NICE = 10, CHORE_LINGER_S = 10 };
 
+enum { COMMAND_THREADS = 4 };
+
 static const struct {
 	uint32_t threads;               /* 0: as many as workers, but two at least */
 	uint32_t waiting;
+	uint32_t of_source;             /* run at once from one source; 0: any number */
 	bool computes;
 } limits[CHORE_KINDS] = {
-	[CHORE_SYSTEM] = { 4, 10000, false },
-	[CHORE_DERIVE] = { 2, 10000, true },
-	[CHORE_SIGN] = { 0, 1000, true },
-	[CHORE_PAM] = { 8, 1000, false },
-	[CHORE_LDAP] = { 16, 1000, false },
-	[CHORE_COMMAND] = { 4, 1000, false },
+	[CHORE_SYSTEM] = { 4, 10000, 0, false },
+	[CHORE_DERIVE] = { 2, 10000, 0, true },
+	[CHORE_SIGN] = { 0, 1000, 0, true },
+	[CHORE_PAM] = { 8, 1000, 0, false },
+	[CHORE_LDAP] = { 16, 1000, 0, false },
+	[CHORE_COMMAND] = { COMMAND_THREADS, 1000, COMMAND_THREADS / 2, false },
 };
 
 struct chore_queue {
@@ -32,6 +35,10 @@ struct chore_queue {
 	pthread_cond_t has_work;        /* for threads that linger */
 	uint32_t threads;
 	uint32_t idle;                  /* of these, that linger */
+	uint32_t of_source;             /* as in the table */
+	/* Where there is such a limit: of what is run, the sources. */
+	uint64_t sources[COMMAND_THREADS];
+	uint32_t running;
 	bool computes;
 };
 
@@ -60,6 +67,7 @@ struct chores *chores_create(void)
 
 		q->all = all;
 		q->computes = limits[i].computes;
+		q->of_source = limits[i].of_source;
 		fair_init(&q->waiting, limits[i].waiting);
 		pthread_cond_init(&q->has_work, &clock);
 	}
@@ -90,16 +98,47 @@ static void unref(struct chores *all)
 	free(all);
 }
 
+static bool source_has_room(const struct chore_queue *q, uint64_t source)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < q->running; i++)
+		count += q->sources[i] == source;
+	return count < q->of_source;
+}
+
+static bool may_go(const struct fair_item *item, void *arg)
+{
+	const struct chore_queue *q = arg;
+
+	return source_has_room(q, container_of(item, const struct chore, item)->source);
+}
+
 static struct chore *next_chore(struct chore_queue *q)
 {
-	struct fair_item *item = fair_pop(&q->waiting);
+	bool is_limited = q->of_source > 0 && !q->all->is_closed;
+	struct fair_item *item = is_limited ? fair_pop_if(&q->waiting, may_go, q) :
+					      fair_pop(&q->waiting);
 	struct chore *chore;
 
 	if (item == NULL)
 		return NULL;
 	chore = container_of(item, struct chore, item);
 	chore->queue = NULL;
+	if (is_limited)
+		q->sources[q->running++] = chore->source;
 	return chore;
+}
+
+/* It was run: another one of its source may be. */
+static void leave_source(struct chore_queue *q, uint64_t source)
+{
+	for (uint32_t i = 0; i < q->running; i++) {
+		if (q->sources[i] == source) {
+			q->sources[i] = q->sources[--q->running];
+			return;
+		}
+	}
 }
 
 /* The same, by a thread that waits for one.  NULL: it is to end. */
@@ -152,6 +191,7 @@ static void *work(void *arg)
 		if (chore->was_run)
 			chore->run(chore);
 		pthread_mutex_lock(&all->lock);
+		leave_source(q, chore->source);
 		give_back(all, chore);
 	}
 	if (q->computes) {
@@ -184,9 +224,10 @@ static bool start_thread(struct chore_queue *q)
 }
 
 /* Under the lock: one more waits.  False: there is no thread, and none can be had. */
-static bool see_to_threads(struct chore_queue *q, uint32_t most)
+static bool see_to_threads(struct chore_queue *q, uint32_t most, uint64_t source)
 {
-	if (q->waiting.count < q->idle || q->threads >= most)
+	if (q->waiting.count < q->idle || q->threads >= most ||
+		(q->of_source > 0 && !source_has_room(q, source)))
 		return true;
 	if (start_thread(q)) {
 		q->threads++;
@@ -236,7 +277,7 @@ bool chore_start(struct worker *w, enum chore_kind kind, struct chore *chore)
 	list_node_init(&chore->mail.node);
 	fair_item_init(&chore->item);
 	pthread_mutex_lock(&all->lock);
-	is_fine = see_to_threads(q, most_threads(w, kind)) && enqueue(q, chore);
+	is_fine = see_to_threads(q, most_threads(w, kind), chore->source) && enqueue(q, chore);
 	pthread_mutex_unlock(&all->lock);
 	return is_fine;
 }

@@ -7,7 +7,8 @@
  * Each kind has threads and a queue of its own: a directory that does not answer keeps
  * nobody waiting but those who are to be asked for there.  In each queue those who ask
  * take turns by where they come from, and when it is full who has most there makes room
- * (base/fair.h).
+ * (base/fair.h).  Commands of one host have half of the threads at most: where they hang,
+ * those of other hosts are run.
  *
  * Owns:   nothing of a chore but its place in the queue; done() frees it.
  * Thread: chore_start() from a worker's; run() in a thread of its own, where it touches
@@ -38,7 +39,8 @@ struct chore {
 	/* When nobody wants it any more, by clock_now_us(); 0: never.  What waits for
 	 * longer is done without having been run. */
 	uint64_t until_us;
-	/* Where it comes from, a number for each address; 0: from nobody outside. */
+	/* Where it comes from: a number for each address, of a command for each host; 0: from
+	 * nobody outside. */
 	uint64_t source;
 	bool was_run;                   /* for done() */
 	bool was_crowded_out;           /* ... it had to make room, and was not run */

@@ -19,6 +19,7 @@
 #include "session/client_proof.h"
 #include "session/gate.h"
 #include "session/server.h"
+#include "session/slow.h"
 #include "session/tally.h"
 
 #define TO(state) (1u << CLIENT_##state)
@@ -299,7 +300,6 @@ static struct client *client_create(struct worker *w, struct route_workload *wor
 	stream_init(&c->stream, &client_stream_ops);
 	params_init(&c->params);
 	buf_init(&c->unnamed, 0);
-	lease_init(&c->lease, w->index, c->id);
 	timer_init(&c->deadline, client_on_deadline);
 	list_node_init(&c->in_free);
 	count_state(w, CLIENT_STARTUP, 1);
@@ -318,6 +318,7 @@ static void client_free(struct client *c)
 	client_unnamed_forget(c);
 	prepared_act_unref(c->portal_act);
 	buf_finish(&c->unnamed);
+	slow_forget(c);
 	free(c->newer);
 	if (c->is_in_limits)
 		route_uncount_client(c->route);
@@ -495,8 +496,8 @@ void client_abort(struct client *c)
 		struct monitor_actions actions = { .count = 0 };
 
 		/* The servers are aborted next; nothing is carried out any more. */
-		if (c->server == NULL && c->route != NULL)
-			monitor_withdraw(&c->route->host->monitor, &c->lease, worker_now(w),
+		if (c->server == NULL && c->work != NULL)
+			monitor_withdraw(&c->route->host->monitor, &c->work->lease, worker_now(w),
 				&actions);
 		c->server = NULL;
 		client_enter(c, CLIENT_ENDING);

@@ -47,7 +47,6 @@ struct client {
 	struct route *route;            /* from LOGIN on */
 	struct route_limits *newer;     /* times of a reload, until it may have the rest; or NULL */
 	struct server *server;          /* while it has a lease, until it is released */
-	struct lease lease;
 	struct timer deadline;
 	struct client_login *login;     /* until IDLE */
 	struct stats_block *stats;
@@ -107,8 +106,8 @@ struct client {
 	uint64_t state_us;              /* since when it is in this state */
 	uint64_t query_us;              /* 0: no query runs */
 	uint64_t xact_us;               /* 0: not in a transaction */
-	uint64_t slow_print;            /* of the query that was sent last; 0: unknown */
-	uint64_t slow_unnamed;          /* of the unnamed statement */
+	uint64_t slow_print, slow_unnamed; /* of the last query, the unnamed statement; 0: unknown */
+	struct slow_texts *slow_texts;  /* of both, slow.c's; or NULL */
 	uint64_t queries;
 	uint64_t xacts;
 	char *console_user;             /* of ADMIN, which has no route */

@@ -65,7 +65,7 @@ void client_auth_refuse(struct client *c, const char *what, const char *reason)
 	char text[160];
 
 	log_failure(c, reason);
-	client_tally(c, TALLY_AUTH + CLIENT_AUTH_DOOMED);
+	client_tally(c, TALLY_AUTH + (uint32_t)CLIENT_AUTH_DOOMED);
 	(void)snprintf(text, sizeof(text), "%s failed for user \"%s\"", what, c->login->user);
 	client_close_with(c, CLOSE_NOT_ALLOWED, "28000", text, NULL);
 }
@@ -94,7 +94,7 @@ static void shut_out(struct client *c, const struct addr *peer)
 				      "no pg_hba.conf entry for",
 			host, login->user, login->database, link);
 	log_failure(c, is_rejected ? "a rule rejects it" : "no rule fits");
-	client_tally(c, TALLY_AUTH + CLIENT_AUTH_DOOMED);
+	client_tally(c, TALLY_AUTH + (uint32_t)CLIENT_AUTH_DOOMED);
 	client_close_with(c, CLOSE_NOT_ALLOWED, "28000", text, NULL);
 }
 
@@ -200,7 +200,7 @@ static bool check_certificate(struct client *c)
 		return true;
 	if (!client_has_certificate(c)) {
 		log_failure(c, "no certificate, or none that is valid");
-		client_tally(c, TALLY_AUTH + CLIENT_AUTH_DOOMED);
+		client_tally(c, TALLY_AUTH + (uint32_t)CLIENT_AUTH_DOOMED);
 		client_close_with(c, CLOSE_NOT_ALLOWED, "28000",
 			"connection requires a valid client certificate", NULL);
 		return false;

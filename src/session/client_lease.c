@@ -134,7 +134,7 @@ static void wait_timed_out(struct client *c)
 	struct pool_error error;
 	bool has_failed;
 
-	monitor_explain(m, &c->lease, worker_now(c->worker), &wait);
+	monitor_explain(m, &c->work->lease, worker_now(c->worker), &wait);
 	has_failed = needs_connect(wait.reason) &&
 		monitor_last_error(m, &c->route->pool->pool, &error);
 	(void)snprintf(hint, sizeof(hint),
@@ -179,7 +179,7 @@ static void tell_of_wait(struct client *c, uint64_t now_us)
 
 	c->is_wait_told = true;
 	client_arm(c);
-	monitor_explain(&c->route->host->monitor, &c->lease, now_us, &wait);
+	monitor_explain(&c->route->host->monitor, &c->work->lease, now_us, &wait);
 	if (wait.position == 0)
 		return;
 	(void)snprintf(detail, sizeof(detail),
@@ -349,7 +349,7 @@ static void bound_stay(struct client *c)
 /* A lease was assigned: true if its server lives. */
 static bool take(struct client *c)
 {
-	struct server *s = server_from_ps(c->lease.server);
+	struct server *s = server_from_ps(c->work->lease.server);
 	uint64_t now = worker_now(c->worker), waited_us;
 
 	c->server = s;
@@ -364,7 +364,7 @@ static bool take(struct client *c)
 	if (c->keeps_statements || client_is_kept(c))
 		c->stream.held_max = CLIENT_INSPECT_MAX + STREAM_HELD_MAX;
 	stats_add(c->stats, STAT_server_assignment_count, 1);
-	waited_us = now > c->lease.asked_at_us ? now - c->lease.asked_at_us : 0;
+	waited_us = now > c->work->lease.asked_at_us ? now - c->work->lease.asked_at_us : 0;
 	stats_add(c->stats, STAT_wait_time, waited_us);
 	times_add(client_timed(c, WORKLOAD_TIME_WAIT), waited_us);
 	slow_waited(c, waited_us);
@@ -415,11 +415,13 @@ void client_request(struct client *c)
 	do {
 		actions = (struct monitor_actions){ .count = 0 };
 		host = c->route->host;
-		c->lease.state_key = c->params.key;
-		verdict = monitor_request(&host->monitor, &c->lease, c->route->slice,
+		c->work->lease.state_key = c->params.key;
+		verdict = monitor_request(&host->monitor, &c->work->lease, c->route->slice,
 			worker_now(c->worker), &actions);
 		worker_act(c->worker, &actions);
 	} while (verdict == LEASE_VERDICT_HELD && !take(c));
+	if (verdict == LEASE_VERDICT_WAIT)
+		worker_rouse(c->worker);
 	if (verdict == LEASE_VERDICT_WAIT && c->state == CLIENT_IDLE)
 		client_enter(c, CLIENT_WAITING);
 	else if (verdict == LEASE_VERDICT_FULL || verdict == LEASE_VERDICT_ERROR)
@@ -496,9 +498,9 @@ void client_give_back(struct client *c)
 		server_client_gone(s, c->body_left > 0 && !c->body_drops);
 		return;
 	}
-	if (c->route == NULL)
+	if (c->work == NULL)
 		return;
-	monitor_withdraw(&c->route->host->monitor, &c->lease, worker_now(c->worker),
+	monitor_withdraw(&c->route->host->monitor, &c->work->lease, worker_now(c->worker),
 		&actions);
 	worker_act(c->worker, &actions);
 }

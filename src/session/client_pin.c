@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/slog.h"
 #include "pg/msg_out.h"
+#include "session/client_advice.h"
 #include "session/client_pin.h"
 #include "session/client_priv.h"
 #include "session/server_priv.h"
@@ -27,54 +28,6 @@ static bool keeps(const struct client *c, const struct server *s)
 		c->route->limits.state != ROUTE_STATE_OFF;
 }
 
-/* --- advice ------------------------------------------------------------------------------ */
-
-enum { NAME_MAX_QUOTED = 4 * ADVICE_NAME_SIZE };
-
-static const char *quote(char to[NAME_MAX_QUOTED], const char *name)
-{
-	return slog_quote(to, NAME_MAX_QUOTED, name, strlen(name));
-}
-
-/* Without what application_name_add_host has put behind it, which is each client's own. */
-static const char *application_of(const struct client *c, char to[CLIENT_APPLICATION_SIZE])
-{
-	const char *name = params_get(&c->params, "application_name"), *end = NULL;
-
-	if (name == NULL || !atomic_load(&c->workload->adds_host))
-		return name;
-	for (const char *at = name; (at = strstr(at, " - ")) != NULL; at++)
-		end = at;
-	if (end == NULL || end - name >= CLIENT_APPLICATION_SIZE)
-		return name;
-	(void)snprintf(to, CLIENT_APPLICATION_SIZE, "%.*s", (int)(end - name), name);
-	return to;
-}
-
-/* Once for each client and kind; the counts are in SHOW ADVICE. */
-static void tell(struct client *c, uint32_t kinds, enum advice_what what)
-{
-	static const char *const said[ADVICE_WHATS] = { "pins the server connection",
-		"refused", "set out of sight" };
-	char application[CLIENT_APPLICATION_SIZE];
-	char words[PIN_WORDS_MAX], database[NAME_MAX_QUOTED], user[NAME_MAX_QUOTED],
-		quoted[NAME_MAX_QUOTED];
-	uint32_t fresh = kinds & ~c->work->pins.told;
-	struct advice_key key;
-
-	advice_key_make(&key, c->workload->name, c->route->database->name, c->route->user,
-		application_of(c, application));
-	advice_note(&c->worker->router->advice, &key, kinds, what, clock_wall_us());
-	c->work->pins.told |= kinds;
-	if (fresh == 0)
-		return;
-	SLOG_LIMITED(INFO, "session-state",
-		"id=%lu workload=%s database=%s user=%s application=%s state=\"%s\" text=\"%s; this belongs on a session port\" port=\"%s\"",
-		(unsigned long)c->id, key.workload,
-		quote(database, key.database), quote(user, key.user),
-		quote(quoted, key.application), pin_words(fresh, words), said[what], c->route->limits.session_port);
-}
-
 /* --- before a text runs --------------------------------------------------------------------- */
 
 static void pinned(struct client *c, struct server *s, uint32_t kinds)
@@ -85,6 +38,7 @@ static void pinned(struct client *c, struct server *s, uint32_t kinds)
 		if ((kinds & pin_bit(i)) != 0)
 			router_count(&c->worker->pins[i]);
 	}
+	client_advice_keeps(c, kinds & ~c->work->pins.kinds);
 	c->work->pins.kinds |= kinds;
 	/* Cleaned, and the cleaning checked, before anybody else has it. */
 	s->is_dirty = true;
@@ -95,9 +49,10 @@ static bool admit(struct client *c, struct server *s, uint32_t want, enum step_k
 	uint32_t refused = want & c->route->limits.pins_refused;
 	uint32_t max;
 
-	if (refused == 0 && monitor_pin(&s->host->monitor, &c->lease, &max)) {
+	if (refused == 0 && monitor_pin(&s->host->monitor, &c->work->lease, &max)) {
+		c->work->pins.most = max;
 		pinned(c, s, want);
-		tell(c, want, ADVICE_PINNED);
+		client_advice_tell(c, want, ADVICE_PINNED);
 		return true;
 	}
 	*why = refused != 0 ? STEP_NOT_ALLOWED : STEP_NOT_PINNED;
@@ -106,7 +61,7 @@ static bool admit(struct client *c, struct server *s, uint32_t want, enum step_k
 	/* It does not run, so nothing is loaded. */
 	if ((c->work->pins.kinds & pin_stays()) == 0)
 		c->work->touched.closes = false;
-	tell(c, c->work->pins.refused, ADVICE_REFUSED);
+	client_advice_tell(c, c->work->pins.refused, ADVICE_REFUSED);
 	return false;
 }
 
@@ -256,10 +211,21 @@ static void stay(struct client *c)
 		stream_retry(&c->stream);
 }
 
+/* They are there no more. */
+static void leave_out(struct client *c, uint32_t kinds)
+{
+	struct pins *p = &c->work->pins;
+
+	kinds &= p->kinds;
+	p->kinds &= ~kinds;
+	if (kinds != 0)
+		client_advice_ended(c, kinds);
+}
+
 static void unpin_if_nothing_is_left(struct client *c, struct server *s)
 {
-	if (c->work->pins.kinds == 0 && c->lease.is_pinned)
-		monitor_unpin(&s->host->monitor, &c->lease);
+	if (c->work->pins.kinds == 0 && c->work->lease.is_pinned)
+		monitor_unpin(&s->host->monitor, &c->work->lease);
 }
 
 /* LOAD that failed: its tag has not come.  What it did all the same goes with the
@@ -268,7 +234,7 @@ static void forget_failed_load(struct client *c, struct server *s)
 {
 	if ((c->work->pins.kinds & ~c->work->pins.confirmed & pin_bit(ROUTE_PIN_LOAD)) == 0)
 		return;
-	c->work->pins.kinds &= ~pin_bit(ROUTE_PIN_LOAD);
+	leave_out(c, pin_bit(ROUTE_PIN_LOAD));
 	s->is_broken = true;
 	unpin_if_nothing_is_left(c, s);
 }
@@ -296,12 +262,13 @@ static void found(struct client *c, struct server *s, uint32_t kinds)
 {
 	uint32_t kept = kinds & ~c->route->limits.pins_refused;
 
-	tell(c, kinds, ADVICE_FOUND);
 	s->is_dirty = true;
-	if (kept == 0)
-		return;
-	monitor_pin_found(&s->host->monitor, &c->lease);
-	pinned(c, s, kept);
+	if (kept != 0) {
+		monitor_pin_found(&s->host->monitor, &c->work->lease);
+		c->work->pins.most = 0;
+		pinned(c, s, kept);
+	}
+	client_advice_tell(c, kinds, ADVICE_FOUND);
 }
 
 void client_pin_told(struct client *c, struct server *s)
@@ -313,10 +280,10 @@ void client_pin_told(struct client *c, struct server *s)
 		found(c, s, fresh);
 	if (p->changed != 0) {
 		s->is_dirty = true;
-		tell(c, p->changed, ADVICE_FOUND);
+		client_advice_tell(c, p->changed, ADVICE_FOUND);
 		p->changed = 0;
 	}
-	p->kinds &= p->there | pin_stays();
+	leave_out(c, ~(p->there | pin_stays()));
 	p->confirmed = p->kinds;
 	p->failures = 0;
 	p->asks = false;
@@ -343,7 +310,7 @@ void client_pin_forget(struct client *c)
 {
 	struct pins *p = &c->work->pins;
 
-	p->kinds = 0;
+	leave_out(c, p->kinds);
 	p->confirmed = 0;
 	p->asks = false;
 	p->may_end = false;

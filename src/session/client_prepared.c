@@ -19,6 +19,7 @@
 #include "session/login.h"
 #include "session/server.h"
 #include "session/server_priv.h"
+#include "sql/statement_reuse.h"
 
 enum {
 	BIND_WHOLE = 4096,     /* up to here it is waited for */
@@ -198,13 +199,14 @@ static struct prepared *make(
 {
 	struct prepared_registry *registry = login_registry(s->pool->session);
 	uint64_t most = c->route->limits.statement_memory;
+	size_t text_len = strnlen((const char *)body, len);
 	struct prepared *p;
 
 	if (most != 0 && c->names.bytes + len > most)
 		return NULL;
 	/* What EXECUTE gives is the client's own. */
-	if (prepared_depends_on_time(body, len) ||
-		prepared_may_name((const char *)body, strnlen((const char *)body, len)))
+	if (statement_depends_on_time((const char *)body, text_len, client_lexer_flags(s)) ||
+		prepared_may_name((const char *)body, text_len))
 		p = prepared_get_alone(registry, body, len);
 	else
 		p = prepared_get(registry, body, len, state_key(c, s));

@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "pg/msg_out.h"
+#include "session/client_advice.h"
 #include "session/client_priv.h"
 #include "session/server_priv.h"
 
@@ -156,10 +157,12 @@ static bool warn(struct client *c, struct buf *out)
 		.message = "a setting made by set_config() is not kept behind this transaction, as its name is computed",
 		.hint = "On a transaction port the name has to be a constant or a parameter; true as the third argument says that it is not to be kept." };
 
-	if (LIKELY(!c->work->touched.is_lost))
+	if (LIKELY(!c->work->touched.is_lost && !client_advice_is_due(c)))
 		return false;
+	if (c->work->touched.is_lost)
+		msg_out_notice(out, &lost);
 	c->work->touched.is_lost = false;
-	msg_out_notice(out, &lost);
+	client_advice_notices(c, out);
 	return true;
 }
 

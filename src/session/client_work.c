@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 #include "session/client_work.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "session/client.h"
+#include "session/client_pin.h"
 
 enum { WORKS_KEPT = 128 };
 
@@ -29,6 +31,8 @@ bool client_work_begin(struct client *c)
 		return false;
 	memset(work, 0, sizeof(*work));
 	list_node_init(&work->in_free);
+	work->client = c;
+	lease_init(&work->lease, c->worker->index, c->id);
 	touched_init(&work->touched);
 	touched_init(&work->resets);
 	params_init(&work->start);
@@ -48,6 +52,7 @@ static bool leaves_nothing(const struct client *c)
 
 static void finish(struct client_work *work)
 {
+	assert(work->lease.state == LEASE_NONE);
 	touched_finish(&work->touched);
 	touched_finish(&work->resets);
 	params_finish(&work->start);
@@ -74,6 +79,8 @@ void client_work_free(struct client *c)
 {
 	if (c->work == NULL)
 		return;
+	/* What it keeps a server for, SHOW ADVICE has. */
+	client_pin_forget(c);
 	finish(c->work);
 	free(c->work);
 	c->work = NULL;

@@ -11,6 +11,7 @@
 #define SESSION_CLIENT_WORK_H
 
 #include "base/list.h"
+#include "pool/pool.h"
 #include "session/client_reuse.h"
 #include "session/params.h"
 #include "session/pin.h"
@@ -22,6 +23,8 @@ struct worker;
 
 struct client_work {
 	struct list_node in_free;       /* of the worker's */
+	struct client *client;
+	struct lease lease;
 	struct touched touched;         /* settings, in this lease */
 	struct touched resets;          /* of settings of the startup packet, not yet made good */
 	struct pins pins;               /* what only its server has */
@@ -38,5 +41,10 @@ void client_work_end(struct client *);
 void client_work_free(struct client *);
 /* The worker ends. */
 void client_works_free(struct worker *);
+
+static inline struct client *client_from_lease(struct lease *l)
+{
+	return container_of(l, struct client_work, lease)->client;
+}
 
 #endif

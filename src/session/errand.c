@@ -72,8 +72,10 @@ static void request(struct errand *e)
 		worker_act(w, &actions);
 	} while (verdict == LEASE_VERDICT_HELD && !take(e));
 	switch (verdict) {
-	case LEASE_VERDICT_HELD:
 	case LEASE_VERDICT_WAIT:
+		worker_rouse(w);
+		return;
+	case LEASE_VERDICT_HELD:
 		return;
 	case LEASE_VERDICT_ERROR:
 		errand_refused(e);

@@ -12,6 +12,9 @@
 
 enum { PIN_STAYS, PIN_ENDS };
 
+/* No depth of parentheses comes down from here to the arguments of a call. */
+enum { SLOT_DONE = 1 << 30 };
+
 static const struct {
 	const char *word;
 	const char *text;
@@ -96,7 +99,16 @@ bool pin_may(const char *text, size_t len)
 			word = "listen";
 			break;
 		case 's':
+			if (has_word(text + i, len - i, "slot") ||
+				has_word(text + i, len - i, "session_setup"))
+				return true;
 			word = "seed";
+			break;
+		case 'd':
+			word = "dblink";
+			break;
+		case 'b':
+			word = "backup";
 			break;
 		case 'u':
 			word = "u&";
@@ -108,6 +120,51 @@ bool pin_may(const char *text, size_t len)
 			return true;
 	}
 	return false;
+}
+
+static bool names_new_slot(const struct lexer_token *token)
+{
+	return lexer_is_word(token, "pg_create_physical_replication_slot") ||
+		lexer_is_word(token, "pg_create_logical_replication_slot");
+}
+
+/* Others that make one, or may: of the same kind as another is, or by a quoted name. */
+static bool may_name_slot(const struct lexer_token *token)
+{
+	return lexer_is_word(token, "pg_copy_physical_replication_slot") ||
+		lexer_is_word(token, "pg_copy_logical_replication_slot") ||
+		token->kind == LEXER_QUOTED || token->kind == LEXER_QUOTED_UNICODE;
+}
+
+/* pg_create_physical_replication_slot(name [, immediately_reserve [, temporary]]) and
+ * ..._logical_...(name, plugin [, temporary ...]): one of at most two arguments, none of
+ * them named, stays for all.  Anything else may be temporary. */
+static bool makes_temporary_slot(const struct statement *s)
+{
+	unsigned depth = 0, commas = 0, slots = 0;
+	struct lexer_token token;
+	struct lexer lexer;
+
+	lexer_init(&lexer, s->text.data, s->text.len, s->lexer_flags);
+	while (lexer_next(&lexer, &token) != LEXER_END) {
+		if (may_name_slot(&token) || token.kind == LEXER_ASSIGN ||
+			lexer_is_operator(&token, "=>"))
+			return true;
+		if (names_new_slot(&token)) {
+			slots++;
+			depth = 0;
+		} else if (lexer_is_punct(&token, '(')) {
+			depth++;
+		} else if (lexer_is_punct(&token, ')')) {
+			depth -= depth > 0;
+			/* Behind its arguments. */
+			if (depth == 0 && slots > 0)
+				depth = SLOT_DONE;
+		} else if (depth == 1 && slots > 0 && lexer_is_punct(&token, ',')) {
+			commas++;
+		}
+	}
+	return slots != 1 || commas > 1 || lexer.unsure;
 }
 
 /* What the statement leaves when it runs. */
@@ -123,6 +180,14 @@ static uint32_t makes(const struct statement *s)
 		set |= pin_bit(ROUTE_PIN_LOCK);
 	if ((s->flags & SQL_CALLS_SETSEED) != 0)
 		set |= pin_bit(ROUTE_PIN_SEED);
+	if ((s->flags & SQL_CALLS_CONNECT) != 0)
+		set |= pin_bit(ROUTE_PIN_DBLINK);
+	if ((s->flags & SQL_CALLS_SLOT) != 0 && makes_temporary_slot(s))
+		set |= pin_bit(ROUTE_PIN_SLOT);
+	if ((s->flags & SQL_CALLS_ORIGIN) != 0)
+		set |= pin_bit(ROUTE_PIN_ORIGIN);
+	if ((s->flags & SQL_CALLS_BACKUP) != 0)
+		set |= pin_bit(ROUTE_PIN_BACKUP);
 	if (s->kind == SQL_LISTEN)
 		set |= pin_bit(ROUTE_PIN_LISTEN);
 	if (s->kind == SQL_LOAD)
@@ -234,19 +299,24 @@ void pin_scan(struct pin_scan *scan, const char *text, size_t len, unsigned flag
  * Each column in the order of "columns" below.  What lies in the temporary schema depends
  * on it (heap_create_with_catalog() and its kin call recordDependencyOn()); 2615 is
  * pg_namespace.  Outside of a transaction all advisory locks are of the session.
+ *
+ * It runs under the client's search_path: all names have their schema, operators, too, or
+ * somebody's "public.<> (oid, integer)" would be called with the client's rights.
  */
+#define EQ "OPERATOR(pg_catalog.=) "
 #define QUESTION                                                                         \
-	"SELECT pg_catalog.pg_my_temp_schema() <> 0 AND EXISTS (SELECT FROM "            \
-	"pg_catalog.pg_depend WHERE refclassid = 2615 AND "                              \
-	"refobjid = pg_catalog.pg_my_temp_schema()), "                                   \
+	"SELECT pg_catalog.pg_my_temp_schema() OPERATOR(pg_catalog.<>) "                 \
+	"0::pg_catalog.oid AND EXISTS (SELECT FROM "                                     \
+	"pg_catalog.pg_depend WHERE refclassid " EQ "2615::pg_catalog.oid AND "          \
+	"refobjid " EQ "pg_catalog.pg_my_temp_schema()), "                               \
 	"EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable), "                 \
-	"EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND "       \
-	"granted AND pid = pg_catalog.pg_backend_pid()), "                               \
+	"EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype " EQ "'advisory' AND "   \
+	"granted AND pid " EQ "pg_catalog.pg_backend_pid()), "                           \
 	"EXISTS (SELECT FROM pg_catalog.pg_listening_channels())"
 
 #define NAMES                                                                            \
 	"(SELECT pg_catalog.string_agg(name, ',') FROM pg_catalog.pg_settings "          \
-	"WHERE source = 'session')"
+	"WHERE source " EQ "'session')"
 #define SETTINGS ", " NAMES
 
 #define STATEMENTS ", EXISTS (SELECT FROM pg_catalog.pg_prepared_statements)"

@@ -17,11 +17,12 @@
 
 #include "route/directory.h"
 
+struct advice_hold;
 struct buf;
 struct frame;
 struct params;
 
-enum { PIN_PROBES_MAX = 10, PIN_WORDS_MAX = 128, PIN_SETTINGS_MAX = 1024 };
+enum { PIN_PROBES_MAX = 10, PIN_WORDS_MAX = 256, PIN_SETTINGS_MAX = 1024 };
 
 static inline uint32_t pin_bit(unsigned kind)
 {
@@ -52,8 +53,11 @@ struct pins {
 	uint32_t kinds;                 /* there or on the way: the lease is pinned */
 	uint32_t confirmed;             /* of them: the server has said so */
 	uint32_t prepared;              /* what its EXECUTEs may make */
-	uint32_t told;                  /* the log has it */
+	uint32_t told;                  /* as session_state_advice says */
+	uint32_t notices;               /* that are due before the next ReadyForQuery */
 	uint32_t refused;               /* by the last text: for the error */
+	uint32_t most;                  /* that may be kept, when one was; 0: found out */
+	struct advice_hold *hold;       /* its line of SHOW ADVICE, while it keeps a server */
 	uint32_t refused_max;           /* ... as so many leases are pinned */
 	uint32_t there;                 /* PROBE: the answer */
 	uint32_t changed;               /* ... of enum route_kept: what nobody has shown */

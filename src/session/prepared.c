@@ -229,44 +229,6 @@ const char *prepared_text_name(void)
 	return NAME_PREFIX "text";
 }
 
-static bool is_part_of_name(uint8_t byte)
-{
-	return byte == '_' || byte >= 0x80 || (byte >= '0' && byte <= '9') ||
-		((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z');
-}
-
-/* Does the word stand here, by itself and not called? */
-static bool is_word(const uint8_t *text, size_t len, size_t at, const char *word)
-{
-	size_t n = strlen(word), end = at + n;
-
-	if (n > len - at || strncasecmp((const char *)text + at, word, n) != 0 ||
-		(at > 0 && is_part_of_name(text[at - 1])) ||
-		(end < len && is_part_of_name(text[end])))
-		return false;
-	while (end < len && text[end] == ' ')
-		end++;
-	return end == len || text[end] != '(';
-}
-
-bool prepared_depends_on_time(const void *body, size_t len)
-{
-	static const char *const words[] = { "now", "today", "tomorrow", "yesterday" };
-	const uint8_t *text = body;
-
-	for (size_t i = 0; i < len; i++) {
-		uint8_t byte = text[i] | 0x20;
-
-		if (byte != 'n' && byte != 't' && byte != 'y')
-			continue;
-		for (size_t w = 0; w < sizeof(words) / sizeof(words[0]); w++) {
-			if (is_word(text, len, i, words[w]))
-				return true;
-		}
-	}
-	return false;
-}
-
 bool prepared_may_name(const char *text, size_t len)
 {
 	/* By the letter that is rare. */
@@ -515,7 +477,7 @@ struct set_entry {
 
 void prepared_set_init(struct prepared_set *set)
 {
-	*set = (struct prepared_set){ .count = 0 };
+	memset(set, 0, sizeof(*set));
 	list_init(&set->used);
 }
 
@@ -578,7 +540,7 @@ bool prepared_set_add(struct prepared_set *set, struct prepared *p)
 	list_node_init(&e->in_used);
 	hash_table_add(&set->table, &e->node, p->id);
 	list_push_front(&set->used, &e->in_used);
-	set->count++;
+	atomic_fetch_add_explicit(&set->count, 1, memory_order_relaxed);
 	set->bytes += p->len;
 	return true;
 }
@@ -587,7 +549,7 @@ static void set_drop(struct prepared_set *set, struct set_entry *e)
 {
 	hash_table_remove(&set->table, &e->node);
 	list_remove(&e->in_used);
-	set->count--;
+	atomic_fetch_sub_explicit(&set->count, 1, memory_order_relaxed);
 	set->bytes -= e->statement->len;
 	prepared_unref(e->statement);
 	free(e);
@@ -616,5 +578,4 @@ void prepared_set_clear(struct prepared_set *set)
 		set_drop(set, container_of(node, struct set_entry, in_used));
 	if (set->table.buckets != NULL)
 		hash_table_finish(&set->table);
-	prepared_set_init(set);
 }

@@ -90,10 +90,6 @@ const char *prepared_no_name(void);
 /* A name for a text that PostgreSQL is only to read: closed right behind it. */
 const char *prepared_text_name(void);
 
-/* 'now', 'today', 'tomorrow', 'yesterday': a constant that PostgreSQL replaces when it
- * reads the statement may stand in this text. */
-bool prepared_depends_on_time(const void *body, size_t len);
-
 /* PREPARE, EXECUTE or DEALLOCATE may stand in this text.  Quick, and true when in doubt. */
 bool prepared_may_name(const char *text, size_t len);
 
@@ -167,7 +163,7 @@ static inline bool prepared_names_are_none(const struct prepared_names *names)
 struct prepared_set {
 	struct hash_table table;        /* buckets NULL until something is added */
 	struct list used;               /* last used first */
-	uint32_t count;
+	_Atomic uint32_t count;         /* for SHOW any thread reads it */
 	uint64_t bytes;                 /* of their texts */
 };
 

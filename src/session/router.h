@@ -89,6 +89,7 @@ struct router {
 	_Atomic bool hands_over;        /* RESTART is under way, or has been */
 	/* Of directory_holds_version() what the processes before this one have met. */
 	_Atomic uint64_t quiet_elsewhere;
+	_Atomic bool rests;             /* the upkeep is not as often: worker_rouse() */
 	_Atomic uint32_t suspends;      /* counts SUSPEND and RESUME: odd while it holds */
 	_Atomic uint64_t suspend_timeout_us;
 	_Atomic uint32_t clients;       /* that have proven who they are */
@@ -103,7 +104,10 @@ struct router {
 	_Atomic uint64_t drain_timeout_us;      /* for whom a reload has removed; 0: no limit */
 	/* A cancel request for nobody here.  Any worker; false: nobody to tell, either. */
 	bool (*cancel_elsewhere)(void *arg, uint32_t pid, const uint8_t *key, size_t len);
-	void *cancel_arg;
+	/* A command for the processes before this one, as console_order() takes it: how many
+	 * were told.  Any worker. */
+	uint32_t (*order_elsewhere)(void *arg, const char *text, size_t len);
+	void *cancel_arg;               /* of both */
 	_Atomic bool log_connections;
 	_Atomic bool log_disconnections;
 	/* Secrets derived from plain passwords, which take 1 ms each. */
@@ -180,11 +184,13 @@ struct worker {
 	_Atomic bool stall_is_asked;    /* ... and is on its way */
 	struct list errands;            /* of the router's own, under way */
 	struct timer upkeep;            /* worker 0 only */
+	bool is_resting;                /* the same: see router.rests */
 	struct watch *watches[DIRECTORY_HOSTS_MAX];     /* worker 0 only */
 	struct lookups *lookups;        /* session/lookup.h; worker 0 only */
 	struct shrink shrinks[DIRECTORY_HOSTS_MAX];     /* worker 0 only */
 	uint32_t audits;                /* leases that might be looked at */
 	_Atomic uint64_t pins[ROUTE_PIN_COUNT]; /* made, by what for */
+	uint64_t look_at_us;            /* idle servers, the next time */
 	uint64_t sweep_at_us;
 	_Atomic uint32_t client_count;  /* for whoever waits for the drain */
 	_Atomic uint32_t doors_left;    /* that may still let somebody in */
@@ -245,6 +251,9 @@ static inline void router_count(_Atomic uint64_t *counter)
 
 /* Carries out what a monitor decided. */
 void worker_act(struct worker *, struct monitor_actions *);
+
+/* Somebody waits from now on: the upkeep may have something to do. */
+void worker_rouse(struct worker *);
 
 /* Runs what a release, a grant or a letter left to do, at the end of the turn's events. */
 void worker_defer_release(struct worker *);

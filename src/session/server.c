@@ -24,7 +24,8 @@
 #include "session/server_priv.h"
 #include "session/server_tls.h"
 
-/* A pooled server that was unused for longer gets its socket looked at. */
+/* A pooled server that was unused for longer gets its socket looked at; any, where its end
+ * is not seen as it goes back. */
 enum { SERVER_PEEK_US = 2000 };
 
 void server_enter_phase(struct server *s, enum server_phase next)
@@ -159,10 +160,15 @@ static void server_check(struct server *s, uint64_t idle_us)
 	server_send_own(s, limits->check_query);
 }
 
+static bool is_sure_to_be_there(const struct worker *w, const struct server *s)
+{
+	return s->ps.rested_us <= SERVER_PEEK_US && !io_is_single(w->io);
+}
+
 /* False: it was dead, and is gone. */
 static bool server_wake(struct worker *w, struct server *s)
 {
-	if ((s->ps.rested_us <= SERVER_PEEK_US || !sock_is_stale(s->fd)) &&
+	if ((is_sure_to_be_there(w, s) || !sock_is_stale(s->fd)) &&
 		server_attach(w, s) == 0)
 		return true;
 	server_drop(w, s);

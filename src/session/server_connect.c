@@ -196,12 +196,34 @@ static void note_failed(struct server *s, const char *what, int error)
 	note(s->login, text);
 }
 
+static bool nobody_is_there(int error)
+{
+	return error == -ECONNREFUSED || error == -ENETUNREACH || error == -EADDRNOTAVAIL ||
+		error == -EAFNOSUPPORT;
+}
+
+/* A name may have more addresses than somebody listens at, as "localhost" has where
+ * PostgreSQL has IPv4 only. */
+static void failed_otherwise(struct server *s, int error)
+{
+	if (nobody_is_there(error))
+		s->login->absent |= UINT32_C(1) << s->place;
+	else
+		s->login->is_otherwise = true;
+}
+
+static bool is_by_tls_alone(const struct server_login *l)
+{
+	return l->insecure != 0 && (l->absent & ~l->insecure) == 0 && !l->is_otherwise &&
+		l->unfit == 0;
+}
+
 /* What is so for one role only must not keep others from connecting. */
 static void all_failed(struct server *s)
 {
 	const struct server_login *l = s->login;
 	enum route_target wants = l->target.wants;
-	bool is_by_tls = l->is_by_tls && !l->is_otherwise && l->unfit == 0;
+	bool is_by_tls = is_by_tls_alone(l);
 	char text[2 * POOL_ERROR_TEXT_MAX];
 
 	if (l->target.addr_count == 0)
@@ -264,7 +286,7 @@ static void try_addresses(struct server *s)
 		if (error == 0)
 			return;
 		route_host_failed(s->host, &s->addr);
-		s->login->is_otherwise = true;
+		failed_otherwise(s, error);
 		note_failed(s, "connection failed", error);
 	} while (next_position(l));
 	all_failed(s);
@@ -381,14 +403,14 @@ static void give_up_address(struct server *s)
 
 void server_address_failed(struct server *s, const char *what, int error)
 {
-	s->login->is_otherwise = true;
+	failed_otherwise(s, error);
 	note_failed(s, what, error);
 	give_up_address(s);
 }
 
 void server_address_insecure(struct server *s, const char *what)
 {
-	s->login->is_by_tls = true;
+	s->login->insecure |= UINT32_C(1) << s->place;
 	note_failed(s, what, 0);
 	give_up_address(s);
 }

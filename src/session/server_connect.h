@@ -33,8 +33,9 @@ struct server_login {
 	uint32_t unfit;                 /* bits: addresses that answered */
 	uint32_t skip;                  /* bits: addresses to be left out */
 	bool is_by_role;                /* one is unfit for this role only */
-	bool is_by_tls;                 /* TLS to one will not do ... */
-	bool is_otherwise;              /* ... and another failed for another reason */
+	uint32_t insecure;              /* bits: places (of hosts.H.host) whose TLS will not do */
+	uint32_t absent;                /* bits: places with an address where nobody is */
+	bool is_otherwise;              /* one failed for another reason */
 	char tried[POOL_ERROR_TEXT_MAX];        /* addresses, and what became of them */
 	struct server_auth auth;
 	struct secret_keys keys;
@@ -51,7 +52,7 @@ struct server_login {
 	uint8_t binding_data[SCRAM_BINDING_MAX];
 };
 
-_Static_assert(DIRECTORY_ADDRS_MAX <= 32, "a bit for each address");
+_Static_assert(DIRECTORY_ADDRS_MAX <= 32, "a bit for each address, and for each place");
 
 /* It failed for good: those who wait are told. */
 void server_login_failed(struct server *, enum connect_failure, const char *sqlstate,

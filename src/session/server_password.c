@@ -106,13 +106,16 @@ static void fetch_done(struct chore *chore, struct worker *w)
 	free(f);
 }
 
-static void fetch_start(struct worker *w, struct route_password *source)
+/* Hosts take turns: what hangs there holds up nobody else's. */
+static void fetch_start(struct worker *w, struct route_password *source,
+	const struct route_host *host)
 {
 	struct fetch *f = calloc(1, sizeof(*f));
 
 	if (f != NULL) {
-		*f = (struct fetch){ .chore = { .run = fetch_run, .done = fetch_done },
-			.source = route_password_ref(source) };
+		*f = (struct fetch){ .source = route_password_ref(source),
+			.chore = { .run = fetch_run, .done = fetch_done,
+				.source = (uint64_t)(uintptr_t)host } };
 		if (chore_start(w, CHORE_COMMAND, &f->chore))
 			return;
 		route_password_unref(source);
@@ -157,7 +160,7 @@ bool server_password_take(struct server *s)
 	server_enter_phase(s, SERVER_PHASE_CONNECT);
 	server_set_timer(s, FETCH_PATIENCE_US);
 	if (result == ROUTE_PASSWORD_ASK)
-		fetch_start(w, s->pool->source);
+		fetch_start(w, s->pool->source, s->host);
 	return false;
 }
 
@@ -167,14 +170,21 @@ void server_password_late(struct server *s)
 	failed(s, "did not come in time");
 }
 
+/* PAM and LDAP of PostgreSQL's say 28000; so do pg_hba.conf and roles that may not log in,
+ * and no password helps against these. */
+static bool is_about_password(const struct server_login *l, const char *sqlstate)
+{
+	return server_auth_is_judged(&l->auth) &&
+		(strcmp(sqlstate, "28P01") == 0 || strcmp(sqlstate, "28000") == 0);
+}
+
 bool server_password_refused(struct server *s, const char *sqlstate)
 {
 	struct server_login *l = s->login;
 	char user[160];
 	bool may_help;
 
-	if (s->pool->source == NULL ||
-		(strcmp(sqlstate, "28P01") != 0 && strcmp(sqlstate, "28000") != 0))
+	if (s->pool->source == NULL || !is_about_password(l, sqlstate))
 		return false;
 	may_help = route_password_refused(s->pool->source, l->fetched_version,
 		worker_now(s->worker));

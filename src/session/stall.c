@@ -246,7 +246,7 @@ static void scan_host(struct worker *w, struct route_host *host)
 
 		/* What ended one may have ended others. */
 		if (c->state != CLIENT_ACTIVE || c->server == NULL ||
-			!monitor_end_stalled(&host->monitor, &c->lease, now_us))
+			!monitor_end_stalled(&host->monitor, &c->work->lease, now_us))
 			continue;
 		end_stalled(&list[i], grace_us, now_us);
 		if (!monitor_wants_back(&host->monitor, now_us))

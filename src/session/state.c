@@ -386,7 +386,8 @@ static void ask_name(const char *name, char what, void *arg)
 		return;
 	/* This view is not quick. */
 	buf_add_str(sql, ", (SELECT source FROM pg_catalog.pg_settings "
-			 "WHERE pg_catalog.lower(name) = pg_catalog.lower(");
+			 "WHERE pg_catalog.lower(name) OPERATOR(pg_catalog.=) "
+			 "pg_catalog.lower(");
 	params_add_literal(sql, name);
 	buf_add_str(sql, "))");
 }

@@ -31,8 +31,9 @@
 
 enum {
 	UPKEEP_US = 250000,
+	REST_US = 1000000,              /* instead, while nobody waits for anything */
 	SWEEP_US = 10000000,
-	IDLE_LOOK_US = 1000000,         /* servers unused for that long are looked at */
+	IDLE_LOOK_US = 1000000,         /* as often servers unused for that long are looked at */
 	IDLE_LOOK_MAX = 256
 };
 
@@ -95,16 +96,14 @@ static void take_grants_of(struct worker *w, struct route_host *host)
 	struct lease *l;
 
 	while ((l = monitor_inbox_take(&host->monitor, w->index, &refused)) != NULL) {
-		struct client *c = container_of(l, struct client, lease);
-
 		if (l->is_errand && refused)
 			errand_refused(errand_from_lease(l));
 		else if (l->is_errand)
 			errand_granted(errand_from_lease(l));
 		else if (refused)
-			client_refused(c);
+			client_refused(client_from_lease(l));
 		else
-			client_granted(c);
+			client_granted(client_from_lease(l));
 	}
 }
 
@@ -177,12 +176,38 @@ bool worker_read_last_mail(struct worker *w)
 	return read_mail(w);
 }
 
+/* Worker 0.  A suspension delays all timers: who is suspended rests until it is over. */
+static void end_rest(struct worker *w)
+{
+	uint64_t soon_us = worker_now(w) + UPKEEP_US;
+
+	if (!w->is_resting || w->suspend.is_on)
+		return;
+	w->is_resting = false;
+	if (!timer_is_set(&w->upkeep) || w->upkeep.deadline_us > soon_us)
+		timer_set(&w->timers, &w->upkeep, soon_us);
+}
+
+void worker_rouse(struct worker *w)
+{
+	struct router *r = w->router;
+
+	if (!atomic_load(&r->rests) || !atomic_exchange(&r->rests, false))
+		return;
+	if (w->index == 0)
+		end_rest(w);
+	else
+		wake(r->workers[0]);
+}
+
 static void on_wake(struct io *io, void *arg)
 {
 	struct worker *w = arg;
 
 	(void)io;
 	(void)read_mail(w);
+	if (!atomic_load(&w->router->rests))
+		end_rest(w);
 	if (atomic_load(&w->has_grants))
 		worker_defer_release(w);
 }
@@ -274,8 +299,10 @@ void worker_recheck(struct worker *w)
 	/* It is done when the worker goes on. */
 	if (w->suspend.is_on)
 		return;
-	if (w->index == 0)
+	if (w->index == 0) {
 		shrink_tick(w, worker_now(w));
+		end_rest(w);
+	}
 	for (uint32_t i = 0; i < w->client_slots; i++) {
 		if (w->clients[i] != NULL)
 			client_recheck(w->clients[i]);
@@ -284,8 +311,9 @@ void worker_recheck(struct worker *w)
 
 /* --- upkeep ------------------------------------------------------------------------------------ */
 
-/* A look at servers that nobody has used for a while: has PostgreSQL gone? */
-static void look_at_idle(struct worker *w, struct route_host *host)
+/* A look at servers that nobody has used for a while: has PostgreSQL gone?  True: there may
+ * be more of them. */
+static bool look_at_idle(struct worker *w, struct route_host *host)
 {
 	struct pool_server *idle[IDLE_LOOK_MAX];
 	struct pollfd fds[IDLE_LOOK_MAX];
@@ -310,6 +338,7 @@ static void look_at_idle(struct worker *w, struct route_host *host)
 		monitor_return(&host->monitor, idle[i], now, &actions);
 		worker_act(w, &actions);
 	}
+	return count == IDLE_LOOK_MAX;
 }
 
 static void tend(struct worker *w, struct route_host *host, uint64_t now_us)
@@ -327,6 +356,27 @@ void worker_tend_pools(struct worker *w)
 
 	for (uint32_t i = 0; i < directory_host_count(d); i++)
 		tend(w, directory_host(d, i), worker_now(w));
+	worker_rouse(w);
+}
+
+/* Who waits from now on sees that it rests; who waited before is seen by the monitors. */
+static void plan_upkeep(struct worker *w, uint64_t now_us, bool is_busy)
+{
+	struct directory *d = w->router->directory;
+	uint32_t hosts = directory_host_count(d);
+	bool rests = !is_busy;
+
+	atomic_store(&w->router->rests, true);
+	for (uint32_t i = 0; rests && i < hosts; i++) {
+		struct route_host *host = directory_host(d, i);
+		uint64_t watch_us = atomic_load(&host->watch_us);
+
+		rests = monitor_is_calm(&host->monitor) && (watch_us == 0 || watch_us >= REST_US);
+	}
+	if (!rests)
+		atomic_store(&w->router->rests, false);
+	w->is_resting = rests;
+	timer_set(&w->timers, &w->upkeep, now_us + (rests ? REST_US : UPKEEP_US));
 }
 
 static void on_upkeep(struct timer *timer, uint64_t now_us)
@@ -334,13 +384,15 @@ static void on_upkeep(struct timer *timer, uint64_t now_us)
 	struct worker *w = container_of(timer, struct worker, upkeep);
 	struct directory *d = w->router->directory;
 	uint32_t hosts = directory_host_count(d);
-	bool wants_back = false;
+	bool wants_back = false, looks = now_us >= w->look_at_us, is_more = false;
 
 	for (uint32_t i = 0; i < hosts; i++) {
 		struct route_host *host = directory_host(d, i);
 
+		/* What has died is replaced at once. */
+		if (looks && look_at_idle(w, host))
+			is_more = true;
 		tend(w, host, now_us);
-		look_at_idle(w, host);
 		wants_back = wants_back || monitor_wants_back(&host->monitor, now_us);
 	}
 	if (wants_back)
@@ -351,7 +403,9 @@ static void on_upkeep(struct timer *timer, uint64_t now_us)
 		w->sweep_at_us = now_us + SWEEP_US;
 		directory_sweep(d);
 	}
-	timer_set(&w->timers, &w->upkeep, now_us + UPKEEP_US);
+	if (looks && !is_more)
+		w->look_at_us = now_us + IDLE_LOOK_US;
+	plan_upkeep(w, now_us, is_more);
 }
 
 /* --- life ------------------------------------------------------------------------------------------ */

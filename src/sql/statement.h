@@ -47,22 +47,17 @@ enum sql_group {
 };
 
 enum sql_flag {
-	/* Not all of it was understood. */
-	SQL_UNSURE = 1u << 0,
+	SQL_UNSURE = 1u << 0, /* not all of it was understood */
 	/* PostgreSQL refuses it in a transaction block or a pipeline, or may, or it
 	 * behaves differently there (CALL and DO may end transactions outside). */
 	SQL_NO_BLOCK = 1u << 1,
-	/* COMMIT and ROLLBACK: AND CHAIN. */
-	SQL_CHAIN = 1u << 2,
-	/* SET and SET ROLE: LOCAL. */
-	SQL_LOCAL = 1u << 3,
-	/* DECLARE: WITH HOLD. */
-	SQL_HOLD = 1u << 4,
+	SQL_CHAIN = 1u << 2, /* COMMIT and ROLLBACK: AND CHAIN */
+	SQL_LOCAL = 1u << 3, /* SET and SET ROLE: LOCAL */
+	SQL_HOLD = 1u << 4, /* DECLARE: WITH HOLD */
 	/* Makes something temporary: TEMP, TEMPORARY, or a name in pg_temp.  A
 	 * search_path that begins with pg_temp does the same, unseen here. */
 	SQL_TEMP = 1u << 5,
-	/* With SQL_TEMP: gone when the transaction ends. */
-	SQL_ON_COMMIT_DROP = 1u << 6,
+	SQL_ON_COMMIT_DROP = 1u << 6, /* with SQL_TEMP: gone when the transaction ends */
 	/* Names the schema pg_temp, for whatever purpose. */
 	SQL_PG_TEMP = 1u << 7,
 	/* EXPLAIN: ANALYZE, so that the statement in it runs; also where an option
@@ -77,8 +72,7 @@ enum sql_flag {
 	 * also one that no cast stands beside ("ts > 'yesterday'"). */
 	SQL_HAS_STRING = 1u << 11,
 	SQL_HAS_CAST_STRING = 1u << 12,
-	/* Has a parameter ($1). */
-	SQL_HAS_PARAM = 1u << 13,
+	SQL_HAS_PARAM = 1u << 13, /* has a parameter ($1) */
 	/* Calls of functions, anywhere in it (include/sql_functions.def). */
 	SQL_CALLS_SET_CONFIG = 1u << 14,
 	SQL_CALLS_SETSEED = 1u << 15, /* also SET seed */
@@ -95,7 +89,12 @@ enum sql_flag {
 	/* Names the view pg_settings, and may write: its rule calls set_config(). */
 	SQL_UPDATES_SETTINGS = 1u << 25,
 	/* Makes, drops (but tables, indexes, sequences) or changes what code may be in. */
-	SQL_CHANGES_CODE = 1u << 26
+	SQL_CHANGES_CODE = 1u << 26,
+	/* Beside SQL_CALLS_DBLINK and SQL_CALLS_SESSION: what such a call leaves. */
+	SQL_CALLS_CONNECT = 1u << 27,
+	SQL_CALLS_SLOT = 1u << 28,
+	SQL_CALLS_ORIGIN = 1u << 29,
+	SQL_CALLS_BACKUP = 1u << 30
 };
 
 /* What SET gives the parameter. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Calls of set_config() and their arguments.
+ * What calls of functions do, and calls of set_config() with their arguments.
  *
  * Where the text calls it in another way than by its name and a parenthesis
  * there is nothing to see (sql/statement.h).
@@ -9,6 +9,45 @@
 
 /* Tokens of an argument that is no constant. */
 enum { EXPRESSION_MAX = 64 };
+
+uint32_t statement_call_flags(enum word_function function)
+{
+	switch (function) {
+	case FUNCTION_UNKNOWN:
+		return SQL_CALLS_UNKNOWN;
+	case FUNCTION_HARMLESS:
+		return 0;
+	case FUNCTION_SET_CONFIG:
+		return SQL_CALLS_SET_CONFIG;
+	case FUNCTION_SETSEED:
+		return SQL_CALLS_SETSEED;
+	case FUNCTION_LOCK:
+		return SQL_CALLS_LOCK;
+	case FUNCTION_UNLOCK:
+		return SQL_CALLS_UNLOCK;
+	case FUNCTION_NEXTVAL:
+		return SQL_CALLS_NEXTVAL;
+	case FUNCTION_CURRVAL:
+		return SQL_CALLS_CURRVAL;
+	case FUNCTION_NOTIFY:
+		return SQL_CALLS_NOTIFY;
+	case FUNCTION_LARGE_OBJECT:
+		return SQL_CALLS_LARGE_OBJECT;
+	case FUNCTION_DBLINK:
+		return SQL_CALLS_DBLINK;
+	case FUNCTION_CONNECT:
+		return SQL_CALLS_DBLINK | SQL_CALLS_CONNECT;
+	case FUNCTION_SLOT:
+		return SQL_CALLS_SESSION | SQL_CALLS_SLOT;
+	case FUNCTION_ORIGIN:
+		return SQL_CALLS_SESSION | SQL_CALLS_ORIGIN;
+	case FUNCTION_BACKUP:
+		return SQL_CALLS_SESSION | SQL_CALLS_BACKUP;
+	case FUNCTION_SESSION:
+		return SQL_CALLS_SESSION;
+	}
+	return SQL_CALLS_UNKNOWN;
+}
 
 static bool names_set_config(const struct head *head)
 {

@@ -3,7 +3,7 @@
  * What the parts of the statement reader share: statement.c (interface),
  * statement_scan.c (once over all tokens: where it ends, what it calls), and
  * those that say what kind it is: statement_kind.c, statement_session.c,
- * statement_set.c, statement_catalog.c.
+ * statement_set.c, statement_catalog.c, statement_calls.c.
  *
  * Thread: any.
  */
@@ -11,6 +11,7 @@
 #define SQL_STATEMENT_PRIV_H
 
 #include "sql/head.h"
+#include "sql/words.h"
 
 /* What the scan saw and only the head needs. */
 struct scan_result {
@@ -20,6 +21,9 @@ struct scan_result {
 
 /* Takes the tokens up to a semicolon or the end: fills text and flags. */
 void statement_scan(struct lexer *, struct statement *, struct scan_result *);
+
+/* SQL_CALLS_... of a call. */
+uint32_t statement_call_flags(enum word_function);
 
 /* Behind the word SET, RESET and SHOW.  False: not understood. */
 bool statement_set(struct head *);

@@ -22,4 +22,9 @@ bool statement_reuse_writes(const char *text, size_t len, unsigned flags);
 /* ... the highest number of a parameter; 0: there is none. */
 uint32_t statement_reuse_params(const char *text, size_t len, unsigned flags);
 
+/* A constant that PostgreSQL replaces by a time when it reads the text may stand in it, as
+ * 'now' or 'today', or a time of a day, whose zone may depend on the date.  For any text;
+ * true when in doubt. */
+bool statement_depends_on_time(const char *text, size_t len, unsigned flags);
+
 #endif

@@ -86,37 +86,6 @@ static bool is_plain_name(const struct item *item)
 
 /* --- calls ---------------------------------------------------------------- */
 
-static uint32_t flag_of(enum word_function function)
-{
-	switch (function) {
-	case FUNCTION_UNKNOWN:
-		return SQL_CALLS_UNKNOWN;
-	case FUNCTION_HARMLESS:
-		return 0;
-	case FUNCTION_SET_CONFIG:
-		return SQL_CALLS_SET_CONFIG;
-	case FUNCTION_SETSEED:
-		return SQL_CALLS_SETSEED;
-	case FUNCTION_LOCK:
-		return SQL_CALLS_LOCK;
-	case FUNCTION_UNLOCK:
-		return SQL_CALLS_UNLOCK;
-	case FUNCTION_NEXTVAL:
-		return SQL_CALLS_NEXTVAL;
-	case FUNCTION_CURRVAL:
-		return SQL_CALLS_CURRVAL;
-	case FUNCTION_NOTIFY:
-		return SQL_CALLS_NOTIFY;
-	case FUNCTION_LARGE_OBJECT:
-		return SQL_CALLS_LARGE_OBJECT;
-	case FUNCTION_DBLINK:
-		return SQL_CALLS_DBLINK;
-	case FUNCTION_SESSION:
-		return SQL_CALLS_SESSION;
-	}
-	return SQL_CALLS_UNKNOWN;
-}
-
 /* A name follows these words, not an expression. */
 static bool is_before_a_name(enum word word)
 {
@@ -226,12 +195,12 @@ static void note_call(struct scan *scan)
 	if (lexer_value(&chain->name, scan->lexer->flags, name, sizeof(name), &len) ==
 		LEXER_VALUE_OK)
 		function = words_function(name, len);
-	if (function == FUNCTION_DBLINK)
-		set_flag(scan, SQL_CALLS_DBLINK);
-	else if (!is_builtin_schema(scan, chain))
+	/* Those of an extension are in whatever schema. */
+	if (function != FUNCTION_DBLINK && function != FUNCTION_CONNECT &&
+		!is_builtin_schema(scan, chain))
 		function = FUNCTION_UNKNOWN;
 	if (function != FUNCTION_UNKNOWN)
-		set_flag(scan, flag_of(function));
+		set_flag(scan, statement_call_flags(function));
 	else if (!is_no_call(scan, chain))
 		set_flag(scan, SQL_CALLS_UNKNOWN);
 }

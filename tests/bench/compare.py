@@ -8,7 +8,7 @@ figures are medians over rounds, ratios medians of the ratios within a round.  T
 figure is CPU time of the pooler's process per transaction: on loopback the kernel
 charges it with much of its peers' work, to both alike.
 
-  tests/bench/compare.py --router build/pgtandem [--rounds 5] [--seconds 4] [--write]
+  tests/bench/compare.py --router build/pgtandem [--rounds 5] [--seconds 4]
   tests/bench/compare.py --router build/pgtandem --short        # that it runs, for CI
 """
 import argparse
@@ -28,7 +28,6 @@ sys.path.insert(0, str(ROOT / "tests" / "integration"))
 from support.net import free_port  # noqa: E402
 from support.postgres import DATABASE, Postgres  # noqa: E402
 
-DOCUMENT = ROOT / "docs" / "session-state.md"
 USER = "app_trust"
 POOL = 40
 TICK = os.sysconf("SC_CLK_TCK")
@@ -208,9 +207,9 @@ def table(rounds, poolers, cases):
     return "\n".join(lines)
 
 
-def version(command):
-    return subprocess.run([command, "--version"], capture_output=True, text=True,
-                          check=False).stdout.splitlines()[0]
+def version(command, *words):
+    return subprocess.run([command, *(words or ("--version",))], capture_output=True, text=True,
+                          check=True).stdout.splitlines()[0]
 
 
 def machine(router, *more):
@@ -237,7 +236,6 @@ def main():
     parser.add_argument("--router", default=str(ROOT / "build" / "pgtandem"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4)
-    parser.add_argument("--write", action="store_true", help=f"the table goes to {DOCUMENT.name}")
     parser.add_argument("--short", action="store_true")
     args = parser.parse_args()
     args.cases = CASES
@@ -262,11 +260,6 @@ def main():
                 pooler.stop()
             postgres.destroy()
     print(text)
-    if args.write:
-        write(DOCUMENT, "compare",
-              f"{machine(args.router, 'pgbouncer')}; {args.rounds} interleaved rounds of "
-              f"{args.seconds} s each, medians; one thread each, {POOL} servers, TCP, no TLS; "
-              "PostgreSQL's CPU time is that of all its processes, per transaction.\n\n" + text)
 
 
 if __name__ == "__main__":

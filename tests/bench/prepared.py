@@ -5,7 +5,7 @@ per transaction, by pgbench -M extended and -M prepared, with max_prepared_state
 and 0 (messages are passed on as they are; named statements do not work then).
 
 Rounds are interleaved; figures are medians, ratios medians of the ratios to the first line
-of a load within a round.  session_state is off: what it costs is in compare.py.
+of a load within a round.  session_state is off: what it costs is in suite.py.
 
   tests/bench/prepared.py --router build/pgtandem [--rounds 5] [--seconds 3] [--write FILE]
   tests/bench/prepared.py --router build/pgtandem --short       # that it runs, for CI

@@ -5,7 +5,7 @@
 Rounds take turns between the poolers, each with one thread.  Logins, one after the other
 by several clients: without TLS, with a full handshake, resumed.  A storm of such logins
 beside clients at work, whose times are those of the table.  Idle clients with TLS and without,
-and the memory of the pooler.
+and the memory of the pooler and its CPU.
 
   tests/bench/tls.py --router build/pgtandem [--rounds 5] [--seconds 4] [--idle 5000] [--write]
   tests/bench/tls.py --router build/pgtandem --parts beside --keys "RSA 2048,RSA 4096"
@@ -177,9 +177,9 @@ def resident(pooler):
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
 
 
-def measure_idle(pooler, with_tls, count):
-    """Bytes for each of so many clients that have logged in and say nothing; taken when two
-    looks, a second apart, agree."""
+def measure_idle(pooler, with_tls, count, seconds):
+    """Bytes for each of so many clients that have logged in and say nothing, taken when two
+    looks, a second apart, agree; and what part of a processor all of them take then."""
     tls = context() if with_tls else None
     for _ in range(20):
         login(pooler.a, tls).quit()
@@ -189,12 +189,15 @@ def measure_idle(pooler, with_tls, count):
     while abs(now - last) > 4096:
         time.sleep(1)
         last, now = now, resident(pooler)
+    began, cpu = time.monotonic(), pooler.cpu()
+    time.sleep(seconds)
+    used = (pooler.cpu() - cpu) / (time.monotonic() - began)
     # They are all still there.
-    wires[0].send(w.query("SELECT 1"))
-    assert wires[0].until_ready()[-1].type == "Z"
     for wire in wires:
+        wire.send(w.query("SELECT 1"))
+        assert wire.until_ready()[-1].type == "Z"
         wire.socket.close()
-    return (now - before) / count
+    return {"bytes": (now - before) / count, "cpu": used}
 
 
 # ------------------------------------------------------------------- rounds
@@ -227,7 +230,8 @@ def run_idle(args, postgres, directory, ca, found):
         for pooler in poolers(args, postgres, directory, ca, "P-256"):
             try:
                 pooler.wait()
-                found["idle"][pooler.name, with_tls] = measure_idle(pooler, with_tls, args.idle)
+                found["idle"][pooler.name, with_tls] = measure_idle(pooler, with_tls, args.idle,
+                                                                     args.seconds)
             finally:
                 pooler.stop()
 
@@ -250,10 +254,14 @@ def report(args, found):
               "|---|---|---|---|"]
     for (name, beside), rounds in sorted(found["beside"].items(), key=lambda i: (i[0][1], i[0][0])):
         lines.append(f"| {name} | {beside} | {mid(rounds, 'p50'):.2f} | {mid(rounds, 'p99'):.2f} |")
-    lines += ["", f"{args.idle} idle clients of a process that has just started.", "",
-              "| pooler | bytes a client without TLS | with TLS |", "|---|---|---|"]
+    lines += ["", f"{args.idle} idle clients of a process that has just started, and what part of a "
+              "processor all of them take.", "",
+              "| pooler | bytes a client without TLS | with TLS | CPU without TLS | with TLS |",
+              "|---|---|---|---|---|"]
     for name in dict.fromkeys(name for name, _ in found["idle"]):
-        lines.append(f"| {name} | {found['idle'][name, False]:.0f} | {found['idle'][name, True]:.0f} |")
+        kinds = [found["idle"][name, with_tls] for with_tls in (False, True)]
+        lines.append(" | ".join([f"| {name}", *(f"{kind['bytes']:.0f}" for kind in kinds),
+                                 *(f"{kind['cpu'] * 100:.2f} %" for kind in kinds)]) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -272,6 +280,8 @@ def main():
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     assert most > args.idle + 200, f"only {most} files: --idle {most - 200} at most"
+    # What cannot be told is known before, not when all is measured.
+    machine = ", ".join([measure.machine(args, "/usr/sbin/pgbouncer"), version("openssl", "version")])
     found = {"logins": {}, "beside": {}, "idle": {}}
     with measure.Cluster() as (postgres, directory), tempfile.TemporaryDirectory() as place:
         measure.os.chmod(place, 0o755)
@@ -284,8 +294,7 @@ def main():
     print(text)
     assert all(mid(rounds, "rate") > 0 for rounds in found["logins"].values())
     if args.write:
-        measure.write("tls", measure.machine(args, "/usr/sbin/pgbouncer") + ", "
-                      + version("openssl") + "\n\n" + text)
+        measure.write("tls", machine + "\n\n" + text)
 
 
 main()

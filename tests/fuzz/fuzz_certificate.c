@@ -39,6 +39,17 @@ static X509 *from_parts(const uint8_t *data, size_t size)
 	return cert;
 }
 
+static size_t count_common_names(X509 *cert)
+{
+	X509_NAME *subject = X509_get_subject_name(cert);
+	size_t count = 0;
+
+	for (int i = 0; i < X509_NAME_entry_count(subject); i++)
+		count += OBJ_obj2nid(X509_NAME_ENTRY_get_object(
+				 X509_NAME_get_entry(subject, i))) == NID_commonName;
+	return count;
+}
+
 static void ask(X509 *cert)
 {
 	char name[TLS_NAME_MAX + 1], dn[TLS_DN_MAX + 1], short_name[8];
@@ -51,6 +62,9 @@ static void ask(X509 *cert)
 		check(tls_subject_name(cert, short_name, sizeof(short_name)) ==
 			(strlen(name) < sizeof(short_name)));
 	}
+	if (tls_names_are_clear(cert) &&
+		X509_get_ext_by_NID(cert, NID_subject_alt_name, -1) < 0)
+		check(count_common_names(cert) <= 1);
 	if (tls_subject_dn(cert, dn, TLS_DN_MAX))
 		check(strlen(dn) > 0 && strlen(dn) < TLS_DN_MAX);
 	check(name[TLS_NAME_MAX] == 'x' && dn[TLS_DN_MAX] == 'x');

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sql/secret.h"
 #include "sql/statement_end.h"
 #include "sql/statement_reuse.h"
 
@@ -151,9 +152,11 @@ static void use_end(const char *text, size_t size, unsigned flags)
 static void use_reuse(const char *text, size_t size, unsigned flags)
 {
 	struct statement s;
+	bool depends = statement_depends_on_time(text, size, flags);
 
 	if (!statement_is_reusable(text, size, flags))
 		return;
+	check(!depends);
 	check(statement_count(text, size, flags, 2, &s) == 1);
 	check((s.flags & (SQL_UNSURE | SQL_HAS_CAST_STRING)) == 0);
 	check(statement_text_end(text, size, flags) == TEXT_PLAIN);
@@ -174,6 +177,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	use_tokens(text, size, flags);
 	use_end(text, size, flags);
 	use_reuse(text, size, flags);
+	(void)secret_may_be_in(text, size);
 	pos = text;
 	statement_begin(&reader, text, size, flags);
 	while (statement_next(&reader, &s)) {

@@ -4,6 +4,8 @@
 Environment:
   PGTANDEM              the program [build/pgtandem]
   PGTANDEM_IO_BACKEND   written to process.io_backend [auto]
+  PGTANDEM_IO_RECEIVE   "single": io_uring as before Linux 6.10 (docs/kernels.md)
+  PGTANDEM_WORKERS      written to process.workers [2]
   PGTANDEM_TARGET       "postgres": the tests run against PostgreSQL itself, which
                         shows that they ask for the right thing
   PGTANDEM_TEST_LOGS    directory that gets a copy of each router's log
@@ -18,6 +20,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
+from support import needs  # noqa: E402
 from support.postgres import DATABASE, Postgres  # noqa: E402
 from support.restarted import Restarted  # noqa: E402
 from support.router import Direct, Router  # noqa: E402
@@ -91,6 +94,11 @@ def make_router(postgres, tmp_path):
         except AssertionError as problem:
             problems.append(str(problem))
     assert not problems, "\n\n".join(problems)
+
+
+@pytest.fixture
+def as_root():
+    needs.root()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import time
 
 import psycopg
 import pytest
+from support import needs
 from support import wire as w
 from support.postgres import DATABASE
 from support.wait import SLOWDOWN, wait_until
@@ -144,7 +145,7 @@ def test_ten_thousand_clients(make_router, postgres):
     count = 10_000 if SLOWDOWN == 1 else 2_000
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if limit < count + 200:
-        pytest.skip(f"only {limit} open files are allowed here")
+        needs.not_allowed(f"{count + 200} open files, but {limit}")
     router = make_router({"process": {"max_client_conn": count + 50},
                           "auth": {"auth_type": "trust"},
                           "log": {"log_connections": False, "log_disconnections": False},

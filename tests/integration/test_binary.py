@@ -2,17 +2,14 @@
 """Every view of the console in binary, as drivers ask for it: the values are those that the
 same view has in text."""
 import asyncio
-import pathlib
 import re
-import shutil
-import subprocess
 
 import pytest
+from support import needs
 from support.router import ADMIN, ROOT
 
 pytestmark = pytest.mark.router_only
 
-JAR = pathlib.Path("/usr/share/java/postgresql.jar")
 # HELP is a notice, FDS an error.
 VIEWS = [name for name in re.findall(r"^VIEW\((\w+),",
                                      (ROOT / "include" / "views.def").read_text(), re.M)
@@ -51,7 +48,7 @@ def test_psycopg(used):
 
 
 def test_asyncpg(used):
-    asyncpg = pytest.importorskip("asyncpg")
+    asyncpg = needs.module("asyncpg")
 
     async def ask():
         dsn = used.transactional.dsn(ADMIN[0], "pgbouncer")
@@ -102,16 +99,9 @@ public class Views {
 
 
 def test_jdbc(used, tmp_path):
-    if shutil.which("java") is None or not JAR.exists():
-        pytest.skip("no java, or no driver of PostgreSQL for it")
-    source = tmp_path / "Views.java"
-    source.write_text(JDBC)
     url = (f"jdbc:postgresql://127.0.0.1:{used.ports['transactional']}/pgbouncer"
            "?sslmode=disable&prepareThreshold=-1")
-    done = subprocess.run(["java", "-Xmx128m", "-cp", str(JAR), str(source), url, *ADMIN, *VIEWS],
-                          capture_output=True, text=True, check=False, timeout=120)
-    if "jdk.compiler" in done.stderr:
-        pytest.skip("java without a compiler")
+    done = needs.run_java(tmp_path / "Views.java", JDBC, url, *ADMIN, *VIEWS)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     with used.transactional.connect(user=ADMIN[0], dbname="pgbouncer") as admin:

@@ -8,6 +8,7 @@ import subprocess
 
 import psycopg
 import pytest
+from support import needs
 from support import wire as w
 from support.router import ADMIN, STATS, Router
 from support.wait import wait_until
@@ -166,7 +167,7 @@ def test_extended_protocol_in_binary(router):
 
 
 def test_asyncpg_can_read_it(router):
-    asyncpg = pytest.importorskip("asyncpg")
+    asyncpg = needs.module("asyncpg")
 
     async def ask():
         dsn = router.transactional.dsn(ADMIN[0], "pgbouncer")
@@ -184,7 +185,7 @@ def test_asyncpg_can_read_it(router):
 def test_psycopg2_can_read_it(router):
     """Exporters connect with psycopg2 and with Go's lib/pq, which sends
     extra_float_digits at startup."""
-    psycopg2 = pytest.importorskip("psycopg2")
+    psycopg2 = needs.module("psycopg2")
     connection = psycopg2.connect(**router.transactional.dsn(ADMIN[0], "pgbouncer"))
     connection.set_session(autocommit=True)
     cursor = connection.cursor()
@@ -222,6 +223,31 @@ def test_clients_and_servers_are_linked(router, postgres):
         assert server["link"] == client["ptr"]
         assert (server["addr"], server["port"]) == ("127.0.0.1", postgres.port)
         assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", str(client["connect_time"]))
+
+
+def test_prepared_statements_are_counted(make_router):
+    """The names of each client, and what the server keeps for all of them."""
+    router = make_router({"hosts": {"main": {"connection_budget": 2}}, "workloads": {
+        "transactional": {"guaranteed_connections": 1, "max_connections": 1}}})
+
+    def counted(view, **wanted):
+        return [row["prepared_statements"] for row in router.show(view)
+                if all(row[key] == value for key, value in wanted.items())]
+    with router.transactional.wire(application_name="one") as one, \
+            router.transactional.wire(application_name="two") as two:
+        for wire, texts in ((one, 3), (two, 2)):
+            for i in range(texts):
+                wire.send(w.parse(f"SELECT {i}", f"s{i}"), w.sync())
+                assert not w.errors(wire.until_ready())
+        assert counted("clients", application_name="one") == [3]
+        assert counted("clients", application_name="two") == [2]
+        # Two of the three texts are the same.
+        assert counted("servers") == [3]
+        one.send(w.close("S", "s0"), w.sync())
+        one.until_ready()
+        assert counted("clients", application_name="one") == [2]
+    router.command("RECONNECT")
+    wait_until(lambda: counted("servers") == [], 10, "the server is closed")
 
 
 def test_stats_count(router):

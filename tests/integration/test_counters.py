@@ -8,6 +8,7 @@ import pathlib
 import re
 import ssl
 import threading
+import time
 
 import psycopg
 import pytest
@@ -226,6 +227,61 @@ def test_queries(rig, postgres):
     assert histograms["session", "query"]["p50_us"] <= histograms["session", "query"]["p99_us"]
 
 
+def test_times(rig, postgres):
+    """Those of queries, transactions and waits lie between what PostgreSQL has logged and what the
+    clients' clocks say, in sums and in SHOW alike."""
+    router, web = rig(hosts={"main": {"connection_budget": 2}}, workloads={
+        "transactional": {"guaranteed_connections": 1, "max_connections": 1}})
+    seen, lock = collections.Counter(), threading.Lock()
+
+    def spent():
+        metrics = web.metrics()
+        return [metrics.sum(f"pgtandem_{what}_spent_seconds_total", workload="transactional",
+                            user="app_scram") for what in ("query", "transaction", "wait")]
+
+    def work(wire):
+        for _ in range(5):
+            begun = time.monotonic()
+            wire.query("BEGIN")
+            inside = time.monotonic()
+            wire.query("SELECT pg_sleep(0.02)")
+            asked = time.monotonic()
+            time.sleep(0.01)
+            wire.query("COMMIT")
+            over = time.monotonic()
+            with lock:
+                seen["waits and queries"] += over - begun - 0.01
+                seen["transactions"] += over - inside
+                seen["first"] += inside - begun
+                seen["sleeps"] += asked - inside
+        wire.quit()
+    with logged(postgres, log_min_duration_statement="0") as log:
+        wires = [connect(router.transactional) for _ in range(4)]
+        # Logins wait for a server, too.
+        before = spent()
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            for job in [pool.submit(work, wire) for wire in wires]:
+                job.result()
+        everybody_left(router)
+        after, said = spent(), log()
+    took = sum(float(ms) for ms in re.findall(
+        r"app_scram@app .*duration: ([0-9.]+) ms  statement: (?:BEGIN|COMMIT|SELECT pg_sleep)", said)) / 1e3
+    query, transaction, wait = (later - first for first, later in zip(before, after))
+    assert took > 0.4
+    # What PostgreSQL did is a part of each query, and that of what clients waited for.  The
+    # router looks at its clock once a turn: that may be some time ago where others are at work.
+    assert took - 0.1 < query < seen["waits and queries"]
+    # From the first query, which had waited before, to the last answer, and what clients do
+    # in between.
+    assert seen["sleeps"] + 20 * 0.01 - 0.1 < transaction < seen["first"] + seen["transactions"]
+    assert transaction + wait < seen["first"] + seen["transactions"] + 0.1
+    # Four share one server: three wait, and that for the transactions of the others.
+    assert transaction / 2 < wait < seen["first"] + 0.1
+    (totals,) = [r for r in router.show("stats_totals") if r["database"] == DATABASE]
+    assert [int(totals[f"{what}_time"]) for what in ("query", "xact", "wait")] == \
+        [round(value * 1e6) for value in after]
+
+
 def test_how_clients_end(rig):
     """Each connection ends once, for one reason, at its workload; each failed login too."""
     router, web = rig(databases={"app": {"host": "main"}, "*": None})
@@ -433,6 +489,11 @@ def test_none_is_left_out():
     text = "".join(path.read_text(encoding="utf-8") for path in (
         pathlib.Path(__file__), pathlib.Path(__file__).with_name("test_log.py")))
     assert len(COUNTERS) > 25
+    # ... and each column of SHOW STATS_TOTALS.
+    columns = re.findall(r'^STAT\(\w+, +"(\w+)"', (ROOT / "include" / "stats.def").read_text(), re.M)
+    names = {"received": "bytes_received", "sent": "bytes_sent"}
+    assert len(columns) == 12
+    assert [name for name in columns if f'"{names.get(name, name)}"' not in text] == []
     told = {name.removesuffix("_total")
             for name in re.findall(r"\b(?:pgtandem|process)_\w+", text)}
     assert sorted(set(COUNTERS) - told) == []

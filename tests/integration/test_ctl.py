@@ -5,6 +5,7 @@ import os
 import subprocess
 
 import pytest
+from support import needs
 from support.net import free_port
 from support.router import ADMIN, STATS, Router
 from support.wait import wait_until
@@ -16,7 +17,7 @@ PROGRAM = os.path.join(os.path.dirname(os.path.abspath(Router.program())), "pgta
 @pytest.fixture(autouse=True)
 def is_built():
     if not os.path.exists(PROGRAM):
-        pytest.skip("pgtandemctl is not built: libpq or jansson is missing")
+        needs.missing("pgtandemctl", "tools/install-deps build (libpq, jansson), then configure")
 
 
 def ctl(router, *words, user=ADMIN, host="127.0.0.1", port=None, password=None, **environment):
@@ -131,6 +132,23 @@ def test_shutdown(router, how):
     code, _, err = ctl(router, "shutdown", *([how] if how else []))
     assert (code, err) == (0, "")
     assert router.wait_exit() == 0
+
+
+def test_as_a_word_of_the_program(router, tmp_path):
+    """`pgtandem ctl` is pgtandemctl, its exit status included."""
+    link = tmp_path / "pgtandem"
+    link.symlink_to(os.path.abspath(Router.program()))
+    where = ["-h", "127.0.0.1", "-p", str(router.ports["session"]), "-U", ADMIN[0]]
+
+    def run(*words):
+        done = subprocess.run([link, "ctl", *where, *words], capture_output=True, text=True,
+                              timeout=60, env={"PGPASSWORD": ADMIN[1], "HOME": "/nonexistent"})
+        return done.returncode, done.stdout, done.stderr
+    code, out, err = run("show", "state", "--json")
+    assert (code, err) == (0, "")
+    assert [row["key"] for row in json.loads(out)] == ["active", "paused", "suspended"]
+    assert run("show", "nothing") == ctl(router, "show", "nothing")
+    assert run("reload", "--nonsense")[0] == 2
 
 
 def test_it_is_the_same_from_a_script(router):

@@ -7,10 +7,11 @@ import subprocess
 import psycopg
 import psycopg2
 import pytest
+from support import needs
 from support.postgres import DATABASE
 
-asyncpg = pytest.importorskip("asyncpg")
-sqlalchemy = pytest.importorskip("sqlalchemy")
+asyncpg = needs.module("asyncpg")
+sqlalchemy = needs.module("sqlalchemy")
 
 
 def environment(endpoint, user="app_scram"):
@@ -269,7 +270,7 @@ def test_asyncpg_timeout_cancels(router, postgres):
 
 def test_sqlalchemy_asyncpg_with_nullpool(router):
     """What FastAPI applications behind a pooler use: a connection for each request."""
-    pytest.importorskip("greenlet")
+    needs.module("greenlet")
     from sqlalchemy import text
     from sqlalchemy.ext.asyncio import create_async_engine
     from sqlalchemy.pool import NullPool

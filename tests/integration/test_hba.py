@@ -180,6 +180,29 @@ def test_peer(make_router, tmp_path, how):
             endpoint.connect(user="app_scram")
 
 
+@pytest.mark.parametrize("owner", [True, False])
+def test_console_without_a_password(make_router, tmp_path, owner):
+    """What PgBouncer does of itself on a unix socket, as the manual has it: the system's user that
+    the map names is pgbouncer on the console, nobody else is, and nowhere else."""
+    me, port = pwd.getpwuid(os.getuid()).pw_name, free_port()
+    router = with_rules(make_router, ["local pgbouncer pgbouncer peer map=own"],
+        [f"own {me if owner else 'somebody'} pgbouncer"],
+        admin={"listen": [f"unix:{tmp_path}:{port}", f"127.0.0.1:{free_port()}"],
+               "admin_users": ["pgbouncer"]})
+    endpoint = router.unix(tmp_path, port)
+    if owner:
+        with endpoint.connect(user="pgbouncer", dbname="pgbouncer") as console:
+            assert console.execute("SHOW VERSION").fetchone()
+            console.execute("RELOAD")
+    else:
+        with pytest.raises(psycopg.OperationalError, match="Peer authentication failed"):
+            endpoint.connect(user="pgbouncer", dbname="pgbouncer")
+    with pytest.raises(psycopg.OperationalError, match="no pg_hba.conf entry"):
+        endpoint.connect(user="app_scram", dbname="pgbouncer")
+    with pytest.raises(psycopg.OperationalError, match="no pg_hba.conf entry"):
+        router.transactional.connect(user="pgbouncer", dbname="pgbouncer")
+
+
 def test_bytes_sent_before_peer_is_known_wait(make_router, tmp_path):
     """The first query may come with the startup packet: it is answered, after the login."""
     port = free_port()

@@ -6,7 +6,6 @@ import concurrent.futures
 import contextlib
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,9 +14,11 @@ import time
 from http.client import HTTPConnection, HTTPException
 
 import pytest
+from support import needs
 from support import wire as w
 from support.freeze import frozen
 from support.net import free_port, listening_ports
+from support.router import ROOT
 from support.wait import SLOWDOWN, wait_until
 from support.web import OPENMETRICS, Metrics, Web, basic
 
@@ -48,11 +49,7 @@ def both(make_web):
 # ------------------------------------------------------------------ what it says
 
 def check_promtool(text):
-    program = shutil.which("promtool")
-    if program is None:
-        assert not os.environ.get("CI"), "promtool is missing: tools/install-deps ci"
-        pytest.skip("promtool is not installed")
-    done = subprocess.run([program, "check", "metrics"], input=text, capture_output=True,
+    done = subprocess.run([needs.program("promtool"), "check", "metrics"], input=text, capture_output=True,
                           text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -69,7 +66,7 @@ def test_promtool(both):
         new = web.get("/metrics", Accept=OPENMETRICS)
     assert new.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
     assert new.text.endswith("\n# EOF\n")
-    parser = pytest.importorskip("prometheus_client.openmetrics.parser")
+    parser = needs.module("prometheus_client.openmetrics.parser", "ci")
     names = {family.name for family in parser.text_string_to_metric_families(new.text)}
     assert {"pgtandem_queries", "pgtandem_wait_seconds", "process_cpu_seconds"} <= names
     # Both tell the same families.
@@ -330,9 +327,7 @@ def test_page(both):
 
 def test_page_names_the_culprit(make_web):
     """In a browser, above everything else: who waits, for what, and behind whom."""
-    browser = shutil.which("chromium")
-    if browser is None:
-        pytest.skip("chromium is not installed")
+    browser = needs.program("chromium")
     router, web = make_web({"workloads": {"transactional": {"default_pool_size": 1}}})
     with router.transactional.wire() as holder, router.transactional.wire() as waiter:
         holder.query("BEGIN")
@@ -387,6 +382,27 @@ def test_not_ready_while_it_drains(both):
         assert web.get("/livez").text == "alive\n"
         wire.query("COMMIT")
     assert router.wait_exit() == 0
+
+
+@pytest.mark.parametrize("command, held", [("PAUSE", "paused"), ("SUSPEND", "suspended")])
+def test_ready_while_somebody_holds_it(both, command, held):
+    """Who comes waits and is served after RESUME: nobody is to be sent elsewhere, and least of
+    all is a process to be killed that does as it was told."""
+    router, web = both
+    with router.admin() as console:
+        console.execute(command)
+        for path, said in (("/readyz", "ready\n"), ("/livez", "alive\n")):
+            answer = web.ask(path)
+            assert (answer.code, answer.text) == (200, said), path
+        assert web.metrics().value("pgtandem_ready") == 1
+        assert web.json("/health/db")["transactional"]["level"] == "ok"
+        state = {row["key"]: row["value"] for row in web.json("/api/state")}
+        assert state[held] == "yes"
+        # A view for which the workers are asked comes, too.
+        assert isinstance(web.json("/api/clients"), list)
+        console.execute("RESUME")
+    with router.transactional.wire() as wire:
+        assert wire.value("SELECT 1") == "1"
 
 
 def test_not_live_when_a_worker_hangs(make_web):
@@ -846,6 +862,80 @@ def test_many_users_are_few_series(make_web, postgres):
     wait_until(lambda: len(web.metrics().values("pgtandem_logins_total")) <= 2, 40,
                "names without a login are forgotten")
     assert web.metrics().value("pgtandem_logins_total", user="app_scram") == 1
+
+
+def rows_of_each_view(router):
+    with router.admin() as admin:
+        return {view: len(admin.execute(f"SHOW {view}").fetchall()) for view in (
+            "pools", "workload_pools", "databases", "users", "stats", "stats_totals", "advice",
+            "dns_hosts", "waiting", "clients", "servers", "histograms", "tls", "lists", "mem")}
+
+
+def test_names_that_clients_make_up_do_not_pile_up(make_web):
+    """Neither as rows of any view nor as series, however many there were."""
+    router, web = make_web({"auth": {"auth_type": "trust"}})
+    with router.transactional.wire() as wire:
+        wire.query("SELECT 1")
+        rows, lines = rows_of_each_view(router), len(web.metrics().samples)
+        # These have no login with PostgreSQL; those no database there.
+        made_up = [(f"made_up_{i}", "app") for i in range(150)] + \
+            [("app_scram", f"made_up_{i}") for i in range(150)]
+
+        def try_it(who):
+            with router.transactional.raw() as raw:
+                raw.send(w.startup(*who))
+                with contextlib.suppress(EOFError):
+                    return w.errors(raw.until_closed())
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            told = collections.Counter(error for errors in pool.map(try_it, made_up)
+                                       for error in errors)
+        assert told.total() == len(made_up) and told["3D000"] == 150, told
+
+        def is_forgotten():
+            now = rows_of_each_view(router)
+            assert now == {**rows, "clients": now["clients"], "servers": now["servers"]}
+            assert len(web.metrics().samples) <= lines + len(STATES) + 12
+            return True
+        wait_until(is_forgotten, 40, "they are forgotten", interval=0.5)
+        # Not so what they did, in SHOW and here alike.
+        totals = {row["name"]: int(row["value"]) for row in router.show("totals")}
+        waited = web.metrics().sum("pgtandem_wait_spent_seconds_total")
+        assert totals["total_wait_time"] == round(waited * 1e6) > 0
+
+
+def test_series_beyond_the_bound_are_one(make_web):
+    """2000 are told by name; what the others did is told all the same, and nothing twice."""
+    bound = int(re.search(r"METRICS_SERIES_MAX = (\d+)",
+                          (ROOT / "src" / "http" / "metrics.h").read_text())[1])
+    names = [f"d{i}" for i in range(bound + 50)]
+    # Names of one database have one pool: PostgreSQL has nothing to do with them.
+    router, web = make_web({"auth": {"auth_type": "trust"}, "log": {"level": "warn"},
+                            "databases": {name: {"host": "main", "dbname": "app"} for name in names}})
+
+    def come(some):
+        for name in some:
+            with router.transactional.wire(dbname=name) as wire:
+                wire.query("SELECT 1")
+                wire.quit()
+
+    def told():
+        return {dict(labels)["database"]: value for (family, labels), value
+                in web.metrics().samples.items() if family == "pgtandem_queries_total"}
+    come(names[:100])
+    first = set(told())
+    assert first == set(names[:100])
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(come, [names[i::4] for i in range(4)]))
+    wait_until(lambda: sum(told().values()) == len(names) + 100, 10, "all are counted")
+    now = told()
+    assert first < set(now) and len(now) == bound + 1
+    assert now["(other)"] == len(names) - bound
+    assert set(now.values()) == {1, 2, now["(other)"]}
+    # In the views each has its row: the configuration names them.
+    with router.admin() as admin:
+        rows = admin.execute("SHOW STATS_TOTALS").fetchall()
+    assert sum(row["query_count"] for row in rows if row["database"] in names) == len(names) + 100
+    check_promtool(web.metrics().text)
 
 
 def test_workload_that_changes_its_mode(both):

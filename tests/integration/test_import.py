@@ -9,8 +9,9 @@ import tempfile
 
 import psycopg
 import pytest
+from support import needs
 from support.net import free_port, listening_ports
-from support.postgres import DATABASE
+from support.postgres import DATABASE, USERS
 from support.router import ADMIN, ROOT, Router
 from support.wait import wait_until
 
@@ -123,6 +124,7 @@ def test_every_setting_is_carried_over_or_named(userlist):
     odd.update({key: "" for key in keys["GLOBAL"] if "_tls_" in key and key.endswith("_file")})
     odd.update({key: "default" for key in keys["GLOBAL"] if key.endswith("tls_ciphers")})
     odd.update({key: "" for key in keys["GLOBAL"] if key.endswith("tls13_ciphers")})
+    odd["client_tls_ecdhcurve"] = "AUTO"
     of_database = {"host": "127.0.0.1", "pool_mode": "transaction", "datestyle": "'ISO, DMY'",
                    "auth_query": "'select($1)'"}
     lines = ["[pgbouncer]", *(f"{key} = {odd.get(key, '1')}" for key in keys["GLOBAL"]),
@@ -138,7 +140,8 @@ def test_every_setting_is_carried_over_or_named(userlist):
     silent = {"logfile", "listen_addr", "listen_port", "unix_socket_dir", "auth_user", "verbose", "host",
               "port", "client_encoding", "datestyle", "timezone", "application_name", "pool_mode"}
     renamed = {"pidfile": "pid_file", "pool_size": "default_pool_size",
-               "reserve_pool": "reserve_pool_size"}
+               "reserve_pool": "reserve_pool_size",
+               "client_tls_ecdhcurve": "client_tls_groups"}
     for number, line in enumerate(lines, 1):
         key = line.partition(" = ")[2].split()[-1].partition("=")[0] if line[:2] in (
             "db", "u0", "u1", "u2", "u3", "u4", "u5", "u6", "u7", "u8", "u9") else \
@@ -185,6 +188,7 @@ verbose = 2
     ("server_lifetime = never", "allowed is"),
     ("default_pool_size = many", "allowed is"),
     ("log_connections = yes", "allowed is"),
+    ("client_tls_ecdhcurve = None", "does not do here"),
     ("pool_mode = nonsense", "allowed is"),
     ("listen_addr = 127.0.0.1, db.example", "has to be an address"),
     ("unix_socket_dir = @here", "abstract"),
@@ -405,10 +409,7 @@ def manuals_setup(postgres):
 
 
 def as_pgbouncer(directory, port):
-    program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
-    if not os.path.exists(program):
-        assert not os.environ.get("CI"), "pgbouncer is missing: tools/install-deps ci"
-        pytest.skip("pgbouncer is not installed")
+    program = needs.program("pgbouncer")
     user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] \
         if os.getuid() == 0 else []
     process = subprocess.Popen([*user, program, "a.ini"], stdin=subprocess.DEVNULL, cwd=directory,
@@ -468,3 +469,68 @@ def test_auth_user_of_auth_file(make_router, manuals_setup):
             "--check", router.config_file, cwd=directory).stderr
     finally:
         shutil.rmtree(directory)
+
+
+def test_passwords_in_clear(make_router, postgres):
+    """PgBouncer sends one to a PostgreSQL that asks for it over plain TCP; the import says that the
+    router does not, and what would."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="pgtandem-import-"))
+    directory.chmod(0o755)
+    user, (password, _) = "app_plain", USERS["app_plain"]
+    dsn = {"host": "127.0.0.1", "user": user, "password": password, "dbname": DATABASE}
+    try:
+        (directory / "userlist.txt").write_text(
+            f'"{user}" "{password}"\n"{ADMIN[0]}" "{ADMIN[1]}"\n')
+        ports = [free_port(), free_port()]
+        ini = [f"[databases]\n{DATABASE} = host=127.0.0.1 port={postgres.port}\n[pgbouncer]\n"
+               f"listen_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = scram-sha-256\n"
+               f"auth_file = userlist.txt\nunix_socket_dir =\nadmin_users = {ADMIN[0]}\n"
+               "server_login_retry = 1\n"
+               for port in ports]
+        (directory / "a.ini").write_text(ini[0])
+        process = as_pgbouncer(directory, ports[0])
+        try:
+            with psycopg.connect(port=ports[0], **dsn) as connection:
+                assert connection.execute("SELECT current_user").fetchone() == (user,)
+        finally:
+            process.terminate()
+            process.wait(15)
+        done = Import(directory, ini[1])
+        assert done.code == 0 and "server_cleartext_password: always" in done.said
+        router = make_router(start=False)
+        router.ports = {"transactional": ports[1]}
+        router.config["workloads"] = {"transactional": {"listen": [f"127.0.0.1:{ports[1]}"]}}
+        router.config_file.write_text(done.yaml)
+        router.start()
+        with pytest.raises(psycopg.OperationalError, match="server_cleartext_password"):
+            psycopg.connect(port=ports[1], **dsn)
+        port_line = f"    port: {postgres.port}\n"
+        assert done.yaml.count(port_line) == 1
+        router.config_file.write_text(done.yaml.replace(
+            port_line, port_line + "    server_cleartext_password: always\n"))
+        router.command("RELOAD")
+
+        def gets_in():
+            # PostgreSQL has refused it: the next try comes after server_login_retry.
+            try:
+                with psycopg.connect(port=ports[1], **dsn) as connection:
+                    return connection.execute("SELECT current_user").fetchone() == (user,)
+            except psycopg.OperationalError:
+                return False
+        wait_until(gets_in, 15, "the router does so, too")
+    finally:
+        shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize("database, sslmode, is_told", [
+    ("host=10.0.0.1", "", True), ("host=10.0.0.1", "server_tls_sslmode = prefer", True),
+    ("host=10.0.0.1", "server_tls_sslmode = require", False),
+    ("host=10.0.0.1", "server_tls_sslmode = verify-full\nserver_tls_ca_file = /ca.pem", False),
+    ("host=/run/postgresql", "", False)])
+def test_passwords_in_clear_where_nobody_listens(tmp_path, database, sslmode, is_told):
+    (tmp_path / "userlist.txt").write_text('"app" "secret"\n')
+    (tmp_path / "a.ini").write_text(
+        f"[databases]\na = {database}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+        f"listen_port = 6432\nauth_type = scram-sha-256\nauth_file = userlist.txt\n{sslmode}\n")
+    done = run("--import", "a.ini", cwd=tmp_path)
+    assert ("server_cleartext_password" in done.stderr) is is_told, done.stderr

@@ -174,6 +174,124 @@ def test_slow_waits_and_queries(make_router):
     assert "dark matter" not in router.log()
 
 
+SLOW = {"log_slow_wait": "50ms", "log_slow_query": "1us", "log_slow_text": "300B"}
+SECRETS = [
+    "ALTER ROLE nosuch PASSWORD 'swordfish'",
+    "alter user nosuch with password 'swordfish'",
+    "ALTER/**/USER nosuch/**/PASSWORD 'swordfish'",
+    "SELECT 1; ALTER ROLE nosuch PASSWORD 'swordfish'",
+    "DO $$ BEGIN EXECUTE 'ALTER ROLE nosuch PASSWORD ''swordfish'''; END $$",
+    "CREATE USER MAPPING FOR nosuch SERVER s OPTIONS (token 'swordfish')",
+    "CREATE SUBSCRIPTION s CONNECTION 'host=x options=swordfish' PUBLICATION p",
+    "SELECT 'postgresql://me:swordfish@host/db'",
+]
+
+
+def test_slow_texts(make_router, tmp_path):
+    """Where they are asked for, of every protocol, as far as asked for, and nobody forges a line."""
+    path = tmp_path / "log.json"
+    router = make_router({"log": {"destination": "file", "file": str(path), "format": "json"},
+                          "defaults": SLOW})
+
+    def told(count):
+        return wait_until(lambda: len(lines_of(path, "slow-query")) >= count and
+                          lines_of(path, "slow-query"), 10, f"{count} are told")
+    text = "SELECT 'dark \"matter\"\r\n\t\x1b[31m é', pg_sleep(0.001) -- \\ end"
+    with router.transactional.wire() as wire:
+        wire.query(text)
+        for name in ("", "s1"):
+            wire.send(w.parse(text, name), w.bind([], name), w.execute(), w.sync())
+            wire.until_ready()
+        # Another one in between.
+        wire.query("SELECT 1")
+        wire.send(w.bind([], "s1"), w.execute(), w.sync())
+        wire.until_ready()
+        lines = told(5)
+        assert [line["text"] for line in lines] == [text] * 3 + ["SELECT 1", text]
+        assert len({line["fingerprint"] for line in lines}) == 2
+        # As much as is asked for, and no half of a character.
+        wire.query("SELECT 'x" + "é" * 400 + "'")
+        assert told(6)[5]["text"] == "SELECT 'x" + "é" * 145
+    assert b"\x1b" not in path.read_bytes() and b"\r" not in path.read_bytes()
+    # A reload takes it back.
+    router.config["defaults"]["log_slow_text"] = 0
+    router.write_config()
+    router.signal(1)
+    wait_until(lambda: lines_of(path, "reload"), 10, "it is read")
+    with router.transactional.wire() as wire:
+        wire.query(text)
+        line = told(7)[6]
+        assert "text" not in line and line["fingerprint"] == lines[0]["fingerprint"]
+
+
+def test_slow_texts_that_are_escaped_fit(make_router):
+    """A text that becomes longer by that is shown in part; the line is whole."""
+    router = make_router({"defaults": {**SLOW, "log_slow_text": "1kB"}})
+    with router.transactional.wire() as wire:
+        for byte in ("\x01", "\\", '"'):
+            begin = len(router.log())
+            wire.query("SELECT $$" + byte * 1500 + "$$")
+            (shown,) = wait_until(lambda begin=begin: re.findall(
+                r' slow-query .* text="(SELECT \$\$(?:\\.)*(?:\w|\\.)*)" suppressed=0\n',
+                router.log()[begin:]), 10, "it is told")
+            assert 800 < len(shown) < 1200
+
+
+@pytest.mark.parametrize("port", ["transactional", "session"])
+def test_slow_texts_without_secrets(make_router, port):
+    """What may hold one is withheld, by every protocol, and that is told."""
+    router = make_router({"defaults": {**SLOW, "log_slow_text": "1kB"}})
+
+    def run(text, name):
+        """What the log then says.  Ten lines a second are written: whoever asks, asks again."""
+        begin = len(router.log())
+        with getattr(router, port).wire() as wire:
+            if name is None:
+                wire.send(w.query("BEGIN; " + text + "; ROLLBACK"))
+            else:
+                wire.send(w.parse(text, name), w.bind([], name), w.execute(), w.sync())
+            wire.until_ready()
+        wait_until(lambda: "client-close" in router.log()[begin:], 10, "it is gone")
+        return router.log()[begin:]
+    for text in SECRETS:
+        for name in (None, "", "s1"):
+            # What was prepared by name on a session port is not known.
+            what = "fingerprint=unknown" if name and port == "session" else "text_withheld=yes"
+            wait_until(lambda text=text, name=name, what=what: what in run(text, name), 20,
+                       f"{text} is withheld")
+    assert "swordfish" not in router.log() and " text=" not in router.log().split("listen", 1)[1]
+
+
+def test_slow_waits_tell_what_waited(make_router):
+    """The fingerprint is that of slow-query; the text where it is asked for."""
+    router = make_router({
+        "hosts": {"main": {"connection_budget": 2}},
+        "workloads": {"transactional": {"guaranteed_connections": 1, "max_connections": 1},
+                      "session": {"guaranteed_connections": 1}},
+        "defaults": SLOW})
+    text = "SELECT 'waited for', pg_sleep(0.01)"
+    waits = {"query": [w.query(text)],
+             "unnamed": [w.parse(text), w.bind([]), w.execute(), w.sync()],
+             "named": [w.bind([], "s1"), w.execute(), w.sync()]}
+    with router.transactional.wire() as one, router.transactional.wire() as two:
+        two.send(w.parse(text, "s1"), w.sync())
+        two.until_ready()
+        for name, messages in waits.items():
+            begin = len(router.log())
+            one.query("BEGIN")
+            two.send(*messages)
+            wait_until(lambda: any(int(row["wait_us"]) > 60000 or int(row["wait"]) > 0
+                                   for row in router.show("WAITING")), 10, "it has waited so long")
+            one.query("COMMIT")
+            two.until_ready()
+            (line,) = wait_until(lambda begin=begin: re.findall(
+                r" slow-wait (.*)", router.log()[begin:]), 10, "it is told")
+            assert f' text="{text}" ' in line, (name, line)
+            prints = wait_until(lambda begin=begin: re.findall(
+                r" slow-query .* fingerprint=(\w+) text=\"SELECT", router.log()[begin:]), 10, "told")
+            assert f" fingerprint={prints[-1]} " in line
+
+
 def test_rate_of_what_others_cause(make_router):
     """Ten lines a second; the next tells how many were left out."""
     router = make_router()

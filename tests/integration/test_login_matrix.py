@@ -5,9 +5,7 @@ with the same rules and the same client: the words and the SQLSTATE must be the 
 import asyncio
 import json
 import os
-import pathlib
 import re
-import shutil
 import ssl
 import subprocess
 from collections import namedtuple
@@ -15,6 +13,7 @@ from collections import namedtuple
 import asyncpg
 import psycopg
 import pytest
+from support import needs
 from support import wire as w
 from support.certs import Authority
 from support.postgres import DATABASE, USERS
@@ -22,7 +21,6 @@ from support.tlspostgres import TlsPostgres
 
 pytestmark = pytest.mark.router_only
 
-JAR = pathlib.Path("/usr/share/java/postgresql.jar")
 METHODS = ("trust", "password", "md5", "scram-sha-256", "cert")
 # By user: what PostgreSQL asks the router for.
 SERVERS = {"app_trust": "trust", "app_plain": "password", "app_md5": "md5",
@@ -214,8 +212,6 @@ public class Logins {
 
 
 def by_jdbc(cases, ca):
-    if shutil.which("java") is None or not JAR.exists():
-        pytest.skip("no java, or no driver of PostgreSQL for it")
     lines = []
     for one in cases:
         url = f"jdbc:postgresql://localhost:{one.port}/{one.database}?"
@@ -223,15 +219,9 @@ def by_jdbc(cases, ca):
         if one.certificate:
             url += f"&sslcert={ca.path(one.certificate)}.crt&sslkey={ca.path(one.certificate)}.pk8"
         lines.append(f"{url}\t{one.user}\t{one.password}")
-    source = ca.directory / "Logins.java"
-    source.write_text(JDBC)
     version = "TLSv1.2" if any(one.tls == "1.2" for one in cases) else "TLSv1.3"
-    done = subprocess.run(
-        ["java", "-Xmx128m", f"-Djdk.tls.client.protocols={version}",
-         f"-Duser.home={ca.directory}", "-cp", str(JAR), str(source)],
-        input="\n".join(lines) + "\n", capture_output=True, text=True, check=False, timeout=200)
-    if "jdk.compiler" in done.stderr:
-        pytest.skip("java without a compiler")
+    done = needs.run_java(ca.directory / "Logins.java", JDBC, input="\n".join(lines) + "\n", options=[
+        f"-Djdk.tls.client.protocols={version}", f"-Duser.home={ca.directory}"])
     answers = [line.split("\t", 1) for line in done.stdout.splitlines()]
     assert len(answers) == len(cases), done.stdout + done.stderr
     for one, (state, text) in zip(cases, answers):

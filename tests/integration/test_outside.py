@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: ISC
 """PAM and LDAP: somebody else knows the password, and what was sent goes on to PostgreSQL."""
-import os
 import pathlib
 import re
 import socket
@@ -12,9 +11,9 @@ import uuid
 
 import psycopg
 import pytest
-from support import fakeldap
+from support import fakeldap, needs
 from support import wire as w
-from support.directory import ADMIN_DN, ADMIN_PASSWORD, BASE, SLAPD, Directory
+from support.directory import ADMIN_DN, ADMIN_PASSWORD, BASE, Directory
 from support.fakeldap import FakeLdap
 from support.postgres import USERS
 from support.router import ADMIN, ROOT
@@ -29,8 +28,6 @@ SIMPLE = f'ldapprefix="cn=" ldapsuffix=",ou=people,{BASE}"'
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
-    if SLAPD is None:
-        pytest.skip("no slapd")
     people = {name: USERS[name][0] for name in ("app_scram", "app_md5", "app_plain")}
     made = Directory(tmp_path_factory.mktemp("ldap"), {**people, ODD: "odd secret"})
     yield made
@@ -267,6 +264,24 @@ def send_and_wait(endpoint):
         wire.until_closed()
 
 
+def more_than_threads(router):
+    """Sixteen logins at once, until each has ended."""
+    threads = [threading.Thread(target=send_and_wait, args=(router.session,))
+               for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def gets_in(endpoint, user):
+    try:
+        comes_in(endpoint, user)
+        return True
+    except psycopg.OperationalError:
+        return False
+
+
 def reset(wire):
     wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     wire.close()
@@ -322,21 +337,9 @@ def test_half_an_answer_of_a_directory(make_router, ldap):
         return fakeldap.bound(number) if is_well.is_set() else fakeldap.bound(number)[:7]
     router = with_rules(make_router, simple_rule(ldap(answer)),
                         config={"defaults": {"client_login_timeout": "3s"}})
-    threads = [threading.Thread(target=send_and_wait, args=(router.session,))
-               for _ in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    more_than_threads(router)
     is_well.set()
-
-    def gets_in():
-        try:
-            comes_in(router.session, "app_scram")
-            return True
-        except psycopg.OperationalError:
-            return False
-    wait_until(gets_in, 15, "a login")
+    wait_until(lambda: gets_in(router.session, "app_scram"), 15, "a login")
 
 
 def test_servers_share_the_time(make_router, ldap):
@@ -377,20 +380,8 @@ def test_half_a_record_of_tls(make_router, ldap):
     works = simple_rule(ldap(lambda operation, number: fakeldap.bound(number)))
     router = with_rules(make_router, stops + " ldaptls=1\n" + works,
                         config={"defaults": {"client_login_timeout": "2s"}})
-    threads = [threading.Thread(target=send_and_wait, args=(router.session,))
-               for _ in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    def gets_in():
-        try:
-            comes_in(router.session, "other")
-            return True
-        except psycopg.OperationalError:
-            return False
-    wait_until(gets_in, 5, "another directory answers")
+    more_than_threads(router)
+    wait_until(lambda: gets_in(router.session, "other"), 5, "another directory answers")
 
 
 def test_who_waits_for_a_directory_is_not_silent(make_router, ldap):
@@ -441,8 +432,7 @@ def pam_service(tmp_path):
                         f"account {account}\n")
         made.append(path)
         return name
-    if os.getuid() != 0:
-        pytest.skip("only root makes services of PAM")
+    needs.root()
     yield make
     for path in made:
         path.unlink()

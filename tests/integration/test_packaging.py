@@ -9,6 +9,8 @@ import shutil
 import subprocess
 
 import pytest
+from support import needs
+from support.router import Router
 
 pytestmark = pytest.mark.router_only
 
@@ -54,13 +56,48 @@ def test_they_ask_for_what_there_is():
 
 
 def promtool(*words):
-    program = shutil.which("promtool")
-    if program is None:
-        assert not os.environ.get("CI"), "promtool is missing: tools/install-deps ci"
-        pytest.skip("promtool is not installed")
-    done = subprocess.run([program, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    done = subprocess.run([needs.program("promtool"), *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout
+
+
+SELECTOR = re.compile(r"\b((?:pgtandem|process)_[a-z_]+)\{([^}]*)\}")
+
+
+def test_prometheus_understands_the_dashboard(tmp_path):
+    """Each query, with what Grafana fills in; labels in its selectors are the metric's."""
+    known = families()
+    rules = "groups:\n  - name: dashboard\n    rules:\n"
+    for i, text in enumerate(expressions()):
+        for name, labels in SELECTOR.findall(text):
+            for label in re.findall(r"(\w+)[=!]", labels):
+                assert label in known[name] | {"instance", "job"}, f"{label} in {text}"
+        text = text.replace("$__rate_interval", "5m").replace("$", "")
+        rules += f"      - record: query{i}\n        expr: |\n          " + \
+            " ".join(text.split()) + "\n"
+    path = tmp_path / "dashboard.yml"
+    path.write_text(rules, encoding="utf-8")
+    promtool("check", "rules", str(path))
+
+
+@pytest.mark.parametrize("unit_type", ["notify", "exec"])
+def test_units_are_understood(tmp_path, unit_type):
+    """By systemd itself, with what configure may fill in; no warning, no word unknown."""
+    program = needs.program("systemd-analyze")
+    text = (ROOT / "etc" / "pgtandem.service.in").read_text(encoding="utf-8")
+    words = {"bindir": os.path.dirname(Router.program()), "sysconfdir": "/etc",
+             "UNIT_TYPE": unit_type, "UNIT_WATCHDOG": "30s" if unit_type == "notify" else "0"}
+    assert set(re.findall(r"@(\w+)@", text)) == set(words)
+    for word, value in words.items():
+        text = text.replace(f"@{word}@", value)
+    assert f"{words['bindir']}/pgtandem " in text
+    unit, sockets = tmp_path / "pgtandem.service", tmp_path / "pgtandem.socket"
+    unit.write_text(text, encoding="utf-8")
+    shutil.copy(ROOT / "packaging" / "pgtandem.socket", sockets)
+    done = subprocess.run([program, "verify", "--man=no", str(unit), str(sockets)], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
+    said = [line for line in done.stdout.splitlines() if str(tmp_path) in line or "pgtandem" in line]
+    assert (done.returncode, said) == (0, []), done.stdout
 
 
 def test_alerts_fire_in_time(tmp_path):

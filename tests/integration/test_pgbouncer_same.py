@@ -11,6 +11,7 @@ import urllib.request
 
 import psycopg
 import pytest
+from support import needs
 from support.net import free_port, listening_ports
 from support.router import ADMIN
 from support.wait import wait_until
@@ -100,10 +101,7 @@ def test_columns_and_types(router, view):
 @pytest.fixture
 def pgbouncer():
     """Debian's own."""
-    program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
-    if not os.path.exists(program):
-        assert not os.environ.get("CI"), "pgbouncer is missing: tools/install-deps ci"
-        pytest.skip("pgbouncer is not installed")
+    program = needs.program("pgbouncer")
     port = free_port()
     # It does not run as root, and has to get at its file.
     directory = pathlib.Path(tempfile.mkdtemp(prefix="pgtandem-pgbouncer-"))
@@ -244,8 +242,8 @@ def outcome(collector, connection, **more):
 def test_collectors_of_debians_exporter(router, pgbouncer):
     """Each does here what it does with Debian's own PgBouncer, and more: version 1.7 asks
     for total_requests, which PgBouncer had before 1.8, and dies there."""
-    collectors = pytest.importorskip("prometheus_pgbouncer_exporter.collectors")
-    psycopg2 = pytest.importorskip("psycopg2")
+    collectors = needs.module("prometheus_pgbouncer_exporter.collectors", "ci")
+    psycopg2 = needs.module("psycopg2")
     info = pgbouncer.info
     theirs = psycopg2.connect(host=info.host, port=info.port, user=ADMIN[0], dbname="pgbouncer")
     ours = psycopg2.connect(host="127.0.0.1", port=router.ports["session"], user=ADMIN[0],
@@ -281,9 +279,7 @@ def scrape(port):
 
 def test_debians_exporter(make_router):
     """The program itself, as its package starts it, and the numbers that it tells."""
-    program = shutil.which("prometheus-pgbouncer-exporter")
-    if program is None:
-        pytest.skip("prometheus-pgbouncer-exporter is not installed")
+    program = needs.program("prometheus-pgbouncer-exporter")
     router = make_router({"admin": {"old_column_names": True}})
     port = free_port()
     with router.transactional.connect() as connection, router.session.connect() as other:

@@ -6,6 +6,7 @@ import threading
 
 import psycopg
 import pytest
+from support import needs
 from support import wire as w
 from support.postgres import DATABASE
 from test_cancel import sleeping
@@ -551,7 +552,7 @@ def few(request, make_router):
 
 
 def test_asyncpg_without_its_cache(few):
-    asyncpg = pytest.importorskip("asyncpg")
+    asyncpg = needs.module("asyncpg")
 
     async def main():
         pool = await asyncpg.create_pool(min_size=8, max_size=8, statement_cache_size=0,
@@ -607,7 +608,7 @@ def test_psycopg_without_names(few, autocommit):
 
 def test_node_postgres(few):
     """Queries without names, some in transactions."""
-    node(few.transactional, "pg", """
+    node(few.transactional, ["pg"], """
         const { Pool } = require('pg');
         const pool = new Pool({ max: 10 });
         async function work(n) {

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: ISC
 """The transaction port: a server for a transaction, many clients on few servers."""
+import contextlib
+import os
 import threading
+import time
 
 import psycopg
 import pytest
@@ -248,6 +251,27 @@ def test_statement_mode_refuses_transactions(make_router):
         wire.send(w.query("BEGIN"))
         answer = wire.until_closed()
         assert [m for m in answer if m.type == "E"]
+
+
+@pytest.mark.router_only
+def test_idle_clients_wake_nobody(make_router):
+    """Ten seconds in which nobody asks for anything; the clients' times to be idle are among what the
+    router waits for.  PgBouncer wakes up three or four times a second."""
+    if "thread" in os.environ.get("PGTANDEM_SANITIZERS", ""):
+        pytest.skip("the sanitizer has a thread of its own")
+    router = make_router({"defaults": {"client_idle_timeout": "1h"}})
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(router.transactional.wire()) for _ in range(40)]
+        for wire in wires:
+            assert wire.value("SELECT 1") == "1"
+        at = time.monotonic()
+        wait_until(lambda: time.monotonic() - at > 3, 10, "what was asked for is over")
+        at, before = time.monotonic(), router.wakes()
+        wait_until(lambda: time.monotonic() - at > 10, 20, "ten seconds are over")
+        each = (router.wakes() - before) / (time.monotonic() - at)
+        assert each < 3.5, f"{each:.1f} times a second"
+        for wire in wires:
+            assert wire.value("SELECT 1") == "1"
 
 
 @pytest.mark.router_only

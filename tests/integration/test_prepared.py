@@ -431,10 +431,36 @@ def test_set_local_does_not_reach_what_others_share(make_router):
             assert execute(one, "s") == utc
 
 
+# Ways to write a constant that is the time at which PostgreSQL reads it.
+NOWS = ["'now'::timestamptz", "' NOW '::timestamptz", "timestamptz 'now'", "'_now_'::timestamptz",
+        "E'n\\x6fw'::timestamptz", "E'n\\157w'::timestamptz", "U&'n\\006fw'::timestamptz",
+        "U&'n!006fw' UESCAPE '!'::timestamptz", "'no'\n'w'::timestamptz", "$$now$$::timestamptz",
+        "$x$now$x$::timestamptz", "'{n\\ow}'::timestamptz[]", "'{\"now\"}'::timestamptz[]",
+        "'[now,)'::tstzrange", "CAST('now' AS timestamptz)", "timestamptz('now')",
+        "'(n\"o\"w)'::frozen"]
+
+
+@pytest.fixture
+def frozen(postgres):
+    postgres.sql("CREATE TYPE frozen AS (at timestamptz)", dbname="app")
+    yield postgres
+    postgres.sql("DROP TYPE frozen", dbname="app")
+
+
+@pytest.mark.parametrize("sql", NOWS)
+def test_postgresql_freezes_it(frozen, sql):
+    """So it does, or this would prove nothing."""
+    with frozen.connect(dbname="app") as connection:
+        connection.execute(f"PREPARE first AS SELECT ({sql})::text")
+        connection.execute(f"PREPARE second AS SELECT ({sql})::text")
+        before = connection.execute("EXECUTE first").fetchone()
+        assert connection.execute("EXECUTE second").fetchone() != before
+        assert connection.execute("EXECUTE first").fetchone() == before
+
+
 @pytest.mark.router_only
-@pytest.mark.parametrize("sql", ["SELECT 'now'::timestamptz", "SELECT ' NOW '::timestamptz",
-                                 "SELECT timestamptz 'now'"])
-def test_now_is_each_clients_own(make_router, sql):
+@pytest.mark.parametrize("sql", ["SELECT " + sql for sql in NOWS])
+def test_now_is_each_clients_own(frozen, make_router, sql):
     """'now' freezes, too: a client that connects tomorrow is not to get today's."""
     router = make_router(limited(1))
     with router.transactional.wire() as one, router.transactional.wire() as two:

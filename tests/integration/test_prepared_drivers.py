@@ -1,30 +1,24 @@
 # SPDX-License-Identifier: ISC
 """Drivers that prepare by themselves, as they come, on the transaction port.
 
-JDBC needs java and /usr/share/java/postgresql.jar, pgx go and its Debian package (both:
-tools/install-deps drivers); node-postgres, postgres.js and Prisma are taken from where node
-finds them (NODE_PATH), or from where tools/install-drivers has put them."""
+JDBC and pgx are Debian packages (tools/install-deps drivers); node-postgres, postgres.js and
+Prisma are taken from where node finds them (NODE_PATH), or from where tools/install-drivers
+has put them."""
 import asyncio
 import os
 import pathlib
 import random
-import shutil
-import subprocess
 import threading
 
 import psycopg
 import psycopg2
 import pytest
+from support import needs
 from support.postgres import DATABASE
 from test_drivers import asyncpg_arguments, environment, run
 
-asyncpg = pytest.importorskip("asyncpg")
-sqlalchemy = pytest.importorskip("sqlalchemy")
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-NODE_PATH = os.environ.get("NODE_PATH") or str(ROOT / "build" / "drivers" / "node_modules")
-GOPATH = pathlib.Path("/usr/share/gocode")
-JAR = pathlib.Path("/usr/share/java/postgresql.jar")
+asyncpg = needs.module("asyncpg")
+sqlalchemy = needs.module("sqlalchemy")
 
 
 def limited(servers, **more):
@@ -101,7 +95,7 @@ def test_asyncpg_after_ddl(port, postgres):
 
 def test_sqlalchemy_asyncpg(few):
     """With its pool, and so with statements that live for long."""
-    pytest.importorskip("greenlet")
+    needs.module("greenlet")
     from sqlalchemy import text
     from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -208,22 +202,15 @@ def test_pgbench_prepared_pipeline(few, postgres, tmp_path):
 
 # --------------------------------------------------------------------- node
 
-def node(endpoint, module, script):
-    if shutil.which("node") is None:
-        pytest.skip("no node")
-    have = subprocess.run(["node", "-e", f"require('{module}')"], capture_output=True, check=False,
-                          timeout=60, env={**os.environ, "NODE_PATH": NODE_PATH})
-    if have.returncode != 0:
-        pytest.skip(f"no module {module} of node")
-    done = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=False,
-                          env={**environment(endpoint), "NODE_PATH": NODE_PATH}, timeout=100)
+def node(endpoint, modules, script):
+    done = needs.run_node(script, modules, environment=environment(endpoint))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.strip().split("\n")[-1] == "done"
 
 
 def test_node_postgres(few):
     """Named queries of its own, by many clients of a pool."""
-    node(few, "pg", """
+    node(few, ["pg"], """
         const { Pool } = require('pg');
         const pool = new Pool({ max: 10 });
         async function work(n) {
@@ -241,7 +228,7 @@ def test_node_postgres(few):
 
 def test_postgres_js(few):
     """It names all its statements, and pipelines."""
-    node(few, "postgres", """
+    node(few, ["postgres"], """
         const postgres = require('postgres');
         const sql = postgres({ max: 10 });
         async function work(n) {
@@ -264,7 +251,7 @@ def test_postgres_js(few):
 def test_prisma(few):
     """Its JavaScript driver adapter: transactions that it begins by itself and interactive
     ones, batches, raw queries, errors."""
-    node(few, "@prisma/adapter-pg", """
+    node(few, ["@prisma/adapter-pg", "@prisma/client"], """
         const { PrismaClient } = require('@prisma/client');
         const { PrismaPg } = require('@prisma/adapter-pg');
         const e = process.env;
@@ -309,16 +296,8 @@ def test_prisma(few):
 def test_pgx(few, tmp_path):
     """It prepares whatever it runs, by names that are made of the texts, and pipelines
     batches; COPY between them."""
-    if shutil.which("go") is None or not (GOPATH / "src/github.com/jackc/pgx").exists():
-        pytest.skip("no go, or no pgx for it")
-    source = pathlib.Path(__file__).parent / "drivers" / "pgx_load.go"
     program = tmp_path / "pgx_load"
-    built = subprocess.run(
-        ["go", "build", "-p", "2", "-o", str(program), str(source)], capture_output=True,
-        text=True, check=False, timeout=150,
-        env={**os.environ, "GO111MODULE": "off", "GOPATH": str(GOPATH), "GOFLAGS": "",
-             "GOCACHE": os.environ.get("GOCACHE") or str(tmp_path / "cache")})
-    assert built.returncode == 0, built.stderr
+    needs.build_go(pathlib.Path(__file__).parent / "drivers" / "pgx_load.go", program)
     assert run(few, str(program)).strip() == "done"
 
 
@@ -392,15 +371,7 @@ public class Jdbc {
 
 def test_jdbc(few, tmp_path):
     """Named from the fifth use on (prepareThreshold), batches, cursors by fetch size."""
-    if shutil.which("java") is None or not JAR.exists():
-        pytest.skip("no java, or no driver of PostgreSQL for it")
-    source = tmp_path / "Jdbc.java"
-    source.write_text(JDBC)
-    done = subprocess.run(
-        ["java", "-Xmx128m", "-cp", str(JAR), str(source),
-         f"jdbc:postgresql://{few.host}:{few.port}/{DATABASE}"],
-        capture_output=True, text=True, check=False, timeout=150,
-        env={**os.environ, **environment(few)})
-    if "jdk.compiler" in done.stderr:
-        pytest.skip("java without a compiler")
+    done = needs.run_java(tmp_path / "Jdbc.java", JDBC,
+                          f"jdbc:postgresql://{few.host}:{few.port}/{DATABASE}",
+                          timeout=150, env={**os.environ, **environment(few)})
     assert done.returncode == 0 and "done" in done.stdout, done.stdout + done.stderr

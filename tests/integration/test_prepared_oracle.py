@@ -34,6 +34,7 @@ class Client:
         self.number, self.routed, self.direct = number, routed, direct
         self.status = "I"
         self.knows_unnamed = True       # as PostgreSQL does
+        self.portal_dangles = False
         self.story = []
 
     def message(self, rng):
@@ -86,7 +87,7 @@ class Client:
     def run(self, rng):
         exchange = self.exchange(rng)
         words = [word for word, _ in exchange]
-        if not self.is_sure(words):
+        if not self.is_sure(words) or not self.is_safe(words):
             return
         data = b"".join(part for _, part in exchange)
         self.story.append("; ".join(words))
@@ -108,7 +109,16 @@ class Client:
         first = next((word for word in words if "''" in word or word.startswith("Query")), "")
         return not first or first.startswith(("Query", "Parse ''"))
 
+    def is_safe(self, words):
+        """A Query that fails in a transaction leaves the unnamed portal behind, whose text and
+        plan are freed: PostgreSQL 15 may crash when it is executed."""
+        first = next((word for word in words if word.startswith(
+            ("Bind ''", "Execute ''", "Describe P ''"))), "Bind ''")
+        return not self.portal_dangles or first.startswith("Bind ''")
+
     def learn(self, words, answer):
+        self.portal_dangles = self.status == "E" and (
+            self.portal_dangles or words[0].startswith("Query"))
         touches = any(word.startswith(("Parse ''", "Close S ''")) for word in words)
         if any(m.type == "E" for m in answer):
             self.knows_unnamed = self.knows_unnamed and not touches

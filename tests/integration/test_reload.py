@@ -109,7 +109,7 @@ def test_new_workload(make_router):
 
 def test_what_needs_a_restart_is_named(make_router):
     router = make_router()
-    assert "workers" in router.reload({"process": {"workers": 1}})
+    assert "workers" in router.reload({"process": {"workers": 3}})
 
 
 def test_changed_host_drains(make_router, postgres):

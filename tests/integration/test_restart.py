@@ -11,6 +11,7 @@ import threading
 
 import psycopg
 import pytest
+from support import needs
 from support import wire as w
 from support.net import free_port, listening_ports
 from support.restarted import Watch
@@ -215,7 +216,7 @@ def test_systemd_hears_of_the_new_process(restarted, tmp_path, monkeypatch):
                 return lines
         router = restarted()
         if "libsystemd" not in open(f"/proc/{router.process.pid}/maps", encoding="ascii").read():
-            pytest.skip("built without libsystemd")
+            needs.missing("libsystemd in the program", "tools/install-deps build, then configure")
         router.restart()
         wait_until(lambda: f"MAINPID={router.process.pid}" in heard(), 10, "it is told")
         router.old_ones_end()
@@ -224,7 +225,7 @@ def test_systemd_hears_of_the_new_process(restarted, tmp_path, monkeypatch):
         assert "STOPPING=1" not in heard()
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may become somebody else")
+@pytest.mark.usefixtures("as_root")
 def test_restart_as_another_user(open_directory, restarted):
     """What was given up after the start is not needed again, nor the pid file's rights."""
     router = restarted({"process": {"user": "nobody"}}, open_directory)
@@ -263,7 +264,8 @@ class Contained:
 
     def is_up(self):
         if self.router.process.poll() is not None and "unshare" in self.router.log():
-            pytest.skip("no namespace of processes can be had here: " + self.router.log())
+            self.router.process = None      # its exit code is no finding
+            needs.not_allowed("a namespace of processes: " + self.router.log())
         return self.router.ports["session"] in listening_ports()
 
     def first(self):

@@ -335,6 +335,63 @@ def test_a_database_that_is_disabled_stays_so(restarted):
     router.old_ones_end()
 
 
+def notices(router, command):
+    """The command's tag and what it adds."""
+    with Console(router) as console:
+        answer = console.wire.query(command)
+    assert not w.errors(answer), w.errors(answer)
+    return [m.tag for m in answer if m.type == "C"], [m.text for m in answer if m.type == "N"]
+
+
+def client_id(router, name):
+    """The log's number of the client that calls itself so."""
+    return int(re.search(rf" client-login id=(\d+) .*application=\"?{name}", router.log())[1])
+
+
+def test_what_ends_something_reaches_the_processes_before(restarted, postgres):
+    """KILL, KILL_CLIENT and RECONNECT on the console of the newest process."""
+    router = restarted()
+    with router.session.wire(application_name="one") as one, \
+            router.session.wire(application_name="two") as two, \
+            router.transactional.wire(application_name="three") as three:
+        for wire in (one, two, three):
+            wire.query("SELECT 1")
+        one.query("BEGIN")
+        router.restart()
+        three.query("SELECT 1")
+        with router.session.wire(application_name="four") as four, \
+                router.transactional.wire(application_name="five") as five:
+            four.query("SELECT 1")
+            router.restart()
+            passed_on = "it was passed on to 2 processes before this one, which still drain"
+            # A number is one client's, in whichever process it is.
+            ids = [client_id(router, name) for name in ("one", "two", "three", "four", "five")]
+            assert sorted(set(ids)) == ids
+            for name, wire in (("two", two), ("four", four)):
+                assert notices(router, f"KILL_CLIENT {client_id(router, name)}") == (
+                    ["KILL_CLIENT"], [passed_on])
+                assert [m.sqlstate for m in wire.until_closed() if m.type == "E"] == ["57P01"]
+            assert one.value("SELECT 1") == "1" and five.value("SELECT 1") == "1"
+            # Idle servers close at once, those with a client when they come back.
+            pid = three.value("SELECT pg_backend_pid()")
+            assert notices(router, "RECONNECT app") == (["RECONNECT"], [passed_on])
+            wait_until(lambda: postgres.count(f"pid = {pid}") == 0, 10, "it is closed")
+            assert three.value("SELECT pg_backend_pid()") != pid
+            one.send(w.query("SELECT pg_sleep(100)"))
+            wait_until(lambda: postgres.count(f"{APP} AND query LIKE 'SELECT pg_sleep%'") == 1, 10)
+            assert notices(router, "KILL app") == (["KILL"], [passed_on])
+            for wire in (one, three, five):
+                assert [m.sqlstate for m in wire.until_closed() if m.type == "E"] == ["57P01"]
+            wait_until(lambda: postgres.count(APP) == 0, 10, "nothing runs")
+            assert router.command("RESUME app") == "RESUME"
+    router.old_ones_end()
+    # Nobody is left to be told.
+    wait_until(lambda: "predecessor-end left=0" in router.log().split("took-over")[-1], 10)
+    with Console(router) as console:
+        assert console.fails("KILL_CLIENT 1") == ("42704", "client not found")
+    assert notices(router, "RECONNECT") == (["RECONNECT"], [])
+
+
 def test_a_pause_waits_for_the_processes_before(restarted, postgres):
     """When it is answered nobody is connected to PostgreSQL, whichever process it was."""
     router = restarted()

@@ -56,6 +56,49 @@ def test_files_of_tls_that_everybody_may_change_are_refused(make_router, tmp_pat
     router.reload()
 
 
+@pytest.mark.parametrize("option", ["client_tls_key_file", "client_tls_cert_file",
+                                    "client_tls_ca_file", "client_tls_crl_file"])
+def test_pipes_in_place_of_files_of_tls(make_router, tmp_path, option):
+    """Nobody writes to it, and nobody waits for that: neither --check nor a reload."""
+    ca = Authority(tmp_path / "ca")
+    ca.issue("own", "localhost")
+    files = {"client_tls_key_file": "own.key", "client_tls_cert_file": "own.crt",
+             "client_tls_ca_file": "ca.crt", "client_tls_crl_file": "ca.crl"}
+    for name in files.values():
+        os.chmod(ca.path(name), 0o640)
+    router = make_router({"tls": {key: ca.path(name) for key, name in files.items()}})
+    path = ca.path(files[option])
+    os.rename(path, path + ".saved")
+    os.mkfifo(path, 0o640)
+    said = f"{option}: {path} is not a regular file"
+    done = subprocess.run([router.program(), "--check", str(router.config_file)], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30, check=False)
+    assert done.returncode == 1 and said in done.stdout, done.stdout
+    router.expect_error("reload")
+    assert said in router.reload(expect="error")
+    with router.session.connect() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    os.rename(path + ".saved", path)
+    router.reload()
+
+
+@pytest.mark.parametrize("wrong, place, problem", [
+    ('"a" "b"\n"app_md5" "x', "2:11", "the closing quote is missing"),
+    ('"app_md5', "1:1", "the closing quote is missing")])
+def test_a_user_file_with_an_error_changes_nothing(make_router, wrong, place, problem):
+    """... and is told with line and column; who could log in before still can."""
+    router = make_router()
+    path = router.directory / "userlist.txt"
+    before = path.read_text()
+    path.write_text(wrong)
+    router.expect_error("reload")
+    assert f"userlist.txt:{place}: {problem}" in router.reload(expect="error")
+    with router.session.connect("app_md5") as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("app_md5",)
+    path.write_text(before)
+    router.reload()
+
+
 def test_files_that_everybody_may_read_are_told(make_router):
     router = make_router({"users": {"app_plain": {"password": USERS["app_plain"][0]}}}, start=False)
     for name in ("pgtandem.yaml", "userlist.txt"):
@@ -68,7 +111,7 @@ def test_files_that_everybody_may_read_are_told(make_router):
 
 
 @pytest.mark.parametrize("core_dumps", [False, True])
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+@pytest.mark.usefixtures("as_root")
 def test_who_may_look_into_the_process(make_router, core_dumps):
     """Without core_dumps what the kernel shows of the process is root's, as it cannot be
     dumped; neither may another process of its user attach to it."""

@@ -2,6 +2,7 @@
 """Passwords for PostgreSQL that come from a file or a command, change while servers are
 there, and are sent to nobody who is not to have them."""
 import concurrent.futures
+import contextlib
 import os
 import pathlib
 import shutil
@@ -15,8 +16,8 @@ import time
 import psycopg
 import pytest
 from support import wire as w
-from support.postgres import USERS
-from support.wait import wait_until
+from support.postgres import DATABASE, USERS
+from support.wait import SLOWDOWN, wait_until
 
 pytestmark = pytest.mark.router_only
 
@@ -201,9 +202,10 @@ def test_reload_asks_again(make_router, command):
 class AsksInClear(threading.Thread):
     """A server at a Unix socket that asks for a password in clear, and refuses it."""
 
-    def __init__(self, directory, port):
+    def __init__(self, directory, port, sqlstate="28P01"):
         super().__init__(daemon=True)
         self.got = []
+        self.sqlstate = sqlstate
         self.listener = socket.socket(socket.AF_UNIX)
         path = f"{directory}/.s.PGSQL.{port}"
         self.listener.bind(path)
@@ -212,7 +214,7 @@ class AsksInClear(threading.Thread):
         self.start()
 
     def run(self):
-        body = b"SFATAL\0C28P01\0Mwrong\0\0"
+        body = f"SFATAL\0C{self.sqlstate}\0Mwrong\0\0".encode()
         while True:
             try:
                 sock, _ = self.listener.accept()
@@ -315,6 +317,60 @@ def test_a_wrong_password_is_not_asked_for_again_and_again(make_router, command)
     assert command.count() <= 5
 
 
+@pytest.mark.parametrize("sqlstate, times", [("28P01", 2), ("28000", 2), ("42501", 1)])
+def test_what_says_that_it_is_wrong(make_router, command, sqlstate, times):
+    """28000 is what PostgreSQL says with PAM and LDAP."""
+    directory = tempfile.mkdtemp(prefix="pgt")
+    os.chmod(directory, 0o777)
+    server = AsksInClear(directory, 6001, sqlstate)
+    try:
+        router = make_router({"hosts": {"main": {"host": directory, "port": 6001}},
+                              **by_command(command)})
+        assert not works(router)
+        assert len(server.got) == times
+        assert command.count() == times
+    finally:
+        server.listener.close()
+        shutil.rmtree(directory)
+
+
+def test_a_refusal_that_no_password_helps_against(make_router, postgres, command):
+    """pg_hba.conf's, before it asks, and the role's, after: the command is not run again."""
+    hba = postgres.data / "pg_hba.conf"
+    before = hba.read_text()
+    router = make_router(by_command(command))
+
+    def refused(text):
+        with pytest.raises(psycopg.OperationalError, match=text):
+            connect(router)
+    try:
+        hba.write_text("host all other 127.0.0.1/32 reject\n" + before)
+        postgres.reload()
+        for _ in range(3):
+            refused("pg_hba.conf rejects connection")
+        hba.write_text(before)
+        postgres.reload()
+        postgres.sql("ALTER ROLE other NOLOGIN")
+        wait_until(lambda: not_permitted(router), 20, "the role's own refusal")
+        for _ in range(2):
+            refused("is not permitted to log in")
+    finally:
+        hba.write_text(before)
+        postgres.reload()
+        postgres.sql("ALTER ROLE other LOGIN")
+    wait_until(lambda: works(router), 20, "it works again")
+    assert command.count() == 1
+    assert "password-refused" not in router.log()
+
+
+def not_permitted(router):
+    try:
+        connect(router)
+    except psycopg.OperationalError as problem:
+        return "is not permitted to log in" in str(problem)
+    return False
+
+
 def test_a_slow_command_holds_nobody_up(make_router, command):
     """Others are served meanwhile, also by the same worker."""
     command.write('sleep 2; cat "$here/secret"')
@@ -327,6 +383,63 @@ def test_a_slow_command_holds_nobody_up(make_router, command):
                 c.execute("SELECT 1")
         assert not slow.done()
         assert slow.result()
+
+
+def test_commands_of_one_host_that_hang(make_router, postgres, command, tmp_path):
+    """As many of them as there are threads: those of another host are run all the same."""
+    hanging = Command(tmp_path / "hanging", 'echo > "$here/$1"; '
+                      'while [ ! -e "$here/go" ]; do sleep 0.05; done; cat "$here/secret"')
+    names = [f"hangs{i}" for i in range(6)]
+    databases = {name: {"host": "other", "dbname": "app", "user": "other",
+                        "password_command": [str(hanging.program), name]} for name in names}
+    router = make_router({
+        "hosts": {"other": {"host": "127.0.0.1", "port": postgres.port,
+                            "connection_budget": 10, "max_connecting": 10}},
+        "databases": {**databases, **by_command(command)["databases"]}})
+
+    def one(name):
+        with connect(router, name) as c:
+            return c.execute("SELECT current_user").fetchone()
+    with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
+        logins = [pool.submit(one, name) for name in names]
+        try:
+            wait_until(lambda: hanging.count() == 2, 10, "two are run")
+            with router.admin() as admin:
+                def held():
+                    rows = admin.execute("SHOW POOLS").fetchall()
+                    return sum(row["sv_login"] for row in rows if row["user"] == "other")
+                wait_until(lambda: held() == len(names), 5, "the others wait")
+            assert works(router)
+            assert hanging.count() == 2
+            assert not any(login.done() for login in logins)
+        finally:
+            (hanging.directory / "go").touch()
+        assert [login.result() for login in logins] == [("other",)] * len(names)
+
+
+def test_places_for_connects_come_back(make_router, command):
+    """A command that hangs, and as many logins that wait for it as connects may be under way:
+    another user's server is not opened, and is as soon as the commands of both have had their
+    time, 10 seconds each."""
+    command.write('exec sleep 60')
+    config = by_command(command)
+    router = make_router({**config, "hosts": {"main": {"max_connecting": 2}},
+                          "auth": {"auth_type": "trust"}})
+    with contextlib.ExitStack() as open_ones, router.admin() as admin:
+        def waits(user, **fields):
+            return [row for row in admin.execute("SHOW POOLS").fetchall()
+                    if row["user"] == user and all(row[k] == v for k, v in fields.items())]
+        for _ in range(2):
+            raw = open_ones.enter_context(router.transactional.raw())
+            raw.send(w.startup("app_scram", "reports"))
+        wait_until(lambda: waits("other", sv_login=2), 10, "both wait for the command")
+        began = time.monotonic()
+        other = open_ones.enter_context(router.transactional.raw())
+        other.send(w.startup("app_trust", DATABASE))
+        wait_until(lambda: waits("app_trust", sv_login=0, cl_waiting=1), 10, "it waits for them")
+        other.authenticate("app_trust", "")
+        assert other.value("SELECT current_user") == "app_trust"
+        assert time.monotonic() - began < 28 * SLOWDOWN
 
 
 def test_stop_while_a_command_runs(make_router, command):

@@ -26,6 +26,8 @@ SETUP = f"""
 CREATE ROLE {ROLE} SUPERUSER LOGIN PASSWORD '{PASSWORD}';
 CREATE ROLE cell_role;
 CREATE SEQUENCE cell_sequence;
+CREATE EXTENSION IF NOT EXISTS dblink;
+SELECT pg_replication_origin_create('cell_' || n) FROM generate_series(0, 99) AS n;
 CREATE TABLE cell_table (sql text);
 GRANT ALL ON cell_table, cell_sequence TO PUBLIC;
 CREATE FUNCTION cell_function(sql text) RETURNS int LANGUAGE plpgsql AS
@@ -41,6 +43,7 @@ TEARDOWN = """
 DROP TABLE cell_table; DROP SEQUENCE cell_sequence;
 DROP FUNCTION cell_function, cell_trigger; DROP PROCEDURE cell_procedure;
 DROP ROLE cell_role, cell_super;
+SELECT pg_replication_origin_drop('cell_' || n) FROM generate_series(0, 99) AS n;
 """
 
 # What makes it, and what tells whether it is there.
@@ -81,6 +84,20 @@ KINDS = {
     "`LOAD`": ("LOAD 'auto_explain'",
                "SELECT current_setting('auto_explain.log_min_duration', true) IS NOT NULL"),
     "`setseed()`": ("SELECT setseed(0.25)", "SELECT random() = {seeded}"),
+    "`dblink_connect()`": (
+        "SELECT dblink_connect('cell', 'host=' || current_setting('unix_socket_directories')"
+        " || ' port=' || current_setting('port') || ' dbname=app user=postgres')",
+        "SELECT 'cell' = ANY (dblink_get_connections())"),
+    "temporary replication slot": (
+        "SELECT pg_create_physical_replication_slot('cell_' || pg_backend_pid(), true, true)",
+        "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE temporary"
+        " AND active_pid = pg_backend_pid())"),
+    "replication origin": (
+        # One for each backend: only one session at a time may have it.
+        "SELECT pg_replication_origin_session_setup('cell_' || pg_backend_pid() % 100)",
+        "SELECT pg_replication_origin_session_is_setup()"),
+    "`pg_backup_start()`": ("SELECT pg_backup_start('cell', true)",
+                            "SELECT (pg_backup_stop()).lsn IS NOT NULL"),
     "`nextval()`": ("SELECT nextval('cell_sequence')",
                     "SELECT currval('cell_sequence') > 0"),
 }
@@ -114,7 +131,9 @@ OUT_OF_SIGHT = ("function", "procedure", "`DO`", "trigger", "`COPY`")
 KNOWN_LOST = {"`nextval()`"}
 # What no statement takes away and nothing shows: a server is closed behind these only where
 # a text tells of them.
-KNOWN_SEEN = {(name, way) for name in ("`LOAD`",) for way in OUT_OF_SIGHT}
+KNOWN_SEEN = {(name, way) for way in OUT_OF_SIGHT for name in (
+    "`LOAD`", "`dblink_connect()`", "temporary replication slot", "replication origin",
+    "`pg_backup_start()`")}
 
 
 @pytest.fixture(scope="module")

@@ -355,3 +355,34 @@ def test_who_waits_for_a_server_that_is_kept(make_router):
         assert answer.text
         fine(one.query("UNLISTEN mine"))
         assert other.value("SELECT 1") == "1"
+
+
+# ------------------------------------------------------ what no statement takes away
+
+DBLINK = """DO $$BEGIN PERFORM dblink_connect('mine', 'host=' || current_setting(
+'unix_socket_directories') || ' port=' || current_setting('port') || ' dbname=app user=postgres');
+END$$"""
+
+
+@pytest.fixture
+def superuser(postgres):
+    """Others may connect by dblink with a password only."""
+    postgres.sql(f"ALTER ROLE {DEFAULT_USER} SUPERUSER")
+    postgres.sql("CREATE EXTENSION IF NOT EXISTS dblink", dbname=DATABASE)
+    yield
+    postgres.sql(f"ALTER ROLE {DEFAULT_USER} NOSUPERUSER")
+
+
+@pytest.mark.parametrize("lifetime", ["1h", "0"])
+def test_servers_for_one_use_leave_nothing(make_router, superuser, lifetime):
+    """A connection of dblink that code has made stays with the server: so that no server of such a
+    database may have two clients."""
+    config = one_server()
+    config["databases"] = {DATABASE: {"server_lifetime": lifetime}}
+    port = make_router(config).transactional
+    with two(port) as (one, other):
+        fine(simple(one, DBLINK))
+        assert other.value("SELECT dblink_get_connections() IS NULL") == \
+            ("t" if lifetime == "0" else "f")
+        assert (one.value("SELECT pg_backend_pid()") == other.value("SELECT pg_backend_pid()")) \
+            == (lifetime != "0")

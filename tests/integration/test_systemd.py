@@ -6,6 +6,7 @@ import socket
 import subprocess
 
 import pytest
+from support import needs
 from support.freeze import frozen
 from support.router import Router
 from support.wait import wait_until
@@ -37,7 +38,7 @@ def test_what_it_is_told(make_router, systemd):
     router = make_router(start=False)
     router.start()
     if "libsystemd" not in open(f"/proc/{router.process.pid}/maps", encoding="ascii").read():
-        pytest.skip("built without libsystemd")
+        needs.missing("libsystemd in the program", "tools/install-deps build, then configure")
     wait_until(lambda: "READY=1" in systemd(), 10, "it is ready")
     with router.transactional.connect() as connection:
         connection.execute("SELECT 1")
@@ -67,7 +68,7 @@ def test_reload_that_is_refused_ends(make_router, systemd):
     router = make_router(start=False)
     router.start()
     if "libsystemd" not in open(f"/proc/{router.process.pid}/maps", encoding="ascii").read():
-        pytest.skip("built without libsystemd")
+        needs.missing("libsystemd in the program", "tools/install-deps build, then configure")
     wait_until(lambda: "READY=1" in systemd(), 10, "it is ready")
     seen = len(systemd())
     router.expect_error("reload-failed")
@@ -79,7 +80,7 @@ def test_reload_that_is_refused_ends(make_router, systemd):
 @pytest.fixture
 def needs_libsystemd():
     if b"sd_listen_fds" not in pathlib.Path(Router.program()).read_bytes():
-        pytest.skip("built without libsystemd")
+        needs.missing("libsystemd in the program", "tools/install-deps build, then configure")
 
 
 def with_sockets(router, sockets, names, said=" start "):

@@ -6,20 +6,23 @@ import hashlib
 import io
 import os
 import re
+import resource
 import ssl
 import struct
 import subprocess
 import threading
+import time
 
 import asyncpg
 import psycopg
 import pytest
+from support import needs
 from support import wire as w
 from support.certs import Authority
 from support.net import free_port, listening_ports
 from support.postgres import DATABASE, DEFAULT_USER, USERS
 from support.router import ADMIN
-from support.wait import wait_until
+from support.wait import SLOWDOWN, wait_until
 
 pytestmark = pytest.mark.router_only
 
@@ -358,7 +361,10 @@ def test_renegotiation_is_refused(make_router, ca):
     ({"client_tls_protocols": "tlsv1.2", "client_tls_ciphers": "ECDHE-ECDSA-AES256-GCM-SHA384"},
      "TLSv1.2", "ECDHE-ECDSA-AES256-GCM-SHA384"),
     ({"client_tls_protocols": "tlsv1.3", "client_tls13_ciphers": "TLS_CHACHA20_POLY1305_SHA256"},
-     "TLSv1.3", "TLS_CHACHA20_POLY1305_SHA256")])
+     "TLSv1.3", "TLS_CHACHA20_POLY1305_SHA256"),
+    ({"client_tls13_ciphers": "TLS_AES_256_GCM_SHA384"}, "TLSv1.3", "TLS_AES_256_GCM_SHA384"),
+    # Of the client's, who would rather have 256 bits, the router takes the cheaper one.
+    ({}, "TLSv1.3", "TLS_AES_128_GCM_SHA256")])
 def test_protocols_and_ciphers(make_router, ca, options, version, cipher):
     router = make_router(tls_config(ca, "require", **options))
     wire = start_tls(router.session)
@@ -367,6 +373,21 @@ def test_protocols_and_ciphers(make_router, ca, options, version, cipher):
         wire.login(DEFAULT_USER, PASSWORD, DATABASE)
         shown = [c for c in router.show("CLIENTS") if c["user"] == DEFAULT_USER]
         assert [c["tls"] for c in shown] == [f"{version}/{cipher}"]
+
+
+@pytest.mark.parametrize("options, groups, fits", [
+    ({}, "X25519", True), ({"client_tls_groups": "auto"}, "P-384", True),
+    ({"client_tls_groups": "P-256:P-384"}, "P-384", True),
+    ({"client_tls_groups": "P-256:P-384"}, "X25519", False)])
+def test_groups(make_router, ca, options, groups, fits):
+    router = make_router(tls_config(ca, "require", **options))
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{router.session.port}", "-starttls",
+         "postgres", "-groups", groups], input="", capture_output=True, text=True, check=False,
+        timeout=30)
+    said = done.stdout + done.stderr
+    assert ("Server Temp Key: " in said) == fits, said
+    assert ("handshake failure" in said) == (not fits), said
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -701,6 +722,8 @@ def check(router):
       "client_tls_sslmode": "verify-ca"}, "verify-ca and verify-full need client_tls_ca_file"),
     ({"client_tls_key_file": "server.key", "client_tls_cert_file": "server.crt",
       "client_tls_ciphers": "NONSENSE"}, "no cipher of TLS 1.2"),
+    ({"client_tls_key_file": "server.key", "client_tls_cert_file": "server.crt",
+      "client_tls_groups": "X25519:NONSENSE"}, "groups of the key exchange is not known"),
     ({"client_tls_sslmode": "required"}, "did you mean require"),
 ])
 @pytest.mark.parametrize("where", ["tls", "admin"])
@@ -722,3 +745,57 @@ def test_check_warns_of_a_public_key(make_router, ca, tmp_path):
     assert done.returncode == 0 and "private key" in done.stdout
     os.chmod(key, 0o600)
     assert "private key" not in check(router).stdout
+
+
+# ------------------------------------------------------------------- many
+
+@pytest.mark.slow
+def test_five_thousand_idle_clients(make_router, ca):
+    """All are there at once, cost next to nothing while they are silent, and each is
+    answered afterwards, by one of few servers."""
+    count = 5000 if SLOWDOWN == 1 else 1000
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if limit < count + 200:
+        needs.not_allowed(f"{count + 200} open files, but {limit}")
+    router = make_router({"process": {"max_client_conn": count + 50},
+                          "log": {"log_connections": False, "log_disconnections": False},
+                          "workloads": {"transactional": {"max_client_conn": count + 10}},
+                          "auth": {"auth_type": "trust"}, **tls_config(ca, "prefer")})
+    context = ssl.create_default_context(cafile=ca.ca)
+    context.set_alpn_protocols(["postgresql"])
+    # psycopg waits with select(), which knows the first 1024 files only.
+    admin = router.admin()
+    clients = []
+
+    def log_in():
+        wire = router.transactional.raw()
+        clients.append(wire)
+        wire.socket = context.wrap_socket(wire.socket, server_hostname="localhost")
+        wire.send(w.startup("app_trust", DATABASE))
+        wire.authenticate("app_trust", "")
+
+    try:
+        log_in()
+        empty = router.memory()
+        while len(clients) < count:
+            log_in()
+        each = (router.memory() - empty) / (count - 1)
+        cpu, start = router.cpu_seconds(), time.monotonic()
+        wait_until(lambda: time.monotonic() - start > 1, 5)
+        used = (router.cpu_seconds() - cpu) / (time.monotonic() - start)
+        assert used < 0.1 * SLOWDOWN, f"idle clients take {used:.3f} of a processor"
+        shown = [row for row in admin.execute("SHOW CLIENTS").fetchall()
+                 if row["user"] == "app_trust" and row["tls"]]
+        assert len(shown) == count
+        for number, wire in enumerate(clients):
+            wire.send(w.query(f"SELECT {number}"))
+        for number, wire in enumerate(clients):
+            assert w.rows(wire.until_ready()) == [(str(number),)]
+        # PgBouncer's take 15.6 kB each; what sanitizers keep is theirs.  Newer versions of
+        # OpenSSL need more for themselves: docs/kernels.md.
+        most = 20_000 if ssl.OPENSSL_VERSION_INFO < (3, 2) else 34_000
+        assert SLOWDOWN > 1 or each < most, f"{each:.0f} bytes a client"
+    finally:
+        admin.close()
+        for wire in clients:
+            wire.socket.close()

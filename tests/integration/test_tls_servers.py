@@ -13,6 +13,7 @@ from support import wire as w
 from support.certs import Authority
 from support.fakeserver import welcome
 from support.postgres import DATABASE, DEFAULT_USER, USERS
+from support.router import Router
 from support.tlspostgres import TlsPostgres
 from support.wait import wait_until
 
@@ -220,6 +221,26 @@ def test_waiters_hear_of_it(make, tls_postgres, ca):
 def test_wrong_authority(make, tls_postgres, stranger):
     router = make(server_tls_sslmode="verify-ca", server_tls_ca_file=stranger.ca)
     refused(router, "TLS failed: (self-signed certificate|unable to get local issuer)")
+    assert servers_with_tls(tls_postgres) == []
+
+
+def test_name_with_an_address_where_nobody_is(make, tls_postgres, stranger, monkeypatch, tmp_path):
+    """As "localhost" is ::1, too, where PostgreSQL has IPv4 only: what the other address says is
+    told at once all the same."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n127.0.0.2 two-addresses\n127.0.0.1 two-addresses\n")
+    if subprocess.run(["unshare", "--mount", "mount", "--bind", hosts, "/etc/hosts"],
+                      check=False, capture_output=True).returncode != 0:
+        pytest.skip("no file system of our own here")
+    script = tmp_path / "program"
+    script.write_text(f"""#!/bin/sh
+exec unshare --mount sh -c 'mount --bind {hosts} /etc/hosts && exec "$0" "$@"' {Router.program()} "$@"
+""")
+    script.chmod(0o755)
+    monkeypatch.setenv("PGTANDEM", str(script))
+    router = make("two-addresses", server_tls_sslmode="verify-ca", server_tls_ca_file=stranger.ca)
+    refused(router, "TLS failed: (self-signed certificate|unable to get local issuer)")
+    assert re.search(r"127\.0\.0\.2:\d+: connection failed: Connection refused", router.log())
     assert servers_with_tls(tls_postgres) == []
 
 
@@ -498,11 +519,12 @@ def test_stalled_handshake_of_a_server(make_router):
 # ------------------------------------------------------------------ direct
 
 def test_direct(make_router, tls_postgres, ca):
-    """sslnegotiation=direct: a hello comes first, with ALPN postgresql."""
-    chosen = []
+    """sslnegotiation=direct: a hello comes first, with ALPN postgresql and the host's name."""
+    chosen, named = [], []
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(ca.path("server.crt"), ca.path("server.key"))
     context.set_alpn_protocols(["postgresql"])
+    context.sni_callback = lambda _socket, name, _context: named.append(name)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         def serve():
             try:
@@ -524,6 +546,7 @@ def test_direct(make_router, tls_postgres, ca):
         with router.session.connect() as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
         assert chosen and set(chosen) == {"postgresql"}
+        assert set(named) == {"localhost"}
         listener.shutdown(socket.SHUT_RDWR)
 
 

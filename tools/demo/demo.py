@@ -77,6 +77,7 @@ def write_config(directory, cluster):
     for pattern, value in ((r"(?m)^(    host:).*$", r"\1 127.0.0.1"),
                            (r"(?m)^(    port:).*$", rf"\1 {cluster.port}"),
                            (r"(?m)^(  auth_file:).*$", rf"\1 {userlist}"),
+                           (r"(?m)^# admin:.*$", f"admin: {{ admin_users: [ {USER} ] }}"),
                            (r'"(?:\*|0\.0\.0\.0):(\d+)"', r'"127.0.0.1:\1"')):
         text, count = re.subn(pattern, value, text)
         if not count:
@@ -146,13 +147,15 @@ def stop_earlier(state_file):
 
 
 def tell_how(password, cluster, log_path):
-    def psql(port):
-        return f"  PGPASSWORD={password} psql -h 127.0.0.1 -p {port} -U {USER} {DBNAME}"
+    def psql(port, dbname=DBNAME):
+        return f"  PGPASSWORD={password} psql -h 127.0.0.1 -p {port} -U {USER} {dbname}"
 
     say("\nEverything is left up.  Try:")
     say(psql(WEB_PORT) + "    # transaction port")
     say(psql(WORK_PORT) + "    # session port")
     say("    SET app.tenant_id = '7'; SELECT * FROM documents;")
+    say(psql(WEB_PORT, "pgbouncer") + " -c 'SHOW WORKLOADS'    # the console")
+    say("  curl -s localhost:9187/health/db    # and /metrics, and a page for a browser at /")
     say(f"PostgreSQL itself:  psql -h {cluster.directory} -p {cluster.port} -U postgres {DBNAME}")
     say(f"The router's log:   {log_path}")
     say("To end it:          ./quickstart --stop")

@@ -63,6 +63,34 @@ def idle_cpu(found, key):
     return found.ratio(key, "used", "cpu")
 
 
+# What keeps it from a goal, as profiles show; printed for those that are not reached.
+REASONS = {
+    "simple": "Two processors are PostgreSQL's, the clients' and the router's: of some 29 us of all of them"
+              " PostgreSQL takes 19 and the router 7, so that even without any router no more than the"
+              " figure of PostgreSQL direct could be had. What is saved beside PgBouncer is in the CPU.",
+    "tail": "40 processes of PostgreSQL, the clients and the router take turns on two processors, for 20 us at"
+            " a time: whose turn it is is the kernel's. `fair-500` and `fair-10000` have the same queue over"
+            " servers that take 5 ms each, and show what the router makes of it.",
+    "result": "Both move some 8 kB at a time, as PostgreSQL writes them; the rounds of one pooler differ by"
+              " more than the poolers do.",
+    "copy": "As with results. In COPY the client's or PostgreSQL's writes of 8 kB are what there is, one row"
+            " in each, and a larger buffer is seldom filled.",
+    "paced": "Forty clients in turn on few servers: nearly each transaction finds a server that another"
+             " client had, so that strict cleans it first, an exchange of its own with PostgreSQL (five"
+             " instead of four) with the two wake-ups that go with it. Sent together with the end of the"
+             " transaction before, it makes latency better and costs the same CPU and as many switches, so"
+             " that was left out. `off` shows what the same load costs without it.",
+    "login-tls": "95 % of the instructions of a login with TLS (callgrind) are OpenSSL's, in"
+                 " SSL_do_handshake(), and the same for both: the key exchange and the signature.",
+    "idle-tls-10000": "OpenSSL's own objects take 13,969 bytes of live memory per client with the smaller"
+                      " cipher suite, which is preferred for that; the rest are the client itself and what"
+                      " malloc adds.",
+    "workers": "What a second worker costs is the way of a server from one thread to the other: the one"
+               " who waits longest is served first, wherever it is (docs/architecture.md).",
+    "fake-simple-500": "Two workers, the load generator and the server share two processors here.",
+}
+
+
 def every():
     for kind, clients, peer in (("simple", 40, "PgBouncer"), ("simple", 500, "PgBouncer"),
                                 ("prepared", 40, "PgBouncer 1.24"),
@@ -111,6 +139,21 @@ def word(goal, values):
     if all(held):
         return "reached"
     return "by one engine" if any(held) else "not reached"
+
+
+def reasons(founds):
+    """For the goals that a default engine does not reach: lines of Markdown."""
+    by_name = {found.load.name: found for found in founds}
+    missed = {}
+    for goal in every():
+        found = by_name.get(goal.load)
+        value = goal.value(found, ENGINES[0]) if found else None
+        if value is not None and not goal.holds(value):
+            name = "tail" if goal.value is tail else goal.load
+            missed.setdefault(name if name in REASONS else name.split("-")[0],
+                              []).append(goal.figure)
+    return [f"- {'; '.join(figures)}" + (f": {REASONS[name]}" if name in REASONS else ".")
+            for name, figures in missed.items()]
 
 
 def rows(founds):

@@ -274,6 +274,18 @@ def more_kinds():
                  (f"keys={KEYS},{BRANCHES},{TELLERS},5000",))
 
 
+def states():
+    """What keeping, and cleaning between clients, costs router and PostgreSQL."""
+    those = "uring uring-tracked uring-off epoll epoll-tracked epoll-off "
+    keys = (f"keys={KEYS}",)
+    for name, title, kind, sql in (
+            ("rows", "rows by key", "simple", [ROW]), ("prepared", "rows by key, prepared", "prepared", [ROW]),
+            ("transaction", "transactions of 4 statements", "simple", WEB)):
+        base = "pgbouncer13" if kind == "prepared" else "pgbouncer"
+        yield closed(f"state-{name}-200", "state", title + ", 200 clients over 40 servers",
+                     those + base, kind, 200, sql, keys)
+
+
 def sizes():
     yield closed("simple-10000", "sizes", "SELECT 1, simple, 10,000 clients", SIDES, "simple",
                  10000)
@@ -306,7 +318,8 @@ def transports():
 
 
 def idle():
-    for clients, tls in ((1000, False), (5000, False), (10000, False), (1000, True), (10000, True)):
+    for clients, tls in ((1000, False), (5000, False), (10000, False), (1000, True), (5000, True),
+                         (10000, True)):
         yield Idle(f"idle-{'tls-' if tls else ''}{clients}", "idle",
                    f"{clients:,} idle clients" + (", TLS" if tls else ""),
                    "uring epoll pgbouncer pgbouncer13", [Group((), clients, words=("idle=1",))],
@@ -385,7 +398,7 @@ def calls():
 
 def every():
     loads = {}
-    for part in (core, more_kinds, sizes, transports, idle, bulk, mixed, arrivals, fake, workers, calls):
+    for part in (core, more_kinds, states, sizes, transports, idle, bulk, mixed, arrivals, fake, workers, calls):
         for load in part():
             assert load.name not in loads
             loads[load.name] = load

@@ -5,10 +5,13 @@ from xml.sax.saxutils import escape
 
 from . import poolers
 
-COLOURS = {"uring": "#1b6ca8", "uring-off": "#7fb2d9", "uring-2": "#0b3d61", "epoll": "#2a9d6f",
-           "epoll-off": "#93d1b6", "epoll-2": "#14573c", "pgbouncer": "#d1662b",
+COLOURS = {"uring": "#1b6ca8", "uring-tracked": "#4d8fc0", "uring-off": "#7fb2d9",
+           "uring-2": "#0b3d61", "uring-reuse": "#5a3fa0", "epoll": "#2a9d6f",
+           "epoll-tracked": "#5eb893", "epoll-off": "#93d1b6", "epoll-2": "#14573c",
+           "epoll-reuse": "#9a86cf", "pgbouncer": "#d1662b",
            "pgbouncer-64k": "#e3a37f", "pgbouncer13": "#8a3f14", "pgbouncer13-0": "#b98a6d", "haproxy": "#8d8d8d",
            "direct": "#c9c9c9"}
+assert COLOURS.keys() == poolers.ALL.keys()
 WIDTH, LEFT, BAR, GAP, TOP = 860, 250, 13, 16, 64
 
 

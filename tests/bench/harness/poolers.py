@@ -225,10 +225,13 @@ class HAProxy:
 ALL = {pooler.key: pooler for pooler in (
     Router("uring", "pgtandem, io_uring"),
     Router("uring-off", "pgtandem, io_uring, session_state off", state="off"),
+    Router("uring-tracked", "pgtandem, io_uring, session_state tracked", state="tracked"),
     Router("uring-2", "pgtandem, io_uring, 2 workers", workers=2),
     Router("uring-reuse", "pgtandem, io_uring, plan_reuse", more="plan_reuse: true"),
     Router("epoll", "pgtandem, epoll", engine="epoll"),
     Router("epoll-off", "pgtandem, epoll, session_state off", engine="epoll", state="off"),
+    Router("epoll-tracked", "pgtandem, epoll, session_state tracked", engine="epoll",
+           state="tracked"),
     Router("epoll-2", "pgtandem, epoll, 2 workers", engine="epoll", workers=2),
     Router("epoll-reuse", "pgtandem, epoll, plan_reuse", engine="epoll", more="plan_reuse: true"),
     PgBouncer("pgbouncer", "PgBouncer 1.18"),

@@ -13,6 +13,7 @@ PLOTS = ROOT / "docs" / "benchmarks"
 GROUPS = {
     "core": "One query at a time",
     "kinds": "Other kinds of queries",
+    "state": "What session_state costs",
     "sizes": "Many clients, few servers",
     "tls": "TLS",
     "unix": "A unix socket to PostgreSQL",
@@ -52,6 +53,8 @@ PgBouncer does.
 Ratios and figures are those of the default configuration (`session_state: strict`), with each engine.
 
 {goals}
+
+{reasons}
 """
 
 
@@ -163,6 +166,9 @@ TABLES = {"rate": rate_table, "bulk": bulk_table, "idle": idle_table, "mixed": m
           "open": open_table, "calls": calls_table}
 
 NOTES = {
+    "state": "Each transaction is another client's than the last one of its server, so that `strict` cleans"
+             " behind each; PostgreSQL's time is that of all its processes, per transaction. What the words"
+             " mean: [session-state.md](session-state.md).",
     "calls": "Counted by `strace -c -f` while it is attached, in rounds of their own: it slows the pooler"
              " down, so that no other figure of these rounds is shown.",
     "open": "Arrivals are random (exponential), at parts of what PgBouncer answered in a closed loop"
@@ -233,6 +239,11 @@ def read(results, every):
             for name, load in every.items() if (results / f"{name}.json").exists()]
 
 
+def missed(founds):
+    lines = goals.reasons(founds)
+    return "\n".join(["Not reached by io_uring, the default, and why:", "", *lines]) if lines else ""
+
+
 def document(results, every, images=()):
     founds = read(results, every)
     assert founds, f"nothing has been measured yet: {results}"
@@ -243,7 +254,7 @@ def document(results, every, images=()):
     parts = [HEAD.format(
         machine=f"{about_machine['processors']} processors, Linux {about_machine['kernel']}",
         versions=", ".join(versions) + ".", base="PgBouncer (1.24 for prepared statements)",
-        goals=table(*goals.rows(founds)))]
+        goals=table(*goals.rows(founds)), reasons=missed(founds))]
     parts += [f"![{title}](benchmarks/{file})" for title, file in images]
     for group in GROUPS:
         mine = [found for found in founds if found.load.group == group]

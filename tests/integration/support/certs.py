@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """Throw-away certificates, made with openssl."""
 import pathlib
+import shutil
 import subprocess
 
 
@@ -9,6 +10,7 @@ class Authority:
 
     def __init__(self, directory, name="Test CA"):
         self.directory = pathlib.Path(directory)
+        self.issued = 0x2000
         self.directory.mkdir(parents=True, exist_ok=True)
         self.database = self.directory / "index.txt"
         self.database.write_text("")
@@ -20,10 +22,13 @@ class Authority:
             f"crlnumber={self.directory}/crlnumber\nnew_certs_dir={self.directory}\n"
             f"certificate={self.directory}/ca.crt\nprivate_key={self.directory}/ca.key\n"
             "default_md=sha256\ndefault_crl_days=30\npolicy=any\n"
-            "unique_subject=no\ncopy_extensions=copy\n[any]\ncommonName=supplied\n")
+            "unique_subject=no\ncopy_extensions=copy\nx509_extensions=leaf\n"
+            "[any]\ncommonName=supplied\n"
+            # Without these Python 3.13 takes none.
+            "[leaf]\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n")
         self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
                      "-nodes", "-keyout", "ca.key", "-out", "ca.crt", "-days", "30",
-                     "-subj", f"/CN={name}")
+                     "-subj", f"/CN={name}", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
         self.update_crl()
 
     def openssl(self, *words, text=""):
@@ -43,6 +48,53 @@ class Authority:
         self.openssl("ca", "-batch", "-config", "ca.cnf", "-in", f"{file}.csr",
                      "-out", f"{file}.crt", "-notext", *when)
         return self.path(f"{file}.crt"), self.path(f"{file}.key")
+
+    def issue_as(self, file, subject, alt=None, string_mask="utf8only"):
+        """A certificate of this subject, as openssl req -subj has it, whatever it holds; alt:
+        a line of subjectAltName.  A tilde becomes a zero byte.  One key for all, without one."""
+        while not (self.directory / "any.der").exists() or \
+                b"~" in (self.directory / "any.der").read_bytes():
+            self.openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "any.key")
+            self.openssl("pkey", "-in", "any.key", "-pubout", "-outform", "DER", "-out", "any.der")
+        config = self.directory / "any.cnf"
+        config.write_text(f"[req]\ndistinguished_name=dn\nstring_mask={string_mask}\n[dn]\n[more]\n"
+                          + (f"subjectAltName={alt}\n" if alt else ""))
+        self.openssl("req", "-new", "-config", str(config), "-key", "any.key", "-utf8",
+                     "-subj", subject, "-out", f"{file}.csr")
+        self.openssl("x509", "-req", "-in", f"{file}.csr", "-CA", "ca.crt", "-CAkey", "ca.key",
+                     "-set_serial", str(self.issued), "-days", "20", "-sha256",
+                     "-extfile", str(config), "-extensions", "more", "-outform", "DER",
+                     "-out", f"{file}.der")
+        self.issued += 1
+        if "~" in subject or "~" in (alt or ""):
+            self.replace(file, b"~", b"\0")
+        self.openssl("x509", "-inform", "DER", "-in", f"{file}.der", "-out", f"{file}.crt")
+        shutil.copy(self.path("any.key"), self.path(f"{file}.key"))
+        return self.path(f"{file}.crt"), self.path(f"{file}.key")
+
+    def replace(self, file, old, new):
+        """In what is signed, which is signed again: SEQUENCE of that, method, BIT STRING."""
+        def whole(at):
+            size, extra = der[at + 1], 0
+            if size >= 0x80:
+                extra = size & 0x7f
+                size = int.from_bytes(der[at + 2:at + 2 + extra], "big")
+            return der[at:at + 2 + extra + size]
+
+        def element(tag, body):
+            size = len(body).to_bytes(2, "big")
+            return bytes([tag, 0x82]) + size + body
+
+        path = self.directory / f"{file}.der"
+        der = path.read_bytes()
+        assert len(old) == len(new) and der[1] == 0x82
+        signed = whole(4)
+        method = whole(4 + len(signed))
+        signed = signed.replace(old, new)
+        (self.directory / "signed").write_bytes(signed)
+        self.openssl("dgst", "-sha256", "-sign", "ca.key", "-out", "signature", "signed")
+        signature = (self.directory / "signature").read_bytes()
+        path.write_bytes(element(0x30, signed + method + element(3, b"\0" + signature)))
 
     def revoke(self, file):
         self.openssl("ca", "-config", "ca.cnf", "-revoke", f"{file}.crt")

@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: ISC
 """A directory (slapd) of a test's own."""
 import pathlib
-import shutil
 import signal
 import subprocess
 
+from . import needs
 from .certs import Authority
 from .net import free_port, listening_ports
 from .wait import wait_until
 
 BASE = "dc=example,dc=net"
 ADMIN_DN, ADMIN_PASSWORD = f"cn=admin,{BASE}", "the directory's own secret"
-SLAPD = shutil.which("slapd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 
 
 class Directory:
@@ -19,6 +18,7 @@ class Directory:
     uid NAME.  Listens on port (LDAP, with StartTLS) and tls_port (LDAPS)."""
 
     def __init__(self, path, people):
+        slapd = needs.program("slapd", "test")
         self.path = pathlib.Path(path)
         (self.path / "data").mkdir(parents=True)
         self.port, self.tls_port = free_port(), free_port()
@@ -52,10 +52,10 @@ access to * by dn.exact="{ADMIN_DN}" read by anonymous auth by * none
         first = next(iter(people))
         entries += [self.entry("one", "x", "twice", uid="double"),
                     self.entry("two", people[first], "twice", uid="double")]
-        subprocess.run([SLAPD, "-T", "add", "-f", conf], input="\n".join(entries), text=True,
+        subprocess.run([slapd, "-T", "add", "-f", conf], input="\n".join(entries), text=True,
                        check=True, stdout=subprocess.DEVNULL)
         self.process = subprocess.Popen(
-            [SLAPD, "-d", "0", "-f", conf, "-h",
+            [slapd, "-d", "0", "-f", conf, "-h",
              f"ldap://127.0.0.1:{self.port} ldaps://127.0.0.1:{self.tls_port}"])
         wait_until(lambda: {self.port, self.tls_port} <= listening_ports(), 10, "slapd listens")
 

@@ -94,8 +94,10 @@ class Judge:
     """with Judge(postgres, budget, users) as judge: ...; judge.allow(n) moves the limit.
     The end of the block fails if there ever were more servers than allowed."""
 
-    def __init__(self, postgres, allowed, users):
-        self.postgres, self.users = postgres, list(users)
+    def __init__(self, postgres, allowed, users, cancels=0):
+        """cancels: connections that carry cancel requests, as many as there may be at once;
+        they are none of the budget, but have sockets like others."""
+        self.postgres, self.users, self.cancels = postgres, list(users), cancels
         self.limits = [(0.0, allowed)]
         self.most = {"activity": 0, "sockets": 0, "log": 0}
         self.samples = {"activity": 0, "sockets": 0, "log": 0}
@@ -150,7 +152,7 @@ class Judge:
             now, after = table.scan(), self.allowed
             both = {key: now[key] for key in now if key in last}
             self.samples["sockets"] += 1
-            self.note("sockets", len(both), max(before, after), both)
+            self.note("sockets", len(both), max(before, after) + self.cancels, both)
             last, before = now, after
         table.close()
 

@@ -7,23 +7,16 @@ import shutil
 import subprocess
 import tempfile
 
-import pytest
-
+from . import needs
 from .net import free_port, listening_ports
 from .postgres import DATABASE, USERS
 from .router import ADMIN, Endpoint
 from .wait import wait_until
 
-PROGRAM = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
-
-
 def version():
     """(1, 18), or the test is skipped."""
-    if not os.path.exists(PROGRAM):
-        assert not os.environ.get("CI"), "pgbouncer is missing: tools/install-deps ci"
-        pytest.skip("pgbouncer is not installed")
-    said = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=True,
-                          timeout=60).stdout
+    said = subprocess.run([needs.program("pgbouncer"), "--version"], capture_output=True, text=True,
+                          check=True, timeout=60).stdout
     return tuple(int(n) for n in re.search(r"PgBouncer (\d+)\.(\d+)", said).groups())
 
 
@@ -54,7 +47,7 @@ class PgBouncer:
             f"admin_users = {ADMIN[0]}\npool_mode = {pool_mode}\ndefault_pool_size = 10\n")
         user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] \
             if os.getuid() == 0 else []
-        self.process = subprocess.Popen([*user, PROGRAM, "-q", str(config)],
+        self.process = subprocess.Popen([*user, needs.program("pgbouncer"), "-q", str(config)],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL)
         wait_until(lambda: self.port in listening_ports(), 15, "PgBouncer listens")

@@ -90,7 +90,7 @@ class Router:
         """The test's changes over a configuration that works."""
         config = merge({
             "process": {
-                "workers": 2,
+                "workers": int(os.environ.get("PGTANDEM_WORKERS", 2)),
                 "io_backend": os.environ.get("PGTANDEM_IO_BACKEND", "auto"),
             },
             "hosts": {"main": {
@@ -286,6 +286,13 @@ class Router:
     def cpu_seconds(self):
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def wakes(self):
+        """How often its threads have begun to wait."""
+        return sum(int(line.split()[1])
+                   for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir()
+                   for line in (task / "status").read_text().splitlines()
+                   if line.startswith("voluntary_ctxt_switches:"))
 
 
 class Direct(Router):

@@ -98,6 +98,7 @@ class Client:
         codes = w.errors(answer)
         if codes:
             self.storm.codes.update(codes)
+            self.storm.inside.update(codes)
             return False
         if rows is not None and w.rows(answer) != rows:
             self.storm.wrong.append(f"{self.kind} {self.number}: {sql}: {w.rows(answer)}")
@@ -152,6 +153,7 @@ class Client:
         """Sessions, one after the other; in a storm of one turn all log in before the
         first one begins."""
         while not self.storm.stopping:
+            peer = None
             try:
                 peer = await self.connect()
                 if self.storm.is_once:
@@ -161,6 +163,7 @@ class Client:
                     peer.quit()
             except (Silent, ConnectionError):
                 self.storm.silent += 1
+                self.storm.cut += peer is not None
             except asyncio.TimeoutError:
                 self.storm.hung.append(f"{self.kind} {self.number}")
             if self.storm.is_once:
@@ -174,7 +177,10 @@ class Child:
         self.ports, self.who, self.seed = orders["ports"], orders["who"], orders["seed"]
         self.is_once, self.counts = orders["once"], orders["counts"]
         self.done = dict.fromkeys(self.counts, 0)
-        self.codes, self.silent = collections.Counter(), 0
+        # Connections that ended without a word, and those of them that were logged in.
+        self.codes, self.silent, self.cut = collections.Counter(), 0, 0
+        # What was told to those who were logged in.
+        self.inside = collections.Counter()
         self.wrong, self.hung = [], []
         self.stopping = False
         self.logged_in = self.came = 0
@@ -206,6 +212,7 @@ class Child:
         self.stopping = True
         await teller
         print(json.dumps({"done": self.done, "codes": self.codes, "silent": self.silent,
+                          "cut": self.cut, "inside": self.inside,
                           "wrong": self.wrong[:5], "hung": self.hung[:5],
                           "logged_in": self.logged_in}), flush=True)
 

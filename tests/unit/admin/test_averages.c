@@ -10,7 +10,7 @@ enum { PERIOD = 60 };
 static void note(struct averages *a, uint64_t at_s, uint64_t queries, uint64_t query_us)
 {
 	struct averages_row rows[] = { { .name = "a" }, { .name = "b" } };
-	const struct averages_look look = { rows, 2, at_s * SECONDS };
+	const struct averages_look look = { .rows = rows, .count = 2, .at_us = at_s * SECONDS };
 
 	rows[0].totals[STAT_query_count] = queries;
 	rows[0].totals[STAT_query_time] = query_us;
@@ -84,6 +84,29 @@ START_TEST(are_zero_for_who_did_nothing)
 }
 END_TEST
 
+/* What nobody has logged in to is swept; its name may come again. */
+START_TEST(are_no_less_than_zero_for_what_was_forgotten)
+{
+	struct averages_row none[] = { { .name = "b" } };
+	const struct averages_look look = { .rows = none,
+		.count = 1,
+		.gone = { [STAT_query_count] = 1200 },
+		.at_us = 220 * SECONDS };
+	struct averages a;
+
+	averages_init(&a, PERIOD * SECONDS, 100 * SECONDS);
+	note(&a, 160, 600, 6000);
+	ck_assert(averages_note(&a, &look));
+	ck_assert_uint_eq(average(&a, "a", STAT_query_count), 0);
+	ck_assert_uint_eq(average(&a, "a", STAT_query_time), 0);
+	/* All together: 1800 before, and 1200 are not seen any more but known. */
+	ck_assert_uint_eq(average(&a, NULL, STAT_query_count), 0);
+	note(&a, 280, 60, 600);
+	ck_assert_uint_eq(average(&a, "a", STAT_query_count), 1);
+	averages_finish(&a);
+}
+END_TEST
+
 Suite *averages_suite(void)
 {
 	Suite *s = suite_create("admin/averages");
@@ -93,6 +116,7 @@ Suite *averages_suite(void)
 	tcase_add_test(tc, are_of_the_last_full_period);
 	tcase_add_test(tc, add_up_for_all_together);
 	tcase_add_test(tc, are_zero_for_who_did_nothing);
+	tcase_add_test(tc, are_no_less_than_zero_for_what_was_forgotten);
 	suite_add_tcase(s, tc);
 	return s;
 }

@@ -14,10 +14,10 @@ struct row {
 };
 
 static const struct table_column columns[] = {
-	TABLE_COLUMN(TEXT, row, name),
-	TABLE_COLUMN(U32, row, count),
-	TABLE_COLUMN_AS("sum", NUMERIC, row, total),
-	TABLE_COLUMN(TIME, row, since),
+	TABLE_COLUMN(TEXT, row, name, "", "Any."),
+	TABLE_COLUMN(U32, row, count, "", "Any."),
+	TABLE_COLUMN_AS("sum", NUMERIC, row, total, "", "Any."),
+	TABLE_COLUMN(TIME, row, since, "", "Any."),
 };
 static const struct table table = TABLE_OF(columns);
 

@@ -10,10 +10,10 @@ struct row {
 };
 
 static const struct table_column columns[] = {
-	TABLE_COLUMN(TEXT, row, name),
-	TABLE_COLUMN(U32, row, count),
-	TABLE_COLUMN_AS("sum", NUMERIC, row, total),
-	TABLE_COLUMN(TIME, row, since),
+	TABLE_COLUMN(TEXT, row, name, "", "Any."),
+	TABLE_COLUMN(U32, row, count, "", "Any."),
+	TABLE_COLUMN_AS("sum", NUMERIC, row, total, "", "Any."),
+	TABLE_COLUMN(TIME, row, since, "", "Any."),
 };
 static const struct table table = TABLE_OF(columns);
 
@@ -90,9 +90,9 @@ END_TEST
 START_TEST(makes_text_utf8)
 {
 	static const struct table_column texts[] = {
-		{ "a", TABLE_TEXT, 0 },
-		{ "b", TABLE_TEXT, sizeof(char *) },
-		{ "c", TABLE_TEXT, 2 * sizeof(char *) },
+		{ "a", TABLE_TEXT, 0, "", "" },
+		{ "b", TABLE_TEXT, sizeof(char *), "", "" },
+		{ "c", TABLE_TEXT, 2 * sizeof(char *), "", "" },
 	};
 	static const struct table three = TABLE_OF(texts);
 	const char *const row[] = { "\xff", "\xc3\xa4", "x\xfe" };

@@ -8,6 +8,7 @@ int main(void)
 	SRunner *runner = srunner_create(buf_suite());
 	int failed;
 
+	srunner_add_suite(runner, decimal_suite());
 	srunner_add_suite(runner, list_suite());
 	srunner_add_suite(runner, fair_suite());
 	srunner_add_suite(runner, hash_suite());

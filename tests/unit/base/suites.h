@@ -5,6 +5,7 @@
 #include <check.h>
 
 Suite *buf_suite(void);
+Suite *decimal_suite(void);
 Suite *list_suite(void);
 Suite *fair_suite(void);
 Suite *hash_suite(void);

@@ -125,6 +125,38 @@ START_TEST(who_has_most_makes_room)
 }
 END_TEST
 
+static bool is_not_of(const struct fair_item *item, void *arg)
+{
+	const uint64_t *source = arg;
+
+	return container_of(item, const struct item, item)->source != *source;
+}
+
+/* Also where the lanes are the same ones. */
+START_TEST(who_may_not_go_keeps_his_place)
+{
+	struct fair_item *out;
+
+	for (size_t i = 0; i < 3; i++) {
+		ck_assert_ptr_null(push(i, 0));
+		items[i].source = sources[0];
+	}
+	ck_assert(fair_push(&fair, &items[3].item, sources[0], &out));
+	items[3].source = sources[1];
+	ck_assert_ptr_null(push(4, 2));
+	items[4].source = sources[2];
+	for (size_t i = 0; i < 2; i++) {
+		out = fair_pop_if(&fair, is_not_of, &sources[0]);
+		ck_assert(out == &items[3].item || out == &items[4].item);
+	}
+	ck_assert_ptr_null(fair_pop_if(&fair, is_not_of, &sources[0]));
+	ck_assert_uint_eq(fair.count, 3);
+	for (size_t i = 0; i < 3; i++)
+		ck_assert_ptr_nonnull(fair_pop_if(&fair, is_not_of, &sources[1]));
+	ck_assert_ptr_null(fair_pop(&fair));
+}
+END_TEST
+
 START_TEST(who_leaves_is_not_found)
 {
 	for (size_t i = 0; i < 3; i++)
@@ -151,6 +183,7 @@ Suite *fair_suite(void)
 	tcase_add_checked_fixture(tc, begin, NULL);
 	tcase_add_test(tc, sources_take_turns);
 	tcase_add_test(tc, who_has_most_makes_room);
+	tcase_add_test(tc, who_may_not_go_keeps_his_place);
 	tcase_add_test(tc, who_leaves_is_not_found);
 	suite_add_tcase(suite, tc);
 	return suite;

@@ -52,7 +52,9 @@ static const struct {
 		"1 of the users, \"a\" among them, has md5 secrets", "" },
 	{ "md5 secrets and md5", HOST WEB AUTH("md5"), "\"a\" \"" MD5 "\"\n", NULL, NULL, NULL },
 	{ "pass-through", HOST WEB, "\"a\" \"" VERIFIER "\"\n", NULL, NULL, NULL },
+#ifdef HAVE_LIBPAM
 	{ "passwords in clear", HOST WEB AUTH("pam"), NULL, NULL, NULL, NULL },
+#endif
 	{ "the database's user without one", HOST WEB DB("user: x"), "\"a\" \"p\"\n", NULL,
 		"databases.app.user has no password", "test.yaml, line 6: " },
 	{ "... who is in auth_file", HOST WEB DB("user: x"), "\"x\" \"p\"\n", NULL, NULL, NULL },

@@ -58,4 +58,7 @@ int loops_tcp_connect(uint16_t port);   /* non-blocking */
 
 int loops_open_files(void);
 
+/* A test case of its own, that runs once for each kind of loop. */
+void loops_add(Suite *, const TTest *, const char *name);
+
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include <check.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -83,6 +84,27 @@ START_TEST(a_program_that_is_not_there)
 }
 END_TEST
 
+/* Its parent is another one now, which may take its time to bury it. */
+static void await_end(int pid, uint64_t until_us)
+{
+	while (kill(pid, 0) == 0) {
+		char path[64], state = '\0';
+		FILE *f;
+		int fields;
+
+		(void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+		f = fopen(path, "r");
+		if (f == NULL)
+			break;
+		/* Nothing is read where it was buried meanwhile. */
+		fields = fscanf(f, "%*d %*s %c", &state);
+		ck_assert_int_eq(fclose(f), 0);
+		if (fields != 1 || state == 'Z')
+			break;
+		ck_assert_uint_lt(clock_now_us(), until_us);
+	}
+}
+
 /* What it has begun goes with it, though that holds the pipes. */
 START_TEST(does_not_wait_for_ever)
 {
@@ -94,35 +116,80 @@ START_TEST(does_not_wait_for_ever)
 	ck_assert_uint_ge(clock_now_us() - since, 300000);
 	ck_assert_uint_lt(clock_now_us() - since, 20000000);
 	ck_assert_int_gt(atoi(answer.errors), 1);
-	/* Its child's parent is another one now, which may take its time to bury it. */
-	while (kill(atoi(answer.errors), 0) == 0) {
-		char path[64], state = '\0';
-		FILE *f;
-
-		(void)snprintf(path, sizeof(path), "/proc/%d/stat", atoi(answer.errors));
-		f = fopen(path, "r");
-		if (f == NULL)
-			break;
-		ck_assert_int_eq(fscanf(f, "%*d %*s %c", &state), 1);
-		ck_assert_int_eq(fclose(f), 0);
-		if (state == 'Z')
-			break;
-		ck_assert_uint_lt(clock_now_us() - since, 20000000);
-	}
+	await_end(atoi(answer.errors), since + 20000000);
 	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
 }
 END_TEST
 
-/* One that stays behind and keeps the pipe is not waited for. */
-START_TEST(what_stays_behind_is_left)
+/* One that stays behind and keeps the pipes is not waited for, and ends. */
+START_TEST(what_stays_behind_ends)
+{
+	uint64_t since = clock_now_us();
+	struct child_answer answer;
+	int pid;
+
+	ck_assert(run("sleep 1000 & echo $!", &answer));
+	ck_assert_uint_lt(clock_now_us() - since, 20000000);
+	pid = atoi(answer.line);
+	free(answer.line);
+	ck_assert_int_gt(pid, 1);
+	await_end(pid, since + 20000000);
+	/* Also that of one that fails. */
+	ck_assert(!run("sleep 1000 & echo $! >&2; exit 1", &answer));
+	ck_assert_int_gt(atoi(answer.errors), 1);
+	await_end(atoi(answer.errors), since + 20000000);
+}
+END_TEST
+
+/* Nobody can be faster than who always has something. */
+START_TEST(an_endless_complaint)
+{
+	char text[100];
+	struct child_pipe zeros = { .fd = open("/dev/zero", O_RDONLY), .text = text,
+		.max = sizeof(text) };
+
+	ck_assert_int_ge(zeros.fd, 0);
+	ck_assert_int_eq(child_drain(&zeros, true), 0);
+	ck_assert_uint_eq(zeros.len, sizeof(text));
+	ck_assert(zeros.was_cut);
+	ck_assert_int_eq(lseek(zeros.fd, 0, SEEK_CUR), 0);
+	ck_assert_int_eq(child_drain(&zeros, false), -EFBIG);
+	ck_assert_int_eq(close(zeros.fd), 0);
+}
+END_TEST
+
+/* So much, and no more; and all of what a pipe can hold. */
+START_TEST(a_pipe_is_read_in_pieces)
+{
+	enum { WHOLE = 65536 };
+	static char sent[WHOLE + 1000], text[2 * WHOLE];
+	struct child_pipe end = { .text = text, .max = sizeof(text) };
+	int fds[2];
+
+	memset(sent, 'x', sizeof(sent));
+	ck_assert_int_eq(pipe2(fds, O_NONBLOCK), 0);
+	ck_assert_int_ge(fcntl(fds[1], F_SETPIPE_SZ, 2 * WHOLE), 2 * WHOLE);
+	ck_assert_int_eq(write(fds[1], sent, sizeof(sent)), (int)sizeof(sent));
+	ck_assert_int_eq(close(fds[1]), 0);
+	end.fd = fds[0];
+	ck_assert_int_eq(child_drain(&end, false), 0);
+	ck_assert_uint_eq(end.len, WHOLE);
+	ck_assert_int_eq(end.fd, fds[0]);
+	ck_assert_int_eq(child_drain(&end, false), 0);
+	ck_assert_uint_eq(end.len, sizeof(sent));
+	ck_assert_int_eq(end.fd, -1);
+}
+END_TEST
+
+START_TEST(who_never_stops_to_complain_ends_in_time)
 {
 	uint64_t since = clock_now_us();
 	struct child_answer answer;
 
-	ck_assert(run("sleep 30 & echo abc", &answer));
-	ck_assert_str_eq(answer.line, "abc");
+	ck_assert(!run_for("for i in 1 2 3 4; do yes >&2 & done; exec yes >&2", NULL, 300000,
+		&answer));
+	ck_assert_str_eq(answer.why, "it did not end in time");
 	ck_assert_uint_lt(clock_now_us() - since, 20000000);
-	free(answer.line);
 }
 END_TEST
 
@@ -217,7 +284,10 @@ Suite *child_suite(void)
 	tcase_add_loop_test(tc, takes_one_line, 0, 13);
 	tcase_add_test(tc, a_program_that_is_not_there);
 	tcase_add_test(tc, does_not_wait_for_ever);
-	tcase_add_test(tc, what_stays_behind_is_left);
+	tcase_add_test(tc, what_stays_behind_ends);
+	tcase_add_test(tc, an_endless_complaint);
+	tcase_add_test(tc, a_pipe_is_read_in_pieces);
+	tcase_add_test(tc, who_never_stops_to_complain_ends_in_time);
 	tcase_add_test(tc, an_end_that_nobody_tells);
 	tcase_add_test(tc, gets_nothing_of_ours);
 	tcase_add_test(tc, hides_what_was_printed);

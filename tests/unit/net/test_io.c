@@ -896,39 +896,30 @@ START_TEST(backs_off_without_descriptors)
 }
 END_TEST
 
-static void add(Suite *s, const TTest *test, const char *name)
-{
-	TCase *tc = tcase_create(name);
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_loop_test(tc, test, 0, LOOPS_COUNT);
-	suite_add_tcase(s, tc);
-}
-
 Suite *io_suite(void)
 {
 	Suite *s = suite_create("net/io");
 
-	add(s, delivers_bytes_and_the_end, "delivers");
-	add(s, delivers_with_multishot, "multishot");
-	add(s, reports_a_reset, "reset");
-	add(s, reports_an_end_right_behind_data, "end behind data");
-	add(s, keeps_an_end_for_who_is_not_reading, "late end");
-	add(s, rests_after_stopping_and_loses_nothing, "stop");
-	add(s, feeds_everybody_when_buffers_are_few, "few buffers");
-	add(s, tells_once_when_it_can_write, "writable");
-	add(s, tells_a_writer_that_the_peer_is_gone, "broken pipe");
-	add(s, says_nothing_after_close_in_the_same_batch, "batch");
-	add(s, may_be_closed_in_every_callback, "callbacks");
-	add(s, close_sends_fin_behind_what_was_sent, "fin");
-	add(s, late_events_miss_the_successor, "successor");
-	add(s, destroy_takes_everything_along, "destroy");
-	add(s, moves_while_data_arrives, "move");
-	add(s, quiesce_tells_of_an_end_that_was_seen, "quiesce");
-	add(s, runs_tasks_in_order, "tasks");
-	add(s, waits_as_long_as_told, "time");
-	add(s, accepts_and_stops, "accept");
-	add(s, retires_and_loses_nobody, "retire");
-	add(s, backs_off_without_descriptors, "emfile");
+	loops_add(s, delivers_bytes_and_the_end, "delivers");
+	loops_add(s, delivers_with_multishot, "multishot");
+	loops_add(s, reports_a_reset, "reset");
+	loops_add(s, reports_an_end_right_behind_data, "end behind data");
+	loops_add(s, keeps_an_end_for_who_is_not_reading, "late end");
+	loops_add(s, rests_after_stopping_and_loses_nothing, "stop");
+	loops_add(s, feeds_everybody_when_buffers_are_few, "few buffers");
+	loops_add(s, tells_once_when_it_can_write, "writable");
+	loops_add(s, tells_a_writer_that_the_peer_is_gone, "broken pipe");
+	loops_add(s, says_nothing_after_close_in_the_same_batch, "batch");
+	loops_add(s, may_be_closed_in_every_callback, "callbacks");
+	loops_add(s, close_sends_fin_behind_what_was_sent, "fin");
+	loops_add(s, late_events_miss_the_successor, "successor");
+	loops_add(s, destroy_takes_everything_along, "destroy");
+	loops_add(s, moves_while_data_arrives, "move");
+	loops_add(s, quiesce_tells_of_an_end_that_was_seen, "quiesce");
+	loops_add(s, runs_tasks_in_order, "tasks");
+	loops_add(s, waits_as_long_as_told, "time");
+	loops_add(s, accepts_and_stops, "accept");
+	loops_add(s, retires_and_loses_nobody, "retire");
+	loops_add(s, backs_off_without_descriptors, "emfile");
 	return s;
 }

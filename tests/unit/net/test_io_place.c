@@ -233,23 +233,14 @@ START_TEST(a_loop_that_ends_lets_them_go)
 }
 END_TEST
 
-static void add(Suite *s, const TTest *test, const char *name)
-{
-	TCase *tc = tcase_create(name);
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_loop_test(tc, test, 0, LOOPS_COUNT);
-	suite_add_tcase(s, tc);
-}
-
 Suite *io_place_suite(void)
 {
 	Suite *s = suite_create("net/io_place");
 
-	add(s, comes_and_goes_and_loses_nothing, "comes back");
-	add(s, does_not_come_back_when_something_has_come, "spoilt");
-	add(s, who_is_forgotten_sends_fin, "forgotten");
-	add(s, places_are_used_again, "used again");
-	add(s, a_loop_that_ends_lets_them_go, "destroy");
+	loops_add(s, comes_and_goes_and_loses_nothing, "comes back");
+	loops_add(s, does_not_come_back_when_something_has_come, "spoilt");
+	loops_add(s, who_is_forgotten_sends_fin, "forgotten");
+	loops_add(s, places_are_used_again, "used again");
+	loops_add(s, a_loop_that_ends_lets_them_go, "destroy");
 	return s;
 }

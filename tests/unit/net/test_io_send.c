@@ -224,22 +224,13 @@ START_TEST(nothing_is_lost_meanwhile)
 }
 END_TEST
 
-static void add(Suite *s, const TTest *test, const char *name)
-{
-	TCase *tc = tcase_create(name);
-
-	tcase_set_timeout(tc, 60);
-	tcase_add_loop_test(tc, test, 0, LOOPS_COUNT);
-	suite_add_tcase(s, tc);
-}
-
 Suite *io_send_suite(void)
 {
 	Suite *s = suite_create("net/io_send");
 
-	add(s, each_gets_its_own, "each");
-	add(s, who_takes_nothing_is_told, "full");
-	add(s, who_is_gone_is_told, "gone");
-	add(s, nothing_is_lost_meanwhile, "events");
+	loops_add(s, each_gets_its_own, "each");
+	loops_add(s, who_takes_nothing_is_told, "full");
+	loops_add(s, who_is_gone_is_told, "gone");
+	loops_add(s, nothing_is_lost_meanwhile, "events");
 	return s;
 }

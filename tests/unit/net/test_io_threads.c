@@ -311,7 +311,6 @@ static uint32_t accepted_by_all(void)
 START_TEST(connections_go_round)
 {
 	struct io *io = loops_create(_i);
-	uint64_t until_us = loops_deadline();
 	uint16_t port;
 	int listener;
 
@@ -329,6 +328,8 @@ START_TEST(connections_go_round)
 			sched_yield();
 	}
 	for (uint32_t i = 0; i < CONNECTIONS; i++) {
+		uint64_t until_us = loops_deadline();
+
 		close(loops_tcp_connect(port));
 		while (accepted_by_all() <= i && clock_now_us() < until_us)
 			(void)poll(NULL, 0, 1);

@@ -189,6 +189,44 @@ END_TEST
 
 enum { MANY = 500, STEPS = 20000 };
 
+/* As idle clients have them: a loop that nothing happens to is woken for few of them. */
+START_TEST(wakes_seldom_for_what_is_far_away)
+{
+	enum { COUNT = 5000 };
+	const uint64_t hour_us = 3600 * UINT64_C(1000000);
+	struct probe *probes = calloc(COUNT, sizeof(*probes));
+	uint64_t now_us = start_us;
+	struct timers ts;
+	uint32_t wakes = 0;
+
+	ck_assert_ptr_nonnull(probes);
+	timers_init(&ts, now_us);
+	/* They have come over ten seconds. */
+	for (uint32_t i = 0; i < COUNT; i++) {
+		probe_init(&probes[i], &ts);
+		timers_run(&ts, start_us + UINT64_C(2000) * i);
+		probe_set(&probes[i], start_us + UINT64_C(2000) * i + hour_us);
+	}
+	for (;;) {
+		now_us = timers_next_us(&ts);
+		if (now_us >= start_us + hour_us)
+			break;
+		timers_run(&ts, now_us);
+		wakes++;
+	}
+	ck_assert_uint_le(wakes, 3600 / 2);
+	while (ts.count > 0) {
+		now_us = timers_next_us(&ts);
+		timers_run(&ts, now_us);
+	}
+	for (uint32_t i = 0; i < COUNT; i++) {
+		ck_assert_uint_eq(probes[i].fired, 1);
+		ck_assert_uint_le(probes[i].fired_us, probes[i].due_us + TIMERS_TICK_US);
+	}
+	free(probes);
+}
+END_TEST
+
 /* Against the plain rule: fired by now if and only if due more than a tick ago,
  * never before. */
 START_TEST(keeps_the_rule_at_random)
@@ -207,17 +245,20 @@ START_TEST(keeps_the_rule_at_random)
 		uint64_t what = rand_small_below(&random, 10);
 
 		if (what < 6)
-			probe_set(p, now_us + rand_small_below(&random, 9000000));
+			probe_set(p, now_us + rand_small_below(&random,
+						      what == 0 ? 400000000 : 9000000));
 		else if (what < 7)
 			timer_stop(&p->timer);
 		else if (what < 8)
 			timer_finish(&ts, &p->timer);
-		now_us += rand_small_below(&random, what == 9 ? 50000 : 500);
+		now_us += rand_small_below(&random, step % 1000 == 0 ? 5000000 :
+				what == 9			   ? 50000 :
+								     500);
 		timers_run(&ts, now_us);
 		if (timer_is_set(&p->timer))
 			ck_assert_uint_gt(p->due_us + TIMERS_TICK_US, now_us);
 	}
-	timers_run(&ts, now_us + 20000000);
+	timers_run(&ts, now_us + 500000000);
 	ck_assert_uint_eq(ts.count, 0);
 }
 END_TEST
@@ -264,6 +305,7 @@ Suite *timers_suite(void)
 	tcase_add_test(tc, stays_silent_when_stopped);
 	tcase_add_test(tc, lets_handlers_set_and_finish);
 	tcase_add_test(tc, ends_a_run_whose_handlers_set_the_past);
+	tcase_add_test(tc, wakes_seldom_for_what_is_far_away);
 	tcase_add_loop_test(tc, delays_all_that_are_set, 0, (int)COUNT_OF(delays));
 	tcase_add_loop_test(tc, keeps_the_rule_at_random, 0, 5);
 	suite_add_tcase(s, tc);

@@ -2,6 +2,7 @@
 /*
  * Which pool, host and workload belong to which names.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -284,6 +285,77 @@ START_TEST(counters_are_of_workload_database_and_user)
 }
 END_TEST
 
+/* So it is where the database has gone itself. */
+START_TEST(what_forgotten_databases_have_counted_is_kept)
+{
+	struct route *a = world_route("web", "rag", "anna");
+	struct route *b = world_route("web", "alias", "bert");
+	uint64_t sum[STAT_COUNT], queries = 0;
+
+	stats_add(&a->counters->stats[0], STAT_client_login_count, 1);
+	stats_add(&b->counters->stats[1], STAT_query_count, 7);
+	directory_gone(directory, sum);
+	ck_assert_uint_eq(sum[STAT_query_count], 0);
+	route_leave(b);
+	directory_sweep(directory);
+	directory_each_database(directory, add_queries, &queries);
+	ck_assert_uint_eq(queries, 0);
+	directory_gone(directory, sum);
+	ck_assert_uint_eq(sum[STAT_query_count], 7);
+	directory_swept(directory, a->workload->index, sum);
+	ck_assert_uint_eq(sum[STAT_query_count], 7);
+	route_leave(a);
+}
+END_TEST
+
+struct numbers {
+	uint64_t least, most;
+	uint32_t unknown;
+};
+
+static void note_number(const struct route_counters *c, void *arg)
+{
+	struct numbers *n = arg;
+
+	if (c->number == COUNTERS_UNKNOWN) {
+		n->unknown++;
+		return;
+	}
+	n->least = c->number < n->least ? c->number : n->least;
+	n->most = c->number > n->most ? c->number : n->most;
+}
+
+/* However many names somebody makes up: who logs in later is still one of the first. */
+START_TEST(names_without_a_login_use_no_number_up)
+{
+	struct route *anna = world_route("web", "rag", "anna"), *bert;
+	struct numbers n = { .least = UINT64_MAX };
+
+	stats_add(&anna->counters->stats[0], STAT_client_login_count, 1);
+	for (int round = 0; round < 5; round++) {
+		for (int i = 0; i < 100; i++) {
+			char name[32];
+
+			(void)snprintf(name, sizeof(name), "made_up_%d_%d", round, i);
+			route_leave(world_route("web", "rag", name));
+		}
+		n = (struct numbers){ .least = UINT64_MAX };
+		directory_each_counters(directory, note_number, &n);
+		ck_assert_uint_eq(n.unknown, 100);
+		directory_sweep(directory);
+	}
+	bert = world_route("web", "rag", "bert");
+	stats_add(&bert->counters->stats[0], STAT_client_login_count, 1);
+	n = (struct numbers){ .least = UINT64_MAX };
+	directory_each_counters(directory, note_number, &n);
+	ck_assert_uint_eq(n.unknown, 0);
+	ck_assert_uint_eq(n.least, 0);
+	ck_assert_uint_eq(n.most, 1);
+	route_leave(anna);
+	route_leave(bert);
+}
+END_TEST
+
 Suite *directory_suite(void)
 {
 	Suite *s = suite_create("route/directory");
@@ -306,6 +378,8 @@ Suite *directory_suite(void)
 	tcase_add_test(tc, secrets_and_rights_are_told);
 	tcase_add_test(tc, databases_are_counted_by_the_names_of_clients);
 	tcase_add_test(tc, counters_are_of_workload_database_and_user);
+	tcase_add_test(tc, what_forgotten_databases_have_counted_is_kept);
+	tcase_add_test(tc, names_without_a_login_use_no_number_up);
 	suite_add_tcase(s, tc);
 	return s;
 }

@@ -243,6 +243,27 @@ START_TEST(login_that_began_before_a_move_stays_at_the_new_address)
 }
 END_TEST
 
+/* RECONNECT, while one logs in: it is of before, whether or not the host moves, too. */
+START_TEST(login_that_began_before_its_pool_was_retired_is_not_kept)
+{
+	struct lease first, second;
+	uint32_t began = generation();
+	struct addr a = addr_of(A), b = addr_of(B);
+	bool moved;
+
+	world_hold(route, &first);
+	monitor_retire(&host->monitor, NULL);
+	(void)route_host_reached(host, began, &a, first.server, &moved);
+	ck_assert_ptr_null(world_give_back(&first));
+
+	world_hold(route, &second);
+	monitor_retire(&host->monitor, NULL);
+	(void)route_host_reached(host, began, &b, second.server, &moved);
+	ck_assert(moved);
+	ck_assert_ptr_null(world_give_back(&second));
+}
+END_TEST
+
 START_TEST(login_at_an_address_that_is_gone_does_not_count)
 {
 	struct addr a = addr_of(A);
@@ -338,6 +359,7 @@ Suite *host_suite(void)
 	tcase_add_test(tc, servers_of_the_old_address_go_and_the_new_one_stays);
 	tcase_add_test(tc, login_that_began_before_a_move_does_not_move_back);
 	tcase_add_test(tc, login_that_began_before_a_move_stays_at_the_new_address);
+	tcase_add_test(tc, login_that_began_before_its_pool_was_retired_is_not_kept);
 	tcase_add_test(tc, login_at_an_address_that_is_gone_does_not_count);
 	tcase_add_test(tc, unfit_servers_go_once);
 	tcase_add_test(tc, other_attributes_are_for_other_servers);

@@ -206,6 +206,34 @@ START_TEST(withdrawn_or_too_late)
 }
 END_TEST
 
+/* Two of one host's commands hang: its others wait, and another host's are run. */
+START_TEST(commands_of_one_host_leave_threads_to_others)
+{
+	enum { HANGING = 2, OF_IT = 20, ELSEWHERE = 40 };
+
+	for (size_t i = 0; i < HANGING; i++)
+		jobs[i].is_barrier = true;
+	for (size_t i = 0; i < OF_IT; i++)
+		ck_assert(start(i, CHORE_COMMAND, 17));
+	pthread_mutex_lock(&barrier.lock);
+	while (barrier.inside < HANGING)
+		pthread_cond_wait(&barrier.changed, &barrier.lock);
+	pthread_mutex_unlock(&barrier.lock);
+	/* With one source for each two of them: some may share its lanes. */
+	for (size_t i = OF_IT; i < ELSEWHERE; i++)
+		ck_assert(start(i, CHORE_COMMAND, 100 + i / 2));
+	for (size_t i = OF_IT; i < ELSEWHERE; i++)
+		await(i);
+	for (size_t i = HANGING; i < OF_IT; i++)
+		ck_assert_uint_eq(jobs[i].order, 0);
+	unblock();
+	for (size_t i = 0; i < OF_IT; i++) {
+		await(i);
+		ck_assert(jobs[i].chore.was_run);
+	}
+}
+END_TEST
+
 /* What waits then is not run, and what runs comes to nobody. */
 START_TEST(closed)
 {
@@ -233,6 +261,7 @@ Suite *chore_suite(void)
 	tcase_add_test(tc, addresses_take_turns);
 	tcase_add_test(tc, who_has_most_makes_room);
 	tcase_add_test(tc, withdrawn_or_too_late);
+	tcase_add_test(tc, commands_of_one_host_leave_threads_to_others);
 	tcase_add_test(tc, closed);
 	suite_add_tcase(suite, tc);
 	return suite;

@@ -13,7 +13,8 @@
 
 /* --- texts ---------------------------------------------------------------------- */
 
-enum { TEMP = 1, CURSOR = 2, LOCK = 4, LISTEN = 8, LIBRARY = 16, SEED = 32 };
+enum { TEMP = 1, CURSOR = 2, LOCK = 4, LISTEN = 8, LIBRARY = 16, SEED = 32,
+	LINK = 64, SLOT = 128, ORIGIN = 256, BACKUP = 512 };
 
 static const struct {
 	const char *text;
@@ -45,6 +46,31 @@ static const struct {
 	{ "LOAD 'auto_explain'", LIBRARY, 0, false, false, false },
 	{ "SELECT setseed(0.5)", SEED, 0, false, false, false },
 	{ "SET seed TO 0.5", SEED, 0, false, false, false },
+	{ "SELECT dblink_connect('c')", LINK, 0, false, false, false },
+	{ "SELECT ext.DBLINK_connect_u('c', 'd')", LINK, 0, false, false, false },
+	{ "SELECT dblink('c', 'SELECT 1')", 0, 0, false, false, false },
+	{ "SELECT pg_create_physical_replication_slot('s', true, true)", SLOT, 0, false, false, false },
+	{ "SELECT pg_create_logical_replication_slot('s', 'p', $1)", SLOT, 0, false, false, false },
+	{ "SELECT pg_create_physical_replication_slot('s', temporary => true)", SLOT, 0, false,
+		false, false },
+	{ "SELECT pg_create_physical_replication_slot('s', temporary := true)", SLOT, 0, false,
+		false, false },
+	{ "SELECT \"pg_create_physical_replication_slot\"('s', true)", SLOT, 0, false, false, false },
+	{ "SELECT pg_copy_physical_replication_slot('s', 't')", SLOT, 0, false, false, false },
+	{ "SELECT pg_create_physical_replication_slot('s'), "
+	  "pg_copy_physical_replication_slot('a', 'b')", SLOT, 0, false, false, false },
+	{ "SELECT pg_create_physical_replication_slot('s'), "
+	  "pg_create_physical_replication_slot('t', false, true)", SLOT, 0, false, false, false },
+	{ "SELECT pg_create_physical_replication_slot('s', (1, 2) IS NULL, true)", SLOT, 0, false,
+		false, false },
+	{ "SELECT a, b, pg_create_logical_replication_slot('s', substr('p', 1, 2)), c, d", 0, 0, false,
+		false, false },
+	{ "SELECT * FROM pg_create_physical_replication_slot('s')", 0, 0, false, false, false },
+	{ "SELECT pg_replication_origin_session_setup('o')", ORIGIN, 0, false, false, false },
+	{ "SELECT pg_replication_origin_session_is_setup()", 0, 0, false, false, false },
+	{ "SELECT pg_backup_start('b', true)", BACKUP, 0, false, false, false },
+	{ "SELECT pg_start_backup('b', true, false)", BACKUP, 0, false, false, false },
+	{ "SELECT * FROM pg_backup_stop()", 0, 0, false, false, false },
 	{ "PREPARE p AS SELECT pg_advisory_lock(1)", 0, LOCK, false, false, false },
 	{ "EXECUTE p", 0, 0, true, false, false },
 	{ "EXPLAIN ANALYZE EXECUTE p", 0, 0, true, false, false },
@@ -91,8 +117,9 @@ START_TEST(words_are_those_of_the_options)
 	ck_assert_str_eq(pin_words(0, words), "");
 	ck_assert_str_eq(pin_words(TEMP | LISTEN, words), "temp_tables, listen");
 	ck_assert_str_eq(pin_words(all, words),
-		"temp_tables, cursors, advisory_locks, listen, load, setseed");
-	ck_assert_uint_eq(pin_stays(), LIBRARY | SEED);
+		"temp_tables, cursors, advisory_locks, listen, load, setseed, dblink, "
+		"replication_slots, replication_origins, backups");
+	ck_assert_uint_eq(pin_stays(), LIBRARY | SEED | LINK | SLOT | ORIGIN | BACKUP);
 }
 END_TEST
 
@@ -305,6 +332,76 @@ START_TEST(advice_counts_and_forgets_the_oldest)
 }
 END_TEST
 
+START_TEST(advice_adds_up_how_long_servers_are_kept)
+{
+	enum { A = ROUTE_PIN_TEMP, B = ROUTE_PIN_LISTEN };
+	struct advice_hold *first, *second;
+	struct advice_key key, other;
+	struct advice advice;
+
+	ck_assert_int_eq(advice_init(&advice), 0);
+	advice_key_make(&key, "web", "app", "me", "jobs");
+	first = advice_hold(&advice, &key);
+	second = advice_hold(&advice, &key);
+	ck_assert_ptr_nonnull(first);
+	ck_assert_ptr_eq(first, second);
+	advice_held(&advice, first, TEMP | LISTEN, 1, 100);
+	advice_held(&advice, second, TEMP, 1, 110);
+	/* A worker whose clock is a turn behind. */
+	advice_held(&advice, first, TEMP, -1, 108);
+	advice_held(&advice, NULL, TEMP, 1, 108);
+	ck_assert_uint_eq(advice_copy(&advice, copies, 1), 1);
+	ck_assert_uint_eq(copies[0].uses[A].held, 1);
+	ck_assert_uint_eq(copies[0].uses[B].held, 1);
+	ck_assert_uint_eq(advice_held_us(&copies[0].uses[A], 208), 110);
+	ck_assert_uint_eq(advice_held_us(&copies[0].uses[B], 200), 100);
+	/* Nobody else makes it go while it keeps something. */
+	for (int i = 0; i < ADVICE_ENTRIES_MAX + 5; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "%d", i);
+		advice_key_make(&other, "web", "app", "me", name);
+		advice_note(&advice, &other, TEMP, ADVICE_PINNED, 9);
+	}
+	advice_held(&advice, second, TEMP, -1, 208);
+	advice_held(&advice, first, LISTEN, -1, 300);
+	advice_release(&advice, first);
+	advice_note(&advice, &key, TEMP, ADVICE_PINNED, 10);
+	ck_assert_uint_eq(advice_copy(&advice, copies, 1), 1);
+	ck_assert_str_eq(copies[0].key.application, "jobs");
+	ck_assert_uint_eq(copies[0].uses[A].held, 0);
+	ck_assert_uint_eq(advice_held_us(&copies[0].uses[A], 9999), 110);
+	ck_assert_uint_eq(advice_held_us(&copies[0].uses[B], 9999), 200);
+	advice_release(&advice, second);
+	advice_release(&advice, NULL);
+	advice_finish(&advice);
+}
+END_TEST
+
+/* As many as there may be keep something, and one more. */
+START_TEST(advice_that_is_held_takes_a_place_of_its_own)
+{
+	static struct advice_hold *holds[ADVICE_ENTRIES_MAX + 1];
+	struct advice_key key;
+	struct advice advice;
+	char name[16];
+
+	ck_assert_int_eq(advice_init(&advice), 0);
+	for (size_t i = 0; i < COUNT_OF(holds); i++) {
+		(void)snprintf(name, sizeof(name), "%zu", i);
+		advice_key_make(&key, "web", "app", "me", name);
+		holds[i] = advice_hold(&advice, &key);
+		ck_assert_ptr_nonnull(holds[i]);
+	}
+	ck_assert_uint_eq(advice_copy(&advice, copies, COUNT_OF(copies)), COUNT_OF(holds));
+	for (size_t i = 0; i < COUNT_OF(holds); i++)
+		advice_release(&advice, holds[i]);
+	ck_assert_uint_eq(advice_copy(&advice, copies, COUNT_OF(copies)),
+		ADVICE_ENTRIES_MAX);
+	advice_finish(&advice);
+}
+END_TEST
+
 Suite *pin_suite(void)
 {
 	Suite *s = suite_create("session/pin");
@@ -319,6 +416,8 @@ Suite *pin_suite(void)
 	tcase_add_test(tc, audit_tells_what_has_changed);
 	tcase_add_test(tc, audit_asks_for_what_the_client_has);
 	tcase_add_test(tc, advice_counts_and_forgets_the_oldest);
+	tcase_add_test(tc, advice_adds_up_how_long_servers_are_kept);
+	tcase_add_test(tc, advice_that_is_held_takes_a_place_of_its_own);
 	suite_add_tcase(s, tc);
 	return s;
 }

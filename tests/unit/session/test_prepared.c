@@ -172,36 +172,6 @@ END_TEST
 
 static const struct {
 	const char *text;
-	bool depends;
-} times[] = {
-	{ "SELECT 'now'::timestamptz", true },
-	{ "SELECT ' Today '::date", true },
-	{ "SELECT timestamptz 'TOMORROW'", true },
-	{ "INSERT INTO t VALUES ('yesterday')", true },
-	{ "SELECT $$now$$::date", true },
-	{ "SELECT '2024-01-01 now'", true },
-	{ "SELECT now()", false },
-	{ "SELECT NOW ( )", false },
-	{ "SELECT known, unknown, nowhere FROM t", false },
-	{ "SELECT my_now FROM t", false },
-	{ "SELECT now_, \xc3\xa4now FROM t", false },
-	{ "SELECT todays, 1 FROM yesterdays", false },
-	{ "", false },
-	{ "no", false },
-	{ "now", true },
-};
-
-START_TEST(constants_that_depend_on_the_time_are_found)
-{
-	const char *text = times[_i].text;
-
-	ck_assert_msg(prepared_depends_on_time(text, strlen(text)) == times[_i].depends, "%s",
-		text);
-}
-END_TEST
-
-static const struct {
-	const char *text;
 	bool may;
 } namings[] = {
 	{ "PREPARE p AS SELECT 1", true },
@@ -534,8 +504,6 @@ Suite *prepared_suite(void)
 	tcase_add_test(tc, one_alone_is_nobody_elses);
 	tcase_add_test(tc, a_registry_lives_as_long_as_its_statements);
 	tcase_add_test(tc, our_names_are_told_from_others);
-	tcase_add_loop_test(
-		tc, constants_that_depend_on_the_time_are_found, 0, COUNT_OF(times));
 	tcase_add_test(tc, threads_share_statements);
 	tcase_set_timeout(tc, 60);
 	suite_add_tcase(s, tc);

@@ -11,6 +11,7 @@ int main(void)
 
 	srunner_add_suite(runner, fingerprint_suite());
 	srunner_add_suite(runner, lexer_value_suite());
+	srunner_add_suite(runner, secret_suite());
 	srunner_add_suite(runner, statement_suite());
 	srunner_add_suite(runner, statement_end_suite());
 	srunner_add_suite(runner, statement_reuse_suite());

@@ -52,6 +52,10 @@ static const struct {
 	{ SQL_CALLS_LARGE_OBJECT, "lo" },
 	{ SQL_CALLS_DBLINK, "dblink" },
 	{ SQL_CALLS_SESSION, "session" },
+	{ SQL_CALLS_CONNECT, "connect" },
+	{ SQL_CALLS_SLOT, "slot" },
+	{ SQL_CALLS_ORIGIN, "origin" },
+	{ SQL_CALLS_BACKUP, "backup" },
 	{ SQL_CALLS_UNKNOWN, "calls" },
 	{ SQL_UPDATES_SETTINGS, "settings" },
 };

@@ -7,6 +7,7 @@
 Suite *fingerprint_suite(void);
 Suite *lexer_suite(void);
 Suite *lexer_value_suite(void);
+Suite *secret_suite(void);
 Suite *statement_suite(void);
 Suite *statement_end_suite(void);
 Suite *statement_reuse_suite(void);

@@ -56,6 +56,8 @@ static const char *const not_reusable[] = {
 	"SELECT CAST('x' AS regtype)",
 	"SELECT date 'x'",
 	"SELECT ARRAY['x']::regclass[]",
+	"SELECT * FROM t WHERE a = '{n\\ow}'",
+	"SELECT * FROM t WHERE a = '(n\"o\"w)'",
 	/* Times. */
 	"SELECT * FROM t WHERE a = 'knowing'",
 	"SELECT * FROM t WHERE a > 'now'",
@@ -106,6 +108,75 @@ START_TEST(nothing_under_settings_that_few_have)
 }
 END_TEST
 
+/* Proven with PostgreSQL: test_postgresql_freezes_it() of tests/integration/test_prepared.py. */
+static const struct {
+	const char *text;
+	bool depends;
+} times[] = {
+	{ "SELECT 'now'::timestamptz", true },
+	{ "SELECT ' Today '::date", true },
+	{ "SELECT timestamptz 'TOMORROW'", true },
+	{ "INSERT INTO t VALUES ('yesterday')", true },
+	{ "SELECT $$now$$::date", true },
+	{ "SELECT $x$now$x$::date", true },
+	{ "SELECT '2024-01-01 now'", true },
+	{ "SELECT '_now_'::timestamptz", true },
+	{ "SELECT 'today12:30'::timestamp", true },
+	{ "SELECT '1now'", true },
+	{ "SELECT 'allballs today'", true },
+	{ "SELECT E'n\\x6fw'::timestamptz", true },
+	{ "SELECT E'n\\157w'::timestamptz", true },
+	{ "SELECT U&'n\\006fw'::timestamptz", true },
+	{ "SELECT U&'n!006fw' UESCAPE '!'", true },
+	{ "SELECT 'no'\n'w'::timestamptz", true },
+	{ "SELECT 'to' -- a\n  'day'::date", true },
+	{ "SELECT '{n\\ow}'::timestamptz[]", true },
+	{ "SELECT '{now,today}'::timestamptz[]", true },
+	{ "SELECT '[today,)'::tstzrange", true },
+	{ "SELECT '(n\"o\"w)'::r", true },
+	{ "SELECT E'{n\\\\ow}'::timestamptz[]", true },
+	{ "SELECT date('today')", true },
+	{ "SELECT '12:30'::timetz", true },
+	{ "SELECT '2024-01-01 12:30'", false },
+	{ "SELECT '2024-01-01'::date, 'a:b', '1:', 'x'", false },
+	{ "SELECT now()", false },
+	{ "SELECT now ( ), now", false },
+	{ "SELECT known, unknown, nowhere FROM t", false },
+	{ "SELECT 'unknown', 'known', 'Nowhere'", false },
+	{ "SELECT my_now FROM t WHERE a = 'x'", false },
+	{ "SELECT \"now\" FROM t WHERE a = 'x'", false },
+	{ "SELECT 'x' -- 'now'", false },
+	{ "SELECT '\\d+'", false },
+	{ "SELECT E'it''s\\n'", false },
+	{ "SELECT '{\"a\": \"unknown\"}'::jsonb", true },
+	{ "SELECT $1, todays FROM yesterdays", false },
+	{ "", false },
+	{ "no", false },
+	{ "now", false },
+};
+
+START_TEST(constants_that_depend_on_the_time_are_found)
+{
+	const char *text = times[_i].text;
+
+	ck_assert_msg(statement_depends_on_time(text, strlen(text), ON) == times[_i].depends,
+		"%s", text);
+}
+END_TEST
+
+/* Without standard_conforming_strings, and where nothing is sure. */
+START_TEST(constants_with_escapes_are_found)
+{
+	static const char escape[] = "SELECT 'n\\x6fw'", plain[] = "SELECT 'x'";
+	static const char other[] = "SELECT '\x83\x5c'";
+
+	ck_assert(statement_depends_on_time(escape, sizeof(escape) - 1, LEXER_UTF8));
+	ck_assert(!statement_depends_on_time(escape, sizeof(escape) - 1, ON));
+	ck_assert(!statement_depends_on_time(plain, sizeof(plain) - 1, LEXER_UTF8));
+	ck_assert(statement_depends_on_time(other, sizeof(other) - 1, LEXER_UNSAFE_ENCODING));
+}
+END_TEST
+
 Suite *statement_reuse_suite(void)
 {
 	Suite *s = suite_create("sql/statement_reuse");
@@ -113,6 +184,9 @@ Suite *statement_reuse_suite(void)
 
 	tcase_add_loop_test(tc, what_may_be_read_once, 0, (int)COUNT_OF(reusable));
 	tcase_add_loop_test(tc, what_is_to_be_read_each_time, 0, (int)COUNT_OF(not_reusable));
+	tcase_add_loop_test(tc, constants_that_depend_on_the_time_are_found, 0,
+		(int)COUNT_OF(times));
+	tcase_add_test(tc, constants_with_escapes_are_found);
 	tcase_add_test(tc, nothing_under_settings_that_few_have);
 	suite_add_tcase(s, tc);
 	return s;
