@@ -210,7 +210,26 @@ class Router:
     # ------------------------------------------------------------------- log
 
     def log(self):
+        """What the router has said until now: its lines are written by a thread of their own."""
+        rounds = 0
+        while not self.is_written() and rounds < 2000:
+            rounds += 1
+            time.sleep(0.001)
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def is_written(self):
+        """The thread of the log sleeps: whoever gives it a line has made it run by then."""
+        if not self.is_running():
+            return True
+        try:
+            for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
+                # PID (NAME) STATE
+                name, state = (task / "stat").read_text().partition("(")[2].rsplit(")", 1)
+                if name == "log":
+                    return state.split()[0] == "S"
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+        return True
 
     def tail(self, lines=60):
         return "\n".join(self.log().splitlines()[-lines:])
