@@ -15,6 +15,7 @@
  *     reconnect=1       each transaction has a connection of its own
  *     idle=1            logs in, and is silent
  *     copy=BYTES        what COPY ... FROM STDIN is given
+ *     read=BYTES        each client reads so many a second, and no more
  *
  * Without pace and rate a client begins its next transaction when the last one has ended
  * (closed loop).  With them a transaction's latency counts from the moment in which it
@@ -60,7 +61,7 @@ void drive_refuse(const char *what)
 	exit(EXIT_FAILURE);
 }
 
-static int64_t now_ns(void)
+int64_t drive_now_ns(void)
 {
 	struct timespec t;
 
@@ -130,14 +131,14 @@ static void go_on(struct client *c)
 		c->next_free = g->free_list;
 		g->free_list = c;
 	} else {
-		begin_transaction(c, now_ns());
+		begin_transaction(c, drive_now_ns());
 	}
 }
 
 static void end_transaction(struct client *c)
 {
 	struct group *g = c->group;
-	int64_t now = now_ns();
+	int64_t now = drive_now_ns();
 
 	if (g->is_reconnecting)
 		conn_close(c);
@@ -246,6 +247,8 @@ static int64_t arrive(int64_t now, int64_t end)
 		struct group *g = &groups[i];
 		double mine = next;
 
+		if (g->read_rate > 0)
+			next = (double)conn_read_slowly(g, now, (int64_t)next);
 		if (g->pace > 0) {
 			arrive_paced(g, now);
 			mine = arrival_ns(g, g->arrivals);
@@ -277,7 +280,7 @@ static double number(const char *text, double max)
 static void turn(int64_t until)
 {
 	static struct epoll_event events[EVENTS_MAX];
-	int64_t now = now_ns(), wait = arrive(now, until) - now;
+	int64_t now = drive_now_ns(), wait = arrive(now, until) - now;
 	struct timespec timeout = { 0 };
 	int count;
 
@@ -294,9 +297,9 @@ static void turn(int64_t until)
 
 static void turn_for(double seconds)
 {
-	int64_t end = now_ns() + (int64_t)(seconds * 1e9);
+	int64_t end = drive_now_ns() + (int64_t)(seconds * 1e9);
 
-	while (now_ns() < end)
+	while (drive_now_ns() < end)
 		turn(end);
 }
 
@@ -309,7 +312,7 @@ static void on_signal(int number)
 static void turn_until_signal(void)
 {
 	while (!is_signalled)
-		turn(now_ns() + NS_PER_S / 10);
+		turn(drive_now_ns() + NS_PER_S / 10);
 }
 
 static void say(const char *what)
@@ -320,7 +323,7 @@ static void say(const char *what)
 
 static void log_in(struct group *g)
 {
-	int64_t deadline = now_ns() + LOGIN_PATIENCE_S * NS_PER_S;
+	int64_t deadline = drive_now_ns() + LOGIN_PATIENCE_S * NS_PER_S;
 
 	for (uint32_t i = 0; i < g->count || g->ready < g->count;) {
 		if (i < g->count && logins < LOGINS_MAX) {
@@ -328,8 +331,8 @@ static void log_in(struct group *g)
 			conn_open(&g->clients[i++]);
 			continue;
 		}
-		turn(now_ns() + NS_PER_S / 10);
-		if (now_ns() > deadline)
+		turn(drive_now_ns() + NS_PER_S / 10);
+		if (drive_now_ns() > deadline)
 			drive_refuse("not everybody has logged in for minutes");
 	}
 }
@@ -342,7 +345,7 @@ static void start(void)
 	say("ready");
 	is_running = true;
 	for (uint32_t i = 0; i < group_count; i++) {
-		groups[i].next_ns = (double)now_ns();
+		groups[i].next_ns = (double)drive_now_ns();
 		for (uint32_t j = 0; j < groups[i].count; j++)
 			go_on(&groups[i].clients[j]);
 	}
@@ -405,9 +408,9 @@ static void run(double seconds, const char *warmup)
 	for (uint32_t i = 0; i < group_count; i++)
 		groups[i].bytes = 0;
 	say("begin");
-	begin_ns = now_ns();
+	begin_ns = drive_now_ns();
 	turn_for(seconds);
-	end = now_ns();
+	end = drive_now_ns();
 	is_over = true;
 	say("end");
 	printf("[");
@@ -483,6 +486,8 @@ static void read_word(struct group *g, const char *name, char *value)
 		g->is_burst = (g->pace = number(value, 1e6)) > 0;
 	else if (strcmp(name, "rate") == 0)
 		g->rate = number(value, 1e7);
+	else if (strcmp(name, "read") == 0)
+		g->read_rate = number(value, 1e12);
 	else if (strcmp(name, "copy") == 0)
 		g->copy_bytes = (uint64_t)number(value, 1e15);
 	else if (!read_flags(g, name, value))
@@ -530,6 +535,8 @@ static int read_group(char **args, int count)
 	if (g->clients == NULL || g->count == 0 ||
 		(g->statement_count == 0 && !g->is_idle))
 		drive_refuse("a group without clients or SQL");
+	if (g->read_rate > 0 && g->is_tls)
+		drive_refuse("read= is for connections without TLS");
 	for (uint32_t i = 0; i < g->count; i++) {
 		g->clients[i].group = g;
 		g->clients[i].index = i;

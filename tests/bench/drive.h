@@ -59,6 +59,7 @@ struct group {
 	bool is_reconnecting; /* each transaction on a connection of its own */
 	bool is_idle;
 	uint64_t copy_bytes; /* what a CopyInResponse is answered with */
+	double read_rate;    /* bytes a second that a client takes; 0: all there are */
 	uint64_t keys[KEYS_MAX];
 	uint32_t key_count;
 	const char *statements[STATEMENTS_MAX];
@@ -92,6 +93,8 @@ struct client {
 	uint64_t dice;
 	uint64_t due, done; /* of a paced client: arrivals and answers */
 	int64_t since_ns;   /* sent, or what it should have been */
+	int64_t read_until_ns; /* of a slow one: what it has read lasts until then */
+	int64_t reads_at_ns; /* of a slow one that does not read before; 0: it reads */
 
 	uint8_t head[5];
 	uint32_t head_used;
@@ -103,6 +106,7 @@ struct client {
 
 /* drive.c: what a connection tells. */
 void drive_on_ready(struct client *c);
+int64_t drive_now_ns(void);
 void drive_fail(const char *what) __attribute__((noreturn));
 void drive_refuse(const char *what) __attribute__((noreturn));
 
@@ -112,6 +116,8 @@ void conn_open(struct client *c);
 void conn_close(struct client *c);
 void conn_send(struct client *c, const void *data, size_t size);
 void conn_on_event(struct client *c);
+/* Lets those read whose time has come.  Returns when the next one's is, or the end. */
+int64_t conn_read_slowly(struct group *g, int64_t now, int64_t end);
 
 /* drive_messages.c: the messages of one step of a transaction are sent. */
 void messages_startup(struct client *c);

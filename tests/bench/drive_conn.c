@@ -20,6 +20,9 @@
 
 #include "drive.h"
 
+/* As often a second, about, a slow reader reads, unless that would be too much at once. */
+enum { SLOW_READS = 100 };
+
 static int epoll_fd;
 static SSL_CTX *tls;
 static uint8_t scratch[SCRATCH_SIZE];
@@ -137,6 +140,7 @@ void conn_close(struct client *c)
 		c->ssl = NULL;
 	}
 	close(c->fd);
+	c->reads_at_ns = 0;
 	c->state = CLIENT_AWAY;
 }
 
@@ -271,16 +275,63 @@ static void check_end(struct client *c, bool is_end)
 		drive_fail("recv");
 }
 
+static void listen_to(struct client *c, uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data = { .ptr = c } };
+
+	if (epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->fd, &event) != 0)
+		drive_fail("epoll_ctl");
+}
+
+/* Who was late, for want of data or of processors, makes up for it, within a tenth of a
+ * second. */
+static void pause_reading(struct client *c, int64_t ns)
+{
+	int64_t now = drive_now_ns();
+
+	if (c->read_until_ns < now - NS_PER_S / 10)
+		c->read_until_ns = now - NS_PER_S / 10;
+	c->read_until_ns += ns;
+	if (c->read_until_ns > now) {
+		c->reads_at_ns = c->read_until_ns;
+		listen_to(c, 0);
+	}
+}
+
 static void read_plain(struct client *c)
 {
-	ssize_t got = recv(c->fd, scratch, sizeof(scratch), MSG_DONTWAIT);
+	double rate = c->group->read_rate;
+	size_t room = sizeof(scratch);
+	ssize_t got;
 
+	if (rate > 0 && rate / SLOW_READS < (double)room)
+		room = (size_t)(rate / SLOW_READS) + 1;
+	got = recv(c->fd, scratch, room, MSG_DONTWAIT);
 	if (got <= 0) {
 		check_end(c, got == 0);
 		return;
 	}
+	if (rate > 0 && c->state == CLIENT_BUSY)
+		pause_reading(c, (int64_t)((double)got * 1e9 / rate));
 	c->group->bytes += (uint64_t)got;
 	take(c, scratch, (size_t)got);
+}
+
+int64_t conn_read_slowly(struct group *g, int64_t now, int64_t end)
+{
+	for (uint32_t i = 0; i < g->count; i++) {
+		struct client *c = &g->clients[i];
+
+		if (c->reads_at_ns == 0)
+			continue;
+		if (c->reads_at_ns <= now) {
+			c->reads_at_ns = 0;
+			listen_to(c, EPOLLIN);
+		} else if (c->reads_at_ns < end) {
+			end = c->reads_at_ns;
+		}
+	}
+	return end;
 }
 
 static void read_tls(struct client *c)

@@ -77,6 +77,16 @@ def check_backlog(args, port, pid):
     print("what is not answered counts")
 
 
+def check_slow_reader(args, port):
+    """It takes no more than it is to take, and no less."""
+    steps = drive(args, port, "clients=1", "read=5000")
+    next(steps)
+    found = next(steps)
+    assert next(steps, None) is None
+    assert abs(found["bytes"] / found["seconds"] - 5000) < 500, found
+    print("who reads slowly reads as slowly as that")
+
+
 def check_figures():
     load = loads.every()["simple-40"]
     one, two = {"rate": 100.0, "cpu": 10.0}, {"rate": 120.0, "cpu": 8.0}
@@ -104,6 +114,7 @@ def main():
         started = time.monotonic()
         check_omission(args, port, fake.pid)
         check_backlog(args, port, fake.pid)
+        check_slow_reader(args, port)
         print(f"{time.monotonic() - started:.0f} s")
     finally:
         fake.kill()

@@ -355,6 +355,9 @@ def mixed():
     for name, title, other, scram in (
             ("beside-result", "results of 100 MB, one after the other",
              Group(("SELECT repeat('x', 1000) FROM generate_series(1, 100000)",), 1), False),
+            ("beside-readers", "4 clients that read a result of 100 MB at 1 MB a second each",
+             Group(("SELECT repeat('x', 1000) FROM generate_series(1, 100000)",), 4,
+                   words=(f"read={MB}",)), False),
             ("beside-logins", "logins (SCRAM) without a pause, 20 at a time",
              Group(clients=20, words=("reconnect=1",)), True),
             ("beside-burst", "500 clients that all ask at once, 5 times a second",
