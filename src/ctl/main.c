@@ -6,15 +6,17 @@
 #include <getopt.h>
 #include <libpq-fe.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "ctl/ctl.h"
 
-enum { COMMAND_MAX = 1024, CANCEL_ERROR_MAX = 256, GRACE_MS = 5000 };
+enum { COMMAND_MAX = 1024, CANCEL_ERROR_MAX = 256, GRACE_S = 5 };
 enum { OPT_JSON = 256, OPT_TIMEOUT, OPT_VERSION, OPT_HELP };
 
 struct ctl {
@@ -86,7 +88,7 @@ static bool open_connection(struct ctl *x)
 		"application_name", "connect_timeout", "client_encoding", NULL };
 	char timeout[24];
 	const char *values[COUNT_OF(keys)] = { x->host, x->port, x->user, x->dbname,
-		x->passfile, "pgtandemctl", timeout, "UTF8", NULL };
+		x->passfile, "pgtandemctl", x->timeout_s == 0 ? NULL : timeout, "UTF8", NULL };
 
 	(void)snprintf(timeout, sizeof(timeout), "%ld", x->timeout_s);
 	x->conn = PQconnectdbParams(keys, values, 0);
@@ -117,15 +119,31 @@ static bool wait_for_answer(PGconn *conn, uint64_t until_ms)
 	return true;
 }
 
+/* The router hangs, and PQcancel() would wait for it as long. */
+static void on_alarm(int number)
+{
+	static const char text[] =
+		"pgtandemctl: not done in time, and the router does not answer: the command may still run\n";
+	ssize_t told = write(STDERR_FILENO, text, sizeof(text) - 1);
+
+	(void)number;
+	/* There is nobody to tell when standard error is gone. */
+	(void)told;
+	_exit(CTL_TIMEOUT);
+}
+
 static void cancel(PGconn *conn)
 {
 	char why[CANCEL_ERROR_MAX];
 	PGcancel *c = PQgetCancel(conn);
 
+	(void)signal(SIGALRM, on_alarm);
+	(void)alarm(GRACE_S);
 	if (c == NULL || !PQcancel(c, why, sizeof(why)))
 		(void)fprintf(stderr, "pgtandemctl: the command could not be cancelled\n");
 	else
-		(void)wait_for_answer(conn, now_ms() + GRACE_MS);
+		(void)wait_for_answer(conn, 0);
+	(void)alarm(0);
 	PQfreeCancel(c);
 }
 
@@ -139,11 +157,16 @@ static enum ctl_status refused(const struct ctl *x, const PGresult *r)
 	return strcmp(sqlstate, "42501") == 0 ? CTL_NOT_ALLOWED : CTL_REFUSED;
 }
 
+static void not_written(void)
+{
+	(void)fprintf(stderr, "pgtandemctl: the answer could not be written\n");
+}
+
 static enum ctl_status show(const struct ctl *x, const PGresult *r)
 {
 	if (x->is_json ? ctl_print_json(r, stdout) : ctl_print_text(r, stdout))
 		return CTL_OK;
-	(void)fprintf(stderr, "pgtandemctl: the answer could not be written\n");
+	not_written();
 	return CTL_REFUSED;
 }
 
@@ -272,5 +295,9 @@ int main(int argc, char **argv)
 	}
 	status = (int)run(&x, command);
 	PQfinish(x.conn);
-	return status;
+	/* Notices are answers, too. */
+	if (status != CTL_OK || (fflush(stdout) == 0 && ferror(stdout) == 0))
+		return status;
+	not_written();
+	return CTL_REFUSED;
 }

@@ -2,6 +2,8 @@
 """pgtandemctl: what scripts get from it."""
 import json
 import os
+import signal
+import socket
 import subprocess
 
 import pytest
@@ -27,6 +29,13 @@ def ctl(router, *words, user=ADMIN, host="127.0.0.1", port=None, password=None, 
             "PATH": "/usr/bin:/bin", "PGPASSWORD": user[1] if password is None else password,
             "HOME": "/nonexistent", **environment})
     return done.returncode, done.stdout, done.stderr
+
+
+def start(router, *words, stdout=subprocess.PIPE):
+    return subprocess.Popen(
+        [PROGRAM, "-h", "127.0.0.1", "-p", str(router.ports["session"]), "-U", ADMIN[0], *words],
+        stdout=stdout, stderr=subprocess.PIPE, text=True, env={
+            "PATH": "/usr/bin:/bin", "PGPASSWORD": ADMIN[1], "HOME": "/nonexistent"})
 
 
 @pytest.mark.parametrize("port", ["transactional", "session"])
@@ -87,6 +96,39 @@ def test_a_pause_that_takes_too_long_is_given_up(router):
         assert (code, "given up" in err) == (4, True)
         assert {row["key"]: row["value"] for row in router.show("state")}["paused"] == "no"
         busy.query("COMMIT")
+
+
+def test_a_router_that_hangs_is_given_up(router):
+    """Nobody takes the cancel request, either."""
+    with router.transactional.wire() as busy:
+        busy.query("BEGIN")
+        with start(router, "--timeout", "5", "pause") as waits:
+            wait_until(lambda: "console-command command=PAUSE" in router.log(), 10)
+            router.signal(signal.SIGSTOP)
+            try:
+                _, err = waits.communicate(timeout=60)
+            finally:
+                waits.kill()
+                router.signal(signal.SIGCONT)
+            assert (waits.returncode, "may still run" in err) == (4, True)
+        busy.query("COMMIT")
+
+
+def test_an_answer_that_cannot_be_written_is_no_success(router):
+    """Rows, and notices, on a disk that is full."""
+    for words in (["show", "pools"], ["--json", "show", "pools"], ["show", "help"], ["reload"]):
+        with open("/dev/full", "w", encoding="ascii") as full, \
+                start(router, *words, stdout=full) as done:
+            _, err = done.communicate(timeout=60)
+        assert (done.returncode, err) == (1, "pgtandemctl: the answer could not be written\n")
+
+
+def test_time_to_connect_may_come_from_the_environment(router):
+    """From nobody else does an answer come: it is accepted by the kernel."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        code, _, err = ctl(router, "show", "pools", port=silent.getsockname()[1],
+                           PGCONNECT_TIMEOUT="2")
+    assert (code, "timeout expired" in err) == (3, True)
 
 
 def test_names_are_quoted_as_needed(make_router, postgres):
