@@ -35,6 +35,16 @@ static void dump_events(FILE *out)
 		(void)fprintf(out, ".It Li %s\n%s\n", events[i][0], events[i][1]);
 }
 
+/* All that went to standard output.  Long texts are written before the end, and what fails
+ * then fflush() does not tell any more. */
+static bool is_written(void)
+{
+	if (fflush(stdout) == 0 && ferror(stdout) == 0)
+		return true;
+	(void)fprintf(stderr, "pgtandem: not all of it could be written\n");
+	return false;
+}
+
 static const struct {
 	const char *what;
 	void (*dump)(FILE *);
@@ -94,7 +104,7 @@ int command_check(const char *path)
 		(void)fprintf(stderr, "warning: %s\n", config->warnings.items[i]);
 	(void)printf("%s: ok\n", path);
 	config_unref(config);
-	return EXIT_SUCCESS;
+	return is_written() ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static void say(void *arg, bool lost, const char *file, uint32_t line, const char *text)
@@ -126,11 +136,7 @@ int command_import(char *const *paths, int count)
 	else
 		(void)fprintf(stderr, "%s\n", diag_format(&diag, text, sizeof(text)));
 	buf_wipe(&out);
-	if (ret == 0 && fflush(stdout) != 0) {
-		perror("pgtandem");
-		return EXIT_FAILURE;
-	}
-	if (ret < 0)
+	if (ret < 0 || !is_written())
 		return EXIT_FAILURE;
 	return lost > 0 ? EXIT_LOST : EXIT_SUCCESS;
 }
@@ -141,7 +147,7 @@ int command_dump(const char *what)
 		if (strcmp(dumps[i].what, what) != 0)
 			continue;
 		dumps[i].dump(stdout);
-		return EXIT_SUCCESS;
+		return is_written() ? EXIT_SUCCESS : EXIT_FAILURE;
 	}
 	return -1;
 }

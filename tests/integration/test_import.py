@@ -28,6 +28,24 @@ def run(*arguments, cwd):
     return done
 
 
+def test_what_cannot_be_written_is_no_success(tmp_path):
+    """More than a buffer is lost before the end: on a disk that is full a part of the file
+    is none."""
+    few = "[databases]\n* = host=127.0.0.1\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+    many = few + "[databases]\n" + "".join(f"db{i} = host=127.0.0.1\n" for i in range(300))
+    (tmp_path / "few.ini").write_text(few)
+    (tmp_path / "many.ini").write_text(many)
+    (tmp_path / "few.yaml").write_text(run("--import", "few.ini", cwd=tmp_path).stdout)
+    for words in (["--import", "few.ini"], ["--import", "many.ini"], ["--check", "few.yaml"],
+                  ["--dump=man"], ["--dump=events"]):
+        assert run(*words, cwd=tmp_path).returncode == 0, words
+        with open("/dev/full", "w", encoding="ascii") as full:
+            done = subprocess.run([Router.program(), *words], stdout=full, cwd=tmp_path, text=True,
+                                  stderr=subprocess.PIPE, timeout=60)
+        assert (done.returncode, done.stderr.splitlines()[-1]) == (
+            1, "pgtandem: not all of it could be written"), words
+
+
 class Import:
     """Files, what becomes of them, and what is said of their lines."""
 
