@@ -101,13 +101,13 @@ static void tell_elsewhere(struct ask *ask)
 	len = snprintf(order, sizeof(order), "%s%s%s", ask->word,
 		argument[0] == '\0' ? "" : " ", argument);
 	told = r->order_elsewhere(r->cancel_arg, order, (size_t)len);
+	ask->elsewhere = told;
 	if (told == 0)
 		return;
 	(void)snprintf(text, sizeof(text),
 		"it was passed on to %u process%s before this one, which still drain%s", told,
 		told == 1 ? "" : "es", told == 1 ? "s" : "");
 	msg_out_notice(&ask->out, &notice);
-	ask->elsewhere = told;
 }
 
 /* --- what is left of the servers ---------------------------------------------------- */
@@ -308,7 +308,8 @@ static void renew(struct route_pool *p, void *arg)
 
 enum ask_result hold_reconnect(struct ask *ask)
 {
-	if (is_console(ask, "reconnect"))
+	/* Who asks here means the servers of all. */
+	if (is_console(ask, "reconnect") || has_handed_over(ask))
 		return ASK_DONE;
 	if (!knows_database(ask)) {
 		no_database(ask);

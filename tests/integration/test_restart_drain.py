@@ -302,7 +302,7 @@ def test_a_pause_goes_on_in_both_processes(restarted, postgres, command):
         console.begin("RESTART")
         assert console.end() == ["RESTART"]
         for late in ("PAUSE", "PAUSE app", "DISABLE app", "SUSPEND", "KILL app", "RESTART",
-                     "RESUME", "RESUME app", "ENABLE app"):
+                     "RESUME", "RESUME app", "ENABLE app", "RECONNECT", "RECONNECT app"):
             assert console.fails(late) == ("55000", "a restart is under way, or has been"), late
         router.follow()
 
