@@ -292,7 +292,7 @@ static bool entries_fill(struct entries *e, struct directory *d)
 			if (db != e->config->wildcard)
 				entry_add(e, db->name, db);
 		}
-		directory_each_database(d, add_used, e);
+		directory_each_database(d, add_used, e, NULL);
 		entry_add(e, "pgbouncer", NULL);
 		if (e->count <= e->capacity)
 			break;

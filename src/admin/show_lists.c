@@ -56,7 +56,7 @@ static void count_config(
 {
 	struct used_databases used = { .config = config };
 
-	directory_each_database(d, count_database, &used);
+	directory_each_database(d, count_database, &used, NULL);
 	n->databases_used = used.count;
 	n->databases = (uint32_t)config->database_count + used.by_wildcard;
 	if (config->wildcard != NULL)

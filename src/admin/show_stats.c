@@ -159,7 +159,7 @@ static bool look_at_databases(struct looking *l, struct directory *d)
 		struct averages_row *rows;
 
 		l->look.count = 0;
-		directory_each_database(d, add_database, l);
+		directory_each_database(d, add_database, l, l->look.gone);
 		/* One more is for the console itself. */
 		if (l->look.count < l->capacity)
 			return true;
@@ -197,9 +197,6 @@ static bool take_look(const struct ask *ask, struct averages_look *out)
 		return false;
 	}
 	add_console(&l, ask->console);
-	/* Asked last: what was forgotten meanwhile is rather there twice than not at all, and the
-	 * sums never go down. */
-	directory_gone(ask_directory(ask), l.look.gone);
 	qsort(l.look.rows, l.look.count, sizeof(l.look.rows[0]), compare_rows);
 	l.look.at_us = clock_now_us();
 	*out = l.look;

@@ -123,13 +123,6 @@ void directory_each_counters(struct directory *d,
 	pthread_mutex_unlock(&d->lock);
 }
 
-void directory_gone(struct directory *d, uint64_t out[STAT_COUNT])
-{
-	pthread_mutex_lock(&d->lock);
-	memcpy(out, d->gone, STAT_COUNT * sizeof(out[0]));
-	pthread_mutex_unlock(&d->lock);
-}
-
 void directory_swept(struct directory *d, uint32_t workload, uint64_t out[STAT_COUNT])
 {
 	pthread_mutex_lock(&d->lock);

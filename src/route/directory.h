@@ -510,9 +510,12 @@ struct route_host *directory_host(struct directory *, uint32_t index);
 uint32_t directory_host_count(struct directory *);
 uint32_t directory_workers(const struct directory *);
 
-/* Calls f for each database that has been used, under the directory's lock. */
+/* Calls f for each database that has been used, under the directory's lock.  gone, where
+ * it is not NULL, gets what those have counted that are forgotten: at the same moment, so
+ * that nothing is in both, or in neither. */
 void directory_each_database(struct directory *,
-	void (*f)(const struct route_database *, void *), void *arg);
+	void (*f)(const struct route_database *, void *), void *arg,
+	uint64_t gone[STAT_COUNT]);
 
 /* The same for what is counted of each workload, database and user.  Names that nobody
  * has logged in with have no number: made-up ones use none up. */
@@ -520,8 +523,6 @@ void directory_each_counters(struct directory *,
 	void (*f)(const struct route_counters *, void *), void *arg);
 /* ... and what was counted by those who never logged in and are forgotten. */
 void directory_swept(struct directory *, uint32_t workload, uint64_t out[STAT_COUNT]);
-/* ... of databases that are forgotten themselves. */
-void directory_gone(struct directory *, uint64_t out[STAT_COUNT]);
 
 /* Everything that a database has counted.  Under the directory's lock. */
 void route_database_sum(const struct route_database *, uint32_t workers,

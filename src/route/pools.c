@@ -358,11 +358,13 @@ struct route_user *pools_user(struct directory *d, const char *name)
 }
 
 void directory_each_database(struct directory *d,
-	void (*f)(const struct route_database *, void *), void *arg)
+	void (*f)(const struct route_database *, void *), void *arg, uint64_t gone[STAT_COUNT])
 {
 	struct hash_node *node = NULL;
 
 	pthread_mutex_lock(&d->lock);
+	if (gone != NULL)
+		memcpy(gone, d->gone, sizeof(d->gone));
 	while ((node = hash_table_walk(&d->databases, node)) != NULL)
 		f(container_of(node, struct route_database, node), arg);
 	pthread_mutex_unlock(&d->lock);
