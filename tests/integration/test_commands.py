@@ -166,7 +166,7 @@ def test_pause_stays_over_a_reload_and_for_new_pools(router):
 
 
 def test_query_wait_timeout_goes_on_in_a_pause(make_router):
-    router = make_router({"defaults": {"query_wait_timeout": "300ms"}})
+    router = make_router({"defaults": {"query_wait_timeout": "1500ms"}})
     with Console(router) as console, router.transactional.wire() as wire:
         wire.query("SELECT 1")
         console.run("PAUSE")

@@ -118,7 +118,7 @@ def test_none_fits(make_router, postgres, standby):
 
 def test_all_down(make_router):
     places = [f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"]
-    router = make_router({**hosts(places), "defaults": {"query_wait_timeout": "500ms"}})
+    router = make_router({**hosts(places), "defaults": {"query_wait_timeout": "1500ms"}})
     assert "57014" in refusal(router)
     for place in places:
         assert f"{place}: connection failed: Connection refused" in router.log()
@@ -236,7 +236,7 @@ def test_servers_of_the_old_address_go_when_returned(make_router, postgres, stan
 def test_standby_that_is_promoted_does_not_fit_any_more(make_router, postgres, standby):
     """Servers learn of it with their next answer; the others there close as well."""
     router = make_router({**hosts(at(standby, postgres), target_session_attrs="standby"),
-                          "defaults": {"query_wait_timeout": "500ms"}})
+                          "defaults": {"query_wait_timeout": "1500ms"}})
     one = router.transactional.connect(autocommit=False)
     with router.transactional.connect() as two:
         assert one.execute(WHERE).fetchone() == (True,)

@@ -78,7 +78,7 @@ def test_budget_is_a_hard_cap(make_router, postgres):
 
 def test_max_connections_of_a_workload(make_router, postgres):
     router = make_router({"workloads": {"transactional": {
-        "guaranteed_connections": 2, "max_connections": 2, "query_wait_timeout": "300ms"}}})
+        "guaranteed_connections": 2, "max_connections": 2, "query_wait_timeout": "1500ms"}}})
     with router.transactional.wire() as one, router.transactional.wire() as two, \
             router.transactional.wire() as three:
         one.query("BEGIN")
@@ -93,7 +93,7 @@ def test_max_connections_of_a_workload(make_router, postgres):
 def test_default_pool_size(make_router, postgres):
     """A pool's own limit, below the workload's."""
     router = make_router({"workloads": {"transactional": {
-        "default_pool_size": 1, "query_wait_timeout": "300ms"}}})
+        "default_pool_size": 1, "query_wait_timeout": "1500ms"}}})
     with router.transactional.wire() as one, router.transactional.wire() as two, \
             router.transactional.wire(user="other") as third:
         one.query("BEGIN")
@@ -104,7 +104,7 @@ def test_default_pool_size(make_router, postgres):
 
 def test_max_db_connections(make_router, postgres):
     router = make_router({"databases": {"app": {
-        "host": "main", "max_db_connections": 1}}, "defaults": {"query_wait_timeout": "400ms"}})
+        "host": "main", "max_db_connections": 1}}, "defaults": {"query_wait_timeout": "1500ms"}})
     with router.transactional.wire() as one, router.transactional.wire(user="other") as two, \
             router.transactional.wire(dbname="second") as elsewhere:
         one.query("BEGIN")
@@ -115,7 +115,7 @@ def test_max_db_connections(make_router, postgres):
 
 def test_max_user_connections(make_router, postgres):
     router = make_router({"users": {"app_scram": {"max_user_connections": 1}},
-                          "defaults": {"query_wait_timeout": "400ms"}})
+                          "defaults": {"query_wait_timeout": "1500ms"}})
     with router.transactional.wire() as one, router.transactional.wire(dbname="second") as two, \
             router.transactional.wire(user="other") as else_:
         one.query("BEGIN")

@@ -140,7 +140,7 @@ def test_name_that_does_not_resolve(make_router):
     """Start and reload do not depend on the name service; clients are told; and the first
     address that there is, is used."""
     router = make_router({"hosts": {"main": {"host": "no-such-host.invalid"}},
-                          "defaults": {"query_wait_timeout": "500ms"}})
+                          "defaults": {"query_wait_timeout": "1500ms"}})
     with router.transactional.raw() as wire, pytest.raises(RuntimeError, match="57014"):
         wire.login(DEFAULT_USER, router.transactional.dsn()["password"], DATABASE)
     assert "does not resolve" in router.log()

@@ -1051,7 +1051,7 @@ def test_statement_mode(make_router):
 @pytest.mark.router_only
 def test_client_that_waits_for_a_server(make_router):
     """It is refused, and skips to Sync: what it sent was never prepared."""
-    router = make_router(limited(1, query_wait_timeout="200ms"))
+    router = make_router(limited(1, query_wait_timeout="1500ms"))
     with router.transactional.wire() as holder, router.transactional.wire() as wire:
         holder.query("BEGIN")
         answer = run(wire, w.parse("SELECT 1", "s"), w.bind(name="s"), w.execute())

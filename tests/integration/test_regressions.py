@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
 """What was wrong once, or looked as if it could be."""
+import copy
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import time
 
 import pytest
 from support import wire as w
+from support.breath import Breath
 from support.postgres import DATABASE
 from support.wait import SLOWDOWN, wait_until
 
@@ -40,13 +42,18 @@ def next_one_is_served(router, within=3):
     assert time.monotonic() - begin < within * SLOWDOWN
 
 
+@pytest.mark.parametrize("breath", [None, b"Z", b"E"], ids=["at once", "Z", "E"])
 @pytest.mark.parametrize("behind", [
     [w.parse("SELEC"), w.flush()], [w.parse("SELEC")], [w.bind(name="nobody"), w.flush()],
     [w.parse("SELECT 1"), w.flush()]], ids=["Parse", "no flush", "Bind", "no error"])
-def test_skipping_behind_a_copy_that_failed(make_router, closed_table, behind):
-    """What asks PostgreSQL where the replies end was skipped, and waited for in vain."""
+def test_skipping_behind_a_copy_that_failed(make_router, postgres, closed_table, behind, breath):
+    """What asks PostgreSQL where the replies end was skipped, and waited for in vain; and what
+    came behind a ReadyForQuery, late, was taken for an answer to what followed that."""
     table = closed_table(0.1)
-    port = make_router(ONE).transactional
+    config = copy.deepcopy(ONE)
+    if breath:
+        config["hosts"]["main"]["port"] = Breath(postgres.port, breath).port
+    port = make_router(config).transactional
     with port.wire() as wire:
         wire.send(w.parse(f"COPY {table} FROM STDIN"), w.bind(), w.execute(), w.sync(), *behind)
         assert w.errors(wire.until_ready()) == ["P0001"]
@@ -163,7 +170,7 @@ def test_goodbye_in_one_write(make_router, postgres, how, end, busy):
 @pytest.mark.router_only
 def test_goodbye_of_one_that_waits_too_long(make_router):
     """Nobody is kept for longer than who stays: the time limit of the queue holds."""
-    router = make_router({**ONE, "defaults": {"query_wait_timeout": "300ms"}})
+    router = make_router({**ONE, "defaults": {"query_wait_timeout": "1500ms"}})
     other = router.transactional.wire()
     other.query("BEGIN")
     wire = router.transactional.wire()

@@ -504,7 +504,7 @@ def test_sigterm_in_a_pause_lets_clients_go_on(restarted, postgres):
         assert router.wait_exit() == 0
         if command == "PAUSE":
             router.start()
-    assert postgres.count(APP) == 0
+    wait_until(lambda: postgres.count(APP) == 0, 10, "its sessions end")
 
 
 def test_consoles_do_not_keep_a_process_that_tells_idle_clients(restarted):

@@ -9,6 +9,7 @@ import pytest
 from support.certs import Authority
 from support.postgres import USERS
 from support.router import ADMIN
+from support.wait import wait_until
 
 pytestmark = pytest.mark.router_only
 
@@ -116,6 +117,7 @@ def test_who_may_look_into_the_process(make_router, core_dumps):
     """Without core_dumps what the kernel shows of the process is root's, as it cannot be
     dumped; neither may another process of its user attach to it."""
     router = make_router({"process": {"user": "nobody", "core_dumps": core_dumps}})
+    wait_until(lambda: " start version=" in router.log(), 10, "it has become its user")
     owner = os.stat(f"/proc/{router.process.pid}/maps").st_uid
     assert owner == (pwd.getpwnam("nobody").pw_uid if core_dumps else 0)
     with router.session.connect() as connection:

@@ -199,7 +199,8 @@ LEFT_BEHIND = {
     "temporary table": ("CREATE TEMP TABLE left_behind (x int)",
                         "SELECT count(*) FROM pg_class WHERE relname = 'left_behind'", 0),
     "advisory lock": ("SELECT pg_advisory_lock(4711)",
-                      "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'", 0),
+                      "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+                      " AND pid = pg_backend_pid()", 0),
     "channel": ("LISTEN somewhere", "SELECT count(*) FROM pg_listening_channels()", 0),
     "cursor": ("DECLARE c CURSOR WITH HOLD FOR SELECT 1",
                "SELECT count(*) FROM pg_cursors WHERE name = 'c'", 0),

@@ -436,7 +436,7 @@ def test_the_notice_tells_position_and_reason(make_router):
 
 
 def test_the_hint_tells_what_was_waited_for(make_router):
-    router = make_router(lending(grace="0", query_wait_timeout="300ms"))
+    router = make_router(lending(grace="0", query_wait_timeout="2s"))
     holders = all_borrowed(router, "transaction")
     with router.session.connect() as comer:
         with pytest.raises(psycopg.errors.QueryCanceled) as caught:
@@ -507,7 +507,7 @@ def test_clients_wait_while_postgresql_is_full(make_router, postgres, crowd, wor
 
 
 def test_the_hint_has_the_words_of_postgresql(make_router, crowd):
-    router = make_router(lending(query_wait_timeout="700ms"))
+    router = make_router(lending(query_wait_timeout="1500ms"))
     with router.transactional.connect() as client:
         others = crowd()
         # The server that its login was made with is in use, or has gone.

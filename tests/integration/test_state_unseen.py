@@ -346,7 +346,7 @@ def test_port_with_one_server_pins_none(make_router):
 
 def test_who_waits_for_a_server_that_is_kept(make_router):
     """Where the one server may be pinned all the same the others wait, and not for ever."""
-    router = make_router(one_server(max_pinned=1, query_wait_timeout="300ms"))
+    router = make_router(one_server(max_pinned=1, query_wait_timeout="1500ms"))
     with two(router.transactional) as (one, other):
         fine(one.query("LISTEN mine"))
         answer = other.query("SELECT 1")

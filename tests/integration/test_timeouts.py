@@ -50,7 +50,7 @@ def test_query_wait_timeout_skips_to_sync(make_router):
 
 
 def test_wait_error_fatal_is_as_pgbouncer(make_router):
-    router = make_router(one_server(query_wait_timeout="300ms", wait_error="fatal"))
+    router = make_router(one_server(query_wait_timeout="1500ms", wait_error="fatal"))
     with router.transactional.wire() as holder, router.transactional.wire() as waiter:
         holder.query("BEGIN")
         waiter.send(w.query("SELECT 1"))

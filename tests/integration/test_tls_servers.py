@@ -66,7 +66,7 @@ def make(make_router, tls_postgres):
 
 # Nobody is to wait for it, but where it is said.
 PATIENT = {"query_wait_timeout": "10min", "client_login_timeout": "10min"}
-QUICK = {"query_wait_timeout": "700ms"}
+QUICK = {"query_wait_timeout": "1500ms"}
 
 
 def refused(router, problem, sqlstate="08001"):
