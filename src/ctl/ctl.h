@@ -28,6 +28,9 @@ enum ctl_status {
  * them; of SET what follows the name is its value.  NULL: too long, or nothing. */
 const char *ctl_command(char *const *words, size_t count, char *to, size_t size);
 
+/* What the router says, its lines and tabs as they are. */
+void ctl_print_message(const char *text, FILE *);
+
 /* Rows of a view, in aligned columns or as an array of objects.  False: not written. */
 bool ctl_print_text(const struct pg_result *, FILE *);
 bool ctl_print_json(const struct pg_result *, FILE *);

@@ -70,8 +70,11 @@ static void on_notice(void *arg, const PGresult *r)
 
 	(void)arg;
 	/* What a reload has changed, and the help, are answers. */
-	(void)printf("%s%s%s\n", text == NULL ? "" : text,
-		detail == NULL || detail[0] == '\n' ? "" : "\n", detail == NULL ? "" : detail);
+	ctl_print_message(text == NULL ? "" : text, stdout);
+	if (detail != NULL && detail[0] != '\n')
+		(void)putchar('\n');
+	ctl_print_message(detail == NULL ? "" : detail, stdout);
+	(void)putchar('\n');
 }
 
 static void on_notice_json(void *arg, const PGresult *r)
@@ -79,7 +82,14 @@ static void on_notice_json(void *arg, const PGresult *r)
 	const char *text = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
 
 	(void)arg;
-	(void)fprintf(stderr, "%s\n", text == NULL ? "" : text);
+	ctl_print_message(text == NULL ? "" : text, stderr);
+	(void)fputc('\n', stderr);
+}
+
+static void complain(const char *text)
+{
+	(void)fputs("pgtandemctl: ", stderr);
+	ctl_print_message(text, stderr);
 }
 
 static bool open_connection(struct ctl *x)
@@ -96,7 +106,7 @@ static bool open_connection(struct ctl *x)
 		PQsetNoticeReceiver(x->conn, x->is_json ? on_notice_json : on_notice, NULL);
 		return true;
 	}
-	(void)fprintf(stderr, "pgtandemctl: %s", PQerrorMessage(x->conn));
+	complain(PQerrorMessage(x->conn));
 	return false;
 }
 
@@ -151,7 +161,7 @@ static enum ctl_status refused(const struct ctl *x, const PGresult *r)
 {
 	const char *sqlstate = PQresultErrorField(r, PG_DIAG_SQLSTATE);
 
-	(void)fprintf(stderr, "pgtandemctl: %s", PQresultErrorMessage(r));
+	complain(PQresultErrorMessage(r));
 	if (PQstatus(x->conn) != CONNECTION_OK || sqlstate == NULL)
 		return CTL_NO_CONNECTION;
 	return strcmp(sqlstate, "42501") == 0 ? CTL_NOT_ALLOWED : CTL_REFUSED;
@@ -199,7 +209,7 @@ static enum ctl_status run(struct ctl *x, const char *command)
 	if (!open_connection(x))
 		return CTL_NO_CONNECTION;
 	if (!PQsendQuery(x->conn, command)) {
-		(void)fprintf(stderr, "pgtandemctl: %s", PQerrorMessage(x->conn));
+		complain(PQerrorMessage(x->conn));
 		return CTL_NO_CONNECTION;
 	}
 	if (!wait_for_answer(x->conn, until)) {

@@ -13,6 +13,9 @@
 /* pg_type.oid of the columns that are numbers. */
 enum { TYPE_INT8 = 20, TYPE_INT4 = 23, TYPE_NUMERIC = 1700 };
 
+/* A character, or what is written for it. */
+enum { SHOWN_SIZE = 8 };
+
 /* --- commands ------------------------------------------------------------------------ */
 
 struct writer {
@@ -112,25 +115,84 @@ static bool is_number(const PGresult *r, int column)
 	}
 }
 
+/* One character as a terminal may have it: names are what clients call themselves, and
+ * control characters in them would be obeyed, or make up a row.  Returns how many bytes of
+ * the text it is. */
+static size_t show_char(const char *text, char to[SHOWN_SIZE], int *columns)
+{
+	const unsigned char *c = (const unsigned char *)text;
+	size_t len = 1;
+
+	if (c[0] < 0x20 || c[0] == 0x7f) {
+		*columns = snprintf(to, SHOWN_SIZE, "\\x%02x", c[0]);
+		return len;
+	}
+	while (c[0] >= 0xc0 && len < 4 && (c[len] & 0xc0) == 0x80)
+		len++;
+	/* Those from U+0080 to U+009F are control characters, too. */
+	if (len == 2 && c[0] == 0xc2 && c[1] < 0xa0) {
+		*columns = snprintf(to, SHOWN_SIZE, "\\u%04x", c[1]);
+		return len;
+	}
+	memcpy(to, text, len);
+	to[len] = '\0';
+	*columns = 1;
+	return len;
+}
+
+static int columns_of(const char *text)
+{
+	char shown[SHOWN_SIZE];
+	int sum = 0, columns;
+
+	for (; *text != '\0'; sum += columns)
+		text += show_char(text, shown, &columns);
+	return sum;
+}
+
 static int width_of(const PGresult *r, int column)
 {
-	int width = (int)strlen(PQfname(r, column));
+	int width = columns_of(PQfname(r, column));
 
 	for (int row = 0; row < PQntuples(r); row++) {
-		if (PQgetlength(r, row, column) > width)
-			width = PQgetlength(r, row, column);
+		int columns = columns_of(PQgetvalue(r, row, column));
+
+		if (columns > width)
+			width = columns;
 	}
 	return width;
 }
 
+static void print_shown(const char *text, const char *kept, FILE *out)
+{
+	char shown[SHOWN_SIZE];
+	int columns;
+
+	while (*text != '\0') {
+		const char *at = text;
+
+		text += show_char(at, shown, &columns);
+		if (strchr(kept, *at) != NULL)
+			(void)fputc(*at, out);
+		else
+			(void)fputs(shown, out);
+	}
+}
+
+void ctl_print_message(const char *text, FILE *out)
+{
+	print_shown(text, "\n\t", out);
+}
+
 static void print_cell(const char *text, int width, bool is_right, bool is_last, FILE *out)
 {
+	int blanks = width - columns_of(text);
+
 	if (is_right)
-		(void)fprintf(out, "%*s", width, text);
-	else if (is_last)
-		(void)fputs(text, out);
-	else
-		(void)fprintf(out, "%-*s", width, text);
+		(void)fprintf(out, "%*s", blanks, "");
+	print_shown(text, "", out);
+	if (!is_right && !is_last)
+		(void)fprintf(out, "%*s", blanks, "");
 	(void)fputs(is_last ? "\n" : "  ", out);
 }
 

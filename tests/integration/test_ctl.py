@@ -141,6 +141,26 @@ def test_names_are_quoted_as_needed(make_router, postgres):
     assert rows['odd "db'] == 1
 
 
+def test_names_cannot_tell_the_terminal_what_to_do(router, postgres):
+    """Nor make up a row: whoever may name a database has the names in front of the operator."""
+    name = "odd\x1b[31m\nname\u009b\x7f é"
+    postgres.sql(f'DROP DATABASE IF EXISTS "{name}"', f'CREATE DATABASE "{name}"')
+    with router.transactional.wire(dbname=name) as wire:
+        wire.query("SELECT 1")
+        for view in ("pools", "stats_totals", "clients"):
+            code, out, _ = ctl(router, "show", view)
+            head, *rows = out.splitlines()
+            assert (code, len(rows)) == (0, 2)
+            (row,) = [row for row in rows if "odd" in row]
+            assert "odd\\x1b[31m\\x0aname\\u009b\\x7f é " in row
+            assert not set(out) & set("\x1b\x7f\u009b")
+            # Columns are aligned by what is seen.
+            if view == "stats_totals":
+                assert {len(row) for row in rows} == {len(head)}
+    code, _, err = ctl(router, "resume", "\x1b[3J")
+    assert (code, "\x1b" in err, "\\x1b[3J" in err) == (1, False, True)
+
+
 def test_exit_codes(router):
     assert ctl(router, "show", "nothing")[0] == 1
     assert ctl(router)[0] == 2
