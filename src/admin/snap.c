@@ -348,6 +348,7 @@ static bool is_in_the_way(const struct snap_server *s, const struct snap_waiter 
 	case WAIT_PAUSED:
 	case WAIT_CONNECTING:
 	case WAIT_CLOSING:
+	case WAIT_PASSWORD:
 	case WAIT_HOST:
 	case WAIT_LOGIN:
 	case WAIT_PACING:

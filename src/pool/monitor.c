@@ -105,7 +105,7 @@ bool monitor_pool_remove(struct monitor *m, struct pool *pool)
 			(slice->clients > 0 || slice->waiting > 0 || slice->coming > 0))
 			unused = false;
 	}
-	unused = unused && pool->servers == 0 && !is_to_stay(m, pool);
+	unused = unused && pool->servers == 0 && pool->fetching == 0 && !is_to_stay(m, pool);
 	if (unused)
 		list_remove(&pool->in_monitor);
 	if (unused && m->failed_slice != NULL && m->failed_slice->pool == pool)
@@ -153,6 +153,8 @@ void monitor_client_count(struct monitor *m, struct slice *slice, int change)
 /* Is there a server that could be returned, or is to log in? */
 static bool pool_has_servers(const struct monitor *m, const struct pool *pool)
 {
+	if (pool->fetching > 0)
+		return true;
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
 		const struct slice *slice = pool->slices[i];
 
@@ -391,6 +393,18 @@ static void refuse_waiters(
 	}
 }
 
+static void login_failed(struct monitor *m, struct pool *pool,
+	const struct pool_error *error, uint64_t now_us, struct monitor_actions *actions)
+{
+	pool->error = *error;
+	pool->is_told = false;
+	pool->failures++;
+	pool->retry_at_us = now_us + backoff(m, pool->failures);
+	/* As many as the role may have live: they come back. */
+	if (!pool_has_servers(m, pool))
+		refuse_waiters(m, pool, actions);
+}
+
 void monitor_connect_failed(struct monitor *m, struct pool_server *s,
 	enum connect_failure failure, const struct pool_error *error, uint64_t now_us,
 	struct monitor_actions *actions)
@@ -404,13 +418,7 @@ void monitor_connect_failed(struct monitor *m, struct pool_server *s,
 	if (failure == CONNECT_FAILED_LOGIN) {
 		/* A host that refuses a login is there. */
 		host_answers(m);
-		pool->error = *error;
-		pool->is_told = false;
-		pool->failures++;
-		pool->retry_at_us = now_us + backoff(m, pool->failures);
-		/* As many as the role may have live: they come back. */
-		if (!pool_has_servers(m, pool))
-			refuse_waiters(m, pool, actions);
+		login_failed(m, pool, error, now_us, actions);
 	} else {
 		m->denied += failure == CONNECT_FAILED_DENIED;
 		m->error = *error;
@@ -421,6 +429,40 @@ void monitor_connect_failed(struct monitor *m, struct pool_server *s,
 		m->retry_at_us = now_us + backoff(m, m->failures);
 	}
 	/* There is room for another connect. */
+	choose_openings(m, now_us, actions);
+	unlock(m);
+}
+
+static void server_leaves(struct monitor *m, struct pool_server *s)
+{
+	server_enter(m, s, SERVER_GONE);
+	list_remove(&s->in_monitor);
+	slice_lost_server(m, s->slice, &s->unit);
+}
+
+void monitor_postponed(struct monitor *m, struct pool_server *s, uint64_t now_us,
+	struct monitor_actions *actions)
+{
+	lock(m);
+	assert(s->state == SERVER_CONNECTING);
+	s->slice->pool->fetching++;
+	server_leaves(m, s);
+	choose_openings(m, now_us, actions);
+	unlock(m);
+}
+
+void monitor_fetched(struct monitor *m, struct pool *pool, const struct pool_error *error,
+	uint64_t now_us, struct monitor_actions *actions)
+{
+	lock(m);
+	assert(pool->fetching > 0);
+	pool->fetching--;
+	if (error == NULL) {
+		pool->fetched_at_us = now_us;
+	} else if (pool->fetching == 0) {
+		m->failed[CONNECT_FAILED_LOGIN]++;
+		login_failed(m, pool, error, now_us, actions);
+	}
 	choose_openings(m, now_us, actions);
 	unlock(m);
 }
@@ -460,9 +502,7 @@ void monitor_gone(struct monitor *m, struct pool_server *s, uint64_t now_us,
 {
 	lock(m);
 	server_end_lease(s);
-	server_enter(m, s, SERVER_GONE);
-	list_remove(&s->in_monitor);
-	slice_lost_server(m, s->slice, &s->unit);
+	server_leaves(m, s);
 	choose_openings(m, now_us, actions);
 	unlock(m);
 }

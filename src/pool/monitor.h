@@ -19,6 +19,8 @@
  *   - A host that failed and that nobody asks for is tried again all the same, by one
  *     connect at a time: who looks at it from outside sees it come back.
  *   - Who waits in a paused pool has no claim on anything until it is resumed.
+ *   - A password that is fetched holds no unit and no place among the connects: what was
+ *     begun without it is given back, and those who wait keep their places in the queue.
  *
  * Owns:   the lock, the shares, the inboxes of granted leases.
  * Thread: any.  No I/O, no allocation and no call to others under the lock.
@@ -41,6 +43,8 @@ enum {
 	MONITOR_KEEP_US = 200000,
 	/* Short enough that an outage is not felt much longer than it lasts. */
 	MONITOR_BACKOFF_MAX_US = 3000000,
+	/* So long is what was fetched for a pool fresh: until upkeep, or a place, comes. */
+	MONITOR_FRESH_US = 10000000,
 	/* What takes longer to close is not counted on by those who wait. */
 	MONITOR_CLOSING_PATIENCE_US = 1000000
 };
@@ -94,6 +98,7 @@ struct monitor_action {
 	enum monitor_verb verb;
 	struct slice *slice;
 	struct unit unit; /* OPEN: the caller's now */
+	bool is_fetched;  /* OPEN: the first for its pool after monitor_fetched(), and soon */
 	struct pool_server *server;
 };
 
@@ -225,6 +230,17 @@ void monitor_ready(struct monitor *, struct pool_server *, uint64_t now_us,
  * with the error if it concerns the login and no server is left to wait for. */
 void monitor_connect_failed(struct monitor *, struct pool_server *, enum connect_failure,
 	const struct pool_error *, uint64_t now_us, struct monitor_actions *);
+
+/* The login (CONNECTING, with no connection) needs a password that is being fetched.  Its
+ * unit is free, and nothing is opened for its pool before monitor_fetched() was called as
+ * often as this.  The caller frees the memory afterwards. */
+void monitor_postponed(struct monitor *, struct pool_server *, uint64_t now_us,
+	struct monitor_actions *);
+
+/* ... and that is over: it is there (error NULL), or cannot be had.  Then, unless another
+ * one still fetches, it is as if a login had been refused with that error. */
+void monitor_fetched(struct monitor *, struct pool *, const struct pool_error *error,
+	uint64_t now_us, struct monitor_actions *);
 
 /* The lease ends; the server is clean and detached.  lease may be NULL when its
  * client went away before. */

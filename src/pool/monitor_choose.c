@@ -116,7 +116,7 @@ static bool slice_may_connect(
 	const struct slice *slice, const struct slice *from, uint64_t now_us)
 {
 	return slice->connecting < slice->waiting && choose_has_room_from(slice, from) &&
-		now_us >= slice->pool->retry_at_us;
+		pool_may_connect(slice->pool, now_us);
 }
 
 bool choose_fits(const struct monitor *m, const struct slice *slice)
@@ -418,21 +418,26 @@ void choose_for_server(struct monitor *m, struct pool_server *s, uint64_t now_us
 bool choose_may_open(const struct monitor *m, const struct slice *slice, uint64_t now_us)
 {
 	return !slice->pool->is_paused && host_is_open(m, NULL, now_us) &&
-		now_us >= slice->pool->retry_at_us && choose_fits(m, slice);
+		pool_may_connect(slice->pool, now_us) && choose_fits(m, slice);
 }
 
-void choose_open(struct monitor *m, struct slice *slice, struct monitor_actions *actions)
+void choose_open(struct monitor *m, struct slice *slice, uint64_t now_us,
+	struct monitor_actions *actions)
 {
+	struct pool *pool = slice->pool;
 	struct unit unit = budget_take(&m->budget, slice->share);
 
 	slice->servers++;
 	slice_count_quotas(slice, 1);
 	slice->connecting++;
-	slice->pool->servers++;
-	slice->pool->connecting++;
+	pool->servers++;
+	pool->connecting++;
 	m->connecting++;
 	actions_add(actions, MONITOR_OPEN, slice, NULL);
 	actions->list[actions->count - 1].unit = unit_move(&unit);
+	actions->list[actions->count - 1].is_fetched = pool->fetched_at_us != 0 &&
+		elapsed_us(now_us, pool->fetched_at_us) < MONITOR_FRESH_US;
+	pool->fetched_at_us = 0;
 }
 
 /* How the oldest waiter of a slice can be helped. */
@@ -453,7 +458,7 @@ static enum help help_for(struct monitor *m, const struct slice *slice, uint64_t
 			return HELP_IDLE;
 	}
 	if (!host_is_open(m, NULL, now_us) || slice->connecting >= slice->waiting ||
-		now_us < slice->pool->retry_at_us)
+		!pool_may_connect(slice->pool, now_us))
 		return HELP_NONE;
 	if (choose_fits(m, slice))
 		return HELP_OPEN;
@@ -546,7 +551,7 @@ void choose_openings(struct monitor *m, uint64_t now_us, struct monitor_actions 
 			grant(m, slice, s, now_us, actions);
 			break;
 		case HELP_OPEN:
-			choose_open(m, slice, actions);
+			choose_open(m, slice, now_us, actions);
 			break;
 		case HELP_EVICT:
 			close_server(m, s, slice, actions);

@@ -18,6 +18,8 @@ enum wait_reason monitor_slice_reason(
 		return WAIT_CONNECTING;
 	if (slice->coming > 0)
 		return WAIT_CLOSING;
+	if (slice->pool->fetching > 0)
+		return WAIT_PASSWORD;
 	/* Also when the next try is due and has not begun. */
 	if (now_us < m->retry_at_us || m->failures > 0)
 		return WAIT_HOST;
@@ -131,7 +133,7 @@ static bool is_kept_waiting(
 {
 	return elapsed_us(now_us, slice_oldest(slice)->asked_at_us) >= m->limits.reclaim_grace_us &&
 		slice->connecting + slice->coming < slice->waiting &&
-		!choose_fits(m, slice);
+		slice->pool->fetching == 0 && !choose_fits(m, slice);
 }
 
 /* For whom this unit would be the one; NULL: for nobody. */

@@ -67,7 +67,8 @@ bool choose_may_replace(
 bool choose_is_older(const struct slice *, const struct slice *);
 bool choose_is_surplus(const struct monitor *, const struct pool_server *);
 bool choose_may_open(const struct monitor *, const struct slice *, uint64_t now_us);
-void choose_open(struct monitor *, struct slice *, struct monitor_actions *);
+void choose_open(struct monitor *, struct slice *, uint64_t now_us,
+	struct monitor_actions *);
 
 /* Workers read the clock once a turn: what another one did may lie ahead of ours. */
 static inline uint64_t elapsed_us(uint64_t now_us, uint64_t since_us)
@@ -81,6 +82,12 @@ static inline uint32_t slice_servers_max(const struct slice *slice)
 	if (slice->limits.servers_max == 0 || !slice->reserve_is_open)
 		return slice->limits.servers_max;
 	return slice->limits.servers_max + slice->limits.reserve;
+}
+
+/* Nothing is known that keeps a login from being tried. */
+static inline bool pool_may_connect(const struct pool *pool, uint64_t now_us)
+{
+	return pool->fetching == 0 && now_us >= pool->retry_at_us;
 }
 
 static inline bool quota_has_room(const struct quota *quota, uint32_t more)

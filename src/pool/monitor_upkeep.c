@@ -69,7 +69,7 @@ static void fill_pool(struct monitor *m, struct pool *pool, uint64_t now_us,
 
 		while (slice != NULL && may_stock(m, slice) &&
 			actions_have_room(actions) && choose_may_open(m, slice, now_us))
-			choose_open(m, slice, actions);
+			choose_open(m, slice, now_us, actions);
 	}
 }
 
@@ -135,7 +135,7 @@ static void look_at_servers(
 		stop_counting_on(s, now_us);
 		if (actions_have_room(actions) && wants_replacement(m, s, now_us)) {
 			s->is_replaced = true;
-			choose_open(m, s->slice, actions);
+			choose_open(m, s->slice, now_us, actions);
 		}
 	}
 }
@@ -149,7 +149,7 @@ static void probe_host(struct monitor *m, uint64_t now_us, struct monitor_action
 		!actions_have_room(actions) || !choose_may_open(m, slice, now_us) ||
 		!budget_may_take(&m->budget, slice->share, NULL))
 		return;
-	choose_open(m, slice, actions);
+	choose_open(m, slice, now_us, actions);
 }
 
 bool monitor_upkeep(struct monitor *m, uint64_t now_us, struct monitor_actions *actions)

@@ -44,6 +44,7 @@ bool wait_reason_is_limit(enum wait_reason reason)
 	case WAIT_PAUSED:
 	case WAIT_CONNECTING:
 	case WAIT_CLOSING:
+	case WAIT_PASSWORD:
 	case WAIT_HOST:
 	case WAIT_LOGIN:
 	case WAIT_PACING:

@@ -108,6 +108,10 @@ struct pool {
 	uint32_t epoch; /* servers of an older one close on return */
 	bool is_paused; /* grants nothing, and keeps no server */
 	bool is_told;	/* its last failure has been there to be seen for a while */
+	/* When its password has come, as long as nothing was opened since; or 0. */
+	uint64_t fetched_at_us;
+	/* Logins that gave their units back as it is being fetched: nothing is opened. */
+	uint32_t fetching;
 	/* After a refused login: no new try before this time. */
 	uint64_t retry_at_us;
 	uint32_t failures;

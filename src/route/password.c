@@ -37,6 +37,8 @@ struct route_password {
 	bool is_changing;               /* a reload is under way */
 	uint32_t epoch;                 /* counts them: both begin and end */
 	uint32_t failures;              /* in a row: refused, or not to be had */
+	uint64_t refused_version;       /* the first of them that was refused; 0: none */
+	uint64_t refused_us;
 	char why[CHILD_WHY_MAX];        /* of the last failure, ... */
 	char said[CHILD_ERRORS_MAX];    /* ... and what the command said */
 	struct list waiters;
@@ -264,6 +266,7 @@ void passwords_doubt(struct directory *d, bool is_over)
 		pthread_mutex_lock(&p->lock);
 		p->is_doubted = true;
 		p->failures = 0;
+		p->refused_version = 0;
 		p->is_changing = !is_over;
 		p->epoch++;
 		pthread_mutex_unlock(&p->lock);
@@ -296,10 +299,23 @@ static bool is_pausing(const struct route_password *p, uint64_t now_us)
 	return now_us < p->tried_us + ((uint64_t)PAUSE_FIRST_US << doublings);
 }
 
-static bool is_good(const struct route_password *p, uint64_t now_us)
+static bool is_good(const struct route_password *p, uint64_t now_us, bool has_waited)
 {
 	return p->value != NULL && !p->is_doubted &&
-		(p->lifetime_us == 0 || now_us < p->fetched_us + p->lifetime_us);
+		(p->lifetime_us == 0 || (has_waited && !p->has_failed) ||
+			now_us < p->fetched_us + p->lifetime_us);
+}
+
+static enum route_password_result take(const struct route_password *p, char **value,
+	uint64_t *version)
+{
+	if (p->value == NULL)
+		return ROUTE_PASSWORD_FAILED;
+	if (value == NULL)
+		return ROUTE_PASSWORD_KNOWN;
+	*value = strdup(p->value);
+	*version = p->version;
+	return *value == NULL ? ROUTE_PASSWORD_FAILED : ROUTE_PASSWORD_KNOWN;
 }
 
 enum route_password_result route_password_get(struct route_password *p, uint64_t now_us,
@@ -307,12 +323,12 @@ enum route_password_result route_password_get(struct route_password *p, uint64_t
 {
 	enum route_password_result result = ROUTE_PASSWORD_ASK;
 
-	*value = NULL;
+	if (value != NULL)
+		*value = NULL;
 	pthread_mutex_lock(&p->lock);
-	if (is_good(p, now_us) || (!p->is_fetching && is_pausing(p, now_us))) {
-		*value = p->value == NULL ? NULL : strdup(p->value);
-		*version = p->version;
-		result = *value == NULL ? ROUTE_PASSWORD_FAILED : ROUTE_PASSWORD_KNOWN;
+	if (is_good(p, now_us, waiter->has_waited) ||
+		(!p->is_fetching && is_pausing(p, now_us))) {
+		result = take(p, value, version);
 	} else {
 		if (p->is_fetching)
 			result = ROUTE_PASSWORD_WAIT;
@@ -323,16 +339,29 @@ enum route_password_result route_password_get(struct route_password *p, uint64_t
 	return result;
 }
 
+/* In answer to a refusal a moment ago: how long ago is as long as the longest pause. */
+static bool is_answer(const struct route_password *p, uint64_t version, uint64_t now_us)
+{
+	return p->refused_version != 0 && version != p->refused_version &&
+		now_us < p->refused_us + (PAUSE_FIRST_US << PAUSE_DOUBLINGS);
+}
+
 bool route_password_refused(struct route_password *p, uint64_t version, uint64_t now_us)
 {
-	bool may_help;
+	bool may_help, is_second;
 
 	pthread_mutex_lock(&p->lock);
+	is_second = is_answer(p, version, now_us);
+	if (!is_second) {
+		p->refused_version = version;
+		p->refused_us = now_us;
+	}
 	if (p->version == version && !p->is_doubted) {
 		p->is_doubted = true;
 		p->failures++;
 	}
-	may_help = p->version != version || p->is_fetching || !is_pausing(p, now_us);
+	may_help = !is_second &&
+		(p->version != version || p->is_fetching || !is_pausing(p, now_us));
 	pthread_mutex_unlock(&p->lock);
 	return may_help;
 }
@@ -340,8 +369,10 @@ bool route_password_refused(struct route_password *p, uint64_t version, uint64_t
 void route_password_worked(struct route_password *p, uint64_t version)
 {
 	pthread_mutex_lock(&p->lock);
-	if (p->version == version && !p->has_failed)
+	if (p->version == version && !p->has_failed) {
 		p->failures = 0;
+		p->refused_version = 0;
+	}
 	pthread_mutex_unlock(&p->lock);
 }
 

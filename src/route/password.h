@@ -36,9 +36,11 @@ enum route_password_result {
 /* Embedded in what waits; given back by route_password_settle(). */
 struct route_password_waiter {
 	struct list_node node;
+	bool has_waited;        /* what was fetched for it will do, be its lifetime over */
 };
 
-/* With ASK and WAIT the waiter is in the queue.  *version is of *value. */
+/* With ASK and WAIT the waiter is in the queue.  *version is of *value; value NULL: it is
+ * not wanted, only whether it is there. */
 enum route_password_result route_password_get(struct route_password *, uint64_t now_us,
 	struct route_password_waiter *, char **value, uint64_t *version);
 
@@ -55,7 +57,8 @@ void route_password_report(struct route_password *);
 /* ... and that is over, done or not.  All who waited, to be told. */
 void route_password_settle(struct route_password *, struct list *waiters);
 
-/* A server has refused it (false: no other is to be had now), or taken it. */
+/* A server has refused it (false: no other is to be had now, or it was fetched because
+ * another one had been refused), or taken it. */
 bool route_password_refused(struct route_password *, uint64_t version, uint64_t now_us);
 void route_password_worked(struct route_password *, uint64_t version);
 

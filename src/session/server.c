@@ -67,8 +67,9 @@ static struct server *server_create(struct worker *w, struct route_pool *pool)
 	return s;
 }
 
-void server_open(struct worker *w, struct slice *slice, struct unit *unit)
+void server_open(struct worker *w, struct monitor_action *action)
 {
+	struct slice *slice = action->slice;
 	struct server *s = server_create(w, slice->pool->owner);
 
 	if (s == NULL) {
@@ -76,15 +77,15 @@ void server_open(struct worker *w, struct slice *slice, struct unit *unit)
 		struct monitor_actions actions = { .count = 0 };
 
 		SLOG_LIMITED(ERROR, "server-open", "error=\"%s\"", "out of memory");
-		monitor_open_failed(&pool->host->monitor, slice, unit, worker_now(w),
-			&actions);
+		monitor_open_failed(&pool->host->monitor, slice, &action->unit,
+			worker_now(w), &actions);
 		worker_act(w, &actions);
 		return;
 	}
 	list_push_back(&w->servers, &s->in_worker);
 	s->opened_us = worker_now(w);
-	monitor_connecting(&s->host->monitor, &s->ps, slice, unit);
-	server_login_start(s);
+	monitor_connecting(&s->host->monitor, &s->ps, slice, &action->unit);
+	server_login_start(s, action->is_fetched);
 }
 
 bool server_open_replication(struct client *c, const char *mode)
@@ -103,7 +104,7 @@ bool server_open_replication(struct client *c, const char *mode)
 	s->client = c;
 	c->server = s;
 	list_push_back(&c->worker->servers, &s->in_worker);
-	server_login_start(s);
+	server_login_start(s, false);
 	return true;
 }
 

@@ -116,7 +116,7 @@ struct server {
 };
 
 /* MONITOR_OPEN: begins to connect.  Takes the unit over. */
-void server_open(struct worker *, struct slice *, struct unit *);
+void server_open(struct worker *, struct monitor_action *);
 
 /* A replication connection: the client's own, outside the pools and the budget,
  * and closed with it.  The client is told how it went.  False: there are too many

@@ -321,7 +321,7 @@ static bool take_password(struct server *s)
 	return false;
 }
 
-void server_login_start(struct server *s)
+void server_login_start(struct server *s, bool has_waited)
 {
 	static const char no_memory[] = "out of memory";
 	struct server_login *l = calloc(1, sizeof(*l));
@@ -332,6 +332,7 @@ void server_login_start(struct server *s)
 			sizeof(no_memory) - 1);
 		return;
 	}
+	l->has_waited = has_waited;
 	take_target(s);
 	l->until_us = worker_now(s->worker) + l->target.connect_timeout_us;
 	server_login_go(s);

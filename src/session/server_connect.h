@@ -15,7 +15,7 @@
 
 enum login_step {
 	LOGIN_TALKS,    /* connects and logs in */
-	LOGIN_FETCHES,  /* waits for its password, and is connected to nobody */
+	LOGIN_FETCHES,  /* needs its password, and is connected to nobody */
 	LOGIN_ASKS_TLS, /* is connected, and TLS comes before the login */
 	LOGIN_ASKS,     /* is in, and has asked what the server is */
 	LOGIN_LEAVES    /* waits for the end of a connection that will not do */
@@ -42,8 +42,8 @@ struct server_login {
 	char *password;                 /* ours to wipe */
 	char *fetched;                  /* server_password.c's; NULL: there is none */
 	uint64_t fetched_version;
-	uint64_t fetching;              /* waited for; 0: not */
-	bool has_refetched;             /* what was known had been refused */
+	uint64_t fetching;              /* of a replication connection: waited for; 0: not */
+	bool has_waited;                /* it was fetched for this login */
 	bool wants_password;            /* another one, before the next try */
 	char *md5;                      /* the same */
 	bool has_auth;
@@ -54,6 +54,8 @@ struct server_login {
 
 _Static_assert(DIRECTORY_ADDRS_MAX <= 32, "a bit for each address, and for each place");
 
+/* The log hears that logins of this pool fail. */
+void server_login_report(const struct route_pool *, const struct pool_error *);
 /* It failed for good: those who wait are told. */
 void server_login_failed(struct server *, enum connect_failure, const char *sqlstate,
 	const char *message, size_t len);

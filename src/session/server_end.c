@@ -15,7 +15,7 @@
 #include "session/cancel.h"
 #include "session/client.h"
 #include "session/errand.h"
-#include "session/server_priv.h"
+#include "session/server_connect.h"
 
 /* A unit of the budget, which replication connections do not have. */
 void server_unit_cleaning(struct server *s)
@@ -32,10 +32,12 @@ void server_unit_closing(struct server *s)
 
 void server_unit_gone(struct server *s, uint64_t now_us, struct monitor_actions *actions)
 {
-	if (s->replication == NULL)
-		monitor_gone(&s->host->monitor, &s->ps, now_us, actions);
-	else
+	if (s->replication != NULL)
 		atomic_fetch_sub(&s->host->replications, 1);
+	else if (s->login != NULL && s->login->step == LOGIN_FETCHES)
+		monitor_postponed(&s->host->monitor, &s->ps, now_us, actions);
+	else
+		monitor_gone(&s->host->monitor, &s->ps, now_us, actions);
 }
 
 static void server_free(struct server *s)

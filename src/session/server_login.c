@@ -81,23 +81,28 @@ static void replication_failed(struct server *s, const struct pool_error *error)
 	server_close(s);
 }
 
+void server_login_report(const struct route_pool *pool, const struct pool_error *error)
+{
+	char quoted[POOL_ERROR_TEXT_MAX * 2], database[160], user[160];
+
+	SLOG_LIMITED(WARN, "server-login-failed", "host=%s database=%s user=%s sqlstate=%s message=%s",
+		pool->host->name,
+		slog_quote(database, sizeof(database), pool->dbname, strlen(pool->dbname)),
+		slog_quote(user, sizeof(user), pool->user, strlen(pool->user)), error->sqlstate,
+		slog_quote(quoted, sizeof(quoted), error->message, strlen(error->message)));
+}
+
 void server_login_failed(struct server *s, enum connect_failure failure,
 	const char *sqlstate, const char *message, size_t len)
 {
 	struct monitor_actions actions = { .count = 0 };
 	struct worker *w = s->worker;
 	struct pool_error error = { .sqlstate = "" };
-	char quoted[POOL_ERROR_TEXT_MAX * 2], database[160], user[160];
 
 	(void)snprintf(error.sqlstate, sizeof(error.sqlstate), "%s", sqlstate);
 	(void)snprintf(error.message, sizeof(error.message), "%.*s",
 		(int)size_min(len, POOL_ERROR_TEXT_MAX - 1), message);
-	SLOG_LIMITED(WARN, "server-login-failed", "host=%s database=%s user=%s sqlstate=%s message=%s",
-		s->host->name,
-		slog_quote(database, sizeof(database), s->pool->dbname, strlen(s->pool->dbname)),
-		slog_quote(user, sizeof(user), s->pool->user, strlen(s->pool->user)),
-		error.sqlstate,
-		slog_quote(quoted, sizeof(quoted), error.message, strlen(error.message)));
+	server_login_report(s->pool, &error);
 	if (s->replication != NULL) {
 		replication_failed(s, &error);
 		return;

@@ -13,13 +13,16 @@
 enum { FETCH_PATIENCE_US = 30000000 };
 
 static const char no_room[] = "too many wait to be run, or out of memory";
+static const char could_not[] = "could not be had";
 
-/* A login that waits: its server may be gone when it is told. */
+/* A pool, whose login has given its unit back; or the login of a replication connection,
+ * which has nothing that others want, and may be gone when it is told. */
 struct waiting {
 	struct route_password_waiter waiter;
 	struct mail mail;
 	struct worker *worker;
-	uint64_t number;                /* of server_login.fetching */
+	struct route_pool *pool;
+	uint64_t number;                /* of server_login.fetching; 0: the pool */
 };
 
 struct fetch {
@@ -27,45 +30,21 @@ struct fetch {
 	struct route_password *source;
 };
 
-/* Its own words are for the log. */
+/* What the command has said is for the log. */
+static void describe(struct pool_error *error, const struct route_pool *pool, const char *why)
+{
+	memcpy(error->sqlstate, "28000", sizeof(error->sqlstate));
+	(void)snprintf(error->message, sizeof(error->message), "the password of user \"%s\" %s",
+		pool->user, why);
+}
+
 static void failed(struct server *s, const char *why)
 {
-	char text[POOL_ERROR_TEXT_MAX];
-	int len = snprintf(text, sizeof(text), "the password of user \"%s\" %s", s->pool->user,
-		why);
+	struct pool_error error;
 
-	server_login_failed(s, CONNECT_FAILED_LOGIN, "28000", text,
-		size_min((size_t)(len < 0 ? 0 : len), sizeof(text) - 1));
-}
-
-/* --- telling ---------------------------------------------------------------------------- */
-
-static struct server *find_fetching(struct worker *w, uint64_t number)
-{
-	list_for_each(&w->servers, node) {
-		struct server *s = container_of(node, struct server, in_worker);
-
-		if (s->login != NULL && s->login->fetching == number)
-			return s;
-	}
-	return NULL;
-}
-
-static void deliver(struct mail *mail, struct worker *w)
-{
-	struct waiting *waiting = container_of(mail, struct waiting, mail);
-	uint64_t number = waiting->number;
-	struct server *s;
-
-	free(waiting);
-	if (atomic_load(&w->has_ended))
-		return;
-	s = find_fetching(w, number);
-	if (s == NULL)
-		return;
-	s->login->fetching = 0;
-	s->login->until_us += worker_now(w) - s->login->left_at_us;
-	server_login_go(s);
+	describe(&error, s->pool, why);
+	server_login_failed(s, CONNECT_FAILED_LOGIN, error.sqlstate, error.message,
+		strlen(error.message));
 }
 
 /* w NULL: nobody is to be told anything. */
@@ -126,41 +105,146 @@ static void fetch_start(struct worker *w, struct route_password *source,
 	settle(source, w);
 }
 
+/* --- asking ----------------------------------------------------------------------------- */
+
+/* With ASK and WAIT the memory is the source's: when the process ends it may be gone. */
+static enum route_password_result ask(struct waiting *waiting, char **value, uint64_t *version)
+{
+	const struct route_pool *pool = waiting->pool;
+	struct worker *w = waiting->worker;
+	enum route_password_result result = route_password_get(pool->source, worker_now(w),
+		&waiting->waiter, value, version);
+
+	if (result == ROUTE_PASSWORD_ASK)
+		fetch_start(w, pool->source, pool->host);
+	return result;
+}
+
+static void tell_pool(const struct waiting *waiting, bool is_there)
+{
+	struct monitor_actions actions = { .count = 0 };
+	struct pool_error error;
+
+	if (!is_there) {
+		describe(&error, waiting->pool, could_not);
+		server_login_report(waiting->pool, &error);
+	}
+	monitor_fetched(&waiting->pool->host->monitor, &waiting->pool->pool, is_there ? NULL : &error,
+		worker_now(waiting->worker), &actions);
+	worker_act(waiting->worker, &actions);
+}
+
+/* It goes on with what was fetched, or tells those who wait. */
+static void pool_asks_again(struct waiting *waiting)
+{
+	enum route_password_result result;
+
+	waiting->waiter.has_waited = true;
+	result = ask(waiting, NULL, NULL);
+	if (result == ROUTE_PASSWORD_ASK || result == ROUTE_PASSWORD_WAIT)
+		return;
+	tell_pool(waiting, result == ROUTE_PASSWORD_KNOWN);
+	free(waiting);
+}
+
+static struct server *find_fetching(struct worker *w, uint64_t number)
+{
+	list_for_each(&w->servers, node) {
+		struct server *s = container_of(node, struct server, in_worker);
+
+		if (s->login != NULL && s->login->fetching == number)
+			return s;
+	}
+	return NULL;
+}
+
+static void login_goes_on(struct worker *w, uint64_t number)
+{
+	struct server *s = find_fetching(w, number);
+
+	if (s == NULL)
+		return;
+	s->login->fetching = 0;
+	s->login->has_waited = true;
+	s->login->until_us += worker_now(w) - s->login->left_at_us;
+	server_login_go(s);
+}
+
+static void deliver(struct mail *mail, struct worker *w)
+{
+	struct waiting *waiting = container_of(mail, struct waiting, mail);
+	uint64_t number = waiting->number;
+	bool is_over = atomic_load(&w->has_ended);
+
+	if (number == 0 && !is_over) {
+		pool_asks_again(waiting);
+		return;
+	}
+	free(waiting);
+	if (!is_over)
+		login_goes_on(w, number);
+}
+
+static struct waiting *waiting_create(const struct server *s)
+{
+	struct waiting *waiting = calloc(1, sizeof(*waiting));
+
+	if (waiting == NULL)
+		return NULL;
+	waiting->worker = s->worker;
+	waiting->pool = s->pool;
+	waiting->number = s->replication == NULL ? 0 : ++s->worker->derived;
+	waiting->waiter.has_waited = s->login->has_waited;
+	waiting->mail.deliver = deliver;
+	list_node_init(&waiting->mail.node);
+	list_node_init(&waiting->waiter.node);
+	return waiting;
+}
+
+/* The unit, and the place among the host's connects, are others' meanwhile. */
+static void await(struct server *s, uint64_t number)
+{
+	struct server_login *l = s->login;
+
+	l->step = LOGIN_FETCHES;
+	if (s->replication == NULL) {
+		server_gone(s);
+		return;
+	}
+	l->fetching = number;
+	l->left_at_us = worker_now(s->worker);
+	server_enter_phase(s, SERVER_PHASE_CONNECT);
+	server_set_timer(s, FETCH_PATIENCE_US);
+}
+
 bool server_password_take(struct server *s)
 {
 	struct server_login *l = s->login;
-	struct worker *w = s->worker;
 	struct waiting *waiting;
-	enum route_password_result result;
+	uint64_t number;
 
 	if (s->pool->source == NULL)
 		return true;
-	waiting = calloc(1, sizeof(*waiting));
+	waiting = waiting_create(s);
 	if (waiting == NULL) {
 		failed(s, "cannot be had: out of memory");
 		return false;
 	}
-	waiting->worker = w;
-	waiting->number = ++w->derived;
-	waiting->mail.deliver = deliver;
-	list_node_init(&waiting->mail.node);
-	list_node_init(&waiting->waiter.node);
+	number = waiting->number;
 	server_login_wipe_fetched(l);
-	result = route_password_get(s->pool->source, worker_now(w), &waiting->waiter,
-		&l->fetched, &l->fetched_version);
-	if (result == ROUTE_PASSWORD_KNOWN || result == ROUTE_PASSWORD_FAILED) {
+	switch (ask(waiting, &l->fetched, &l->fetched_version)) {
+	case ROUTE_PASSWORD_KNOWN:
 		free(waiting);
-		if (result == ROUTE_PASSWORD_FAILED)
-			failed(s, "could not be had");
-		return result == ROUTE_PASSWORD_KNOWN;
+		return true;
+	case ROUTE_PASSWORD_FAILED:
+		free(waiting);
+		failed(s, could_not);
+		return false;
+	case ROUTE_PASSWORD_ASK:
+	case ROUTE_PASSWORD_WAIT:
+		await(s, number);
+		return false;
 	}
-	l->fetching = waiting->number;
-	l->step = LOGIN_FETCHES;
-	l->left_at_us = worker_now(w);
-	server_enter_phase(s, SERVER_PHASE_CONNECT);
-	server_set_timer(s, FETCH_PATIENCE_US);
-	if (result == ROUTE_PASSWORD_ASK)
-		fetch_start(w, s->pool->source, s->host);
 	return false;
 }
 
@@ -188,11 +272,10 @@ bool server_password_refused(struct server *s, const char *sqlstate)
 		return false;
 	may_help = route_password_refused(s->pool->source, l->fetched_version,
 		worker_now(s->worker));
-	if (!may_help || l->has_refetched)
+	if (!may_help)
 		return false;
 	SLOG(INFO, "password-refused", "host=%s user=%s sqlstate=%s", s->host->name,
 		slog_quote(user, sizeof(user), s->pool->user, strlen(s->pool->user)), sqlstate);
-	l->has_refetched = true;
 	l->wants_password = true;
 	return true;
 }

@@ -158,7 +158,8 @@ void server_fit(struct server *);
 void server_fitted(struct server *);
 
 /* server_connect.c, server_login.c */
-void server_login_start(struct server *);
+/* has_waited: its password has just been fetched for it. */
+void server_login_start(struct server *, bool has_waited);
 void server_login_connected(struct server *, int error);
 void server_login_lost(struct server *, int error);
 void server_login_free(struct server *);

@@ -76,7 +76,7 @@ void worker_act(struct worker *w, struct monitor_actions *actions)
 
 		switch (action->verb) {
 		case MONITOR_OPEN:
-			server_open(w, action->slice, &action->unit);
+			server_open(w, action);
 			break;
 		case MONITOR_CLOSE:
 			server_take_to_close(w, server_from_ps(action->server));

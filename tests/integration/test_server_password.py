@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from support import wire as w
 from support.postgres import DATABASE, USERS
-from support.wait import SLOWDOWN, wait_until
+from support.wait import wait_until
 
 pytestmark = pytest.mark.router_only
 
@@ -404,11 +404,8 @@ def test_commands_of_one_host_that_hang(make_router, postgres, command, tmp_path
         logins = [pool.submit(one, name) for name in names]
         try:
             wait_until(lambda: hanging.count() == 2, 10, "two are run")
-            with router.admin() as admin:
-                def held():
-                    rows = admin.execute("SHOW POOLS").fetchall()
-                    return sum(row["sv_login"] for row in rows if row["user"] == "other")
-                wait_until(lambda: held() == len(names), 5, "the others wait")
+            wait_until(lambda: waits(router, "other") == ["password"] * len(names), 5,
+                       "the others wait")
             assert works(router)
             assert hanging.count() == 2
             assert not any(login.done() for login in logins)
@@ -417,29 +414,122 @@ def test_commands_of_one_host_that_hang(make_router, postgres, command, tmp_path
         assert [login.result() for login in logins] == [("other",)] * len(names)
 
 
+HANGS = 'while [ ! -e "$here/go" ]; do sleep 0.05; done; cat "$here/secret"'
+
+
+def waits(router, user):
+    """What each client waits for that is to have a server of this user's."""
+    with router.admin() as admin:
+        return [row["reason"] for row in admin.execute("SHOW WAITING").fetchall()
+                if row["user"] == user]
+
+
+def host(router):
+    with router.admin() as admin:
+        return admin.execute("SHOW HOSTS").fetchone()
+
+
+@contextlib.contextmanager
+def hang(router, command, count):
+    """As many clients as wait for a command that hangs; go() lets it answer."""
+    with contextlib.ExitStack() as open_ones:
+        wires = [open_ones.enter_context(router.transactional.raw()) for _ in range(count)]
+        for wire in wires:
+            wire.send(w.startup("app_scram", "reports"))
+        wait_until(lambda: waits(router, "other") == ["password"] * count, 10, "all wait")
+        yield wires, (command.directory / "go").touch
+
+
+def by_command_alone(command):
+    """One place for connects, one unit: who holds either holds up everybody."""
+    return {**by_command(command), "auth": {"auth_type": "trust"},
+            "hosts": {"main": {"max_connecting": 1, "connection_budget": 1}},
+            "workloads": {"session": {"max_connections": 1}}}
+
+
 def test_places_for_connects_come_back(make_router, command):
-    """A command that hangs, and as many logins that wait for it as connects may be under way:
-    another user's server is not opened, and is as soon as the commands of both have had their
-    time, 10 seconds each."""
-    command.write('exec sleep 60')
-    config = by_command(command)
-    router = make_router({**config, "hosts": {"main": {"max_connecting": 2}},
-                          "auth": {"auth_type": "trust"}})
-    with contextlib.ExitStack() as open_ones, router.admin() as admin:
-        def waits(user, **fields):
-            return [row for row in admin.execute("SHOW POOLS").fetchall()
-                    if row["user"] == user and all(row[k] == v for k, v in fields.items())]
-        for _ in range(2):
-            raw = open_ones.enter_context(router.transactional.raw())
-            raw.send(w.startup("app_scram", "reports"))
-        wait_until(lambda: waits("other", sv_login=2), 10, "both wait for the command")
-        began = time.monotonic()
-        other = open_ones.enter_context(router.transactional.raw())
+    """A command that hangs has neither a place for a connect nor a unit: another user's server
+    is opened at once; and when it answers, those who waited for it go on."""
+    command.write(HANGS)
+    router = make_router(by_command_alone(command))
+    with hang(router, command, 3) as (wires, go):
+        assert (host(router)["used"], host(router)["connecting"]) == (0, 0)
+        with router.transactional.raw() as other:
+            other.send(w.startup("app_trust", DATABASE))
+            other.authenticate("app_trust", "")
+            assert other.value("SELECT current_user") == "app_trust"
+        # It was not that the command had given up.
+        assert waits(router, "other") == ["password"] * 3
+        assert command.count() == 1
+        go()
+        for wire in wires:
+            wire.authenticate("app_scram", "")
+            assert wire.value("SELECT current_user") == "other"
+    assert command.count() == 1
+
+
+def test_a_refused_password_gives_its_place_back(make_router, rotated, command):
+    """The same where it is PostgreSQL that wants another password."""
+    router = make_router(by_command_alone(command))
+    assert works(router)
+    rotated("second secret")
+    command.tell("second secret")
+    command.write(HANGS)
+    with router.admin() as admin:
+        admin.execute("RECONNECT")
+    wait_until(lambda: host(router)["used"] == 0, 10, "the server has gone")
+    with hang(router, command, 2) as (wires, go):
+        told(router, "password-refused")
+        with router.transactional.raw() as other:
+            other.send(w.startup("app_trust", DATABASE))
+            other.authenticate("app_trust", "")
+            assert other.value("SELECT current_user") == "app_trust"
+        assert waits(router, "other") == ["password"] * 2
+        go()
+        for wire in wires:
+            wire.authenticate("app_scram", "")
+            assert wire.value("SELECT current_user") == "other"
+    assert command.count() == 2
+
+
+def test_all_who_wait_hear_that_it_failed(make_router, command):
+    """At once, whatever else is under way: to say so takes no place and no unit."""
+    command.write('while [ ! -e "$here/go" ]; do sleep 0.05; done; exit 3')
+    router = make_router(by_command_alone(command))
+    with hang(router, command, 3) as (wires, go), router.transactional.raw() as other:
         other.send(w.startup("app_trust", DATABASE))
-        wait_until(lambda: waits("app_trust", sv_login=0, cl_waiting=1), 10, "it waits for them")
         other.authenticate("app_trust", "")
-        assert other.value("SELECT current_user") == "app_trust"
-        assert time.monotonic() - began < 28 * SLOWDOWN
+        other.query("BEGIN")
+        go()
+        for wire in wires:
+            error = wire.until("E")[-1]
+            assert error.sqlstate == "28000"
+            assert 'the password of user "other" could not be had' in error.text
+        assert (host(router)["used"], other.value("SELECT 1")) == (1, "1")
+
+
+def test_replication_waits_by_itself(make_router, postgres, command):
+    """Its connection is in no pool."""
+    command.write(HANGS)
+    router = make_router({**by_command(command), "auth": {"auth_type": "trust"}})
+    postgres.sql("ALTER ROLE other REPLICATION")
+    try:
+        with router.session.raw() as wire:
+            wire.send(w.startup("app_scram", "reports", replication="database"))
+            wait_until(lambda: command.count() == 1, 10, "it runs")
+            assert waits(router, "other") == []
+            (command.directory / "go").touch()
+            wire.authenticate("app_scram", "")
+            assert w.types(wire.query("IDENTIFY_SYSTEM")) == "TDCZ"
+    finally:
+        postgres.sql("ALTER ROLE other NOREPLICATION")
+
+
+def test_stock_with_a_short_lifetime(make_router, postgres, command):
+    """What was fetched for it is used, also when its time is over by then."""
+    router = make_router(by_command(command, password_lifetime="1ms", min_pool_size=2))
+    wait_until(lambda: works(router), 10, "it has been used")
+    wait_until(lambda: postgres.count("usename = 'other'") == 2, 20, "two are kept")
 
 
 def test_stop_while_a_command_runs(make_router, command):

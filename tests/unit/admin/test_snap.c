@@ -88,6 +88,7 @@ static const struct {
 	{ WAIT_PAUSED, 0 },
 	{ WAIT_CONNECTING, 0 },
 	{ WAIT_CLOSING, 0 },
+	{ WAIT_PASSWORD, 0 },
 	{ WAIT_HOST, 0 },
 	{ WAIT_LOGIN, 0 },
 	{ WAIT_PACING, 0 },

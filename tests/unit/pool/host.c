@@ -150,6 +150,23 @@ void refuse(struct pool_server *s, enum connect_failure failure, const char *sql
 	monitor_check(&host.m);
 }
 
+void postpone(struct pool_server *s)
+{
+	monitor_postponed(&host.m, s, host.now, fresh());
+	monitor_check(&host.m);
+}
+
+void fetched(int pool, const char *sqlstate)
+{
+	struct pool_error error = { .message = "no" };
+
+	if (sqlstate != NULL)
+		(void)snprintf(error.sqlstate, sizeof(error.sqlstate), "%s", sqlstate);
+	monitor_fetched(&host.m, &host.pools[pool], sqlstate == NULL ? NULL : &error,
+		host.now, fresh());
+	monitor_check(&host.m);
+}
+
 void give_back(struct pool_server *s)
 {
 	monitor_return(&host.m, s, host.now, fresh());

@@ -49,6 +49,8 @@ struct pool_server *to_close(void);
 uint32_t todo_count(enum monitor_verb);
 void ready(struct pool_server *);
 void refuse(struct pool_server *, enum connect_failure, const char *sqlstate);
+void postpone(struct pool_server *);
+void fetched(int pool, const char *sqlstate); /* NULL: it is there */
 void give_back(struct pool_server *);
 void gone(struct pool_server *);
 bool upkeep(void);

@@ -12,6 +12,7 @@ int main(void)
 	srunner_add_suite(runner, sharing_suite());
 	srunner_add_suite(runner, borrowing_suite());
 	srunner_add_suite(runner, failing_suite());
+	srunner_add_suite(runner, fetching_suite());
 	srunner_add_suite(runner, upkeep_suite());
 	srunner_add_suite(runner, model_suite());
 	srunner_add_suite(runner, interleavings_suite());

@@ -63,6 +63,7 @@ struct model_counts {
 	uint32_t slice_coming[MODEL_POOLS][MODEL_SHARES];
 	uint32_t slice_waiting[MODEL_POOLS][MODEL_SHARES];
 	bool is_paused[MODEL_POOLS];
+	uint32_t fetching[MODEL_POOLS];
 };
 
 struct model {
@@ -75,6 +76,7 @@ struct model {
 	struct model_server servers[MODEL_SERVERS];
 	struct monitor_action opens[MODEL_SERVERS]; /* MONITOR_OPEN not yet begun */
 	uint32_t open_count;
+	uint32_t fetches[MODEL_POOLS]; /* of passwords: as many are to be told */
 	uint64_t now;
 	uint64_t chosen_at; /* when the monitor last had to choose */
 	bool has_chosen;                /* by this operation */

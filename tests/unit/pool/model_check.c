@@ -70,6 +70,8 @@ void model_remember(struct model *w)
 		n->quota_used[i] = w->quotas[i].used;
 	for (int i = 0; i < MODEL_POOLS; i++)
 		n->is_paused[i] = w->pools[i].is_paused;
+	for (int i = 0; i < MODEL_POOLS; i++)
+		n->fetching[i] = w->pools[i].fetching;
 	for (uint32_t i = 0; i < SLICES; i++) {
 		const struct slice *slice = slice_at(w, i);
 
@@ -286,7 +288,7 @@ static bool connect_is_held(const struct model *w, const struct slice *slice)
 {
 	return w->must_choose || w->m.connecting >= w->m.limits.connecting_max ||
 		w->chosen_at < w->m.retry_at_us ||
-		w->chosen_at < slice->pool->retry_at_us ||
+		w->chosen_at < slice->pool->retry_at_us || slice->pool->fetching > 0 ||
 		slice->connecting >= slice->waiting;
 }
 
@@ -394,6 +396,8 @@ static void check_ended(struct model *w)
 		model_fail(w, "a lease is ended before the grace is over");
 	if (!has_room(slice, w->ended->slice))
 		model_fail(w, "a lease is ended for who may not have its unit");
+	if (slice->pool->fetching > 0)
+		model_fail(w, "a lease is ended for who cannot use its unit yet");
 }
 
 /* Nothing is granted, kept, opened or given up for a paused pool. */
@@ -419,12 +423,29 @@ static void check_paused(struct model *w, const struct slice *slice, uint32_t p,
 	}
 }
 
+/* What is to be told is counted; until then nothing is begun for its pool, and no unit is
+ * given up for it. */
+static void check_fetching(struct model *w, const struct slice *slice, uint32_t p, uint32_t s)
+{
+	if (slice->pool->fetching != w->fetches[p])
+		model_fail(w, "a pool counts its fetches wrongly");
+	if (w->before.fetching[p] == 0 || slice->pool->fetching == 0)
+		return;
+	for (uint32_t i = 0; i < w->todo.count; i++) {
+		if (w->todo.list[i].verb == MONITOR_OPEN && w->todo.list[i].slice == slice)
+			model_fail(w, "a connect begins without its password");
+	}
+	if (slice->coming > w->before.slice_coming[p][s])
+		model_fail(w, "a unit is promised to who cannot use it yet");
+}
+
 static void check_slices(struct model *w)
 {
 	for (uint32_t i = 0; i < SLICES; i++) {
 		const struct slice *slice = slice_at(w, i);
 
 		check_coming(w, slice, i / MODEL_SHARES, i % MODEL_SHARES);
+		check_fetching(w, slice, i / MODEL_SHARES, i % MODEL_SHARES);
 		if (slice->pool->is_paused)
 			check_paused(w, slice, i / MODEL_SHARES, i % MODEL_SHARES);
 		if (slice->waiting == 0 || slice->pool->is_paused)

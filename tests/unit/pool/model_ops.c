@@ -274,6 +274,43 @@ static void op_ready(struct model *w, uint32_t arg)
 	model_settle(w, true);
 }
 
+/* There is no password for it yet. */
+static void op_postpone(struct model *w, uint32_t arg)
+{
+	struct model_server *server = model_server_in(w, PLACE_CONNECTING, arg);
+
+	if (server == NULL)
+		return;
+	server->place = PLACE_FREE;
+	w->fetches[server->s.slice->pool - w->pools]++;
+	monitor_postponed(&w->m, &server->s, w->now, model_actions(w));
+	model_settle(w, true);
+}
+
+static void fetch_ends(struct model *w, uint32_t arg, const struct pool_error *error)
+{
+	for (uint32_t i = 0; i < MODEL_POOLS; i++) {
+		uint32_t at = (arg + i) % MODEL_POOLS;
+
+		if (w->fetches[at] == 0)
+			continue;
+		w->fetches[at]--;
+		monitor_fetched(&w->m, &w->pools[at], error, w->now, model_actions(w));
+		model_settle(w, true);
+		return;
+	}
+}
+
+static void op_fetched(struct model *w, uint32_t arg)
+{
+	fetch_ends(w, arg, NULL);
+}
+
+static void op_fetch_failed(struct model *w, uint32_t arg)
+{
+	fetch_ends(w, arg, &(struct pool_error){ .sqlstate = "28000" });
+}
+
 static void connect_fails(struct model *w, uint32_t arg, enum connect_failure failure,
 	const struct pool_error *error)
 {

@@ -25,7 +25,8 @@ enum {
 	SEEN_ENDED = 1 << 6,		 /* a stalled lease, for somebody's floor */
 	SEEN_IN_VAIN = 1 << 7,		 /* ... who withdrew before the unit came */
 	SEEN_REFUSED = 1 << 8,		 /* a login failed for those who waited */
-	SEEN_AHEAD = 1 << 9		 /* a waiter asked later than it is here */
+	SEEN_AHEAD = 1 << 9,		 /* a waiter asked later than it is here */
+	SEEN_POSTPONED = 1 << 10	 /* ... for a password, while others waited, too */
 };
 
 /*
@@ -59,6 +60,7 @@ struct story {
 	uint64_t tick_us; /* between two steps */
 	uint64_t lag_us;  /* of worker 1; worker 2 twice that */
 	uint32_t refused; /* logins that may be */
+	uint32_t postponed; /* the same, as a password is fetched */
 	unsigned must_see;
 	struct player players[PLAYERS];
 };

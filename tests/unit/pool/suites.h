@@ -9,6 +9,7 @@ Suite *budget_suite(void);
 Suite *monitor_suite(void);
 Suite *sharing_suite(void);
 Suite *failing_suite(void);
+Suite *fetching_suite(void);
 Suite *interleavings_suite(void);
 Suite *upkeep_suite(void);
 Suite *model_suite(void);

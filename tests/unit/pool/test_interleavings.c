@@ -28,7 +28,7 @@ enum {
 	NEVER = 255
 };
 
-enum due_kind { DUE_PLAYER, DUE_INBOX, DUE_SERVER, DUE_REFUSAL };
+enum due_kind { DUE_PLAYER, DUE_INBOX, DUE_SERVER, DUE_REFUSAL, DUE_POSTPONED, DUE_FETCH };
 
 struct due {
 	enum due_kind kind;
@@ -43,6 +43,7 @@ static struct scene {
 	uint8_t at[PLAYERS]; /* in the script */
 	uint32_t woken;	     /* bit: worker */
 	uint32_t refused;
+	uint32_t postponed;
 	uint32_t depth;
 } scene;
 
@@ -63,7 +64,7 @@ static void print_order(void)
 		(unsigned long long)orders);
 	for (uint32_t i = 0; i < scene.depth; i++) {
 		static const char *const of[] = { "client", "worker", "server",
-			"server" };
+			"server", "server", "pool" };
 		const struct due *due = &path[i];
 
 		if (due->kind == DUE_PLAYER)
@@ -275,6 +276,15 @@ static void do_due(const struct due *due)
 		scene.refused++;
 		operate(0, due->verb, due->who);
 		break;
+	case DUE_POSTPONED:
+		scene.postponed++;
+		operate(due->who % MODEL_WORKERS, due->verb, due->who);
+		if (scene.world.m.waiting > 1)
+			seen |= SEEN_POSTPONED;
+		break;
+	case DUE_FETCH:
+		operate(0, due->verb, due->who);
+		break;
 	case DUE_SERVER:
 		operate(due->who % MODEL_WORKERS, due->verb, due->who);
 		break;
@@ -348,7 +358,7 @@ static uint32_t find_due(struct due *due)
 		if ((scene.woken >> i & 1) != 0)
 			due[count++] = (struct due){ DUE_INBOX, i, MODEL_INBOX, 0 };
 	}
-	for (uint32_t i = 0; i < MODEL_SERVERS && count + 1 < DUE; i++) {
+	for (uint32_t i = 0; i < MODEL_SERVERS && count + 2 < DUE; i++) {
 		enum model_verb verb;
 
 		if (!server_is_due(w->servers[i].place, &verb))
@@ -357,6 +367,13 @@ static uint32_t find_due(struct due *due)
 		if (verb == MODEL_READY && scene.refused < story->refused)
 			due[count++] =
 				(struct due){ DUE_REFUSAL, i, MODEL_FAIL_LOGIN, 0 };
+		if (verb == MODEL_READY && scene.postponed < story->postponed)
+			due[count++] =
+				(struct due){ DUE_POSTPONED, i, MODEL_POSTPONE, 0 };
+	}
+	for (uint32_t i = 0; i < MODEL_POOLS && count < DUE; i++) {
+		if (w->fetches[i] > 0)
+			due[count++] = (struct due){ DUE_FETCH, i, MODEL_FETCHED, 0 };
 	}
 	return count;
 }

@@ -196,6 +196,38 @@ START_TEST(it_has_a_lifetime)
 }
 END_TEST
 
+/* However long it takes until it is used; only whether it is there may be asked, too. */
+START_TEST(what_was_waited_for_will_do)
+{
+	end();
+	begin_with(", password_lifetime: 1h");
+	has_to_fetch(NOW);
+	waiters[1].has_waited = true;
+	ck_assert_int_eq(route_password_get(source, NOW + 3610 * USEC_PER_SEC, &waiters[1],
+		NULL, NULL), ROUTE_PASSWORD_KNOWN);
+	ck_assert_int_eq(get(1, NOW + 3610 * USEC_PER_SEC), ROUTE_PASSWORD_KNOWN);
+	ck_assert_str_eq(value, "first");
+	ck_assert(route_password_refused(source, version, NOW));
+	ck_assert_int_eq(get(1, NOW), ROUTE_PASSWORD_ASK);
+	ck_assert_uint_eq(fetch(), 1);
+	waiters[1].has_waited = false;
+}
+END_TEST
+
+/* One more is asked for, once, whoever logs in with it and however long that takes; what
+ * was asked for an hour ago was no answer to this. */
+START_TEST(what_was_fetched_in_answer_is_the_last)
+{
+	has_to_fetch(NOW);
+	is_known(NOW, "first");
+	ck_assert(route_password_refused(source, version, NOW));
+	has_to_fetch(NOW);
+	is_known(NOW, "first");
+	ck_assert(!route_password_refused(source, version, NOW + 20 * USEC_PER_SEC));
+	ck_assert(route_password_refused(source, version, NOW + 3600 * USEC_PER_SEC));
+}
+END_TEST
+
 /* Pools have the source, whatever it tells. */
 START_TEST(a_pool_outlives_its_password)
 {
@@ -228,6 +260,8 @@ Suite *password_suite(void)
 	tcase_add_test(tc, there_are_pauses);
 	tcase_add_test(tc, there_is_none);
 	tcase_add_test(tc, it_has_a_lifetime);
+	tcase_add_test(tc, what_was_waited_for_will_do);
+	tcase_add_test(tc, what_was_fetched_in_answer_is_the_last);
 	tcase_add_test(tc, a_pool_outlives_its_password);
 	suite_add_tcase(s, tc);
 	return s;
