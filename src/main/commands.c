@@ -23,6 +23,9 @@ static void dump_metrics(FILE *out)
 /* Written, but not all of it could be carried over. */
 enum { EXIT_LOST = 3 };
 
+/* As of a shell: none of pgtandemctl's own. */
+enum { EXIT_NOT_RUN = 126, EXIT_NOT_FOUND = 127 };
+
 static void dump_events(FILE *out)
 {
 	static const char *const events[][2] = {
@@ -62,6 +65,7 @@ int command_ctl(char **argv)
 	static char name[] = "pgtandemctl";
 	char path[PATH_MAX + sizeof(name)], *slash;
 	ssize_t len = readlink("/proc/self/exe", path, PATH_MAX);
+	int error;
 
 	argv[0] = name;
 	path[len < 0 ? 0 : len] = '\0';
@@ -71,8 +75,9 @@ int command_ctl(char **argv)
 		(void)execv(path, argv);
 	}
 	(void)execvp(name, argv);
-	(void)fprintf(stderr, "pgtandem: %s: %s\n", name, strerror(errno));
-	return EXIT_FAILURE;
+	error = errno;
+	(void)fprintf(stderr, "pgtandem: %s: %s\n", name, strerror(error));
+	return error == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_RUN;
 }
 
 const char *command_default_path(void)

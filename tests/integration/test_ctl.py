@@ -2,6 +2,7 @@
 """pgtandemctl: what scripts get from it."""
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -211,6 +212,19 @@ def test_as_a_word_of_the_program(router, tmp_path):
     assert [row["key"] for row in json.loads(out)] == ["active", "paused", "suspended"]
     assert run("show", "nothing") == ctl(router, "show", "nothing")
     assert run("reload", "--nonsense")[0] == 2
+
+
+def test_without_pgtandemctl_nothing_was_refused(tmp_path):
+    """As a shell says it: 1 would be the router's word."""
+    program = shutil.copy(os.path.abspath(Router.program()), tmp_path / "pgtandem")
+
+    def run():
+        done = subprocess.run([program, "ctl", "show", "state"], capture_output=True, text=True,
+                              timeout=60, env={"PATH": str(tmp_path)})
+        return done.returncode, done.stderr
+    assert run() == (127, "pgtandem: pgtandemctl: No such file or directory\n")
+    (tmp_path / "pgtandemctl").write_text("no program")
+    assert run() == (126, "pgtandem: pgtandemctl: Permission denied\n")
 
 
 def test_it_is_the_same_from_a_script(router):
