@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
 """What was wrong once, or looked as if it could be."""
+import contextlib
 import copy
 import os
 import signal
@@ -33,6 +34,13 @@ def closed_table(postgres):
     return make
 
 
+@pytest.fixture
+def breathing(postgres):
+    """The port of a way to PostgreSQL with pauses behind such messages."""
+    with contextlib.ExitStack() as stack:
+        yield lambda behind: stack.enter_context(
+            contextlib.closing(Breath(postgres.port, behind))).port
+
 
 def next_one_is_served(router, within=3):
     """The only server is there for the next client, soon."""
@@ -46,13 +54,13 @@ def next_one_is_served(router, within=3):
 @pytest.mark.parametrize("behind", [
     [w.parse("SELEC"), w.flush()], [w.parse("SELEC")], [w.bind(name="nobody"), w.flush()],
     [w.parse("SELECT 1"), w.flush()]], ids=["Parse", "no flush", "Bind", "no error"])
-def test_skipping_behind_a_copy_that_failed(make_router, postgres, closed_table, behind, breath):
+def test_skipping_behind_a_copy_that_failed(make_router, breathing, closed_table, behind, breath):
     """What asks PostgreSQL where the replies end was skipped, and waited for in vain; and what
     came behind a ReadyForQuery, late, was taken for an answer to what followed that."""
     table = closed_table(0.1)
     config = copy.deepcopy(ONE)
     if breath:
-        config["hosts"]["main"]["port"] = Breath(postgres.port, breath).port
+        config["hosts"]["main"]["port"] = breathing(breath)
     port = make_router(config).transactional
     with port.wire() as wire:
         wire.send(w.parse(f"COPY {table} FROM STDIN"), w.bind(), w.execute(), w.sync(), *behind)
