@@ -395,7 +395,7 @@ static void have_killed_client(struct ask *ask)
 		tell_elsewhere(ask);
 	if (ask->found > 0 || ask->elsewhere > 0)
 		msg_out_command_complete(&ask->out, ask->word);
-	else
+	else if (!has_handed_over(ask))
 		ask_error_hint(ask, "42704", "SHOW CLIENTS has the id of each.",
 			"client not found");
 }

@@ -302,7 +302,8 @@ def test_a_pause_goes_on_in_both_processes(restarted, postgres, command):
         console.begin("RESTART")
         assert console.end() == ["RESTART"]
         for late in ("PAUSE", "PAUSE app", "DISABLE app", "SUSPEND", "KILL app", "RESTART",
-                     "RESUME", "RESUME app", "ENABLE app", "RECONNECT", "RECONNECT app"):
+                     "RESUME", "RESUME app", "ENABLE app", "RECONNECT", "RECONNECT app",
+                     "KILL_CLIENT 1000000"):
             assert console.fails(late) == ("55000", "a restart is under way, or has been"), late
         router.follow()
 
