@@ -40,6 +40,19 @@ static int fail(struct diag *diag, const char *file, const char *what)
 	return -EINVAL;
 }
 
+/* Of a setting: its name in the file, and its value. */
+static int refuse(struct diag *diag, const struct tls_settings *s, const char *name,
+	const char *value, const char *what)
+{
+	char reason[REASON_MAX];
+
+	tls_library_error(reason, sizeof(reason));
+	diag_set(diag, NULL, 0, 0, "%s_%s: \"%.100s\" %s%s%s",
+		s->is_server ? "client" : "server", name, value, what,
+		reason[0] == '\0' ? "" : ": ", reason);
+	return -EINVAL;
+}
+
 static bool is_set(const char *text)
 {
 	return text != NULL && text[0] != '\0';
@@ -80,12 +93,14 @@ static int set_protocols(SSL_CTX *ssl, const struct tls_settings *s, struct diag
 		SSL_CTX_set_max_proto_version(ssl, most) != 1)
 		return fail(diag, NULL, "the TLS protocols cannot be set");
 	if (SSL_CTX_set_cipher_list(ssl, cipher_list(s)) != 1)
-		return fail(diag, NULL, "no cipher of TLS 1.2 is named by the list");
+		return refuse(diag, s, "tls_ciphers", cipher_list(s), "names no cipher of TLS 1.2");
 	if (SSL_CTX_set_ciphersuites(ssl, suite_list(s)) != 1)
-		return fail(diag, NULL, "the list of TLS 1.3 cipher suites is not known");
+		return refuse(diag, s, "tls13_ciphers", suite_list(s),
+			"is no list of cipher suites of TLS 1.3");
 	if (is_set(s->groups) && strcmp(s->groups, "auto") != 0 &&
 		SSL_CTX_set1_groups_list(ssl, s->groups) != 1)
-		return fail(diag, NULL, "the list of groups of the key exchange is not known");
+		return refuse(diag, s, "tls_groups", s->groups,
+			"is no list of groups of the key exchange");
 	return 0;
 }
 

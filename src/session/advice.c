@@ -140,7 +140,8 @@ void advice_held(struct advice *a, struct advice_hold *e, uint32_t kinds, int ch
 	for (unsigned i = 0; i < ROUTE_PIN_COUNT; i++) {
 		struct advice_use *use = &e->is.uses[i];
 
-		if ((kinds & (1u << i)) == 0)
+		/* Without memory, nobody has counted it. */
+		if ((kinds & (1u << i)) == 0 || (change < 0 && use->held == 0))
 			continue;
 		use->held_us = advice_held_us(use, now_us);
 		use->as_of_us = now_us;

@@ -721,9 +721,14 @@ def check(router):
     ({"client_tls_key_file": "server.key", "client_tls_cert_file": "server.crt",
       "client_tls_sslmode": "verify-ca"}, "verify-ca and verify-full need client_tls_ca_file"),
     ({"client_tls_key_file": "server.key", "client_tls_cert_file": "server.crt",
-      "client_tls_ciphers": "NONSENSE"}, "no cipher of TLS 1.2"),
+      "client_tls_ciphers": "NONSENSE"},
+     'client_tls_ciphers: "NONSENSE" names no cipher of TLS 1.2'),
     ({"client_tls_key_file": "server.key", "client_tls_cert_file": "server.crt",
-      "client_tls_groups": "X25519:NONSENSE"}, "groups of the key exchange is not known"),
+      "client_tls13_ciphers": "NONSENSE"},
+     'client_tls13_ciphers: "NONSENSE" is no list of cipher suites of TLS 1.3'),
+    ({"client_tls_key_file": "server.key", "client_tls_cert_file": "server.crt",
+      "client_tls_groups": "X25519:NONSENSE"},
+     'client_tls_groups: "X25519:NONSENSE" is no list of groups of the key exchange'),
     ({"client_tls_sslmode": "required"}, "did you mean require"),
 ])
 @pytest.mark.parametrize("where", ["tls", "admin"])
