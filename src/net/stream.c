@@ -518,7 +518,7 @@ void stream_send(struct stream *s, const void *data, size_t len)
 void stream_send_buf(struct stream *s, struct buf *b)
 {
 	stream_send(s, buf_data(b), buf_len(b));
-	buf_consume(b, buf_len(b));
+	consume(b, buf_len(b), is_secret(s));
 }
 
 void stream_flush(struct stream *s)

@@ -142,7 +142,8 @@ void stream_offer(struct stream *);
 /* Queues bytes; data need not outlive the call.  After an error of the socket
  * bytes are dropped: on_end() tells. */
 void stream_send(struct stream *, const void *data, size_t len);
-void stream_send_buf(struct stream *, struct buf *);   /* and empties it */
+/* And empties it, leaving nothing of what is secret. */
+void stream_send_buf(struct stream *, struct buf *);
 
 bool stream_is_congested(const struct stream *);
 bool stream_has_failed(const struct stream *);          /* what is sent is dropped */
