@@ -11,9 +11,11 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -31,6 +33,7 @@ enum {
 	IDENT_SIZE = 64,
 	FIELDS_MAX = 48,
 	FILE_MODE = 0640,
+	LEVEL_MAX = 8,
 	PATIENCE_US = 1000000           /* with what does not take what is written */
 };
 
@@ -41,6 +44,8 @@ enum destination { TO_STDERR, TO_FILE, TO_SYSLOG, TO_SYSLOG_JSON, TO_JOURNALD };
 static _Atomic int file_fd = -1;
 static _Atomic int is_json;
 static _Atomic int facility = LOG_DAEMON;
+/* Standard error is a stream to journald.  Constant. */
+static bool is_journal;
 /* syslog(3) keeps the pointer.  Set once, before anybody else reads it. */
 static char ident[IDENT_SIZE];
 
@@ -120,12 +125,16 @@ static void put(enum destination to, enum slog_level level, const char *event, c
 static void put_line(enum destination to, enum slog_level level, const char *event,
 	const char *body)
 {
-	char line[SLOG_JSON_MAX];
-	size_t len = atomic_load(&is_json)
-		? slog_line_json(line, sizeof(line), clock_wall_us(), level, event, body)
-		: slog_line_text(line, SLOG_LINE_MAX, clock_wall_us(), level, event, body);
+	char line[LEVEL_MAX + SLOG_JSON_MAX];
+	char *text = line;
 
-	put(to, level, event, line, len);
+	/* journald takes the level from there, and does not keep it: sd-daemon(3). */
+	if (to == TO_STDERR && is_journal)
+		text += snprintf(line, LEVEL_MAX, "<%d>", priorities[level]);
+	text += atomic_load(&is_json)
+		? slog_line_json(text, SLOG_JSON_MAX, clock_wall_us(), level, event, body)
+		: slog_line_text(text, SLOG_LINE_MAX, clock_wall_us(), level, event, body);
+	put(to, level, event, line, (size_t)(text - line));
 }
 
 static void to_stderr(enum slog_level level, const char *event, const char *body)
@@ -256,6 +265,25 @@ static void watch_for_crashes(void)
 }
 
 /* --- going over ------------------------------------------------------------------------ */
+
+/* JOURNAL_STREAM is inherited, and may be of another stream: systemd.exec(5). */
+static bool is_stream_of_journal(int fd)
+{
+	const char *text = getenv("JOURNAL_STREAM");
+	char mine[64];
+	struct stat st;
+
+	if (text == NULL || fstat(fd, &st) < 0)
+		return false;
+	(void)snprintf(mine, sizeof(mine), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	return strcmp(text, mine) == 0;
+}
+
+void log_begin(void)
+{
+	is_journal = is_stream_of_journal(STDERR_FILENO);
+	slog_set_sink(to_stderr);
+}
 
 int log_open(const struct config *config, struct log_next *next, struct diag *diag)
 {

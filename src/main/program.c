@@ -539,6 +539,7 @@ int program_run(struct program *p, const char *path)
 	sem_init(&p->may_go, 0, 0);
 	block_signals(&set);
 	diag_clear(&diag);
+	log_begin();
 	ret = set_up(p, &diag);
 	/* Where another one serves that answers until it is this one's turn. */
 	if (ret == 0 && !handover_is_heir(p))

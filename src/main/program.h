@@ -104,7 +104,9 @@ void limits_set_dumpable(bool is_dumpable);
 /* user: whose it is to be, or "".  *written: what is to be removed in the end, or NULL. */
 NODISCARD int limits_pid_file(const char *path, const char *user, char **written, struct diag *);
 
-/* log.c.  Opens what the configuration wants, for log_commit() or log_abandon(); a
+/* log.c.  Standard error, before anything is known: with levels where it is the journal. */
+void log_begin(void);
+/* Opens what the configuration wants, for log_commit() or log_abandon(); a
  * file also when it is open already: somebody may have moved it.  Returns 0, or -errno
  * with diag filled. */
 struct log_next {

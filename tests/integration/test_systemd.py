@@ -2,6 +2,8 @@
 """What systemd is told, by a socket in its place."""
 import os
 import pathlib
+import re
+import signal
 import socket
 import subprocess
 
@@ -75,6 +77,39 @@ def test_reload_that_is_refused_ends(make_router, systemd):
     router.config_file.write_text("nonsense\n")
     router.reload(expect="error")
     wait_until(lambda: "READY=1" in systemd()[seen:], 10, "systemd does not wait for ever")
+
+
+def what_it_tells(router, is_journal, until_exit):
+    """Lines on standard error, which JOURNAL_STREAM names, or does not."""
+    read, write = os.pipe()
+    number = os.fstat(write).st_ino + (0 if is_journal else 1)
+    router.process = subprocess.Popen(
+        [router.program(), "--config", str(router.config_file)], stdin=subprocess.DEVNULL, stderr=write,
+        cwd=router.directory, env={**os.environ, "JOURNAL_STREAM": f"{os.fstat(write).st_dev}:{number}"})
+    os.close(write)
+    with open(read, encoding="utf-8") as lines:
+        if not until_exit:
+            wait_until(router.is_listening, 15, "it runs")
+            router.signal(signal.SIGTERM)
+        router.wait_exit()
+        return lines.read().splitlines()
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_journal_is_told_the_level(make_router, log_format):
+    """Where standard error is a stream to it (systemd.exec(5)), and nowhere else."""
+    router = make_router({"log": {"format": log_format}}, start=False)
+    for is_journal in True, False:
+        told = what_it_tells(router, is_journal, False)
+        assert any("version=" in line or '"version"' in line for line in told)
+        for line in told:
+            priority, level = re.match(r"(<\d>)?.*?\b(error|warn|info)\b", line).groups()
+            assert priority == ({"error": "<3>", "warn": "<4>", "info": "<6>"}[level] if is_journal else None), line
+    # What fails before it knows where the log is to go.
+    router.config_file.write_text("nonsense\n", encoding="utf-8")
+    router.expected_exit = 1
+    told = what_it_tells(router, True, True)
+    assert told[0].startswith("<3>") and "start-failed" in told[0]
 
 
 @pytest.fixture
