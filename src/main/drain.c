@@ -74,6 +74,10 @@ bool drain_is_over(struct program *p)
 		count = atomic_load(&p->router.clients);
 		break;
 	case ROUTER_HANDED_OVER:
+		/* systemd starts the unit again when the main process has died, but not before
+		 * all others have ended: until then nobody would be served. */
+		if (p->is_told && p->handover.fd < 0 && notify_is_heard())
+			return true;
 		/* Its console was the other process's, which has ended. */
 		if (p->handover.fd < 0 && directory_resume_all(p->directory))
 			handover_tend(p);
@@ -88,6 +92,10 @@ bool drain_is_over(struct program *p)
 				count_leased, &count);
 		break;
 	}
+	/* With the process that it knows as the main one systemd ends all others of the unit, and
+	 * those before this one still have clients; a second SIGTERM would end them at once. */
+	if (notify_is_heard())
+		count += p->handover.before_count;
 	return count == 0 ||
 		(p->drain_until_us != 0 && clock_now_us() >= p->drain_until_us);
 }

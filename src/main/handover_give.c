@@ -3,12 +3,15 @@
  * The old process's side of a restart.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -208,27 +211,35 @@ static bool is_for_it(const char *variable)
 	return true;
 }
 
-static int spawn(struct program *p, int fd)
+/* systemd is to be told at once when it ends, and kills a main process that is no child of
+ * its own right behind its SIGTERM: so it is this one's brother.  Returns its id or -errno. */
+static pid_t spawn_brother(const struct program *p, int fd, char **arguments, char **environment)
 {
-	char variable[] = HANDOVER_VARIABLE "=3", option[] = "--config";
-	char first[] = FIRST_VARIABLE "=1";
-	char *arguments[] = { p->exe, option, (char *)(uintptr_t)p->path, NULL };
-	char *environment[ENVIRONMENT_MAX];
+	sigset_t none;
+	pid_t pid;
+
+	sigemptyset(&none);
+	if (access(p->exe, X_OK) < 0)
+		return -errno;
+	/* There are threads: until it is another program nothing but system calls. */
+	pid = (pid_t)syscall(SYS_clone, (unsigned long)CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+	if (pid != 0)
+		return pid < 0 ? -errno : pid;
+	(void)signal(SIGPIPE, SIG_DFL);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	if ((fd == HANDOVER_FD ? fcntl(fd, F_SETFD, 0) : dup2(fd, HANDOVER_FD)) >= 0)
+		(void)execve(p->exe, arguments, environment);
+	_exit(EXIT_FAILURE);
+}
+
+static pid_t spawn_child(const struct program *p, int fd, char **arguments, char **environment)
+{
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t how;
 	sigset_t none, defaults;
-	size_t count = 0;
 	pid_t pid;
 	int error;
 
-	for (char **at = environ; *at != NULL && count < ENVIRONMENT_MAX - 3; at++) {
-		if (is_for_it(*at))
-			environment[count++] = *at;
-	}
-	environment[count++] = variable;
-	if (first_is_there())
-		environment[count++] = first;
-	environment[count] = NULL;
 	sigemptyset(&none);
 	sigemptyset(&defaults);
 	sigaddset(&defaults, SIGPIPE);
@@ -242,8 +253,33 @@ static int spawn(struct program *p, int fd)
 		error = posix_spawn(&pid, p->exe, &files, &how, arguments, environment);
 	posix_spawn_file_actions_destroy(&files);
 	posix_spawnattr_destroy(&how);
-	p->handover.pid = error == 0 ? pid : 0;
-	return -error;
+	return error == 0 ? pid : -error;
+}
+
+static int spawn(struct program *p, int fd)
+{
+	char variable[] = HANDOVER_VARIABLE "=3", option[] = "--config";
+	char first[] = FIRST_VARIABLE "=1";
+	char *arguments[] = { p->exe, option, (char *)(uintptr_t)p->path, NULL };
+	char *environment[ENVIRONMENT_MAX];
+	size_t count = 0;
+	pid_t pid = -EINVAL;
+
+	for (char **at = environ; *at != NULL && count < ENVIRONMENT_MAX - 3; at++) {
+		if (is_for_it(*at))
+			environment[count++] = *at;
+	}
+	environment[count++] = variable;
+	if (first_is_there())
+		environment[count++] = first;
+	environment[count] = NULL;
+	if (notify_is_heard())
+		pid = spawn_brother(p, fd, arguments, environment);
+	/* Process 1 has no brothers. */
+	if (pid == -EINVAL)
+		pid = spawn_child(p, fd, arguments, environment);
+	p->handover.pid = pid > 0 ? pid : 0;
+	return pid > 0 ? 0 : (int)pid;
 }
 
 static void answer(struct program *p, bool ok, const char *text)

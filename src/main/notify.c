@@ -29,6 +29,7 @@ static struct {
 	uint64_t every_us;              /* 0: nobody watches */
 	uint64_t next_us;
 	uint64_t status_us;
+	bool is_refused;                /* the last reload */
 } watch;
 
 static void deliver(struct mail *mail, struct worker *w)
@@ -67,9 +68,15 @@ static void tell_status(const struct program *p)
 		limit += m->budget.limit;
 		pthread_mutex_unlock(&m->lock);
 	}
-	(void)sd_notifyf(0, "STATUS=%s: %u clients, %u of %u server connections",
+	(void)sd_notifyf(0, "STATUS=%s: %u clients, %u of %u server connections%s",
 		atomic_load(&p->router.drain) == ROUTER_SERVES ? "serving" : "draining",
-		atomic_load(&p->router.clients), used, limit);
+		atomic_load(&p->router.clients), used, limit,
+		watch.is_refused ? "; the last reload was refused, see the log" : "");
+}
+
+bool notify_is_heard(void)
+{
+	return getenv("NOTIFY_SOCKET") != NULL;
 }
 
 void notify_ready(struct program *p)
@@ -79,6 +86,13 @@ void notify_ready(struct program *p)
 	/* Twice as often as it has to be, and once more for the way around. */
 	if (sd_watchdog_enabled(0, &watchdog_us) > 0)
 		watch.every_us = watchdog_us / 3;
+	/* The unit is ready, and listens to the old process until that has said otherwise
+	 * (MAINPID): what it hears of this one before is a warning in its log. */
+	if (handover_is_heir(p)) {
+		watch.next_us = clock_now_us() + watch.every_us;
+		watch.status_us = clock_now_us() + STATUS_US;
+		return;
+	}
 	tell_status(p);
 	(void)sd_notify(0, "READY=1");
 }
@@ -90,8 +104,10 @@ void notify_reloading(void)
 		(unsigned long)clock_now_us());
 }
 
-void notify_reloaded(void)
+void notify_reloaded(struct program *p, bool ok)
 {
+	watch.is_refused = !ok;
+	tell_status(p);
 	(void)sd_notify(0, "READY=1");
 }
 
@@ -133,7 +149,8 @@ void notify_tick(struct program *p)
 {
 	uint64_t now_us = clock_now_us();
 
-	if (getenv("NOTIFY_SOCKET") == NULL)
+	/* Who has handed over is not listened to any more. */
+	if (!notify_is_heard() || p->handover.phase == HANDOVER_DONE)
 		return;
 	feed_watchdog(p, now_us);
 	if (now_us < watch.status_us)
@@ -144,6 +161,11 @@ void notify_tick(struct program *p)
 
 #else
 
+bool notify_is_heard(void)
+{
+	return false;
+}
+
 void notify_ready(struct program *p)
 {
 	(void)p;
@@ -153,8 +175,10 @@ void notify_reloading(void)
 {
 }
 
-void notify_reloaded(void)
+void notify_reloaded(struct program *p, bool ok)
 {
+	(void)p;
+	(void)ok;
 }
 
 void notify_stopping(void)

@@ -424,7 +424,7 @@ static int check_budgets(struct program *p, struct diag *diag)
 static bool is_busy(const struct program *p)
 {
 	return atomic_load(&p->router.drain) != ROUTER_SERVES ||
-		resolver_is_busy(p->resolver) || getenv("NOTIFY_SOCKET") != NULL;
+		resolver_is_busy(p->resolver) || notify_is_heard();
 }
 
 static int wait_for_the_end(struct program *p, const sigset_t *set)

@@ -122,9 +122,10 @@ NODISCARD int log_start(void);
 void log_end(void);                     /* standard error from now on */
 
 /* notify.c: what systemd is told.  tick: now and then, from the main thread. */
+bool notify_is_heard(void);             /* was it systemd that started this? */
 void notify_ready(struct program *);
 void notify_reloading(void);
-void notify_reloaded(void);
+void notify_reloaded(struct program *, bool ok);
 void notify_stopping(void);
 void notify_successor(long pid);
 /* Sockets that systemd has opened.  Returns 0, or -errno with diag filled. */

@@ -180,7 +180,7 @@ bool program_reload(struct program *p, char *text, size_t size)
 	if (ok)
 		overlay_finish(&p->overlay);
 	/* Also when it was refused: what was in force still is. */
-	notify_reloaded();
+	notify_reloaded(p, ok);
 	return ok;
 }
 

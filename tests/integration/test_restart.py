@@ -217,12 +217,44 @@ def test_systemd_hears_of_the_new_process(restarted, tmp_path, monkeypatch):
         router = restarted()
         if "libsystemd" not in open(f"/proc/{router.process.pid}/maps", encoding="ascii").read():
             needs.missing("libsystemd in the program", "tools/install-deps build, then configure")
+        with router.session.wire() as session:
+            router.restart()
+            main = f"MAINPID={router.process.pid}"
+            # systemd waits for its own children alone, here for those of this process.
+            status = pathlib.Path(f"/proc/{router.process.pid}/status").read_text(encoding="ascii")
+            assert f"\nPPid:\t{os.getpid()}\n" in status and router.before[0].poll() is None
+            wait_until(lambda: main in heard(), 10, "it is told")
+            wait_until(lambda: heard()[heard().index(main):].count("WATCHDOG=1") >= 2, 10, "the new one feeds it")
+            wait_until(lambda: sum(line.startswith("STATUS=") for line in heard()[heard().index(main):]) >= 3, 10,
+                       "the new one tells how it goes")
+            # Who is not the main process is not listened to, and warned of for each word.
+            assert heard().count("READY=1") == 1
+            assert not any(line.startswith("STATUS=draining") for line in heard())
+            assert "STOPPING=1" not in heard()
+            # What is left when the main process ends is ended by systemd.
+            router.signal(signal.SIGTERM)
+            wait_until(lambda: "STATUS=draining: 0 clients" in "\n".join(heard()), 10, "it drains")
+            assert session.query("SELECT 1")[-1].body == b"I"
+            assert router.process.poll() is None and router.before[0].poll() is None
+            session.quit()
+            router.old_ones_end()
+            assert router.process.wait(30) == 0
+
+
+def test_the_new_process_dies_under_systemd(restarted, tmp_path, monkeypatch):
+    """It starts the unit again when nobody of it is left, and tells those who are once."""
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
+    router = restarted()
+    if "libsystemd" not in open(f"/proc/{router.process.pid}/maps", encoding="ascii").read():
+        needs.missing("libsystemd in the program", "tools/install-deps build, then configure")
+    with router.session.wire() as session:
         router.restart()
-        wait_until(lambda: f"MAINPID={router.process.pid}" in heard(), 10, "it is told")
+        os.kill(router.process.pid, signal.SIGKILL)
+        assert router.process.wait(10) == -signal.SIGKILL
+        assert session.query("SELECT 1")[-1].body == b"I"
+        router.before[0].send_signal(signal.SIGTERM)
         router.old_ones_end()
-        seen = len(heard())
-        wait_until(lambda: heard()[seen:].count("WATCHDOG=1") >= 2, 10, "the new one feeds it")
-        assert "STOPPING=1" not in heard()
+        router.start()
 
 
 @pytest.mark.usefixtures("as_root")

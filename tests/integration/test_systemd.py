@@ -77,6 +77,14 @@ def test_reload_that_is_refused_ends(make_router, systemd):
     router.config_file.write_text("nonsense\n")
     router.reload(expect="error")
     wait_until(lambda: "READY=1" in systemd()[seen:], 10, "systemd does not wait for ever")
+    refused = "; the last reload was refused, see the log"
+    assert any(line.startswith("STATUS=serving") and line.endswith(refused) for line in systemd()[seen:])
+    router.write_config()
+    seen = len(systemd())
+    router.reload()
+    wait_until(lambda: "READY=1" in systemd()[seen:], 10, "it has reloaded")
+    told = systemd()[seen + systemd()[seen:].index("READY=1"):]
+    assert not any(line.endswith(refused) for line in told)
 
 
 def what_it_tells(router, is_journal, until_exit):
