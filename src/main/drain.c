@@ -18,6 +18,8 @@ void program_begin_drain(struct program *p, enum router_drain drain)
 		handover_stop_successor(p);
 	SLOG(INFO, "drain", "waits_for=%s",
 		drain == ROUTER_DRAINS_SERVERS ? "servers" : "clients");
+	atomic_store(&p->router.lets_in,
+		drain == ROUTER_DRAINS_CLIENTS && entrances_have_kept(p));
 	atomic_store(&p->router.drain, (int)drain);
 	/* Nobody could come to an end. */
 	(void)suspend_set(&p->router, false);
@@ -29,7 +31,10 @@ void program_begin_drain(struct program *p, enum router_drain drain)
 	program_tell_workers(p);
 	if (has_handed_over)
 		return;
-	entrances_close(p);
+	if (atomic_load(&p->router.lets_in))
+		p->leaves_kept = entrances_leave_kept(p);
+	else
+		entrances_close(p);
 	notify_stopping();
 }
 
@@ -62,6 +67,20 @@ static void count_leased(const struct pool_server *s, void *arg)
 		++*count;
 }
 
+/* Where systemd listens nobody is to notice that the process is another one: who has been
+ * let in is served, though it may not have logged in yet. */
+static uint32_t count_clients(struct program *p)
+{
+	if (!atomic_load(&p->router.lets_in))
+		return atomic_load(&p->router.clients);
+	if (p->leaves_kept && !entrances_are_left(p))
+		return 1;
+	if (p->leaves_kept)
+		entrances_close(p);
+	p->leaves_kept = false;
+	return program_all_clients(p);
+}
+
 bool drain_is_over(struct program *p)
 {
 	uint32_t count = 0;
@@ -71,7 +90,7 @@ bool drain_is_over(struct program *p)
 		return false;
 	case ROUTER_DRAINS_CLIENTS:
 		end_pauses(p);
-		count = atomic_load(&p->router.clients);
+		count = count_clients(p);
 		break;
 	case ROUTER_HANDED_OVER:
 		/* systemd starts the unit again when the main process has died, but not before

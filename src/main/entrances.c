@@ -225,15 +225,22 @@ void entrance_end(struct entrance *e)
 	entrance_free(e);
 }
 
-/* The process drains: nobody new comes in.  Sockets are left by the workers. */
-void entrances_close(struct program *p)
+static void close_all(struct program *p, bool but_kept)
 {
 	list_for_each_safe(&p->entrances, node) {
 		struct entrance *e = container_of(node, struct entrance, node);
 
+		if (e->is_kept && but_kept)
+			continue;
 		tell_workers(p, e, NULL);
 		entrance_free(e);
 	}
+}
+
+/* The process drains: nobody new comes in.  Sockets are left by the workers. */
+void entrances_close(struct program *p)
+{
+	close_all(p, false);
 }
 
 /* --- handing over ---------------------------------------------------------------------- */
@@ -241,19 +248,25 @@ void entrances_close(struct program *p)
 struct retirement {
 	struct mail mail;
 	struct program *program;
+	bool only_kept;
 };
 
 static void deliver_retirement(struct mail *mail, struct worker *w)
 {
 	struct retirement *r = container_of(mail, struct retirement, mail);
 
-	list_for_each(&r->program->entrances, node)
-		worker_retire_door(w, container_of(node, struct entrance, node)->fd);
+	list_for_each(&r->program->entrances, node) {
+		struct entrance *e = container_of(node, struct entrance, node);
+
+		if (e->is_kept || !r->only_kept)
+			worker_retire_door(w, e->fd);
+	}
 	atomic_fetch_sub(&r->program->retiring, 1);
 	free(r);
 }
 
-int entrances_hand_over(struct program *p)
+/* The list does not change until entrances_are_left(). */
+static int retire(struct program *p, bool only_kept)
 {
 	struct retirement *letters[ROUTER_WORKERS_MAX] = { NULL };
 	bool ok = true;
@@ -270,12 +283,40 @@ int entrances_hand_over(struct program *p)
 	for (uint32_t i = 0; i < p->thread_count; i++) {
 		letters[i]->mail.deliver = deliver_retirement;
 		letters[i]->program = p;
+		letters[i]->only_kept = only_kept;
 		worker_post(p->threads[i].worker, &letters[i]->mail);
 	}
+	return 0;
+}
+
+int entrances_hand_over(struct program *p)
+{
+	int ret = retire(p, false);
+
+	if (ret < 0)
+		return ret;
 	/* Their names are the other process's from here on. */
 	list_for_each(&p->entrances, node)
 		container_of(node, struct entrance, node)->is_lent = true;
 	return 0;
+}
+
+bool entrances_have_kept(const struct program *p)
+{
+	list_for_each(&p->entrances, node) {
+		if (container_of(node, struct entrance, node)->is_kept)
+			return true;
+	}
+	return false;
+}
+
+bool entrances_leave_kept(struct program *p)
+{
+	close_all(p, true);
+	if (retire(p, true) == 0)
+		return true;
+	entrances_close(p);
+	return false;
 }
 
 bool entrances_are_left(struct program *p)

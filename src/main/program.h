@@ -76,6 +76,7 @@ struct program {
 	struct list requests;           /* struct reload_request */
 	_Atomic int shutdown_mode;      /* asked for on the console: a signal, or 0 */
 	uint64_t drain_until_us;        /* 0: no limit */
+	bool leaves_kept;               /* systemd's sockets, while it drains */
 	bool is_told;                   /* by SIGTERM, after it had handed over */
 	struct resolver *resolver;
 	char *pid_file;                 /* that this process has written, or NULL */
@@ -150,6 +151,11 @@ void entrance_end(struct entrance *);            /* nobody listens any more */
 /* Another process listens there from here on: the workers leave, and the sockets stay.
  * Returns 0 or -ENOMEM. */
 NODISCARD int entrances_hand_over(struct program *);
+bool entrances_have_kept(const struct program *);       /* of systemd's */
+/* The process drains: its own sockets are closed.  Who is in the queue of systemd's is the
+ * next process's, and who was let out of it this one's: the workers leave, then
+ * entrances_close() is to be called.  False: that was done. */
+bool entrances_leave_kept(struct program *);
 bool entrances_are_left(struct program *);
 /* This process has taken over: what it got is its own, and becomes as configured. */
 void entrances_own(struct program *);

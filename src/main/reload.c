@@ -159,7 +159,8 @@ static bool go_over(struct program *p, struct config *config, struct diag *diag,
 	}
 	p->config = config;
 	log_commit(config, &log);
-	entrances_commit(p);
+	if (atomic_load(&p->router.drain) == ROUTER_SERVES)
+		entrances_commit(p);
 	http_commit(p->http, config);
 	program_apply_log(p);
 	log_changes(old, config, text, size);

@@ -87,6 +87,7 @@ struct router {
 	const char *version;            /* server_version on the console */
 	_Atomic int drain;              /* enum router_drain */
 	_Atomic bool hands_over;        /* RESTART is under way, or has been */
+	_Atomic bool lets_in;           /* while it drains, who is at the door, too */
 	/* Of directory_holds_version() what the processes before this one have met. */
 	_Atomic uint64_t quiet_elsewhere;
 	_Atomic bool rests;             /* the upkeep is not as often: worker_rouse() */
@@ -238,7 +239,8 @@ static inline bool router_is_ending(struct router *r)
 {
 	int drain = atomic_load(&r->drain);
 
-	return drain == ROUTER_DRAINS_SERVERS || drain == ROUTER_DRAINS_CLIENTS;
+	return drain == ROUTER_DRAINS_SERVERS ||
+		(drain == ROUTER_DRAINS_CLIENTS && !atomic_load(&r->lets_in));
 }
 
 /* One more; only by the worker that the counter belongs to. */

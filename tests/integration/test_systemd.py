@@ -6,10 +6,13 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 
 import pytest
 from support import needs
+from support import wire as w
 from support.freeze import frozen
+from support.net import listening_ports
 from support.router import Router
 from support.wait import wait_until
 
@@ -164,6 +167,40 @@ def test_sockets_of_systemd(needs_libsystemd, make_router, tmp_path):
             waiting.close()
             assert router.stop() == 0
             assert path.exists()
+
+
+def test_who_is_let_in_before_the_end_is_served(needs_libsystemd, make_router):
+    """Who comes to sockets of systemd's at a restart is served by the process that ends, or
+    by the next one; nobody is sent away."""
+    router = make_router(start=False)
+    with socket.socket() as tcp:
+        tcp.bind(("127.0.0.1", router.ports["session"]))
+        tcp.listen(10)
+        with_sockets(router, [tcp], ["session"])
+        login = "app_scram", router.session.dsn()["password"], "app"
+        early = router.session.raw()
+        early.send(w.SSL_REQUEST)
+        assert early.socket.recv(1) in (b"S", b"N")
+        router.signal(signal.SIGTERM)
+        wait_until(lambda: " drain " in router.log(), 10, "it drains")
+        wait_until(lambda: router.ports["transactional"] not in listening_ports(), 10, "its own port is closed")
+        # This one's or the next one's: whose it is nobody knows.
+        late, said = router.session.raw(), []
+
+        def go_on():
+            late.login(*login)
+            said.append(late.value("SELECT 1"))
+            late.close()
+        thread = threading.Thread(target=go_on)
+        thread.start()
+        early.login(*login)
+        assert early.value("SELECT 1") == "1"
+        assert router.process.poll() is None
+        early.close()
+        assert router.wait_exit() == 0
+        with_sockets(router, [tcp], ["session"])
+        thread.join(60)
+        assert said == ["1"]
 
 
 def test_sockets_that_do_not_fit(needs_libsystemd, make_router):
