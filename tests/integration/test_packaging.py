@@ -86,7 +86,7 @@ def test_units_are_understood(tmp_path, unit_type):
     program = needs.program("systemd-analyze")
     text = (ROOT / "etc" / "pgtandem.service.in").read_text(encoding="utf-8")
     words = {"bindir": os.path.dirname(Router.program()), "sysconfdir": "/etc",
-             "UNIT_TYPE": unit_type, "UNIT_WATCHDOG": "30s" if unit_type == "notify" else "0"}
+             "UNIT_TYPE": unit_type, "UNIT_HUP": "", "UNIT_WATCHDOG": "30s" if unit_type == "notify" else "0"}
     assert set(re.findall(r"@(\w+)@", text)) == set(words)
     for word, value in words.items():
         text = text.replace(f"@{word}@", value)
