@@ -6,6 +6,7 @@ import pathlib
 import socket
 import ssl
 import struct
+import threading
 
 import psycopg
 import pytest
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.router_only
 KEYS = {"p256": "ec", "rsa2048": "rsa:2048", "rsa4096": "rsa:4096"}
 NICENESS = 10
 QUEUE = 1000                # handshakes that may wait
+CONNECTS = 20
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +246,82 @@ def test_who_hangs_up(start, ends):
     with secure(from_address(router, 2)) as wire:
         wire.login("app_trust", "", DATABASE)
         assert wire.value("SELECT 1") == "1"
+
+
+class HangsUp:
+    """A server that asks for the router's certificate, and ends, or says no more, as soon as
+    there is something to be signed."""
+
+    def __init__(self, ca, ends):
+        self.ends, self.count, self.held = ends, 0, []
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(ca.path("server.crt"), ca.path("server.key"))
+        self.context.load_verify_locations(ca.path("ca.crt"))
+        self.context.verify_mode = ssl.CERT_REQUIRED
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                sock = self.listener.accept()[0]
+                # The router may have had enough of it.
+                with contextlib.suppress(OSError):
+                    self.serve(sock)
+
+    def serve(self, sock):
+        said, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = self.context.wrap_bio(said, out, server_side=True)
+        sock.settimeout(30)
+        if sock.recv(8) == w.SSL_REQUEST:
+            sock.sendall(b"S")
+        while out.pending == 0 and (data := sock.recv(65536)):
+            said.write(data)
+            with contextlib.suppress(ssl.SSLWantReadError):
+                tls.do_handshake()
+        sock.sendall(out.read())
+        self.count += 1
+        if self.ends == "silence":
+            self.held.append(sock)
+            return
+        if self.ends == "rst":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
+
+    def close(self):
+        self.listener.close()
+        for sock in self.held:
+            sock.close()
+
+
+@pytest.mark.parametrize("ends", ["fin", "rst", "silence"])
+def test_a_server_that_hangs_up(make_router, ca, ends):
+    """While the router signs for it, or in front of that: its units come back, and who uses
+    another host does not notice."""
+    server = HangsUp(ca, ends)
+    router = make_router({
+        "process": {"workers": 1}, "auth": {"auth_type": "trust"},
+        "hosts": {"bad": {
+            "host": "127.0.0.1", "port": server.port, "connection_budget": CONNECTS,
+            "max_connecting": CONNECTS, "server_connect_timeout": "300ms",
+            "server_close_timeout": "100ms",
+            "server_tls_sslmode": "require", "server_tls_cert_file": ca.path("rsa4096.crt"),
+            "server_tls_key_file": ca.path("rsa4096.key")}},
+        "databases": {"bad": {"host": "bad", "dbname": DATABASE}}})
+    try:
+        with router.transactional.wire("app_trust") as worker, contextlib.ExitStack() as stack:
+            for _ in range(CONNECTS):
+                wire = stack.enter_context(router.transactional.raw())
+                wire.send(w.startup("app_trust", "bad"))
+            wait_until(lambda: server.count >= CONNECTS // 2, 20, "they connect")
+            assert worker.value("SELECT 1") == "1"
+        wait_until(lambda: next(row for row in router.show("hosts") if row["host"] == "bad")["used"]
+                   == 0, 20, "all units are free")
+        with router.transactional.wire("app_trust") as worker:
+            assert worker.value("SELECT 1") == "1"
+    finally:
+        server.close()
 
 
 def test_the_process_ends_meanwhile(start):
