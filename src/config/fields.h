@@ -23,6 +23,7 @@ enum config_wait_error { CONFIG_WAIT_ERROR, CONFIG_WAIT_FATAL };
 enum config_session_state { CONFIG_STATE_STRICT, CONFIG_STATE_TRACKED, CONFIG_STATE_OFF };
 enum config_state_policy { CONFIG_POLICY_PIN, CONFIG_POLICY_REFUSE };
 enum config_kept_policy { CONFIG_KEPT_KEEP, CONFIG_KEPT_REFUSE };
+enum config_session_unseen { CONFIG_UNSEEN_CLOSE, CONFIG_UNSEEN_KEEP };
 enum config_session_advice { CONFIG_ADVICE_OFF, CONFIG_ADVICE_LOG, CONFIG_ADVICE_NOTICE };
 enum config_session_audit { CONFIG_AUDIT_OFF, CONFIG_AUDIT_SAMPLED, CONFIG_AUDIT_ALWAYS };
 enum config_auth_type {
@@ -106,6 +107,7 @@ struct option_list {
 #define OPTION_FIELD_STATE_POLICY(name) enum config_state_policy name;
 #define OPTION_FIELD_KEPT_POLICY(name) enum config_kept_policy name;
 #define OPTION_FIELD_SESSION_AUDIT(name) enum config_session_audit name;
+#define OPTION_FIELD_SESSION_UNSEEN(name) enum config_session_unseen name;
 #define OPTION_FIELD_SESSION_ADVICE(name) enum config_session_advice name;
 #define OPTION_FIELD_AUTH_TYPE(name)  enum config_auth_type name;
 #define OPTION_FIELD_LOG_LEVEL(name)  enum slog_level name;

@@ -40,6 +40,7 @@ enum { WHY_MAX = 400, ITEM_MAX = 1023 };
 #define AT_STATE_POLICY(home, name) offsetof(struct home, name)
 #define AT_KEPT_POLICY(home, name)  offsetof(struct home, name)
 #define AT_SESSION_AUDIT(home, name) offsetof(struct home, name)
+#define AT_SESSION_UNSEEN(home, name) offsetof(struct home, name)
 #define AT_SESSION_ADVICE(home, name) offsetof(struct home, name)
 #define AT_AUTH_TYPE(home, name)  offsetof(struct home, name)
 #define AT_LOG_LEVEL(home, name)  offsetof(struct home, name)
@@ -111,6 +112,7 @@ static const char *const session_states[] = { "strict", "tracked", "off" };
 static const char *const state_policies[] = { "pin", "refuse" };
 static const char *const kept_policies[] = { "keep", "refuse" };
 static const char *const session_audits[] = { "off", "sampled", "always" };
+static const char *const session_unseens[] = { "close", "keep" };
 static const char *const session_advices[] = { "off", "log", "notice" };
 static const char *const auth_types[] = { "trust", "password", "md5", "scram-sha-256",
 	"hba", "cert", "peer",
@@ -136,6 +138,7 @@ _Static_assert(sizeof(enum config_io_backend) == sizeof(unsigned) &&
 		sizeof(enum config_state_policy) == sizeof(unsigned) &&
 		sizeof(enum config_kept_policy) == sizeof(unsigned) &&
 		sizeof(enum config_session_audit) == sizeof(unsigned) &&
+		sizeof(enum config_session_unseen) == sizeof(unsigned) &&
 		sizeof(enum config_session_advice) == sizeof(unsigned) &&
 		sizeof(enum config_auth_type) == sizeof(unsigned) &&
 		sizeof(enum slog_level) == sizeof(unsigned) &&
@@ -172,6 +175,7 @@ static const struct type types[OPTION_TYPE_COUNT] = {
 	[OPTION_STATE_POLICY] = WORDS("word", state_policies),
 	[OPTION_KEPT_POLICY] = WORDS("word", kept_policies),
 	[OPTION_SESSION_AUDIT] = WORDS("word", session_audits),
+	[OPTION_SESSION_UNSEEN] = WORDS("word", session_unseens),
 	[OPTION_SESSION_ADVICE] = WORDS("word", session_advices),
 	[OPTION_AUTH_TYPE] = WORDS("word", auth_types),
 	[OPTION_LOG_LEVEL] = WORDS("word", log_levels),
@@ -510,6 +514,7 @@ int option_read(const struct option *o, const struct doc_source *source,
 	case OPTION_STATE_POLICY:
 	case OPTION_KEPT_POLICY:
 	case OPTION_SESSION_AUDIT:
+	case OPTION_SESSION_UNSEEN:
 	case OPTION_SESSION_ADVICE:
 	case OPTION_AUTH_TYPE:
 	case OPTION_LOG_LEVEL:

@@ -89,6 +89,7 @@ char *option_text(const struct option *o, const void *base)
 	case OPTION_STATE_POLICY:
 	case OPTION_KEPT_POLICY:
 	case OPTION_SESSION_AUDIT:
+	case OPTION_SESSION_UNSEEN:
 	case OPTION_SESSION_ADVICE:
 	case OPTION_AUTH_TYPE:
 	case OPTION_LOG_LEVEL:
@@ -170,6 +171,7 @@ const char *option_range(const struct option *o, char *to, size_t size)
 	case OPTION_STATE_POLICY:
 	case OPTION_KEPT_POLICY:
 	case OPTION_SESSION_AUDIT:
+	case OPTION_SESSION_UNSEEN:
 	case OPTION_SESSION_ADVICE:
 	case OPTION_AUTH_TYPE:
 	case OPTION_LOG_LEVEL:

@@ -157,6 +157,7 @@ static void take_workload(struct look *look, struct directory *d, uint32_t index
 	to->wait_refusals = atomic_load(&w->wait_refusals);
 	to->lends = atomic_load(&w->lends);
 	to->cleanings = atomic_load(&w->cleanings);
+	to->unseen = atomic_load(&w->unseen);
 	to->wait_timeout_at_us = atomic_load(&w->wait_timeout_at_us);
 	for (uint32_t i = 0; i < WORKLOAD_TIME_COUNT; i++)
 		times_read(w->times + i, directory_workers(d), WORKLOAD_TIME_COUNT,

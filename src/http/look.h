@@ -45,6 +45,7 @@ struct look_workload {
 	uint64_t wait_refusals;
 	uint64_t lends;
 	uint64_t cleanings;
+	uint64_t unseen;
 	uint64_t wait_timeout_at_us;    /* the last one; 0: none */
 	uint32_t tls_clients;
 	uint64_t certificate_s;         /* when it ends, since 1970; 0: there is none */

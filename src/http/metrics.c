@@ -115,6 +115,11 @@ static uint64_t get_lends(const struct look_workload *w)
 	return w->lends;
 }
 
+static uint64_t get_unseen(const struct look_workload *w)
+{
+	return w->unseen;
+}
+
 static uint64_t get_cleanings(const struct look_workload *w)
 {
 	return w->cleanings;
@@ -462,6 +467,7 @@ bool metrics_write(struct buf *out, bool is_openmetrics, const struct look *look
 	workload_gauge(e, look, METRIC_WAIT_TIMEOUTS, get_wait_timeouts);
 	workload_gauge(e, look, METRIC_WAIT_REFUSALS, get_wait_refusals);
 	workload_gauge(e, look, METRIC_SESSIONS_LENT, get_lends);
+	workload_gauge(e, look, METRIC_UNSEEN_CLOSES, get_unseen);
 	workload_gauge(e, look, METRIC_SESSIONS_CLEANED, get_cleanings);
 	tls_clients(e, look, d);
 	reasons(e, look, d, p->router);

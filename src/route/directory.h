@@ -185,6 +185,7 @@ struct route_workload {
 	_Atomic uint64_t cleanings;     /* sessions that were looked at and cleaned, and of */
 	_Atomic uint64_t cleaned[ROUTE_CLEANED_COUNT];  /* these, in how many there was what */
 	_Atomic uint64_t lends;         /* idle sessions that gave their server back */
+	_Atomic uint64_t unseen;        /* servers closed as code may have left something */
 	_Atomic uint64_t wait_timeout_at_us;            /* the last one; 0: none */
 	uint64_t swept[STAT_COUNT];     /* of counters that are gone; the directory's lock */
 	bool is_gone;
@@ -310,6 +311,7 @@ struct route_limits {
 	enum route_state state;         /* of sessions, on a transaction port */
 	uint32_t pins_refused;          /* bit of enum route_pin, route_kept: not allowed */
 	uint32_t audit_each;            /* one of so many leases; 0: none */
+	bool keeps_unseen;              /* code is trusted to leave nothing */
 	enum route_advice advice;
 	bool wait_is_fatal;
 	char *session_port;             /* where such things belong, for hints; "" */

@@ -150,6 +150,7 @@ int route_limits_make(struct directory *d, const struct config_workload *workloa
 		.state = state_from(s.session_state),
 		.pins_refused = refused_from(&s),
 		.audit_each = audit_from(s.session_state_audit),
+		.keeps_unseen = s.session_state_unseen == CONFIG_UNSEEN_KEEP,
 		.advice = advice_from(s.session_state_advice),
 		.session_port = session_port(d->config, database->name),
 		.statement_memory = s.max_client_statement_memory_bytes,

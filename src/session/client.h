@@ -177,8 +177,9 @@ void client_server_ready(struct client *);
 void client_server_unfit(struct client *, const char *sqlstate, const char *message);
 
 /* Its server died before it got anything of this client's: another one is asked
- * for, up to a few times. */
+ * for, up to a few times; where that is nobody's fault, as often as it takes. */
 void client_server_died(struct client *);
+void client_server_replaced(struct client *);
 
 /* An exchange ended. */
 void client_exchange_done(struct client *, char status);

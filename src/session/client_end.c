@@ -17,6 +17,7 @@
 #include "session/client_end.h"
 #include "session/client_priv.h"
 #include "session/server_priv.h"
+#include "session/server_unseen.h"
 #include "sql/statement_end.h"
 
 /* Longer texts are not read for this; and not for what could only be short. */
@@ -27,8 +28,11 @@ enum text_leaves {
 	LEAVES_NOT_READ,
 	LEAVES_NOTHING,
 	LEAVES_DATA,            /* all that settings, tables and what belongs to them bring */
-	LEAVES_ANYTHING,        /* it runs code, which may prepare statements, too */
-	LEAVES_SOMETHING        /* one of these two: of a text, which of them is not read */
+	/* It runs code, which may prepare statements, too: */
+	LEAVES_CALLS,           /* functions by name */
+	LEAVES_ANYTHING,        /* ... and what a text brings along, or nobody has read */
+	LEAVES_LOADS,           /* ... in which LOAD may stand */
+	LEAVES_SOMETHING        /* one of these four: of a text, which of them is not read */
 };
 
 /* --- texts ------------------------------------------------------------------------- */
@@ -127,8 +131,19 @@ static enum client_end after_execute(const struct client *c, const struct frame 
 
 static enum text_leaves find_something(const void *text, size_t len, unsigned flags)
 {
-	return len > TEXT_MAX || statement_runs_code(text, len, flags) ? LEAVES_ANYTHING :
-									 LEAVES_DATA;
+	if (len > TEXT_MAX && !statement_may_load(text, len))
+		return LEAVES_ANYTHING;
+	switch (statement_text_code(text, len, flags)) {
+	case TEXT_CODE_NONE:
+		return LEAVES_DATA;
+	case TEXT_CODE_CALLS:
+		return LEAVES_CALLS;
+	case TEXT_CODE_ANY:
+		return LEAVES_ANYTHING;
+	case TEXT_CODE_LOADS:
+		break;
+	}
+	return LEAVES_LOADS;
 }
 
 static enum text_leaves find_out(const void *text, size_t len, unsigned flags)
@@ -141,8 +156,9 @@ static enum text_leaves find_out(const void *text, size_t len, unsigned flags)
 static enum text_leaves text_leaves(const struct server *s, const void *text, size_t len)
 {
 	unsigned flags = client_lexer_flags(s);
-	/* No statement is there that code could replace. */
-	bool is_one_to_us = s->prepared.count == 0;
+	/* No statement is there that code could replace, and it could leave nothing else. */
+	bool is_one_to_us = s->prepared.count == 0 && server_code_is_harmless(s) &&
+		(texts_may(&s->worker->texts, text, len, flags) & TEXT_MAY_PIN) == 0;
 	struct text *known;
 
 	if (len > TEXT_SHORT && is_one_to_us)
@@ -169,7 +185,8 @@ static enum text_leaves prepared_leaves(const struct client *c, const struct ser
 	const char *text = (const char *)p->body;
 
 	if (p->state_key != (c->params.plan_key ^ s->literal_key))
-		return LEAVES_ANYTHING;
+		return statement_may_load(text, strnlen(text, p->len)) ? LEAVES_LOADS :
+									 LEAVES_ANYTHING;
 	if (leaves == LEAVES_NOT_READ) {
 		leaves = find_out(text, strnlen(text, p->len), client_lexer_flags(s));
 		atomic_store_explicit(&p->leaves, (uint8_t)leaves, memory_order_relaxed);
@@ -207,7 +224,7 @@ static enum text_leaves bound_leaves(const struct client *c, const struct server
 	if (c->unnamed_large != NULL)
 		return prepared_leaves(c, s, c->unnamed_large);
 	if (!c->has_unnamed)
-		return LEAVES_ANYTHING;
+		return LEAVES_LOADS;
 	return text_leaves(s, text, strnlen(text, buf_len(&c->unnamed)));
 }
 
@@ -239,7 +256,7 @@ static enum text_leaves message_leaves(const struct client *c, const struct serv
 	switch (f->type) {
 	case 'Q':
 		if (!frame_is_whole(f) || f->body_len == 0)
-			return LEAVES_ANYTHING;
+			return LEAVES_LOADS;
 		return text_leaves(s, f->body, f->body_len - 1);
 	case 'P':
 		return parse_leaves(s, f);
@@ -263,16 +280,24 @@ static enum text_leaves message_leaves(const struct client *c, const struct serv
 
 void client_leaves(const struct client *c, struct server *s, const struct frame *f)
 {
+	static const uint8_t runs[] = {
+		[LEAVES_DATA] = UNSEEN_DATA,
+		[LEAVES_CALLS] = UNSEEN_DATA | UNSEEN_CALL,
+		[LEAVES_ANYTHING] = UNSEEN_DATA | UNSEEN_CALL | UNSEEN_TEXT,
+		[LEAVES_LOADS] = UNSEEN_ALL,
+	};
 	const struct route_limits *limits = &c->route->limits;
 	enum text_leaves leaves;
 
-	if (s->ps.last_client == c->id && s->is_suspect)
+	if (s->ps.last_client == c->id && s->is_suspect && s->ran.code == UNSEEN_ALL)
 		return;
 	leaves = message_leaves(c, s, f);
-	if (leaves != LEAVES_NOTHING)
+	if (leaves != LEAVES_NOTHING) {
 		s->ps.last_client = c->id;
+		server_ran(s, c->id, runs[leaves]);
+	}
 	/* Who cleans seldom need not know it so exactly; who asks always, asks here, too. */
-	if (leaves == LEAVES_ANYTHING ||
+	if (leaves > LEAVES_DATA ||
 		(leaves == LEAVES_DATA &&
 			(limits->state != ROUTE_STATE_STRICT || limits->audit_each == 1)))
 		s->is_suspect = true;

@@ -428,17 +428,23 @@ void client_request(struct client *c)
 		not_granted(c, verdict);
 }
 
+void client_server_replaced(struct client *c)
+{
+	if (c->state == CLIENT_ENDING || c->state == CLIENT_CLOSED)
+		return;
+	if (c->state == CLIENT_ACTIVE)
+		client_enter(c, CLIENT_IDLE);
+	client_request(c);
+}
+
 void client_server_died(struct client *c)
 {
 	if (c->state == CLIENT_ENDING || c->state == CLIENT_CLOSED)
 		return;
-	if (++c->deaths > CLIENT_DEATHS_MAX) {
+	if (++c->deaths > CLIENT_DEATHS_MAX)
 		client_close(c, CLOSE_SERVER_LOST);
-		return;
-	}
-	if (c->state == CLIENT_ACTIVE)
-		client_enter(c, CLIENT_IDLE);
-	client_request(c);
+	else
+		client_server_replaced(c);
 }
 
 void client_granted(struct client *c)

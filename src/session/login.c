@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "session/unseen.h"
+
 struct welcome {
 	struct params params;
 	uint64_t key;
@@ -20,6 +22,7 @@ struct pool_login {
 	uint32_t generation;            /* of the host, when the welcomes were made */
 	struct welcome welcomes[LOGIN_WELCOMES_MAX];
 	uint32_t welcome_count;
+	struct unseen unseen;
 };
 
 /* One user's secret, derived from the text it was stored as. */
@@ -47,6 +50,7 @@ struct pool_login *login_create(struct route_pool *pool)
 		return NULL;
 	}
 	pthread_mutex_init(&l->lock, NULL);
+	unseen_init(&l->unseen);
 	l->host = pool->host;
 	return l;
 }
@@ -60,6 +64,7 @@ void login_destroy(void *arg)
 	text_wipe(l->password);
 	text_wipe(l->md5);
 	prepared_registry_release(l->registry);
+	unseen_finish(&l->unseen);
 	pthread_mutex_destroy(&l->lock);
 	free(l);
 }
@@ -67,6 +72,11 @@ void login_destroy(void *arg)
 struct prepared_registry *login_registry(struct pool_login *l)
 {
 	return l->registry;
+}
+
+struct unseen *login_unseen(struct pool_login *l)
+{
+	return &l->unseen;
 }
 
 void login_set_keys(struct pool_login *l, const struct secret_keys *keys)

@@ -20,11 +20,14 @@
 enum { LOGIN_WELCOMES_MAX = 32, LOGIN_DERIVED_MAX = 10000 };
 
 struct pool_login;
+struct unseen;
 
 struct pool_login *login_create(struct route_pool *);
 void login_destroy(void *);
 
 struct prepared_registry *login_registry(struct pool_login *);
+/* What code can leave in the sessions of this database and user. */
+struct unseen *login_unseen(struct pool_login *);
 
 /* Keys proven by a client, or found when logging in. */
 void login_set_keys(struct pool_login *, const struct secret_keys *);

@@ -98,6 +98,7 @@ struct router {
 	_Atomic uint64_t next_client_id;
 	_Atomic uint64_t code_changes;  /* counts what clients have done to functions and
 					   the like, or may have: see client_lend.c */
+	_Atomic uint64_t code_runs;     /* ... how often code ran that may do so unseen */
 	_Atomic uint64_t statement_memory;      /* most bytes of prepared statements */
 	/* Clients of ports not in session mode are told to leave between transactions, while
 	 * it waits for clients. */

@@ -23,6 +23,7 @@
 #include "session/login.h"
 #include "session/server_priv.h"
 #include "session/server_tls.h"
+#include "session/server_unseen.h"
 
 /* A pooled server that was unused for longer gets its socket looked at; any, where its end
  * is not seen as it goes back. */
@@ -210,10 +211,33 @@ bool server_run_errand(struct worker *w, struct server *s, struct errand *e)
 	return true;
 }
 
+/* Others have run code there that may have left something for this one. */
+static bool is_left_to(struct worker *w, struct server *s, const struct client *c)
+{
+	s->worker = w;
+	switch (server_judge(s, c)) {
+	case UNSEEN_CANNOT:
+		s->asks_unseen = s->ran.code == 0 && server_asks_early(s);
+		return false;
+	case UNSEEN_UNKNOWN:
+		s->asks_unseen = true;
+		return false;
+	case UNSEEN_MAY:
+		break;
+	}
+	server_unseen_tell(s, c->workload);
+	return true;
+}
+
 bool server_lease(struct worker *w, struct server *s, struct client *c)
 {
 	uint64_t idle_us = s->ps.rested_us;
 
+	s->asks_unseen = false;
+	if (s->ran.code != 0 && is_left_to(w, s, c)) {
+		server_take_to_close(w, s);
+		return false;
+	}
 	if (!server_wake(w, s))
 		return false;
 	s->client = c;
@@ -372,6 +396,14 @@ void server_release_now(struct server *s)
 		return;
 	if (s->steps.count > 0)
 		server_prepared_lost_count(s);
+	/* Nobody else gets it, and whoever waits need not find that out. */
+	if ((s->is_dirty || s->has_foreign || pool_is_wanted(&s->pool->pool)) &&
+		server_unseen_is_left(s)) {
+		server_unseen_tell(s, s->client != NULL ? s->client->workload :
+							  s->route->workload);
+		server_close(s);
+		return;
+	}
 	if (s->is_dirty || s->has_foreign) {
 		struct client *c = s->client;
 

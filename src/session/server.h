@@ -16,6 +16,7 @@
 #include "session/params.h"
 #include "session/router.h"
 #include "session/steps.h"
+#include "session/unseen.h"
 
 enum { SERVER_KEY_MAX = 256, SERVER_INSPECT_MAX = 16 * 1024 };
 
@@ -86,6 +87,13 @@ struct server {
 	bool is_dirty;                  /* carries session state: reset before reuse */
 	bool has_foreign;               /* has statements that are not in "prepared" */
 	bool is_cleaned;                /* SETTINGS: of another client's session, too */
+	struct unseen_ran ran;          /* code that may have left what no clean takes away */
+	bool ran_may_change;            /* ... in this transaction, and may have made more */
+	bool asks_unseen;               /* SETTINGS: the clean asks what code can leave; */
+	uint64_t asked_generation;      /* as of then */
+	uint64_t asked_us;
+	bool is_to_ask;                 /* ... the next one does */
+	bool is_judged;                 /* is_chained: nothing can have been left */
 	bool is_suspect;                /* code has run that may have made statements */
 	bool is_forged;                 /* the clean has found a statement replaced */
 	bool has_ddl;                   /* in the transaction that runs */

@@ -16,6 +16,7 @@
 #include "base/slog.h"
 #include "session/client_pin.h"
 #include "session/server_priv.h"
+#include "session/server_unseen.h"
 
 /* Two leases in a row that began with the same settings: the next may well, too. */
 static const struct params *left_there(const struct server *s)
@@ -61,7 +62,7 @@ static bool may_chain(const struct server *s)
 
 void server_chain(struct server *s)
 {
-	if (!may_chain(s) || !server_make_clean(s, left_there(s)))
+	if (!may_chain(s) || !server_unseen_may_chain(s) || !server_make_clean(s, left_there(s)))
 		return;
 	s->is_chained = true;
 	s->own_failed = false;
@@ -124,6 +125,8 @@ void server_chain_done(struct server *s)
 			s->is_suspect = false;
 		s->ps.last_client = 0;
 		s->ps.state_key = s->clean_key;
+		if (s->is_judged)
+			s->ran.code = 0;
 	}
 	server_release(s);
 }

@@ -8,6 +8,7 @@
 #include "pg/msg_out.h"
 #include "session/client.h"
 #include "session/server_priv.h"
+#include "session/server_unseen.h"
 
 /* Whose session it is.  One that is clean remains so until the client has sent what may
  * leave something there (client_leaves()). */
@@ -15,6 +16,9 @@ static void now_carries(struct server *s, const struct client *c)
 {
 	if (s->ps.last_client != 0 || !c->keeps_statements || s->is_session)
 		s->ps.last_client = c->id;
+	/* Its texts go on unread. */
+	if (!c->keeps_statements && !s->is_session)
+		server_ran(s, c->id, UNSEEN_DATA | UNSEEN_CALL | UNSEEN_TEXT);
 }
 
 static void send_replay(struct server *s, const char *reset)
@@ -28,6 +32,22 @@ static void send_replay(struct server *s, const char *reset)
 	buf_finish(&out);
 }
 
+/* It is also asked what code can leave there. */
+static void send_question(struct server *s, bool with_statements)
+{
+	struct buf sql;
+
+	buf_init(&sql, 0);
+	buf_add_str(&sql, server_clean_sql(s, with_statements));
+	buf_add_str(&sql, "; ");
+	server_unseen_question(s, &sql);
+	buf_add_cstr(&sql, "");
+	/* Without memory there is no answer. */
+	send_replay(s, buf_ok(&sql) ? (const char *)buf_data(&sql) :
+				      server_clean_sql(s, with_statements));
+	buf_finish(&sql);
+}
+
 static void send_settings(struct server *s)
 {
 	bool with_statements = s->is_session || s->has_foreign;
@@ -36,7 +56,9 @@ static void send_settings(struct server *s)
 	server_set_timer(s, SERVER_CLEAN_US);
 	s->own_failed = false;
 	server_sent_own(s);
-	if (s->is_cleaned && !with_statements && server_make_clean(s, &s->client->params))
+	if (s->asks_unseen)
+		send_question(s, with_statements);
+	else if (s->is_cleaned && !with_statements && server_make_clean(s, &s->client->params))
 		stream_send(&s->stream, buf_data(&s->clean), buf_len(&s->clean));
 	else if (s->is_cleaned)
 		send_replay(s, server_clean_sql(s, with_statements));
@@ -50,7 +72,7 @@ void server_fit(struct server *s)
 {
 	struct client *c = s->client;
 
-	s->is_cleaned = server_needs_cleaning(s, c);
+	s->is_cleaned = s->asks_unseen || server_needs_cleaning(s, c);
 	/* Without memory they are taken for the client's own. */
 	if (s->is_session && !params_copy(&s->applied, &c->params))
 		params_finish(&s->applied);
@@ -80,6 +102,8 @@ void server_fitted(struct server *s)
 {
 	struct client *c = s->client;
 
+	if (server_unseen_answered(s))
+		return;
 	/* Not the client's fault, but what the last one left (statement_timeout), or
 	 * PostgreSQL's. */
 	if (s->own_failed && (strncmp(s->sqlstate, "57", 2) == 0 ||

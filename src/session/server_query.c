@@ -21,6 +21,7 @@
 #include "session/client_priv.h"
 #include "session/errand.h"
 #include "session/server_priv.h"
+#include "session/server_unseen.h"
 
 /* REPLACE: with s->instead; BEHIND: forward, behind that. */
 enum verdict { FORWARD, DROP, STOP, REPLACE, BEHIND };
@@ -258,6 +259,8 @@ static enum verdict on_ready(struct server *s, const struct frame *f)
 			atomic_fetch_add(&s->worker->router->code_changes, 1);
 		s->has_code = false;
 	}
+	if (status == 'I')
+		server_ran_to_end(s);
 	if (s->phase == SERVER_PHASE_ABORT) {
 		server_abort_goes_on(s);
 		return s->phase == SERVER_PHASE_CLOSE ? STOP : DROP;
@@ -429,7 +432,8 @@ static bool is_of_clean(const struct server *s)
 {
 	return (s->phase == SERVER_PHASE_RESET || s->phase == SERVER_PHASE_SETTINGS ||
 		       s->is_chained) &&
-		server_looks_for_forged(s) && exchange_owner(&s->xq) == EXCHANGE_TO_ROUTER;
+		(server_looks_for_forged(s) || s->asks_unseen) &&
+		exchange_owner(&s->xq) == EXCHANGE_TO_ROUTER;
 }
 
 /* Does it answer what there is in a session that is about to be cleaned? */

@@ -14,6 +14,7 @@
 #include "session/client_pin.h"
 #include "session/client_priv.h"
 #include "session/server_priv.h"
+#include "session/server_unseen.h"
 #include "sql/lexer.h"
 #include "sql/statement.h"
 
@@ -78,6 +79,8 @@ void server_clean_reseed(struct worker *w, struct buf *query)
 
 void server_clean_row(struct server *s, const struct frame *row)
 {
+	if (s->asks_unseen)
+		server_unseen_row(s, row);
 	if (memmem(row->body, row->available, FORGED, sizeof(FORGED) - 1) == NULL)
 		return;
 	SLOG_LIMITED(WARN, "statement-forged",

@@ -5,6 +5,9 @@
  */
 #include "sql/statement_end.h"
 
+#include <string.h>
+#include <strings.h>
+
 #include "sql/head.h"
 
 static bool is_end(const struct statement *s)
@@ -117,11 +120,56 @@ bool statement_leaves_nothing(const char *text, size_t len, unsigned flags)
 
 /* --- what runs code ------------------------------------------------------------------- */
 
-static bool runs_code(const struct statement *s)
+static bool has_word(const char *text, size_t len, const char *word)
 {
-	if ((s->flags & (SQL_UNSURE | SQL_EXECUTES | SQL_CALLS_UNKNOWN | SQL_CALLS_DBLINK |
-				SQL_CALLS_SESSION)) != 0)
-		return true;
+	size_t word_len = strlen(word);
+
+	for (size_t i = 0; i + word_len <= len; i++) {
+		if ((text[i] | 0x20) == (word[0] | 0x20) &&
+			strncasecmp(text + i, word, word_len) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool statement_may_load(const char *text, size_t len)
+{
+	return has_word(text, len, "load");
+}
+
+/* Functions of PostgreSQL's own that run a text that they are given; or a name that is
+ * written so that it is not to be read (U&"..."). */
+static bool names_runner(const struct statement *s)
+{
+	static const char *const runners[] = { "_to_xml", "ts_stat", "ts_rewrite", "u&" };
+
+	for (size_t i = 0; i < COUNT_OF(runners); i++) {
+		if (has_word(s->text.data, s->text.len, runners[i]))
+			return true;
+	}
+	return false;
+}
+
+static enum text_code code_of_calls(const struct statement *s)
+{
+	const uint32_t calls = SQL_CALLS_UNKNOWN | SQL_CALLS_DBLINK | SQL_CALLS_SESSION;
+
+	if ((s->flags & calls) == 0)
+		return TEXT_CODE_NONE;
+	return names_runner(s) ? TEXT_CODE_ANY : TEXT_CODE_CALLS;
+}
+
+static enum text_code code_of(const struct statement *s)
+{
+	bool is_any = (s->flags & (SQL_UNSURE | SQL_EXECUTES)) != 0 ||
+		s->kind == SQL_UNKNOWN || s->kind == SQL_DO;
+
+	/* What EXECUTE runs was a text before. */
+	if (is_any && s->kind != SQL_EXECUTE)
+		return statement_may_load(s->text.data, s->text.len) ? TEXT_CODE_LOADS
+								     : TEXT_CODE_ANY;
+	if (s->kind == SQL_EXECUTE)
+		return TEXT_CODE_ANY;
 	switch (statement_group(s->kind)) {
 	case SQL_GROUP_NOTHING:
 	case SQL_GROUP_READ:
@@ -130,7 +178,7 @@ static bool runs_code(const struct statement *s)
 	case SQL_GROUP_SETTING:
 	case SQL_GROUP_CURSOR:
 	case SQL_GROUP_CHANNEL:
-		return false;
+		return code_of_calls(s);
 	case SQL_GROUP_UNKNOWN:
 	case SQL_GROUP_PREPARED:
 	case SQL_GROUP_DISCARD:
@@ -139,18 +187,22 @@ static bool runs_code(const struct statement *s)
 	case SQL_GROUP_CODE:
 		break;
 	}
-	return true;
+	return names_runner(s) ? TEXT_CODE_ANY : TEXT_CODE_CALLS;
 }
 
-bool statement_runs_code(const char *text, size_t len, unsigned flags)
+enum text_code statement_text_code(const char *text, size_t len, unsigned flags)
 {
+	enum text_code most = TEXT_CODE_NONE;
 	struct statement_reader reader;
 	struct statement s;
 
 	statement_begin(&reader, text, len, flags);
 	while (statement_next(&reader, &s)) {
-		if (runs_code(&s))
-			return true;
+		enum text_code code = code_of(&s);
+
+		most = code > most ? code : most;
 	}
-	return reader.lexer.unsure;
+	if (!reader.lexer.unsure)
+		return most;
+	return statement_may_load(text, len) ? TEXT_CODE_LOADS : TEXT_CODE_ANY;
 }

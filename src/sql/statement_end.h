@@ -31,8 +31,17 @@ enum text_end statement_text_end(const char *text, size_t len, unsigned flags);
  * may leave nothing all the same. */
 bool statement_leaves_nothing(const char *text, size_t len, unsigned flags);
 
-/* False: what the text calls by name is PostgreSQL's own, and no code stands in it.  What
- * relations, operators and types bring along is none of the text's. */
-bool statement_runs_code(const char *text, size_t len, unsigned flags);
+/* What runs by a text, beside what relations, operators and types bring along. */
+enum text_code {
+	TEXT_CODE_NONE, /* functions of PostgreSQL's own that are known to be harmless */
+	TEXT_CODE_CALLS, /* functions, called by name, or as something is made or changed */
+	TEXT_CODE_ANY, /* ... that run a text; DO; or it was not understood */
+	TEXT_CODE_LOADS /* ... and LOAD may stand in that */
+};
+
+enum text_code statement_text_code(const char *text, size_t len, unsigned flags);
+
+/* Has it LOAD in it, for whatever purpose?  Quick. */
+bool statement_may_load(const char *text, size_t len);
 
 #endif

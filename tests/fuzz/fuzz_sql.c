@@ -144,7 +144,7 @@ static void use_end(const char *text, size_t size, unsigned flags)
 	/* Nor anything that calls what may be anybody's. */
 	if (statement_leaves_nothing(text, size, flags)) {
 		use_nothing(text, size, flags);
-		check(!statement_runs_code(text, size, flags));
+		check(statement_text_code(text, size, flags) == TEXT_CODE_NONE);
 	}
 }
 

@@ -497,6 +497,21 @@ def test_passwords_that_are_fetched(rig, tmp_path):
     wait_until(agree, 15, "they agree")
 
 
+def test_servers_closed_behind_code(rig, postgres):
+    """Each is another process of PostgreSQL's."""
+    postgres.sql("CREATE FUNCTION unseen_run(sql text) RETURNS int LANGUAGE plpgsql SECURITY DEFINER"
+                 " AS 'BEGIN EXECUTE sql; RETURN pg_backend_pid(); END'", dbname=DATABASE)
+    try:
+        router, web = rig(workloads={"transactional": {"guaranteed_connections": 1,
+                                                       "max_connections": 1}})
+        with router.transactional.wire() as a, router.transactional.wire() as b:
+            pids = [wire.value("SELECT unseen_run('SELECT 1')") for wire in [a, b, b, a, a, b]]
+        assert len(set(pids)) == 4
+        equal(web.metrics(), "pgtandem_unseen_closes", 3, workload="transactional")
+    finally:
+        postgres.sql("DROP FUNCTION unseen_run", dbname=DATABASE)
+
+
 def test_none_is_left_out():
     """Each counter that there is is compared by one of these tests, or by those of the log."""
     text = "".join(path.read_text(encoding="utf-8") for path in (

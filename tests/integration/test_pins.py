@@ -32,13 +32,15 @@ def pinning(**more):
 
 
 @pytest.fixture(autouse=True)
-def may_load(postgres):
-    """LOAD of what does not lie in plugins is for superusers."""
+def may_load(postgres, no_code):
+    """LOAD of what does not lie in plugins is for superusers; behind whom servers are closed
+    where there is code."""
     postgres.sql(f"ALTER ROLE {DEFAULT_USER} SUPERUSER")
     postgres.sql("CREATE EXTENSION IF NOT EXISTS dblink", dbname=DATABASE)
     yield
     if not postgres.is_running():
         postgres.start()
+    postgres.sql("DROP EXTENSION dblink", dbname=DATABASE)
     postgres.sql(f"ALTER ROLE {DEFAULT_USER} NOSUPERUSER")
 
 

@@ -43,7 +43,7 @@ BEGIN
     FOR o IN SELECT proname, pg_get_function_identity_arguments(oid) AS arguments,
             pg_get_function_result(oid) AS result, proretset FROM pg_proc
         WHERE pronamespace = 11 AND prokind = 'f' AND proargmodes IS NULL
-            AND proname ~ '^(lower|left|set_config|current_setting|pg_.*(schema|pid|channels|all|sqlbody|recovery))$'
+            AND proname ~ '^(lower|left|set_config|current_setting|hashtext|replace|strpos|acldefault|pg_.*(schema|pid|channels|all|sqlbody|recovery|has_role))$'
     LOOP
         EXECUTE format('CREATE FUNCTION poison.%I(%s) RETURNS %s LANGUAGE plpgsql AS %L',
             o.proname, o.arguments, o.result, CASE WHEN o.proretset OR o.result = 'void' THEN of_set ELSE body END);

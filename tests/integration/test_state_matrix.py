@@ -42,7 +42,7 @@ CREATE TRIGGER cell_trigger BEFORE INSERT ON cell_table FOR EACH ROW
 TEARDOWN = """
 DROP TABLE cell_table; DROP SEQUENCE cell_sequence;
 DROP FUNCTION cell_function, cell_trigger; DROP PROCEDURE cell_procedure;
-DROP ROLE cell_role, cell_super;
+DROP ROLE cell_role, cell_super; DROP EXTENSION dblink;
 SELECT pg_replication_origin_drop('cell_' || n) FROM generate_series(0, 99) AS n;
 """
 
@@ -129,11 +129,6 @@ WAYS = {
 OUT_OF_SIGHT = ("function", "procedure", "`DO`", "trigger", "`COPY`")
 # currval() and lastval() of another transaction are errors, never another client's value.
 KNOWN_LOST = {"`nextval()`"}
-# What no statement takes away and nothing shows: a server is closed behind these only where
-# a text tells of them.
-KNOWN_SEEN = {(name, way) for way in OUT_OF_SIGHT for name in (
-    "`LOAD`", "`dblink_connect()`", "temporary replication slot", "replication origin",
-    "`pg_backup_start()`")}
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +225,7 @@ def table(answers):
     return "\n".join(lines) + "\n"
 
 
+@pytest.mark.timeout(600)
 def test_matrix(cells, make_router):
     router = make_router(CONFIG, start=False)
     router.write_userlist([f'"{ROLE}" "{PASSWORD}"', '"admin" "admin secret"'])
@@ -257,7 +253,7 @@ def test_matrix(cells, make_router):
     observers.close()
     page = PAGE.read_text()
     start, stop = page.index(BEGIN) + len(BEGIN), page.index(END)
-    assert set(seen) <= KNOWN_SEEN, f"seen by other clients: {seen}"
+    assert not seen, f"seen by other clients: {seen}"
     assert not silent, f"lost in silence: {silent}"
     if os.environ.get("PGTANDEM_WRITE_DOCS"):
         PAGE.write_text(page[:start] + table(answers) + page[stop:])

@@ -22,6 +22,7 @@ int main(void)
 	srunner_add_suite(runner, target_suite());
 	srunner_add_suite(runner, seen_suite());
 	srunner_add_suite(runner, texts_suite());
+	srunner_add_suite(runner, unseen_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

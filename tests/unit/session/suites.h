@@ -19,5 +19,6 @@ Suite *state_suite(void);
 Suite *steps_suite(void);
 Suite *target_suite(void);
 Suite *texts_suite(void);
+Suite *unseen_suite(void);
 
 #endif

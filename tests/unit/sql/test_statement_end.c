@@ -162,46 +162,60 @@ START_TEST(tells_what_leaves_nothing)
 END_TEST
 
 static const struct {
-	bool runs;
+	enum text_code code;
 	const char *text;
 } codes[] = {
-	{ false, "" },
-	{ false, "SELECT 1" },
-	{ false, "SELECT lower(name), count(*) FROM t WHERE id = $1 AND at > now() GROUP BY 1" },
-	{ false, "INSERT INTO t (a, b) VALUES ($1, 'x') ON CONFLICT (a) DO NOTHING RETURNING id" },
-	{ false, "UPDATE t SET a = a + 1 WHERE id = 5" },
-	{ false, "DELETE FROM t USING u WHERE t.id = u.id" },
-	{ false, "COPY t FROM STDIN" },
-	{ false, "BEGIN; SET LOCAL app.x = '1'; SELECT * FROM t; COMMIT" },
-	{ false, "SELECT set_config('app.x', 'a', true)" },
-	{ false, "SELECT pg_advisory_lock(1)" },
-	{ false, "DECLARE c CURSOR FOR SELECT * FROM t; FETCH 5 FROM c" },
-	{ false, "LISTEN a" },
-	{ true, "SELECT f()" },
-	{ true, "SELECT 1; SELECT s.f(1)" },
-	{ true, "INSERT INTO t SELECT f(x) FROM u" },
-	{ true, "DECLARE c CURSOR FOR SELECT f()" },
-	{ true, "COPY (SELECT f()) TO STDOUT" },
-	{ true, "DO $$ BEGIN END $$" },
-	{ true, "CALL p()" },
-	{ true, "PREPARE p AS SELECT 1" },
-	{ true, "EXECUTE p" },
-	{ true, "EXPLAIN ANALYZE EXECUTE p" },
-	{ true, "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'" },
-	{ true, "CREATE VIEW v AS SELECT 1" },
-	{ true, "LOAD 'x'" },
-	{ true, "SELECT dblink_connect('x')" },
-	{ true, "DISCARD ALL" },
-	{ true, "VACUUM" },
-	{ true, "SELECT 'not closed" },
-	{ true, "nonsense" },
+	{ TEXT_CODE_NONE, "" },
+	{ TEXT_CODE_NONE, "SELECT 1" },
+	{ TEXT_CODE_NONE, "SELECT lower(name), count(*) FROM t WHERE id = $1 AND at > now() GROUP BY 1" },
+	{ TEXT_CODE_NONE, "INSERT INTO t (a, b) VALUES ($1, 'x') ON CONFLICT (a) DO NOTHING RETURNING id" },
+	{ TEXT_CODE_NONE, "UPDATE t SET a = a + 1 WHERE id = 5" },
+	{ TEXT_CODE_NONE, "DELETE FROM t USING u WHERE t.id = u.id" },
+	{ TEXT_CODE_NONE, "COPY t FROM STDIN" },
+	{ TEXT_CODE_NONE, "BEGIN; SET LOCAL app.x = '1'; SELECT * FROM t; COMMIT" },
+	{ TEXT_CODE_NONE, "SELECT set_config('app.x', 'a', true)" },
+	{ TEXT_CODE_NONE, "SELECT pg_advisory_lock(1)" },
+	{ TEXT_CODE_NONE, "DECLARE c CURSOR FOR SELECT * FROM t; FETCH 5 FROM c" },
+	{ TEXT_CODE_NONE, "LISTEN a" },
+	{ TEXT_CODE_CALLS, "SELECT f()" },
+	{ TEXT_CODE_CALLS, "SELECT 1; SELECT s.f(1)" },
+	{ TEXT_CODE_CALLS, "INSERT INTO t SELECT f(x) FROM u" },
+	{ TEXT_CODE_CALLS, "DECLARE c CURSOR FOR SELECT f()" },
+	{ TEXT_CODE_CALLS, "COPY (SELECT f()) TO STDOUT" },
+	{ TEXT_CODE_ANY, "DO $$ BEGIN END $$" },
+	{ TEXT_CODE_CALLS, "CALL p()" },
+	{ TEXT_CODE_CALLS, "PREPARE p AS SELECT 1" },
+	{ TEXT_CODE_ANY, "EXECUTE p" },
+	{ TEXT_CODE_ANY, "EXPLAIN ANALYZE EXECUTE p" },
+	{ TEXT_CODE_CALLS, "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'" },
+	{ TEXT_CODE_CALLS, "CREATE VIEW v AS SELECT 1" },
+	{ TEXT_CODE_CALLS, "LOAD 'x'" },
+	{ TEXT_CODE_CALLS, "SELECT dblink_connect('x')" },
+	{ TEXT_CODE_CALLS, "DISCARD ALL" },
+	{ TEXT_CODE_CALLS, "VACUUM" },
+	{ TEXT_CODE_ANY, "SELECT 'not closed" },
+	{ TEXT_CODE_ANY, "nonsense" },
+	{ TEXT_CODE_ANY, "SELECT f(1); DO 'BEGIN END'; SELECT 1" },
+	{ TEXT_CODE_ANY, "SELECT query_to_xml('SELECT f()', true, true, '')" },
+	{ TEXT_CODE_ANY, "SELECT pg_catalog.\"database_to_xml\"(true, true, '')" },
+	{ TEXT_CODE_ANY, "SELECT * FROM ts_stat('SELECT f()')" },
+	{ TEXT_CODE_ANY, "SELECT TS_REWRITE('a'::tsquery, 'SELECT f()')" },
+	{ TEXT_CODE_ANY, "SELECT U&\"query\\005fto_xml\"('SELECT f()', true, true, '')" },
+	{ TEXT_CODE_ANY, "CREATE TABLE t AS SELECT query_to_xml('SELECT f()', true, true, '')" },
+	{ TEXT_CODE_NONE, "SELECT load, 'load it' FROM loads" },
+	{ TEXT_CODE_CALLS, "SELECT f(load, 'LOAD x')" },
+	{ TEXT_CODE_CALLS, "CALL p('LOAD x')" },
+	{ TEXT_CODE_LOADS, "DO $$ BEGIN LOAD 'x'; END $$" },
+	{ TEXT_CODE_LOADS, "SELECT 1; do language plpgsql 'BEGIN Load \\x; END'" },
+	{ TEXT_CODE_LOADS, "nonsense, load" },
+	{ TEXT_CODE_LOADS, "SELECT 'load" },
 };
 
 START_TEST(tells_what_runs_code)
 {
 	const char *text = codes[_i].text;
 
-	ck_assert_msg(statement_runs_code(text, strlen(text), ON) == codes[_i].runs, "%s", text);
+	ck_assert_msg(statement_text_code(text, strlen(text), ON) == codes[_i].code, "%s", text);
 }
 END_TEST
 

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: ISC */
+#include "session/unseen.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+/* An answer holds for so long; the next is asked for while it still holds, by one who has
+ * so much time for that. */
+enum { FRESH_MS = 1000, DUE_MS = 750, CLAIM_US = 200000 };
+
+/* Clocks of workers are as old as their turns. */
+enum { SLACK_US = 1000000 };
+
+/* The word: milliseconds, 16 bits of the generation, and these. */
+enum { WORD_ABLE = 0x0f, WORD_IS_MIGHTY = 0x10, WORD_IS_VALID = 0x80 };
+enum { WORD_GENERATION_SHIFT = 8, WORD_TIME_SHIFT = 24 };
+
+void unseen_init(struct unseen *u)
+{
+	*u = (struct unseen){ .word = 0 };
+	pthread_mutex_init(&u->lock, NULL);
+}
+
+void unseen_finish(struct unseen *u)
+{
+	pthread_mutex_destroy(&u->lock);
+}
+
+static uint64_t age_ms(uint64_t word, uint64_t now_us)
+{
+	uint64_t then_ms = word >> WORD_TIME_SHIFT, now_ms = now_us / USEC_PER_MSEC;
+
+	return now_ms > then_ms ? now_ms - then_ms : 0;
+}
+
+static bool is_fresh(uint64_t word, uint64_t generation, uint64_t now_us)
+{
+	return (word & WORD_IS_VALID) != 0 && age_ms(word, now_us) < FRESH_MS &&
+		((word >> WORD_GENERATION_SHIFT) & UINT16_MAX) ==
+		(generation & UINT16_MAX);
+}
+
+/* What has run since then, and may have left something at some time. */
+static unsigned was_able(struct unseen *u, uint64_t since_us)
+{
+	unsigned able = 0;
+
+	for (unsigned i = 0; i < UNSEEN_WAYS; i++) {
+		uint64_t was_us = atomic_load(&u->was_us[i]);
+
+		if (was_us != 0 && was_us + SLACK_US >= since_us)
+			able |= 1u << i;
+	}
+	return able;
+}
+
+/* Code that was changed may be gone by now, and so may what an answer before has found.
+ */
+static bool may(
+	struct unseen *u, uint64_t word, const struct unseen_ran *ran, uint64_t changes)
+{
+	unsigned able = ((unsigned)word & WORD_ABLE) | was_able(u, ran->since_us);
+
+	if ((word & WORD_IS_MIGHTY) != 0 && ran->changes != changes)
+		able = UNSEEN_ALL;
+	return (ran->code & (able | UNSEEN_LOAD)) != 0;
+}
+
+enum unseen_verdict unseen_judge(struct unseen *u, const struct unseen_ran *ran,
+	uint64_t generation, uint64_t changes, uint64_t now_us)
+{
+	uint64_t word = atomic_load(&u->word);
+
+	if (ran->code == 0)
+		return UNSEEN_CANNOT;
+	if (!is_fresh(word, generation, now_us))
+		return UNSEEN_UNKNOWN;
+	return may(u, word, ran, changes) ? UNSEEN_MAY : UNSEEN_CANNOT;
+}
+
+bool unseen_may(struct unseen *u, const struct unseen_ran *ran, uint64_t changes)
+{
+	return may(u, atomic_load(&u->word), ran, changes);
+}
+
+unsigned unseen_able(struct unseen *u)
+{
+	uint64_t word = atomic_load_explicit(&u->word, memory_order_relaxed);
+
+	return (word & WORD_IS_VALID) == 0 ? (unsigned)UNSEEN_ALL
+					   : (unsigned)word & WORD_ABLE;
+}
+
+unsigned unseen_known_able(struct unseen *u)
+{
+	return (unsigned)atomic_load_explicit(&u->word, memory_order_relaxed) & WORD_ABLE;
+}
+
+bool unseen_claim(struct unseen *u, uint64_t now_us)
+{
+	uint64_t word = atomic_load_explicit(&u->word, memory_order_relaxed);
+	uint64_t claimed_us = atomic_load_explicit(&u->claimed_us, memory_order_relaxed);
+
+	if (age_ms(word, now_us) < DUE_MS || now_us < claimed_us + CLAIM_US)
+		return false;
+	return atomic_compare_exchange_strong(&u->claimed_us, &claimed_us, now_us);
+}
+
+/* --- the answer ---------------------------------------------------------------------- */
+
+static void keep(struct unseen *u, unsigned able, bool is_mighty, uint64_t generation,
+	uint64_t asked_us)
+{
+	uint64_t now = asked_us / USEC_PER_MSEC << WORD_TIME_SHIFT |
+		(generation & UINT16_MAX) << WORD_GENERATION_SHIFT | WORD_IS_VALID |
+		(is_mighty ? WORD_IS_MIGHTY : 0) | able;
+	uint64_t word = atomic_load(&u->word);
+
+	/* A later one may have come first. */
+	while (word >> WORD_TIME_SHIFT <= now >> WORD_TIME_SHIFT &&
+		!atomic_compare_exchange_weak(&u->word, &word, now))
+		;
+	for (unsigned i = 0; i < UNSEEN_WAYS; i++) {
+		if ((able & 1u << i) != 0)
+			atomic_store(&u->was_us[i], asked_us);
+	}
+}
+
+void unseen_take(struct unseen *u, const struct unseen_answer *answer,
+	uint64_t generation, uint64_t asked_us)
+{
+	pthread_mutex_lock(&u->lock);
+	if (!answer->is_same)
+		u->last = *answer;
+	keep(u, answer->able, answer->is_mighty, generation, asked_us);
+	pthread_mutex_unlock(&u->lock);
+}
+
+void unseen_fail(struct unseen *u, uint64_t generation, uint64_t asked_us)
+{
+	static const struct unseen_answer all = { .able = UNSEEN_ALL, .is_mighty = true };
+
+	pthread_mutex_lock(&u->lock);
+	u->last = all;
+	keep(u, all.able, all.is_mighty, generation, asked_us);
+	pthread_mutex_unlock(&u->lock);
+}
+
+void unseen_name(struct unseen *u, char to[UNSEEN_NAME_MAX])
+{
+	pthread_mutex_lock(&u->lock);
+	(void)snprintf(to, UNSEEN_NAME_MAX, "%s", u->last.name);
+	pthread_mutex_unlock(&u->lock);
+}
