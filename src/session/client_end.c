@@ -16,6 +16,7 @@
 #include "pg/wire.h"
 #include "session/client_end.h"
 #include "session/client_priv.h"
+#include "session/pin.h"
 #include "session/server_priv.h"
 #include "session/server_unseen.h"
 #include "sql/statement_end.h"
@@ -278,14 +279,16 @@ static enum text_leaves message_leaves(const struct client *c, const struct serv
 	}
 }
 
+/* enum unseen_code of enum text_leaves. */
+static const uint8_t runs[] = {
+	[LEAVES_DATA] = UNSEEN_DATA,
+	[LEAVES_CALLS] = UNSEEN_DATA | UNSEEN_CALL,
+	[LEAVES_ANYTHING] = UNSEEN_DATA | UNSEEN_CALL | UNSEEN_TEXT,
+	[LEAVES_LOADS] = UNSEEN_ALL,
+};
+
 void client_leaves(const struct client *c, struct server *s, const struct frame *f)
 {
-	static const uint8_t runs[] = {
-		[LEAVES_DATA] = UNSEEN_DATA,
-		[LEAVES_CALLS] = UNSEEN_DATA | UNSEEN_CALL,
-		[LEAVES_ANYTHING] = UNSEEN_DATA | UNSEEN_CALL | UNSEEN_TEXT,
-		[LEAVES_LOADS] = UNSEEN_ALL,
-	};
 	const struct route_limits *limits = &c->route->limits;
 	enum text_leaves leaves;
 
@@ -301,6 +304,63 @@ void client_leaves(const struct client *c, struct server *s, const struct frame 
 		(leaves == LEAVES_DATA &&
 			(limits->state != ROUTE_STATE_STRICT || limits->audit_each == 1)))
 		s->is_suspect = true;
+}
+
+/* What a text itself says ends with the server; nobody keeps it for that, as on a
+ * transaction port. */
+static bool makes_what_stays(const struct server *s, const char *text, size_t len)
+{
+	unsigned flags = client_lexer_flags(s);
+	struct pin_scan scan;
+
+	if ((texts_may(&s->worker->texts, text, len, flags) & TEXT_MAY_PIN) == 0)
+		return false;
+	pin_scan(&scan, text, len, flags);
+	return ((scan.makes | scan.prepares) & pin_stays()) != 0;
+}
+
+static enum text_leaves session_text_leaves(const struct server *s, const struct frame *f)
+{
+	struct wire_in in;
+	const char *text;
+
+	wire_init(&in, f->body, f->available);
+	if (f->type == 'P')
+		(void)wire_cstr(&in);
+	text = wire_cstr(&in);
+	/* A long one is not waited for. */
+	if (!wire_ok(&in))
+		return LEAVES_ANYTHING;
+	return makes_what_stays(s, text, strlen(text)) ? LEAVES_LOADS :
+							 text_leaves(s, text, strlen(text));
+}
+
+/* What is prepared there by name was read as it was parsed. */
+static enum text_leaves session_leaves(const struct server *s, const struct frame *f)
+{
+	switch (f->type) {
+	case 'Q':
+	case 'P':
+		return session_text_leaves(s, f);
+	case 'F':
+		return LEAVES_ANYTHING;
+	case 'B':
+	case 'd':
+		return LEAVES_DATA;
+	default:
+		return LEAVES_NOTHING;
+	}
+}
+
+void client_session_leaves(const struct client *c, struct server *s, const struct frame *f)
+{
+	enum text_leaves leaves;
+
+	if (s->ran.client == c->id && s->ran.code == UNSEEN_ALL)
+		return;
+	leaves = session_leaves(s, f);
+	if (leaves != LEAVES_NOTHING)
+		server_ran(s, c->id, runs[leaves]);
 }
 
 /* --- whether it ends ------------------------------------------------------------------ */

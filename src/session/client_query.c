@@ -273,6 +273,8 @@ static void pass(struct client *c, struct server *s, const struct frame *f,
 	bool looks = c->lend.looks;
 
 	note_passing(c, s, f);
+	if (s->is_session && s->replication == NULL)
+		client_session_leaves(c, s, f);
 	if (UNLIKELY(looks)) {
 		client_lend_keep(c, s, f);
 		if (exchange_is_idle(&s->xq)) {

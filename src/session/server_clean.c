@@ -186,6 +186,8 @@ static bool is_audited(struct server *s)
 /* Right in front of what takes it away, for SHOW CLEANED. */
 static void look(struct server *s)
 {
+	struct buf question;
+
 	s->is_looked_at = !s->is_known_empty && s->route != NULL &&
 		s->route->workload->mode == ROUTE_SESSION && exchange_has_room(&s->xq);
 	s->is_known_empty = false;
@@ -193,7 +195,14 @@ static void look(struct server *s)
 		return;
 	s->own_seen = false;
 	s->looks_for = is_audited(s) ? PIN_ASKS_SETTINGS : PIN_ASKS_STATEMENTS;
-	server_send_own(s, pin_question(s->looks_for));
+	buf_init(&question, 0);
+	buf_add_str(&question, pin_question(s->looks_for));
+	/* What DISCARD ALL leaves. */
+	server_add_reseed(s->worker, &question);
+	buf_add_cstr(&question, "");
+	server_send_own(s, buf_ok(&question) ? (const char *)buf_data(&question) :
+					       pin_question(s->looks_for));
+	buf_finish(&question);
 }
 
 static void count(struct server *s, bool is_there, enum route_cleaned what)

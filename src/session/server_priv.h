@@ -64,6 +64,8 @@ void server_barrier_done(struct server *);
  * sets is_forged and has_foreign, and it is to be cleaned once more, with statements. */
 /* Valid until the next call of the worker. */
 const char *server_clean_sql(const struct server *, bool with_statements);
+/* Behind a query: a seed that nobody knows. */
+void server_add_reseed(struct worker *, struct buf *query);
 /* One that was made before: another seed. */
 void server_clean_reseed(struct worker *, struct buf *query);
 bool server_looks_for_forged(const struct server *);

@@ -65,6 +65,11 @@ const char *server_clean_sql(const struct server *s, bool with_statements)
 	return w->clean_sql;
 }
 
+void server_add_reseed(struct worker *w, struct buf *query)
+{
+	buf_addf(query, "; " SEED "%015" PRIu64, rand_small_below(&w->seeds, SEEDS));
+}
+
 void server_clean_reseed(struct worker *w, struct buf *query)
 {
 	char *at = memmem(buf_data(query), buf_len(query), SEED, sizeof(SEED) - 1);
