@@ -20,6 +20,9 @@
 
 enum { ANSWER_FLAGS = 3 };
 
+/* Names are up to 63 bytes, and may be longer in the encoding that they come in. */
+enum { ANSWER_MAX = 1024 };
+
 #define EQ "OPERATOR(pg_catalog.=) "
 #define NE "OPERATOR(pg_catalog.<>) "
 #define GE "OPERATOR(pg_catalog.>=) "
@@ -31,19 +34,22 @@ enum { ANSWER_FLAGS = 3 };
 #define ANY_NAME(list) EQ "ANY ('" list "'::pg_catalog.name[]) "
 #define FIRST_OF_USERS "16384::pg_catalog.oid "
 #define PG_PROC "1255::pg_catalog.oid "
+#define VERSION "pg_catalog.current_setting('server_version_num')::pg_catalog.int4 "
 
 /* What makes connections of dblink's; a text that names one of these pins. */
 #define PINS "{dblink_connect,dblink_connect_u}"
 
-/* Roles that may do such things: superusers, those with REPLICATION, and who may begin a
- * backup (2172), set up an origin (6006) or connect with dblink.  0 is PUBLIC. */
+/* Roles that may do such things: superusers, those with REPLICATION, who may grant that
+ * to themselves (CREATEROLE before PostgreSQL 16), and who may begin a backup, set up an
+ * origin or connect with dblink, by whatever name.  0 is PUBLIC. */
 #define MIGHTY                                                                           \
 	"mighty (oid) AS (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE "             \
-	"r.rolsuper OR r.rolreplication UNION ALL SELECT a.grantee FROM "                \
+	"r.rolsuper OR r.rolreplication OR r.rolcreaterole AND " VERSION LT "160000 "    \
+	"UNION ALL SELECT a.grantee FROM "                                               \
 	"pg_catalog.pg_proc AS p, pg_catalog.aclexplode(coalesce(p.proacl, "             \
 	"pg_catalog.acldefault('f'::pg_catalog.\"char\", p.proowner))) AS a WHERE "      \
-	"p.oid " EQ "ANY ('{2172,6006}'::pg_catalog.oid[]) OR p.proname " ANY_NAME(PINS) \
-	"), "
+	"p.prosrc " EQ "ANY ('{pg_backup_start,pg_start_backup,dblink_connect,"          \
+	"pg_replication_origin_session_setup}'::pg_catalog.text[])), "
 
 #define MAY_BE_MIGHTY(role)                                                              \
 	"EXISTS (SELECT FROM mighty AS m WHERE m.oid " NE "0::pg_catalog.oid AND "       \
@@ -59,22 +65,46 @@ enum { ANSWER_FLAGS = 3 };
 	"JOIN pg_catalog.pg_language AS l ON l.oid " EQ "p.prolang WHERE p.oid " GE      \
 	FIRST_OF_USERS "AND (NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d WHERE "   \
 	"d.classid " EQ PG_PROC "AND d.objid " EQ "p.oid AND d.deptype " ANY_CHAR("{e}") \
-	") OR (l.lanname " ANY_NAME("{c}") "AND p.proname::pg_catalog.text " MATCHES     \
-	"'^(dblink_connect(_u)?|crosstab.*|connectby|xpath_table)$'))), "
+	") OR (l.lanname " ANY_NAME("{c}") "AND p.prosrc " MATCHES                       \
+	"'^(dblink_connect|crosstab|connectby|xpath_table)'))), "
 
 /* Who calls these has the rights of a mighty owner. */
 #define DEFINER                                                                          \
 	"definer (oid) AS (SELECT c.oid FROM code AS c WHERE c.prosecdef AND NOT "       \
 	"(c.proname " ANY_NAME(PINS) ") AND " MAY_BE_MIGHTY("c.proowner") "), "
 
-/* What a foreign key does to a table it does as its owner, and that fires triggers. */
+/* Tables of which triggers, checks, defaults, indexes and so on run functions of users;
+ * is_kept: when the table is analyzed or indexed. */
+#define RUNS                                                                             \
+	"runs (relid, is_kept) AS (SELECT t.tgrelid, false FROM pg_catalog.pg_trigger "  \
+	"AS t WHERE NOT t.tgisinternal UNION ALL SELECT coalesce(i.indrelid, a.adrelid, " \
+	"c.conrelid, s.stxrelid, d.objid), i.indrelid IS NOT NULL OR s.stxrelid IS NOT " \
+	"NULL FROM pg_catalog.pg_depend AS d "                                           \
+	RUNS_OF("pg_index", "i", "indexrelid", "1259")                                   \
+	RUNS_OF("pg_attrdef", "a", "oid", "2604")                                        \
+	RUNS_OF("pg_constraint", "c", "oid", "2606")                                     \
+	RUNS_OF("pg_statistic_ext", "s", "oid", "3381")                                  \
+	"WHERE d.refobjid " GE FIRST_OF_USERS "AND d.classid " EQ "ANY ("                \
+	"'{1259,2604,2606,3381}'::pg_catalog.oid[]) AND (d.refclassid " EQ "ANY ("       \
+	"'{1255,2617}'::pg_catalog.oid[]) OR d.refclassid " EQ "1247::pg_catalog.oid "   \
+	"AND EXISTS (SELECT FROM pg_catalog.pg_type AS t WHERE t.oid " EQ "d.refobjid "  \
+	"AND t.typtype " ANY_CHAR("{d}") "))), "
+#define RUNS_OF(catalog, name, key, number)                                              \
+	"LEFT JOIN pg_catalog." catalog " AS " name " ON d.classid " EQ number           \
+	"::pg_catalog.oid AND " name "." key " " EQ "d.objid "
+
+/* What a foreign key does to a table it does as its owner, and that runs such functions.
+ * So does ANALYZE, which the owner of the database may do with every table, since 17
+ * whoever was granted it. */
 #define CASCADE                                                                          \
-	"cascades (is_there) AS (SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint "   \
-	"AS c JOIN pg_catalog.pg_class AS r ON r.oid " EQ "c.conrelid WHERE c.contype "  \
+	"cascades (is_there) AS (SELECT EXISTS (SELECT FROM runs AS x JOIN "             \
+	"pg_catalog.pg_class AS r ON r.oid " EQ "x.relid WHERE (EXISTS (SELECT FROM "    \
+	"pg_catalog.pg_constraint AS c WHERE c.conrelid " EQ "r.oid AND c.contype "      \
 	ANY_CHAR("{f}") "AND (c.confdeltype " ANY_CHAR("{c,n,d}") "OR c.confupdtype "    \
-	ANY_CHAR("{c,n,d}") ") AND EXISTS (SELECT FROM pg_catalog.pg_trigger AS t "      \
-	"WHERE t.tgrelid " EQ "c.conrelid AND NOT t.tgisinternal) AND "                  \
-	MAY_BE_MIGHTY("r.relowner") ")), "                                               \
+	ANY_CHAR("{c,n,d}") ")) OR x.is_kept AND (" VERSION GE "170000 OR EXISTS ("      \
+	"SELECT FROM pg_catalog.pg_database AS b WHERE b.datname " EQ                    \
+	"pg_catalog.current_database() AND pg_catalog.pg_has_role(session_user, "        \
+	"b.datdba, 'MEMBER')))) AND " MAY_BE_MIGHTY("r.relowner") ")), "                 \
 	"strong (is_so) AS (SELECT w.is_mighty OR k.is_there OR EXISTS (SELECT FROM "    \
 	"definer) FROM who AS w, cascades AS k), "
 
@@ -97,13 +127,26 @@ enum { ANSWER_FLAGS = 3 };
 	ROWS_OF("o", "pg_operator", "e.oid " GE FIRST_OF_USERS)                          \
 	ROWS_OF("t", "pg_type", "e.typdefaultbin IS NOT NULL ") "), "
 
-/* A body that has none of these words neither does such a thing nor runs a text; in a
- * language other than these it may do anything. */
+/* What runs a text (query_to_xml() and its kin, ts_rewrite(), ts_stat()), begins a backup,
+ * makes a slot or an origin. */
+#define DIRECTLY "(2172|292[3-8]|2929|293[0-8]|3685|3689|3690|3779|3786|422[0-4]|6006)"
+#define CALLS_DIRECTLY MATCHES "':(op|)funcid " DIRECTLY "[^0-9]'"
+
+/* A body that has none of these words neither does such a thing nor runs a text, nor does
+ * one that is no text and calls none of these; in a language other than these it may do
+ * anything, and so may PostgreSQL's own under another name. */
 #define IS_ABLE                                                                          \
-	"CASE WHEN c.lanname " ANY_NAME("{sql,plpgsql,internal}") "THEN b.body " MATCHES \
+	"CASE WHEN c.lanname " ANY_NAME("{sql,plpgsql}") "THEN b.body " MATCHES          \
 	"E'dblink|u&\"|_to_xml|ts_stat|ts_rewrite|crosstab|connectby|xpath_table|"       \
-	"replication_|backup_start|start_backup|\\\\mexecute\\\\M|\\\\mload\\\\M' "      \
-	"ELSE true END "
+	"replication_|backup_start|start_backup|\\\\mexecute\\\\M|\\\\mload\\\\M' OR "   \
+	"coalesce(b.tree " CALLS_DIRECTLY ", false) WHEN c.lanname " ANY_NAME("{internal}") \
+	"AND c.prosrc " EQ "'aggregate_dummy' THEN EXISTS (SELECT FROM "             \
+	"pg_catalog.pg_aggregate AS a WHERE "                                           \
+	"a.aggfnoid::pg_catalog.oid " EQ "c.oid AND pg_catalog.concat_ws(' ', "          \
+	"a.aggtransfn::pg_catalog.oid, a.aggfinalfn::pg_catalog.oid, "                   \
+	"a.aggcombinefn::pg_catalog.oid, a.aggmtransfn::pg_catalog.oid, "                \
+	"a.aggminvtransfn::pg_catalog.oid, a.aggmfinalfn::pg_catalog.oid) " MATCHES      \
+	"E'\\\\m" DIRECTLY "\\\\M') ELSE true END "
 
 /* Something depends on it, it hides one of PostgreSQL's, or "t.f" may call it. */
 #define IS_OF_DATA                                                                       \
@@ -114,16 +157,19 @@ enum { ANSWER_FLAGS = 3 };
 	LE "1 AND EXISTS (SELECT FROM pg_catalog.pg_type AS t WHERE t.oid " EQ           \
 	"c.proargtypes[0] AND t.typtype " ANY_CHAR("{c,d,p}") ")) "
 
-/* %s: BODY_NEW or BODY_OLD.  "C", or a capital I is not what it was in Turkish. */
+/* %s: TREE_NEW or TREE_OLD.  Nothing but catalogs is looked at: who makes a text of the
+ * tree waits for whoever changes a table of it.  What is called in a tree has somebody
+ * who depends on it.  "C", or a capital I is not what it was in Turkish. */
 #define FUNCTIONS                                                                        \
 	"functions AS (SELECT c.oid, c.proname, c.pronamespace, b.body, "                \
 	"pg_catalog.lower(pg_catalog.replace(c.proname::pg_catalog.text, '\"', '\"\"') " \
 	"COLLATE pg_catalog.\"C\") AS name, " IS_ABLE "AS is_able, b.body " MATCHES      \
 	"E'\\\\mload\\\\M' AS loads, EXISTS (SELECT FROM definer AS s WHERE s.oid " EQ   \
 	"c.oid) AS is_definer, " IS_OF_DATA "AS is_of_data FROM code AS c, LATERAL ("    \
-	"SELECT pg_catalog.lower((%s) COLLATE pg_catalog.\"C\") OFFSET 0) AS b (body)), "
-#define BODY_NEW "coalesce(pg_catalog.pg_get_function_sqlbody(c.oid), c.prosrc)"
-#define BODY_OLD "c.prosrc"
+	"SELECT pg_catalog.lower(c.prosrc COLLATE pg_catalog.\"C\"), %s OFFSET 0) "      \
+	"AS b (body, tree)), "
+#define TREE_NEW "c.prosqlbody::pg_catalog.text"
+#define TREE_OLD "NULL::pg_catalog.text"
 
 /* What comes to run through data, or by a definer, and whatever their bodies name; not
  * looked at where there are so many that it would take long. */
@@ -139,9 +185,7 @@ enum { ANSWER_FLAGS = 3 };
 	"pg_catalog.count(CASE WHEN f.is_of_data OR f.is_definer THEN 1 END) " GT        \
 	"200000 FROM functions AS f), "
 
-/* What runs a text (query_to_xml() and its kin, ts_rewrite(), ts_stat()), begins a backup,
- * makes a slot or an origin, as operators and in whatever else has expressions. */
-#define DIRECTLY "(2172|292[3-8]|2929|293[0-8]|3685|3689|3690|3779|3786|422[0-4]|6006)"
+/* ... as operators and in whatever else has expressions. */
 #define EXPRESSIONS                                                                      \
 	"expressions (is_there) AS (SELECT s.is_so AND (EXISTS (SELECT FROM "            \
 	"pg_catalog.pg_operator AS o WHERE o.oid " GE FIRST_OF_USERS "AND "              \
@@ -157,7 +201,7 @@ enum { ANSWER_FLAGS = 3 };
 	"UNION ALL SELECT polwithcheck::pg_catalog.text FROM pg_catalog.pg_policy "      \
 	"UNION ALL SELECT conbin::pg_catalog.text FROM pg_catalog.pg_constraint "        \
 	"UNION ALL SELECT tgqual::pg_catalog.text FROM pg_catalog.pg_trigger) AS e (x) " \
-	"WHERE e.x " MATCHES "':(op|)funcid " DIRECTLY "[^0-9]')) FROM strong AS s), "
+	"WHERE e.x " CALLS_DIRECTLY ")) FROM strong AS s), "
 
 /* Whether code that data brings along may, then whether functions called by name may, and
  * whether the user is mighty. */
@@ -176,7 +220,8 @@ enum { ANSWER_FLAGS = 3 };
 	"(SELECT pg_catalog.concat("                                                     \
 	"a.of_rights AND (a.has_direct OR a.has_able AND (a.is_many OR EXISTS (SELECT "  \
 	"FROM found AS f WHERE f.is_able AND f.of_data))) OR a.by_definer AND ("         \
-	"a.is_many OR EXISTS (SELECT FROM found AS f WHERE f.is_definer AND f.of_data)) " \
+	"a.is_many OR a.has_direct OR EXISTS (SELECT FROM found AS f WHERE (f.is_definer " \
+	"OR f.is_able) AND f.of_data)) "                                                 \
 	"OR a.has_load AND (a.is_many OR EXISTS (SELECT FROM found AS f WHERE f.loads "  \
 	"AND f.of_data)), "                                                              \
 	"a.is_mighty AND a.is_called OR a.by_definer OR a.has_load, "                     \
@@ -190,7 +235,7 @@ enum { ANSWER_FLAGS = 3 };
 	"FROM rows_of)) FROM who AS w, cascades AS k OFFSET 0) AS x (known)"
 
 #define QUESTION                                                                         \
-	"WITH RECURSIVE " MIGHTY WHO CODE DEFINER CASCADE ROWS FUNCTIONS REACHED         \
+	"WITH RECURSIVE " MIGHTY WHO CODE DEFINER RUNS CASCADE ROWS FUNCTIONS REACHED         \
 		EXPRESSIONS ANSWER
 
 static char flag(const struct unseen_answer *answer, unsigned code)
@@ -208,7 +253,7 @@ void unseen_question(struct unseen *u, bool is_old, struct buf *sql)
 	pthread_mutex_unlock(&u->lock);
 	(void)snprintf(text, sizeof(text), "%c%c%c" SAME, flag(&last, UNSEEN_DATA),
 		flag(&last, UNSEEN_CALL), flag(&last, UNSEEN_TEXT));
-	buf_addf(sql, QUESTION, is_old ? BODY_OLD : BODY_NEW, last.known, text);
+	buf_addf(sql, QUESTION, is_old ? TREE_OLD : TREE_NEW, last.known, text);
 }
 
 /* --- the answer ---------------------------------------------------------------------- */
@@ -247,13 +292,14 @@ static bool read_answer(const char *text, struct unseen_answer *answer)
 	answer->is_mighty = text[2] == 't';
 	answer->is_same = strcmp(name, SAME) == 0;
 	if (name[0] == ' ')
-		(void)snprintf(answer->name, sizeof(answer->name), "%s", name + 1);
+		(void)snprintf(answer->name, sizeof(answer->name), "%.*s",
+			UNSEEN_NAME_MAX - 1, name + 1);
 	return answer->is_same || name[0] == ' ';
 }
 
 bool unseen_row(const struct frame *row, struct unseen_answer *answer)
 {
-	char mark[sizeof(MARK)], text[UNSEEN_NAME_MAX + 4];
+	char mark[sizeof(MARK)], text[ANSWER_MAX];
 	struct wire_in in;
 
 	*answer = (struct unseen_answer){ .able = 0 };

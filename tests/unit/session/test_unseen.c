@@ -206,6 +206,21 @@ START_TEST(reads_the_answer)
 }
 END_TEST
 
+/* Of a database in another encoding: its bytes become more on their way. */
+START_TEST(reads_a_long_name)
+{
+	struct unseen_answer a;
+	char text[300];
+
+	memset(text, 'x', sizeof(text) - 1);
+	memcpy(text, "tff ", 4);
+	text[sizeof(text) - 1] = '\0';
+	ck_assert(READS(&a, MARK, "f,f,0", text));
+	ck_assert_uint_eq(a.able, UNSEEN_DATA);
+	ck_assert_uint_eq(strlen(a.name), UNSEEN_NAME_MAX - 1);
+}
+END_TEST
+
 START_TEST(takes_no_other_row_for_it)
 {
 	struct unseen_answer a;
@@ -270,6 +285,7 @@ Suite *unseen_suite(void)
 	tcase_add_test(tc, no_answer_is_the_worst);
 	tcase_add_test(tc, one_asks_in_time);
 	tcase_add_test(tc, reads_the_answer);
+	tcase_add_test(tc, reads_a_long_name);
 	tcase_add_test(tc, takes_no_other_row_for_it);
 	tcase_add_test(tc, asks_again_with_what_it_knows);
 	suite_add_tcase(s, tc);

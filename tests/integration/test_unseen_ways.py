@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: ISC
+"""session_state strict: roundabout ways in which code comes to run with the rights to leave what
+no statement takes away (test_unseen.py has the plain ones), and what the question may not do."""
+import time
+
+import pytest
+from support.postgres import DEFAULT_USER
+from support.wait import wait_until
+from test_unseen import (FIXED, LOAD, PID, SEES, clients, is_closed, place, ran, role)
+
+__all__ = ["clients", "place", "role"]
+pytestmark = pytest.mark.router_only
+
+# Nothing in its body says what it does.
+FIXED = FIXED.replace(LOAD, "EXECUTE 'LO' || 'AD ''auto_explain'''")
+DEFINER = """
+CREATE FUNCTION definer() RETURNS int LANGUAGE plpgsql SECURITY DEFINER AS
+    $$ BEGIN EXECUTE 'LO' || 'AD ''auto_explain'''; RETURN 1; END $$;
+"""
+
+
+def closes_for(clients, sql, user=DEFAULT_USER):
+    ours = clients()
+    a, b = ours.make(user), ours.make(user)
+    pid = a.value(PID)
+    ran(a.query(sql))
+    left = a.value(SEES)
+    assert a.value(PID) == pid
+    assert b.value(SEES) == "f" and b.value(PID) != pid
+    return left
+
+
+def test_definer_that_a_text_in_a_trigger_calls(clients, place):
+    """The trigger has its user's rights, and nothing in it names the definer."""
+    place(DEFINER, """
+        CREATE TABLE runs (sql text);
+        GRANT ALL ON runs TO PUBLIC;
+        CREATE FUNCTION run_it() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN EXECUTE NEW.sql; RETURN NULL; END $$;
+        CREATE TRIGGER run_it BEFORE INSERT ON runs FOR EACH ROW EXECUTE FUNCTION run_it()""")
+    assert closes_for(clients, "INSERT INTO runs VALUES ('SELECT definer()')") == "t"
+
+
+# As the owner of the table, a superuser, a foreign key's cascade runs what an UPDATE runs.
+CASCADES = {
+    "check": ("ON UPDATE CASCADE", "ALTER TABLE parts ADD CHECK (fixed() = 1) NOT VALID"),
+    "domain": ("ON UPDATE CASCADE", "CREATE DOMAIN checked AS int CHECK (fixed() = 1);"
+               "ALTER TABLE parts ADD c checked GENERATED ALWAYS AS (id) STORED"),
+    "default": ("ON DELETE SET DEFAULT", "ALTER TABLE parts ALTER id SET DEFAULT nothing()"),
+    "index": ("ON UPDATE CASCADE", "CREATE INDEX ON parts (still(id))"),
+}
+
+
+@pytest.mark.parametrize("way", CASCADES)
+def test_cascade_without_a_trigger(clients, place, way):
+    action, make = CASCADES[way]
+    place(FIXED, f"""
+        CREATE TABLE parts (id int REFERENCES plain {action});
+        CREATE FUNCTION nothing() RETURNS int LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM fixed(); RETURN NULL; END $$;
+        CREATE FUNCTION still(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+            $$ BEGIN PERFORM fixed(); RETURN 1; END $$;
+        INSERT INTO parts VALUES (1)""", make)
+    sql = "DELETE FROM plain WHERE id = 1" if "DELETE" in action else \
+        "UPDATE plain SET id = 7 WHERE id = 1"
+    assert closes_for(clients, sql) == "t"
+
+
+def test_analyze_by_the_owner_of_the_database(clients, place):
+    """It runs the functions of an index as the owner of the table."""
+    place(FIXED, """
+        CREATE FUNCTION still(bigint) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+            $$ BEGIN PERFORM fixed(); RETURN 1; END $$;
+        CREATE INDEX ON plain (still(id))""",
+          f"ALTER DATABASE unseen OWNER TO {DEFAULT_USER}")
+    assert closes_for(clients, "ANALYZE plain") == "t"
+
+
+def test_functions_in_other_words(clients, place):
+    """As an aggregate's, or under another name, PostgreSQL's own and dblink's."""
+    place("SELECT pg_replication_origin_create('mine')", "CREATE EXTENSION dblink",
+          """CREATE AGGREGATE last_of (text) (sfunc = textcat, stype = text, initcond = '',
+                 finalfunc = pg_replication_origin_session_setup)""")
+    try:
+        ours = clients()
+        a, b = ours.make(), ours.make()
+        pid = a.value(PID)
+        ran(a.query("SELECT last_of('mine')"))
+        assert b.value("SELECT pg_replication_origin_session_is_setup()") == "f"
+        assert b.value(PID) != pid
+    finally:
+        place("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'unseen'"
+              " AND pid <> pg_backend_pid()")
+        wait_until(lambda: dropped(place), 10, "the origin is gone")
+
+
+def dropped(place):
+    place("SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname = 'mine'")
+    return True
+
+
+def test_internal_function_under_another_name(clients, place):
+    place(FIXED, """
+        CREATE FUNCTION rewrites(tsquery, text) RETURNS tsquery LANGUAGE internal
+            AS 'tsquery_rewrite_query'""")
+    place("ALTER FUNCTION fixed() RENAME TO gone")
+    place("DROP FUNCTION gone()")
+    ours = clients()
+    a, b = ours.make(), ours.make()
+    assert is_closed(a, b, "SELECT rewrites('a', 'SELECT ''a''::tsquery, ''b''::tsquery')")
+
+
+def test_dblink_under_another_name(clients, place):
+    place("CREATE EXTENSION dblink", "ALTER FUNCTION dblink_connect(text, text) RENAME TO opens",
+          "REVOKE EXECUTE ON FUNCTION dblink_connect(text) FROM PUBLIC")
+    ours = clients()
+    a, b = ours.make(DEFAULT_USER), ours.make(DEFAULT_USER)
+    assert is_closed(a, b, "SELECT opens('x', 'dbname=unseen') FROM plain WHERE false")
+
+
+# --- what the question may not do ------------------------------------------------------------------
+
+def test_question_waits_for_no_lock(clients, place, postgres):
+    """A table that a function's body has is being changed, and that takes long."""
+    place("CREATE FUNCTION counts() RETURNS bigint BEGIN ATOMIC SELECT count(*) FROM child; END")
+    ours = clients()
+    a, b = ours.make(DEFAULT_USER), ours.make(DEFAULT_USER)
+    with postgres.connect(dbname="unseen") as changing:
+        with changing.transaction():
+            changing.execute("LOCK TABLE child")
+            began = time.monotonic()
+            assert not is_closed(a, b, "SELECT * FROM plain")
+            assert time.monotonic() - began < 5
