@@ -292,7 +292,8 @@ void client_leaves(const struct client *c, struct server *s, const struct frame 
 	const struct route_limits *limits = &c->route->limits;
 	enum text_leaves leaves;
 
-	if (s->ps.last_client == c->id && s->is_suspect && s->ran.code == UNSEEN_ALL)
+	if (s->ps.last_client == c->id && s->is_suspect && s->ran.code == UNSEEN_ALL &&
+		s->ran.client == c->id)
 		return;
 	leaves = message_leaves(c, s, f);
 	if (leaves != LEAVES_NOTHING) {

@@ -125,8 +125,7 @@ void server_chain_done(struct server *s)
 			s->is_suspect = false;
 		s->ps.last_client = 0;
 		s->ps.state_key = s->clean_key;
-		if (s->is_judged)
-			s->ran.code = 0;
+		server_unseen_chained(s);
 	}
 	server_release(s);
 }

@@ -39,7 +39,6 @@ static void send_question(struct server *s, bool with_statements)
 
 	buf_init(&sql, 0);
 	buf_add_str(&sql, server_clean_sql(s, with_statements));
-	buf_add_str(&sql, "; ");
 	server_unseen_question(s, &sql);
 	buf_add_cstr(&sql, "");
 	/* Without memory there is no answer. */

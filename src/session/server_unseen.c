@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/hash.h"
 #include "base/slog.h"
 #include "session/client_priv.h"
 #include "session/login.h"
@@ -20,18 +22,32 @@
 enum { NAME_QUOTED = 4 * UNSEEN_NAME_MAX, OBJECT_QUOTED = 4 * 64 };
 
 /* The first release whose functions may have a body that is not text. */
-enum { VERSION_OF_BODIES = 14 };
+enum { VERSION_OF_BODIES = 14, VERSION_OF_JIT = 11 };
+
+/* The question gets so long, whatever the role has set, and is then given up; a clean, of
+ * which it is a part, may take SERVER_CLEAN_US.  To compile it takes longer than it does. */
+#define QUESTION_TIMEOUT "5s"
+#define LONGER "; SET LOCAL statement_timeout TO '" QUESTION_TIMEOUT "'; "
+#define UNCOMPILED "SET LOCAL jit TO off; "
+enum { QUESTION_TIMEOUT_US = 5 * 1000000 };
 
 static struct unseen *unseen_of(const struct server *s)
 {
 	return login_unseen(s->pool->session);
 }
 
+/* Functions belong to a database: what runs in one changes nothing in the others. */
+static _Atomic uint64_t *code_runs(const struct server *s)
+{
+	const char *name = s->pool->dbname;
+
+	return s->worker->router->code_runs +
+		hash_bytes(name, strlen(name)) % ROUTER_CODE_RUNS;
+}
+
 static uint64_t generation_now(const struct server *s)
 {
-	struct router *r = s->worker->router;
-
-	return atomic_load(&r->code_changes) + atomic_load(&r->code_runs);
+	return atomic_load(&s->worker->router->code_changes) + atomic_load(code_runs(s));
 }
 
 static uint64_t changes_now(const struct server *s)
@@ -60,7 +76,7 @@ void server_ran(struct server *s, uint64_t client, unsigned code)
 	/* What may do such things may make code that does, too. */
 	if ((code & unseen_known_able(unseen_of(s))) == 0)
 		return;
-	atomic_fetch_add(&s->worker->router->code_runs, 1);
+	atomic_fetch_add(code_runs(s), 1);
 	s->ran_may_change = true;
 }
 
@@ -69,7 +85,7 @@ void server_ran_to_end(struct server *s)
 	if (!s->ran_may_change)
 		return;
 	s->ran_may_change = false;
-	atomic_fetch_add(&s->worker->router->code_runs, 1);
+	atomic_fetch_add(code_runs(s), 1);
 }
 
 /* --- judging ------------------------------------------------------------------------- */
@@ -126,17 +142,28 @@ bool server_unseen_may_chain(struct server *s)
 	return !s->is_to_ask;
 }
 
+/* Code may have been made or changed while the last message ran. */
+void server_unseen_chained(struct server *s)
+{
+	if (s->is_judged && judge(s) == UNSEEN_CANNOT)
+		s->ran.code = 0;
+}
+
 /* --- asking -------------------------------------------------------------------------- */
 
 void server_unseen_question(struct server *s, struct buf *sql)
 {
 	const char *version = params_get(&s->reported, "server_version");
 
+	int release = version != NULL ? atoi(version) : VERSION_OF_BODIES;
+
 	s->asked_generation = generation_now(s);
 	s->asked_us = worker_now(s->worker);
 	s->own_seen = false;
-	unseen_question(
-		unseen_of(s), version != NULL && atoi(version) < VERSION_OF_BODIES, sql);
+	buf_add_str(sql, LONGER);
+	if (release >= VERSION_OF_JIT)
+		buf_add_str(sql, UNCOMPILED);
+	unseen_question(unseen_of(s), release < VERSION_OF_BODIES, sql);
 }
 
 void server_unseen_row(struct server *s, const struct frame *row)
@@ -150,10 +177,11 @@ void server_unseen_row(struct server *s, const struct frame *row)
 }
 
 /* The clean was hit by what has nothing to do with it (server_fit.c); or there is no
- * answer: somebody else's rights, perhaps, or a release that nobody knows. */
+ * answer: somebody else's rights, perhaps, a release that nobody knows, or too much code. */
 static bool is_without_answer(const struct server *s)
 {
 	return !s->own_failed ||
+		worker_now(s->worker) >= s->asked_us + QUESTION_TIMEOUT_US ||
 		(strncmp(s->sqlstate, "57", 2) != 0 &&
 			strncmp(s->sqlstate, "53", 2) != 0 &&
 			strncmp(s->sqlstate, "XX", 2) != 0);
@@ -176,7 +204,8 @@ bool server_unseen_answered(struct server *s)
 	if (!s->own_seen) {
 		SLOG_LIMITED(WARN, "unseen-unknown", "server=%lu sqlstate=%s",
 			(unsigned long)s->ps.id, s->own_failed ? s->sqlstate : "");
-		unseen_fail(unseen_of(s), s->asked_generation, s->asked_us);
+		/* As of now: it says the most that can be. */
+		unseen_fail(unseen_of(s), generation_now(s), worker_now(s->worker));
 	}
 	server_unseen_tell(s, c->workload);
 	s->client = NULL;

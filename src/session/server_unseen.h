@@ -35,5 +35,7 @@ bool server_unseen_is_left(struct server *);
 void server_unseen_tell(struct server *, struct route_workload *);
 /* May a clean ride behind the last message of the lease? */
 bool server_unseen_may_chain(struct server *);
+/* It is done. */
+void server_unseen_chained(struct server *);
 
 #endif

@@ -71,11 +71,11 @@ class Clients:
     def __init__(self, router):
         self.router, self.wires = router, []
 
-    def make(self, user=SUPER):
+    def make(self, user=SUPER, dbname=PLACE):
         endpoint = self.router.transactional
         wire = w.Wire(endpoint.host, endpoint.port, timeout=60)
         self.wires.append(wire)
-        wire.login(user, PASSWORD if user == SUPER else USERS[user][0], PLACE)
+        wire.login(user, PASSWORD if user == SUPER else USERS[user][0], dbname)
         return wire
 
     def close(self):

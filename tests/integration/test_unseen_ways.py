@@ -4,9 +4,11 @@ no statement takes away (test_unseen.py has the plain ones), and what the questi
 import time
 
 import pytest
-from support.postgres import DEFAULT_USER
+from support import wire as w
+from support.postgres import DATABASE, DEFAULT_USER
 from support.wait import wait_until
-from test_unseen import (FIXED, LOAD, PID, SEES, clients, is_closed, place, ran, role)
+from test_unseen import (FIXED, LOAD, PID, RUN, SEES, clients, is_closed, place, ran, role,
+                         waits)
 
 __all__ = ["clients", "place", "role"]
 pytestmark = pytest.mark.router_only
@@ -131,3 +133,69 @@ def test_question_waits_for_no_lock(clients, place, postgres):
             began = time.monotonic()
             assert not is_closed(a, b, "SELECT * FROM plain")
             assert time.monotonic() - began < 5
+
+
+def test_statement_timeout_of_the_role(clients, place):
+    place(RUN, "DO $$ BEGIN FOR i IN 1..100 LOOP EXECUTE format('CREATE FUNCTION f%s(int) RETURNS int"
+          " LANGUAGE plpgsql AS %L', i, repeat('-- f1 f2 ', 20000) || E'\\nBEGIN RETURN 1; END'); END LOOP; END $$")
+    place(f"ALTER ROLE {DEFAULT_USER} IN DATABASE unseen SET statement_timeout = '100ms'")
+    try:
+        ours = clients()
+        a, b = ours.make(DEFAULT_USER), ours.make(DEFAULT_USER)
+        for _ in range(4):
+            assert not is_closed(a, b, "SELECT 1 FROM plain")
+    finally:
+        place(f"ALTER ROLE {DEFAULT_USER} IN DATABASE unseen RESET ALL")
+
+
+# --- code that is changed while something runs -------------------------------------------------------
+
+def test_code_made_while_the_last_message_runs(clients, place, postgres):
+    """Others wait, and a clean rides behind it."""
+    place("CREATE FUNCTION late() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+          """CREATE FUNCTION sleeps() RETURNS int LANGUAGE plpgsql AS
+             $$ BEGIN PERFORM pg_sleep(3); RETURN late(); END $$""")
+    ours = clients()
+    first, a, b = (ours.make() for _ in range(3))
+    # PostgreSQL's word is as new as can be.
+    a.value("SELECT id FROM plain")
+    ran(first.query("BEGIN"))
+    for wire, sql in ((a, "SELECT sleeps()"), (b, SEES)):
+        wire.send(w.query(sql))
+        waits(wire)
+    ran(first.query("COMMIT"))
+    wait_until(lambda: postgres.count("query = 'SELECT sleeps()' AND state = 'active'") == 1, 10,
+               "it runs")
+    place(f"CREATE OR REPLACE FUNCTION late() RETURNS int LANGUAGE plpgsql AS"
+          f" $$ BEGIN {LOAD}; RETURN 1; END $$")
+    ran(a.until_ready())
+    assert w.rows(ran(b.until_ready())) == [("f",)]
+
+
+
+def test_code_of_another_database_asks_nothing_more(clients, place, postgres):
+    """An answer holds for a second, whatever runs elsewhere."""
+    postgres.sql(RUN, dbname=DATABASE)
+    place("GRANT SELECT ON plain TO PUBLIC",
+          f"ALTER ROLE {DEFAULT_USER} IN DATABASE unseen SET log_statement = 'all'")
+    try:
+        ours = clients(servers=2)
+        runs, a, b = ours.make(dbname=DATABASE), ours.make(DEFAULT_USER), ours.make(DEFAULT_USER)
+        # It is known that this one may make more code.
+        is_closed(runs, ours.make(dbname=DATABASE), "SELECT run('SELECT 1')")
+        before, began = questions(postgres), time.monotonic()
+        for _ in range(100):
+            ran(runs.query("SELECT run('SELECT 1')"))
+            ran(a.query("SELECT * FROM plain"))
+            ran(b.query("SELECT * FROM plain"))
+        # Every 750 ms, and once more where one comes late.
+        most = (time.monotonic() - began) / 0.75 * 2 + 2
+        wait_until(lambda: questions(postgres) > before, 10, "one is in the log")
+        assert questions(postgres) - before <= most
+    finally:
+        postgres.sql("DROP FUNCTION run", dbname=DATABASE)
+        place(f"ALTER ROLE {DEFAULT_USER} IN DATABASE unseen RESET ALL")
+
+
+def questions(postgres):
+    return postgres.log().count("pgtandem: unseen")
