@@ -186,7 +186,8 @@ static bool take_idle_at_once(struct monitor *m, struct lease *l, struct slice *
 		return false;
 	from = s->slice;
 	l->slice = slice;
-	l->asked_at_us = now_us;
+	if (!l->is_back)
+		l->asked_at_us = now_us;
 	lease_hold(m, l, s, now_us);
 	/* The other workload has one less: perhaps it may open one now. */
 	if (from != slice)
@@ -205,7 +206,7 @@ enum lease_verdict monitor_request(struct monitor *m, struct lease *l,
 		verdict = LEASE_VERDICT_HELD;
 	} else if (pool_is_refused(m, slice->pool, now_us)) {
 		verdict = LEASE_VERDICT_ERROR;
-	} else if (slice->limits.waiting_max != 0 &&
+	} else if (slice->limits.waiting_max != 0 && !l->is_back &&
 		slice->waiting >= slice->limits.waiting_max) {
 		verdict = LEASE_VERDICT_FULL;
 	} else {
@@ -219,6 +220,7 @@ enum lease_verdict monitor_request(struct monitor *m, struct lease *l,
 			verdict = LEASE_VERDICT_HELD;
 		}
 	}
+	l->is_back = false;
 	unlock(m);
 	return verdict;
 }

@@ -181,21 +181,45 @@ static void tell_waiting(struct pool *pool)
 	atomic_store_explicit(&pool->waiting_told, pool->waiting, memory_order_relaxed);
 }
 
-void lease_enqueue(
-	struct monitor *m, struct lease *l, struct slice *slice, uint64_t now_us)
+/* Workers read the clock before they take the lock: the order of the queue counts. */
+static void join_queue(struct lease *l, struct slice *slice, uint64_t now_us)
 {
-	assert(l->state == LEASE_NONE);
-	l->slice = slice;
 	l->asked_at_us = now_us;
-	/* Workers read the clock before they take the lock: the order of the queue counts. */
 	if (slice->waiting > 0) {
 		uint64_t last_us = lease_of_slice(list_last(&slice->waiters))->asked_at_us;
 
 		if (last_us > now_us)
 			l->asked_at_us = last_us;
 	}
-	l->state = LEASE_WAITING;
 	list_push_back(&slice->waiters, &l->in_slice);
+}
+
+/* Who has been at the front is among the first. */
+static void join_again(struct lease *l, struct slice *slice)
+{
+	struct list_node *earlier = NULL;
+
+	list_for_each(&slice->waiters, node) {
+		if (lease_of_slice(node)->asked_at_us > l->asked_at_us)
+			break;
+		earlier = node;
+	}
+	if (earlier != NULL)
+		list_insert_after(earlier, &l->in_slice);
+	else
+		list_push_front(&slice->waiters, &l->in_slice);
+}
+
+void lease_enqueue(
+	struct monitor *m, struct lease *l, struct slice *slice, uint64_t now_us)
+{
+	assert(l->state == LEASE_NONE);
+	l->slice = slice;
+	if (l->is_back)
+		join_again(l, slice);
+	else
+		join_queue(l, slice, now_us);
+	l->state = LEASE_WAITING;
 	list_push_back(&slice->share->waiters, &l->in_share);
 	if (slice->waiting++ == 0 && !slice->pool->is_paused)
 		list_push_back(&slice->share->hungry, &slice->in_hungry);

@@ -168,6 +168,7 @@ struct lease {
 	enum lease_state state;
 	bool is_errand; /* the router's own, not a client's */
 	bool is_claim;	/* below its floor, with nothing free */
+	bool is_back;	/* its server was not for it: it has its place, as of asked_at_us */
 	bool is_pinned; /* HELD; counted in the share */
 };
 

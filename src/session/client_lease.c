@@ -434,6 +434,8 @@ void client_server_replaced(struct client *c)
 		return;
 	if (c->state == CLIENT_ACTIVE)
 		client_enter(c, CLIENT_IDLE);
+	if (c->work != NULL)
+		c->work->lease.is_back = true;
 	client_request(c);
 }
 
@@ -449,8 +451,10 @@ void client_server_died(struct client *c)
 
 void client_granted(struct client *c)
 {
-	if (!take(c))
-		client_request(c);
+	if (take(c))
+		return;
+	c->work->lease.is_back = true;
+	client_request(c);
 }
 
 /* PostgreSQL does not let this database and user in. */

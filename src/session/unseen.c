@@ -75,6 +75,9 @@ enum unseen_verdict unseen_judge(struct unseen *u, const struct unseen_ran *ran,
 
 	if (ran->code == 0)
 		return UNSEEN_CANNOT;
+	/* Whatever the answer is. */
+	if ((ran->code & UNSEEN_LOAD) != 0)
+		return UNSEEN_MAY;
 	if (!is_fresh(word, generation, now_us))
 		return UNSEEN_UNKNOWN;
 	return may(u, word, ran, changes) ? UNSEEN_MAY : UNSEEN_CANNOT;

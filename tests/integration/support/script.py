@@ -296,7 +296,9 @@ class Script:
                                    "server_tls_sslmode": "disable"}},
                 "auth": {"auth_type": "trust"},
                 "users": {"u": {"password": "x"}},
-                "defaults": {"server_check_delay": "1h", "query_wait_timeout": "20s"},
+                # The fake PostgreSQL answers no questions of the router's own.
+                "defaults": {"server_check_delay": "1h", "query_wait_timeout": "20s",
+                             "session_state_unseen": "keep"},
             }, self.settings))
             router.expected_errors += self.errors
             cut = 1

@@ -112,6 +112,33 @@ START_TEST(newcomer_does_not_overtake_a_waiter)
 }
 END_TEST
 
+/* What it was given was not for it: it does not wait once more behind all others. */
+START_TEST(who_comes_back_has_its_place)
+{
+	struct slice *slice = host_slice(POOL_A, WEB);
+	struct pool_server *s;
+
+	host_limits(1, 1);
+	s = hold(&leases[0], slice);
+	for (uint32_t i = 1; i < 3; i++) {
+		host_wait(10);
+		wait_in(&leases[i], slice);
+	}
+	host_wait(10);
+	give_back(s);
+	ck_assert_ptr_eq(inbox(0), &leases[1]);
+	gone(s);
+	s = begin_open();
+	leases[1].is_back = true;
+	wait_in(&leases[1], slice);
+	ck_assert(!leases[1].is_back);
+	ready(s);
+	ck_assert_ptr_eq(inbox(0), &leases[1]);
+	give_back(leases[1].server);
+	ck_assert_ptr_eq(inbox(0), &leases[2]);
+}
+END_TEST
+
 START_TEST(idle_server_is_given_even_while_connects_are_paced)
 {
 	struct pool_server *jobs;
@@ -339,6 +366,7 @@ static void add_hand_off(Suite *s)
 	tcase_add_test(tc, gives_returned_server_to_oldest_waiter_of_any_worker);
 	tcase_add_test(tc, gives_idle_server_to_oldest_waiter_of_any_workload);
 	tcase_add_test(tc, newcomer_does_not_overtake_a_waiter);
+	tcase_add_test(tc, who_comes_back_has_its_place);
 	tcase_add_test(tc, idle_server_is_given_even_while_connects_are_paced);
 	tcase_add_test(tc, prefers_idle_server_with_the_clients_state);
 	tcase_add_test(tc, state_does_not_change_the_order_of_waiters);
