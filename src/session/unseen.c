@@ -6,6 +6,9 @@
 
 #include "base/clock.h"
 
+/* So much longer than an answer nobody asks where there was none. */
+enum { FAILED_US = 9000000 };
+
 /* An answer holds for so long; the next is asked for while it still holds, by one who has
  * so much time for that. */
 enum { FRESH_MS = 1000, DUE_MS = 750, CLAIM_US = 200000 };
@@ -35,11 +38,14 @@ static uint64_t age_ms(uint64_t word, uint64_t now_us)
 	return now_ms > then_ms ? now_ms - then_ms : 0;
 }
 
-static bool is_fresh(uint64_t word, uint64_t generation, uint64_t now_us)
+static bool is_recent(uint64_t word, uint64_t now_us)
 {
-	return (word & WORD_IS_VALID) != 0 && age_ms(word, now_us) < FRESH_MS &&
-		((word >> WORD_GENERATION_SHIFT) & UINT16_MAX) ==
-		(generation & UINT16_MAX);
+	return (word & WORD_IS_VALID) != 0 && age_ms(word, now_us) < FRESH_MS;
+}
+
+static bool is_of(uint64_t word, uint64_t generation)
+{
+	return ((word >> WORD_GENERATION_SHIFT) & UINT16_MAX) == (generation & UINT16_MAX);
 }
 
 /* What has run since then, and may have left something at some time. */
@@ -78,9 +84,12 @@ enum unseen_verdict unseen_judge(struct unseen *u, const struct unseen_ran *ran,
 	/* Whatever the answer is. */
 	if ((ran->code & UNSEEN_LOAD) != 0)
 		return UNSEEN_MAY;
-	if (!is_fresh(word, generation, now_us))
+	if (!is_recent(word, now_us))
 		return UNSEEN_UNKNOWN;
-	return may(u, word, ran, changes) ? UNSEEN_MAY : UNSEEN_CANNOT;
+	/* That code has changed since makes nobody ask who would be told the worst. */
+	if (may(u, word, ran, changes))
+		return UNSEEN_MAY;
+	return is_of(word, generation) ? UNSEEN_CANNOT : UNSEEN_UNKNOWN;
 }
 
 bool unseen_may(struct unseen *u, const struct unseen_ran *ran, uint64_t changes)
@@ -147,7 +156,7 @@ void unseen_fail(struct unseen *u, uint64_t generation, uint64_t asked_us)
 
 	pthread_mutex_lock(&u->lock);
 	u->last = all;
-	keep(u, all.able, all.is_mighty, generation, asked_us);
+	keep(u, all.able, all.is_mighty, generation, asked_us + FAILED_US);
 	pthread_mutex_unlock(&u->lock);
 }
 

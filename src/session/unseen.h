@@ -92,7 +92,7 @@ NODISCARD bool unseen_row(const struct frame *row, struct unseen_answer *);
 /* As of when it was asked. */
 void unseen_take(struct unseen *, const struct unseen_answer *, uint64_t generation,
 	uint64_t asked_us);
-/* There is no answer: for a second everything may. */
+/* There is no answer: for ten seconds everything may, and nobody asks. */
 void unseen_fail(struct unseen *, uint64_t generation, uint64_t asked_us);
 
 /* A function that may; or "". */

@@ -141,8 +141,22 @@ START_TEST(no_answer_is_the_worst)
 	answered(0, false, 1, START_US);
 	unseen_fail(&unseen, 1, START_US + 1);
 	ck_assert_int_eq(judged(UNSEEN_DATA, 1, START_US + 2), UNSEEN_MAY);
+	/* Not asked again at once, whatever has changed. */
+	ck_assert_int_eq(judged(UNSEEN_DATA, 2, START_US + 9 * SECOND_US), UNSEEN_MAY);
+	ck_assert_int_eq(judged(0, 2, START_US + 9 * SECOND_US), UNSEEN_CANNOT);
+	ck_assert(!unseen_claim(&unseen, START_US + 9 * SECOND_US));
 	ck_assert_int_eq(
-		judged(UNSEEN_DATA, 1, START_US + 2 * SECOND_US), UNSEEN_UNKNOWN);
+		judged(UNSEEN_DATA, 1, START_US + 11 * SECOND_US), UNSEEN_UNKNOWN);
+}
+END_TEST
+
+/* Who would be told the worst need not ask. */
+START_TEST(the_worst_is_not_asked_for_again)
+{
+	answered(UNSEEN_CALL, true, 1, START_US);
+	ck_assert_int_eq(judged(UNSEEN_CALL, 2, START_US), UNSEEN_MAY);
+	ck_assert_int_eq(judged(UNSEEN_DATA, 2, START_US), UNSEEN_UNKNOWN);
+	ck_assert_int_eq(judged(UNSEEN_DATA, 1, START_US), UNSEEN_CANNOT);
 }
 END_TEST
 
@@ -283,6 +297,7 @@ Suite *unseen_suite(void)
 	tcase_add_test(tc, what_was_changed_may_be_gone);
 	tcase_add_test(tc, an_older_answer_that_comes_later_changes_nothing);
 	tcase_add_test(tc, no_answer_is_the_worst);
+	tcase_add_test(tc, the_worst_is_not_asked_for_again);
 	tcase_add_test(tc, one_asks_in_time);
 	tcase_add_test(tc, reads_the_answer);
 	tcase_add_test(tc, reads_a_long_name);
