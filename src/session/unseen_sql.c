@@ -157,22 +157,28 @@ enum { ANSWER_MAX = 1024 };
 	LE "1 AND EXISTS (SELECT FROM pg_catalog.pg_type AS t WHERE t.oid " EQ           \
 	"c.proargtypes[0] AND t.typtype " ANY_CHAR("{c,d,p}") ")) "
 
-/* %s: TREE_NEW or TREE_OLD.  Nothing but catalogs is looked at: who makes a text of the
- * tree waits for whoever changes a table of it.  What is called in a tree has somebody
- * who depends on it.  "C", or a capital I is not what it was in Turkish. */
+/* A body of more bytes is not read, and may run any text; nobody need unpack it to know. */
+#define LONG_BODY "65536 "
+
+/* %s, three times: TREE_NEW or TREE_OLD.  Nothing but catalogs is looked at: who makes a
+ * text of the tree waits for whoever changes a table of it.  What is called in a tree has
+ * somebody who depends on it.  "C", or a capital I is not what it was in Turkish. */
 #define FUNCTIONS                                                                        \
 	"functions AS (SELECT c.oid, c.proname, c.pronamespace, b.body, "                \
 	"pg_catalog.lower(pg_catalog.replace(c.proname::pg_catalog.text, '\"', '\"\"') " \
 	"COLLATE pg_catalog.\"C\") AS name, " IS_ABLE "AS is_able, b.body " MATCHES      \
 	"E'\\\\mload\\\\M' AS loads, EXISTS (SELECT FROM definer AS s WHERE s.oid " EQ   \
 	"c.oid) AS is_definer, " IS_OF_DATA "AS is_of_data FROM code AS c, LATERAL ("    \
-	"SELECT pg_catalog.lower(c.prosrc COLLATE pg_catalog.\"C\"), %s OFFSET 0) "      \
+	"SELECT CASE WHEN pg_catalog.octet_length(c.prosrc) " GT LONG_BODY "OR "         \
+	"pg_catalog.octet_length(%s) " GT LONG_BODY "THEN 'execute' ELSE "               \
+	"pg_catalog.lower(c.prosrc COLLATE pg_catalog.\"C\") END, "                      \
+	"CASE WHEN pg_catalog.octet_length(%s) " LE LONG_BODY "THEN %s END OFFSET 0) "   \
 	"AS b (body, tree)), "
 #define TREE_NEW "c.prosqlbody::pg_catalog.text"
 #define TREE_OLD "NULL::pg_catalog.text"
 
 /* What comes to run through data, or by a definer, and whatever their bodies name; not
- * looked at where there are so many that it would take long. */
+ * looked at where there are so many, or so long ones, that it would take long. */
 #define REACHED                                                                          \
 	"reached (oid, of_data) AS (SELECT f.oid, v.of_data FROM functions AS f, "       \
 	"(VALUES (true), (false)) AS v (of_data) WHERE f.is_definer AND NOT v.of_data "  \
@@ -183,7 +189,9 @@ enum { ANSWER_MAX = 1024 };
 	"f.oid " EQ "r.oid), "                                                           \
 	"many (is_so) AS (SELECT pg_catalog.count(*) OPERATOR(pg_catalog.*) "            \
 	"pg_catalog.count(CASE WHEN f.is_of_data OR f.is_definer THEN 1 END) " GT        \
-	"200000 FROM functions AS f), "
+	"200000 OR pg_catalog.count(*) OPERATOR(pg_catalog.*) pg_catalog.sum("           \
+	"pg_catalog.octet_length(f.body)) " GT "200000000::pg_catalog.int8 "             \
+	"FROM functions AS f), "
 
 /* ... as operators and in whatever else has expressions. */
 #define EXPRESSIONS                                                                      \
@@ -245,6 +253,7 @@ static char flag(const struct unseen_answer *answer, unsigned code)
 
 void unseen_question(struct unseen *u, bool is_old, struct buf *sql)
 {
+	const char *tree = is_old ? TREE_OLD : TREE_NEW;
 	struct unseen_answer last;
 	char text[ANSWER_FLAGS + 2];
 
@@ -253,7 +262,7 @@ void unseen_question(struct unseen *u, bool is_old, struct buf *sql)
 	pthread_mutex_unlock(&u->lock);
 	(void)snprintf(text, sizeof(text), "%c%c%c" SAME, flag(&last, UNSEEN_DATA),
 		flag(&last, UNSEEN_CALL), flag(&last, UNSEEN_TEXT));
-	buf_addf(sql, QUESTION, is_old ? TREE_OLD : TREE_NEW, last.known, text);
+	buf_addf(sql, QUESTION, tree, tree, tree, last.known, text);
 }
 
 /* --- the answer ---------------------------------------------------------------------- */

@@ -6,7 +6,7 @@ import time
 import pytest
 from support import wire as w
 from support.postgres import DATABASE, DEFAULT_USER
-from support.wait import wait_until
+from support.wait import SLOWDOWN, wait_until
 from test_unseen import (FIXED, LOAD, PID, RUN, SEES, clients, is_closed, place, ran, role,
                          waits)
 
@@ -135,9 +135,28 @@ def test_question_waits_for_no_lock(clients, place, postgres):
             assert time.monotonic() - began < 5
 
 
+def test_long_bodies_are_not_read(clients, place):
+    """Hundreds of megabytes that take no room: whoever may create functions makes nobody wait."""
+    place("CREATE TYPE pair AS (a int, b int)",
+          "DO $$ BEGIN FOR i IN 1..200 LOOP EXECUTE format('CREATE FUNCTION f%s(pair) RETURNS int"
+          " LANGUAGE plpgsql AS %L', i, repeat('-- f1 f2 ', 100000) || E'\\nBEGIN RETURN 1; END');"
+          " END LOOP; END $$")
+    ours = clients()
+    a, b = ours.make(DEFAULT_USER), ours.make(DEFAULT_USER)
+    began = time.monotonic()
+    for _ in range(3):
+        assert not is_closed(a, b, "SELECT 1 FROM plain")
+    assert time.monotonic() - began < 4 * SLOWDOWN
+
+
+def test_a_long_body_may_do_anything(clients, place):
+    place(DEFINER.replace("$$ BEGIN", "$$ BEGIN /* " + 70000 * "x" + " */ "))
+    assert closes_for(clients, "SELECT definer()") == "t"
+
+
 def test_statement_timeout_of_the_role(clients, place):
     place(RUN, "DO $$ BEGIN FOR i IN 1..100 LOOP EXECUTE format('CREATE FUNCTION f%s(int) RETURNS int"
-          " LANGUAGE plpgsql AS %L', i, repeat('-- f1 f2 ', 20000) || E'\\nBEGIN RETURN 1; END'); END LOOP; END $$")
+          " LANGUAGE plpgsql AS %L', i, repeat('-- f1 f2 ', 6500) || E'\\nBEGIN RETURN 1; END'); END LOOP; END $$")
     place(f"ALTER ROLE {DEFAULT_USER} IN DATABASE unseen SET statement_timeout = '100ms'")
     try:
         ours = clients()

@@ -1,29 +1,45 @@
 # SPDX-License-Identifier: ISC
 """Free ports, and who listens, without making a connection."""
+import fcntl
+import itertools
 import os
 import random
 import socket
+import tempfile
 
 # Below the range from which the kernel takes the ports of outgoing connections:
 # a test with ten thousand clients would sooner or later take ours.
-# Of these, each of several test processes side by side has its own.
-_process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-_processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-PORTS = range(15000 + _process, 32000, _processes)
-_used = set()
+FIRST, EACH, SLICES = 15000, 1000, 17
+
+
+def take_slice():
+    """The ports of this process: those of others side by side, of other runs, too, have other
+    ones as long as they live.  A port is looked at long before somebody listens there."""
+    for number in range(SLICES):
+        path = os.path.join(tempfile.gettempdir(), f"pgtandem-ports-{os.getuid()}-{number}")
+        lock = open(path, "a", encoding="ascii")  # pylint: disable=consider-using-with
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return number, lock
+        except OSError:
+            lock.close()
+    return random.randrange(SLICES), None
+
+
+# Until the process ends.
+_slice, _lock = take_slice()
+_turn = itertools.count(random.randrange(EACH))
 
 
 def free_port():
+    """One that was not used for long."""
     while True:
-        port = random.choice(PORTS)
-        if port in _used:
-            continue
+        port = FIRST + _slice * EACH + next(_turn) % EACH
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        _used.add(port)
         return port
 
 
