@@ -157,14 +157,13 @@ static enum text_leaves find_out(const void *text, size_t len, unsigned flags)
 static enum text_leaves text_leaves(const struct server *s, const void *text, size_t len)
 {
 	unsigned flags = client_lexer_flags(s);
+	struct text *known = texts_find(&s->worker->texts, text, len, flags);
 	/* No statement is there that code could replace, and it could leave nothing else. */
 	bool is_one_to_us = s->prepared.count == 0 && server_code_is_harmless(s) &&
-		(texts_may(&s->worker->texts, text, len, flags) & TEXT_MAY_PIN) == 0;
-	struct text *known;
+		(text_may(known, text, len) & TEXT_MAY_PIN) == 0;
 
 	if (len > TEXT_SHORT && is_one_to_us)
 		return LEAVES_ANYTHING;
-	known = texts_find(&s->worker->texts, text, len, flags);
 	if (known == NULL)
 		return find_out(text, len, flags);
 	if (known->leaves == LEAVES_NOT_READ)

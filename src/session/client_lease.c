@@ -428,15 +428,21 @@ void client_request(struct client *c)
 		not_granted(c, verdict);
 }
 
+/* What it was given was not for it. */
+static void request_again(struct client *c)
+{
+	if (c->work != NULL)
+		c->work->lease.is_back = true;
+	client_request(c);
+}
+
 void client_server_replaced(struct client *c)
 {
 	if (c->state == CLIENT_ENDING || c->state == CLIENT_CLOSED)
 		return;
 	if (c->state == CLIENT_ACTIVE)
 		client_enter(c, CLIENT_IDLE);
-	if (c->work != NULL)
-		c->work->lease.is_back = true;
-	client_request(c);
+	request_again(c);
 }
 
 void client_server_died(struct client *c)
@@ -451,10 +457,8 @@ void client_server_died(struct client *c)
 
 void client_granted(struct client *c)
 {
-	if (take(c))
-		return;
-	c->work->lease.is_back = true;
-	client_request(c);
+	if (!take(c))
+		request_again(c);
 }
 
 /* PostgreSQL does not let this database and user in. */

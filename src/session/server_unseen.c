@@ -154,7 +154,6 @@ void server_unseen_chained(struct server *s)
 void server_unseen_question(struct server *s, struct buf *sql)
 {
 	const char *version = params_get(&s->reported, "server_version");
-
 	int release = version != NULL ? atoi(version) : VERSION_OF_BODIES;
 
 	s->asked_generation = generation_now(s);

@@ -93,15 +93,18 @@ static unsigned look(const char *text, size_t len)
 	return may;
 }
 
-unsigned texts_may(struct texts *texts, const void *text, size_t len, unsigned flags)
+unsigned text_may(struct text *known, const void *text, size_t len)
 {
-	struct text *known = texts_find(texts, text, len, flags);
-
 	if (known == NULL)
 		return look(text, len);
 	if (known->may == 0)
 		known->may = (uint8_t)look(text, len);
 	return known->may;
+}
+
+unsigned texts_may(struct texts *texts, const void *text, size_t len, unsigned flags)
+{
+	return text_may(texts_find(texts, text, len, flags), text, len);
 }
 
 void texts_finish(struct texts *texts)

@@ -58,7 +58,8 @@ void texts_finish(struct texts *);
  * next call.  NULL: it is too long to be kept, or there is no memory for it. */
 struct text *texts_find(struct texts *, const void *text, size_t len, unsigned flags);
 
-/* What may stand in it. */
+/* What may stand in it; known: what texts_find() has for it, NULL included. */
+unsigned text_may(struct text *known, const void *text, size_t len);
 unsigned texts_may(struct texts *, const void *text, size_t len, unsigned flags);
 
 #endif

@@ -23,6 +23,15 @@ static enum wait_reason why(const struct lease *l)
 	return wait.reason;
 }
 
+/* The first two leases wait, and a login is under way for each. */
+static void wait_for_two(struct slice *slice, struct pool_server *s[2])
+{
+	for (uint32_t i = 0; i < 2; i++) {
+		wait_in(&leases[i], slice);
+		s[i] = begin_open();
+	}
+}
+
 START_TEST(fetch_holds_no_unit_and_no_place)
 {
 	struct slice *slice = host_slice(POOL_A, WEB);
@@ -76,10 +85,7 @@ START_TEST(nothing_is_opened_before_all_are_told)
 	struct slice *slice = host_slice(POOL_A, WEB);
 	struct pool_server *s[2];
 
-	wait_in(&leases[0], slice);
-	s[0] = begin_open();
-	wait_in(&leases[1], slice);
-	s[1] = begin_open();
+	wait_for_two(slice, s);
 	postpone(s[0]);
 	postpone(s[1]);
 	fetched(POOL_A, NULL);
@@ -161,10 +167,7 @@ START_TEST(refused_login_refuses_nobody_while_another_password_is_fetched)
 	struct slice *slice = host_slice(POOL_A, WEB);
 	struct pool_server *s[2];
 
-	wait_in(&leases[0], slice);
-	s[0] = begin_open();
-	wait_in(&leases[1], slice);
-	s[1] = begin_open();
+	wait_for_two(slice, s);
 	postpone(s[0]);
 	refuse(s[1], CONNECT_FAILED_LOGIN, "28P01");
 	gone(s[1]);
