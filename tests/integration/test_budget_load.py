@@ -18,17 +18,21 @@ WHO = [(user, dbname) for user in USERS for dbname in ("app", "second")]
 LOST = {"57P01", "57P02", "57P03", "08006", "08003", "08001", "58000"}
 
 
+FOR_MANY = {
+    "process": {"max_client_conn": 3000},
+    "hosts": {"main": {"connection_budget": BUDGET}},
+    "workloads": {
+        "transactional": {"guaranteed_connections": 12, "max_connections": BUDGET},
+        "session": {"guaranteed_connections": 5, "max_connections": 8}},
+    "defaults": {"query_wait_timeout": "120s"},
+    "auth": {"auth_type": "trust"},
+    "log": {"log_connections": False}}
+
+
 @pytest.fixture
 def budget_router(make_router):
-    return make_router({
-        "process": {"max_client_conn": 3000},
-        "hosts": {"main": {"connection_budget": BUDGET}},
-        "workloads": {
-            "transactional": {"guaranteed_connections": 12, "max_connections": BUDGET},
-            "session": {"guaranteed_connections": 5, "max_connections": 8}},
-        "defaults": {"query_wait_timeout": "120s"},
-        "auth": {"auth_type": "trust"},
-        "log": {"log_connections": False, "log_disconnections": False}})
+    return make_router({**FOR_MANY,
+                        "log": {"log_connections": False, "log_disconnections": False}})
 
 
 def in_use(router):

@@ -9,7 +9,7 @@ from support.judge import Judge
 from support.net import listening_ports
 from support.storm import Storm
 from support.wait import SLOWDOWN, wait_until
-from test_budget_load import BUDGET, USERS, WHO, in_use, recovered
+from test_budget_load import BUDGET, FOR_MANY, USERS, WHO, in_use, recovered
 from test_commands import Console, database_row
 
 pytestmark = [pytest.mark.router_only, pytest.mark.timeout(100 * SLOWDOWN)]
@@ -21,15 +21,7 @@ CANCELS = 20                # max_cancel_connections
 
 @pytest.fixture
 def crowded(make_router):
-    return make_router({
-        "process": {"max_client_conn": 3000},
-        "hosts": {"main": {"connection_budget": BUDGET}},
-        "workloads": {
-            "transactional": {"guaranteed_connections": 12, "max_connections": BUDGET},
-            "session": {"guaranteed_connections": 5, "max_connections": 8}},
-        "defaults": {"query_wait_timeout": "120s"},
-        "auth": {"auth_type": "trust"},
-        "log": {"log_connections": False}})
+    return make_router(FOR_MANY)
 
 
 def busy(router):
