@@ -3,6 +3,8 @@
 import socket
 import threading
 
+from .net import free_port
+
 BIND, SEARCH, EXTENDED = 0x60, 0x63, 0x77
 SUCCESS, SIZE_LIMIT = 0, 4
 
@@ -39,13 +41,14 @@ def extended(number, code=SUCCESS):
 class FakeLdap:
     """answer(operation, number): the bytes to send, None to say nothing."""
 
-    def __init__(self, answer, host="127.0.0.1", port=0):
+    def __init__(self, answer, host="127.0.0.1", port=None):
         self.answer = answer
         self.asked = 0
         self.connections = []
         self.sent = 0
-        self.socket = socket.create_server((host, port), backlog=500)
-        self.port = self.socket.getsockname()[1]
+        # Not one that the kernel would give to others, too: another host may have the same.
+        self.port = port or free_port()
+        self.socket = socket.create_server((host, self.port), backlog=500)
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
