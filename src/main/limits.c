@@ -68,6 +68,11 @@ int limits_apply(const struct config *config, uint32_t workers, struct diag *dia
 	return -EMFILE;
 }
 
+/* systemd from 255 on takes CAP_SETUID from what it starts with a User= and a seccomp filter,
+ * and NoNewPrivileges= keeps root from having it back. */
+static const char may_not_become[] =
+	"; it takes CAP_SETUID and CAP_SETGID, and in a unit of systemd User= without a name, for User=root takes CAP_SETUID away";
+
 int limits_become(const char *user, struct diag *diag)
 {
 	const struct passwd *pw;
@@ -85,8 +90,8 @@ int limits_become(const char *user, struct diag *diag)
 	log_give(pw->pw_uid, pw->pw_gid);
 	if (initgroups(user, pw->pw_gid) < 0 || setgid(pw->pw_gid) < 0 ||
 		setuid(pw->pw_uid) < 0) {
-		diag_set(diag, NULL, 0, 0, "process.user: cannot become \"%s\": %s", user,
-			strerror(errno));
+		diag_set(diag, NULL, 0, 0, "process.user: cannot become \"%s\": %s%s", user,
+			strerror(errno), errno == EPERM ? may_not_become : "");
 		return -EPERM;
 	}
 	return 0;

@@ -352,8 +352,8 @@ def test_user_of_the_unit_and_of_the_file(unit):
 
 
 def test_started_as_root_it_becomes_another_user(unit):
-    """As whoever has keys that only root may read."""
-    unit.drop_in("[Service]\nUser=root\nCapabilityBoundingSet=CAP_SETUID CAP_SETGID\n")
+    """As whoever has keys that only root may read, with the drop-in of pgtandem(1)."""
+    unit.drop_in("[Service]\nUser=\nCapabilityBoundingSet=CAP_SETUID CAP_SETGID\n")
     unit.write_more("process: { user: pgtandem }")
     systemctl("start", SERVICE)
     assert unit.user() == "pgtandem" and answers()
@@ -363,6 +363,14 @@ def test_started_as_root_it_becomes_another_user(unit):
     assert unit.show("Result") == "success"
     # The unit makes its directories for the user that it names.
     assert all("mock-key" in text for text in unit.complaints())
+
+
+@pytest.mark.skipif(VERSION < 255, reason="systemd leaves CAP_SETUID to root before")
+def test_unit_of_root_may_not_become_another_user(unit):
+    unit.drop_in("[Service]\nUser=root\nCapabilityBoundingSet=CAP_SETUID CAP_SETGID\n")
+    unit.write_more("process: { user: pgtandem }")
+    assert systemctl("start", SERVICE, check=False).returncode != 0
+    assert "Operation not permitted; it takes CAP_SETUID" in unit.said(ERROR)
 
 
 def test_unit_is_of_use_without_postgresql(unit):
