@@ -78,11 +78,26 @@ static const struct config_workload *workload_of(const struct ask *ask,
 	return w == NULL ? &config->workloads[0] : w;
 }
 
+/* Of its first address; 0: it has none. */
+static uint32_t port_of(const struct config_workload *w)
+{
+	struct listen_address address;
+	char why[RANGE_MAX];
+
+	for (size_t i = 0; i < w->options.listen.count; i++) {
+		const char *text = w->options.listen.items[i], *colon = strrchr(text, ':');
+
+		if (colon != NULL && listen_parse(text, &address, why, sizeof(why)))
+			return (uint32_t)strtoul(colon + 1, NULL, 10);
+	}
+	return 0;
+}
+
 /* What PgBouncer has once, and this router for each port. */
 static void add_port(struct ask *ask, const struct config *config)
 {
 	const struct config_workload *w = workload_of(ask, config);
-	char addrs[LISTEN_TEXT_MAX] = "", port[8] = "", why[RANGE_MAX];
+	char addrs[LISTEN_TEXT_MAX] = "", port[12], why[RANGE_MAX];
 	size_t count;
 	const char *const *words = option_words(OPTION_POOL_MODE, &count);
 	const struct config_row rows[] = {
@@ -98,14 +113,13 @@ static void add_port(struct ask *ask, const struct config *config)
 
 		if (colon == NULL || !listen_parse(text, &address, why, sizeof(why)))
 			continue;
-		if (port[0] == '\0')
-			(void)snprintf(port, sizeof(port), "%s", colon + 1);
 		if (strncmp(text, "unix:", 5) == 0)
 			continue;
 		(void)snprintf(host, sizeof(host), "%.*s", (int)(colon - text - 2 * (text[0] == '[')),
 			text + (text[0] == '['));
 		show_list_add(addrs, sizeof(addrs), host);
 	}
+	(void)snprintf(port, sizeof(port), "%u", port_of(w));
 	for (size_t i = 0; i < COUNT_OF(rows); i++)
 		table_row(&show_config_table, &rows[i], &ask->out);
 }
@@ -212,7 +226,7 @@ static const struct table_column database_columns[] = {
 	TABLE_COLUMN(TEXT, database_row, name, "", "The name that clients ask for."),
 	TABLE_COLUMN(TEXT, database_row, host, "",
 		"Address of its host; NULL for a unix socket."),
-	TABLE_COLUMN(U32, database_row, port, "", "Port of its host."),
+	TABLE_COLUMN(U32, database_row, port, "", "Port of its host; of the console the first of the workload that is asked."),
 	TABLE_COLUMN(TEXT, database_row, database, "", "Its name in PostgreSQL."),
 	TABLE_COLUMN(TEXT, database_row, force_user, "",
 		"The user that its servers log in as, if that is fixed."),
@@ -412,6 +426,7 @@ static void add_databases(struct ask *ask, const struct entries *e)
 	table_head(&table, &ask->out);
 	for (size_t i = 0; i < e->count; i++) {
 		struct database_row row = { .name = "pgbouncer",
+			.port = port_of(workload_of(ask, e->config)),
 			.database = "pgbouncer",
 			.force_user = "pgbouncer",
 			.pool_size = 2,

@@ -171,7 +171,7 @@ static bool look_at_databases(struct looking *l, struct directory *d)
 	}
 }
 
-/* Commands of the console count for the database pgbouncer. */
+/* Commands of the console, and logins there, count for the database pgbouncer. */
 static void add_console(struct looking *l, const struct console *console)
 {
 	struct averages_row *row = &l->look.rows[l->look.count++];
@@ -181,6 +181,8 @@ static void add_console(struct looking *l, const struct console *console)
 	*row = (struct averages_row){ .name = "pgbouncer" };
 	row->totals[STAT_query_count] = commands;
 	row->totals[STAT_xact_count] = commands;
+	row->totals[STAT_client_login_count] = atomic_load_explicit(
+		&console->router->console_logins, memory_order_relaxed);
 	row->totals[STAT_received] =
 		atomic_load_explicit(&console->received_bytes, memory_order_relaxed);
 	row->totals[STAT_sent] =

@@ -203,6 +203,8 @@ static void welcome_console(struct client *c)
 	client_enter(c, CLIENT_ADMIN);
 	if (ok && c->console_user != NULL) {
 		send_welcome(c, &all);
+		atomic_fetch_add_explicit(
+			&c->worker->router->console_logins, 1, memory_order_relaxed);
 		client_login_free(c);
 		stream_retry(&c->stream);
 	} else {

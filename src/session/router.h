@@ -96,6 +96,7 @@ struct router {
 	_Atomic uint64_t suspend_timeout_us;
 	_Atomic uint32_t clients;       /* that have proven who they are */
 	_Atomic uint32_t max_client_conn;
+	_Atomic uint64_t console_logins;
 	_Atomic uint64_t next_client_id;
 	_Atomic uint64_t code_changes;  /* counts what clients have done to functions and
 					   the like, or may have: see client_lend.c */

@@ -271,6 +271,23 @@ def test_stats_count(router):
     assert after["total_sent"] > before["total_sent"]
 
 
+def test_stats_count_the_console(router):
+    """Each command, and each login, of those who may not enter none; as PgBouncer does."""
+    with router.admin() as admin:
+        def totals():
+            rows = admin.execute("SHOW STATS_TOTALS").fetchall()
+            (row,) = [row for row in rows if row["database"] == "pgbouncer"]
+            return row["query_count"], row["client_login_count"]
+
+        queries, logins = totals()
+        for _ in range(3):
+            with router.admin() as other:
+                other.execute("SHOW VERSION")
+        with pytest.raises(psycopg.OperationalError):
+            router.session.connect(dbname="pgbouncer")
+        assert totals() == (queries + 4, logins + 3)
+
+
 def test_config_shows_the_running_values(make_router):
     router = make_router({"defaults": {"query_wait_timeout": "7s"}})
     values = {row["key"]: row for row in router.show("config")}
@@ -284,6 +301,11 @@ def test_config_shows_the_running_values(make_router):
 def test_databases(router):
     row = {row["name"]: row for row in router.show("databases")}["pgbouncer"]
     assert row["database"] == "pgbouncer"
+    # PgBouncer has listen_port there.
+    for workload, port in router.ports.items():
+        with getattr(router, workload).connect(user=ADMIN[0], dbname="pgbouncer") as admin:
+            rows = admin.execute("SHOW DATABASES").fetchall()
+            assert {row[0]: row[2] for row in rows}["pgbouncer"] == port
 
 
 def test_version_matches_the_program():
