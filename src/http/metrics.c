@@ -13,6 +13,7 @@
 #include "base/slog_queue.h"
 #include "http/metrics_priv.h"
 #include "session/client.h"
+#include "session/suspend.h"
 #include "session/tally.h"
 
 /* Which metric tells a counter of stats.def. */
@@ -439,6 +440,22 @@ static void process(struct exposition *e, const struct metrics_process *p)
 	exposition_us(e, p->start_wall_us, NO_LABELS);
 }
 
+/* What somebody has said, and may have forgotten. */
+static void said(struct exposition *e, struct directory *d, const struct router *r)
+{
+	struct route_holds holds;
+
+	directory_holds_count(d, &holds);
+	exposition_begin(e, METRIC_HELD);
+	exposition_u64(e, holds.paused, LABELS("by", "pause"));
+	exposition_u64(e, holds.disabled, LABELS("by", "disable"));
+	exposition_u64(e, suspend_is_on(r), LABELS("by", "suspend"));
+	exposition_begin(e, METRIC_RELOAD_OK);
+	exposition_u64(e, !atomic_load(&r->is_reload_refused), NO_LABELS);
+	exposition_begin(e, METRIC_RELOADED);
+	exposition_us(e, atomic_load(&r->reloaded_at_us), NO_LABELS);
+}
+
 /* --- all of it -------------------------------------------------------------------------- */
 
 bool metrics_write(struct buf *out, bool is_openmetrics, const struct look *look,
@@ -458,6 +475,7 @@ bool metrics_write(struct buf *out, bool is_openmetrics, const struct look *look
 		LABELS("version", PGTANDEM_VERSION, "io_backend", p->io_backend));
 	exposition_begin(e, METRIC_STATE);
 	exposition_u64(e, p->is_ready, NO_LABELS);
+	said(e, d, p->router);
 	workload_gauge(e, look, METRIC_CLIENTS, get_clients);
 	workload_gauge(e, look, METRIC_CLIENTS_MAX, get_clients_max);
 	clients_in_state(e, p->router);

@@ -29,7 +29,6 @@ static struct {
 	uint64_t every_us;              /* 0: nobody watches */
 	uint64_t next_us;
 	uint64_t status_us;
-	bool is_refused;                /* the last reload */
 } watch;
 
 static void deliver(struct mail *mail, struct worker *w)
@@ -71,7 +70,7 @@ static void tell_status(const struct program *p)
 	(void)sd_notifyf(0, "STATUS=%s: %u clients, %u of %u server connections%s",
 		atomic_load(&p->router.drain) == ROUTER_SERVES ? "serving" : "draining",
 		atomic_load(&p->router.clients), used, limit,
-		watch.is_refused ? "; the last reload was refused, see the log" : "");
+		atomic_load(&p->router.is_reload_refused) ? "; the last reload was refused, see the log" : "");
 }
 
 bool notify_is_heard(void)
@@ -104,9 +103,8 @@ void notify_reloading(void)
 		(unsigned long)clock_now_us());
 }
 
-void notify_reloaded(struct program *p, bool ok)
+void notify_reloaded(struct program *p)
 {
-	watch.is_refused = !ok;
 	tell_status(p);
 	(void)sd_notify(0, "READY=1");
 }
@@ -175,10 +173,9 @@ void notify_reloading(void)
 {
 }
 
-void notify_reloaded(struct program *p, bool ok)
+void notify_reloaded(struct program *p)
 {
 	(void)p;
-	(void)ok;
 }
 
 void notify_stopping(void)

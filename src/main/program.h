@@ -126,7 +126,7 @@ void log_end(void);                     /* standard error from now on */
 bool notify_is_heard(void);             /* was it systemd that started this? */
 void notify_ready(struct program *);
 void notify_reloading(void);
-void notify_reloaded(struct program *, bool ok);
+void notify_reloaded(struct program *);
 void notify_stopping(void);
 void notify_successor(long pid);
 /* Sockets that systemd has opened.  Returns 0, or -errno with diag filled. */

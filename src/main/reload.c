@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/slog.h"
 #include "config/reload.h"
 #include "main/program.h"
@@ -180,8 +181,11 @@ bool program_reload(struct program *p, char *text, size_t size)
 	ok = go_over(p, config_load(p->path, &diag), &diag, text, size);
 	if (ok)
 		overlay_finish(&p->overlay);
+	atomic_store(&p->router.is_reload_refused, !ok);
+	if (ok)
+		atomic_store(&p->router.reloaded_at_us, clock_wall_us());
 	/* Also when it was refused: what was in force still is. */
-	notify_reloaded(p, ok);
+	notify_reloaded(p);
 	return ok;
 }
 

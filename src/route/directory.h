@@ -554,6 +554,14 @@ struct route_held {
 /* What holds for those who ask for this name; NULL: is all of it paused? */
 void directory_held(struct directory *, const char *name, struct route_held *);
 
+/* Of how many names something is held back; a pause of all of it is one more. */
+struct route_holds {
+	uint32_t paused;
+	uint32_t disabled;
+};
+
+void directory_holds_count(struct directory *, struct route_holds *);
+
 /* For other processes: all that is paused and disabled, as text with zero bytes in it, and
  * which version that is; it grows with each change. */
 uint64_t directory_holds_version(struct directory *);

@@ -148,6 +148,21 @@ void directory_held(struct directory *d, const char *name, struct route_held *ou
 	pthread_mutex_unlock(&d->lock);
 }
 
+void directory_holds_count(struct directory *d, struct route_holds *out)
+{
+	struct hash_node *node = NULL;
+
+	pthread_mutex_lock(&d->lock);
+	*out = (struct route_holds){ .paused = d->paused_count + (d->is_paused ? 1 : 0) };
+	while ((node = hash_table_walk(&d->databases, node)) != NULL) {
+		const struct route_database *database =
+			container_of(node, struct route_database, node);
+
+		out->disabled += atomic_load(&database->is_disabled) ? 1 : 0;
+	}
+	pthread_mutex_unlock(&d->lock);
+}
+
 /* Nothing is held any more. */
 static void release_all(struct directory *d)
 {

@@ -97,6 +97,8 @@ struct router {
 	_Atomic uint32_t clients;       /* that have proven who they are */
 	_Atomic uint32_t max_client_conn;
 	_Atomic uint64_t console_logins;
+	_Atomic bool is_reload_refused; /* the last one */
+	_Atomic uint64_t reloaded_at_us;        /* by the wall clock; the start is one, too */
 	_Atomic uint64_t next_client_id;
 	_Atomic uint64_t code_changes;  /* counts what clients have done to functions and
 					   the like, or may have: see client_lend.c */

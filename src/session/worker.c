@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/rand.h"
 #include "base/slog.h"
 #include "session/cancel.h"
@@ -541,7 +542,8 @@ const struct directory_hooks router_directory_hooks = {
 int router_init(struct router *r, struct directory *directory,
 	const struct console_ops *console, const char *version)
 {
-	*r = (struct router){ .directory = directory, .version = version };
+	*r = (struct router){ .directory = directory, .version = version,
+		.reloaded_at_us = clock_wall_us() };
 	r->console = *console;
 	rand_bytes(r->mock_key, sizeof(r->mock_key));
 	pthread_mutex_init(&r->derived_lock, NULL);

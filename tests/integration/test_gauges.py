@@ -15,7 +15,7 @@ from support.certs import Authority
 from support.net import free_port, listening_ports
 from support.postgres import DATABASE, DEFAULT_USER, USERS
 from support.router import ADMIN, ROOT, Router, merge
-from support.wait import wait_until
+from support.wait import SLOWDOWN, wait_until
 from support.web import Web
 
 pytestmark = pytest.mark.router_only
@@ -242,6 +242,56 @@ def test_they_are_what_the_views_say(rig, postgres):
         host = look.hosts["main"]
         assert host["used"] == postgres.count(f"usename = '{DEFAULT_USER}'") - 5 + \
             postgres.count("usename = 'other'")
+
+
+def test_what_the_console_holds(rig):
+    """What somebody has forgotten to take back is seen without asking each view."""
+    router, web = rig()
+
+    def held():
+        told = {by: web.metrics().value("pgtandem_held", by=by) for by in ("pause", "disable", "suspend")}
+        rows = router.show("databases")
+        state = {row["key"]: row["value"] for row in router.show("state")}
+        assert told["disable"] == sum(row["disabled"] for row in rows)
+        assert (told["suspend"] == 1) == (state["suspended"] == "yes")
+        assert (told["pause"] > 0) == any(row["paused"] for row in rows)
+        return tuple(told.values())
+
+    with router.session.connect(dbname=DATABASE) as connection:
+        connection.execute("SELECT 1")
+    wait_until(lambda: not any(row["clients"] for row in router.show("workloads")), 10, "it has left")
+    for commands in (("DISABLE a", (0, 1, 0)), ("DISABLE b", (0, 2, 0)), ("ENABLE a", (0, 1, 0)),
+                     (f"PAUSE {DATABASE}", (1, 1, 0)), ("PAUSE", (2, 1, 0)), ("KILL c", (3, 1, 0)),
+                     ("RESUME", (2, 1, 0)), ("RESUME c", (1, 1, 0)), (f"RESUME {DATABASE}", (0, 1, 0)),
+                     ("SUSPEND", (0, 1, 1)), ("RESUME", (0, 1, 0)), ("ENABLE b", (0, 0, 0))):
+        command, wanted = commands
+        router.command(command)
+        assert held() == wanted, command
+
+
+def test_how_the_last_reload_went(rig):
+    router, web = rig()
+    good, text = "pgtandem_config_last_reload_successful", router.config_file.read_text()
+    at = "pgtandem_config_last_reload_success_timestamp_seconds"
+    first = web.metrics().value(at)
+    assert web.metrics().value(good) == 1
+    # The start is one.
+    assert abs(first - web.metrics().value("process_start_time_seconds")) < 60 * SLOWDOWN
+    router.expect_error("reload-failed")
+    for _ in range(2):
+        router.config_file.write_text(text + "nonsense: 1\n")
+        router.reload(expect="error")
+        wait_until(lambda: web.metrics().value(good) == 0, 10, "it is told that it was refused")
+        assert web.metrics().value(at) == first
+        router.config_file.write_text(text)
+        with pytest.raises(psycopg.Error):
+            router.command("SET nonsense = 1")
+        # No reload.
+        assert web.metrics().value(good) == 0
+        assert router.command("RELOAD") == "RELOAD"
+        wait_until(lambda: web.metrics().value(good) == 1, 10, "it is told that it is in force")
+        assert web.metrics().value(at) > first
+        first = web.metrics().value(at)
 
 
 def test_histograms_are_what_the_view_says(rig):

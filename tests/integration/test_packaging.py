@@ -121,7 +121,29 @@ def test_alerts_fire_in_time(tmp_path):
             text += series(f"pgtandem_budget_{name}", share.format(workload), f"{value}x9")
     text += series("pgtandem_host_up", 'instance="i", host="blinks"', "1 0 1 1 1 1 1 1 1")
     text += series("pgtandem_host_up", 'instance="i", host="gone"', "1 0 0 0 0 0 0 0 0")
+    # A reload that was put right at once, and one that was not; a pause that was forgotten.
+    text += series("pgtandem_config_last_reload_successful", 'instance="mended"', "1 0 0 1 1 1 1 1 1")
+    text += series("pgtandem_config_last_reload_successful", 'instance="left"', "1 0 0 0 0 0 0 0 0")
+    text += series("pgtandem_held", 'instance="i", by="pause"', "1x70")
+    text += series("pgtandem_held", 'instance="i", by="suspend"', "0x70")
     text += """    alert_rule_test:
+      - eval_time: 2m
+        alertname: PgtandemReloadRefused
+        exp_alerts:
+          - exp_labels: { severity: warning, instance: left }
+            exp_annotations:
+              summary: "left has refused its configuration"
+              description: "What was in force still is; a restart would fail. Its log (reload-failed) and pgtandem --check tell file and line."
+      - eval_time: 14m
+        alertname: PgtandemHeld
+        exp_alerts: []
+      - eval_time: 16m
+        alertname: PgtandemHeld
+        exp_alerts:
+          - exp_labels: { severity: warning, instance: i, by: pause }
+            exp_annotations:
+              summary: "i holds clients back: pause"
+              description: "Given on the console and not taken back: SHOW STATE, and paused and disabled of SHOW DATABASES. RESUME, with the name that was given, or ENABLE ends it."
       - eval_time: 2m
         alertname: PgtandemFloorNotMet
         exp_alerts:
