@@ -75,6 +75,16 @@ const char *look_not_ready(const struct look *look, int drain, bool has_started)
 
 /* --- taking it -------------------------------------------------------------------- */
 
+/* The ceiling is also what others leave, and what a pool, a database or a user may have; and
+ * where PostgreSQL is not reached there is nothing. */
+static bool is_blocked(const struct look_host *h, const struct snap_share *s)
+{
+	if (!h->is_up)
+		return true;
+	return s->waiting > 0 && (s->used >= s->max || h->budget.used >= h->budget.limit ||
+		s->reason == WAIT_HOST || wait_reason_is_limit(s->reason));
+}
+
 static void add_share(struct look_workload *w, const struct look_host *h,
 	const struct snap_share *s)
 {
@@ -95,10 +105,7 @@ static void add_share(struct look_workload *w, const struct look_host *h,
 	}
 	if (s->lease_us != 0 && (w->lease_since_us == 0 || s->lease_us < w->lease_since_us))
 		w->lease_since_us = s->lease_us;
-	/* The ceiling is also what others leave, and what a pool, a database or a user may have. */
-	if (s->waiting > 0 && (s->used >= s->max || h->budget.used >= h->budget.limit ||
-		wait_reason_is_limit(s->reason)))
-		w->is_blocked = true;
+	w->is_blocked = w->is_blocked || is_blocked(h, s);
 }
 
 static uint64_t certificate_of(struct route_tls *tls)

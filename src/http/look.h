@@ -49,7 +49,7 @@ struct look_workload {
 	uint64_t wait_timeout_at_us;    /* the last one; 0: none */
 	uint32_t tls_clients;
 	uint64_t certificate_s;         /* when it ends, since 1970; 0: there is none */
-	bool is_blocked;                /* on some host the first who waits can have nothing */
+	bool is_blocked;                /* on some host who waits can have nothing */
 	enum health_level level;
 	struct times_sum times[WORKLOAD_TIME_COUNT];
 };

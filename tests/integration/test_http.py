@@ -289,6 +289,29 @@ def test_emergency_below_the_ceiling(make_web, limits, reason):
         wait_until(lambda: web.json("/health/db")["transactional"]["level"] == "ok", 10)
 
 
+def test_emergency_while_postgresql_is_not_there(make_web, postgres):
+    """Who waits in vain for it, and for a while who has; not who asks for nothing."""
+    router, web = make_web({"defaults": {"query_wait_timeout": "4s"}})
+    router.expect_error("server-")
+
+    def health(name="transactional"):
+        return web.json("/health/db")[name]
+    with router.transactional.wire() as wire:
+        wire.query("SELECT 1")
+        postgres.stop()
+        try:
+            wire.send(w.query("SELECT 2"))
+            wait_until(lambda: health()["level"] == "emergency", 10, "half of the timeout is over")
+            assert w.errors(wire.until_ready()) == ["57014"]
+            now = health()
+            assert (now["waiting"], now["wait_timeouts"], now["level"]) == (0, 1, "emergency")
+            assert health("session")["level"] == "ok"
+        finally:
+            postgres.start()
+        wait_until(lambda: health()["level"] == "ok", 20, "it is there again")
+        assert wire.value("SELECT 3") == "3"
+
+
 def test_every_view(both):
     """Each is there, as the console has it: the same names, and rows of the same number."""
     router, web = both
