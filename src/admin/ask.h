@@ -20,6 +20,7 @@
 #include "admin/command.h"
 #include "admin/console.h"
 #include "admin/extended.h"
+#include "admin/started.h"
 #include "admin/table.h"
 #include "base/buf.h"
 #include "session/client.h"
@@ -74,6 +75,7 @@ typedef enum ask_result ask_handler_f(struct ask *);
 struct console {
 	struct router *router;
 	struct console_calls calls;
+	struct started started;
 	pthread_mutex_t lock;           /* of what follows */
 	struct list asks;
 	struct averages averages;

@@ -429,12 +429,16 @@ static void on_cancel(void *arg, struct client *c)
 /* --- life ------------------------------------------------------------------------ */
 
 int console_create(struct console **out, struct router *router,
-	const struct console_calls *calls)
+	const struct console_calls *calls, const struct config *config)
 {
 	struct console *console = calloc(1, sizeof(*console));
 
 	if (console == NULL)
 		return -ENOMEM;
+	if (started_take(&console->started, config) < 0) {
+		free(console);
+		return -ENOMEM;
+	}
 	console->router = router;
 	console->calls = *calls;
 	pthread_mutex_init(&console->lock, NULL);
@@ -455,6 +459,7 @@ void console_destroy(struct console **slot)
 	list_for_each_safe(&console->asks, node)
 		ask_destroy(container_of(node, struct ask, in_console));
 	averages_finish(&console->averages);
+	started_finish(&console->started);
 	pthread_mutex_destroy(&console->lock);
 	free(console);
 }

@@ -30,9 +30,10 @@ struct console_calls {
 	void *arg;
 };
 
-/* Returns 0 or -ENOMEM.  The router need not be initialised yet. */
+/* With the configuration of the start.  Returns 0 or -ENOMEM.  The router need not be
+ * initialised yet. */
 NODISCARD int console_create(struct console **, struct router *,
-	const struct console_calls *);
+	const struct console_calls *, const struct config *);
 void console_destroy(struct console **);
 
 /* Carries out, in a process that drains, what was asked of the one that has taken over:

@@ -146,17 +146,20 @@ struct setting_row {
 	const char *source;
 	const char *effect;
 	const char *allowed;
+	const char *until_restart;
 };
 
 static const struct table_column setting_columns[] = {
 	TABLE_COLUMN(TEXT, setting_row, key, "", "The setting, by its full name."),
-	TABLE_COLUMN(TEXT, setting_row, value, "", "What it is now."),
+	TABLE_COLUMN(TEXT, setting_row, value, "", "What the configuration says."),
 	TABLE_COLUMN_AS("default", TEXT, setting_row, def, "",
 		"What it is where nothing is said."),
 	TABLE_COLUMN(TEXT, setting_row, source, "",
 		"Where it is given: file and line, SET, or default."),
 	TABLE_COLUMN(TEXT, setting_row, effect, "", "When a change takes effect."),
 	TABLE_COLUMN(TEXT, setting_row, allowed, "", "The values that it may have."),
+	TABLE_COLUMN(TEXT, setting_row, until_restart, "",
+		"What still holds where value takes effect at the next restart."),
 };
 const struct table show_setting_table = TABLE_OF(setting_columns);
 
@@ -177,6 +180,7 @@ static void add_setting(void *arg, const struct dump_row *option)
 		.source = place == NULL ? "default" : place->line == 0 ? "SET" : source,
 		.effect = option_effect_name(option->option->effect),
 		.allowed = option_range(option->option, range, sizeof(range)),
+		.until_restart = started_differs(&s->ask->console->started, option),
 	};
 
 	if (place != NULL)

@@ -329,7 +329,7 @@ static int set_up(struct program *p, struct diag *diag)
 	if (ret == 0)
 		ret = entrances_open(p, p->config, diag);
 	if (ret == 0)
-		ret = console_create(&p->console, &p->router, &calls);
+		ret = console_create(&p->console, &p->router, &calls, p->config);
 	if (ret == 0)
 		ret = http_create(&p->http, p->console, &p->router,
 			p->io.backend == IO_BACKEND_EPOLL ? "epoll" : "io_uring",

@@ -70,7 +70,7 @@ def settings(console):
     (head,) = [m for m in answer if m.type == "T"]
     count = int.from_bytes(head.body[:2], "big")
     rows = w.rows(answer)
-    assert len(rows) > 100 and count == 6
+    assert len(rows) > 100 and count == 7
     return {row[0]: row for row in rows}
 
 

@@ -125,6 +125,25 @@ def test_reload_names_each_change(router, console):
         "process.workers: 2 -> 1 (at restart)", "defaults.query_timeout: 0 -> 7s (at reload)"]
 
 
+def test_what_waits_for_a_restart(router, console):
+    """It is not in force, however often the file is read; the others are."""
+    def waiting():
+        return {key: (row["value"], row["until_restart"]) for key, row in settings(router).items()
+                if row["until_restart"] is not None}
+
+    assert waiting() == {}
+    router.config["defaults"] = {"query_timeout": "7s"}
+    router.config["process"].update(workers=1, pid_file="/nowhere/pid")
+    router.write_config()
+    for _ in range(2):
+        assert w.types(console.query("RELOAD"))[-2:] == "CZ"
+        assert waiting() == {"process.workers": ("1", "2"), "process.pid_file": ("/nowhere/pid", "")}
+    router.config["process"].update(workers=2, pid_file=None)
+    router.write_config()
+    console.query("RELOAD")
+    assert waiting() == {}
+
+
 def test_a_reload_that_fails_keeps_what_was_set(router, console):
     assert w.types(console.query("SET query_timeout = 9s")) == "CZ"
     text = router.config_file.read_text()
