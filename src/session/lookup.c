@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fair.h"
 #include "base/slog.h"
 #include "pg/valid_until.h"
 #include "session/client_priv.h"
@@ -37,18 +38,33 @@ struct lookup {
 	struct lookup_key key;
 	uint64_t ttl_us;
 	uint64_t negative_ttl_us;
+	uint64_t source;                /* the client's address */
+	struct entry *entry;            /* that it waits for */
 	struct list_node in_entry;
+	struct fair_item turn;          /* in the host's queue, until its user is asked for */
+	uint64_t until_us;              /* its turn comes, or it has waited in vain */
 	enum lookup_result result;
 	char *secret;
 	struct pool_error error;
 };
 
-enum entry_state { ENTRY_ASKING, ENTRY_KNOWN, ENTRY_UNKNOWN };
+/* Of a host: the router has one connection for all that is asked there. */
+struct host_queue {
+	struct list_node in_all;
+	struct worker *worker;
+	struct route_host *host;
+	struct fair waiting;            /* lookups */
+	struct entry *asking;           /* NULL: nothing is asked */
+	bool is_choosing;
+};
+
+enum entry_state { ENTRY_WAITING, ENTRY_ASKING, ENTRY_KNOWN, ENTRY_UNKNOWN };
 
 struct entry {
 	struct hash_node node;
 	struct list_node in_order;      /* of those in the same state, oldest first */
 	struct lookups *all;
+	struct host_queue *queue;
 	struct worker *worker;
 	struct errand errand;
 	enum entry_state state;
@@ -64,6 +80,7 @@ struct entry {
 };
 
 struct lookups {
+	struct list queues;
 	struct hash_table entries;
 	struct list order[ENTRY_UNKNOWN + 1];
 	uint32_t counts[ENTRY_UNKNOWN + 1];
@@ -124,12 +141,22 @@ static void entry_enter(struct entry *e, enum entry_state state)
 	list_push_back(&e->all->order[state], &e->in_order);
 }
 
+/* It was asked for, or waits no longer. */
+static void leave_queue(struct lookup *l)
+{
+	(void)fair_remove(&l->entry->queue->waiting, &l->turn);
+}
+
 static void entry_free(struct entry *e)
 {
 	struct list_node *node;
 
-	while ((node = list_pop_front(&e->waiters)) != NULL)
-		lookup_free(container_of(node, struct lookup, in_entry));
+	while ((node = list_pop_front(&e->waiters)) != NULL) {
+		struct lookup *l = container_of(node, struct lookup, in_entry);
+
+		leave_queue(l);
+		lookup_free(l);
+	}
 	list_remove(&e->in_order);
 	e->all->counts[e->state]--;
 	hash_table_remove(&e->all->entries, &e->node);
@@ -146,6 +173,7 @@ struct lookups *lookups_create(void)
 		free(all);
 		return NULL;
 	}
+	list_init(&all->queues);
 	for (size_t i = 0; i < COUNT_OF(all->order); i++)
 		list_init(&all->order[i]);
 	return all;
@@ -153,14 +181,16 @@ struct lookups *lookups_create(void)
 
 void lookups_destroy(struct lookups *all)
 {
+	struct list_node *node;
+
 	if (all == NULL)
 		return;
 	for (size_t i = 0; i < COUNT_OF(all->order); i++) {
-		struct list_node *node;
-
 		while ((node = list_first(&all->order[i])) != NULL)
 			entry_free(container_of(node, struct entry, in_order));
 	}
+	while ((node = list_pop_front(&all->queues)) != NULL)
+		free(container_of(node, struct host_queue, in_all));
 	hash_table_finish(&all->entries);
 	free(all);
 }
@@ -273,6 +303,10 @@ static void log_failure(const struct entry *e, const struct pool_error *error)
 		slog_quote(message, sizeof(message), error->message, strlen(error->message)));
 }
 
+static const struct pool_error late = { "57014", "no answer in time" };
+
+static void ask_next(struct host_queue *);
+
 /* Forgets the oldest of those that are known, or are known not to be. */
 static void make_room(struct lookups *all, enum entry_state state, uint32_t max)
 {
@@ -280,32 +314,12 @@ static void make_room(struct lookups *all, enum entry_state state, uint32_t max)
 		entry_free(container_of(list_first(&all->order[state]), struct entry, in_order));
 }
 
-static void on_done(struct errand *errand, enum errand_result result,
-	const struct pool_error *error)
+/* PostgreSQL has told it. */
+static void keep(struct entry *e)
 {
-	static const struct pool_error late = { "57014", "no answer in time" };
-	struct entry *e = container_of(errand, struct entry, errand);
-	struct pool_error bad = { "58000", "" };
-	const struct lookup *first;
-	uint64_t ttl_us;
+	const struct lookup *first = container_of(list_first(&e->waiters), struct lookup, in_entry);
+	uint64_t ttl_us = e->rows > 0 ? first->ttl_us : first->negative_ttl_us;
 
-	if (result == ERRAND_ABORTED)
-		return;
-	if (result == ERRAND_TIMEOUT && error->sqlstate[0] == '\0')
-		error = &late;
-	if (result == ERRAND_OK && e->problem != NULL) {
-		(void)snprintf(bad.message, sizeof(bad.message), "%s", e->problem);
-		result = ERRAND_ERROR;
-		error = &bad;
-	}
-	if (result != ERRAND_OK) {
-		log_failure(e, error);
-		answer_all(e, error);
-		entry_free(e);
-		return;
-	}
-	first = container_of(list_first(&e->waiters), struct lookup, in_entry);
-	ttl_us = e->rows > 0 ? first->ttl_us : first->negative_ttl_us;
 	e->read_us = worker_now(e->worker);
 	e->until_us = e->read_us + ttl_us;
 	entry_enter(e, e->rows > 0 ? ENTRY_KNOWN : ENTRY_UNKNOWN);
@@ -318,19 +332,115 @@ static void on_done(struct errand *errand, enum errand_result result,
 	make_room(e->all, ENTRY_UNKNOWN, LOOKUP_UNKNOWN_MAX);
 }
 
+static void on_done(struct errand *errand, enum errand_result result,
+	const struct pool_error *error)
+{
+	struct entry *e = container_of(errand, struct entry, errand);
+	struct pool_error bad = { "58000", "" };
+	struct host_queue *q = e->queue;
+
+	q->asking = NULL;
+	if (result == ERRAND_ABORTED)
+		return;
+	if (result == ERRAND_TIMEOUT && error->sqlstate[0] == '\0')
+		error = &late;
+	if (result == ERRAND_OK && e->problem != NULL) {
+		(void)snprintf(bad.message, sizeof(bad.message), "%s", e->problem);
+		result = ERRAND_ERROR;
+		error = &bad;
+	}
+	if (result == ERRAND_OK) {
+		keep(e);
+	} else {
+		log_failure(e, error);
+		answer_all(e, error);
+		entry_free(e);
+	}
+	ask_next(q);
+}
+
 static const struct errand_ops entry_ops = { .row = on_row, .done = on_done };
 
 static void ask(struct entry *e)
 {
 	struct directory *d = e->worker->router->directory;
 
+	list_for_each(&e->waiters, node)
+		leave_queue(container_of(node, struct lookup, in_entry));
 	entry_enter(e, ENTRY_ASKING);
+	e->queue->asking = e;
 	e->generation = directory_generation(d);
 	e->rows = 0;
 	e->problem = NULL;
 	e->errand.param = e->key.user;
 	errand_start(&e->errand, e->worker, e->key.host,
 		e->key.dbname[0] == '\0' ? NULL : e->key.dbname, e->key.sql, LOOKUP_TIMEOUT_US);
+}
+
+/* --- whose turn it is ------------------------------------------------------------------ */
+
+static void refuse(struct lookup *l, const struct pool_error *why)
+{
+	struct entry *e = l->entry;
+
+	leave_queue(l);
+	list_remove(&l->in_entry);
+	answer_failed(l, why);
+	if (list_first(&e->waiters) == NULL)
+		entry_free(e);
+}
+
+/* An errand that cannot begin is over at once, and calls this again. */
+static void ask_next(struct host_queue *q)
+{
+	struct fair_item *item;
+
+	if (q->is_choosing)
+		return;
+	q->is_choosing = true;
+	while (q->asking == NULL && (item = fair_pop(&q->waiting)) != NULL) {
+		struct lookup *l = container_of(item, struct lookup, turn);
+
+		if (worker_now(q->worker) < l->until_us)
+			ask(l->entry);
+		else
+			refuse(l, &late);
+	}
+	q->is_choosing = false;
+}
+
+static void wait_for_turn(struct lookup *l)
+{
+	static const struct pool_error full = { "53300", "too many wait for users' passwords" };
+	struct host_queue *q = l->entry->queue;
+	struct fair_item *out;
+
+	if (!fair_push(&q->waiting, &l->turn, l->source, &out)) {
+		refuse(l, &full);
+		return;
+	}
+	if (out != NULL)
+		refuse(container_of(out, struct lookup, turn), &full);
+	ask_next(q);
+}
+
+static struct host_queue *queue_of(struct worker *w, struct route_host *host)
+{
+	struct host_queue *q;
+
+	list_for_each(&w->lookups->queues, node) {
+		q = container_of(node, struct host_queue, in_all);
+		if (q->host == host)
+			return q;
+	}
+	q = calloc(1, sizeof(*q));
+	if (q == NULL)
+		return NULL;
+	q->worker = w;
+	q->host = host;
+	fair_init(&q->waiting, LOOKUP_WAITING_MAX);
+	list_push_back(&w->lookups->queues, &q->in_all);
+	return q;
 }
 
 /* --- worker 0 -------------------------------------------------------------------------- */
@@ -350,21 +460,23 @@ static struct entry *find(struct lookups *all, const struct lookup_key *key)
 
 static struct entry *add(struct worker *w, const struct lookup_key *key)
 {
+	struct host_queue *q = queue_of(w, key->host);
 	struct lookups *all = w->lookups;
 	struct entry *e = calloc(1, sizeof(*e));
 
-	if (e == NULL || !key_copy(&e->key, key)) {
+	if (q == NULL || e == NULL || !key_copy(&e->key, key)) {
 		free(e);
 		return NULL;
 	}
 	e->all = all;
+	e->queue = q;
 	e->worker = w;
-	e->state = ENTRY_ASKING;
+	e->state = ENTRY_WAITING;
 	errand_init(&e->errand, &entry_ops);
 	list_init(&e->waiters);
 	list_node_init(&e->in_order);
-	list_push_back(&all->order[ENTRY_ASKING], &e->in_order);
-	all->counts[ENTRY_ASKING]++;
+	list_push_back(&all->order[ENTRY_WAITING], &e->in_order);
+	all->counts[ENTRY_WAITING]++;
 	hash_table_add(&all->entries, &e->node, key_hash(key));
 	return e;
 }
@@ -375,32 +487,33 @@ static bool is_fresh(const struct entry *e)
 		e->generation == directory_generation(e->worker->router->directory);
 }
 
+static bool is_told(const struct entry *e)
+{
+	return e->state == ENTRY_KNOWN || e->state == ENTRY_UNKNOWN;
+}
+
 static void look_up(struct worker *w, struct lookup *l)
 {
 	static const struct pool_error no_memory = { "53200", "out of memory" };
-	static const struct pool_error full = { "53300", "too many users are asked for" };
 	struct entry *e = find(w->lookups, &l->key);
 
-	if (e != NULL && e->state != ENTRY_ASKING && is_fresh(e)) {
+	if (e != NULL && is_told(e) && is_fresh(e)) {
 		answer(e, l);
-		return;
-	}
-	if (e != NULL && e->state == ENTRY_ASKING) {
-		list_push_back(&e->waiters, &l->in_entry);
-		return;
-	}
-	if (w->lookups->counts[ENTRY_ASKING] >= LOOKUP_ASKING_MAX) {
-		answer_failed(l, &full);
 		return;
 	}
 	if (e == NULL)
 		e = add(w, &l->key);
+	else if (is_told(e))
+		entry_enter(e, ENTRY_WAITING);
 	if (e == NULL) {
 		answer_failed(l, &no_memory);
 		return;
 	}
+	l->entry = e;
+	l->until_us = worker_now(w) + LOOKUP_TIMEOUT_US;
 	list_push_back(&e->waiters, &l->in_entry);
-	ask(e);
+	if (e->state == ENTRY_WAITING)
+		wait_for_turn(l);
 }
 
 static void doubt(struct worker *w, const struct lookup_key *key)
@@ -444,8 +557,10 @@ static bool post(struct client *c, const struct route_lookup *where, const char 
 			.sql = strdup(where->sql),
 			.user = strdup(user) },
 		.ttl_us = where->ttl_us,
-		.negative_ttl_us = where->negative_ttl_us };
+		.negative_ttl_us = where->negative_ttl_us,
+		.source = (uint64_t)(uintptr_t)c->source };
 	list_node_init(&l->mail.node);
+	fair_item_init(&l->turn);
 	list_node_init(&l->in_entry);
 	if (l->key.dbname == NULL || l->key.sql == NULL || l->key.user == NULL) {
 		lookup_free(l);

@@ -5,19 +5,20 @@
  * The query runs as an errand, with the router's own login, on a connection that no
  * client ever has; the name is a parameter.  What it told is kept for a while, also that
  * there is no such user; clients that ask for one user at the same time wait for one
- * query.
+ * query.  One is asked at a time of each host, and the addresses of clients take turns.
  *
  * Owns:   what is known, by worker 0; secrets are wiped when forgotten.
  * Thread: lookup_start() from the client's worker, by mail to worker 0 and back.
  * Limits: LOOKUP_KNOWN_MAX users that are known, LOOKUP_UNKNOWN_MAX that are not (the
- *         oldest is forgotten), LOOKUP_ASKING_MAX that are asked for; more are refused.
+ *         oldest is forgotten), LOOKUP_WAITING_MAX clients that wait for their turn at a
+ *         host; more are refused, or those of the address that has most.
  */
 #ifndef SESSION_LOOKUP_H
 #define SESSION_LOOKUP_H
 
 #include "session/router.h"
 
-enum { LOOKUP_KNOWN_MAX = 10000, LOOKUP_UNKNOWN_MAX = 1000, LOOKUP_ASKING_MAX = 500 };
+enum { LOOKUP_KNOWN_MAX = 10000, LOOKUP_UNKNOWN_MAX = 1000, LOOKUP_WAITING_MAX = 10000 };
 
 enum lookup_result {
 	LOOKUP_FOUND,

@@ -2,6 +2,7 @@
 """auth_query: users whom no file names, and whom PostgreSQL knows."""
 import asyncio
 import concurrent.futures
+import contextlib
 import pathlib
 import queue
 import re
@@ -16,7 +17,7 @@ from support import wire as w
 from support.fakeserver import FakeServer
 from support.postgres import DATABASE, USERS
 from support.router import ADMIN
-from support.wait import wait_until
+from support.wait import SLOWDOWN, wait_until
 
 pytestmark = pytest.mark.router_only
 OWN = "auth_asker"
@@ -229,6 +230,22 @@ def test_a_changed_password(make_router, counted):
     wait_until(lets_in, 20, "the new password to do")
     assert calls(counted, "q_scram") <= 2 + (time.monotonic() - start)
     assert refused(router.session, "q_scram", "scram word")[1].sqlstate == "28P01"
+
+
+def test_addresses_take_turns(make_router, counted):
+    """Names that are made up, more than may wait, of one address: who comes from elsewhere
+    has its answer long before those, though the query is slow and one is asked at a time."""
+    router = with_query(make_router, {"auth_query": COUNTING},
+                        defaults={"client_login_timeout": "1h"})
+    with contextlib.ExitStack() as stack:
+        for number in range(600):
+            wire = stack.enter_context(w.Wire("127.0.0.1", router.transactional.port,
+                                              source="127.0.0.2"))
+            wire.send(w.startup(f"made_up_{number}", DATABASE))
+        with w.Wire("127.0.0.1", router.transactional.port, timeout=60 * SLOWDOWN) as wire:
+            wire.login("q_scram", "scram word", DATABASE)
+            assert wire.value("SELECT current_user") == "q_scram"
+        assert counted.sql("SELECT count(*) FROM public.asked")[0][0] < 100
 
 
 @pytest.mark.parametrize("setting", [
