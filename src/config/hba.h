@@ -103,6 +103,9 @@ bool hba_uses_map(const struct hba *, size_t index, const char **map, struct hba
  * clientcert are); with the place of the first. */
 bool hba_needs_tls(const struct hba *, struct hba_place *);
 
+/* Whether a rule asks for a certificate (cert, clientcert); with the place of the first. */
+bool hba_needs_certificate(const struct hba *, struct hba_place *);
+
 /* Whether a rule sends passwords to a directory in clear; with the place of the first. */
 bool hba_clear_ldap(const struct hba *, struct hba_place *);
 

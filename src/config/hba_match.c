@@ -177,6 +177,17 @@ bool hba_needs_tls(const struct hba *hba, struct hba_place *place)
 	return false;
 }
 
+bool hba_needs_certificate(const struct hba *hba, struct hba_place *place)
+{
+	for (size_t i = 0; i < hba->count; i++) {
+		if (hba->rules[i].cert == HBA_CERT_ANY)
+			continue;
+		tell_place(&hba->rules[i], place);
+		return true;
+	}
+	return false;
+}
+
 bool hba_clear_ldap(const struct hba *hba, struct hba_place *place)
 {
 	for (size_t i = 0; i < hba->count; i++) {

@@ -157,33 +157,52 @@ static int warn_clear(struct config *config)
 		at.line);
 }
 
-static int warn_without_tls(struct config *config)
-{
-	bool is_cert = config->auth.auth_type == CONFIG_AUTH_CERT, has_tls = false, has_ca = false;
-	struct hba_place at = { NULL, 0 };
+struct tls_of_workloads {
+	bool has_tls;
+	bool has_ca;
+};
 
-	if (!is_cert && (config->hba == NULL || !hba_needs_tls(config->hba, &at)))
-		return 0;
+static struct tls_of_workloads find_tls(const struct config *config)
+{
+	struct tls_of_workloads found = { false, false };
+
 	for (size_t i = 0; i < config->workload_count; i++) {
 		struct settings s;
 
 		config_resolve(config, &config->workloads[i], NULL, NULL, &s);
-		has_tls = has_tls || s.client_tls_sslmode != CONFIG_SSL_DISABLE;
-		has_ca = has_ca || (s.client_tls_sslmode != CONFIG_SSL_DISABLE &&
-					   s.client_tls_ca_file[0] != '\0');
+		if (s.client_tls_sslmode == CONFIG_SSL_DISABLE)
+			continue;
+		found.has_tls = true;
+		found.has_ca = found.has_ca || s.client_tls_ca_file[0] != '\0';
 	}
-	if (is_cert)
-		return has_ca ? 0 : verify_warn(config, "nobody can log in: auth_type is cert, and "
-			"no workload has TLS with client_tls_ca_file");
-	return has_tls ? 0 : verify_warn(config, "%s, line %u: hostssl fits nobody, as no workload "
-		"has TLS (client_tls_sslmode)", at.path, at.line);
+	return found;
+}
+
+/* What rules ask for that no workload has. */
+static int warn_rules(struct config *config)
+{
+	const struct tls_of_workloads found = find_tls(config);
+	struct hba_place at;
+
+	if (!found.has_tls && hba_needs_tls(config->hba, &at))
+		return verify_warn(config, "%s, line %u: hostssl fits nobody, as no workload has "
+			"TLS (client_tls_sslmode)", at.path, at.line);
+	if (!found.has_ca && hba_needs_certificate(config->hba, &at))
+		return verify_warn(config, "%s, line %u: lets nobody in, as no workload has "
+			"client_tls_ca_file to verify certificates with", at.path, at.line);
+	return 0;
 }
 
 int verify_tls_rules(struct config *config)
 {
 	int ret = warn_clear(config);
 
-	return ret == 0 ? warn_without_tls(config) : ret;
+	if (ret == 0 && config->hba != NULL)
+		ret = warn_rules(config);
+	if (ret == 0 && config->auth.auth_type == CONFIG_AUTH_CERT && !find_tls(config).has_ca)
+		ret = verify_warn(config, "nobody can log in: auth_type is cert, and no workload "
+			"has TLS with client_tls_ca_file");
+	return ret;
 }
 
 /* --- files ------------------------------------------------------------------------- */

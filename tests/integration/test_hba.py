@@ -125,10 +125,16 @@ def test_rules_for_tls_where_there_is_none(make_router, tmp_path):
     assert done.returncode == 0 and said in done.stdout, done.stdout
     ca = Authority(tmp_path / "ca")
     ca.issue("own", "localhost")
-    # One that has it is enough, as the rules are everybody's.
-    assert "fits nobody" not in router.reload({"workloads": {"session": {
+    # One that has it is enough, as the rules are everybody's; and there the certificates of
+    # clients need somebody who vouches for them.
+    unverified = "hba.conf, line 2: lets nobody in, as no workload has client_tls_ca_file"
+    answer = router.reload({"workloads": {"session": {
         "client_tls_key_file": ca.path("own.key"), "client_tls_cert_file": ca.path("own.crt")}}})
-    assert "fits nobody" not in check().stdout
+    assert "fits nobody" not in answer and unverified in answer
+    assert "fits nobody" not in check().stdout and unverified in check().stdout
+    with pytest.raises(psycopg.OperationalError, match="requires a valid client certificate"):
+        router.session.connect("app_trust", sslmode="require")
+    assert "nobody" not in router.reload({"workloads": {"session": {"client_tls_ca_file": ca.ca}}})
     assert said in router.reload({"workloads": {"session": {"client_tls_sslmode": "disable"}}})
     write(router, "hba.conf", ["host all app_scram all scram-sha-256", "hostnossl all all all md5"])
     assert "fits nobody" not in router.reload()

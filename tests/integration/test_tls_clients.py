@@ -347,6 +347,15 @@ def test_what_is_offered(make_router, ca):
         assert "Cipher is (NONE)" in said or "no cipher match" in said.lower(), said
 
 
+def test_no_older_protocol(make_router, ca):
+    """Also where the list of ciphers would allow it: what the library of the system does by
+    itself is not what this relies on."""
+    router = make_router(tls_config(ca, "require", client_tls_ciphers="ALL:@SECLEVEL=0"))
+    for version, fits in (("-tls1", False), ("-tls1_1", False), ("-tls1_2", True)):
+        said = s_client(router.session, version, "-cipher", "ALL:@SECLEVEL=0")
+        assert ("Cipher is (NONE)" not in said) == fits, said
+
+
 def test_renegotiation_is_refused(make_router, ca):
     router = make_router(tls_config(ca, "require"))
     with subprocess.Popen(

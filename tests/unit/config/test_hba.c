@@ -309,18 +309,22 @@ START_TEST(tells_which_rule_is_for_tls)
 {
 	static const struct {
 		const char *text;
-		uint32_t line;
+		uint32_t tls, certificate;      /* lines; 0: none */
 	} cases[] = {
-		{ "local all all trust\nhostnossl all all all md5\nhost all all all md5", 0 },
-		{ "local all all trust\nhostssl all all all md5\nhostssl all all all cert", 2 },
-		{ "hostssl all all all cert", 1 },
-		{ "\nhostssl all all all md5 clientcert=verify-ca", 2 },
+		{ "local all all trust\nhostnossl all all all md5\nhost all all all md5", 0, 0 },
+		{ "local all all trust\nhostssl all all all md5\nhostssl all all all cert", 2, 3 },
+		{ "hostssl all all all cert", 1, 1 },
+		{ "\nhostssl all all all md5 clientcert=verify-ca", 2, 2 },
+		{ "hostssl all all all md5\n\nhostssl all all all md5 clientcert=verify-full", 1, 3 },
 	};
 	struct hba *hba = parse(cases[_i].text);
 	struct hba_place at = { NULL, 0 };
 
-	ck_assert(hba_needs_tls(hba, &at) == (cases[_i].line != 0));
-	ck_assert_uint_eq(at.line, cases[_i].line);
+	ck_assert(hba_needs_tls(hba, &at) == (cases[_i].tls != 0));
+	ck_assert_uint_eq(at.line, cases[_i].tls);
+	at.line = 0;
+	ck_assert(hba_needs_certificate(hba, &at) == (cases[_i].certificate != 0));
+	ck_assert_uint_eq(at.line, cases[_i].certificate);
 	hba_destroy(&hba);
 }
 END_TEST
@@ -587,7 +591,7 @@ Suite *hba_suite(void)
 
 	tcase_add_loop_test(tc, the_first_rule_that_fits_counts, 0, (int)COUNT_OF(matches));
 	tcase_add_loop_test(tc, a_rule_may_name_either, 0, 11);
-	tcase_add_loop_test(tc, tells_which_rule_is_for_tls, 0, 4);
+	tcase_add_loop_test(tc, tells_which_rule_is_for_tls, 0, 5);
 #ifdef HAVE_LIBLDAP
 	tcase_add_test(tc, reads_options_of_ldap);
 #endif
