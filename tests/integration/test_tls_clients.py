@@ -81,23 +81,49 @@ def any_certificate():
 
 # ------------------------------------------------------------------- modes
 
-@pytest.mark.parametrize("mode, works", [
-    ("disable", {"disable", "prefer"}),
-    ("allow", {"disable", "prefer", "require"}),
-    ("prefer", {"disable", "prefer", "require"}),
-    (None, {"disable", "prefer", "require"}),
-    ("require", {"prefer", "require"})])
-def test_modes(make_router, ca, mode, works):
+WORDS = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+# What each of these gets of a port: plain text, TLS, or nothing.
+WITHOUT = ("plain", "plain", "plain", None, None, None)
+OFFERED = ("plain", "plain", "tls", "tls", "tls", "tls")
+NEEDED = (None, "tls", "tls", "tls", "tls", "tls")
+
+
+def by_libpq(port, word, ca):
+    try:
+        with port.connect(sslmode=word, sslrootcert=ca.ca) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+            return "tls" if connection.pgconn.ssl_in_use else "plain"
+    except psycopg.OperationalError as problem:
+        assert re.search("(server does not support SSL|FATAL:  SSL required)", str(problem))
+        return None
+
+
+def by_asyncpg(port, word, ca):
+    async def talk():
+        query = f"sslmode={word}&sslrootcert={ca.ca}"
+        connection = await asyncpg.connect(
+            f"postgresql://localhost:{port.port}/{DATABASE}?{query}", user=DEFAULT_USER,
+            password=PASSWORD, timeout=30 * SLOWDOWN)
+        shown = await connection.fetchval("SELECT 1")
+        is_tls = connection._transport.get_extra_info("ssl_object")  # pylint: disable=protected-access
+        await connection.close()
+        assert shown == 1
+        return "tls" if is_tls else "plain"
+    try:
+        return asyncio.run(talk())
+    except (ConnectionError, asyncpg.InvalidAuthorizationSpecificationError) as problem:
+        assert re.search("rejected SSL upgrade|SSL required", str(problem))
+        return None
+
+
+@pytest.mark.parametrize("client", [by_libpq, by_asyncpg])
+@pytest.mark.parametrize("mode, got", [("disable", WITHOUT), ("allow", OFFERED), ("prefer", OFFERED),
+                                       (None, OFFERED), ("require", NEEDED)])
+def test_modes(make_router, ca, mode, got, client):
+    """Each of libpq's words against each of the router's (those that need certificates of
+    clients are below): allow comes again with TLS where it hears that TLS is required."""
     router = make_router(tls_config(ca, mode))
-    for asked in ("disable", "prefer", "require"):
-        if asked in works:
-            with router.session.connect(sslmode=asked) as connection:
-                is_tls = connection.pgconn.ssl_in_use
-                assert is_tls == (asked != "disable" and mode != "disable")
-                assert connection.execute("SELECT 1").fetchone() == (1,)
-        else:
-            with pytest.raises(psycopg.OperationalError, match="SSL"):
-                router.session.connect(sslmode=asked)
+    assert tuple(client(router.session, word, ca) for word in WORDS) == got
 
 
 def test_plain_clients_are_told_why(make_router, ca):
