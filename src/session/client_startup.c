@@ -137,6 +137,9 @@ static bool is_unix(const struct client *c)
 {
 	struct addr local;
 
+	/* Behind a balancer on a unix socket: it came by a network. */
+	if (c->proxied != NULL)
+		return false;
 	if (c->login->has_peer)
 		return addr_is_unix(&c->login->peer);
 	return sock_local(c->stream.conn.fd, &local) && addr_is_unix(&local);

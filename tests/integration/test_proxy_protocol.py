@@ -131,6 +131,36 @@ def test_on_a_unix_socket(make_router, tmp_path):
         assert wire.value("SELECT 1") == "1"
 
 
+def test_tls_through_a_unix_socket(make_router, tmp_path):
+    """Who comes by a balancer comes from a network, also where that is on a unix socket: TLS is
+    there, and asked for where it is required; who is at the socket itself needs none."""
+    ca = Authority(tmp_path / "ca")
+    ca.issue("server", "localhost", "DNS:localhost")
+    port = free_port()
+    router = make_router({
+        "workloads": {"session": {"listen": [f"127.0.0.1:{free_port()}", f"unix:{tmp_path}:{port}"],
+                                  "proxy_protocol_from": "unix"}},
+        "tls": {"client_tls_sslmode": "require", "client_tls_key_file": ca.path("server.key"),
+                "client_tls_cert_file": ca.path("server.crt")}})
+    endpoint = router.unix(tmp_path, port)
+    with endpoint.raw() as wire:
+        wire.send(v2() + w.startup("app_scram", DATABASE))
+        error, = wire.until_closed()
+        assert (error.sqlstate, error.text) == ("28000", "SSL required")
+    context = ssl.create_default_context(cafile=ca.ca)
+    with endpoint.raw() as wire:
+        wire.send(v2() + w.SSL_REQUEST)
+        assert wire.read(1) == b"S"
+        wire.socket = context.wrap_socket(wire.socket, server_hostname="localhost")
+        wire.login("app_scram", USERS["app_scram"][0], DATABASE)
+        assert wire.value("SELECT 1") == "1"
+    # LOCAL: the balancer's own.
+    with endpoint.raw() as wire:
+        wire.send(V2 + b"\x20\0\0\0")
+        wire.login("app_scram", USERS["app_scram"][0], DATABASE)
+        assert wire.value("SELECT 1") == "1"
+
+
 def test_configuration(make_router):
     router = make_router()
     router.expect_error("reload")
