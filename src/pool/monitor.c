@@ -435,6 +435,14 @@ void monitor_connect_failed(struct monitor *m, struct pool_server *s,
 	unlock(m);
 }
 
+void monitor_proven(struct monitor *m, struct pool *pool)
+{
+	lock(m);
+	pool->failures = 0;
+	pool->retry_at_us = 0;
+	unlock(m);
+}
+
 static void server_leaves(struct monitor *m, struct pool_server *s)
 {
 	server_enter(m, s, SERVER_GONE);

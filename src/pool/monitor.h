@@ -231,6 +231,9 @@ void monitor_ready(struct monitor *, struct pool_server *, uint64_t now_us,
 void monitor_connect_failed(struct monitor *, struct pool_server *, enum connect_failure,
 	const struct pool_error *, uint64_t now_us, struct monitor_actions *);
 
+/* Another proof of the pool's user is known than those that failed: it is tried at once. */
+void monitor_proven(struct monitor *, struct pool *);
+
 /* The login (CONNECTING, with no connection) needs a password that is being fetched.  Its
  * unit is free, and nothing is opened for its pool before monitor_fetched() was called as
  * often as this.  The caller frees the memory afterwards. */

@@ -266,16 +266,20 @@ static void is_disabled(struct client *c)
 static void keep_proof(struct client *c)
 {
 	struct client_auth *auth = &c->login->auth;
-	const struct route_pool *pool = c->route->pool;
+	struct route_pool *pool = c->route->pool;
+	bool is_news = false;
 
 	if (!c->login->has_auth || strcmp(pool->user, c->login->user) != 0)
 		return;
 	if (auth->stored != NULL && auth->method != CLIENT_AUTH_TRUST)
-		login_set_version(pool->session, auth->stored);
+		is_news = login_set_version(pool->session, auth->stored);
 	if (auth->known.keys != NULL && !auth->was_derived)
-		login_set_keys(pool->session, auth->known.keys);
+		is_news |= login_set_keys(pool->session, auth->known.keys);
 	if (auth->known.password != NULL)
-		login_set_password(pool->session, auth->known.password);
+		is_news |= login_set_password(pool->session, auth->known.password);
+	/* Those that failed may have had no proof, by trust or peer, or an old one. */
+	if (is_news)
+		monitor_proven(&pool->host->monitor, &pool->pool);
 }
 
 static void begin_replication(struct client *c)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "session/login.h"
 
+#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,11 +80,16 @@ struct unseen *login_unseen(struct pool_login *l)
 	return &l->unseen;
 }
 
-void login_set_keys(struct pool_login *l, const struct secret_keys *keys)
+bool login_set_keys(struct pool_login *l, const struct secret_keys *keys)
 {
+	bool are_new;
+
 	pthread_mutex_lock(&l->lock);
+	are_new = !secret_keys_match(&l->keys, keys->salt, keys->salt_len, keys->iterations) ||
+		CRYPTO_memcmp(l->keys.client_key, keys->client_key, SECRET_KEY_LEN) != 0;
 	l->keys = *keys;
 	pthread_mutex_unlock(&l->lock);
+	return are_new;
 }
 
 bool login_get_keys(struct pool_login *l, struct secret_keys *out)
@@ -98,17 +104,20 @@ bool login_get_keys(struct pool_login *l, struct secret_keys *out)
 	return found;
 }
 
-void login_set_password(struct pool_login *l, const char *password)
+bool login_set_password(struct pool_login *l, const char *password)
 {
 	char *copy = strdup(password), *old;
+	bool is_new;
 
 	if (copy == NULL)
-		return;
+		return false;
 	pthread_mutex_lock(&l->lock);
 	old = l->password;
+	is_new = old == NULL || strcmp(old, password) != 0;
 	l->password = copy;
 	pthread_mutex_unlock(&l->lock);
 	text_wipe(old);
+	return is_new;
 }
 
 char *login_get_password(struct pool_login *l)
@@ -121,7 +130,7 @@ char *login_get_password(struct pool_login *l)
 	return copy;
 }
 
-void login_set_version(struct pool_login *l, const char *stored)
+bool login_set_version(struct pool_login *l, const char *stored)
 {
 	uint64_t version = hash_bytes(stored, strlen(stored)) | 1;
 	char *copy = NULL;
@@ -132,7 +141,7 @@ void login_set_version(struct pool_login *l, const char *stored)
 	is_same = l->version == version;
 	pthread_mutex_unlock(&l->lock);
 	if (is_same)
-		return;
+		return false;
 	if (secret_classify(stored) == SECRET_MD5)
 		copy = strdup(stored);
 	pthread_mutex_lock(&l->lock);
@@ -149,6 +158,7 @@ void login_set_version(struct pool_login *l, const char *stored)
 	}
 	pthread_mutex_unlock(&l->lock);
 	text_wipe(copy);
+	return true;
 }
 
 char *login_get_md5(struct pool_login *l)

@@ -29,18 +29,18 @@ struct prepared_registry *login_registry(struct pool_login *);
 /* What code can leave in the sessions of this database and user. */
 struct unseen *login_unseen(struct pool_login *);
 
-/* Keys proven by a client, or found when logging in. */
-void login_set_keys(struct pool_login *, const struct secret_keys *);
+/* Keys proven by a client, or found when logging in.  Here and below: true if it is news. */
+bool login_set_keys(struct pool_login *, const struct secret_keys *);
 bool login_get_keys(struct pool_login *, struct secret_keys *out);
 
 /* A password that a client sent in clear.  get: what malloc gave, or NULL; wipe
  * and free it. */
-void login_set_password(struct pool_login *, const char *password);
+bool login_set_password(struct pool_login *, const char *password);
 char *login_get_password(struct pool_login *);
 
 /* A client has proven to know what is stored so: keys, password and digest of another
  * version of the user's secret are wiped.  An md5 secret is kept: it opens PostgreSQL. */
-void login_set_version(struct pool_login *, const char *stored);
+bool login_set_version(struct pool_login *, const char *stored);
 /* What malloc gave, or NULL; wipe and free it. */
 char *login_get_md5(struct pool_login *);
 

@@ -159,6 +159,27 @@ def test_trust_for_a_user_nobody_knows(make_router):
         assert got.type == "E" and got.sqlstate in ("28P01", "28000")
 
 
+def test_a_proof_is_tried_at_once(make_router, postgres):
+    """Whom a rule lets in without a proof fails at PostgreSQL; that does not stand in the way
+    of who has the same name and proves it right behind."""
+    router = with_rules(make_router, ["host all all 127.0.0.2/32 trust",
+                                      "host all all all scram-sha-256"])
+    router.write_userlist([f'"app_scram" "{postgres.secret("app_scram")}"',
+                           f'"{ADMIN[0]}" "{ADMIN[1]}"'])
+    router.reload()
+
+    def without_proof():
+        with w.Wire("127.0.0.1", router.session.port, source="127.0.0.2") as wire:
+            wire.send(w.startup("app_scram", DATABASE))
+            return wire.until_closed()[-1]
+    for _ in range(3):
+        error = without_proof()
+        assert (error.type, error.sqlstate) == ("E", "28000")
+        assert error.text.startswith("server asked for SCRAM but no password is known")
+    with router.session.connect(user="app_scram") as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("app_scram",)
+
+
 @pytest.mark.parametrize("how", ["same name", "map", "another"])
 def test_peer(make_router, tmp_path, how):
     """On a unix socket the system says who is there; a map may say as whom."""

@@ -77,6 +77,26 @@ START_TEST(refused_login_refuses_newcomers_until_retry)
 }
 END_TEST
 
+START_TEST(refused_login_is_tried_at_once_with_another_proof)
+{
+	struct slice *slice = host_slice(POOL_A, WEB);
+	struct pool_error error;
+	struct pool_server *s;
+
+	wait_in(&leases[0], slice);
+	s = begin_open();
+	refuse(s, CONNECT_FAILED_LOGIN, "28000");
+	gone(s);
+	ck_assert_ptr_eq(inbox(0), &leases[0]);
+	ck_assert_int_eq(ask(&leases[1], slice), LEASE_VERDICT_ERROR);
+	monitor_proven(&host.m, slice->pool);
+	ck_assert(!monitor_last_error(&host.m, slice->pool, &error));
+	wait_in(&leases[1], slice);
+	ready(begin_open());
+	ck_assert_ptr_eq(inbox(0), &leases[1]);
+}
+END_TEST
+
 START_TEST(refused_login_lets_others_connect_at_once)
 {
 	struct pool_server *s;
@@ -340,6 +360,7 @@ static void add_failing(Suite *s)
 	tcase_add_checked_fixture(tc, begin, host_end);
 	tcase_add_test(tc, refused_login_tells_all_waiters_with_the_sqlstate);
 	tcase_add_test(tc, refused_login_refuses_newcomers_until_retry);
+	tcase_add_test(tc, refused_login_is_tried_at_once_with_another_proof);
 	tcase_add_test(tc, refused_login_lets_others_connect_at_once);
 	tcase_add_test(tc, refused_login_is_an_answer_of_the_host);
 	tcase_add_test(tc, host_that_nobody_asks_for_is_tried_again);

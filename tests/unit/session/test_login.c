@@ -42,9 +42,12 @@ START_TEST(keys_are_those_set_last)
 
 	ck_assert(!login_get_keys(login, &got));
 	keys.client_key[0] = 1;
-	login_set_keys(login, &keys);
+	ck_assert(login_set_keys(login, &keys));
+	ck_assert(!login_set_keys(login, &keys));
 	keys.client_key[0] = 2;
-	login_set_keys(login, &keys);
+	ck_assert(login_set_keys(login, &keys));
+	keys.salt[0] = 1;
+	ck_assert(login_set_keys(login, &keys));
 	ck_assert(login_get_keys(login, &got));
 	ck_assert_uint_eq(got.iterations, 4096);
 	ck_assert_uint_eq(got.client_key[0], 2);
@@ -56,8 +59,9 @@ START_TEST(password_is_the_one_set_last)
 	char *got;
 
 	ck_assert_ptr_null(login_get_password(login));
-	login_set_password(login, "old");
-	login_set_password(login, "new");
+	ck_assert(login_set_password(login, "old"));
+	ck_assert(!login_set_password(login, "old"));
+	ck_assert(login_set_password(login, "new"));
 	got = login_get_password(login);
 	ck_assert_str_eq(got, "new");
 	free(got);
