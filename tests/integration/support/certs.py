@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """Throw-away certificates, made with openssl."""
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -52,10 +53,8 @@ class Authority:
     def issue_as(self, file, subject, alt=None, string_mask="utf8only"):
         """A certificate of this subject, as openssl req -subj has it, whatever it holds; alt:
         a line of subjectAltName.  A tilde becomes a zero byte.  One key for all, without one."""
-        while not (self.directory / "any.der").exists() or \
-                b"~" in (self.directory / "any.der").read_bytes():
+        if not (self.directory / "any.key").exists():
             self.openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "any.key")
-            self.openssl("pkey", "-in", "any.key", "-pubout", "-outform", "DER", "-out", "any.der")
         config = self.directory / "any.cnf"
         config.write_text(f"[req]\ndistinguished_name=dn\nstring_mask={string_mask}\n[dn]\n[more]\n"
                           + (f"subjectAltName={alt}\n" if alt else ""))
@@ -66,8 +65,8 @@ class Authority:
                      "-extfile", str(config), "-extensions", "more", "-outform", "DER",
                      "-out", f"{file}.der")
         self.issued += 1
-        if "~" in subject or "~" in (alt or ""):
-            self.replace(file, b"~", b"\0")
+        for name in re.findall(r"[\w.]*~[\w.]*", f"{subject} {alt}"):
+            self.replace(file, name.encode(), name.replace("~", "\0").encode())
         self.openssl("x509", "-inform", "DER", "-in", f"{file}.der", "-out", f"{file}.crt")
         shutil.copy(self.path("any.key"), self.path(f"{file}.key"))
         return self.path(f"{file}.crt"), self.path(f"{file}.key")
@@ -90,6 +89,7 @@ class Authority:
         assert len(old) == len(new) and der[1] == 0x82
         signed = whole(4)
         method = whole(4 + len(signed))
+        assert old in signed
         signed = signed.replace(old, new)
         (self.directory / "signed").write_bytes(signed)
         self.openssl("dgst", "-sha256", "-sign", "ca.key", "-out", "signature", "signed")
