@@ -154,15 +154,22 @@ static enum text_leaves find_out(const void *text, size_t len, unsigned flags)
 	return find_something(text, len, flags);
 }
 
-static enum text_leaves text_leaves(const struct server *s, const void *text, size_t len)
+/* It makes no difference which code of a client's it is: no statement is there that such
+ * code could replace, and it could leave nothing else; or nobody here is strict. */
+static bool is_one_to_us(const struct server *s, const struct client *c)
+{
+	return c->route->limits.state != ROUTE_STATE_STRICT ||
+		(s->prepared.count == 0 && server_code_is_harmless(s));
+}
+
+static enum text_leaves text_leaves(const struct client *c, const struct server *s,
+	const void *text, size_t len)
 {
 	unsigned flags = client_lexer_flags(s);
 	struct text *known = texts_find(&s->worker->texts, text, len, flags);
-	/* No statement is there that code could replace, and it could leave nothing else. */
-	bool is_one_to_us = s->prepared.count == 0 && server_code_is_harmless(s) &&
-		(text_may(known, text, len) & TEXT_MAY_PIN) == 0;
+	bool is_any = is_one_to_us(s, c) && (text_may(known, text, len) & TEXT_MAY_PIN) == 0;
 
-	if (len > TEXT_SHORT && is_one_to_us)
+	if (len > TEXT_SHORT && is_any)
 		return LEAVES_ANYTHING;
 	if (known == NULL)
 		return find_out(text, len, flags);
@@ -170,7 +177,7 @@ static enum text_leaves text_leaves(const struct server *s, const void *text, si
 		known->leaves = len <= TEXT_SHORT &&
 				statement_leaves_nothing(text, len, flags) ?
 			LEAVES_NOTHING : LEAVES_SOMETHING;
-	if (known->leaves == LEAVES_SOMETHING && is_one_to_us)
+	if (known->leaves == LEAVES_SOMETHING && is_any)
 		return LEAVES_ANYTHING;
 	if (known->leaves == LEAVES_SOMETHING)
 		known->leaves = (uint8_t)find_something(text, len, flags);
@@ -195,7 +202,8 @@ static enum text_leaves prepared_leaves(const struct client *c, const struct ser
 }
 
 /* Reading a text may run something, too, but no code that stands in it. */
-static enum text_leaves parse_leaves(const struct server *s, const struct frame *f)
+static enum text_leaves parse_leaves(const struct client *c, const struct server *s,
+	const struct frame *f)
 {
 	struct wire_in in;
 	const char *text;
@@ -207,7 +215,7 @@ static enum text_leaves parse_leaves(const struct server *s, const struct frame 
 	if (!wire_ok(&in))
 		return LEAVES_ANYTHING;
 	len = strlen(text);
-	return len <= TEXT_SHORT && text_leaves(s, text, len) == LEAVES_NOTHING ?
+	return len <= TEXT_SHORT && text_leaves(c, s, text, len) == LEAVES_NOTHING ?
 		LEAVES_NOTHING : LEAVES_DATA;
 }
 
@@ -225,7 +233,7 @@ static enum text_leaves bound_leaves(const struct client *c, const struct server
 		return prepared_leaves(c, s, c->unnamed_large);
 	if (!c->has_unnamed)
 		return LEAVES_LOADS;
-	return text_leaves(s, text, strnlen(text, buf_len(&c->unnamed)));
+	return text_leaves(c, s, text, strnlen(text, buf_len(&c->unnamed)));
 }
 
 static enum text_leaves bind_leaves(const struct client *c, const struct server *s,
@@ -257,9 +265,9 @@ static enum text_leaves message_leaves(const struct client *c, const struct serv
 	case 'Q':
 		if (!frame_is_whole(f) || f->body_len == 0)
 			return LEAVES_LOADS;
-		return text_leaves(s, f->body, f->body_len - 1);
+		return text_leaves(c, s, f->body, f->body_len - 1);
 	case 'P':
-		return parse_leaves(s, f);
+		return parse_leaves(c, s, f);
 	case 'B':
 		return bind_leaves(c, s, f);
 	case 'D':
@@ -319,7 +327,8 @@ static bool makes_what_stays(const struct server *s, const char *text, size_t le
 	return ((scan.makes | scan.prepares) & pin_stays()) != 0;
 }
 
-static enum text_leaves session_text_leaves(const struct server *s, const struct frame *f)
+static enum text_leaves session_text_leaves(const struct client *c, const struct server *s,
+	const struct frame *f)
 {
 	struct wire_in in;
 	const char *text;
@@ -332,16 +341,17 @@ static enum text_leaves session_text_leaves(const struct server *s, const struct
 	if (!wire_ok(&in))
 		return LEAVES_ANYTHING;
 	return makes_what_stays(s, text, strlen(text)) ? LEAVES_LOADS :
-							 text_leaves(s, text, strlen(text));
+							 text_leaves(c, s, text, strlen(text));
 }
 
 /* What is prepared there by name was read as it was parsed. */
-static enum text_leaves session_leaves(const struct server *s, const struct frame *f)
+static enum text_leaves session_leaves(const struct client *c, const struct server *s,
+	const struct frame *f)
 {
 	switch (f->type) {
 	case 'Q':
 	case 'P':
-		return session_text_leaves(s, f);
+		return session_text_leaves(c, s, f);
 	case 'F':
 		return LEAVES_ANYTHING;
 	case 'B':
@@ -358,7 +368,7 @@ void client_session_leaves(const struct client *c, struct server *s, const struc
 
 	if (s->ran.client == c->id && s->ran.code == UNSEEN_ALL)
 		return;
-	leaves = session_leaves(s, f);
+	leaves = session_leaves(c, s, f);
 	if (leaves != LEAVES_NOTHING)
 		server_ran(s, c->id, runs[leaves]);
 }

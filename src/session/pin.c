@@ -9,6 +9,7 @@
 #include "pg/wire.h"
 #include "session/params.h"
 #include "sql/statement.h"
+#include "sql/statement_may.h"
 
 enum { PIN_STAYS, PIN_ENDS };
 
@@ -68,58 +69,9 @@ const char *pin_words(uint32_t set, char to[PIN_WORDS_MAX])
 
 /* --- texts --------------------------------------------------------------------------- */
 
-static bool has_word(const char *at, size_t left, const char *word)
-{
-	size_t len = strlen(word);
-
-	/* Most have another second letter. */
-	return left >= len && (at[1] | 0x20) == word[1] && strncasecmp(at, word, len) == 0;
-}
-
-/* TEMPORARY and pg_temp have "temp" in them.  Where names are written as U&"..." nothing
- * is sure. */
 bool pin_may(const char *text, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
-		const char *word = NULL;
-
-		switch (text[i] | 0x20) {
-		case 't':
-			word = "temp";
-			break;
-		case 'h':
-			word = "hold";
-			break;
-		case 'a':
-			word = "advisory";
-			break;
-		case 'l':
-			if (has_word(text + i, len - i, "load"))
-				return true;
-			word = "listen";
-			break;
-		case 's':
-			if (has_word(text + i, len - i, "slot") ||
-				has_word(text + i, len - i, "session_setup"))
-				return true;
-			word = "seed";
-			break;
-		case 'd':
-			word = "dblink";
-			break;
-		case 'b':
-			word = "backup";
-			break;
-		case 'u':
-			word = "u&";
-			break;
-		default:
-			continue;
-		}
-		if (has_word(text + i, len - i, word))
-			return true;
-	}
-	return false;
+	return (statement_may(text, len) & STATEMENT_MAY_PIN) != 0;
 }
 
 static bool names_new_slot(const struct lexer_token *token)

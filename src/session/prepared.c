@@ -7,11 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/buf.h"
-#include "session/pin.h"
-#include "session/state.h"
+#include "sql/statement_may.h"
 
 #define NAME_PREFIX "pgtandem_s"
 
@@ -68,6 +66,7 @@ static struct prepared *registry_find(struct prepared_registry *r, const void *b
 
 static struct prepared *create(struct prepared_registry *r, const void *body, size_t len)
 {
+	unsigned may = statement_may(body, strnlen(body, len));
 	struct prepared *p = malloc(sizeof(*p) + len);
 
 	if (p == NULL)
@@ -80,9 +79,9 @@ static struct prepared *create(struct prepared_registry *r, const void *body, si
 	p->schema = atomic_load(&schema);
 	p->len = (uint32_t)len;
 	memcpy(p->body, body, len);
-	p->may_touch = touched_may(body, strnlen(body, len));
-	p->may_name = prepared_may_name(body, strnlen(body, len));
-	p->may_pin = pin_may(body, strnlen(body, len));
+	p->may_touch = (may & STATEMENT_MAY_SET) != 0;
+	p->may_name = (may & STATEMENT_MAY_NAME) != 0;
+	p->may_pin = (may & STATEMENT_MAY_PIN) != 0;
 	atomic_fetch_add(&r->refs, 1);
 	atomic_fetch_add(&all_bytes, sizeof(*p) + len);
 	return p;
@@ -231,29 +230,7 @@ const char *prepared_text_name(void)
 
 bool prepared_may_name(const char *text, size_t len)
 {
-	/* By the letter that is rare. */
-	static const struct {
-		char letter;
-		uint8_t at, len;
-		const char *word;
-	} words[] = { { 'x', 1, 7, "execute" }, { 'p', 0, 7, "prepare" },
-		{ 'd', 0, 10, "deallocate" } };
-
-	for (size_t i = 0; i < len; i++) {
-		char letter = (char)(text[i] | 0x20);
-
-		if (letter != 'x' && letter != 'p' && letter != 'd')
-			continue;
-		for (size_t w = 0; w < COUNT_OF(words); w++) {
-			size_t at = words[w].at;
-
-			if (letter == words[w].letter && i >= at &&
-				words[w].len <= len - (i - at) &&
-				strncasecmp(text + i - at, words[w].word, words[w].len) == 0)
-				return true;
-		}
-	}
-	return false;
+	return (statement_may(text, len) & STATEMENT_MAY_NAME) != 0;
 }
 
 uint64_t prepared_bytes(void)

@@ -8,6 +8,7 @@
 #include "pg/msg_out.h"
 #include "pg/wire.h"
 #include "sql/statement.h"
+#include "sql/statement_may.h"
 
 void touched_init(struct touched *t)
 {
@@ -21,46 +22,9 @@ void touched_finish(struct touched *t)
 	touched_init(t);
 }
 
-/* --- texts --------------------------------------------------------------------------- */
-
-static bool has_word(const char *at, size_t left, const char *word)
-{
-	size_t len = strlen(word);
-
-	/* Most have another second letter. */
-	return left >= len && (at[1] | 0x20) == word[1] && strncasecmp(at, word, len) == 0;
-}
-
-/*
- * SET, RESET, set_config(), SET ROLE and the like have "set" in them, OFFSET too; the
- * others are DISCARD and LOAD.  Where names are written as U&"..." or bytes are more
- * than ASCII nothing is sure.
- */
 bool touched_may(const char *text, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
-		switch (text[i] | 0x20) {
-		case 's':
-			if (has_word(text + i, len - i, "set"))
-				return true;
-			break;
-		case 'd':
-			if (has_word(text + i, len - i, "discard"))
-				return true;
-			break;
-		case 'l':
-			if (has_word(text + i, len - i, "load"))
-				return true;
-			break;
-		case 'u':
-			if (i + 1 < len && text[i + 1] == '&')
-				return true;
-			break;
-		default:
-			break;
-		}
-	}
-	return false;
+	return (statement_may(text, len) & STATEMENT_MAY_SET) != 0;
 }
 
 /* What was done to a setting in this lease.  What it is after both only the server can

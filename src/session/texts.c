@@ -4,10 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "session/pin.h"
-#include "session/prepared.h"
-#include "session/state.h"
-
 /* Whoever aims at one place has his own texts read anew, no more: this need be quick only. */
 static uint64_t hash_of(const uint8_t *text, size_t len)
 {
@@ -82,15 +78,7 @@ struct text *texts_find(struct texts *texts, const void *text, size_t len, unsig
 
 static unsigned look(const char *text, size_t len)
 {
-	unsigned may = TEXT_WAS_LOOKED_AT;
-
-	if (touched_may(text, len))
-		may |= TEXT_MAY_TOUCH;
-	if (prepared_may_name(text, len))
-		may |= TEXT_MAY_NAME;
-	if (pin_may(text, len))
-		may |= TEXT_MAY_PIN;
-	return may;
+	return TEXT_WAS_LOOKED_AT | statement_may(text, len);
 }
 
 unsigned text_may(struct text *known, const void *text, size_t len)

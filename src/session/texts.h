@@ -14,16 +14,17 @@
 #define SESSION_TEXTS_H
 
 #include "base/base.h"
+#include "sql/statement_may.h"
 
 enum { TEXTS_SHORT_MAX = 104, TEXTS_LEN_MAX = 4096, TEXTS_PLACES = 256 };
 
-/* What may stand in it, by quick looks that say so when in doubt. */
+/* What may stand in it, said when in doubt (statement_may()). */
 enum text_may {
-	TEXT_MAY_TOUCH = 1 << 0,        /* touched_may() */
-	TEXT_MAY_NAME = 1 << 1,         /* prepared_may_name() */
-	TEXT_MAY_PIN = 1 << 2,          /* pin_may() */
-	TEXT_MAY_ALL = TEXT_MAY_TOUCH | TEXT_MAY_NAME | TEXT_MAY_PIN,
-	TEXT_WAS_LOOKED_AT = 1 << 3
+	TEXT_MAY_TOUCH = STATEMENT_MAY_SET,
+	TEXT_MAY_NAME = STATEMENT_MAY_NAME,
+	TEXT_MAY_PIN = STATEMENT_MAY_PIN,
+	TEXT_MAY_ALL = STATEMENT_MAY_ALL,
+	TEXT_WAS_LOOKED_AT = STATEMENT_MAY_ALL + 1
 };
 
 /* Facts are 0 until somebody has found them out. */

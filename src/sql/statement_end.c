@@ -105,11 +105,59 @@ static bool leaves_nothing(struct statement *s)
 	}
 }
 
+/* Space as all of PostgreSQL's encodings have it. */
+static size_t skip_space(const char *text, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && (text[n] == ' ' || (text[n] >= '\t' && text[n] <= '\r')))
+		n++;
+	return n;
+}
+
+static size_t word_len(const char *text, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && ((text[n] | 0x20) >= 'a' && (text[n] | 0x20) <= 'z'))
+		n++;
+	return n;
+}
+
+static bool is_word(const char *text, size_t len, const char *word)
+{
+	return len == strlen(word) && strncasecmp(text, word, len) == 0;
+}
+
+/* Most texts are told by how they begin: INSERT, WITH; SELECT of what is no constant. */
+static bool begins_so(const char *text, size_t len)
+{
+	size_t n = skip_space(text, len), word;
+
+	text += n;
+	len -= n;
+	if (len > 0 && memchr("iudwvtIUDWVT", text[0], 12) != NULL)
+		return false;
+	word = word_len(text, len);
+	if (!is_word(text, word, "select"))
+		return true;
+	n = word + skip_space(text + word, len - word);
+	text += n;
+	len -= n;
+	word = word_len(text, len);
+	if (word == 0)
+		return len == 0 || memchr("*\"$", text[0], 3) == NULL;
+	return is_word(text, word, "true") || is_word(text, word, "false") ||
+		is_word(text, word, "null");
+}
+
 bool statement_leaves_nothing(const char *text, size_t len, unsigned flags)
 {
 	struct statement_reader reader;
 	struct statement s;
 
+	if (!begins_so(text, len))
+		return false;
 	statement_begin(&reader, text, len, flags);
 	while (statement_next(&reader, &s)) {
 		if (!leaves_nothing(&s))

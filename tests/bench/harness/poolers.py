@@ -40,6 +40,7 @@ class Place:
     def __init__(self, args, postgres, fake, directory, tls):
         self.args, self.postgres, self.fake = args, postgres, fake
         self.directory = pathlib.Path(directory)
+        self.under = []     # a command that runs each pooler, valgrind for instance
         self.certificate, self.key = tls
         self.userlist = self.directory / "users.txt"
 
@@ -140,7 +141,7 @@ class Router:
         path = place.directory / f"{self.key}.yaml"
         path.write_text(self.config(place, scene, ports), encoding="utf-8")
         running.configs.append(path.read_text())
-        running.start([place.args.router, "--config", str(path)], place.directory / "router.log")
+        running.start([*place.under, place.args.router, "--config", str(path)], place.directory / "router.log")
         return running
 
 
@@ -190,7 +191,7 @@ class PgBouncer:
             path = place.directory / f"{self.key}-{mode}.ini"
             path.write_text(self.config(place, scene, port, mode, servers), encoding="utf-8")
             running.configs.append(path.read_text())
-            running.start([*self.command(place.args), str(path)],
+            running.start([*place.under, *self.command(place.args), str(path)],
                           place.directory / f"{self.key}-{mode}.log")
         return running
 
