@@ -19,6 +19,7 @@
 #include "session/slow.h"
 #include "session/server.h"
 #include "session/server_priv.h"
+#include "session/server_unseen.h"
 
 static void bad_message(struct client *c, uint8_t type)
 {
@@ -256,6 +257,7 @@ static void note_passing(struct client *c, struct server *s, const struct frame 
 	if (f->type == 'P')
 		(void)wire_cstr(&in);
 	text = wire_cstr(&in);
+	server_ran_text(s, c->id, wire_ok(&in) ? text : NULL);
 	if (!wire_ok(&in)) {
 		client_note_unseen(c);
 		return;

@@ -18,6 +18,7 @@
 #include "session/client_priv.h"
 #include "session/login.h"
 #include "session/server_priv.h"
+#include "sql/statement_end.h"
 
 enum { NAME_QUOTED = 4 * UNSEEN_NAME_MAX, OBJECT_QUOTED = 4 * 64 };
 
@@ -78,6 +79,12 @@ void server_ran(struct server *s, uint64_t client, unsigned code)
 		return;
 	atomic_fetch_add(code_runs(s), 1);
 	s->ran_may_change = true;
+}
+
+void server_ran_text(struct server *s, uint64_t client, const char *text)
+{
+	if (!s->is_session && (text == NULL || statement_may_load(text, strlen(text))))
+		server_ran(s, client, UNSEEN_ALL);
 }
 
 void server_ran_to_end(struct server *s)

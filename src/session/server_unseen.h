@@ -15,6 +15,9 @@ struct frame;
 
 /* The client's code is about to run: enum unseen_code. */
 void server_ran(struct server *, uint64_t client, unsigned code);
+/* The same of a text where nobody looks after names: all but LOAD is taken for granted there
+ * (server_fit.c); NULL: of one that is too long to be kept whole. */
+void server_ran_text(struct server *, uint64_t client, const char *text);
 /* ... and what may have made more of it has come to its end. */
 void server_ran_to_end(struct server *);
 /* As far as is known no code in the database can leave such things. */

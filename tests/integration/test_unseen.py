@@ -397,6 +397,18 @@ def test_load_in_a_body_of_an_ordinary_role(clients, place):
     assert not is_closed(a, b, "SELECT * FROM plain")
 
 
+@pytest.mark.parametrize("form", ["simple", "extended"])
+@pytest.mark.parametrize("long", ["", 2_000_000 * "x"], ids=["short", "long"])
+def test_load_where_names_are_passed_on(clients, place, form, long):
+    """Nobody else reads the texts."""
+    ours = clients(max_prepared_statements=0)
+    a, b = ours.make(DEFAULT_USER), ours.make(DEFAULT_USER)
+    assert is_closed(a, b, f"DO $$ BEGIN /*{long}*/ LOAD '$libdir/plugins/none';"
+                     " EXCEPTION WHEN OTHERS THEN NULL; END $$", FORMS[form])
+    assert not is_closed(a, b, "DO $$ BEGIN EXECUTE 'SELECT 1'; END $$", FORMS[form])
+    assert not is_closed(a, b, "SELECT * FROM plain", FORMS[form])
+
+
 # --- code that comes and goes ------------------------------------------------------------------
 
 @pytest.mark.parametrize("make", [RUN, f"DO $do$ BEGIN EXECUTE $r${RUN}$r$; END $do$"],
