@@ -117,6 +117,9 @@ enum unseen_verdict server_judge(struct server *s, const struct client *c)
 	verdict = judge(s);
 	if (verdict == UNSEEN_CANNOT)
 		s->ran.code = 0;
+	if (verdict == UNSEEN_UNKNOWN &&
+		unseen_is_asked(unseen_of(s), worker_now(s->worker)))
+		return UNSEEN_MAY;
 	return verdict;
 }
 
@@ -165,6 +168,7 @@ void server_unseen_question(struct server *s, struct buf *sql)
 
 	s->asked_generation = generation_now(s);
 	s->asked_us = worker_now(s->worker);
+	unseen_ask(unseen_of(s), s->asked_us);
 	s->own_seen = false;
 	buf_add_str(sql, LONGER);
 	if (release >= VERSION_OF_JIT)
@@ -179,7 +183,8 @@ void server_unseen_row(struct server *s, const struct frame *row)
 	if (s->own_seen || !unseen_row(row, &answer))
 		return;
 	s->own_seen = true;
-	unseen_take(unseen_of(s), &answer, s->asked_generation, s->asked_us);
+	unseen_take(unseen_of(s), &answer, s->asked_generation, s->asked_us,
+		worker_now(s->worker));
 }
 
 /* The clean was hit by what has nothing to do with it (server_fit.c); or there is no
@@ -205,8 +210,10 @@ bool server_unseen_answered(struct server *s)
 		s->ran.code = 0;
 		return false;
 	}
-	if (!s->own_seen && !is_without_answer(s))
+	if (!s->own_seen && !is_without_answer(s)) {
+		unseen_ask_ends(unseen_of(s));
 		return false;
+	}
 	if (!s->own_seen) {
 		SLOG_LIMITED(WARN, "unseen-unknown", "server=%lu sqlstate=%s",
 			(unsigned long)s->ps.id, s->own_failed ? s->sqlstate : "");
@@ -240,7 +247,8 @@ void server_unseen_tell(struct server *s, struct route_workload *w)
 	struct unseen *u = unseen_of(s);
 
 	atomic_fetch_add(&w->unseen, 1);
-	if (atomic_exchange(&u->is_told, true)) {
+	/* What is only to be asked would be blamed on nobody. */
+	if (judge(s) == UNSEEN_UNKNOWN || atomic_exchange(&u->is_told, true)) {
 		SLOG(DEBUG, "state-unseen", "server=%lu pid=%u", (unsigned long)s->ps.id,
 			s->backend_pid);
 		return;

@@ -6,12 +6,16 @@
 
 #include "base/clock.h"
 
-/* So much longer than an answer nobody asks where there was none. */
-enum { FAILED_US = 9000000 };
-
 /* An answer holds for so long; the next is asked for while it still holds, by one who has
  * so much time for that. */
 enum { FRESH_MS = 1000, DUE_MS = 750, CLAIM_US = 200000 };
+
+/* Where that takes longer, in a database with very many tables and functions, the answer
+ * holds longer, too: so PostgreSQL is not busy with this alone. */
+enum { LONG_US = 500000, HOLDS_TIMES = 4, HOLDS_LONGER_US = 9000000 };
+
+/* Whoever asks has heard something by then, or is gone. */
+enum { ASKED_MAX_US = 6000000 };
 
 /* Clocks of workers are as old as their turns. */
 enum { SLACK_US = 1000000 };
@@ -38,9 +42,22 @@ static uint64_t age_ms(uint64_t word, uint64_t now_us)
 	return now_ms > then_ms ? now_ms - then_ms : 0;
 }
 
-static bool is_recent(uint64_t word, uint64_t now_us)
+static uint64_t took_us(struct unseen *u)
 {
-	return (word & WORD_IS_VALID) != 0 && age_ms(word, now_us) < FRESH_MS;
+	return atomic_load_explicit(&u->took_us, memory_order_relaxed);
+}
+
+static uint64_t longer_ms(struct unseen *u)
+{
+	uint64_t longer_us = took_us(u) * HOLDS_TIMES;
+
+	return (longer_us < HOLDS_LONGER_US ? longer_us : HOLDS_LONGER_US) / USEC_PER_MSEC;
+}
+
+static bool is_recent(struct unseen *u, uint64_t word, uint64_t now_us)
+{
+	return (word & WORD_IS_VALID) != 0 &&
+		age_ms(word, now_us) < FRESH_MS + longer_ms(u);
 }
 
 static bool is_of(uint64_t word, uint64_t generation)
@@ -84,7 +101,7 @@ enum unseen_verdict unseen_judge(struct unseen *u, const struct unseen_ran *ran,
 	/* Whatever the answer is. */
 	if ((ran->code & UNSEEN_LOAD) != 0)
 		return UNSEEN_MAY;
-	if (!is_recent(word, now_us))
+	if (!is_recent(u, word, now_us))
 		return UNSEEN_UNKNOWN;
 	/* That code has changed since makes nobody ask who would be told the worst. */
 	if (may(u, word, ran, changes))
@@ -114,10 +131,32 @@ bool unseen_claim(struct unseen *u, uint64_t now_us)
 {
 	uint64_t word = atomic_load_explicit(&u->word, memory_order_relaxed);
 	uint64_t claimed_us = atomic_load_explicit(&u->claimed_us, memory_order_relaxed);
+	/* As the last one took long, so may this. */
+	uint64_t lead_us = (word & WORD_ABLE) == UNSEEN_ALL ? 0 : 2 * took_us(u);
 
-	if (age_ms(word, now_us) < DUE_MS || now_us < claimed_us + CLAIM_US)
+	if (age_ms(word, now_us + lead_us) < DUE_MS + longer_ms(u) ||
+		now_us < claimed_us + CLAIM_US + lead_us)
 		return false;
 	return atomic_compare_exchange_strong(&u->claimed_us, &claimed_us, now_us);
+}
+
+bool unseen_is_asked(struct unseen *u, uint64_t now_us)
+{
+	uint64_t asked_us = atomic_load_explicit(&u->asked_us, memory_order_relaxed);
+
+	if (asked_us == 0 || now_us >= asked_us + ASKED_MAX_US)
+		return false;
+	return took_us(u) > 0 || now_us >= asked_us + LONG_US;
+}
+
+void unseen_ask(struct unseen *u, uint64_t now_us)
+{
+	atomic_store_explicit(&u->asked_us, now_us, memory_order_relaxed);
+}
+
+void unseen_ask_ends(struct unseen *u)
+{
+	atomic_store_explicit(&u->asked_us, 0, memory_order_relaxed);
 }
 
 /* --- the answer ---------------------------------------------------------------------- */
@@ -141,11 +180,15 @@ static void keep(struct unseen *u, unsigned able, bool is_mighty, uint64_t gener
 }
 
 void unseen_take(struct unseen *u, const struct unseen_answer *answer,
-	uint64_t generation, uint64_t asked_us)
+	uint64_t generation, uint64_t asked_us, uint64_t now_us)
 {
+	uint64_t took = now_us - asked_us > LONG_US ? now_us - asked_us : 0;
+
 	pthread_mutex_lock(&u->lock);
 	if (!answer->is_same)
 		u->last = *answer;
+	atomic_store_explicit(&u->took_us, took, memory_order_relaxed);
+	unseen_ask_ends(u);
 	keep(u, answer->able, answer->is_mighty, generation, asked_us);
 	pthread_mutex_unlock(&u->lock);
 }
@@ -156,7 +199,11 @@ void unseen_fail(struct unseen *u, uint64_t generation, uint64_t asked_us)
 
 	pthread_mutex_lock(&u->lock);
 	u->last = all;
-	keep(u, all.able, all.is_mighty, generation, asked_us + FAILED_US);
+	/* So nobody asks for ten seconds, and then only one does. */
+	atomic_store_explicit(
+		&u->took_us, HOLDS_LONGER_US / HOLDS_TIMES, memory_order_relaxed);
+	unseen_ask_ends(u);
+	keep(u, all.able, all.is_mighty, generation, asked_us);
 	pthread_mutex_unlock(&u->lock);
 }
 

@@ -5,8 +5,8 @@
  * replication origin, a backup.  A server behind which that may have happened is closed.
  *
  * Whether it may have is PostgreSQL's word: a question of the router's own tells what
- * code there is in a database and what its user may do.  The answer holds for a second,
- * and until a client has changed code through this router.
+ * code there is in a database and what its user may do.  The answer holds for a second
+ * (for longer where it takes long), and until a client has changed code through this router.
  *
  * Owns:   the last answer, of one pool.
  * Thread: any; own lock.
@@ -56,6 +56,8 @@ struct unseen {
 	/* When the answer was last that this may: a bit of enum unseen_code each. */
 	_Atomic uint64_t was_us[UNSEEN_WAYS];
 	_Atomic uint64_t claimed_us; /* somebody is about to ask */
+	_Atomic uint64_t asked_us;   /* ... asks since then; 0: nobody */
+	_Atomic uint64_t took_us;    /* the last answer, if that was long */
 	_Atomic bool is_told;	     /* the log has it */
 	pthread_mutex_t lock;	     /* of the last answer */
 	struct unseen_answer last;
@@ -85,13 +87,20 @@ unsigned unseen_known_able(struct unseen *);
 /* The answer is about to get old: true for one who is to ask in time. */
 bool unseen_claim(struct unseen *, uint64_t now_us);
 
+/* Somebody asks, and ends that without an answer. */
+void unseen_ask(struct unseen *, uint64_t now_us);
+void unseen_ask_ends(struct unseen *);
+/* Somebody asks already, and it takes long: a login to PostgreSQL costs less than to wait
+ * for that, or to ask as well. */
+bool unseen_is_asked(struct unseen *, uint64_t now_us);
+
 /* Appends the question, a SELECT; is_old: for a PostgreSQL before 14. */
 void unseen_question(struct unseen *, bool is_old, struct buf *sql);
 /* Its DataRow.  False: it is another's. */
 NODISCARD bool unseen_row(const struct frame *row, struct unseen_answer *);
-/* As of when it was asked. */
+/* As of when it was asked; that it took long makes it hold for longer. */
 void unseen_take(struct unseen *, const struct unseen_answer *, uint64_t generation,
-	uint64_t asked_us);
+	uint64_t asked_us, uint64_t now_us);
 /* There is no answer: for ten seconds everything may, and nobody asks. */
 void unseen_fail(struct unseen *, uint64_t generation, uint64_t asked_us);
 

@@ -29,7 +29,7 @@ static void answered(
 		.able = (uint8_t)able,
 		.is_mighty = is_mighty };
 
-	unseen_take(&unseen, &answer, generation, asked_us);
+	unseen_take(&unseen, &answer, generation, asked_us, asked_us);
 }
 
 static enum unseen_verdict judged(unsigned code, uint64_t generation, uint64_t now_us)
@@ -203,6 +203,52 @@ static bool reads(
 		sizeof((const char *const[]){ __VA_ARGS__ }) / sizeof(char *))
 #define MARK "pgtandem: unseen"
 
+/* PostgreSQL is not busy with this alone; but what has changed is asked for at once. */
+START_TEST(what_takes_long_holds_longer)
+{
+	const struct unseen_answer answer = { .known = "f,1", .able = 0 };
+	const uint64_t end_us = START_US + 5 * SECOND_US;
+
+	unseen_take(&unseen, &answer, 1, START_US, START_US + SECOND_US);
+	ck_assert_int_eq(judged(UNSEEN_DATA, 1, end_us - 1), UNSEEN_CANNOT);
+	ck_assert_int_eq(judged(UNSEEN_DATA, 1, end_us), UNSEEN_UNKNOWN);
+	ck_assert_int_eq(judged(UNSEEN_DATA, 2, START_US + SECOND_US), UNSEEN_UNKNOWN);
+	/* One asks, so much earlier as it may take. */
+	ck_assert(!unseen_claim(&unseen, end_us - 3 * SECOND_US));
+	ck_assert(unseen_claim(&unseen, end_us - 2 * SECOND_US));
+	ck_assert(!unseen_claim(&unseen, end_us - 1));
+	/* The next one counts, however long the last would have. */
+	answered(UNSEEN_DATA, false, 2, START_US + SECOND_US);
+	ck_assert_int_eq(judged(UNSEEN_DATA, 2, START_US + SECOND_US), UNSEEN_MAY);
+	ck_assert_int_eq(judged(UNSEEN_CALL, 2, START_US + 2 * SECOND_US), UNSEEN_UNKNOWN);
+	/* There is an end to it. */
+	unseen_take(&unseen, &answer, 2, end_us, end_us + 60 * SECOND_US);
+	ck_assert_int_eq(judged(UNSEEN_CALL, 2, end_us + 10 * SECOND_US), UNSEEN_UNKNOWN);
+}
+END_TEST
+
+/* Of all others that would ask none does, nor waits. */
+START_TEST(one_asks_what_takes_long)
+{
+	const struct unseen_answer answer = { .known = "f,1", .able = 0 };
+	const uint64_t later_us = START_US + SECOND_US;
+
+	ck_assert(!unseen_is_asked(&unseen, START_US));
+	unseen_ask(&unseen, START_US);
+	ck_assert(!unseen_is_asked(&unseen, START_US + SECOND_US / 2 - 1));
+	ck_assert(unseen_is_asked(&unseen, START_US + SECOND_US / 2));
+	/* It is lost. */
+	ck_assert(!unseen_is_asked(&unseen, START_US + 6 * SECOND_US));
+	unseen_take(&unseen, &answer, 1, START_US, later_us);
+	ck_assert(!unseen_is_asked(&unseen, later_us));
+	/* Now it is known from the beginning. */
+	unseen_ask(&unseen, later_us);
+	ck_assert(unseen_is_asked(&unseen, later_us));
+	unseen_ask_ends(&unseen);
+	ck_assert(!unseen_is_asked(&unseen, later_us));
+}
+END_TEST
+
 START_TEST(reads_the_answer)
 {
 	struct unseen_answer a;
@@ -275,7 +321,7 @@ START_TEST(asks_again_with_what_it_knows)
 	buf_add_cstr(&sql, "");
 	ck_assert_ptr_null(strstr((const char *)buf_data(&sql), "sqlbody"));
 	buf_finish(&sql);
-	unseen_take(&unseen, &same, 1, START_US + 1);
+	unseen_take(&unseen, &same, 1, START_US + 1, START_US + 2);
 	unseen_name(&unseen, name);
 	ck_assert_str_eq(name, "s.f");
 }
@@ -299,6 +345,8 @@ Suite *unseen_suite(void)
 	tcase_add_test(tc, no_answer_is_the_worst);
 	tcase_add_test(tc, the_worst_is_not_asked_for_again);
 	tcase_add_test(tc, one_asks_in_time);
+	tcase_add_test(tc, what_takes_long_holds_longer);
+	tcase_add_test(tc, one_asks_what_takes_long);
 	tcase_add_test(tc, reads_the_answer);
 	tcase_add_test(tc, reads_a_long_name);
 	tcase_add_test(tc, takes_no_other_row_for_it);
