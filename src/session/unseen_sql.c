@@ -73,11 +73,13 @@ enum { ANSWER_MAX = 1024 };
 	"definer (oid) AS (SELECT c.oid FROM code AS c WHERE c.prosecdef AND NOT "       \
 	"(c.proname " ANY_NAME(PINS) ") AND " MAY_BE_MIGHTY("c.proowner") "), "
 
-/* Tables of which triggers, checks, defaults, indexes and so on run functions of users;
- * is_kept: when the table is analyzed or indexed. */
+/* Tables of which triggers, rules, checks, defaults, indexes and so on run functions of
+ * users; is_kept: when the table is analyzed or indexed. */
 #define RUNS                                                                             \
 	"runs (relid, is_kept) AS (SELECT t.tgrelid, false FROM pg_catalog.pg_trigger "  \
-	"AS t WHERE NOT t.tgisinternal UNION ALL SELECT coalesce(i.indrelid, a.adrelid, " \
+	"AS t WHERE NOT t.tgisinternal UNION ALL SELECT r.ev_class, false FROM "         \
+	"pg_catalog.pg_rewrite AS r WHERE r.ev_type " NE "'1'::pg_catalog.\"char\" "     \
+	"UNION ALL SELECT coalesce(i.indrelid, a.adrelid, "                              \
 	"c.conrelid, s.stxrelid, d.objid), i.indrelid IS NOT NULL OR s.stxrelid IS NOT " \
 	"NULL FROM pg_catalog.pg_depend AS d "                                           \
 	RUNS_OF("pg_index", "i", "indexrelid", "1259")                                   \
@@ -88,25 +90,51 @@ enum { ANSWER_MAX = 1024 };
 	"'{1259,2604,2606,3381}'::pg_catalog.oid[]) AND (d.refclassid " EQ "ANY ("       \
 	"'{1255,2617}'::pg_catalog.oid[]) OR d.refclassid " EQ "1247::pg_catalog.oid "   \
 	"AND EXISTS (SELECT FROM pg_catalog.pg_type AS t WHERE t.oid " EQ "d.refobjid "  \
-	"AND t.typtype " ANY_CHAR("{d}") "))), "
+	"AND (t.typtype " ANY_CHAR("{c,d,m,r}") "OR t.typelem " NE "0::pg_catalog.oid "  \
+	"OR EXISTS (SELECT FROM pg_catalog.pg_cast AS k JOIN code AS f ON f.oid " EQ     \
+	"k.castfunc WHERE k.castsource " EQ "t.oid))))), "
 #define RUNS_OF(catalog, name, key, number)                                              \
 	"LEFT JOIN pg_catalog." catalog " AS " name " ON d.classid " EQ number           \
 	"::pg_catalog.oid AND " name "." key " " EQ "d.objid "
 
-/* What a foreign key does to a table it does as its owner, and that runs such functions.
- * So does ANALYZE, which the owner of the database may do with every table, since 17
- * whoever was granted it. */
+/* What a foreign key does to a table, its partitions among them, it does as its owner, and
+ * that runs such functions.  So do ANALYZE and REINDEX, for which the database or the
+ * schema may be enough; since 17 MAINTAIN is, also for REFRESH MATERIALIZED VIEW, which runs
+ * a whole query.  What an extension makes on its own it makes as a superuser, and so runs
+ * event triggers. */
 #define CASCADE                                                                          \
-	"cascades (is_there) AS (SELECT EXISTS (SELECT FROM runs AS x JOIN "             \
-	"pg_catalog.pg_class AS r ON r.oid " EQ "x.relid WHERE (EXISTS (SELECT FROM "    \
-	"pg_catalog.pg_constraint AS c WHERE c.conrelid " EQ "r.oid AND c.contype "      \
-	ANY_CHAR("{f}") "AND (c.confdeltype " ANY_CHAR("{c,n,d}") "OR c.confupdtype "    \
-	ANY_CHAR("{c,n,d}") ")) OR x.is_kept AND (" VERSION GE "170000 OR EXISTS ("      \
-	"SELECT FROM pg_catalog.pg_database AS b WHERE b.datname " EQ                    \
+	"cascaded (oid, relkind) AS (SELECT r.oid, r.relkind FROM pg_catalog.pg_class AS " \
+	"r WHERE r.oid " EQ "ANY (ARRAY(SELECT c.conrelid FROM pg_catalog.pg_constraint " \
+	"AS c WHERE c.contype " ANY_CHAR("{f}") "AND (c.confdeltype " ANY_CHAR("{c,n,d}") \
+	"OR c.confupdtype " ANY_CHAR("{c,n,d}") "))) AND " MAY_BE_MIGHTY("r.relowner") "), " \
+	"cascades (is_there, is_open) AS (SELECT EXISTS (SELECT FROM runs AS x JOIN "    \
+	"cascaded AS r ON r.oid " EQ "x.relid) OR EXISTS (SELECT FROM runs AS x JOIN "   \
+	"pg_catalog.pg_class AS p ON p.oid " EQ "x.relid WHERE p.relispartition AND "    \
+	"EXISTS (SELECT FROM cascaded AS r WHERE r.relkind " ANY_CHAR("{p}") ")) OR "    \
+	"EXISTS (SELECT FROM pg_catalog.pg_class AS r WHERE (r.relkind " ANY_CHAR("{m}") \
+	"AND " IS_MAINTAINED("r") "OR r.oid " EQ "ANY (ARRAY(SELECT x.relid FROM runs AS x " \
+	"WHERE x.is_kept)) AND (" IS_MAINTAINED("r") "OR EXISTS (SELECT FROM "           \
+	"pg_catalog.pg_namespace AS n WHERE n.oid " EQ "r.relnamespace AND "             \
+	"pg_catalog.pg_has_role(session_user, n.nspowner, 'MEMBER')) OR EXISTS (SELECT " \
+	"FROM pg_catalog.pg_database AS b WHERE b.datname " EQ                           \
 	"pg_catalog.current_database() AND pg_catalog.pg_has_role(session_user, "        \
-	"b.datdba, 'MEMBER')))) AND " MAY_BE_MIGHTY("r.relowner") ")), "                 \
-	"strong (is_so) AS (SELECT w.is_mighty OR k.is_there OR EXISTS (SELECT FROM "    \
-	"definer) FROM who AS w, cascades AS k), "
+	"b.datdba, 'MEMBER')))) AND " MAY_BE_MIGHTY("r.relowner") ") OR " MAY_EXTEND ", " \
+	"EXISTS (SELECT FROM cascaded)), "                                               \
+	"strong (is_so, is_open) AS (SELECT w.is_mighty OR k.is_there OR k.is_open OR "  \
+	"EXISTS (SELECT FROM definer), k.is_open FROM who AS w, cascades AS k), "
+#define IS_MAINTAINED(table)                                                             \
+	"(EXISTS (SELECT FROM pg_catalog.pg_roles AS m WHERE m.rolname " EQ              \
+	"'pg_maintain'::pg_catalog.name AND pg_catalog.pg_has_role(session_user, m.oid, " \
+	"'MEMBER')) OR EXISTS (SELECT FROM pg_catalog.aclexplode(" table ".relacl) AS a " \
+	"WHERE a.privilege_type " EQ "'MAINTAIN'::pg_catalog.text AND a.grantee " NE     \
+	table ".relowner)) "
+#define MAY_EXTEND                                                                       \
+	"EXISTS (SELECT FROM pg_catalog.pg_event_trigger) AND EXISTS (SELECT FROM "      \
+	"pg_catalog.pg_database AS b, pg_catalog.aclexplode(coalesce(b.datacl, "         \
+	"pg_catalog.acldefault('d'::pg_catalog.\"char\", b.datdba))) AS a WHERE "        \
+	"b.datname " EQ "pg_catalog.current_database() AND a.privilege_type " EQ         \
+	"'CREATE'::pg_catalog.text AND (a.grantee " EQ "0::pg_catalog.oid OR "           \
+	"pg_catalog.pg_has_role(session_user, a.grantee, 'MEMBER')))"
 
 #define ROWS_OF(letter, catalog, which)                                                  \
 	"UNION ALL SELECT pg_catalog.concat_ws(' ', '" letter "', e.oid, e.xmin) FROM "  \
@@ -127,9 +155,10 @@ enum { ANSWER_MAX = 1024 };
 	ROWS_OF("o", "pg_operator", "e.oid " GE FIRST_OF_USERS)                          \
 	ROWS_OF("t", "pg_type", "e.typdefaultbin IS NOT NULL ") "), "
 
-/* What runs a text (query_to_xml() and its kin, ts_rewrite(), ts_stat()), begins a backup,
- * makes a slot or an origin. */
-#define DIRECTLY "(2172|292[3-8]|2929|293[0-8]|3685|3689|3690|3779|3786|422[0-4]|6006)"
+/* What runs a text (query_to_xml() and its kin, ts_rewrite(), ts_stat()), or the checks of
+ * a type that it is told (pg_input_is_valid()), begins a backup, makes a slot or an origin. */
+#define DIRECTLY                                                                         \
+	"(2172|292[3-8]|2929|293[0-8]|3685|3689|3690|3779|3786|422[0-4]|6006|621[01])"
 #define CALLS_DIRECTLY MATCHES "':(op|)funcid " DIRECTLY "[^0-9]'"
 
 /* A body that has none of these words neither does such a thing nor runs a text, nor does
@@ -195,8 +224,8 @@ enum { ANSWER_MAX = 1024 };
 
 /* ... as operators and in whatever else has expressions. */
 #define EXPRESSIONS                                                                      \
-	"expressions (is_there) AS (SELECT s.is_so AND (EXISTS (SELECT FROM "            \
-	"pg_catalog.pg_operator AS o WHERE o.oid " GE FIRST_OF_USERS "AND "              \
+	"expressions (is_there, is_of_table) AS (SELECT s.is_so AND (EXISTS (SELECT "    \
+	"FROM pg_catalog.pg_operator AS o WHERE o.oid " GE FIRST_OF_USERS "AND "         \
 	"o.oprcode::pg_catalog.oid::pg_catalog.text " MATCHES "'^" DIRECTLY "$') OR "    \
 	"EXISTS (SELECT FROM (SELECT ev_action::pg_catalog.text FROM "                   \
 	"pg_catalog.pg_rewrite WHERE oid " GE FIRST_OF_USERS                             \
@@ -204,17 +233,21 @@ enum { ANSWER_MAX = 1024 };
 	"WHERE oid " GE FIRST_OF_USERS                                                   \
 	"UNION ALL SELECT proargdefaults::pg_catalog.text FROM code "                    \
 	"UNION ALL SELECT typdefaultbin::pg_catalog.text FROM pg_catalog.pg_type "       \
-	"UNION ALL SELECT adbin::pg_catalog.text FROM pg_catalog.pg_attrdef "            \
 	"UNION ALL SELECT polqual::pg_catalog.text FROM pg_catalog.pg_policy "           \
 	"UNION ALL SELECT polwithcheck::pg_catalog.text FROM pg_catalog.pg_policy "      \
-	"UNION ALL SELECT conbin::pg_catalog.text FROM pg_catalog.pg_constraint "        \
-	"UNION ALL SELECT tgqual::pg_catalog.text FROM pg_catalog.pg_trigger) AS e (x) " \
-	"WHERE e.x " CALLS_DIRECTLY ")) FROM strong AS s), "
+	"UNION ALL SELECT tgqual::pg_catalog.text FROM pg_catalog.pg_trigger "           \
+	"UNION ALL " OF_TABLES ") AS e (x) WHERE e.x " CALLS_DIRECTLY ")), "             \
+	"s.is_open AND EXISTS (SELECT FROM (" OF_TABLES ") AS e (x) WHERE e.x "          \
+	CALLS_DIRECTLY ") FROM strong AS s), "
+#define OF_TABLES                                                                        \
+	"SELECT adbin::pg_catalog.text FROM pg_catalog.pg_attrdef "                      \
+	"UNION ALL SELECT conbin::pg_catalog.text FROM pg_catalog.pg_constraint"
 
 /* Whether code that data brings along may, then whether functions called by name may, and
  * whether the user is mighty. */
 #define ANSWER                                                                           \
-	"facts AS (SELECT w.is_mighty, w.is_mighty OR k.is_there AS of_rights, "         \
+	"facts AS (SELECT w.is_mighty, "                                                 \
+	"w.is_mighty OR k.is_there OR x.is_of_table AS of_rights, "                      \
 	"x.is_there AS has_direct, EXISTS (SELECT FROM functions AS f WHERE f.is_able) " \
 	"AS has_able, EXISTS (SELECT FROM functions AS f WHERE f.is_able AND NOT "       \
 	"(f.proname " ANY_NAME(PINS) ")) AS is_called, EXISTS (SELECT FROM functions "   \
