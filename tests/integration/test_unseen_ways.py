@@ -5,7 +5,7 @@ import time
 
 import pytest
 from support import wire as w
-from support.postgres import DATABASE, DEFAULT_USER
+from support.postgres import DATABASE, DEFAULT_USER, USERS
 from support.wait import SLOWDOWN, wait_until
 from test_unseen import (FIXED, LOAD, PID, RUN, SEES, clients, is_closed, place, ran, role,
                          waits)
@@ -203,6 +203,53 @@ def test_dblink_under_another_name(clients, place):
     ours = clients()
     a, b = ours.make(DEFAULT_USER), ours.make(DEFAULT_USER)
     assert is_closed(a, b, "SELECT opens('x', 'dbname=unseen') FROM plain WHERE false")
+
+
+# --- what is documented to stay --------------------------------------------------------------------
+
+def test_connections_of_postgres_fdw(clients, place, postgres):
+    """Each is for the role whose user mapping it is; without keep_connections none stays."""
+    roles, login = (DEFAULT_USER, "other"), "app_plain"
+    place("CREATE EXTENSION postgres_fdw", f"""
+        CREATE SERVER here FOREIGN DATA WRAPPER postgres_fdw
+            OPTIONS (host '127.0.0.1', port '{postgres.port}', dbname 'unseen');
+        CREATE VIEW near AS SELECT set_config('app.readers', coalesce(
+            current_setting('app.readers', true), '') || current_user || ' ', false) AS readers;
+        CREATE FOREIGN TABLE far (readers text) SERVER here OPTIONS (table_name 'near');
+        GRANT SELECT ON near, far TO PUBLIC""",
+          *(f"CREATE USER MAPPING FOR {name} SERVER here"
+            f" OPTIONS (user '{name}', password '{USERS[name][0]}')" for name in roles),
+          f"GRANT {', '.join(roles)} TO {login}")
+    try:
+        ours = clients()
+        a, b = ours.make(login), ours.make(login)
+        pid = a.value(PID)
+        for wire, name in zip((a, b), roles):
+            ran(wire.query(f"SET ROLE {name}"))
+            assert wire.value("SELECT readers FROM far") == f"{name} "
+        assert b.value(PID) == pid
+        # Whoever may be that role has its connection.
+        ran(b.query(f"SET ROLE {roles[0]}"))
+        assert b.value("SELECT readers FROM far") == 2 * f"{roles[0]} "
+        place("ALTER SERVER here OPTIONS (ADD keep_connections 'off')")
+        for _ in range(2):
+            assert a.value("SELECT readers FROM far") == f"{roles[0]} "
+        assert a.value(PID) == pid
+    finally:
+        place(f"REVOKE {', '.join(roles)} FROM {login}")
+
+
+def test_connection_of_dblink_without_a_name(clients, place, postgres):
+    """It ends with its client, as one with a name does."""
+    place("CREATE EXTENSION dblink")
+    ours = clients(servers=2)
+    a = ours.make()
+    pid = a.value(PID)
+    assert a.value(f"SELECT dblink_connect('host={postgres.socket_dir} port={postgres.port}"
+                   " user=postgres dbname=unseen')") == "OK"
+    assert a.value(PID) == pid
+    a.close()
+    wait_until(lambda: postgres.count(f"pid = {pid}") == 0, 10, "the server is closed")
 
 
 # --- what the question may not do ------------------------------------------------------------------
