@@ -471,7 +471,13 @@ def test_places_for_connects_come_back(make_router, command):
 def test_a_refused_password_gives_its_place_back(make_router, rotated, command):
     """The same where it is PostgreSQL that wants another password."""
     router = make_router(by_command_alone(command))
-    assert works(router)
+    # As long as somebody is there, so is what was fetched for him.
+    with connect(router) as first:
+        assert first.execute("SELECT current_user").fetchone() == ("other",)
+        refused_password_gives_its_place_back(router, rotated, command)
+
+
+def refused_password_gives_its_place_back(router, rotated, command):
     rotated("second secret")
     command.tell("second secret")
     command.write(HANGS)
