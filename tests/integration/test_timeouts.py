@@ -180,7 +180,7 @@ def test_the_sooner_of_two_idle_timeouts(make_router, client, session, first):
 
 
 def test_client_login_timeout(make_router):
-    router = make_router({"defaults": {"client_login_timeout": "400ms"}})
+    router = make_router({"defaults": {"client_login_timeout": "1500ms"}})
     with router.session.raw() as wire:
         wire.send(w.startup("app_scram", "app"))
         assert wire.receive().type == "R"
