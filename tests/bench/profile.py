@@ -185,10 +185,10 @@ def arguments():
 def main():
     args = arguments()
     if not shutil.which("valgrind"):
-        print("valgrind is not installed: tools/install-deps ci", file=sys.stderr)
+        print("valgrind is not installed: tools/install-deps bench", file=sys.stderr)
         return 1
     if args.short:
-        args.only, args.seconds = "paced", 1
+        args.only, args.seconds, args.poolers = "paced", 1, "epoll,pgbouncer"
     with tempfile.TemporaryDirectory(prefix="pgtandem-bench-") as name:
         os.chmod(name, 0o755)
         authority = Authority(pathlib.Path(name) / "tls")

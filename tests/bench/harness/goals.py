@@ -79,7 +79,8 @@ REASONS = {
              " client had, so that strict cleans it first, an exchange of its own with PostgreSQL (five"
              " instead of four) with the two wake-ups that go with it. Sent together with the end of the"
              " transaction before, it makes latency better and costs the same CPU and as many switches, so"
-             " that was left out. `off` shows what the same load costs without it.",
+             " that was left out. `off` shows what the same load costs without it. docs/profile.md has the"
+             " instructions: what the router does itself is the lesser part, the kernel's wake-ups the rest.",
     "login-tls": "95 % of the instructions of a login with TLS (callgrind) are OpenSSL's, in"
                  " SSL_do_handshake(), and the same for both: the key exchange and the signature.",
     "idle-tls-10000": "OpenSSL's own objects take 13,969 bytes of live memory per client with the smaller"

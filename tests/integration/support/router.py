@@ -24,7 +24,7 @@ STATS = ("stats", "stats secret")
 ERROR_LINE = re.compile(r"^[0-9-]+ [0-9:.]+ UTC error (.*)$", re.M)
 REPORT = re.compile(
     r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion .* failed"
-    r"|LeakSanitizer has encountered")
+    r"|LeakSanitizer has encountered|^==[0-9]+== (?!Warning)", re.M)
 
 
 def merge(base, changes):

@@ -3,8 +3,8 @@
 import os
 import time
 
-# Sanitizers make everything several times slower.
-SLOWDOWN = {"": 1, "address,undefined": 3, "thread": 6}.get(
+# Sanitizers make everything several times slower, valgrind even more.
+SLOWDOWN = {"": 1, "address,undefined": 3, "thread": 6, "valgrind": 10}.get(
     os.environ.get("PGTANDEM_SANITIZERS", ""), 3)
 
 
