@@ -39,7 +39,7 @@ static const struct table_column tls_columns[] = {
 	TABLE_COLUMN(NUMERIC, tls_row, handshakes_failed, "",
 		"Those that came to nothing."),
 	TABLE_COLUMN(TEXT, tls_row, certificate, "",
-		"Subject of the router's own certificate."),
+		"Subject of the router's own certificate; of several the one that ends first."),
 	TABLE_COLUMN(TIME, tls_row, expires, "", "When that ends."),
 	TABLE_COLUMN(TEXT, tls_row, state, "", "valid or expired."),
 	TABLE_COLUMN(U32, tls_row, days_left, "days", "How long it lasts."),

@@ -77,11 +77,17 @@ static int check_clients(const struct doc_source *source, const struct settings 
 	const struct config_level *level, const struct doc_node *own)
 {
 	const struct doc_node *top = doc_get(source->root, "tls");
+	const struct doc_node *node =
+		level->given & BIT(client_tls_sslmode) || top == NULL ? own : top;
 
+	if (s->client_tls_sni_cert_files.count != s->client_tls_sni_key_files.count)
+		return doc_fail(source, node,
+			"client_tls_sni_key_files needs a key for each of client_tls_sni_cert_files: "
+			"there are %zu keys and %zu certificates",
+			s->client_tls_sni_key_files.count, s->client_tls_sni_cert_files.count);
 	return check_side(
 		&(struct tls_side){ .source = source,
-			.node = level->given & BIT(client_tls_sslmode) || top == NULL ? own :
-											top,
+			.node = node,
 			.prefix = "client",
 			.mode = s->client_tls_sslmode,
 			.key = s->client_tls_key_file,
@@ -231,6 +237,16 @@ static int check_file(struct config *config, const char *option, const char *nam
 	return ret;
 }
 
+static int check_files(struct config *config, const char *option,
+	const struct option_list *names, bool is_secret, struct diag *diag)
+{
+	int ret = 0;
+
+	for (size_t i = 0; ret == 0 && i < names->count; i++)
+		ret = check_file(config, option, names->items[i], is_secret, diag);
+	return ret;
+}
+
 static int check_client_files(struct config *config, const struct settings *s, uint64_t given,
 	struct diag *diag)
 {
@@ -242,6 +258,12 @@ static int check_client_files(struct config *config, const struct settings *s, u
 	if (ret == 0 && given & BIT(client_tls_cert_file))
 		ret = check_file(config, "client_tls_cert_file", s->client_tls_cert_file,
 			false, diag);
+	if (ret == 0 && given & BIT(client_tls_sni_cert_files))
+		ret = check_files(config, "client_tls_sni_cert_files",
+			&s->client_tls_sni_cert_files, false, diag);
+	if (ret == 0 && given & BIT(client_tls_sni_key_files))
+		ret = check_files(config, "client_tls_sni_key_files",
+			&s->client_tls_sni_key_files, true, diag);
 	if (ret == 0 && given & BIT(client_tls_ca_file))
 		ret = check_file(config, "client_tls_ca_file", s->client_tls_ca_file, false,
 			diag);

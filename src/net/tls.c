@@ -112,7 +112,7 @@ static bool set_up(struct tls *t, const char *name)
 {
 	BIO *bio;
 
-	t->ssl = SSL_new(t->context->ssl);
+	t->ssl = SSL_new(t->context->own.ssl);
 	bio = BIO_new(t->context->bio);
 	if (t->ssl == NULL || bio == NULL) {
 		BIO_free(bio);
@@ -182,15 +182,23 @@ void tls_park(struct tls *t, enum tls_park park)
 	t->park = park;
 }
 
+/* Of the certificate that this client is shown. */
 bool tls_key_is_slow(const struct tls *t)
 {
-	return t->context->key_is_slow;
+	const struct tls_context *c = t->context;
+	const SSL_CTX *chosen = SSL_get_SSL_CTX(t->ssl);
+
+	for (size_t i = 0; i < c->sni_count; i++) {
+		if (c->sni[i].ssl == chosen)
+			return c->sni[i].key_is_slow;
+	}
+	return c->own.key_is_slow;
 }
 
 static bool is_to_park(const struct tls *t)
 {
 	return t->park == TLS_PARKS_ALL ||
-		(t->park == TLS_PARKS_SLOW && t->context->key_is_slow);
+		(t->park == TLS_PARKS_SLOW && tls_key_is_slow(t));
 }
 
 int tls_about_to_sign(SSL *ssl, void *arg)

@@ -44,18 +44,23 @@ struct tls_settings {
 	const char *ciphers;            /* of TLS 1.2, as ciphers(1) has them */
 	const char *ciphersuites;       /* of TLS 1.3 */
 	const char *groups;             /* of the key exchange; "auto": the library's */
+	/* As a server: further certificates, and a key for each of them. */
+	char *const *sni_key_files, *const *sni_cert_files;
+	size_t sni_count;
 };
 
 struct tls;
 struct tls_context;
 
-/* Reads the files.  NULL with diag filled: which file, and what is wrong with it. */
+/* Reads the files.  NULL with diag filled: which file, and what is wrong with it.  As a
+ * server it shows a client that asks for a name (SNI, RFC 6066 section 3) the first of its
+ * certificates that has it, and else the one of cert_file. */
 struct tls_context *tls_context_create(const struct tls_settings *, struct diag *);
 struct tls_context *tls_context_ref(struct tls_context *);
 void tls_context_unref(struct tls_context *);   /* accepts NULL */
 
-/* When its own certificate ends, in seconds since 1970; 0: it has none, or that says
- * nothing of use. */
+/* When its own certificate ends, the first of them, in seconds since 1970; 0: it has none,
+ * or that says nothing of use. */
 uint64_t tls_context_expires(const struct tls_context *);
 /* The subject of that certificate, as RFC 2253 writes it, cut to fit; "": none. */
 const char *tls_context_subject(const struct tls_context *, char to[TLS_DN_MAX]);

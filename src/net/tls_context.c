@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509_vfy.h>
+#include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -158,20 +159,17 @@ static bool is_slow(const EVP_PKEY *key)
 		strcmp(group, SN_X9_62_prime256v1) != 0;
 }
 
-static int load_key(SSL_CTX *ssl, const struct tls_settings *s, struct diag *diag)
+static int load_key(SSL_CTX *ssl, const char *cert_file, const char *key_file,
+	struct diag *diag)
 {
-	if (!is_set(s->cert_file) && !is_set(s->key_file) && !s->is_server)
-		return 0;
-	if (!is_set(s->cert_file) || !is_set(s->key_file))
-		return fail(diag, NULL, "a certificate and a key are needed");
 	SSL_CTX_set_default_passwd_cb(ssl, no_passphrase);
-	if (SSL_CTX_use_certificate_chain_file(ssl, s->cert_file) != 1)
-		return fail(diag, s->cert_file, "is no certificate that can be used");
-	if (SSL_CTX_use_PrivateKey_file(ssl, s->key_file, SSL_FILETYPE_PEM) != 1)
-		return fail(diag, s->key_file,
+	if (SSL_CTX_use_certificate_chain_file(ssl, cert_file) != 1)
+		return fail(diag, cert_file, "is no certificate that can be used");
+	if (SSL_CTX_use_PrivateKey_file(ssl, key_file, SSL_FILETYPE_PEM) != 1)
+		return fail(diag, key_file,
 			"is no private key of that certificate that can be used");
 	if (SSL_CTX_check_private_key(ssl) != 1)
-		return fail(diag, s->key_file, "is not the key of the certificate");
+		return fail(diag, key_file, "is not the key of the certificate");
 	return 0;
 }
 
@@ -237,7 +235,72 @@ static int set_verify(SSL_CTX *ssl, const struct tls_settings *s, struct diag *d
 	return ret;
 }
 
+/* --- certificates by name ----------------------------------------------------------- */
+
+static bool has_name(const struct tls_own *own, const char *name)
+{
+	return X509_check_host(SSL_CTX_get0_certificate(own->ssl), name, 0, 0, NULL) == 1;
+}
+
+/* The session's key is that of the first in any case: tickets are good with all. */
+static int choose_certificate(SSL *ssl, int *alert, void *arg)
+{
+	const struct tls_context *c = arg;
+	const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+
+	(void)alert;
+	if (name == NULL || has_name(&c->own, name))
+		return SSL_TLSEXT_ERR_OK;
+	for (size_t i = 0; i < c->sni_count; i++) {
+		if (has_name(&c->sni[i], name))
+			return SSL_set_SSL_CTX(ssl, c->sni[i].ssl) != NULL ?
+				SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+	}
+	return SSL_TLSEXT_ERR_OK;
+}
+
 /* --- life --------------------------------------------------------------------------- */
+
+static int make_own(struct tls_own *own, const struct tls_settings *s, const char *cert_file,
+	const char *key_file, struct diag *diag)
+{
+	bool has_key = is_set(cert_file) && is_set(key_file);
+	int ret;
+
+	if (!has_key && (is_set(cert_file) || is_set(key_file) || s->is_server))
+		return fail(diag, NULL, "a certificate and a key are needed");
+	own->ssl = SSL_CTX_new(s->is_server ? TLS_server_method() : TLS_client_method());
+	if (own->ssl == NULL)
+		return -ENOMEM;
+	ret = set_protocols(own->ssl, s, diag);
+	if (ret == 0)
+		ret = set_role(own->ssl, s, diag);
+	if (ret == 0 && has_key)
+		ret = load_key(own->ssl, cert_file, key_file, diag);
+	if (ret == 0 && has_key) {
+		own->key_is_slow = is_slow(SSL_CTX_get0_privatekey(own->ssl));
+		SSL_CTX_set_cert_cb(own->ssl, tls_about_to_sign, NULL);
+	}
+	return ret < 0 ? ret : set_verify(own->ssl, s, diag);
+}
+
+static int make_sni(struct tls_context *c, const struct tls_settings *s, struct diag *diag)
+{
+	int ret = 0;
+
+	if (s->sni_count == 0)
+		return 0;
+	c->sni = calloc(s->sni_count, sizeof(*c->sni));
+	if (c->sni == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; ret == 0 && i < s->sni_count; i++) {
+		c->sni_count++;
+		ret = make_own(&c->sni[i], s, s->sni_cert_files[i], s->sni_key_files[i], diag);
+	}
+	SSL_CTX_set_tlsext_servername_callback(c->own.ssl, choose_certificate);
+	SSL_CTX_set_tlsext_servername_arg(c->own.ssl, c);
+	return ret;
+}
 
 struct tls_context *tls_context_create(const struct tls_settings *s, struct diag *diag)
 {
@@ -250,20 +313,11 @@ struct tls_context *tls_context_create(const struct tls_settings *s, struct diag
 		c->is_server = s->is_server;
 		c->wants_name = s->verify == TLS_VERIFY_NAME;
 		c->bio = tls_bio_method();
-		c->ssl = SSL_CTX_new(s->is_server ? TLS_server_method() : TLS_client_method());
-		if (c->ssl != NULL && c->bio != NULL)
-			ret = set_protocols(c->ssl, s, diag);
+		if (c->bio != NULL)
+			ret = make_own(&c->own, s, s->cert_file, s->key_file, diag);
 	}
 	if (ret == 0)
-		ret = set_role(c->ssl, s, diag);
-	if (ret == 0)
-		ret = load_key(c->ssl, s, diag);
-	if (ret == 0 && SSL_CTX_get0_privatekey(c->ssl) != NULL) {
-		c->key_is_slow = is_slow(SSL_CTX_get0_privatekey(c->ssl));
-		SSL_CTX_set_cert_cb(c->ssl, tls_about_to_sign, NULL);
-	}
-	if (ret == 0)
-		ret = set_verify(c->ssl, s, diag);
+		ret = make_sni(c, s, diag);
 	if (ret == 0)
 		return c;
 	diag_set(diag, NULL, 0, 0, "out of memory");
@@ -279,9 +333,23 @@ struct tls_context *tls_context_ref(struct tls_context *c)
 	return c;
 }
 
+/* NULL: it has none. */
+static X509 *first_to_end(const struct tls_context *c)
+{
+	X509 *first = SSL_CTX_get0_certificate(c->own.ssl);
+
+	for (size_t i = 0; i < c->sni_count; i++) {
+		X509 *other = SSL_CTX_get0_certificate(c->sni[i].ssl);
+
+		if (ASN1_TIME_compare(X509_get0_notAfter(other), X509_get0_notAfter(first)) == -1)
+			first = other;
+	}
+	return first;
+}
+
 uint64_t tls_context_expires(const struct tls_context *c)
 {
-	X509 *own = SSL_CTX_get0_certificate(c->ssl);
+	X509 *own = first_to_end(c);
 	struct tm tm;
 	time_t at;
 
@@ -293,7 +361,7 @@ uint64_t tls_context_expires(const struct tls_context *c)
 
 const char *tls_context_subject(const struct tls_context *c, char to[TLS_DN_MAX])
 {
-	X509 *own = SSL_CTX_get0_certificate(c->ssl);
+	X509 *own = first_to_end(c);
 	BIO *text = own == NULL ? NULL : BIO_new(BIO_s_mem());
 	int len = 0;
 
@@ -310,7 +378,10 @@ void tls_context_unref(struct tls_context *c)
 {
 	if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) > 1)
 		return;
-	SSL_CTX_free(c->ssl);
+	SSL_CTX_free(c->own.ssl);
+	for (size_t i = 0; i < c->sni_count; i++)
+		SSL_CTX_free(c->sni[i].ssl);
+	free(c->sni);
 	BIO_meth_free(c->bio);
 	free(c);
 }

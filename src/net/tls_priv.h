@@ -10,13 +10,20 @@
 
 #include "net/tls.h"
 
+/* A certificate and its key, with all that the others of the context have, too. */
+struct tls_own {
+	SSL_CTX *ssl;
+	bool key_is_slow;
+};
+
 struct tls_context {
 	_Atomic uint32_t refs;
-	SSL_CTX *ssl;
+	struct tls_own own;
+	struct tls_own *sni;    /* for who asks for a name; the first of them first */
+	size_t sni_count;
 	BIO_METHOD *bio;        /* of tls.c */
 	bool is_server;
 	bool wants_name;        /* TLS_VERIFY_NAME */
-	bool key_is_slow;
 };
 
 /* NULL: out of memory. */

@@ -62,6 +62,29 @@ static bool find_files(const struct config *config, const char *const names[FILE
 	return ok;
 }
 
+static void free_list(struct option_list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		free(list->items[i]);
+	free(list->items);
+}
+
+static bool find_list(const struct config *config, const struct option_list *names,
+	struct option_list *paths)
+{
+	*paths = (struct option_list){ .items = calloc(names->count + 1, sizeof(char *)) };
+	if (paths->items == NULL)
+		return false;
+	while (paths->count < names->count) {
+		char *path = config_file_path(config, names->items[paths->count]);
+
+		if (path == NULL)
+			return false;
+		paths->items[paths->count++] = path;
+	}
+	return true;
+}
+
 /* what: "workloads.web", for the message. */
 static struct route_tls *make(const struct config *config, enum route_tls_mode mode,
 	const struct tls_settings *settings, const char *what, const char *name,
@@ -103,6 +126,8 @@ static struct route_tls *make_for_clients(const struct config *config, const str
 	const char *what, const char *name, struct diag *diag)
 {
 	enum route_tls_mode mode = mode_from(s->client_tls_sslmode);
+	struct option_list certs = { NULL, 0 }, keys = { NULL, 0 };
+	struct route_tls *tls = NULL;
 	struct tls_settings settings = {
 		.is_server = true,
 		.protocols = protocols_from(s->client_tls_protocols),
@@ -119,7 +144,16 @@ static struct route_tls *make_for_clients(const struct config *config, const str
 		settings.verify = TLS_VERIFY_CHAIN;
 	else if (s->client_tls_ca_file[0] != '\0')
 		settings.verify = TLS_VERIFY_IF_GIVEN;
-	return make(config, mode, &settings, what, name, diag);
+	if (find_list(config, &s->client_tls_sni_cert_files, &certs) &&
+		find_list(config, &s->client_tls_sni_key_files, &keys)) {
+		settings.sni_cert_files = certs.items;
+		settings.sni_key_files = keys.items;
+		settings.sni_count = certs.count;
+		tls = make(config, mode, &settings, what, name, diag);
+	}
+	free_list(&certs);
+	free_list(&keys);
+	return tls;
 }
 
 struct route_tls *route_tls_for_workload(const struct config *config,
