@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Messages of a transaction port's client that go on as they are: most of a pipeline.
+ * Messages of a client that go on as they are: most of a pipeline, and COPY's data.
  */
 #include "pg/message.h"
 #include "session/client_end.h"
@@ -63,5 +63,30 @@ size_t client_pass_plain(struct client *c, struct server *s, const uint8_t *data
 		pos += frame_size(&f);
 	}
 	c->body_drops = c->body_drops && pos == 0;
+	return pos;
+}
+
+/* All that a CopyData changes was changed by the one before, which forward_step() took. */
+static bool goes_on_copying(const struct client *c, const struct server *s)
+{
+	return c->body_type == 'd' && c->body_left == 0 && !c->body_drops &&
+		s->xq.copy == EXCHANGE_COPY_IN && !s->xq.copy_end_sent && !s->xq.skipping &&
+		!s->holds_client && !c->lend.looks && !client_reuse_is_open(c);
+}
+
+size_t client_pass_copy(struct client *c, const struct server *s, const uint8_t *data, size_t len)
+{
+	uint32_t body_max = message_frontend_defs['d'].body_max;
+	size_t pos = 0;
+	struct frame f;
+
+	if (len == 0 || data[0] != 'd' || !goes_on_copying(c, s))
+		return 0;
+	while (pos < len && data[pos] == 'd' && c->body_left == 0) {
+		if (frame_next(data + pos, len - pos, body_max, &f) != FRAME_OK)
+			break;
+		c->body_left = f.body_len - (uint32_t)f.available;
+		pos += FRAME_HEADER + f.available;
+	}
 	return pos;
 }

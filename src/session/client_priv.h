@@ -102,6 +102,8 @@ bool client_is_plain(const struct client *, const struct server *, const struct 
 /* Execute and Describe of portals, as far as they come in a row and nothing is special:
  * their bytes, which go on; 0: look closer. */
 size_t client_pass_plain(struct client *, struct server *, const uint8_t *data, size_t len);
+/* CopyData that follows CopyData of the same COPY: the same. */
+size_t client_pass_copy(struct client *, const struct server *, const uint8_t *data, size_t len);
 
 /* client_sure.c */
 /* The message names what was made or dropped in front of it, without an answer: it waits. */

@@ -452,6 +452,7 @@ static size_t forward(struct client *c, const uint8_t *data, size_t len)
 		if (used == 0)
 			break;
 		span.pos += used;
+		span.pos += client_pass_copy(c, s, data + span.pos, len - span.pos);
 	}
 	pos = span.pos;
 	send_span(s, &span);

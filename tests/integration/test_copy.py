@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: ISC
 """COPY in both directions, its failures, and what is sent too early or too late."""
+import random
+
 import pytest
 from support import wire as w
 from support.wait import wait_until
@@ -36,6 +38,33 @@ def test_copy_data_in_odd_pieces(wire):
         wire.send(w.copy_data(ROWS[at:at + 777]))
     wire.send(w.copy_data(b""), w.copy_done())
     assert wire.until_ready()[0].tag == "COPY 1000"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_copy_in_cut_anywhere(wire, seed):
+    """Messages of any size, with Flush and Sync among them, which are ignored there; written in
+    pieces that end anywhere, in the middle of a header, too."""
+    chance = random.Random(seed)
+    lines = [bytes(chance.choices(b"abcdefgh", k=chance.choice((0, 1, 50, 3000, 70000)))) + b"\n"
+             for _ in range(60)]
+    data, messages, at = b"".join(lines), [], 0
+    while at < len(data):
+        size = chance.choice((0, 1, 2, 3, 700, 8192, 65536, 200000))
+        messages.append(w.copy_data(data[at:at + size]))
+        at += size
+        if chance.random() < 0.1:
+            messages.append(chance.choice((w.flush(), w.sync())))
+    wire.send(w.query("COPY items (body) FROM STDIN"))
+    wire.until("G")
+    sent, at = b"".join(messages) + w.copy_done() + w.query("SELECT 'behind'"), 0
+    while at < len(sent):
+        size = chance.choice((1, 2, 3, 4, 5, 6, 100, 5000, 65536, 300000))
+        wire.send(sent[at:at + size])
+        at += size
+    assert [m.tag for m in wire.until_ready() if m.type == "C"] == ["COPY 60"]
+    assert w.rows(wire.until_ready()) == [("behind",)]
+    stored = wire.value("SELECT string_agg(body, E'\\n' ORDER BY id) || E'\\n' FROM items")
+    assert stored.encode() == data
 
 
 def test_copy_in_sent_ahead(wire):
