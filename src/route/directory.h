@@ -257,6 +257,9 @@ struct route_pool {
 	char *user;
 	bool is_warm;                   /* kept for min_pool_size, clients or not */
 	bool is_own;                    /* of the router's own login; no client's */
+	bool is_given;                  /* clients are given this user by databases.D.user, and
+					   nothing that opens PostgreSQL: what its namesake
+					   proves is not for them */
 	char *options;                  /* for the server's startup packet; or "" */
 	char *password;                 /* secret text for the login, or "" */
 	struct route_password *source;  /* where it comes from instead; NULL: nowhere */

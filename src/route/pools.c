@@ -64,6 +64,7 @@ struct pool_identity {
 	const char *secret;             /* "" if nothing is known */
 	struct route_password *source;  /* ... or it is asked for; NULL: it is not */
 	bool is_own;
+	bool is_given;
 	char own_options[OWN_OPTIONS_MAX];
 };
 
@@ -77,6 +78,13 @@ static void identify_secret(struct directory *d, const struct config_host *conf,
 	id->secret = "";
 	id->source = password_find(d, id->host, conf, &conf->source, conf->options.user,
 		conf->options.dbname);
+}
+
+/* A SCRAM secret opens PostgreSQL only together with a login that proves it. */
+static bool opens_nothing(const struct pool_identity *id)
+{
+	return id->source == NULL && (id->secret == NULL || id->secret[0] == '\0' ||
+		strncmp(id->secret, "SCRAM-SHA-256$", 14) == 0);
 }
 
 static void identify(struct directory *d, const struct config_database *conf,
@@ -100,6 +108,7 @@ static void identify(struct directory *d, const struct config_database *conf,
 		identify_secret(d, host, id);
 	if (id->secret == NULL)
 		id->secret = "";
+	id->is_given = conf->options.user[0] != '\0' && opens_nothing(id);
 }
 
 /* Whatever the role or the database has: nobody's schema comes before PostgreSQL's, and
@@ -140,6 +149,7 @@ static void identify_own(struct directory *d, struct route_host *h, const struct
 static bool is_pool_of(const struct route_pool *p, const struct pool_identity *id)
 {
 	return p->host == id->host && p->is_own == id->is_own &&
+		p->is_given == id->is_given &&
 		strcmp(p->dbname, id->dbname) == 0 &&
 		strcmp(p->user, id->user) == 0 &&
 		strcmp(p->options, id->options) == 0 &&
@@ -158,6 +168,7 @@ static struct route_pool *pool_create(struct directory *d, const struct pool_ide
 	list_node_init(&p->in_retired);
 	p->host = id->host;
 	p->is_own = id->is_own;
+	p->is_given = id->is_given;
 	p->asked = strdup(asked);
 	p->dbname = strdup(id->dbname);
 	p->user = strdup(id->user);

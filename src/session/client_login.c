@@ -269,7 +269,7 @@ static void keep_proof(struct client *c)
 	struct route_pool *pool = c->route->pool;
 	bool is_news = false;
 
-	if (!c->login->has_auth || strcmp(pool->user, c->login->user) != 0)
+	if (!c->login->has_auth || pool->is_given || strcmp(pool->user, c->login->user) != 0)
 		return;
 	if (auth->stored != NULL && auth->method != CLIENT_AUTH_TRUST)
 		is_news = login_set_version(pool->session, auth->stored);

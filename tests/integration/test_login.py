@@ -124,6 +124,23 @@ def test_scram_pass_through(make_router, postgres):
 
 
 @pytest.mark.router_only
+def test_a_given_user_has_nobodys_keys(make_router, postgres):
+    """Who comes in as somebody else by databases.D.user does so with what the configuration has
+    of that user, never with what he has proven himself; he, by his own name, comes in."""
+    router = make_router({"databases": {"reports": {"host": "main", "dbname": DATABASE,
+                                                    "user": "other"}}}, start=False)
+    router.write_userlist([f'"{user}" "{postgres.secret(user)}"' for user in ("app_scram", "other")])
+    router.start()
+    for endpoint in (router.transactional, router.session):
+        with endpoint.connect(user="other") as proven:
+            assert proven.execute("SELECT current_user").fetchone() == ("other",)
+            for user in ("app_scram", "other"):
+                refusal = refused(endpoint, user, USERS[user][0], dbname="reports")
+                assert refusal.sqlstate == "28000" and "no password is known" in refusal.text
+            assert proven.execute("SELECT current_user").fetchone() == ("other",)
+
+
+@pytest.mark.router_only
 def test_md5_hash_logs_in_to_the_server(make_router, postgres):
     """An md5 hash is all that an md5 login of the server needs."""
     router = make_router({"auth": {"auth_type": "md5"}}, start=False)
