@@ -2,6 +2,8 @@
 /*
  * What the directory finds or makes for names: pools and their slices, quotas,
  * databases, users; and how they go again.
+ *
+ * Long because what is made for a name, and what makes it that of another, goes again here.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/slog.h"
 #include "pg/frame.h"
 #include "pg/message.h"
 #include "pg/msg_out.h"
