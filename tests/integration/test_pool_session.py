@@ -168,7 +168,7 @@ def test_min_pool_size_keeps_servers(make_router, postgres):
 @pytest.mark.router_only
 def test_default_pool_size_caps_a_pool(make_router, postgres):
     router = make_router({"workloads": {"session": {
-        "default_pool_size": 2, "query_wait_timeout": "1500ms"}}})
+        "default_pool_size": 2, "query_wait_timeout": f"{1500 * SLOWDOWN}ms"}}})
     held = [router.session.wire() for _ in range(2)]
     for wire in held:
         wire.value("SELECT 1")
