@@ -39,8 +39,6 @@ struct ask *ask_create(struct console *console, struct client *c)
 	ask->home = c->worker;
 	ask->slot = c->slot;
 	ask->id = c->id;
-	/* Without memory the first one's is shown. */
-	ask->workload = c->workload == NULL ? NULL : strdup(c->workload->name);
 	return ask;
 }
 
@@ -67,7 +65,6 @@ void ask_destroy(struct ask *ask)
 	list_remove(&ask->in_console);
 	pthread_mutex_unlock(&ask->console->lock);
 	buf_finish(&ask->out);
-	free(ask->workload);
 	free(ask->text);
 	free(ask);
 }
@@ -242,24 +239,18 @@ static void visit(struct ask *ask, struct worker *w)
 		ask->visit(ask, w);
 }
 
-/* It begins a tour on a thread that is no worker's. */
-static bool is_elsewhere(const struct ask *ask)
-{
-	return ask->home == NULL || ask->is_apart;
-}
-
 static void deliver(struct mail *mail, struct worker *w)
 {
 	struct ask *ask = container_of(mail, struct ask, mail);
 	const struct router *r = ask->console->router;
 
-	if (w == ask->home && !ask->is_apart) {
+	if (w == ask->home) {
 		ask_finish(ask);
 		ask->console->go_on(ask);
 		return;
 	}
 	visit(ask, w);
-	if (is_elsewhere(ask) && w->index + 1 == r->worker_count) {
+	if (ask->home == NULL && w->index + 1 == r->worker_count) {
 		ask->arrived(ask);
 		return;
 	}
@@ -272,7 +263,7 @@ enum ask_result ask_tour(struct ask *ask, ask_visit_f *on_visit, ask_finish_f *o
 
 	ask->visit = on_visit;
 	ask->finish = on_finish;
-	if (is_elsewhere(ask)) {
+	if (ask->home == NULL) {
 		ask->mail.deliver = deliver;
 		worker_post(r->workers[0], &ask->mail);
 		return ASK_LATER;

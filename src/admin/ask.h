@@ -11,7 +11,7 @@
  * Other threads ask, too (HTTP): such an ask has no client and no home.
  *
  * Owns:   its answer.  Asks that never came home are freed with the console.
- * Thread: the worker that it is at; views of clients, too, run beside the workers (apart.h).
+ * Thread: the worker that it is at.
  */
 #ifndef ADMIN_ASK_H
 #define ADMIN_ASK_H
@@ -23,7 +23,6 @@
 #include "admin/started.h"
 #include "admin/table.h"
 #include "base/buf.h"
-#include "session/chore.h"
 #include "session/client.h"
 
 /* In what the command came. */
@@ -33,8 +32,6 @@ enum ask_kind { ASK_QUERY, ASK_DESCRIBE, ASK_EXECUTE };
 enum ask_result { ASK_DONE, ASK_LATER };
 
 struct ask;
-/* What a word of commands.def or views.def leads to. */
-typedef enum ask_result ask_handler_f(struct ask *);
 typedef void ask_visit_f(struct ask *, struct worker *);
 typedef void ask_finish_f(struct ask *);
 /* True: what was waited for is so, and the answer is written. */
@@ -46,19 +43,10 @@ struct ask {
 	struct list_node in_console;
 	struct console *console;
 	struct worker *home;            /* NULL: it is of another thread */
-	ask_arrived_f *arrived;         /* of such a one, and apart: after a tour, on some
-					   worker */
+	ask_arrived_f *arrived;         /* of such a one, after a tour: on some worker */
 	void *owner;                    /* whom arrived() tells */
 	uint32_t slot;                  /* who asks */
 	uint64_t id;
-	char *workload;                 /* of the port that is asked; NULL: no workload's */
-	/* apart.c: */
-	struct chore chore;
-	ask_handler_f *handler;
-	enum ask_result result;         /* of the handler; the chore's while it is out */
-	bool is_apart;                  /* it runs there now */
-	bool chore_is_out;
-	bool is_back;                   /* from its tour */
 	struct command command;
 	const char *word;               /* ... as commands.def has it; its tag, too */
 	char *text;                     /* the query; commands are cut off one by one */
@@ -80,6 +68,9 @@ struct ask {
 	uint32_t clients_in_state[CLIENT_STATE_COUNT];  /* of all workers, after a tour */
 	struct buf out;                 /* the answer, without ReadyForQuery */
 };
+
+/* What a word of commands.def or views.def leads to. */
+typedef enum ask_result ask_handler_f(struct ask *);
 
 struct console {
 	struct router *router;

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "admin/apart.h"
 #include "admin/ask.h"
 #include "admin/commands.h"
 #include "admin/show.h"
@@ -134,7 +133,7 @@ enum ask_result console_show(struct ask *ask)
 
 		if (strcasecmp(view->word, word) != 0)
 			continue;
-		return (view->rights & rights_of(ask)) != 0 ? apart_view(ask, view->handler) :
+		return (view->rights & rights_of(ask)) != 0 ? view->handler(ask) :
 							      not_allowed(ask);
 	}
 	if (faked != NULL)

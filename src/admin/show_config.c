@@ -70,8 +70,10 @@ static void add_option(void *arg, const struct dump_row *option)
 static const struct config_workload *workload_of(const struct ask *ask,
 	const struct config *config)
 {
-	const struct config_workload *w = ask->workload == NULL ? NULL :
-		config_find_workload(config, ask->workload);
+	const struct client *c = ask->home == NULL ? NULL :
+		client_find_id(ask->home, ask->slot, ask->id);
+	const struct config_workload *w = c == NULL || c->workload == NULL ? NULL :
+		config_find_workload(config, c->workload->name);
 
 	return w == NULL ? &config->workloads[0] : w;
 }

@@ -13,7 +13,6 @@
 #include "base/slog.h"
 #include "main/mock_key.h"
 #include "route/resolver.h"
-#include "session/chore.h"
 #include "session/server.h"
 
 enum {
@@ -129,8 +128,6 @@ static void stop_workers(struct program *p)
 		sem_post(&p->may_go);
 	for (uint32_t i = 0; i < p->thread_count; i++)
 		pthread_join(p->threads[i].thread, NULL);
-	/* Views of the console look at workers. */
-	chores_end(p->router.chores);
 	read_last_mail(p);
 	for (uint32_t i = 0; i < p->thread_count; i++)
 		worker_destroy(&p->threads[i].worker);

@@ -24,7 +24,6 @@ static const struct {
 	[CHORE_SYSTEM] = { 4, 10000, 0, false },
 	[CHORE_DERIVE] = { 2, 10000, 0, true },
 	[CHORE_SIGN] = { 0, 1000, 0, true },
-	[CHORE_VIEW] = { 1, 10000, 0, true },
 	[CHORE_PAM] = { 8, 1000, 0, false },
 	[CHORE_LDAP] = { 16, 1000, 0, false },
 	[CHORE_COMMAND] = { COMMAND_THREADS, 1000, COMMAND_THREADS / 2, false },
@@ -316,11 +315,13 @@ void chores_close(struct chores *all)
 	pthread_mutex_unlock(&all->lock);
 }
 
-/* Under the lock. */
-static void end_all(struct chores *all)
+void chores_destroy(struct chores *all)
 {
 	struct chore *chore;
 
+	if (all == NULL)
+		return;
+	pthread_mutex_lock(&all->lock);
 	close_all(all);
 	for (size_t i = 0; i < CHORE_KINDS; i++) {
 		while ((chore = next_chore(&all->queues[i])) != NULL)
@@ -330,22 +331,5 @@ static void end_all(struct chores *all)
 		while (all->queues[i].computes && all->queues[i].threads > 0)
 			pthread_cond_wait(&all->is_over, &all->lock);
 	}
-}
-
-void chores_end(struct chores *all)
-{
-	if (all == NULL)
-		return;
-	pthread_mutex_lock(&all->lock);
-	end_all(all);
-	pthread_mutex_unlock(&all->lock);
-}
-
-void chores_destroy(struct chores *all)
-{
-	if (all == NULL)
-		return;
-	pthread_mutex_lock(&all->lock);
-	end_all(all);
 	unref(all);
 }

@@ -25,9 +25,8 @@
 
 enum chore_kind {
 	CHORE_SYSTEM,                   /* whose process it is */
-	CHORE_DERIVE,                   /* these three compute, and give way to the workers */
+	CHORE_DERIVE,                   /* these two compute, and give way to the workers */
 	CHORE_SIGN,
-	CHORE_VIEW,
 	CHORE_PAM,
 	CHORE_LDAP,
 	CHORE_COMMAND,
@@ -65,8 +64,6 @@ bool chore_withdraw(struct worker *, struct chore *);
 
 /* No done() comes to any worker from now on. */
 void chores_close(struct chores *);
-/* And nothing that computes runs any more. */
-void chores_end(struct chores *);               /* accepts NULL */
 void chores_destroy(struct chores *);           /* accepts NULL */
 
 #endif

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: ISC
 """The console: PgBouncer's SHOW columns, in order, own ones behind them; who may."""
 import asyncio
-import pathlib
 import re
 import socket
 import struct
@@ -710,35 +709,3 @@ def test_goodbye_right_behind_commands(make_router, end):
                                for row in admin.execute("SHOW DATABASES").fetchall()), 10,
                    "the last command was carried out")
         admin.execute("ENABLE app")
-
-
-def niceness_of_chores(router):
-    """Of the threads beside the workers."""
-    found = []
-    for task in pathlib.Path(f"/proc/{router.process.pid}/task").iterdir():
-        # PID (NAME) STATE PPID ...: proc(5)
-        name, fields = (task / "stat").read_text().partition("(")[2].rsplit(")", 1)
-        if name == "chore":
-            found.append(int(fields.split()[16]))
-    return found
-
-
-def test_views_give_way_to_the_data_path(make_router):
-    """They are made on a thread of their own, which the workers go before."""
-    router = make_router({"auth": {"auth_type": "trust"}})
-    with router.session.wire("admin", "pgbouncer") as wire:
-        assert not niceness_of_chores(router)
-        assert w.rows(wire.query("SHOW STATE; SHOW CLIENTS"))
-        assert niceness_of_chores(router) == [10]
-
-
-def test_views_under_way_when_all_ends(make_router):
-    """Who looks all the time is in nobody's way, and nobody in his."""
-    router = make_router()
-    wires = [router.session.wire(ADMIN[0], "pgbouncer") for _ in range(8)]
-    for wire in wires:
-        wire.send(*[w.query("SHOW CLIENTS; SHOW STATS; SHOW POOLS; SHOW LISTS")] * 200)
-    wires[0].until_ready()
-    assert router.stop() == 0
-    for wire in wires:
-        wire.socket.close()
