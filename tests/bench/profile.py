@@ -19,12 +19,9 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 
 import suite
 from harness import ROOT, debian13, loads, poolers
-from support.certs import Authority
-from support.postgres import USERS
 
 DOCUMENT = ROOT / "docs" / "profile.md"
 MB = 1000000
@@ -115,11 +112,8 @@ def count(bench, load, pooler, seconds, scene):
     bench.place.under = [*as_itself(pooler), "valgrind", "-q", "--tool=callgrind",
                          f"--callgrind-out-file={out}"]
     with poolers.running(pooler, bench.place, scene) as started:
-        words = []
-        for group in load.groups:
-            words += ["--"] if words else []
-            more = [f"pace={bench.pace / load.clients}"] if load.group == "paced" else []
-            words += group.arguments(started, scene, more)
+        more = [f"pace={bench.pace / load.clients}"] if load.group == "paced" else []
+        words = loads.words_of(load.groups, started, scene, more)
         done = subprocess.run([poolers.program(bench.args, "drive"), str(seconds), "0", *words],
                               capture_output=True, text=True, check=True, timeout=600)
         groups = json.loads(done.stdout.splitlines()[-1])
@@ -189,23 +183,13 @@ def main():
         return 1
     if args.short:
         args.only, args.seconds, args.poolers = "paced", 1, "epoll,pgbouncer"
-    with tempfile.TemporaryDirectory(prefix="pgtandem-bench-") as name:
-        os.chmod(name, 0o755)
-        authority = Authority(pathlib.Path(name) / "tls")
-        tls = authority.issue("server", "localhost")
-        postgres = suite.make_postgres(authority, 10 if not args.short else 1)
-        try:
-            place = poolers.Place(args, postgres, None, name, tls)
-            # PgBouncer writes there when it is somebody else.
-            (place.directory / "profile").mkdir()
-            os.chmod(place.directory / "profile", 0o777)
-            place.userlist.write_text("".join(
-                f'"{user}" "{postgres.secret(user)}"\n' for user in USERS), encoding="utf-8")
-            bench = suite.Bench(args, place)
-            bench.pace = args.pace
-            tables = list(profiles(bench, args))
-        finally:
-            postgres.destroy()
+    with suite.world(args, 1 if args.short else 10) as place:
+        # PgBouncer writes there when it is somebody else.
+        (place.directory / "profile").mkdir()
+        os.chmod(place.directory / "profile", 0o777)
+        bench = suite.Bench(args, place)
+        bench.pace = args.pace
+        tables = list(profiles(bench, args))
     if args.write:
         about = suite.machine(args)
         DOCUMENT.write_text("\n".join([HEAD.format(

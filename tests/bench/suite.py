@@ -16,6 +16,7 @@ there, so that the suite may be run in parts.
   tests/bench/suite.py --short                        # that it runs, for CI
 """
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -253,29 +254,36 @@ def arguments():
     return parser.parse_args()
 
 
+@contextlib.contextmanager
+def world(args, scale):
+    """What poolers need, but for fakepg."""
+    with tempfile.TemporaryDirectory(prefix="pgtandem-bench-") as name:
+        os.chmod(name, 0o755)
+        authority = Authority(pathlib.Path(name) / "tls")
+        tls = authority.issue("server", "localhost")
+        os.chmod(tls[1], 0o644)
+        postgres = make_postgres(authority, scale)
+        try:
+            place = poolers.Place(args, postgres, None, name, tls)
+            place.userlist.write_text("".join(
+                f'"{user}" "{postgres.secret(user)}"\n' for user in USERS), encoding="utf-8")
+            yield place
+        finally:
+            postgres.destroy()
+
+
 def measure(args):
     chosen = choose(args)
     if args.short:
         for load in chosen:
             load.shortened()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    with tempfile.TemporaryDirectory(prefix="pgtandem-bench-") as name:
-        os.chmod(name, 0o755)
-        authority = Authority(pathlib.Path(name) / "tls")
-        tls = authority.issue("server", "localhost")
-        os.chmod(tls[1], 0o644)
-        postgres = make_postgres(authority, args.scale)
+    with world(args, args.scale) as place:
+        place.fake = Fake(args)
         try:
-            fake = Fake(args)
-            place = poolers.Place(args, postgres, fake, name, tls)
-            place.userlist.write_text("".join(
-                f'"{user}" "{postgres.secret(user)}"\n' for user in USERS), encoding="utf-8")
-            try:
-                return run(args, Bench(args, place), chosen)
-            finally:
-                fake.stop()
+            return run(args, Bench(args, place), chosen)
         finally:
-            postgres.destroy()
+            place.fake.stop()
 
 
 def main():

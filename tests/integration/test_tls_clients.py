@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from support import needs
 from support import wire as w
-from support.certs import Authority
+from support.certs import Authority, any_certificate
 from support.net import free_port, listening_ports
 from support.postgres import DATABASE, DEFAULT_USER, USERS
 from support.router import ADMIN
@@ -65,18 +65,8 @@ def client_files(authority, file):
 def start_tls(endpoint, context=None, **more):
     """A Wire that has asked for TLS and got it."""
     wire = endpoint.raw()
-    wire.send(w.SSL_REQUEST)
-    assert wire.read(1) == b"S"
-    context = context or any_certificate()
-    wire.socket = context.wrap_socket(wire.socket, **more)
+    wire.start_tls(context or any_certificate(), **more)
     return wire
-
-
-def any_certificate():
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 # ------------------------------------------------------------------- modes

@@ -11,7 +11,7 @@ import threading
 import psycopg
 import pytest
 from support import wire as w
-from support.certs import Authority
+from support.certs import Authority, any_certificate
 from support.postgres import DATABASE, DEFAULT_USER
 from support.tlspostgres import TlsPostgres
 from support.wait import wait_until
@@ -46,18 +46,8 @@ def start(make_router, ca):
     return make
 
 
-def context(version=None):
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
-    if version:
-        made.minimum_version = made.maximum_version = version
-    return made
-
-
 def secure(wire, with_context=None, **more):
-    wire.send(w.SSL_REQUEST)
-    assert wire.read(1) == b"S"
-    wire.socket = (with_context or context()).wrap_socket(wire.socket, **more)
+    wire.start_tls(with_context or any_certificate(), **more)
     return wire
 
 
@@ -67,7 +57,7 @@ def from_address(router, number):
 
 def hello():
     """What a client says first."""
-    made, out = context(), ssl.MemoryBIO()
+    made, out = any_certificate(), ssl.MemoryBIO()
     with pytest.raises(ssl.SSLWantReadError):
         made.wrap_bio(ssl.MemoryBIO(), out).do_handshake()
     return out.read()
@@ -124,7 +114,7 @@ def test_who_computes(start, key, version):
     """Others than the workers; but nobody for a session that is resumed."""
     router = start(key)
     assert not computing(router)
-    made = context(version)
+    made = any_certificate(version)
     session = None
     for number in range(4):
         before = computing(router)
@@ -147,7 +137,7 @@ def test_who_computes_with_a_quick_key(start):
 def test_the_oldest_way(start):
     """The key decrypts what the client has sent, in the second step."""
     router = start("rsa2048", tls={"client_tls_ciphers": "AES128-GCM-SHA256:@SECLEVEL=0"})
-    made = context(ssl.TLSVersion.TLSv1_2)
+    made = any_certificate(ssl.TLSVersion.TLSv1_2)
     made.set_ciphers("AES128-GCM-SHA256:@SECLEVEL=0")
     with secure(router.session.raw(), made) as wire:
         assert wire.socket.cipher()[0] == "AES128-GCM-SHA256"

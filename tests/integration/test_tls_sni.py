@@ -7,7 +7,7 @@ import subprocess
 import psycopg
 import pytest
 from support import wire as w
-from support.certs import Authority
+from support.certs import Authority, any_certificate
 from support.postgres import DATABASE, DEFAULT_USER, USERS
 from support.wait import wait_until
 
@@ -42,10 +42,7 @@ def config(ca, files=("eu", "us"), **more):
 
 
 def context(version=ssl.TLSVersion.TLSv1_3):
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.check_hostname = False
-    made.verify_mode = ssl.CERT_NONE
-    made.minimum_version = made.maximum_version = version
+    made = any_certificate(version)
     made.set_alpn_protocols(["postgresql"])
     return made
 
@@ -53,10 +50,10 @@ def context(version=ssl.TLSVersion.TLSv1_3):
 def connect(endpoint, how, name, is_direct=False, session=None):
     """A Wire over TLS that has asked for this name, or for none."""
     wire = endpoint.raw()
-    if not is_direct:
-        wire.send(w.SSL_REQUEST)
-        assert wire.read(1) == b"S"
-    wire.socket = how.wrap_socket(wire.socket, server_hostname=name, session=session)
+    if is_direct:
+        wire.socket = how.wrap_socket(wire.socket, server_hostname=name, session=session)
+    else:
+        wire.start_tls(how, server_hostname=name, session=session)
     return wire
 
 

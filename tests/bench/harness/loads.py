@@ -39,13 +39,19 @@ class Group:
                 f"tls={int(scene.tls)}", f"clients={self.clients}", *self.words, *more, *self.sql]
 
 
-def drive(bench, started, scene, groups, more=(), calls=False, seconds=None, warmup=None):
-    """Runs the load generator for a window; all figures of that window."""
-    seconds, warmup = seconds or bench.args.seconds, warmup or bench.args.warmup
+def words_of(groups, started, scene, more=()):
+    """For drive.c: the groups, with -- between them."""
     words = []
     for group in groups:
         words += ["--"] if words else []
         words += group.arguments(started, scene, more)
+    return words
+
+
+def drive(bench, started, scene, groups, more=(), calls=False, seconds=None, warmup=None):
+    """Runs the load generator for a window; all figures of that window."""
+    seconds, warmup = seconds or bench.args.seconds, warmup or bench.args.warmup
+    words = words_of(groups, started, scene, more)
     process = subprocess.Popen(
         [program(bench.args, "drive"), str(seconds), "signal" if calls else str(warmup), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:

@@ -3,7 +3,17 @@
 import pathlib
 import re
 import shutil
+import ssl
 import subprocess
+
+
+def any_certificate(version=None):
+    """A client's context that is content with each, with that version of TLS alone."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+    if version:
+        made.minimum_version = made.maximum_version = version
+    return made
 
 
 class Authority:

@@ -161,6 +161,12 @@ class Wire:
     def __exit__(self, *_):
         self.close()
 
+    def start_tls(self, context, **more):
+        """Asks for it, and gets it."""
+        self.send(SSL_REQUEST)
+        assert self.read(1) == b"S"
+        self.socket = context.wrap_socket(self.socket, **more)
+
     def close(self):
         """As a client that dies does: no Terminate."""
         self.socket.close()
