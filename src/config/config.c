@@ -28,13 +28,6 @@ const char *config_default_path(void)
 	return CONFIG_DEFAULT_PATH;
 }
 
-static void list_free(struct option_list *list)
-{
-	for (size_t i = 0; i < list->count; i++)
-		free(list->items[i]);
-	free(list->items);
-}
-
 static void free_secret(char *secret)
 {
 	if (secret != NULL)
@@ -104,7 +97,7 @@ static void config_free(struct config *config)
 	userlist_destroy(&config->userlist);
 	hba_destroy(&config->hba);
 	ident_destroy(&config->ident);
-	list_free(&config->warnings);
+	option_list_free(&config->warnings);
 	for (size_t i = 0; i < config->place_count; i++)
 		free(config->places[i].path);
 	free(config->places);

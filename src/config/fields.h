@@ -87,6 +87,9 @@ struct option_list {
 	size_t count;
 };
 
+/* Its items, too; it is empty then. */
+void option_list_free(struct option_list *);
+
 /* A COUNT of "auto". */
 #define OPTION_AUTO UINT32_MAX
 

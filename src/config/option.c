@@ -215,7 +215,7 @@ const struct option *option_of_setting(enum option_setting setting)
 	return &option_table[option_count - OPTION_SETTING_COUNT + setting];
 }
 
-static void list_free(struct option_list *list)
+void option_list_free(struct option_list *list)
 {
 	for (size_t i = 0; i < list->count; i++)
 		free(list->items[i]);
@@ -227,7 +227,7 @@ static void list_free(struct option_list *list)
 static void field_free(const struct option *o, void *base)
 {
 	if (o->type == OPTION_LIST) {
-		list_free(field(o, base));
+		option_list_free(field(o, base));
 	} else if (o->type == OPTION_TEXT || o->type == OPTION_SECRET) {
 		char **text = field(o, base);
 
@@ -466,7 +466,7 @@ static int read_list(const struct option *o, const struct doc_source *source,
 	for (size_t i = 0; i < count && ret == 0; i++, item = item->next)
 		ret = add_item(o, source, item, &list);
 	if (ret < 0)
-		list_free(&list);
+		option_list_free(&list);
 	else
 		*out = list;
 	return ret;

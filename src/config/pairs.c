@@ -21,11 +21,16 @@ struct kinds {
 	const char *md5_user;           /* one of those with md5 */
 };
 
+bool pairs_is_scram(const char *secret)
+{
+	return strncmp(secret, "SCRAM-SHA-256$", 14) == 0;
+}
+
 static enum secret_kind kind_of(const char *secret)
 {
 	if (secret == NULL || secret[0] == '\0')
 		return SECRET_IS_NONE;
-	if (strncmp(secret, "SCRAM-SHA-256$", 14) == 0)
+	if (pairs_is_scram(secret))
 		return SECRET_IS_SCRAM;
 	if (strncmp(secret, "md5", 3) == 0 && strlen(secret) == MD5_LEN &&
 		strspn(secret + 3, "0123456789abcdef") == MD5_LEN - 3)

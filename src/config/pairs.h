@@ -16,4 +16,7 @@ struct config;
 /* After the files that it names were read.  Returns 0 or -ENOMEM. */
 NODISCARD int pairs_warn(struct config *);
 
+/* "SCRAM-SHA-256$...": it opens PostgreSQL only together with a login that proves it. */
+bool pairs_is_scram(const char *secret);
+
 #endif

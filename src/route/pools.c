@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/pairs.h"
 #include "route/directory_priv.h"
 #include "route/password_priv.h"
 
@@ -82,11 +83,10 @@ static void identify_secret(struct directory *d, const struct config_host *conf,
 		conf->options.dbname);
 }
 
-/* A SCRAM secret opens PostgreSQL only together with a login that proves it. */
 static bool opens_nothing(const struct pool_identity *id)
 {
 	return id->source == NULL && (id->secret == NULL || id->secret[0] == '\0' ||
-		strncmp(id->secret, "SCRAM-SHA-256$", 14) == 0);
+		pairs_is_scram(id->secret));
 }
 
 static void identify(struct directory *d, const struct config_database *conf,

@@ -62,13 +62,6 @@ static bool find_files(const struct config *config, const char *const names[FILE
 	return ok;
 }
 
-static void free_list(struct option_list *list)
-{
-	for (size_t i = 0; i < list->count; i++)
-		free(list->items[i]);
-	free(list->items);
-}
-
 static bool find_list(const struct config *config, const struct option_list *names,
 	struct option_list *paths)
 {
@@ -151,8 +144,8 @@ static struct route_tls *make_for_clients(const struct config *config, const str
 		settings.sni_count = certs.count;
 		tls = make(config, mode, &settings, what, name, diag);
 	}
-	free_list(&certs);
-	free_list(&keys);
+	option_list_free(&certs);
+	option_list_free(&keys);
 	return tls;
 }
 

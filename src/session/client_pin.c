@@ -18,6 +18,7 @@
 #include "session/client_pin.h"
 #include "session/client_priv.h"
 #include "session/server_priv.h"
+#include "sql/statement_may.h"
 
 /* For changes that no text shows. */
 enum { PROBE_PAUSE_US = USEC_PER_SEC };
@@ -86,8 +87,8 @@ bool client_pin_admits(struct client *c, struct server *s, const void *text, siz
 	uint32_t want;
 
 	if (!keeps(c, s) ||
-		(!client_pin_looks(c) && !c->work->touched.closes && !pin_may(text, len) &&
-			!prepared_may_name(text, len)))
+		(!client_pin_looks(c) && !c->work->touched.closes &&
+			(statement_may(text, len) & (STATEMENT_MAY_PIN | STATEMENT_MAY_NAME)) == 0))
 		return true;
 	pin_scan(&scan, text, len, client_lexer_flags(s));
 	/* EXECUTE runs what the protocol has prepared, too. */

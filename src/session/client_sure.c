@@ -16,6 +16,7 @@
 #include "session/server.h"
 #include "session/server_priv.h"
 #include "sql/statement.h"
+#include "sql/statement_may.h"
 
 static bool is_name_sure(const struct client *c, const struct server *s, const char *name)
 {
@@ -160,7 +161,7 @@ void client_note_drops(struct server *s, const void *text, size_t len)
 	struct statement_reader reader;
 	struct statement statement;
 
-	if (!touched_may(text, len) && !prepared_may_name(text, len))
+	if ((statement_may(text, len) & (STATEMENT_MAY_SET | STATEMENT_MAY_NAME)) == 0)
 		return;
 	statement_begin(&reader, text, len, client_lexer_flags(s));
 	while (statement_next(&reader, &statement)) {
