@@ -288,23 +288,12 @@ static int choose_engine(struct program *p, struct diag *diag)
 	return 0;
 }
 
-static int set_up(struct program *p, struct diag *diag)
+/* The configuration, the log it asks for, and what the machine must allow. */
+static int set_up_config(struct program *p, struct diag *diag)
 {
-	const struct console_calls calls = { .reload = call_reload,
-		.set = call_set,
-		.restart = call_restart,
-		.shutdown = call_shutdown,
-		.arg = p };
-	struct console_ops ops;
 	struct log_next log;
 	int ret;
 
-	/* First of all: where another process waits for this one it is told what fails. */
-	ret = handover_receive(p, diag);
-	if (ret == 0)
-		ret = notify_take_sockets(&p->inherited, diag);
-	if (ret < 0)
-		return ret;
 	p->config = config_load(p->path, diag);
 	if (p->config == NULL)
 		return -EINVAL;
@@ -319,13 +308,21 @@ static int set_up(struct program *p, struct diag *diag)
 	ret = limits_apply(p->config, worker_count(p->config), diag);
 	if (ret == 0)
 		ret = choose_engine(p, diag);
-	if (ret == 0)
-		ret = directory_create(&p->directory, p->config, worker_count(p->config),
-			&router_directory_hooks, diag);
-	if (ret == 0) {
-		handover_share(p);
-		ret = entrances_check_inherited(p, diag);
-	}
+	return ret;
+}
+
+/* All that is listened on, by workers and by HTTP; then privileges are given up. */
+static int set_up_entrances(struct program *p, struct diag *diag)
+{
+	const struct console_calls calls = { .reload = call_reload,
+		.set = call_set,
+		.restart = call_restart,
+		.shutdown = call_shutdown,
+		.arg = p };
+	int ret;
+
+	handover_share(p);
+	ret = entrances_check_inherited(p, diag);
 	if (ret == 0)
 		ret = entrances_open(p, p->config, diag);
 	if (ret == 0)
@@ -345,8 +342,14 @@ static int set_up(struct program *p, struct diag *diag)
 	/* After that, which sets it anew. */
 	if (ret == 0)
 		limits_set_dumpable(p->config->process.core_dumps);
-	if (ret < 0)
-		return ret;
+	return ret;
+}
+
+static int set_up_router(struct program *p, struct diag *diag)
+{
+	struct console_ops ops;
+	int ret;
+
 	console_fill_ops(p->console, &ops);
 	ret = router_init(&p->router, p->directory, &ops,
 		PGTANDEM_VERSION "/pgtandem");
@@ -356,11 +359,30 @@ static int set_up(struct program *p, struct diag *diag)
 	p->router.cancel_arg = p;
 	if (ret == 0)
 		ret = mock_key_set_up(p, diag);
-	if (ret == 0)
-		program_apply_log(p);
-	if (ret == 0)
-		ret = start_workers(p, diag);
 	return ret;
+}
+
+static int set_up(struct program *p, struct diag *diag)
+{
+	int ret;
+
+	/* First of all: where another process waits for this one it is told what fails. */
+	ret = handover_receive(p, diag);
+	if (ret == 0)
+		ret = notify_take_sockets(&p->inherited, diag);
+	if (ret == 0)
+		ret = set_up_config(p, diag);
+	if (ret == 0)
+		ret = directory_create(&p->directory, p->config, worker_count(p->config),
+			&router_directory_hooks, diag);
+	if (ret == 0)
+		ret = set_up_entrances(p, diag);
+	if (ret == 0)
+		ret = set_up_router(p, diag);
+	if (ret < 0)
+		return ret;
+	program_apply_log(p);
+	return start_workers(p, diag);
 }
 
 /* --- running -------------------------------------------------------------------------------------- */

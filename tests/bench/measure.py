@@ -21,8 +21,8 @@ from support.postgres import Postgres  # noqa: E402
 DOCUMENT = ROOT / "docs" / "budget-benchmarks.md"
 HEAD = """# The budget under measurement
 
-Each table says how it was made; `tests/bench/reclaim.py --write` and `tests/bench/fairness.py
---write` put new ones in their places.
+Each table says how it was made; `tests/bench/reclaim.py --write`, `tests/bench/fairness.py --write`
+and `tests/bench/scrape.py --write` put new ones in their places.
 """
 
 Sample = collections.namedtuple("Sample", "group client sent received read stamp")

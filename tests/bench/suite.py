@@ -202,7 +202,7 @@ def run(args, bench, chosen):
             if not there:
                 continue
             record = records.setdefault(load.name, {
-                "load": load.name, "machine": about, "seconds": args.seconds, "rounds": [],
+                "load": load.name, "machine": about, "seconds": args.seconds * load.times, "rounds": [],
                 "at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
                 "load_average": os.getloadavg()[0], "configs": {}})
             results = one_round(bench, load, there)

@@ -106,6 +106,7 @@ class Load:
     """Clients that go on as soon as they are answered."""
     table = "rate"
     most_rounds = 1000
+    times = 1
 
     def __init__(self, name, group, title, poolers, groups, scene=Scene(), base="pgbouncer"):
         self.name, self.group, self.title = name, group, title
@@ -113,6 +114,7 @@ class Load:
 
     def shortened(self):
         """For --short: few clients, each pooler at least once."""
+        self.times = 1
         self.groups = [dataclasses.replace(g, clients=min(g.clients, 60)) for g in self.groups]
         if self.name not in ("simple-40", "result-1mb"):
             self.poolers = [p for p in self.poolers
@@ -124,7 +126,7 @@ class Load:
 
     def duration(self, args):
         """Seconds, about, of one round."""
-        return len(self.poolers) * (args.seconds + args.warmup + 0.5)
+        return len(self.poolers) * (self.times * (args.seconds + args.warmup) + 0.5)
 
     @property
     def clients(self):
@@ -135,7 +137,9 @@ class Load:
             return self.measure(bench, started) | {"configs": started.configs}
 
     def measure(self, bench, started):
-        return drive(bench, started, self.scene, self.groups)
+        return drive(bench, started, self.scene, self.groups,
+                     seconds=self.times * bench.args.seconds,
+                     warmup=self.times * bench.args.warmup)
 
 
 class Calls(Load):
@@ -242,11 +246,15 @@ BOTH = SIDES + " pgbouncer13 pgbouncer13-0"
 ALONE = SIDES + " haproxy direct"
 
 
-def closed(name, group, title, poolers, kind, clients, sql=("SELECT 1",), words=(), **more):
-    return Load(name, group, title, poolers,
+def closed(name, group, title, poolers, kind, clients, sql=("SELECT 1",), words=(), times=1,
+           **more):
+    """times: by how much its windows are longer than those of others, for who waits long."""
+    load = Load(name, group, title, poolers,
                 [Group(tuple(sql), clients, words=(f"kind={kind}", *words))],
                 scene=Scene(clients=clients, **more),
                 base="pgbouncer13" if kind == "prepared" else "pgbouncer")
+    load.times = times
+    return load
 
 
 def core():
@@ -294,7 +302,7 @@ def states():
 
 def sizes():
     yield closed("simple-10000", "sizes", "SELECT 1, simple, 10,000 clients", SIDES, "simple",
-                 10000)
+                 10000, times=4)
     for servers in (4, 8, 40):
         yield closed(f"pool-{servers}", "sizes", f"SELECT 1, simple, 200 clients, {servers} servers",
                      SIDES, "simple", 200, servers=servers)
@@ -302,7 +310,7 @@ def sizes():
     yield closed("fair-500", "sizes", "5 ms in PostgreSQL, 500 clients, 40 servers", SIDES,
                  "simple", 500, ["SELECT pg_sleep(0.005)"])
     yield closed("fair-10000", "sizes", "5 ms in PostgreSQL, 10,000 clients, 40 servers", SIDES,
-                 "simple", 10000, ["SELECT pg_sleep(0.005)"])
+                 "simple", 10000, ["SELECT pg_sleep(0.005)"], times=4)
 
 
 def transports():
