@@ -108,6 +108,14 @@ struct monitor_actions {
 	uint64_t wake; /* bit: worker with something in an inbox */
 };
 
+/* Nothing is to be done.  What the list has behind count is nobody's: there is much of it,
+ * and mostly nothing in it. */
+static inline void monitor_actions_init(struct monitor_actions *a)
+{
+	a->count = 0;
+	a->wake = 0;
+}
+
 /* Returns 0 or -errno. */
 NODISCARD int monitor_init(struct monitor *, const struct monitor_limits *);
 void monitor_finish(struct monitor *);

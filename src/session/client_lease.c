@@ -413,7 +413,7 @@ void client_request(struct client *c)
 	if (c->state != CLIENT_LOGIN && !reroute(c))
 		return;
 	do {
-		actions = (struct monitor_actions){ .count = 0 };
+		monitor_actions_init(&actions);
 		host = c->route->host;
 		c->work->lease.state_key = c->params.key;
 		verdict = monitor_request(&host->monitor, &c->work->lease, c->route->slice,

@@ -345,12 +345,13 @@ void server_release(struct server *s)
 
 static void back_to_pool(struct server *s)
 {
-	struct monitor_actions actions = { .count = 0 };
+	struct monitor_actions actions;
 	struct client *c = s->client;
 	struct worker *w = s->worker;
 	struct route_host *host = s->host;
 	uint64_t now = worker_now(w);
 
+	monitor_actions_init(&actions);
 	s->fd = stream_detach(&s->stream);
 	timer_finish(&w->timers, &s->timer);
 	list_remove(&s->in_worker);

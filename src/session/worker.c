@@ -52,16 +52,12 @@ static void wake_for_grants(struct worker *w)
 	wake(w);
 }
 
-void worker_act(struct worker *w, struct monitor_actions *actions)
+static void wake_for(struct worker *w, uint64_t workers)
 {
 	struct router *r = w->router;
-	/* What is done here may lead back here: the list is the caller's. */
-	struct monitor_actions todo = *actions;
 
-	actions->count = 0;
-	actions->wake = 0;
 	for (uint32_t i = 0; i < r->worker_count; i++) {
-		if ((todo.wake >> i & 1) == 0)
+		if ((workers >> i & 1) == 0)
 			continue;
 		if (i != w->index) {
 			wake_for_grants(r->workers[i]);
@@ -72,8 +68,21 @@ void worker_act(struct worker *w, struct monitor_actions *actions)
 		if (!w->is_releasing)
 			worker_defer_release(w);
 	}
-	for (uint32_t i = 0; i < todo.count; i++) {
-		struct monitor_action *action = &todo.list[i];
+}
+
+void worker_act(struct worker *w, struct monitor_actions *actions)
+{
+	struct monitor_action todo[MONITOR_ACTIONS_MAX];
+	uint32_t count = actions->count;
+
+	if (actions->wake != 0)
+		wake_for(w, actions->wake);
+	if (count > 0)
+		memcpy(todo, actions->list, count * sizeof(todo[0]));
+	/* What is done here may lead back here: the list is the caller's. */
+	monitor_actions_init(actions);
+	for (uint32_t i = 0; i < count; i++) {
+		struct monitor_action *action = &todo[i];
 
 		switch (action->verb) {
 		case MONITOR_OPEN:
