@@ -9,18 +9,6 @@
 
 enum { BUF_FIRST_CAPACITY = 256 };
 
-void buf_init(struct buf *b, size_t max)
-{
-	assert(max <= BUF_MAX);
-	*b = (struct buf){ .max = (uint32_t)max & (uint32_t)BUF_MAX };
-}
-
-void buf_finish(struct buf *b)
-{
-	free(b->data);
-	buf_init(b, b->max);
-}
-
 void buf_trim(struct buf *b)
 {
 	size_t len = buf_len(b);

@@ -11,6 +11,9 @@
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
 
+#include <assert.h>
+#include <stdlib.h>
+
 #include "base/base.h"
 
 #define BUF_MAX ((size_t)INT32_MAX)
@@ -24,8 +27,21 @@ struct buf {
 	uint32_t failed : 1;    /* out of memory, or over max */
 };
 
-void buf_init(struct buf *, size_t max);        /* max: at most BUF_MAX */
-void buf_finish(struct buf *);          /* frees; usable again as empty */
+/* max: at most BUF_MAX */
+static inline void buf_init(struct buf *b, size_t max)
+{
+	assert(max <= BUF_MAX);
+	*b = (struct buf){ .max = (uint32_t)max & (uint32_t)BUF_MAX };
+}
+
+/* Frees; usable again as empty.  Most are empty when they come to this. */
+static inline void buf_finish(struct buf *b)
+{
+	if (b->data != NULL)
+		free(b->data);
+	buf_init(b, b->max);
+}
+
 void buf_wipe(struct buf *);            /* like finish, zeroing first: for secrets */
 
 /* Makes room for len bytes after the content and returns where they go, or
