@@ -91,12 +91,13 @@ static bool has_tail(enum tail tail, const uint8_t *text, size_t len)
 enum result_tag result_classify(const uint8_t *body, size_t len)
 {
 	len = tag_len(body, len);
-	for (size_t i = 0; i < COUNT_OF(tags); i++) {
-		size_t words = strlen(tags[i].text);
+	for (size_t i = 0; len > 0 && i < COUNT_OF(tags); i++) {
+		size_t words;
 
-		if (len < words || body[0] != (uint8_t)tags[i].text[0])
+		if (body[0] != (uint8_t)tags[i].text[0])
 			continue;
-		if (memcmp(body, tags[i].text, words) == 0 &&
+		words = strlen(tags[i].text);
+		if (len >= words && memcmp(body, tags[i].text, words) == 0 &&
 			has_tail(tags[i].tail, body + words, len - words))
 			return tags[i].tag;
 	}

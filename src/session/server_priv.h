@@ -7,6 +7,7 @@
 
 #include "pg/error.h"
 #include "pg/frame.h"
+#include "pg/result.h"
 #include "session/server.h"
 
 enum { SERVER_MAGIC = 0x73727672, SERVER_CLEAN_US = 10000000 };
@@ -81,7 +82,7 @@ bool server_waits_for_cancels(struct server *);
 void server_ask_again(struct server *);
 void server_answered(struct server *, const struct frame *row);
 /* A statement of the client's has run: what its tag, in a whole CommandComplete, tells. */
-void server_note_tag(struct server *, const struct frame *);
+void server_note_tag(struct server *, enum result_tag, const struct frame *);
 void server_ask_done(struct server *);
 /* Prepared ones, of whomever. */
 static inline bool server_has_statements(const struct server *s)

@@ -152,6 +152,7 @@ static enum verdict on_step_complete(struct server *s)
 static enum verdict on_complete(struct server *s, const struct frame *f)
 {
 	enum exchange_reply owner = exchange_owner(&s->xq);
+	enum result_tag tag;
 
 	if (owner == EXCHANGE_UNASKED || !exchange_received(&s->xq, 'C', 0)) {
 		bad_message(s, "result out of place", 'C');
@@ -159,9 +160,10 @@ static enum verdict on_complete(struct server *s, const struct frame *f)
 	}
 	if (owner == EXCHANGE_TO_ROUTER)
 		return DROP;
-	if (s->steps.count > 0 && is_awaited(s, result_classify(f->body, f->body_len)))
+	tag = result_classify(f->body, f->body_len);
+	if (s->steps.count > 0 && is_awaited(s, tag))
 		return on_step_complete(s);
-	server_note_tag(s, f);
+	server_note_tag(s, tag, f);
 	return FORWARD;
 }
 

@@ -177,12 +177,12 @@ static bool is_without_code(const struct client *c, const struct frame *f)
 
 /* Tags that tell of session state.  What they do not show is found by what the
  * port promises: see docs/architecture.md, "Session state". */
-void server_note_tag(struct server *s, const struct frame *f)
+void server_note_tag(struct server *s, enum result_tag tag, const struct frame *f)
 {
 	const struct client *c = s->client;
 	bool is_off = c != NULL && !s->is_session && c->route->limits.state == ROUTE_STATE_OFF;
 
-	switch ((int)result_classify(f->body, f->body_len)) {
+	switch ((int)tag) {
 	case RESULT_DISCARD_ALL:
 		server_defaults_tag(s);
 		/* Settings went, too. */
