@@ -529,6 +529,28 @@ static bool needs_whole(const struct server *s, uint8_t type)
 	}
 }
 
+/* Most of what answers a clean: its bytes, as far as nothing is to be known of them. */
+static size_t drop_replies(const struct server *s, const uint8_t *data, size_t len)
+{
+	size_t pos = 0;
+	struct frame f;
+
+	if ((s->phase != SERVER_PHASE_RESET && s->phase != SERVER_PHASE_SETTINGS) ||
+		s->body_left > 0 || exchange_owner(&s->xq) != EXCHANGE_TO_ROUTER)
+		return 0;
+	while (pos < len &&
+		(data[pos] == 'C' || data[pos] == 'T' ||
+			(data[pos] == 'D' && !needs_whole(s, 'D')))) {
+		uint32_t body_max = message_backend_defs[data[pos]].body_max;
+
+		if (frame_next(data + pos, len - pos, body_max, &f) != FRAME_OK ||
+			!frame_is_whole(&f))
+			break;
+		pos += frame_size(&f);
+	}
+	return pos;
+}
+
 /* What settings have become, as long as a stream holds so much. */
 static bool is_answer(const struct server *s, const struct frame *f)
 {
@@ -604,6 +626,10 @@ size_t server_query_data(struct server *s, const uint8_t *data, size_t len)
 		enum verdict verdict = FORWARD;
 		size_t used = server_pass_rows(s, data + pos, len - pos);
 
+		if (used == 0) {
+			used = drop_replies(s, data + pos, len - pos);
+			verdict = used > 0 ? DROP : FORWARD;
+		}
 		if (used == 0)
 			used = step(s, data + pos, len - pos, &verdict);
 		if (used == 0)

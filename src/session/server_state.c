@@ -3,6 +3,7 @@
  * Session state on transaction ports: what clients' texts may have set, what has become
  * of it, and whether a server has to be cleaned before its next client.
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,9 +22,9 @@
 /* What DISCARD ALL does, but for the statements that clients share.  And a seed that code
  * has set, which no view shows, is followed by one that nobody knows. */
 #define SEED "SET seed = 0."
+#define BEFORE_SEED "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; " SEED
 #define CLEAN                                                                            \
-	"SET SESSION AUTHORIZATION DEFAULT; RESET ALL; " SEED "%015" PRIu64              \
-	"; CLOSE ALL; UNLISTEN *; "                                                      \
+	BEFORE_SEED "%015" PRIu64 "; CLOSE ALL; UNLISTEN *; "                            \
 	"SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES%s"
 #define SEEDS UINT64_C(1000000000000000)
 
@@ -72,12 +73,10 @@ void server_add_reseed(struct worker *w, struct buf *query)
 
 void server_clean_reseed(struct worker *w, struct buf *query)
 {
-	char *at = memmem(buf_data(query), buf_len(query), SEED, sizeof(SEED) - 1);
+	char *at = (char *)buf_data(query) + FRAME_HEADER + sizeof(BEFORE_SEED) - 1;
 	uint64_t seed = rand_small_below(&w->seeds, SEEDS);
 
-	if (at == NULL)
-		return;
-	at += sizeof(SEED) - 1;
+	assert(buf_len(query) > FRAME_HEADER + sizeof(BEFORE_SEED) + SEED_DIGITS);
 	for (unsigned i = SEED_DIGITS; i-- > 0; seed /= 10)
 		at[i] = (char)('0' + seed % 10);
 }
