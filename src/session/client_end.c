@@ -76,7 +76,7 @@ static enum text_end of_statement(const struct client *c, const struct server *s
 	struct prepared_name *n;
 
 	if (name[0] != '\0') {
-		n = prepared_names_find(&c->names, name);
+		n = client_named(c, name);
 		return n == NULL ? TEXT_OTHER : of_prepared(c, s, n->statement);
 	}
 	if (c->unnamed_large != NULL)
@@ -226,7 +226,7 @@ static enum text_leaves bound_leaves(const struct client *c, const struct server
 	struct prepared_name *n;
 
 	if (name[0] != '\0') {
-		n = prepared_names_find(&c->names, name);
+		n = client_named(c, name);
 		return n == NULL ? LEAVES_ANYTHING : prepared_leaves(c, s, n->statement);
 	}
 	if (c->unnamed_large != NULL)

@@ -113,7 +113,7 @@ bool client_pin_admits_bind(struct client *c, struct server *s, const char *name
 	size_t len = buf_len(&c->unnamed);
 
 	if (name[0] != '\0' || c->unnamed_large != NULL) {
-		const struct prepared_name *n = prepared_names_find(&c->names, name);
+		const struct prepared_name *n = client_named(c, name);
 		const struct prepared *p = name[0] == '\0' ? c->unnamed_large :
 			n == NULL ? NULL : n->statement;
 

@@ -29,6 +29,21 @@ enum {
 
 /* --- statements -------------------------------------------------------------------------- */
 
+struct prepared_name *client_named(const struct client *c, const char *name)
+{
+	struct client_work *work = c->work;
+	struct prepared_name *n = work->named;
+
+	if (n != NULL && n->is_linked && strcmp(n->text, name) == 0)
+		return n;
+	n = prepared_names_find(&c->names, name);
+	if (n == NULL)
+		return NULL;
+	prepared_name_unref(work->named);
+	work->named = prepared_name_ref(n);
+	return n;
+}
+
 static uint64_t memory_left(const struct client *c)
 {
 	uint64_t most = atomic_load(&c->worker->router->statement_memory);
@@ -141,7 +156,7 @@ static const char *use(struct client *c, struct server *s, const struct frame *f
 	struct prepared_name *n;
 	const char *there;
 
-	n = name[0] == '\0' ? NULL : prepared_names_find(&c->names, name);
+	n = name[0] == '\0' ? NULL : client_named(c, name);
 	if (n == NULL) {
 		p = name[0] == '\0' ? client_reuse_use(c, s, f) : NULL;
 		if (p != NULL)
@@ -245,7 +260,7 @@ static bool read_act(struct client *c, struct server *s, const uint8_t **body, s
 static void parse_named(struct client *c, struct server *s, const char *name,
 	const uint8_t *body, size_t len)
 {
-	struct prepared_name *n = prepared_names_find(&c->names, name);
+	struct prepared_name *n = client_named(c, name);
 	enum step_kind fails = STEP_REFUSED;
 	struct prepared *p = NULL;
 	struct prepared_act *act;
@@ -383,7 +398,7 @@ static void note_act(struct client *c, const char *portal, const char *name)
 	uint64_t hash;
 
 	if (name[0] != '\0') {
-		struct prepared_name *n = prepared_names_find(&c->names, name);
+		struct prepared_name *n = client_named(c, name);
 
 		act = n == NULL ? NULL : n->act;
 	}
@@ -459,7 +474,7 @@ static size_t on_describe(struct client *c, struct server *s, const struct frame
 
 static void close_named(struct client *c, struct server *s, const char *name)
 {
-	struct prepared_name *n = prepared_names_find(&c->names, name);
+	struct prepared_name *n = client_named(c, name);
 
 	if (n != NULL)
 		client_sql_close(s, name);

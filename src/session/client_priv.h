@@ -92,6 +92,9 @@ void client_send_failing(struct server *, enum step_kind, struct prepared_name *
 bool client_has_room(const struct client *, size_t len);
 /* The same of the memory of all clients alone. */
 bool client_has_memory(const struct client *, size_t len);
+/* What the client means by this name, or NULL.  In a lease; several look for that of each
+ * message, so the last one is kept at hand. */
+struct prepared_name *client_named(const struct client *, const char *name);
 /* It runs soon, and may set something then; and it may name others. */
 void client_note_statement(struct client *, struct server *, const struct prepared *);
 void client_note_use(struct client *, struct server *, const struct prepared *);

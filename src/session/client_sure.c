@@ -25,7 +25,7 @@ static bool is_name_sure(const struct client *c, const struct server *s, const c
 
 	if (name[0] == '\0')
 		return !c->unnamed_names || steps_are_sure(&s->steps, NULL, NULL, 0);
-	n = prepared_names_find(&c->names, name);
+	n = client_named(c, name);
 	p = n == NULL ? NULL : n->statement;
 	if (p == NULL)
 		return steps_are_sure(&s->steps, name, NULL, 0);
@@ -179,7 +179,7 @@ void client_note_bound_drops(const struct client *c, struct server *s, const cha
 	const struct prepared_name *n;
 
 	if (name[0] != '\0') {
-		n = prepared_names_find(&c->names, name);
+		n = client_named(c, name);
 		if (n == NULL || (!n->statement->may_touch && !n->statement->may_name))
 			return;
 		text = (const char *)n->statement->body;

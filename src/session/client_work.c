@@ -57,6 +57,8 @@ static void finish(struct client_work *work)
 	touched_finish(&work->resets);
 	params_finish(&work->start);
 	reuse_finish(&work->reuse);
+	prepared_name_unref(work->named);
+	work->named = NULL;
 }
 
 void client_work_end(struct client *c)

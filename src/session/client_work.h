@@ -19,6 +19,7 @@
 #include "session/state.h"
 
 struct client;
+struct prepared_name;
 struct worker;
 
 struct client_work {
@@ -29,6 +30,7 @@ struct client_work {
 	struct touched resets;          /* of settings of the startup packet, not yet made good */
 	struct pins pins;               /* what only its server has */
 	struct reuse reuse;             /* its unnamed statement stands for a shared one */
+	struct prepared_name *named;    /* client_named() has found last; or NULL */
 	struct params start;            /* those of the startup packet, once "params" differ */
 	struct stall_mark stall;        /* touched by looks at stalled leases only */
 	uint64_t leave_us;              /* 0, or it is removed, and has so long */
