@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sql/statement_form.h"
+
 /* Whoever aims at one place has his own texts read anew, no more: this need be quick only. */
 static uint64_t hash_of(const uint8_t *text, size_t len)
 {
@@ -27,11 +29,10 @@ static bool is_it(const struct text *t, const char *its, const void *text, size_
 }
 
 static struct text *find_short(struct texts *texts, const void *text, size_t len,
-	unsigned flags, uint32_t place)
+	unsigned flags)
 {
-	struct text_short *t = &texts->places[place];
+	struct text_short *t = &texts->places[hash_of(text, len) % TEXTS_PLACES];
 
-	texts->last = t;
 	if (is_it(&t->known, t->text, text, len, flags))
 		return &t->known;
 	t->known = (struct text){ .len = (uint16_t)len, .flags = (uint8_t)flags };
@@ -40,9 +41,9 @@ static struct text *find_short(struct texts *texts, const void *text, size_t len
 }
 
 static struct text *find_long(struct texts *texts, const void *text, size_t len,
-	unsigned flags, uint32_t hash)
+	unsigned flags)
 {
-	uint32_t place = hash % TEXTS_PLACES;
+	uint32_t hash = (uint32_t)hash_of(text, len), place = hash % TEXTS_PLACES;
 	struct text_long *t = texts->longs[place];
 
 	if (t != NULL && is_it(&t->known, t->text, text, len, flags))
@@ -60,20 +61,48 @@ static struct text *find_long(struct texts *texts, const void *text, size_t len,
 	return &t->known;
 }
 
+/* Those that differ in their numbers alone are one. */
+static struct text *find_form(struct texts *texts, const void *text, size_t len, unsigned flags)
+{
+	char room[TEXTS_FORM_MAX];
+	struct sql_range form = statement_form(text, len, room);
+
+	if (form.len <= TEXTS_SHORT_MAX)
+		return find_short(texts, form.data, form.len, flags);
+	return form.data == text ? NULL : find_long(texts, form.data, form.len, flags);
+}
+
+static struct text *find(struct texts *texts, const void *text, size_t len, unsigned flags)
+{
+	struct text *known = NULL;
+
+	/* That one comes as it is again and again is found out more quickly. */
+	if (len > TEXTS_SHORT_MAX)
+		known = find_long(texts, text, len, flags);
+	if (known == NULL && len <= TEXTS_FORM_MAX)
+		known = find_form(texts, text, len, flags);
+	return known;
+}
+
 struct text *texts_find(struct texts *texts, const void *text, size_t len, unsigned flags)
 {
-	uint32_t hash;
+	struct text_last *last = &texts->last;
+	struct text *known;
 
 	if (len > TEXTS_LEN_MAX || flags > UINT8_MAX)
 		return NULL;
 	/* A message's text is asked for several times in a row. */
-	if (texts->last != NULL &&
-		is_it(&texts->last->known, texts->last->text, text, len, flags))
-		return &texts->last->known;
-	hash = (uint32_t)hash_of(text, len);
-	if (len <= TEXTS_SHORT_MAX)
-		return find_short(texts, text, len, flags, hash % TEXTS_PLACES);
-	return find_long(texts, text, len, flags, hash);
+	if (last->known != NULL && last->len == len && last->flags == flags &&
+		memcmp(last->text, text, len) == 0)
+		return last->known;
+	known = find(texts, text, len, flags);
+	last->known = len <= sizeof(last->text) ? known : NULL;
+	if (last->known == NULL)
+		return known;
+	last->len = (uint16_t)len;
+	last->flags = (uint8_t)flags;
+	memcpy(last->text, text, len);
+	return known;
 }
 
 static unsigned look(const char *text, size_t len)

@@ -2,13 +2,16 @@
 /*
  * What texts were found to be, so that one that comes again and again is read once.
  *
- * A place is found by a hash and compared as a whole: what collides is read anew.  A long
- * text has a place only when it comes for the second time, as many never do.
+ * A place is found by a hash and compared as a whole: what collides is read anew.  A text
+ * shares its place with all that differ from it in their numbers alone
+ * (sql/statement_form.h), and so what is kept must be true of all of them.  A long text
+ * has a place only when it comes for the second time, as many never do; then one of its
+ * own, too.
  *
  * Owns:   copies of the texts.
  * Thread: one.
- * Limits: TEXTS_LEN_MAX bytes; TEXTS_PLACES short and as many long texts, the last of
- *         those that meet in one place.
+ * Limits: TEXTS_LEN_MAX bytes, TEXTS_FORM_MAX where numbers are left out; TEXTS_PLACES
+ *         short and as many long texts, the last of those that meet in one place.
  */
 #ifndef SESSION_TEXTS_H
 #define SESSION_TEXTS_H
@@ -16,7 +19,7 @@
 #include "base/base.h"
 #include "sql/statement_may.h"
 
-enum { TEXTS_SHORT_MAX = 104, TEXTS_LEN_MAX = 4096, TEXTS_PLACES = 256 };
+enum { TEXTS_SHORT_MAX = 104, TEXTS_FORM_MAX = 1024, TEXTS_LEN_MAX = 4096, TEXTS_PLACES = 256 };
 
 /* What may stand in it, said when in doubt (statement_may()). */
 enum text_may {
@@ -46,9 +49,16 @@ struct text_long {
 	char text[];
 };
 
+struct text_last {
+	struct text *known;     /* NULL: there is none */
+	uint16_t len;
+	uint8_t flags;
+	char text[TEXTS_FORM_MAX];
+};
+
 struct texts {
 	struct text_short places[TEXTS_PLACES];
-	struct text_short *last;                /* that was found, or NULL */
+	struct text_last last;                  /* that was asked for */
 	struct text_long *longs[TEXTS_PLACES];  /* or NULL */
 	uint32_t seen[TEXTS_PLACES];            /* the hash of the last long one */
 };

@@ -4,13 +4,15 @@
  *
  * Whatever the text: tokens and statements come in order and within it; a
  * statement by itself is what it was among others; what is not known is said to
- * be unsure.
+ * be unsure; what numbers stand in it makes no difference.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "sql/secret.h"
 #include "sql/statement_end.h"
+#include "sql/statement_form.h"
+#include "sql/statement_may.h"
 #include "sql/statement_reuse.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -162,6 +164,41 @@ static void use_reuse(const char *text, size_t size, unsigned flags)
 	check(statement_text_end(text, size, flags) == TEXT_PLAIN);
 }
 
+/* One that is cut, perhaps in the middle of a character, may not be understood. */
+static bool has_long_name(const char *text, size_t size, unsigned flags)
+{
+	struct lexer_token token;
+	struct lexer lexer;
+
+	lexer_init(&lexer, text, size, flags);
+	while (lexer_next(&lexer, &token) != LEXER_END) {
+		if (token.kind == LEXER_QUOTED && token.body_len > LEXER_NAME_MAX / 4)
+			return true;
+	}
+	return false;
+}
+
+/* Whatever its numbers are. */
+static void use_form(const char *text, size_t size, unsigned flags)
+{
+	char *room = malloc(size > 0 ? size : 1);
+	struct sql_range form;
+
+	check(room != NULL);
+	form = statement_form(text, size, room);
+	check(form.len <= size && statement_may(form.data, form.len) == statement_may(text, size));
+	check(statement_may_load(form.data, form.len) == statement_may_load(text, size));
+	if (!has_long_name(text, size, flags)) {
+		check(statement_text_end(form.data, form.len, flags) ==
+			statement_text_end(text, size, flags));
+		check(statement_text_code(form.data, form.len, flags) ==
+			statement_text_code(text, size, flags));
+		check(statement_leaves_nothing(form.data, form.len, flags) ==
+			statement_leaves_nothing(text, size, flags));
+	}
+	free(room);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct statement_reader reader;
@@ -176,6 +213,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size--;
 	use_tokens(text, size, flags);
 	use_end(text, size, flags);
+	use_form(text, size, flags);
 	use_reuse(text, size, flags);
 	(void)secret_may_be_in(text, size);
 	pos = text;

@@ -10,6 +10,7 @@ Suite *lexer_value_suite(void);
 Suite *secret_suite(void);
 Suite *statement_suite(void);
 Suite *statement_end_suite(void);
+Suite *statement_form_suite(void);
 Suite *statement_may_suite(void);
 Suite *statement_reuse_suite(void);
 Suite *words_suite(void);
