@@ -478,15 +478,24 @@ void io_conn_close(struct io_conn *c)
 	leave(io, c);
 }
 
+/* One piece, which is the usual case, is less work with send(2). */
+static ssize_t send_some(int fd, const struct iovec *iov, int count)
+{
+	struct msghdr msg = { .msg_iovlen = (size_t)count };
+
+	if (count == 1)
+		return send(fd, iov->iov_base, iov->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	msg.msg_iov = (struct iovec *)(uintptr_t)iov;
+	return sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 ssize_t io_conn_send(struct io_conn *c, const struct iovec *iov, int count)
 {
-	struct msghdr msg = { .msg_iov = (struct iovec *)(uintptr_t)iov,
-		.msg_iovlen = (size_t)count };
 	ssize_t n;
 
 	assert(c->io != NULL);
 	do
-		n = sendmsg(c->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = send_some(c->fd, iov, count);
 	while (n < 0 && errno == EINTR);
 	if (n >= 0)
 		return n;

@@ -159,7 +159,7 @@ int io_conn_detach(struct io_conn *);
 void io_conn_forget(struct io_conn *);
 bool io_conn_is_spoilt(const struct io_conn *);         /* it will not come back */
 
-/* sendmsg(2), never blocking, never raising SIGPIPE.  Returns bytes taken by the
+/* send(2) or sendmsg(2), never blocking, never raising SIGPIPE.  Returns bytes taken by the
  * kernel (0 when it takes none now) or -errno. */
 NODISCARD ssize_t io_conn_send(struct io_conn *, const struct iovec *, int count);
 

@@ -416,7 +416,6 @@ void server_release_now(struct server *s)
 			client_lease_released(c);
 		return;
 	}
-	stream_flush(&s->stream);
 	if (stream_quiesce(&s->stream))
 		back_to_pool(s);
 	else if (stream_unsent(&s->stream) > 0)
