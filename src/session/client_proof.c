@@ -298,10 +298,16 @@ static void peer_done(struct chore *chore, struct worker *w)
 
 void client_proof_peer(struct client *c)
 {
-	struct peer_look *p = calloc(1, sizeof(*p));
 	socklen_t len = sizeof(struct ucred);
+	struct peer_look *p;
 	struct ucred who;
 
+	/* The process at the other end is the balancer, whoever comes by it. */
+	if (c->proxied != NULL) {
+		client_auth_refuse(c, "Peer authentication", "it comes from a network");
+		return;
+	}
+	p = calloc(1, sizeof(*p));
 	if (p == NULL) {
 		client_close(c, CLOSE_NO_MEMORY);
 		return;

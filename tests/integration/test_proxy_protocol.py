@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: ISC
 """The PROXY protocol: the address that a load balancer tells is the client's."""
+import os
+import pwd
 import socket
 import ssl
 import struct
@@ -129,6 +131,34 @@ def test_on_a_unix_socket(make_router, tmp_path):
         wire.send(v1())
         wire.login("app_scram", USERS["app_scram"][0], DATABASE)
         assert wire.value("SELECT 1") == "1"
+
+
+@pytest.mark.parametrize("auth", [{"auth_type": "peer"},
+                                  {"auth_type": "peer", "auth_ident_file": "ident.conf",
+                                   "auth_map": "os"}], ids=["name", "map"])
+def test_nobody_is_the_balancer(make_router, tmp_path, auth):
+    """auth_type peer, without rules: who comes from a network by a unix socket is not the user
+    that the balancer runs as; the balancer itself is."""
+    me = pwd.getpwuid(os.getuid()).pw_name
+    user = "app_trust" if "auth_map" in auth else me
+    port = free_port()
+    router = make_router({
+        "workloads": {"session": {"listen": [f"127.0.0.1:{free_port()}", f"unix:{tmp_path}:{port}"],
+                                  "proxy_protocol_from": "unix"}}, "auth": auth}, start=False)
+    (router.directory / "ident.conf").write_text(f"os {me} app_trust\n")
+    router.start()
+    endpoint = router.unix(tmp_path, port)
+    for header in (v1(), v2(), v2_six()):
+        with endpoint.raw() as wire:
+            wire.send(header + w.startup(user, DATABASE))
+            error, = wire.until_closed()
+            assert (error.sqlstate, error.text) == (
+                "28000", f'Peer authentication failed for user "{user}"')
+    if user == "app_trust":
+        with endpoint.raw() as wire:
+            wire.send(V2 + b"\x20\0\0\0")
+            wire.login(user, "", DATABASE)
+            assert wire.value("SELECT current_user") == user
 
 
 def test_tls_through_a_unix_socket(make_router, tmp_path):
