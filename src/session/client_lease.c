@@ -14,6 +14,7 @@
 #include "session/client_pin.h"
 #include "session/client_priv.h"
 #include "session/gate.h"
+#include "session/login.h"
 #include "session/slow.h"
 #include "session/server.h"
 
@@ -288,6 +289,18 @@ static void drop_newer(struct client *c)
 	c->newer = NULL;
 }
 
+/* The same user's servers may be others now: of another database, with other options, by a
+ * secret that is stored in another way.  What opened those opens these. */
+static void carry_proof(struct route_pool *from, struct route_pool *to)
+{
+	bool is_same = from->source == NULL && strcmp(to->password, from->password) == 0;
+
+	if (to == from || to->is_given || to->source != NULL || strcmp(to->user, from->user) != 0)
+		return;
+	if (login_inherit(to->session, from->session, is_same ? NULL : to->password))
+		monitor_proven(&to->host->monitor, &to->pool);
+}
+
 /* The configuration has changed: by which limits, and is it still there? */
 static bool reroute(struct client *c)
 {
@@ -309,6 +322,7 @@ static bool reroute(struct client *c)
 		client_close(c, CLOSE_REMOVED);
 		return false;
 	}
+	carry_proof(c->route->pool, route->pool);
 	route_leave(c->route);
 	c->route = route;
 	drop_newer(c);

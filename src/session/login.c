@@ -12,12 +12,17 @@ struct welcome {
 	uint64_t key;
 };
 
-struct pool_login {
-	pthread_mutex_t lock;
+/* What opens PostgreSQL. */
+struct proof {
 	struct secret_keys keys;        /* iterations 0: none */
 	char *password;
 	char *md5;
 	uint64_t version;               /* hash of the stored secret; 0: none yet */
+};
+
+struct pool_login {
+	pthread_mutex_t lock;
+	struct proof proof;
 	struct prepared_registry *registry;
 	struct route_host *host;
 	uint32_t generation;            /* of the host, when the welcomes were made */
@@ -42,6 +47,14 @@ static void text_wipe(char *text)
 	free(text);
 }
 
+static void proof_wipe(struct proof *p)
+{
+	secret_keys_wipe(&p->keys);
+	text_wipe(p->password);
+	text_wipe(p->md5);
+	*p = (struct proof){ .version = 0 };
+}
+
 struct pool_login *login_create(struct route_pool *pool)
 {
 	struct pool_login *l = calloc(1, sizeof(*l));
@@ -61,9 +74,7 @@ void login_destroy(void *arg)
 	struct pool_login *l = arg;
 
 	login_forget_welcomes(l);
-	secret_keys_wipe(&l->keys);
-	text_wipe(l->password);
-	text_wipe(l->md5);
+	proof_wipe(&l->proof);
 	prepared_registry_release(l->registry);
 	unseen_finish(&l->unseen);
 	pthread_mutex_destroy(&l->lock);
@@ -85,9 +96,9 @@ bool login_set_keys(struct pool_login *l, const struct secret_keys *keys)
 	bool are_new;
 
 	pthread_mutex_lock(&l->lock);
-	are_new = !secret_keys_match(&l->keys, keys->salt, keys->salt_len, keys->iterations) ||
-		CRYPTO_memcmp(l->keys.client_key, keys->client_key, SECRET_KEY_LEN) != 0;
-	l->keys = *keys;
+	are_new = !secret_keys_match(&l->proof.keys, keys->salt, keys->salt_len, keys->iterations) ||
+		CRYPTO_memcmp(l->proof.keys.client_key, keys->client_key, SECRET_KEY_LEN) != 0;
+	l->proof.keys = *keys;
 	pthread_mutex_unlock(&l->lock);
 	return are_new;
 }
@@ -97,9 +108,9 @@ bool login_get_keys(struct pool_login *l, struct secret_keys *out)
 	bool found;
 
 	pthread_mutex_lock(&l->lock);
-	found = l->keys.iterations != 0;
+	found = l->proof.keys.iterations != 0;
 	if (found)
-		*out = l->keys;
+		*out = l->proof.keys;
 	pthread_mutex_unlock(&l->lock);
 	return found;
 }
@@ -112,9 +123,9 @@ bool login_set_password(struct pool_login *l, const char *password)
 	if (copy == NULL)
 		return false;
 	pthread_mutex_lock(&l->lock);
-	old = l->password;
+	old = l->proof.password;
 	is_new = old == NULL || strcmp(old, password) != 0;
-	l->password = copy;
+	l->proof.password = copy;
 	pthread_mutex_unlock(&l->lock);
 	text_wipe(old);
 	return is_new;
@@ -125,36 +136,41 @@ char *login_get_password(struct pool_login *l)
 	char *copy;
 
 	pthread_mutex_lock(&l->lock);
-	copy = l->password == NULL ? NULL : strdup(l->password);
+	copy = l->proof.password == NULL ? NULL : strdup(l->proof.password);
 	pthread_mutex_unlock(&l->lock);
 	return copy;
 }
 
+static uint64_t version_of(const char *stored)
+{
+	return hash_bytes(stored, strlen(stored)) | 1;
+}
+
 bool login_set_version(struct pool_login *l, const char *stored)
 {
-	uint64_t version = hash_bytes(stored, strlen(stored)) | 1;
+	uint64_t version = version_of(stored);
 	char *copy = NULL;
 	bool is_same;
 
 	/* As it was at the last login, mostly. */
 	pthread_mutex_lock(&l->lock);
-	is_same = l->version == version;
+	is_same = l->proof.version == version;
 	pthread_mutex_unlock(&l->lock);
 	if (is_same)
 		return false;
 	if (secret_classify(stored) == SECRET_MD5)
 		copy = strdup(stored);
 	pthread_mutex_lock(&l->lock);
-	if (l->version != version) {
-		if (l->version != 0) {
-			secret_keys_wipe(&l->keys);
-			text_wipe(l->password);
-			l->password = NULL;
+	if (l->proof.version != version) {
+		if (l->proof.version != 0) {
+			secret_keys_wipe(&l->proof.keys);
+			text_wipe(l->proof.password);
+			l->proof.password = NULL;
 		}
-		text_wipe(l->md5);
-		l->md5 = copy;
+		text_wipe(l->proof.md5);
+		l->proof.md5 = copy;
 		copy = NULL;
-		l->version = version;
+		l->proof.version = version;
 	}
 	pthread_mutex_unlock(&l->lock);
 	text_wipe(copy);
@@ -166,9 +182,69 @@ char *login_get_md5(struct pool_login *l)
 	char *copy;
 
 	pthread_mutex_lock(&l->lock);
-	copy = l->md5 == NULL ? NULL : strdup(l->md5);
+	copy = l->proof.md5 == NULL ? NULL : strdup(l->proof.md5);
 	pthread_mutex_unlock(&l->lock);
 	return copy;
+}
+
+static bool is_empty(const struct proof *p)
+{
+	return p->keys.iterations == 0 && p->password == NULL && p->version == 0;
+}
+
+static char *copy_text(const char *text)
+{
+	return text == NULL ? NULL : strdup(text);
+}
+
+static void proof_copy(struct proof *to, struct pool_login *from)
+{
+	pthread_mutex_lock(&from->lock);
+	*to = from->proof;
+	to->password = copy_text(to->password);
+	to->md5 = copy_text(to->md5);
+	pthread_mutex_unlock(&from->lock);
+}
+
+static bool are_keys_of(const struct secret_keys *keys, const char *stored)
+{
+	struct secret_scram secret, made;
+	bool are;
+
+	are = secret_parse_scram(stored, &secret) &&
+		secret_keys_match(keys, secret.salt, secret.salt_len, secret.iterations) &&
+		secret_from_keys(keys, &made);
+	if (are) {
+		are = CRYPTO_memcmp(made.stored_key, secret.stored_key, SECRET_KEY_LEN) == 0;
+		secret_scram_wipe(&made);
+	}
+	secret_scram_wipe(&secret);
+	return are;
+}
+
+bool login_inherit(struct pool_login *l, struct pool_login *from, const char *stored)
+{
+	struct proof copy, kept = { .version = 0 };
+	bool is_news;
+
+	proof_copy(&copy, from);
+	if (stored == NULL) {
+		kept = copy;
+		copy = (struct proof){ .version = 0 };
+	} else if (are_keys_of(&copy.keys, stored)) {
+		kept.keys = copy.keys;
+		kept.version = version_of(stored);
+	}
+	pthread_mutex_lock(&l->lock);
+	is_news = is_empty(&l->proof) && !is_empty(&kept);
+	if (is_news) {
+		l->proof = kept;
+		kept = (struct proof){ .version = 0 };
+	}
+	pthread_mutex_unlock(&l->lock);
+	proof_wipe(&copy);
+	proof_wipe(&kept);
+	return is_news;
 }
 
 static struct welcome *find_welcome(struct pool_login *l, uint64_t key)

@@ -44,6 +44,10 @@ bool login_set_version(struct pool_login *, const char *stored);
 /* What malloc gave, or NULL; wipe and free it. */
 char *login_get_md5(struct pool_login *);
 
+/* What the same user has proven for another pool, where nobody has proven anything yet.
+ * stored: what is stored of it here, if that is another text; then only keys of that. */
+bool login_inherit(struct pool_login *, struct pool_login *from, const char *stored);
+
 /* What a client with these startup parameters is told; false: not known yet, or the
  * host has moved since. */
 bool login_get_welcome(struct pool_login *, uint64_t key, struct params *out);

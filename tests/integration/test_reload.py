@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from support import wire as w
 from support.net import free_port, listening_ports
-from support.postgres import USERS
+from support.postgres import DATABASE, USERS
 from support.router import ADMIN, Endpoint
 from support.wait import wait_until
 
@@ -121,6 +121,72 @@ def test_changed_host_drains(make_router, postgres):
         wait_until(lambda: wire.value("SELECT inet_client_addr()") is None, 5,
                    "servers by the unix socket")
         wait_until(lambda: postgres.count(f"pid = {pid}") == 0, 5, "the old server is closed")
+
+
+@pytest.mark.parametrize("change, shown", [
+    ({"dbname": "second"}, ("second", "")), ({"options": "-c app.tag=new"}, (DATABASE, "new"))],
+    ids=["dbname", "options"])
+def test_what_was_proven_goes_with_the_session(make_router, postgres, change, shown):
+    """Nothing is known but what clients have proven by SCRAM: where a reload gives their database
+    other servers they are opened with that, and nobody has to log in again."""
+    router = make_router({"databases": {"moved": {"host": "main", "dbname": DATABASE}}}, start=False)
+    router.write_userlist([f'"app_scram" "{postgres.secret("app_scram")}"',
+                           '"{}" "{}"'.format(*ADMIN)])
+    router.start()
+    with router.transactional.connect(dbname="moved") as used, \
+            router.session.connect(dbname="moved") as unused:
+        used.execute("SELECT 1")
+        router.reload({"databases": {"moved": change}})
+        for connection in (used, unused):
+            assert connection.execute("SELECT current_database(), coalesce("
+                                      "current_setting('app.tag', true), '')").fetchone() == shown
+
+
+@pytest.mark.parametrize("way", ["plain", "auth_query"])
+def test_a_secret_that_is_stored_in_another_way(make_router, postgres, way):
+    """As a SCRAM secret now, instead of as a password or in PostgreSQL alone: it is the same one,
+    and sessions go on."""
+    config = {} if way == "plain" else {"hosts": {"main": {"user": "postgres", "password": "none"}},
+                                        "auth": {"auth_query": "default"}}
+    admin = '"{}" "{}"'.format(*ADMIN)
+    router = make_router(config, start=False)
+    router.write_userlist([admin] + ([f'"app_scram" "{USERS["app_scram"][0]}"'] if way == "plain"
+                                     else []))
+    router.start()
+    with router.transactional.connect() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+        router.write_userlist([admin, f'"app_scram" "{postgres.secret("app_scram")}"'])
+        router.reload()
+        assert connection.execute("SELECT current_user").fetchone() == ("app_scram",)
+        assert connection.execute("SELECT 2").fetchone() == (2,)
+
+
+def test_another_secret_is_to_be_proven(make_router, postgres):
+    """Where the secret is another one, too, nothing goes along: somebody has to prove that."""
+    def install(password):
+        postgres.sql("SET password_encryption = 'scram-sha-256'",
+                     f"ALTER ROLE changing LOGIN PASSWORD '{password}'")
+        router.write_userlist([f'"changing" "{postgres.secret("changing")}"',
+                               '"{}" "{}"'.format(*ADMIN)])
+
+    postgres.sql("DROP ROLE IF EXISTS changing", "CREATE ROLE changing")
+    router = make_router({"databases": {"moved": {"host": "main", "dbname": DATABASE}}}, start=False)
+    try:
+        install("one")
+        router.start()
+        with router.transactional.connect(user="changing", password="one", dbname="moved") as old:
+            assert old.execute("SELECT current_database()").fetchone() == (DATABASE,)
+            install("two")
+            router.reload({"databases": {"moved": {"dbname": "second"}}})
+            with pytest.raises(psycopg.Error) as refused:
+                old.execute("SELECT 1")
+            assert refused.value.sqlstate == "28000"
+            with router.transactional.connect(user="changing", password="two", dbname="moved"):
+                assert old.execute("SELECT current_database()").fetchone() == ("second",)
+    finally:
+        router.stop()
+        postgres.terminate("usename = 'changing'")
+        postgres.sql("DROP ROLE changing")
 
 
 def test_removed_database(make_router):

@@ -68,6 +68,92 @@ START_TEST(password_is_the_one_set_last)
 }
 END_TEST
 
+/* A login with keys of this first byte, a password, and a stored secret. */
+static void prove(struct pool_login *l, uint8_t first, const char *password, const char *stored)
+{
+	struct secret_keys keys = { .iterations = 4096, .salt_len = 1, .client_key = { first } };
+
+	(void)login_set_version(l, stored);
+	(void)login_set_keys(l, &keys);
+	(void)login_set_password(l, password);
+}
+
+static void check_proof(struct pool_login *l, uint8_t first, const char *password,
+	const char *md5)
+{
+	char *got_password = login_get_password(l), *got_md5 = login_get_md5(l);
+	struct secret_keys keys;
+
+	ck_assert(login_get_keys(l, &keys));
+	ck_assert_uint_eq(keys.client_key[0], first);
+	ck_assert_pstr_eq(got_password, password);
+	ck_assert_pstr_eq(got_md5, md5);
+	free(got_password);
+	free(got_md5);
+}
+
+START_TEST(what_was_proven_is_inherited_once)
+{
+	static const char md5[] = "md50123456789abcdef0123456789abcdef";
+	struct route_pool pool = { .host = &host };
+	struct pool_login *heir = login_create(&pool);
+
+	ck_assert_ptr_nonnull(heir);
+	ck_assert(!login_inherit(heir, login, NULL));
+	prove(login, 1, "word", md5);
+	ck_assert(login_inherit(heir, login, NULL));
+	check_proof(heir, 1, "word", md5);
+	/* Copies: what becomes of one is nothing to the other. */
+	prove(login, 2, "another", md5);
+	ck_assert(!login_inherit(heir, login, NULL));
+	check_proof(heir, 1, "word", md5);
+	/* It knows of which secret they are. */
+	ck_assert(!login_set_version(heir, md5));
+	ck_assert(login_set_version(heir, "new"));
+	ck_assert(!login_get_keys(heir, &(struct secret_keys){ 0 }));
+	ck_assert_ptr_null(login_get_password(heir));
+	/* Who has proven something itself has nothing of others, be it that it opens nothing. */
+	ck_assert(!login_inherit(heir, login, NULL));
+	check_proof(login, 2, "another", md5);
+	login_destroy(heir);
+}
+END_TEST
+
+START_TEST(keys_of_what_is_stored_are_inherited)
+{
+	struct route_pool pool = { .host = &host };
+	struct pool_login *heir = login_create(&pool);
+	char stored[SECRET_SCRAM_TEXT_MAX], other[SECRET_SCRAM_TEXT_MAX];
+	struct secret_keys keys, got;
+	struct secret_scram secret;
+
+	ck_assert_ptr_nonnull(heir);
+	ck_assert(secret_derive_keys("word", (const uint8_t *)"salt", 4, 2, &keys));
+	ck_assert(secret_from_keys(&keys, &secret));
+	secret_format_scram(&secret, stored);
+	secret.stored_key[0] ^= 1;
+	secret_format_scram(&secret, other);
+	(void)login_set_version(login, "word");
+	(void)login_set_password(login, "word");
+	ck_assert(!login_inherit(heir, login, stored));
+	(void)login_set_keys(login, &keys);
+	/* Of another secret, of none, of another salt. */
+	ck_assert(!login_inherit(heir, login, other));
+	ck_assert(!login_inherit(heir, login, ""));
+	ck_assert(!login_inherit(heir, login, "word"));
+	secret.stored_key[0] ^= 1;
+	secret.salt[0] ^= 1;
+	ck_assert(!login_inherit(heir, login, secret_format_scram(&secret, other)));
+	ck_assert(!login_get_keys(heir, &got));
+	ck_assert(login_inherit(heir, login, stored));
+	ck_assert(login_get_keys(heir, &got));
+	ck_assert_mem_eq(got.client_key, keys.client_key, SECRET_KEY_LEN);
+	ck_assert_ptr_null(login_get_password(heir));
+	ck_assert(!login_set_version(heir, stored));
+	login_destroy(heir);
+}
+END_TEST
+
 static void set_welcome(uint64_t key, const char *zone)
 {
 	struct params params;
@@ -214,6 +300,8 @@ Suite *login_suite(void)
 	tcase_add_checked_fixture(tc, begin, end);
 	tcase_add_test(tc, keys_are_those_set_last);
 	tcase_add_test(tc, password_is_the_one_set_last);
+	tcase_add_test(tc, what_was_proven_is_inherited_once);
+	tcase_add_test(tc, keys_of_what_is_stored_are_inherited);
 	tcase_add_test(tc, welcome_belongs_to_its_key);
 	tcase_add_test(tc, first_welcome_stays_until_forgotten);
 	tcase_add_test(tc, welcomes_are_of_where_the_host_is);
