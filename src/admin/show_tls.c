@@ -29,7 +29,7 @@ struct tls_row {
 
 static const struct table_column tls_columns[] = {
 	TABLE_COLUMN(TEXT, tls_row, side, "", "client for a workload, server for a host."),
-	TABLE_COLUMN(TEXT, tls_row, name, "", "Its name."),
+	TABLE_COLUMN(TEXT, tls_row, name, "", "Its name; that of admin.listen is (console)."),
 	TABLE_COLUMN(TEXT, tls_row, sslmode, "", "Its setting."),
 	TABLE_COLUMN(U32, tls_row, connections, "", "Connections that have TLS now."),
 	TABLE_COLUMN(NUMERIC, tls_row, handshakes_full, "",
@@ -77,12 +77,11 @@ static void row_certificate(struct tls_row *row, const struct route_tls *tls)
 	row->days_left = end_s <= now_s ? 0 : (uint32_t)((end_s - now_s) / DAY_S);
 }
 
-static void add_workload(struct ask *ask, const struct config_workload *conf)
+/* w NULL: there is none. */
+static void add_workload(struct ask *ask, const char *name, struct route_workload *w)
 {
-	struct directory *d = ask_directory(ask);
-	struct route_workload *w = directory_current_workload(d, conf->name);
-	uint32_t workers = directory_workers(d);
-	struct tls_row row = { .side = "client", .name = conf->name };
+	uint32_t workers = directory_workers(ask_directory(ask));
+	struct tls_row row = { .side = "client", .name = name };
 	struct route_tls *tls;
 
 	if (w == NULL || (tls = route_workload_tls(w)) == NULL)
@@ -119,8 +118,12 @@ enum ask_result show_tls(struct ask *ask)
 	if (snap_servers(d, &servers) < 0)
 		ask->out.failed = true;
 	table_head(&show_tls_table, &ask->out);
-	for (size_t i = 0; i < config->workload_count; i++)
-		add_workload(ask, &config->workloads[i]);
+	for (size_t i = 0; i < config->workload_count; i++) {
+		const char *name = config->workloads[i].name;
+
+		add_workload(ask, name, directory_current_workload(d, name));
+	}
+	add_workload(ask, DIRECTORY_CONSOLE_WORKLOAD, directory_console(d));
 	for (uint32_t i = 0; i < directory_host_count(d); i++) {
 		struct route_host *h = directory_host(d, i);
 

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/slog.h"
 #include "config/config.h"
+#include "route/directory.h"
 
 enum { EXPIRES_SOON_DAYS = 14, DAY_S = 86400 };
 
@@ -322,6 +323,7 @@ void route_tls_tell_expiry(const struct config *config, const struct route_tls_a
 {
 	for (size_t i = 0; i < all->workload_count; i++)
 		tell_expiry(all->workloads[i], "workload", config->workloads[i].name);
+	tell_expiry(all->console, "workload", DIRECTORY_CONSOLE_WORKLOAD);
 	for (size_t i = 0; i < all->host_count; i++)
 		tell_expiry(all->hosts[i], "host", config->hosts[i].name);
 }
