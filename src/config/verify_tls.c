@@ -85,6 +85,10 @@ static int check_clients(const struct doc_source *source, const struct settings 
 			"client_tls_sni_key_files needs a key for each of client_tls_sni_cert_files: "
 			"there are %zu keys and %zu certificates",
 			s->client_tls_sni_key_files.count, s->client_tls_sni_cert_files.count);
+	if (s->client_tls_sni_cert_files.count > 0 && s->client_tls_cert_file[0] == '\0')
+		return doc_fail(source, node,
+			"client_tls_sni_cert_files needs client_tls_cert_file, for clients that ask "
+			"for no name, or for another one");
 	return check_side(
 		&(struct tls_side){ .source = source,
 			.node = node,

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509_vfy.h>
-#include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -237,26 +236,78 @@ static int set_verify(SSL_CTX *ssl, const struct tls_settings *s, struct diag *d
 
 /* --- certificates by name ----------------------------------------------------------- */
 
-static bool has_name(const struct tls_own *own, const char *name)
+static SSL_CTX *numbered(const struct tls_context *c, size_t which)
 {
-	return X509_check_host(SSL_CTX_get0_certificate(own->ssl), name, 0, 0, NULL) == 1;
+	return which == 0 ? c->own.ssl : c->sni[which - 1].ssl;
 }
 
-/* The session's key is that of the first in any case: tickets are good with all. */
-static int choose_certificate(SSL *ssl, int *alert, void *arg)
+/* In tickets: of which certificate the session is. */
+static int write_number(SSL *ssl, void *arg)
 {
 	const struct tls_context *c = arg;
+	uint8_t which = 0;
+
+	while (which < c->sni_count && numbered(c, which) != SSL_get_SSL_CTX(ssl))
+		which++;
+	return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), &which, sizeof(which));
+}
+
+static size_t read_number(SSL_SESSION *session)
+{
+	void *data;
+	size_t len;
+
+	return SSL_SESSION_get0_ticket_appdata(session, &data, &len) == 1 && len == 1 ?
+		*(const uint8_t *)data : 0;
+}
+
+/* A session that is resumed is shown none, and goes on with the one that it began with,
+ * which SCRAM is bound to, by whatever name it comes.  The key of its ticket is that of
+ * the first in any case. */
+static int choose_certificate(SSL *ssl, int *alert, void *arg)
+{
 	const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+	const struct tls_context *c = arg;
+	size_t which = SIZE_MAX;
 
 	(void)alert;
-	if (name == NULL || has_name(&c->own, name))
-		return SSL_TLSEXT_ERR_OK;
-	for (size_t i = 0; i < c->sni_count; i++) {
-		if (has_name(&c->sni[i], name))
-			return SSL_set_SSL_CTX(ssl, c->sni[i].ssl) != NULL ?
-				SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
-	}
-	return SSL_TLSEXT_ERR_OK;
+	if (SSL_session_reused(ssl) == 1)
+		which = read_number(SSL_get_session(ssl));
+	else if (name != NULL)
+		which = tls_hosts_find(&c->hosts, name);
+	if (which > c->sni_count)
+		which = 0;
+	return SSL_set_SSL_CTX(ssl, numbered(c, which)) != NULL ? SSL_TLSEXT_ERR_OK :
+								   SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+/* --- sessions ------------------------------------------------------------------------ */
+
+/* Who resumes a session is not verified, and has a new ticket each time: it would go on when
+ * its certificate has ended. */
+static SSL_TICKET_RETURN judge_ticket(SSL *ssl, SSL_SESSION *session, const unsigned char *key,
+	size_t key_len, SSL_TICKET_STATUS status, void *arg)
+{
+	X509 *peer = session == NULL ? NULL : SSL_SESSION_get0_peer(session);
+
+	(void)ssl;
+	(void)key;
+	(void)key_len;
+	(void)arg;
+	if (peer != NULL && X509_cmp_current_time(X509_get0_notAfter(peer)) != 1)
+		return SSL_TICKET_RETURN_IGNORE_RENEW;
+	if (status == SSL_TICKET_SUCCESS)
+		return SSL_TICKET_RETURN_USE;
+	return status == SSL_TICKET_SUCCESS_RENEW ? SSL_TICKET_RETURN_USE_RENEW :
+						    SSL_TICKET_RETURN_IGNORE_RENEW;
+}
+
+static int set_tickets(struct tls_context *c)
+{
+	if (!c->is_server)
+		return 0;
+	return SSL_CTX_set_session_ticket_cb(c->own.ssl,
+		       c->sni_count > 0 ? write_number : NULL, judge_ticket, c) == 1 ? 0 : -ENOMEM;
 }
 
 /* --- life --------------------------------------------------------------------------- */
@@ -284,6 +335,11 @@ static int make_own(struct tls_own *own, const struct tls_settings *s, const cha
 	return ret < 0 ? ret : set_verify(own->ssl, s, diag);
 }
 
+static int add_hosts(struct tls_context *c, size_t which)
+{
+	return tls_hosts_add(&c->hosts, SSL_CTX_get0_certificate(numbered(c, which)), which);
+}
+
 static int make_sni(struct tls_context *c, const struct tls_settings *s, struct diag *diag)
 {
 	int ret = 0;
@@ -291,15 +347,20 @@ static int make_sni(struct tls_context *c, const struct tls_settings *s, struct 
 	if (s->sni_count == 0)
 		return 0;
 	c->sni = calloc(s->sni_count, sizeof(*c->sni));
-	if (c->sni == NULL)
+	if (c->sni == NULL || tls_hosts_init(&c->hosts) < 0 || add_hosts(c, 0) < 0)
 		return -ENOMEM;
-	for (size_t i = 0; ret == 0 && i < s->sni_count; i++) {
+	for (size_t i = 0; ret >= 0 && i < s->sni_count; i++) {
 		c->sni_count++;
 		ret = make_own(&c->sni[i], s, s->sni_cert_files[i], s->sni_key_files[i], diag);
+		if (ret == 0)
+			ret = add_hosts(c, i + 1);
+		if (ret == 0)
+			return fail(diag, s->sni_cert_files[i],
+				"is for no name that a client could connect to");
 	}
 	SSL_CTX_set_tlsext_servername_callback(c->own.ssl, choose_certificate);
 	SSL_CTX_set_tlsext_servername_arg(c->own.ssl, c);
-	return ret;
+	return ret < 0 ? ret : 0;
 }
 
 struct tls_context *tls_context_create(const struct tls_settings *s, struct diag *diag)
@@ -318,6 +379,8 @@ struct tls_context *tls_context_create(const struct tls_settings *s, struct diag
 	}
 	if (ret == 0)
 		ret = make_sni(c, s, diag);
+	if (ret == 0)
+		ret = set_tickets(c);
 	if (ret == 0)
 		return c;
 	diag_set(diag, NULL, 0, 0, "out of memory");
@@ -382,6 +445,7 @@ void tls_context_unref(struct tls_context *c)
 	for (size_t i = 0; i < c->sni_count; i++)
 		SSL_CTX_free(c->sni[i].ssl);
 	free(c->sni);
+	tls_hosts_finish(&c->hosts);
 	BIO_meth_free(c->bio);
 	free(c);
 }

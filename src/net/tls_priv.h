@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "net/tls.h"
+#include "net/tls_hosts.h"
 
 /* A certificate and its key, with all that the others of the context have, too. */
 struct tls_own {
@@ -19,8 +20,9 @@ struct tls_own {
 struct tls_context {
 	_Atomic uint32_t refs;
 	struct tls_own own;
-	struct tls_own *sni;    /* for who asks for a name; the first of them first */
+	struct tls_own *sni;    /* for who asks for a name */
 	size_t sni_count;
+	struct tls_hosts hosts; /* of all of them: 0 is own's, 1 the first of sni's */
 	BIO_METHOD *bio;        /* of tls.c */
 	bool is_server;
 	bool wants_name;        /* TLS_VERIFY_NAME */

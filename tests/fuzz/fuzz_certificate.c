@@ -50,6 +50,25 @@ static size_t count_common_names(X509 *cert)
 	return count;
 }
 
+/* What it has is found, and leads to it. */
+static void ask_hosts(X509 *cert)
+{
+	struct tls_hosts hosts;
+	int count;
+
+	check(tls_hosts_init(&hosts) == 0);
+	count = tls_hosts_add(&hosts, cert, 7);
+	check(count >= 0 && hosts.table.count <= (size_t)count);
+	check((count > 0) == (hosts.table.count > 0));
+	for (size_t i = 0; i < 2; i++) {
+		size_t found = tls_hosts_find(&hosts, i == 0 ? "db.example.com" : "a.b.");
+
+		check(found == SIZE_MAX || (found == 7 && count > 0));
+	}
+	tls_hosts_finish(&hosts);
+	check(ERR_peek_error() == 0);
+}
+
 static void ask(X509 *cert)
 {
 	char name[TLS_NAME_MAX + 1], dn[TLS_DN_MAX + 1], short_name[8];
@@ -79,8 +98,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	cert = data[0] == 0 ? d2i_X509(NULL, &at, (long)size - 1) :
 			      from_parts(data + 1, size - 1);
-	if (cert != NULL)
+	ERR_clear_error();
+	if (cert != NULL) {
 		ask(cert);
+		ask_hosts(cert);
+	}
 	X509_free(cert);
 	ERR_clear_error();
 	return 0;

@@ -2,6 +2,7 @@
 """TLS to clients: what is offered and to whom, certificates, and what may not survive
 the switch to it."""
 import asyncio
+import datetime
 import hashlib
 import io
 import os
@@ -170,6 +171,10 @@ def test_ports_of_the_console(make_router, ca):
         assert not connection.pgconn.ssl_in_use
     shown = {row["key"]: row["value"] for row in router.show("SETTINGS")}
     assert shown["admin.client_tls_sslmode"] == "require"
+    row, = [row for row in router.show("TLS") if row["name"] == "(console)"]
+    assert (row["side"], row["sslmode"], row["certificate"], row["state"]) == (
+        "client", "require", "CN=localhost", "valid")
+    assert row["handshakes_full"] >= 1
     # A session that began with it goes on without.
     with psycopg.connect(host="127.0.0.1", port=port, user=ADMIN[0], password=ADMIN[1],
                          dbname="pgtandem", autocommit=True, sslmode="require") as before:
@@ -177,6 +182,10 @@ def test_ports_of_the_console(make_router, ca):
         assert "admin.client_tls_sslmode" in said
         assert not console_at(port)
         assert before.pgconn.ssl_in_use and before.execute("SHOW VERSION").fetchall()
+    router.reload({"admin": {"client_tls_sslmode": "require",
+                             "client_tls_key_file": ca.path("expired.key"),
+                             "client_tls_cert_file": ca.path("expired.crt")}})
+    wait_until(lambda: "certificate-expires workload=(console)" in router.log(), 10, "a word on it")
     router.reload({"admin": {"client_tls_sslmode": None, "client_tls_key_file": None,
                              "client_tls_cert_file": None}, "tls": {"client_tls_sslmode": "require"}})
     with pytest.raises(psycopg.OperationalError, match="SSL required"):
@@ -506,6 +515,42 @@ def test_resumption_does_not_go_around_certificates(make_router, ca, version):
             wire.login(DEFAULT_USER, PASSWORD, DATABASE)
 
 
+def short_lived(ca, router, versions, seconds):
+    """A certificate that ends soon, sessions that began with it, and when it ends; None if it
+    had ended before they could begin."""
+    end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
+    ca.issue("short", DEFAULT_USER, dates=("20200101000000Z", f"{end:%Y%m%d%H%M%SZ}"))
+    sessions = []
+    for version in versions:
+        context = any_certificate(version)
+        context.load_cert_chain(ca.path("short.crt"), ca.path("short.key"))
+        try:
+            sessions.append((context, ticket(router.session, context)))
+            with start_tls(router.session, context, session=sessions[-1][1]) as wire:
+                wire.login(DEFAULT_USER, PASSWORD, DATABASE)
+                assert wire.socket.session_reused
+        except (RuntimeError, OSError, EOFError):
+            assert time.time() >= int(end.timestamp())
+            return None
+    return sessions, int(end.timestamp())
+
+
+@pytest.mark.parametrize("mode", ["verify-full", "require"])
+def test_resumption_ends_with_the_certificate(make_router, ca, mode):
+    """... though each resumed session has a ticket for the next: without a certificate that is
+    good nobody goes on with one, where it is asked for and where it may be left out."""
+    router = make_router(tls_config(ca, mode, client_tls_ca_file=ca.ca))
+    versions = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+    tries = (short_lived(ca, router, versions, 3 * 2 ** number) for number in range(6))
+    sessions, end = next(found for found in tries if found is not None)
+    wait_until(lambda: time.time() > end + 1, end + 2 - time.time(), "the certificate has ended")
+    for context, session in sessions:
+        with pytest.raises((RuntimeError, OSError, EOFError)):
+            with start_tls(router.session, context, session=session) as wire:
+                wire.login(DEFAULT_USER, PASSWORD, DATABASE)
+    wait_until(lambda: "certificate has expired" in router.log(), 10, "the reason in the log")
+
+
 # ----------------------------------------------------------------- drivers
 
 def test_psql(make_router, ca):
@@ -633,6 +678,66 @@ def test_channel_binding(make_router, ca):
             pass
         with pytest.raises(psycopg.OperationalError, match="channel binding"):
             router.session.connect(sslmode="disable", channel_binding="require")
+
+
+NEW = psycopg.pq.version() >= 170000
+DIRECT = {"sslnegotiation": "direct"}
+
+
+@pytest.mark.skipif(not NEW, reason="libpq before 17 has no such words")
+@pytest.mark.parametrize("words, problem", [
+    ({"require_auth": "scram-sha-256"}, None),
+    ({"require_auth": "!md5,!password,!none"}, None),
+    ({"require_auth": "md5"}, 'authentication method requirement "md5" failed'),
+    ({"require_auth": "none"}, 'authentication method requirement "none" failed'),
+    ({"require_auth": "!scram-sha-256"}, 'requirement "!scram-sha-256" failed'),
+    ({"sslcertmode": "require", "sslcert": "client"}, None),
+    ({"sslcertmode": "require", "sslcert": "/nonexistent"}, "without a valid SSL certificate"),
+    ({"sslcertmode": "disable", "sslcert": "client"}, None),
+    (DIRECT, None),
+    ({**DIRECT, "sslmode": "verify-full", "channel_binding": "require",
+      "require_auth": "scram-sha-256", "sslcertmode": "require", "sslcert": "client"}, None)],
+    ids=lambda value: ",".join(map("=".join, value.items())) if isinstance(value, dict) else None)
+def test_what_libpq_insists_on(make_router, ca, words, problem):
+    """Against what a server in the middle could do, libpq says what it will do with; the port
+    does that, with TLS of both beginnings, and what it does otherwise is told from libpq."""
+    router = make_router(tls_config(ca, "require", client_tls_ca_file=ca.ca))
+    files = client_files(ca, "client") if words.get("sslcert") == "client" else {}
+    words = {"sslmode": "require", "sslrootcert": ca.ca, "host": "localhost", **words, **files}
+    for port in (router.session, router.transactional):
+        if problem is None:
+            with port.connect(**words) as connection:
+                assert connection.pgconn.ssl_in_use
+                assert connection.execute("SELECT current_user").fetchone() == (DEFAULT_USER,)
+        else:
+            with pytest.raises(psycopg.OperationalError, match=re.escape(problem)):
+                port.connect(**words)
+
+
+@pytest.mark.skipif(not NEW, reason="libpq before 17 has no such words")
+def test_what_libpq_insists_on_in_vain(make_router, ca):
+    """A port without authorities asks for no certificate, and one that trusts for no proof; without
+    TLS there is none of both beginnings."""
+    router = make_router({**tls_config(ca, "prefer"), "workloads": {
+        "transactional": {"client_tls_sslmode": "disable"}},
+        "auth": {"auth_type": "hba", "auth_hba_file": "hba.conf"}}, start=False)
+    (router.directory / "hba.conf").write_text("host all app_trust all trust\nhost all all all md5\n")
+    router.start()
+
+    def fails(port, problem, **words):
+        with pytest.raises(psycopg.OperationalError, match=problem):
+            port.connect(**{"sslmode": "require", "sslrootcert": ca.ca, **words})
+    fails(router.session, "did not request an SSL certificate", sslcertmode="require",
+          **client_files(ca, "client"))
+    fails(router.session, "server did not complete authentication", user="app_trust",
+          require_auth="scram-sha-256")
+    fails(router.session, "channel binding", user="app_trust", channel_binding="require")
+    fails(router.session, 'requirement "scram-sha-256" failed', user="app_md5",
+          require_auth="scram-sha-256")
+    with router.session.connect(user="app_trust", require_auth="none", sslmode="require", **DIRECT):
+        pass
+    fails(router.transactional, "server does not support SSL")
+    fails(router.transactional, "SSL", **DIRECT)
 
 
 def sasl_mechanisms(wire):

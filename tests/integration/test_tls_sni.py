@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: ISC
 """Several certificates for one port: the name that a client connects to (SNI) chooses."""
 import datetime
+import hashlib
+import shutil
 import ssl
 import subprocess
 
@@ -23,6 +25,8 @@ def ca(tmp_path_factory):
     authority.issue("eu", "eu", "DNS:db.eu.test,DNS:both.test")
     authority.issue("us", "us", "DNS:db.us.test,DNS:*.us.test", key="rsa:2048")
     authority.issue("again", "again", "DNS:db.eu.test")
+    authority.issue("common", "db.common.test", "IP:127.0.0.1")
+    authority.issue("nameless", ".", "IP:127.0.0.1")
     authority.issue("client", DEFAULT_USER)
     return authority
 
@@ -61,7 +65,7 @@ def shown(endpoint, ca, *more, **how):
     """Which of the files it was."""
     with connect(endpoint, *more, **how) as wire:
         found = wire.socket.getpeercert(binary_form=True)
-    for file in ("server", "eu", "us", "again"):
+    for file in ("server", "eu", "us", "again", "common"):
         with open(ca.path(f"{file}.crt"), encoding="ascii") as text:
             if ssl.PEM_cert_to_DER_cert(text.read()) == found:
                 return file
@@ -73,11 +77,19 @@ def shown(endpoint, ca, *more, **how):
 def test_the_name_chooses(make_router, ca, version, is_direct):
     router = make_router(config(ca))
     expected = {None: "server", "localhost": "server", "db.eu.test": "eu", "DB.EU.Test": "eu",
+                "db.eu.test.": "eu", "127.0.0.1": "server",
                 "both.test": "server", "db.us.test": "us", "a.us.test": "us",
                 "b.a.us.test": "server", "us.test": "server", "us": "server",
                 "else.test": "server", "x" * 60 + ".test": "server"}
     assert {name: shown(router.session, ca, context(version), name, is_direct)
             for name in expected} == expected
+
+
+def test_common_names(make_router, ca):
+    """They count where there is no DNS name, and there only."""
+    router = make_router(config(ca, ("common", "eu")))
+    expected = {None: "server", "db.common.test": "common", "eu": "server", "db.eu.test": "eu"}
+    assert {name: shown(router.session, ca, context(), name) for name in expected} == expected
 
 
 @pytest.mark.parametrize("port", ["session", "transactional"])
@@ -112,6 +124,34 @@ def test_sessions_are_resumed_under_their_name(make_router, ca, version):
     for name in ("db.eu.test", "db.us.test", "localhost"):
         was_resumed, session = resumed(name, None)
         assert not was_resumed and resumed(name, session)[0]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_what_a_resumed_session_is_bound_to(make_router, ca, version):
+    """SCRAM-SHA-256-PLUS: the certificate that the client has seen, which is that of the session's
+    first handshake, by whatever name it comes again."""
+    router = make_router(config(ca, client_tls_sslmode="require"))
+    how = context(version)
+
+    def log_in(name, session, seen):
+        with connect(router.session, how, name, session=session) as wire:
+            is_resumed = wire.socket.session_reused
+            if not is_resumed:
+                seen = wire.socket.getpeercert(binary_form=True)
+            wire.binding = hashlib.sha256(seen).digest()
+            wire.login(DEFAULT_USER, PASSWORD, DATABASE)
+            assert wire.value("SELECT current_user") == DEFAULT_USER
+            return is_resumed, wire.socket.session, seen
+    for first in ("db.eu.test", "db.us.test", None):
+        for name in ("both.test", "db.us.test", "localhost", None):
+            is_resumed, session, seen = log_in(first, None, None)
+            assert not is_resumed
+            assert log_in(name, session, seen)[0] or version == ssl.TLSVersion.TLSv1_2
+    with connect(router.session, how, "db.eu.test") as wire, \
+            open(ca.path("us.crt"), encoding="ascii") as another:
+        wire.binding = hashlib.sha256(ssl.PEM_cert_to_DER_cert(another.read())).digest()
+        with pytest.raises(RuntimeError, match="28000: SCRAM channel binding check failed"):
+            wire.login(DEFAULT_USER, PASSWORD, DATABASE)
 
 
 @pytest.mark.parametrize("name", ["localhost", "db.eu.test", "db.us.test"])
@@ -155,13 +195,18 @@ def test_the_first_that_ends_is_told(make_router, ca):
 
 @pytest.mark.parametrize("change, says", [
     ({"client_tls_sni_key_files": []}, "needs a key for each of client_tls_sni_cert_files"),
+    ({"client_tls_cert_file": None, "client_tls_key_file": None},
+     "client_tls_sni_cert_files needs client_tls_cert_file"),
     ({"client_tls_sni_cert_files": ["nowhere.crt", "us.crt"]}, "client_tls_sni_cert_files"),
     ({"client_tls_sni_key_files": ["us.key", "eu.key"]}, "us.key: is not the key of the certificate"),
     ({"client_tls_sni_cert_files": ["ca.crt", "us.crt"]}, "eu.key"),
+    ({"client_tls_sni_cert_files": ["eu.crt", "nameless.crt"],
+      "client_tls_sni_key_files": ["eu.key", "nameless.key"]},
+     "nameless.crt: is for no name that a client could connect to"),
 ])
 def test_what_is_wrong_is_told(make_router, ca, change, says):
     router = make_router(config(ca))
-    files = {name: [ca.path(file) for file in those] for name, those in change.items()}
+    files = {name: those and [ca.path(file) for file in those] for name, those in change.items()}
     router.expect_error("reload-failed")
     said = router.reload({"tls": files}, expect="error")
     assert says in said, said
@@ -170,3 +215,25 @@ def test_what_is_wrong_is_told(make_router, ca, change, says):
     assert done.returncode != 0 and says in done.stderr
     # All is as it was.
     assert shown(router.session, ca, context(), "db.us.test") == "us"
+
+
+def test_rights_of_the_files(make_router, ca, tmp_path):
+    """As those of the first certificate: a key that everybody may read is told, what everybody may
+    change is refused."""
+    for suffix in ("crt", "key"):
+        shutil.copy(ca.path(f"us.{suffix}"), tmp_path)
+    more = {"client_tls_sni_cert_files": [str(tmp_path / "us.crt")],
+            "client_tls_sni_key_files": [str(tmp_path / "us.key")]}
+    for file, mode, words in (("us.key", 0o644, None), ("us.key", 0o666, "client_tls_sni_key_files"),
+                              ("us.crt", 0o646, "client_tls_sni_cert_files")):
+        for each in ("us.crt", "us.key"):
+            (tmp_path / each).chmod(0o600)
+        (tmp_path / file).chmod(mode)
+        if words is None:
+            router = make_router(config(ca, **more))
+            assert f"everybody may read {tmp_path}/us.key" in router.log()
+            assert shown(router.session, ca, context(), "db.us.test") == "us"
+            router.expect_error("reload-failed")
+        else:
+            said = router.reload(expect="error")
+            assert f"{words}: everybody may change it" in said, said

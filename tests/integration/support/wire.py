@@ -154,6 +154,7 @@ class Wire:
         self.buffer = b""
         self.pid = self.key = None
         self.parameters = {}
+        self.binding = None     # of SCRAM-SHA-256-PLUS: the hash of a certificate
 
     def __enter__(self):
         return self
@@ -281,10 +282,14 @@ class Wire:
         elif kind == 10:
             self.nonce = base64.b64encode(os.urandom(18)).decode()
             self.bare = f"n=,r={self.nonce}"
-            first = ("n,," + self.bare).encode()
-            self.send(message("p", cstr("SCRAM-SHA-256") + struct.pack("!i", len(first)) + first))
+            first = self.gs2() + self.bare.encode()
+            name = "SCRAM-SHA-256" if self.binding is None else "SCRAM-SHA-256-PLUS"
+            self.send(message("p", cstr(name) + struct.pack("!i", len(first)) + first))
         elif kind == 11:
             self.send(message("p", self.scram_final(request.body[4:].decode(), password)))
+
+    def gs2(self):
+        return b"n,," if self.binding is None else b"p=tls-server-end-point,,"
 
     def scram_final(self, challenge, password):
         said = dict(part.split("=", 1) for part in challenge.split(","))
@@ -292,7 +297,8 @@ class Wire:
         salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(said["s"]),
                                      int(said["i"]))
         key = hmac.digest(salted, b"Client Key", "sha256")
-        final = f"c=biws,r={said['r']}"
+        bound = base64.b64encode(self.gs2() + (self.binding or b"")).decode()
+        final = f"c={bound},r={said['r']}"
         signed = ",".join((self.bare, challenge, final)).encode()
         signature = hmac.digest(hashlib.sha256(key).digest(), signed, "sha256")
         proof = bytes(a ^ b for a, b in zip(key, signature))

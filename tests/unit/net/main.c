@@ -26,6 +26,7 @@ int main(void)
 	srunner_add_suite(runner, stream_away_suite());
 	srunner_add_suite(runner, stream_tls_suite());
 	srunner_add_suite(runner, tls_suite());
+	srunner_add_suite(runner, tls_hosts_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

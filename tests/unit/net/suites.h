@@ -21,5 +21,6 @@ Suite *stream_bulk_suite(void);
 Suite *stream_away_suite(void);
 Suite *stream_tls_suite(void);
 Suite *tls_suite(void);
+Suite *tls_hosts_suite(void);
 
 #endif
