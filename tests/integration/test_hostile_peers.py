@@ -2,6 +2,7 @@
 """The classes of CVEs of the field that a peer can bring about: hostile clients before
 the login, hostile servers during it.  docs/security.md has the table."""
 import base64
+import contextlib
 import hashlib
 import hmac
 import itertools
@@ -13,6 +14,7 @@ import threading
 import psycopg
 import pytest
 from support import wire as w
+from support.certs import Authority, any_certificate
 from support.fakeserver import FakeServer, welcome
 from support.postgres import DATABASE, USERS
 from support.wait import SLOWDOWN, wait_until
@@ -198,25 +200,49 @@ def every_change(data):
         yield before
 
 
-def test_sasl_of_a_client_at_every_byte(make_router):
+@pytest.fixture(params=["SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"])
+def scram(request, make_router, tmp_path):
+    """A router, and how a client begins with that mechanism."""
+    tls = {}
+    if request.param.endswith("PLUS"):
+        ca = Authority(tmp_path / "ca")
+        ca.issue("server", "localhost", "DNS:localhost")
+        tls = {"client_tls_sslmode": "require", "client_tls_cert_file": ca.path("server.crt"),
+               "client_tls_key_file": ca.path("server.key")}
+    router = make_router({"process": {"max_client_conn": 1000}, "tls": tls})
+    context = any_certificate()
+
+    @contextlib.contextmanager
+    def begin():
+        with router.session.raw() as wire:
+            if tls:
+                wire.start_tls(context)
+                seen = wire.socket.getpeercert(binary_form=True)
+                wire.binding = hashlib.sha256(seen).digest()
+            wire.send(w.startup("app_scram", DATABASE))
+            request_of_router = wire.receive()
+            assert request_of_router.type == "R"
+            yield wire, request_of_router
+    begin.router, begin.mechanism = router, request.param
+    return begin
+
+
+def test_sasl_of_a_client_at_every_byte(scram):
     """Nothing but the right answer gets in, and no answer does anything but end the login:
     the first one, and the second."""
-    router = make_router({"process": {"max_client_conn": 1000}})
-    first = b"n,,n=,r=0123456789abcdef01234567"
-    good = w.cstr("SCRAM-SHA-256") + struct.pack("!i", len(first)) + first
+    with scram() as (wire, _):
+        first = wire.gs2() + b"n=,r=0123456789abcdef01234567"
+    good = w.cstr(scram.mechanism) + struct.pack("!i", len(first)) + first
     bad = set(every_change(good)) - {good}
     for data in sorted(bad):
-        with router.session.raw() as wire:
-            wire.send(w.startup("app_scram", DATABASE))
-            assert wire.receive().type == "R"
+        with scram() as (wire, _):
             wire.send(w.message("p", data))
             got = wire.receive()
             assert got.type == "E" or got.body[:4] == struct.pack("!i", 11), (data, got)
     # The nonce is another one each time, its length is not.
     for number in itertools.count():
-        with router.session.raw() as wire:
-            wire.send(w.startup("app_scram", DATABASE))
-            wire.answer(wire.receive(), "app_scram", USERS["app_scram"][0])
+        with scram() as (wire, asked):
+            wire.answer(asked, "app_scram", USERS["app_scram"][0])
             challenge = wire.receive().body[4:].decode()
             final = wire.scram_final(challenge, USERS["app_scram"][0])
             changes = list(every_change(final))
@@ -228,7 +254,10 @@ def test_sasl_of_a_client_at_every_byte(make_router):
             got = wire.until_closed()
             assert [m.type for m in got] == ["E"], (changes[number], got)
     assert number > 500
-    assert works(router)
+    with scram() as (wire, asked):
+        wire.answer(asked, "app_scram", USERS["app_scram"][0])
+        wire.authenticate("app_scram", USERS["app_scram"][0])
+        assert wire.value("SELECT current_user") == "app_scram"
 
 
 def server_final(client_nonce, challenge, answer):

@@ -141,6 +141,48 @@ def test_a_given_user_has_nobodys_keys(make_router, postgres):
 
 
 @pytest.mark.router_only
+def test_a_reload_gives_a_user_and_takes_it_back(make_router, postgres):
+    """Whose servers those of a live session are is what the file says: of who is given, with what
+    the file has of him; of who has come, with what he has proven. Nobody is in two rows."""
+    router = make_router({"databases": {"reports": {"host": "main", "dbname": DATABASE}}}, start=False)
+    router.write_userlist([f'"{user}" "{postgres.secret(user)}"' for user in ("app_scram", "other")]
+                          + ['"{}" "{}"'.format(*ADMIN)])
+    router.start()
+
+    def who(connection):
+        return connection.execute("SELECT current_user").fetchone()[0]
+
+    def change(**more):
+        router.reload({"databases": {"reports": more}})
+        rows = [(row["database"], row["user"]) for row in router.show("pools")]
+        assert len(set(rows)) == len(rows)
+    with router.transactional.connect() as plain, router.transactional.connect(user="other") as other, \
+            router.transactional.connect(dbname="reports") as moved, \
+            router.session.connect(dbname="reports") as session:
+        assert [who(one) for one in (plain, other, moved, session)] == [
+            "app_scram", "other", "app_scram", "app_scram"]
+        change(user="other")
+        for _ in range(2):
+            with pytest.raises(psycopg.Error) as refusal:
+                who(moved)
+            assert refusal.value.sqlstate == "28000" and "no password is known" in str(refusal.value)
+            assert [who(one) for one in (plain, other, session)] == ["app_scram", "other", "app_scram"]
+        change(password="wrong")
+        with pytest.raises(psycopg.Error) as refusal:
+            who(moved)
+        assert refusal.value.sqlstate == "28P01"
+        change(password=USERS["other"][0])
+        assert [who(one) for one in (plain, other, moved, session)] == [
+            "app_scram", "other", "other", "app_scram"]
+        assert router.command("KILL reports") == "KILL"
+        assert router.command("RESUME reports") == "RESUME"
+    with router.transactional.connect() as plain:
+        router.reload({"databases": {"reports": {"user": None, "password": None}}})
+        with router.transactional.connect(dbname="reports") as moved:
+            assert [who(one) for one in (plain, moved)] == ["app_scram", "app_scram"]
+
+
+@pytest.mark.router_only
 def test_md5_hash_logs_in_to_the_server(make_router, postgres):
     """An md5 hash is all that an md5 login of the server needs."""
     router = make_router({"auth": {"auth_type": "md5"}}, start=False)
