@@ -30,8 +30,10 @@
 enum {
 	STREAM_CHUNK = 4096,                    /* coalesced within a turn */
 	STREAM_HELD_MAX = 64 * 1024,            /* default of held_max */
-	STREAM_BACKLOG_HIGH = 256 * 1024,       /* congested above ... */
-	STREAM_BACKLOG_LOW = 64 * 1024          /* ... until below */
+	/* Congested above the one, until below the other.  A socket that is full takes much
+	 * when it takes any again, and what waits in front of it was copied. */
+	STREAM_BACKLOG_HIGH = 16 * 1024,
+	STREAM_BACKLOG_LOW = 8 * 1024
 };
 
 struct stream;
