@@ -30,10 +30,8 @@
 enum {
 	STREAM_CHUNK = 4096,                    /* coalesced within a turn */
 	STREAM_HELD_MAX = 64 * 1024,            /* default of held_max */
-	/* Congested above the one, until below the other.  A socket that is full takes much
-	 * when it takes any again, and what waits in front of it was copied. */
-	STREAM_BACKLOG_HIGH = 16 * 1024,
-	STREAM_BACKLOG_LOW = 8 * 1024
+	STREAM_BACKLOG_HIGH = 16 * 1024,        /* little, as it is copied: congested above ... */
+	STREAM_BACKLOG_LOW = 8 * 1024           /* ... until below */
 };
 
 struct stream;
