@@ -137,6 +137,8 @@ static int take_host(struct look *look, struct directory *d, uint32_t index)
 	to->password_fetches = atomic_load(&h->password_fetches);
 	to->password_failures = atomic_load(&h->password_failures);
 	times_read(h->connects, directory_workers(d), 1, &to->connects);
+	for (uint32_t i = 0; i < SERVER_END_COUNT; i++)
+		to->ends[i] = tally_sum(h->ends, directory_workers(d), i);
 	to->reclaims = calloc(to->budget.share_count + 1, sizeof(*to->reclaims));
 	if (to->reclaims == NULL)
 		return -ENOMEM;

@@ -67,6 +67,7 @@ struct look_host {
 	uint64_t password_failures;
 	uint64_t certificate_s;
 	struct times_sum connects;
+	uint64_t ends[SERVER_END_COUNT];
 	struct histogram *reclaims;     /* of budget.share_count workloads */
 };
 

@@ -36,6 +36,18 @@ static void servers_by_state(struct exposition *e, const char *const *labels, si
 	}
 }
 
+static void ends(struct exposition *e, const struct look *look)
+{
+	exposition_begin(e, METRIC_SERVER_CLOSES);
+	for (uint32_t i = 0; i < look->host_count; i++) {
+		const struct look_host *h = &look->hosts[i];
+
+		for (uint32_t k = 0; is_told(h) && k < SERVER_END_COUNT; k++)
+			exposition_u64(e, h->ends[k], LABELS("host", h->name, "reason",
+				server_end_word((enum server_end)k)));
+	}
+}
+
 static void hosts(struct exposition *e, const struct look *look)
 {
 	static const char *const failures[CONNECT_FAILURES] = { [CONNECT_FAILED_HOST] = "host",
@@ -64,6 +76,7 @@ static void hosts(struct exposition *e, const struct look *look)
 			exposition_u64(e, h->budget.failed[k],
 				LABELS("host", h->name, "reason", failures[k]));
 	}
+	ends(e, look);
 	HOST_GAUGE(METRIC_CLEARTEXT_REFUSALS, h->cleartext_refusals);
 	HOST_GAUGE(METRIC_PASSWORD_FETCHES, h->password_fetches);
 	HOST_GAUGE(METRIC_PASSWORD_FAILURES, h->password_failures);

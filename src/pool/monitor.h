@@ -33,6 +33,7 @@
 
 #include "base/rand.h"
 #include "pool/pool.h"
+#include "pool/server_end.h"
 
 enum {
 	MONITOR_WORKERS_MAX = 64,
@@ -100,6 +101,7 @@ struct monitor_action {
 	struct unit unit; /* OPEN: the caller's now */
 	bool is_fetched;  /* OPEN: the first for its pool after monitor_fetched(), and soon */
 	struct pool_server *server;
+	enum server_end end; /* CLOSE: why */
 };
 
 struct monitor_actions {

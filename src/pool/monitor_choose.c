@@ -346,24 +346,40 @@ static bool others_give_back(const struct monitor *m, const struct share *except
 	return false;
 }
 
-static bool must_close(
-	const struct monitor *m, const struct pool_server *s, uint64_t now_us)
+bool choose_is_over(const struct pool_server *s, uint64_t now_us, enum server_end *why)
 {
-	if (s->epoch != s->slice->pool->epoch || s->slice->pool->is_paused ||
-		(s->expires_at_us != 0 && now_us >= s->expires_at_us))
+	const struct pool *pool = s->slice->pool;
+
+	if (s->epoch != pool->epoch)
+		*why = SERVER_END_OBSOLETE;
+	else if (pool->is_paused)
+		*why = SERVER_END_PAUSED;
+	else if (s->expires_at_us != 0 && now_us >= s->expires_at_us)
+		*why = SERVER_END_LIFETIME;
+	else
+		return false;
+	return true;
+}
+
+static bool must_close(const struct monitor *m, const struct pool_server *s, uint64_t now_us,
+	enum server_end *why)
+{
+	if (choose_is_over(s, now_us, why))
 		return true;
 	if (!choose_is_surplus(m, s))
 		return false;
+	*why = SERVER_END_SURPLUS;
 	return exceeds_own(s) || share_is_borrowing(s->slice->share) ||
 		s->slice->waiting == 0 || !others_give_back(m, s->slice->share);
 }
 
-static void close_server(struct monitor *m, struct pool_server *s, struct slice *for_whom,
+/* For a waiter of another pool. */
+static void evict(struct monitor *m, struct pool_server *s, struct slice *for_whom,
 	struct monitor_actions *actions)
 {
 	server_enter(m, s, SERVER_CLOSING);
 	server_promise(s, for_whom);
-	actions_add(actions, MONITOR_CLOSE, s->slice, s);
+	actions_close(actions, s, SERVER_END_EVICTED);
 }
 
 static void grant(struct monitor *m, struct slice *slice, struct pool_server *s,
@@ -386,9 +402,12 @@ void choose_for_server(struct monitor *m, struct pool_server *s, uint64_t now_us
 	struct monitor_actions *actions)
 {
 	struct slice *claim, *ours, *due;
+	enum server_end why;
 
-	if (must_close(m, s, now_us)) {
-		close_server(m, s, NULL, actions);
+	if (must_close(m, s, now_us, &why)) {
+		server_enter(m, s, SERVER_CLOSING);
+		server_promise(s, NULL);
+		actions_close(actions, s, why);
 		return;
 	}
 	if (m->waiting == 0) {
@@ -398,7 +417,7 @@ void choose_for_server(struct monitor *m, struct pool_server *s, uint64_t now_us
 	ours = next_in_pool(m, s);
 	claim = oldest_claim(m, s, ours != NULL, now_us);
 	if (claim != NULL && claim->pool != s->slice->pool) {
-		close_server(m, s, claim, actions);
+		evict(m, s, claim, actions);
 		return;
 	}
 	if (claim != NULL)
@@ -410,7 +429,7 @@ void choose_for_server(struct monitor *m, struct pool_server *s, uint64_t now_us
 	}
 	due = claim != NULL ? NULL : other_pool_due(m, s, ours, now_us);
 	if (due != NULL)
-		close_server(m, s, due, actions);
+		evict(m, s, due, actions);
 	else
 		grant(m, ours, s, now_us, actions);
 }
@@ -554,7 +573,7 @@ void choose_openings(struct monitor *m, uint64_t now_us, struct monitor_actions 
 			choose_open(m, slice, now_us, actions);
 			break;
 		case HELP_EVICT:
-			close_server(m, s, slice, actions);
+			evict(m, s, slice, actions);
 			break;
 		}
 	}

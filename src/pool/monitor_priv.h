@@ -66,6 +66,8 @@ bool choose_may_replace(
 /* The oldest waiter of one has waited longer than that of the other (NULL: nobody). */
 bool choose_is_older(const struct slice *, const struct slice *);
 bool choose_is_surplus(const struct monitor *, const struct pool_server *);
+/* Is it to be closed whoever waits?  *why is set then. */
+bool choose_is_over(const struct pool_server *, uint64_t now_us, enum server_end *why);
 bool choose_may_open(const struct monitor *, const struct slice *, uint64_t now_us);
 void choose_open(struct monitor *, struct slice *, uint64_t now_us,
 	struct monitor_actions *);
@@ -106,6 +108,14 @@ static inline void actions_add(struct monitor_actions *a, enum monitor_verb verb
 	assert(actions_have_room(a));
 	a->list[a->count++] =
 		(struct monitor_action){ .verb = verb, .slice = slice, .server = server };
+}
+
+/* It is CLOSING. */
+static inline void actions_close(
+	struct monitor_actions *a, struct pool_server *server, enum server_end why)
+{
+	actions_add(a, MONITOR_CLOSE, server->slice, server);
+	a->list[a->count - 1].end = why;
 }
 
 #endif

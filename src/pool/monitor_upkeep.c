@@ -21,16 +21,15 @@ static bool is_of_reserve(const struct slice *slice)
 		slice->servers - slice->closing > slice->limits.servers_max;
 }
 
-static bool has_expired(const struct pool_server *s, uint64_t now_us)
+static bool has_expired(const struct pool_server *s, uint64_t now_us, enum server_end *why)
 {
 	const struct slice *slice = s->slice;
 	uint64_t idle_timeout = slice->limits.idle_timeout_us;
 	uint64_t idle_us = elapsed_us(now_us, s->used_at_us);
 
-	if (s->epoch != slice->pool->epoch || slice->pool->is_paused)
+	if (choose_is_over(s, now_us, why))
 		return true;
-	if (s->expires_at_us != 0 && now_us >= s->expires_at_us)
-		return true;
+	*why = SERVER_END_IDLE;
 	if (is_of_reserve(slice) && idle_us >= RESERVE_IDLE_US)
 		return true;
 	return idle_timeout != 0 && idle_us >= idle_timeout &&
@@ -45,12 +44,16 @@ static void expire_pool(struct monitor *m, struct pool *pool, uint64_t now_us,
 	/* Those go first that nobody has used for long. */
 	while (node != &pool->idle.head && actions_have_room(actions)) {
 		struct pool_server *s = server_of_idle(node);
+		enum server_end why;
 
 		node = node->prev;
-		if (!choose_is_surplus(m, s) && !has_expired(s, now_us))
-			continue;
+		if (!has_expired(s, now_us, &why)) {
+			if (!choose_is_surplus(m, s))
+				continue;
+			why = SERVER_END_SURPLUS;
+		}
 		server_enter(m, s, SERVER_CLOSING);
-		actions_add(actions, MONITOR_CLOSE, s->slice, s);
+		actions_close(actions, s, why);
 	}
 }
 

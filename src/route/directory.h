@@ -108,6 +108,7 @@ struct route_host {
 	struct host_limits limits;                      /* under lock */
 	uint64_t denied_told;                           /* route_host_tell_denied()'s */
 	struct times_block *connects;                   /* logins to it; one a worker */
+	struct tally_block *ends;                       /* enum server_end, likewise */
 	_Atomic uint64_t password_fetches;              /* of files and commands, and ... */
 	_Atomic uint64_t password_failures;             /* ... those that went wrong */
 	_Atomic uint64_t cleartext_refusals;            /* it asked for one in clear */

@@ -179,8 +179,9 @@ struct route_host *host_create(const struct config_host *conf, uint32_t index,
 	h->most = UINT32_MAX;
 	h->name = strdup(conf->name);
 	h->connects = times_create(workers);
+	h->ends = tally_create(workers);
 	h->target.generation = 1;
-	if (h->name != NULL && h->connects != NULL)
+	if (h->name != NULL && h->connects != NULL && h->ends != NULL)
 		return h;
 	host_destroy(h);
 	h = NULL;
@@ -199,6 +200,7 @@ void host_destroy(struct route_host *h)
 	pthread_mutex_destroy(&h->lock);
 	route_tls_unref(h->tls);
 	free(h->connects);
+	free(h->ends);
 	free(h->name);
 	free(h);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What a workload counts beside its queries: a block for each worker, summed on
- * reading.  Which number is what is session's to say (session/tally.h).
+ * What a workload counts beside its queries, and a host of its servers' ends: a block
+ * for each worker, summed on reading.  Which number is what is session's to say
+ * (session/tally.h).
  *
  * Owns:   nothing.
  * Thread: tally_add() only by the worker that the block belongs to; reading by any.

@@ -236,7 +236,7 @@ static void forget_failed_load(struct client *c, struct server *s)
 	if ((c->work->pins.kinds & ~c->work->pins.confirmed & pin_bit(ROUTE_PIN_LOAD)) == 0)
 		return;
 	leave_out(c, pin_bit(ROUTE_PIN_LOAD));
-	s->is_broken = true;
+	server_break(s, SERVER_END_STATE);
 	unpin_if_nothing_is_left(c, s);
 }
 

@@ -108,7 +108,7 @@ static bool ensure(struct client *c, struct server *s, struct prepared_name *n)
 		close_entry(there, s);
 	there = prepared_names_add(&s->sql, n->text, prepared_ref(p));
 	if (there == NULL) {
-		s->is_broken = true;
+		server_break(s, SERVER_END_MEMORY);
 		return false;
 	}
 	if (p->is_sql) {
@@ -298,14 +298,14 @@ static void makes(struct client *c, struct server *s, const char *name, struct p
 	bool has_other;
 
 	if (n == NULL) {
-		s->is_broken = true;
+		server_break(s, SERVER_END_MEMORY);
 		return;
 	}
 	/* Where there is one of this name it fails, or something in front takes that away. */
 	prepared_names_relink(&c->names, n);
 	has_other = prepared_names_find(&s->sql, name) != NULL;
 	if (!has_other && prepared_names_add(&s->sql, name, prepared_ref(p)) == NULL)
-		s->is_broken = true;
+		server_break(s, SERVER_END_MEMORY);
 	s->sql_of = c->id;
 	server_step(s, STEP_SQL_PREPARE, has_other ? NULL : p, n);
 	prepared_name_unref(n);

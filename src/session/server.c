@@ -50,6 +50,7 @@ static struct server *server_create(struct worker *w, struct route_pool *pool)
 		return NULL;
 	s->magic = SERVER_MAGIC;
 	s->worker = w;
+	s->opened_us = worker_now(w);
 	s->pool = pool;
 	s->host = s->pool->host;
 	s->fd = -1;
@@ -85,7 +86,6 @@ void server_open(struct worker *w, struct monitor_action *action)
 		return;
 	}
 	list_push_back(&w->servers, &s->in_worker);
-	s->opened_us = worker_now(w);
 	monitor_connecting(&s->host->monitor, &s->ps, slice, &action->unit);
 	server_login_start(s, action->is_fetched);
 }
@@ -134,6 +134,7 @@ static void server_drop(struct worker *w, struct server *s)
 		close(s->fd);
 	s->fd = -1;
 	s->worker = w;
+	server_ended(s, SERVER_END_LOST);
 	server_unit_closing(s);
 	server_unit_gone(s, worker_now(w), &actions);
 	list_push_back(&w->free_servers, &s->in_release);
@@ -141,13 +142,13 @@ static void server_drop(struct worker *w, struct server *s)
 	worker_act(w, &actions);
 }
 
-void server_take_to_close(struct worker *w, struct server *s)
+void server_take_to_close(struct worker *w, struct server *s, enum server_end why)
 {
 	if (server_attach(w, s) < 0) {
 		server_drop(w, s);
 		return;
 	}
-	server_close(s);
+	server_close(s, why);
 }
 
 static void server_check(struct server *s, uint64_t idle_us)
@@ -236,7 +237,7 @@ bool server_lease(struct worker *w, struct server *s, struct client *c)
 
 	s->asks_unseen = false;
 	if (s->ran.code != 0 && is_left_to(w, s, c)) {
-		server_take_to_close(w, s);
+		server_take_to_close(w, s, SERVER_END_UNSEEN);
 		return false;
 	}
 	if (!server_wake(w, s))
@@ -290,7 +291,7 @@ void server_own_done(struct server *s)
 		return;
 	case SERVER_PHASE_CHECK:
 		if (s->own_failed)
-			server_fail(s, CLOSE_SERVER_LOST, "the server did not pass its check");
+			server_fail(s, SERVER_END_CLEAN, "the server did not pass its check");
 		else
 			server_fit(s);
 		return;
@@ -390,7 +391,7 @@ void server_release_now(struct server *s)
 	if (s->phase != SERVER_PHASE_ENDING)
 		return;
 	if (s->is_broken || s->is_tainted || stream_held(&s->stream) > 0) {
-		server_fail(s, CLOSE_SERVER_LOST, NULL);
+		server_fail(s, s->is_tainted ? SERVER_END_CANCEL : SERVER_END_LOST, NULL);
 		return;
 	}
 	/* A cancel on its way must not hit whoever comes next. */
@@ -403,7 +404,7 @@ void server_release_now(struct server *s)
 		server_unseen_is_left(s)) {
 		server_unseen_tell(s, s->client != NULL ? s->client->workload :
 							  s->route->workload);
-		server_close(s);
+		server_close(s, SERVER_END_UNSEEN);
 		return;
 	}
 	if (s->is_dirty || s->has_foreign) {
@@ -489,7 +490,7 @@ static void on_end(struct stream *stream, int error)
 	case SERVER_PHASE_RESET:
 		SLOG_LIMITED(INFO, "server-lost", "server=%lu error=%d",
 			(unsigned long)s->ps.id, -error);
-		server_fail(s, CLOSE_SERVER_LOST, NULL);
+		server_fail(s, SERVER_END_LOST, NULL);
 		return;
 	}
 }
@@ -554,7 +555,7 @@ void server_on_timer(struct timer *timer, uint64_t now_us)
 	case SERVER_PHASE_DEFAULTS:
 	case SERVER_PHASE_PROBE:
 	case SERVER_PHASE_BARRIER:
-		server_fail(s, CLOSE_SERVER_LOST, "the server did not answer in time");
+		server_fail(s, SERVER_END_TIMEOUT, "the server did not answer in time");
 		return;
 	case SERVER_PHASE_ENDING:
 	case SERVER_PHASE_ABORT:
@@ -562,7 +563,7 @@ void server_on_timer(struct timer *timer, uint64_t now_us)
 	case SERVER_PHASE_RESET:
 		SLOG_LIMITED(WARN, "server-clean-timeout", "server=%lu pid=%u",
 			(unsigned long)s->ps.id, s->backend_pid);
-		server_close(s);
+		server_close(s, SERVER_END_TIMEOUT);
 		return;
 	case SERVER_PHASE_READY:
 	case SERVER_PHASE_ERRAND:

@@ -111,7 +111,8 @@ struct server {
 	uint64_t clean_key;
 	bool clean_role_first;
 	bool clean_looks;               /* server_looks_for_forged(), then */
-	bool is_broken;                 /* said FATAL: not to be reused */
+	bool is_broken;                 /* not to be reused: see server_break() */
+	enum server_end broken_by;
 	bool is_tainted;                /* a cancel may hit it at any time: as well */
 	bool is_session;                /* leased until the client leaves */
 	const char *replication;        /* "true", "database"; NULL: an ordinary server */
@@ -133,7 +134,7 @@ void server_open(struct worker *, struct monitor_action *);
 NODISCARD bool server_open_replication(struct client *, const char *mode);
 
 /* MONITOR_CLOSE: a server from the pool, to be ended. */
-void server_take_to_close(struct worker *, struct server *);
+void server_take_to_close(struct worker *, struct server *, enum server_end);
 
 /* A lease was granted: attaches the server to the client's worker and makes it
  * fit.  False: it was dead (and is being closed); ask again. */
@@ -153,7 +154,9 @@ void server_release(struct server *);
 void server_release_now(struct server *);
 
 /* Terminate, FIN, wait for PostgreSQL. */
-void server_close(struct server *);
+void server_close(struct server *, enum server_end);
+/* Nobody else gets it: it is closed when its lease ends.  The first reason counts. */
+void server_break(struct server *, enum server_end);
 /* It does not take what is sent to it: its end, and its client's. */
 void server_cut_off(struct server *);
 

@@ -87,7 +87,7 @@ bool server_chain_ready(struct server *s, char status)
 		return true;
 	SLOG_LIMITED(WARN, "server-protocol", "server=%lu problem=\"%s\" type=0x%02x",
 		(unsigned long)s->ps.id, "a transaction where none can be", (unsigned)status);
-	server_fail(s, CLOSE_SERVER_PROTOCOL,
+	server_fail(s, SERVER_END_PROTOCOL,
 		"the server is in a transaction that nobody has begun");
 	return false;
 }
@@ -96,7 +96,7 @@ void server_chain_undone(struct server *s)
 {
 	s->is_chained = false;
 	if (!s->own_failed || s->xq.status != 'E') {
-		server_fail(s, CLOSE_SERVER_PROTOCOL,
+		server_fail(s, SERVER_END_PROTOCOL,
 			"the server has cleaned a session within a transaction");
 		return;
 	}
@@ -115,7 +115,7 @@ void server_chain_done(struct server *s)
 	if (s->xq.status != 'I' || (s->own_failed && !is_cancelled)) {
 		SLOG_LIMITED(WARN, "server-reset-failed", "server=%lu sqlstate=%s",
 			(unsigned long)s->ps.id, s->own_failed ? s->sqlstate : "");
-		server_close(s);
+		server_close(s, SERVER_END_CLEAN);
 		return;
 	}
 	/* Forged: all statements go, too, before anybody has it. */

@@ -45,7 +45,7 @@ void server_finish_for_client(struct server *s)
 		msg_out_sync(&out);
 		exchange_sent(&s->xq, 'S');
 		if (s->steps.count > 0 && !steps_push(&s->steps, STEP_END_SYNC, NULL, NULL))
-			s->is_broken = true;
+			server_break(s, SERVER_END_MEMORY);
 	}
 	stream_send_buf(&s->stream, &out);
 	buf_finish(&out);
@@ -64,14 +64,14 @@ void server_client_gone(struct server *s, bool was_mid_message)
 		return;
 	server_keep_route(s);
 	if (s->client != NULL && (s->client->work->pins.kinds & pin_stays()) != 0)
-		s->is_broken = true;
+		server_break(s, SERVER_END_STATE);
 	s->client = NULL;
 	server_unit_cleaning(s);
 	if (was_ending)
 		return;
 	s->is_chained = false;
 	if (s->replication != NULL) {
-		server_close(s);
+		server_close(s, SERVER_END_REPLICATION);
 		return;
 	}
 	/* open: PostgreSQL rolls back at the end of the connection what has not had its Sync,
@@ -81,7 +81,7 @@ void server_client_gone(struct server *s, bool was_mid_message)
 		!exchange_has_room(&s->xq)) {
 		if (s->xq.pending > 0 || s->xq.open)
 			cancel_server(s, CANCEL_PATIENCE_US, &nobody);
-		server_close(s);
+		server_close(s, SERVER_END_CLIENT);
 		return;
 	}
 	s->is_dirty = s->is_dirty || was_own || s->is_session || s->xq.status != 'I' ||
@@ -105,7 +105,7 @@ void server_errand_gone(struct server *s)
 	s->errand = NULL;
 	server_unit_cleaning(s);
 	cancel_server(s, CANCEL_PATIENCE_US, &nobody);
-	server_close(s);
+	server_close(s, SERVER_END_TIMEOUT);
 }
 
 /* One of the exchanges in flight has ended: the next is cancelled, too. */
@@ -116,7 +116,7 @@ void server_abort_goes_on(struct server *s)
 	if (exchange_is_idle(&s->xq))
 		server_after_abort(s);
 	else if (s->xq.in_doubt && s->xq.pending == 0)
-		server_close(s);
+		server_close(s, SERVER_END_CLIENT);
 	else if (s->cancels == 0 && exchange_owner(&s->xq) == EXCHANGE_TO_CLIENT)
 		cancel_server(s, CANCEL_PATIENCE_US, &nobody);
 }
@@ -134,7 +134,7 @@ void server_after_abort(struct server *s)
 	if (s->phase == SERVER_PHASE_ROLLBACK && (s->own_failed || s->xq.status != 'I')) {
 		SLOG_LIMITED(WARN, "server-rollback-failed", "server=%lu sqlstate=%s",
 			(unsigned long)s->ps.id, s->sqlstate);
-		server_close(s);
+		server_close(s, SERVER_END_CLEAN);
 		return;
 	}
 	if (s->xq.status == 'I') {
@@ -246,7 +246,7 @@ void server_reset(struct server *s)
 
 	server_unit_cleaning(s);
 	if (query[0] == '\0' || is_unsure_of_statements(s)) {
-		server_close(s);
+		server_close(s, SERVER_END_STATE);
 		return;
 	}
 	stream_resume(&s->stream);
@@ -264,7 +264,7 @@ void server_reset_done(struct server *s)
 	if (s->own_failed || s->xq.status != 'I') {
 		SLOG_LIMITED(WARN, "server-reset-failed", "server=%lu sqlstate=%s",
 			(unsigned long)s->ps.id, s->sqlstate);
-		server_close(s);
+		server_close(s, SERVER_END_CLEAN);
 		return;
 	}
 	if (s->is_forged) {

@@ -193,7 +193,7 @@ bool server_defaults(struct server *s, char status)
 		server_set_timer(s, SERVER_CLEAN_US);
 		server_send_own(s, (const char *)buf_data(&sql));
 	} else if (any) {
-		server_fail(s, CLOSE_SERVER_LOST, "out of memory");
+		server_fail(s, SERVER_END_MEMORY, "out of memory");
 	}
 	buf_finish(&sql);
 	/* Until it is known that it was not the client's own cancel that came late. */
@@ -218,7 +218,7 @@ bool server_defaults_done(struct server *s)
 	}
 	SLOG_LIMITED(WARN, "defaults-failed", "client=%lu server=%lu sqlstate=%s",
 		(unsigned long)c->id, (unsigned long)s->ps.id, s->sqlstate);
-	server_fail(s, CLOSE_SERVER_LOST,
+	server_fail(s, SERVER_END_CLEAN,
 		"the settings of the startup packet could not be set again");
 	return false;
 }

@@ -70,6 +70,28 @@ void server_reap(struct worker *w)
 	free_list(&w->free_servers);
 }
 
+void server_ended(struct server *s, enum server_end why)
+{
+	uint32_t worker = s->worker == NULL ? 0 : s->worker->index;
+	char database[160], user[160];
+
+	tally_add(&s->host->ends[worker], (uint32_t)why);
+	SLOG(DEBUG, "server-close",
+		"server=%lu pid=%u host=%s database=%s user=%s reason=%s age_ms=%lu",
+		(unsigned long)s->ps.id, s->backend_pid, s->host->name,
+		slog_quote(database, sizeof(database), s->pool->dbname, strlen(s->pool->dbname)),
+		slog_quote(user, sizeof(user), s->pool->user, strlen(s->pool->user)),
+		server_end_word(why),
+		(unsigned long)((clock_now_us() - s->opened_us) / USEC_PER_MSEC));
+}
+
+void server_break(struct server *s, enum server_end why)
+{
+	if (!s->is_broken)
+		s->broken_by = why;
+	s->is_broken = true;
+}
+
 /* PostgreSQL has closed its side, or will not answer any more. */
 void server_gone(struct server *s)
 {
@@ -93,6 +115,8 @@ static void server_abort(struct server *s, struct list *freed)
 	struct buf out;
 
 	s->client = NULL;
+	if (s->phase != SERVER_PHASE_CLOSE)
+		server_ended(s, SERVER_END_SHUTDOWN);
 	if (s->worker != NULL) {
 		cancel_forget(s);
 		buf_init(&out, 0);
@@ -165,14 +189,14 @@ static void lose_errand(struct server *s)
 	errand_answered(e, &error);
 }
 
-void server_close(struct server *s)
+void server_close(struct server *s, enum server_end why)
 {
 	struct host_target target;
 	struct buf out;
 
 	if (s->phase == SERVER_PHASE_CLOSE)
 		return;
-	SLOG(DEBUG, "server-close", "server=%lu", (unsigned long)s->ps.id);
+	server_ended(s, why);
 	server_enter_phase(s, SERVER_PHASE_CLOSE);
 	if (s->client != NULL) {
 		struct client *c = s->client;
@@ -224,8 +248,17 @@ static bool is_untouched_by(const struct server *s, const struct client *c)
 	return false;
 }
 
-void server_fail(struct server *s, enum close_reason reason, const char *message)
+/* What its client is told. */
+static enum close_reason reason_for_client(enum server_end why)
 {
+	if (why == SERVER_END_PROTOCOL)
+		return CLOSE_SERVER_PROTOCOL;
+	return why == SERVER_END_SUSPEND ? CLOSE_SUSPEND : CLOSE_SERVER_LOST;
+}
+
+void server_fail(struct server *s, enum server_end why, const char *message)
+{
+	enum close_reason reason = reason_for_client(why);
 	struct client *c = s->client;
 
 	if (s->phase == SERVER_PHASE_CLOSE)
@@ -251,10 +284,11 @@ void server_fail(struct server *s, enum close_reason reason, const char *message
 		else
 			client_close(c, reason);
 	}
-	server_close(s);
+	/* What came first has led to it. */
+	server_close(s, s->is_broken ? s->broken_by : why);
 }
 
 void server_cut_off(struct server *s)
 {
-	server_fail(s, CLOSE_SUSPEND, NULL);
+	server_fail(s, SERVER_END_SUSPEND, NULL);
 }

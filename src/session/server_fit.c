@@ -108,7 +108,7 @@ void server_fitted(struct server *s)
 	if (s->own_failed && (strncmp(s->sqlstate, "57", 2) == 0 ||
 				     strncmp(s->sqlstate, "53", 2) == 0 ||
 				     strncmp(s->sqlstate, "XX", 2) == 0)) {
-		server_fail(s, CLOSE_SERVER_LOST, "the server could not be cleaned");
+		server_fail(s, SERVER_END_CLEAN, "the server could not be cleaned");
 		return;
 	}
 	if (s->own_failed && has_other_order(s)) {

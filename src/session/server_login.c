@@ -78,7 +78,7 @@ static void replication_failed(struct server *s, const struct pool_error *error)
 		client_close_with(c, CLOSE_LOGIN_REFUSED, error->sqlstate, error->message,
 			NULL);
 	}
-	server_close(s);
+	server_close(s, SERVER_END_LOGIN);
 }
 
 void server_login_report(const struct route_pool *pool, const struct pool_error *error)
@@ -110,7 +110,7 @@ void server_login_failed(struct server *s, enum connect_failure failure,
 	monitor_connect_failed(&s->host->monitor, &s->ps, failure, &error, worker_now(w),
 		&actions);
 	worker_act(w, &actions);
-	server_close(s);
+	server_close(s, SERVER_END_LOGIN);
 }
 
 /* The words depend on lc_messages; where it was raised does not (InitializeSessionUserId()

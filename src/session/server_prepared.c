@@ -22,7 +22,7 @@ void server_step(struct server *s, enum step_kind kind, struct prepared *p,
 {
 	/* Without it replies cannot be told apart any more. */
 	if (!steps_push(&s->steps, kind, p, n))
-		s->is_broken = true;
+		server_break(s, SERVER_END_MEMORY);
 }
 
 /* --- on the way to the server --------------------------------------------------------
@@ -78,7 +78,7 @@ void server_prepare(struct server *s, enum step_kind kind, struct prepared *p,
 	server_step(s, kind, p, n);
 	server_send_parse(s, p->name, p->body, p->len);
 	if (!prepared_set_add(&s->prepared, p))
-		s->is_broken = true;
+		server_break(s, SERVER_END_MEMORY);
 }
 
 static uint8_t lexer_flags_of(const struct params *reported)

@@ -31,7 +31,7 @@ void server_own_done(struct server *);
 
 /* The connection is of no use any more: tells the client why, and ends it.
  * message NULL: PostgreSQL's own words went to the client already. */
-void server_fail(struct server *, enum close_reason, const char *message);
+void server_fail(struct server *, enum server_end, const char *message);
 
 /* The server's client is about to go: its settings say how to clean. */
 void server_keep_route(struct server *);
@@ -42,6 +42,8 @@ void server_unit_cleaning(struct server *);
 void server_unit_closing(struct server *);
 void server_unit_gone(struct server *, uint64_t now_us, struct monitor_actions *);
 void server_gone(struct server *);
+/* Counts it, and says it in the log: once for each that had begun to connect. */
+void server_ended(struct server *, enum server_end);
 
 void server_reset(struct server *);
 /* Of a session: the answer to what there is in it, and its end. */

@@ -30,7 +30,7 @@ static void bad_message(struct server *s, const char *what, uint8_t type)
 {
 	SLOG_LIMITED(WARN, "server-protocol", "server=%lu problem=\"%s\" type=0x%02x",
 		(unsigned long)s->ps.id, what, type);
-	server_fail(s, CLOSE_SERVER_PROTOCOL,
+	server_fail(s, SERVER_END_PROTOCOL,
 		"the server sent a message that does not belong there");
 }
 
@@ -77,7 +77,7 @@ static enum verdict on_error(struct server *s, const struct frame *f)
 
 	error_parse(f->body, f->available, &e);
 	if (error_is_fatal(&e)) {
-		s->is_broken = true;
+		server_break(s, SERVER_END_FATAL);
 		if (s->errand != NULL)
 			keep_error(s, &e);
 		SLOG_LIMITED(INFO, "server-fatal", "server=%lu pid=%u sqlstate=%s",

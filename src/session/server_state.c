@@ -257,8 +257,8 @@ bool server_ask(struct server *s)
 	}
 	s->is_dirty = s->is_dirty || c->work->touched.unknown;
 	/* It is closed when it is returned; if it is not pinned that is now. */
-	s->is_broken = s->is_broken ||
-		(c->work->touched.closes && (c->work->pins.kinds & pin_stays()) == 0);
+	if (c->work->touched.closes && (c->work->pins.kinds & pin_stays()) == 0)
+		server_break(s, SERVER_END_STATE);
 	if (!touched_has_question(&c->work->touched, &c->params)) {
 		touched_finish(&c->work->touched);
 		return false;

@@ -224,7 +224,7 @@ bool server_unseen_answered(struct server *s)
 	s->client = NULL;
 	server_unit_closing(s);
 	client_lease_released(c);
-	server_close(s);
+	server_close(s, SERVER_END_UNSEEN);
 	client_server_replaced(c);
 	return true;
 }

@@ -23,6 +23,8 @@ enum tally {
 };
 
 _Static_assert((int)TALLY_COUNT <= (int)TALLIES_MAX, "a block is too small");
+/* Of a host: which of them is which. */
+_Static_assert((int)SERVER_END_COUNT <= (int)TALLIES_MAX, "a block is too small");
 
 void client_tally(struct client *, uint32_t which);
 

@@ -89,7 +89,7 @@ void worker_act(struct worker *w, struct monitor_actions *actions)
 			server_open(w, action);
 			break;
 		case MONITOR_CLOSE:
-			server_take_to_close(w, server_from_ps(action->server));
+			server_take_to_close(w, server_from_ps(action->server), action->end);
 			break;
 		}
 	}
@@ -342,7 +342,7 @@ static bool look_at_idle(struct worker *w, struct route_host *host)
 		/* What was armed for it may have taken what came. */
 		if (fds[i].revents != 0 ||
 			io_conn_is_spoilt(&server_from_ps(idle[i])->stream.conn)) {
-			server_take_to_close(w, server_from_ps(idle[i]));
+			server_take_to_close(w, server_from_ps(idle[i]), SERVER_END_LOST);
 			continue;
 		}
 		monitor_return(&host->monitor, idle[i], now, &actions);

@@ -513,9 +513,11 @@ def test_servers_closed_behind_code(rig, postgres):
 
 
 def test_none_is_left_out():
-    """Each counter that there is is compared by one of these tests, or by those of the log."""
+    """Each counter that there is is compared by one of these tests, or by those of the log and
+    of servers' ends."""
+    here = pathlib.Path(__file__)
     text = "".join(path.read_text(encoding="utf-8") for path in (
-        pathlib.Path(__file__), pathlib.Path(__file__).with_name("test_log.py")))
+        here, here.with_name("test_log.py"), here.with_name("test_server_ends.py")))
     assert len(COUNTERS) > 25
     # ... and each column of SHOW STATS_TOTALS.
     columns = re.findall(r'^STAT\(\w+, +"(\w+)"', (ROOT / "include" / "stats.def").read_text(), re.M)

@@ -42,6 +42,7 @@ OPTIONS = table("options.def", r"^OPTION_\w+\((\w+)")
 METRICS = table("metrics.def", r'^METRIC\(\w+,\s*"(\w+)"')
 REASONS = table("wait_reasons.def", r'^WAIT_REASON\(\w+,\s*"(\w+)"')
 CLOSES = table("close_reasons.def", r'^CLOSE_REASON\(\w+,\s*"\w*",\s*"([^"]+)"')
+ENDS = table("server_ends.def", r'^SERVER_END\(\w+,\s*"([^"]+)"')
 PINS = table("pins.def", r"^PIN\(\w+,\s*(\w+)")
 STALLS = table("stalls.def", r'^STALL\(\w+,\s*"(\w+)"')
 
@@ -113,6 +114,13 @@ def test_all_reasons_to_wait_are_explained(rows_of_page):
     assert named == REASONS
 
 
+def test_all_reasons_to_close_a_server_are_explained():
+    text = text_of(PAGE).split("## Why a server is closed", 1)[1].split("\n## ", 1)[0]
+    named = {span for line in text.splitlines() if line.startswith("| `")
+             for span in SPAN.findall(line.split(" | ")[0])}
+    assert named == ENDS
+
+
 def known_words(columns):
     families = {name + end for name in METRICS for end in ("", "_total", "_bucket", "_sum",
                                                            "_count", "_info")}
@@ -127,7 +135,7 @@ def test_names_on_the_page_are_known(columns):
     unknown = set()
     for span in SPAN.findall(text_of(PAGE)):
         unknown |= set(SNAKE.findall(span)) - known - {"session_state_"}
-        if KEBAB.fullmatch(span) and span not in EVENTS | CLOSES:
+        if KEBAB.fullmatch(span) and span not in EVENTS | CLOSES | ENDS:
             unknown.add(span)
         for word in re.findall(r"^([A-Z][A-Z_]+)\b", span):
             if word not in COMMANDS | VIEWS | sql | {"FATAL"}:

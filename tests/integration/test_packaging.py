@@ -126,6 +126,10 @@ def test_alerts_fire_in_time(tmp_path):
     text += series("pgtandem_config_last_reload_successful", 'instance="left"', "1 0 0 0 0 0 0 0 0")
     text += series("pgtandem_held", 'instance="i", by="pause"', "1x70")
     text += series("pgtandem_held", 'instance="i", by="suspend"', "0x70")
+    # Two a second that break; as many that were unused for long are as they should be.
+    for reason in "lost", "idle":
+        text += series("pgtandem_server_closes_total", f'instance="i", host="h", reason="{reason}"',
+                       "0+30x70")
     text += """    alert_rule_test:
       - eval_time: 2m
         alertname: PgtandemReloadRefused
@@ -137,6 +141,16 @@ def test_alerts_fire_in_time(tmp_path):
       - eval_time: 14m
         alertname: PgtandemHeld
         exp_alerts: []
+      - eval_time: 9m
+        alertname: PgtandemServersCloseOften
+        exp_alerts: []
+      - eval_time: 14m
+        alertname: PgtandemServersCloseOften
+        exp_alerts:
+          - exp_labels: { severity: warning, instance: i, host: h, reason: lost }
+            exp_annotations:
+              summary: "Connections to PostgreSQL at h are closed all the time (lost)"
+              description: "Each costs a login to PostgreSQL; docs/troubleshooting.md tells what the reason means and what helps."
       - eval_time: 16m
         alertname: PgtandemHeld
         exp_alerts:
