@@ -150,7 +150,7 @@ static bool is_free(struct ask *ask)
 		return true;
 	}
 	directory_held(ask_directory(ask), database_of(ask), &held);
-	if (!held.is_paused) {
+	if (held.paused_us == 0) {
 		ask_error(ask, "55000", "the pause has been ended by RESUME");
 		return true;
 	}
@@ -252,7 +252,7 @@ enum ask_result hold_suspend(struct ask *ask)
 	if (hold_is_over(ask))
 		return ASK_DONE;
 	directory_held(ask_directory(ask), NULL, &held);
-	if (held.is_paused || !suspend_set(r, true)) {
+	if (held.paused_us != 0 || !suspend_set(r, true)) {
 		ask_error(ask, "55000", "already suspended/paused");
 		return ASK_DONE;
 	}

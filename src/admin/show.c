@@ -105,7 +105,7 @@ static bool is_all_paused(const struct ask *ask)
 	struct route_held held;
 
 	directory_held(ask_directory(ask), NULL, &held);
-	return held.is_paused;
+	return held.paused_us != 0;
 }
 
 static const struct table_column state_columns[] = {

@@ -9,6 +9,7 @@
 
 #include "admin/alias.h"
 #include "admin/show.h"
+#include "base/clock.h"
 #include "config/config.h"
 #include "config/dump.h"
 #include "config/habit.h"
@@ -223,6 +224,7 @@ struct database_row {
 	uint32_t disabled;
 	const char *workload;
 	const char *host_name;
+	uint32_t paused_s;
 	char workloads[512];
 };
 
@@ -255,6 +257,7 @@ static const struct table_column database_columns[] = {
 	TABLE_COLUMN(TEXT, database_row, workload, "",
 		"The workloads that serve it, as a list."),
 	TABLE_COLUMN(TEXT, database_row, host_name, "", "Its entry in hosts."),
+	TABLE_COLUMN(U32, database_row, paused_s, "seconds", "For how long it has been paused."),
 };
 const struct table show_database_table = TABLE_OF(database_columns);
 
@@ -401,7 +404,8 @@ static void row_of_database(struct database_row *row, const struct config *confi
 		.host_name = host->name,
 	};
 	directory_held(d, e->name, &held);
-	row->paused = held.is_paused;
+	row->paused = held.paused_us != 0;
+	row->paused_s = held.paused_us == 0 ? 0 : (uint32_t)((clock_now_us() - held.paused_us) / USEC_PER_SEC);
 	row->disabled = held.is_disabled;
 	row->pool_size =
 		pool_size_of(config, e, &s, row->workloads, sizeof(row->workloads));

@@ -85,7 +85,7 @@ static enum MHD_Result send_buf(struct http *h, struct http_visitor *v, unsigned
 
 static bool take_look(struct http *h, struct look *look)
 {
-	return look_take(look, h->router->directory, clock_now_us()) == 0;
+	return look_take(look, h->router, clock_now_us()) == 0;
 }
 
 static const char *not_ready(struct http *h, const struct look *look)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "route/tls.h"
+#include "session/suspend.h"
 #include "session/tally.h"
 
 enum {
@@ -29,15 +30,26 @@ const char *health_level_word(enum health_level level)
 
 /* --- what it means ---------------------------------------------------------------- */
 
+/* Whom SUSPEND does not read waits unseen: for as long as that, for all we know. */
+static uint64_t longest_wait(const struct look_workload *w)
+{
+	uint64_t wait_us = w->waiting > 0 ? w->wait_us : 0;
+
+	if (w->hold.by == LOOK_HOLDER_SUSPEND && w->clients > 0 && w->hold.us > wait_us)
+		return w->hold.us;
+	return wait_us;
+}
+
+/* Who is held back can have nothing, either. */
 static bool is_emergency(const struct look_workload *w, uint64_t now_us)
 {
 	uint64_t patience = WAIT_EMERGENCY_US;
 
-	if (w->leased < w->max && !w->is_blocked)
+	if (w->leased < w->max && !w->is_blocked && w->hold.by == LOOK_HOLDER_NONE)
 		return false;
 	if (w->query_wait_timeout_us != 0)
 		patience = u64_min(patience, w->query_wait_timeout_us / 2);
-	if (w->waiting > 0 && w->wait_us > patience)
+	if (longest_wait(w) > patience)
 		return true;
 	return w->wait_timeout_at_us != 0 &&
 		now_us < w->wait_timeout_at_us + TIMEOUT_RECENT_US;
@@ -51,7 +63,8 @@ enum health_level look_level(const struct look_workload *w, uint64_t now_us)
 		return HEALTH_EMERGENCY;
 	if (percent > (uint64_t)w->max * CRITICAL_PERCENT)
 		return HEALTH_CRITICAL;
-	if (percent > (uint64_t)w->max * WARNING_PERCENT)
+	/* Somebody has said so, and may have forgotten. */
+	if (percent > (uint64_t)w->max * WARNING_PERCENT || w->hold.by != LOOK_HOLDER_NONE)
 		return HEALTH_WARNING;
 	return HEALTH_OK;
 }
@@ -149,9 +162,30 @@ static int take_host(struct look *look, struct directory *d, uint32_t index)
 	return 0;
 }
 
-static void take_workload(struct look *look, struct directory *d, uint32_t index)
+/* SUSPEND holds whoever a pause holds, too. */
+static void take_hold(const struct look *look, const struct router *r,
+	const struct route_workload *w, struct look_hold *to)
+{
+	struct route_pause pause;
+
+	/* That is its end, and RESUME does not take it back. */
+	if (atomic_load(&r->drain) == ROUTER_DRAINS_SERVERS)
+		return;
+	directory_pause_of(r->directory, w, &pause);
+	if (suspend_is_on(r)) {
+		to->by = LOOK_HOLDER_SUSPEND;
+		to->us = look_age(look, atomic_load(&r->suspended_us));
+	} else if (pause.since_us != 0) {
+		to->by = LOOK_HOLDER_PAUSE;
+		to->us = look_age(look, pause.since_us);
+		memcpy(to->name, pause.name, sizeof(to->name));
+	}
+}
+
+static void take_workload(struct look *look, const struct router *r, uint32_t index)
 {
 	struct look_workload *to = &look->workloads[index];
+	struct directory *d = r->directory;
 	struct route_workload *w = directory_workload(d, index);
 	const struct config_workload *conf = NULL;
 	struct settings settings;
@@ -177,15 +211,16 @@ static void take_workload(struct look *look, struct directory *d, uint32_t index
 	to->is_configured = conf != NULL;
 	config_resolve(look->config, conf, NULL, NULL, &settings);
 	to->query_wait_timeout_us = settings.query_wait_timeout_us;
-	if (to->oldest_us != 0 && look->now_us > to->oldest_us)
-		to->wait_us = look->now_us - to->oldest_us;
-	if (to->lease_since_us != 0 && look->now_us > to->lease_since_us)
-		to->lease_us = look->now_us - to->lease_since_us;
+	to->wait_us = look_age(look, to->oldest_us);
+	to->lease_us = look_age(look, to->lease_since_us);
+	take_hold(look, r, w, &to->hold);
 	to->level = look_level(to, look->now_us);
 }
 
-int look_take(struct look *look, struct directory *d, uint64_t now_us)
+int look_take(struct look *look, const struct router *r, uint64_t now_us)
 {
+	struct directory *d = r->directory;
+
 	memset(look, 0, sizeof(*look));
 	look->now_us = now_us;
 	look->config = directory_config(d);
@@ -203,7 +238,7 @@ int look_take(struct look *look, struct directory *d, uint64_t now_us)
 		}
 	}
 	for (uint32_t i = 0; i < look->workload_count; i++)
-		take_workload(look, d, i);
+		take_workload(look, r, i);
 	return 0;
 }
 

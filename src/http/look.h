@@ -20,6 +20,15 @@ enum health_level { HEALTH_OK, HEALTH_WARNING, HEALTH_CRITICAL, HEALTH_EMERGENCY
 
 const char *health_level_word(enum health_level);
 
+/* What the console holds clients back by, and for how long. */
+enum look_holder { LOOK_HOLDER_NONE, LOOK_HOLDER_PAUSE, LOOK_HOLDER_SUSPEND };
+
+struct look_hold {
+	enum look_holder by;
+	uint64_t us;
+	char name[ROUTE_PAUSE_NAME_MAX];        /* that RESUME is to be given; "": none */
+};
+
 /* A workload over all hosts. */
 struct look_workload {
 	const char *name;
@@ -50,6 +59,7 @@ struct look_workload {
 	uint32_t tls_clients;
 	uint64_t certificate_s;         /* when it ends, since 1970; 0: there is none */
 	bool is_blocked;                /* on some host who waits can have nothing */
+	struct look_hold hold;
 	enum health_level level;
 	struct times_sum times[WORKLOAD_TIME_COUNT];
 };
@@ -80,8 +90,14 @@ struct look {
 	uint32_t host_count;
 };
 
+/* How long that is ago; 0: it is no time. */
+static inline uint64_t look_age(const struct look *look, uint64_t since_us)
+{
+	return since_us != 0 && look->now_us > since_us ? look->now_us - since_us : 0;
+}
+
 /* Returns 0 or -ENOMEM, and nothing to finish then. */
-NODISCARD int look_take(struct look *, struct directory *, uint64_t now_us);
+NODISCARD int look_take(struct look *, const struct router *, uint64_t now_us);
 void look_finish(struct look *);
 
 /* Why clients should not be sent here; NULL: they should. */

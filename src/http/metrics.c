@@ -441,15 +441,19 @@ static void process(struct exposition *e, const struct metrics_process *p)
 }
 
 /* What somebody has said, and may have forgotten. */
-static void said(struct exposition *e, struct directory *d, const struct router *r)
+static void said(struct exposition *e, const struct router *r, const struct look *look)
 {
+	uint64_t suspended_us = suspend_is_on(r) ? atomic_load(&r->suspended_us) : 0;
 	struct route_holds holds;
 
-	directory_holds_count(d, &holds);
+	directory_holds_count(r->directory, &holds);
 	exposition_begin(e, METRIC_HELD);
 	exposition_u64(e, holds.paused, LABELS("by", "pause"));
 	exposition_u64(e, holds.disabled, LABELS("by", "disable"));
-	exposition_u64(e, suspend_is_on(r), LABELS("by", "suspend"));
+	exposition_u64(e, suspended_us != 0, LABELS("by", "suspend"));
+	exposition_begin(e, METRIC_HELD_FOR);
+	exposition_us(e, look_age(look, holds.paused_us), LABELS("by", "pause"));
+	exposition_us(e, look_age(look, suspended_us), LABELS("by", "suspend"));
 	exposition_begin(e, METRIC_RELOAD_OK);
 	exposition_u64(e, !atomic_load(&r->is_reload_refused), NO_LABELS);
 	exposition_begin(e, METRIC_RELOADED);
@@ -475,7 +479,7 @@ bool metrics_write(struct buf *out, bool is_openmetrics, const struct look *look
 		LABELS("version", PGTANDEM_VERSION, "io_backend", p->io_backend));
 	exposition_begin(e, METRIC_STATE);
 	exposition_u64(e, p->is_ready, NO_LABELS);
-	said(e, d, p->router);
+	said(e, p->router, look);
 	workload_gauge(e, look, METRIC_CLIENTS, get_clients);
 	workload_gauge(e, look, METRIC_CLIENTS_MAX, get_clients_max);
 	clients_in_state(e, p->router);

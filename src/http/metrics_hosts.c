@@ -160,9 +160,7 @@ static void tell_servers(const struct part *p)
 
 static void tell_since(const struct part *p, uint64_t since_us)
 {
-	bool is_over = since_us != 0 && p->look->now_us > since_us;
-
-	exposition_us(p->e, is_over ? p->look->now_us - since_us : 0, p->labels);
+	exposition_us(p->e, look_age(p->look, since_us), p->labels);
 }
 
 static void tell_oldest(const struct part *p)

@@ -55,6 +55,17 @@ static void feed_watchdog(struct program *p, uint64_t now_us)
 	worker_post(p->router.workers[0], &watch.mail);
 }
 
+/* What somebody may have forgotten; "": nothing. */
+static const char *held(const struct program *p)
+{
+	struct route_holds holds;
+
+	if (suspend_is_on(&p->router))
+		return "; suspended, RESUME ends that";
+	directory_holds_count(p->directory, &holds);
+	return holds.paused > 0 ? "; paused, see SHOW DATABASES" : "";
+}
+
 static void tell_status(const struct program *p)
 {
 	uint32_t used = 0, limit = 0;
@@ -67,9 +78,9 @@ static void tell_status(const struct program *p)
 		limit += m->budget.limit;
 		pthread_mutex_unlock(&m->lock);
 	}
-	(void)sd_notifyf(0, "STATUS=%s: %u clients, %u of %u server connections%s",
+	(void)sd_notifyf(0, "STATUS=%s: %u clients, %u of %u server connections%s%s",
 		atomic_load(&p->router.drain) == ROUTER_SERVES ? "serving" : "draining",
-		atomic_load(&p->router.clients), used, limit,
+		atomic_load(&p->router.clients), used, limit, held(p),
 		atomic_load(&p->router.is_reload_refused) ? "; the last reload was refused, see the log" : "");
 }
 

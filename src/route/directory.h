@@ -218,7 +218,8 @@ struct route_database {
 	struct list counters;                           /* struct route_counters */
 	uint64_t swept[STAT_COUNT];                     /* of those that are gone */
 	struct route_limit limit;
-	bool is_paused;                                 /* under the directory's lock */
+	uint64_t paused_us;                             /* since when; 0: it is not; under
+							   the directory's lock */
 	_Atomic bool is_disabled;                       /* lets nobody in */
 };
 
@@ -551,17 +552,29 @@ enum route_hold directory_pause(struct directory *, const char *name, bool is_pa
 enum route_hold directory_disable(struct directory *, const char *name, bool is_disabled);
 
 struct route_held {
-	bool is_paused;
+	uint64_t paused_us;             /* since when; 0: it is not paused */
 	bool is_disabled;
 };
 
 /* What holds for those who ask for this name; NULL: is all of it paused? */
 void directory_held(struct directory *, const char *name, struct route_held *);
 
+enum { ROUTE_PAUSE_NAME_MAX = 128 };
+
+/* The pause that holds clients of a workload for longest. */
+struct route_pause {
+	uint64_t since_us;              /* 0: there is none */
+	char name[ROUTE_PAUSE_NAME_MAX]; /* that RESUME is to be given; "": none */
+};
+
+void directory_pause_of(struct directory *, const struct route_workload *,
+	struct route_pause *);
+
 /* Of how many names something is held back; a pause of all of it is one more. */
 struct route_holds {
 	uint32_t paused;
 	uint32_t disabled;
+	uint64_t paused_us;             /* since when the first of them is; 0: none is */
 };
 
 void directory_holds_count(struct directory *, struct route_holds *);

@@ -34,7 +34,7 @@ struct directory {
 	struct hash_table pools;
 	struct list retired;            /* struct route_pool.in_retired */
 	uint64_t gone[STAT_COUNT];      /* counted by databases that are forgotten */
-	bool is_paused;                 /* all of it */
+	uint64_t paused_us;             /* all of it, since when; 0: it is not */
 	uint32_t paused_count;          /* databases that are, by their own name */
 	uint64_t holds_version;         /* grows when something is paused, resumed, disabled, enabled */
 	struct hash_table databases;

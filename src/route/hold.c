@@ -5,6 +5,8 @@
  * A pause belongs to a name that clients ask for; it holds all pools of the database
  * in PostgreSQL that the name leads to, those that are made later included.
  */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -21,20 +23,32 @@ static bool leads_to(struct directory *d, const char *name, const struct route_h
 		strcmp(config_dbname(conf, name), dbname) == 0;
 }
 
-static bool is_held(struct directory *d, const struct route_host *host, const char *dbname)
+/* Of two times, 0 being none. */
+static uint64_t first_of(uint64_t a_us, uint64_t b_us)
 {
+	return a_us == 0 || (b_us != 0 && b_us < a_us) ? b_us : a_us;
+}
+
+/* Since when; 0: it is not. */
+static uint64_t held_since(
+	struct directory *d, const struct route_host *host, const char *dbname)
+{
+	uint64_t since_us = d->paused_us;
 	struct hash_node *node = NULL;
 
-	if (d->is_paused || d->paused_count == 0)
-		return d->is_paused;
-	while ((node = hash_table_walk(&d->databases, node)) != NULL) {
+	while (d->paused_count > 0 && (node = hash_table_walk(&d->databases, node)) != NULL) {
 		const struct route_database *database =
 			container_of(node, struct route_database, node);
 
-		if (database->is_paused && leads_to(d, database->name, host, dbname))
-			return true;
+		if (database->paused_us != 0 && leads_to(d, database->name, host, dbname))
+			since_us = first_of(since_us, database->paused_us);
 	}
-	return false;
+	return since_us;
+}
+
+static bool is_held(struct directory *d, const struct route_host *host, const char *dbname)
+{
+	return held_since(d, host, dbname) != 0;
 }
 
 void pools_hold(struct directory *d, struct route_pool *p)
@@ -69,24 +83,23 @@ static enum route_hold find_database(
 	return *out == NULL ? ROUTE_HOLD_NO_MEMORY : ROUTE_HOLD_DONE;
 }
 
-/* pools_hold_all() has to follow. */
-static enum route_hold set_paused(struct directory *d, const char *name, bool is_paused)
+/* since_us 0: not any more.  pools_hold_all() has to follow. */
+static enum route_hold set_paused(struct directory *d, const char *name, uint64_t since_us)
 {
 	struct route_database *database = NULL;
 	enum route_hold result = ROUTE_HOLD_DONE;
+	uint64_t *paused_us;
 
 	if (name != NULL)
 		result = find_database(d, name, &database);
 	if (result != ROUTE_HOLD_DONE)
 		return result;
-	if ((name == NULL ? d->is_paused : database->is_paused) == is_paused)
+	paused_us = name == NULL ? &d->paused_us : &database->paused_us;
+	if ((*paused_us != 0) == (since_us != 0))
 		return ROUTE_HOLD_ALREADY;
-	if (name == NULL) {
-		d->is_paused = is_paused;
-	} else {
-		database->is_paused = is_paused;
-		d->paused_count += is_paused ? 1 : UINT32_MAX;
-	}
+	*paused_us = since_us;
+	if (name != NULL)
+		d->paused_count += since_us != 0 ? 1 : UINT32_MAX;
 	d->holds_version++;
 	return ROUTE_HOLD_DONE;
 }
@@ -109,7 +122,7 @@ enum route_hold directory_pause(struct directory *d, const char *name, bool is_p
 	enum route_hold result;
 
 	pthread_mutex_lock(&d->lock);
-	result = set_paused(d, name, is_paused);
+	result = set_paused(d, name, is_paused ? clock_now_us() : 0);
 	if (result == ROUTE_HOLD_DONE)
 		pools_hold_all(d);
 	pthread_mutex_unlock(&d->lock);
@@ -132,11 +145,12 @@ void directory_held(struct directory *d, const char *name, struct route_held *ou
 	struct hash_node *node = NULL;
 
 	pthread_mutex_lock(&d->lock);
-	*out = (struct route_held){ .is_paused = d->is_paused };
+	*out = (struct route_held){ .paused_us = d->paused_us };
 	if (name != NULL)
 		conf = config_find_database(d->config, name);
 	if (conf != NULL)
-		out->is_paused = is_held(d, reload_host(d, d->config->hosts[conf->host].name),
+		out->paused_us = held_since(d,
+			reload_host(d, d->config->hosts[conf->host].name),
 			config_dbname(conf, name));
 	while (name != NULL && (node = hash_table_walk(&d->databases, node)) != NULL) {
 		struct route_database *database =
@@ -153,12 +167,59 @@ void directory_holds_count(struct directory *d, struct route_holds *out)
 	struct hash_node *node = NULL;
 
 	pthread_mutex_lock(&d->lock);
-	*out = (struct route_holds){ .paused = d->paused_count + (d->is_paused ? 1 : 0) };
+	*out = (struct route_holds){ .paused = d->paused_count + (d->paused_us != 0 ? 1 : 0),
+		.paused_us = d->paused_us };
 	while ((node = hash_table_walk(&d->databases, node)) != NULL) {
 		const struct route_database *database =
 			container_of(node, struct route_database, node);
 
 		out->disabled += atomic_load(&database->is_disabled) ? 1 : 0;
+		out->paused_us = first_of(out->paused_us, database->paused_us);
+	}
+	pthread_mutex_unlock(&d->lock);
+}
+
+/* Does a pause of this name hold clients of the workload, by whatever name they ask? */
+static bool holds_clients_of(
+	struct directory *d, const struct config_workload *workload, const char *name)
+{
+	const struct option_list *served = &workload->options.databases;
+	const struct config_database *conf = config_find_database(d->config, name);
+	const struct route_host *host;
+
+	if (conf == NULL)
+		return false;
+	if (config_workload_allows(workload, name))
+		return true;
+	host = reload_host(d, d->config->hosts[conf->host].name);
+	for (size_t i = 0; i < served->count; i++) {
+		if (leads_to(d, served->items[i], host, config_dbname(conf, name)))
+			return true;
+	}
+	return false;
+}
+
+void directory_pause_of(struct directory *d, const struct route_workload *w,
+	struct route_pause *out)
+{
+	const struct config_workload *conf;
+	struct hash_node *node = NULL;
+
+	*out = (struct route_pause){ .since_us = 0 };
+	pthread_mutex_lock(&d->lock);
+	conf = reload_conf(d, w);
+	if (conf != NULL)
+		out->since_us = d->paused_us;
+	while (conf != NULL && d->paused_count > 0 &&
+		(node = hash_table_walk(&d->databases, node)) != NULL) {
+		const struct route_database *database =
+			container_of(node, struct route_database, node);
+
+		if (first_of(out->since_us, database->paused_us) == out->since_us ||
+			!holds_clients_of(d, conf, database->name))
+			continue;
+		out->since_us = database->paused_us;
+		(void)snprintf(out->name, sizeof(out->name), "%s", database->name);
 	}
 	pthread_mutex_unlock(&d->lock);
 }
@@ -169,8 +230,8 @@ static void release_all(struct directory *d)
 	struct hash_node *node = NULL;
 
 	while ((node = hash_table_walk(&d->databases, node)) != NULL)
-		container_of(node, struct route_database, node)->is_paused = false;
-	d->is_paused = false;
+		container_of(node, struct route_database, node)->paused_us = 0;
+	d->paused_us = 0;
 	d->paused_count = 0;
 }
 
@@ -179,7 +240,7 @@ bool directory_resume_all(struct directory *d)
 	bool was_paused;
 
 	pthread_mutex_lock(&d->lock);
-	was_paused = d->is_paused || d->paused_count > 0;
+	was_paused = d->paused_us != 0 || d->paused_count > 0;
 	if (was_paused) {
 		release_all(d);
 		d->holds_version++;
@@ -219,6 +280,14 @@ static void write_record(struct buf *out, char what, const char *name)
 	buf_add(out, name, strlen(name) + 1);
 }
 
+/* ... behind since when it is so: the clock is the same for all processes. */
+static void write_pause(struct buf *out, char what, const char *name, uint64_t since_us)
+{
+	buf_addf(out, "t%llu", (unsigned long long)since_us);
+	buf_add_u8(out, 0);
+	write_record(out, what, name);
+}
+
 uint64_t directory_holds_write(struct directory *d, struct buf *out)
 {
 	struct hash_node *node = NULL;
@@ -226,14 +295,14 @@ uint64_t directory_holds_write(struct directory *d, struct buf *out)
 
 	pthread_mutex_lock(&d->lock);
 	version = d->holds_version;
-	if (d->is_paused)
-		write_record(out, 'a', "");
+	if (d->paused_us != 0)
+		write_pause(out, 'a', "", d->paused_us);
 	while ((node = hash_table_walk(&d->databases, node)) != NULL) {
 		const struct route_database *database =
 			container_of(node, struct route_database, node);
 
-		if (database->is_paused)
-			write_record(out, 'p', database->name);
+		if (database->paused_us != 0)
+			write_pause(out, 'p', database->name, database->paused_us);
 		if (atomic_load(&database->is_disabled))
 			write_record(out, 'd', database->name);
 	}
@@ -255,15 +324,24 @@ static const char *next_record(const char **at, const char *end)
 	return record;
 }
 
-static void read_record(struct directory *d, const char *record)
+/* *since_us: of the record before, and left for the next. */
+static void read_record(struct directory *d, const char *record, uint64_t *since_us)
 {
+	uint64_t now_us = clock_now_us(), was_us = *since_us;
+
+	*since_us = now_us;
 	/* What this process does not have in its configuration need not be held. */
 	switch (record[0]) {
+	case 't':
+		*since_us = strtoull(record + 1, NULL, 10);
+		if (*since_us == 0 || *since_us > now_us)
+			*since_us = now_us;
+		break;
 	case 'a':
-		(void)set_paused(d, NULL, true);
+		(void)set_paused(d, NULL, was_us);
 		break;
 	case 'p':
-		(void)set_paused(d, record + 1, true);
+		(void)set_paused(d, record + 1, was_us);
 		break;
 	case 'd':
 		(void)set_disabled(d, record + 1, true);
@@ -288,6 +366,7 @@ void directory_hold_as(struct directory *d, const char *text, size_t len)
 {
 	struct hash_node *node = NULL;
 	const char *at = text, *record;
+	uint64_t since_us = clock_now_us();
 
 	pthread_mutex_lock(&d->lock);
 	/* Logins look at it without the lock. */
@@ -299,7 +378,7 @@ void directory_hold_as(struct directory *d, const char *text, size_t len)
 	}
 	release_all(d);
 	while ((record = next_record(&at, text + len)) != NULL)
-		read_record(d, record);
+		read_record(d, record, &since_us);
 	d->holds_version++;
 	pools_hold_all(d);
 	pthread_mutex_unlock(&d->lock);

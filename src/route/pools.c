@@ -506,7 +506,7 @@ static void user_free(struct route_user *user)
 static bool is_unused(const struct directory *d, const struct route_database *database,
 	uint64_t sum[STAT_COUNT])
 {
-	if (atomic_load(&database->refs) > 0 || database->is_paused ||
+	if (atomic_load(&database->refs) > 0 || database->paused_us != 0 ||
 		atomic_load(&database->is_disabled))
 		return false;
 	route_database_sum(database, d->workers, sum);

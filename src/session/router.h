@@ -93,6 +93,7 @@ struct router {
 	_Atomic uint64_t quiet_elsewhere;
 	_Atomic bool rests;             /* the upkeep is not as often: worker_rouse() */
 	_Atomic uint32_t suspends;      /* counts SUSPEND and RESUME: odd while it holds */
+	_Atomic uint64_t suspended_us;  /* when the last one began */
 	_Atomic uint64_t suspend_timeout_us;
 	_Atomic uint32_t clients;       /* that have proven who they are */
 	_Atomic uint32_t max_client_conn;

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/slog.h"
 #include "session/cancel.h"
 #include "session/client.h"
@@ -165,8 +166,11 @@ bool suspend_set(struct router *r, bool is_on)
 {
 	uint32_t now = atomic_load(&r->suspends);
 
-	if ((now % 2 == 1) == is_on ||
-		!atomic_compare_exchange_strong(&r->suspends, &now, now + 1))
+	if ((now % 2 == 1) == is_on)
+		return false;
+	if (is_on)
+		atomic_store(&r->suspended_us, clock_now_us());
+	if (!atomic_compare_exchange_strong(&r->suspends, &now, now + 1))
 		return false;
 	if (post_letters(r))
 		return true;

@@ -255,6 +255,11 @@ def test_what_the_console_holds(rig):
         assert told["disable"] == sum(row["disabled"] for row in rows)
         assert (told["suspend"] == 1) == (state["suspended"] == "yes")
         assert (told["pause"] > 0) == any(row["paused"] for row in rows)
+        for by in ("pause", "suspend"):
+            assert (web.metrics().value("pgtandem_held_seconds", by=by) > 0) == (told[by] > 0)
+        holds = {name: one["hold"] for name, one in web.json("/health/db").items()}
+        wanted = "suspend" if told["suspend"] else "pause" if told["pause"] else None
+        assert holds == {"transactional": wanted, "session": wanted}
         return tuple(told.values())
 
     with router.session.connect(dbname=DATABASE) as connection:

@@ -312,6 +312,62 @@ def test_emergency_while_postgresql_is_not_there(make_web, postgres):
         assert wire.value("SELECT 3") == "3"
 
 
+def test_emergency_behind_a_pause(make_web):
+    """Somebody has forgotten it: who looks is told what it is, since when, what ends it, and
+    who waits; a port that does not serve the database is none of it."""
+    router, web = make_web({"databases": {"app": {"host": "main"}, "postgres": {"host": "main"}},
+                            "workloads": {"session": {"databases": ["postgres"]}},
+                            "defaults": {"query_wait_timeout": "4s"}})
+
+    def health(name="transactional"):
+        return web.json("/health/db")[name]
+
+    def emergency():
+        return (lambda found: found if found["level"] == "emergency" else None)(health())
+    with router.transactional.wire() as wire:
+        assert wire.value("SELECT 1") == "1"
+        router.command("PAUSE app")
+        first = health()
+        assert (first["level"], first["hold"], first["hold_database"]) == ("warning", "pause", "app")
+        assert first["waiting"] == 0 and "; RESUME app ends that" in first["reason"]
+        wire.send(w.query("SELECT 2"))
+        now = wait_until(emergency, 15, "half of the timeout is over")
+        assert now["hold_ms"] > first["hold_ms"] and now["hold_ms"] >= now["maxwait_ms"] > 2000
+        assert (now["waiting"], now["waiting_for"]) == (1, "paused")
+        assert now["reason"].startswith("paused for ") and "; 1 waits, the first for " in now["reason"]
+        metrics = web.metrics()
+        assert metrics.value("pgtandem_workload_level", workload="transactional") == 3
+        assert metrics.value("pgtandem_held_seconds", by="pause") * 1000 >= now["hold_ms"]
+        (row,) = [r for r in router.show("databases") if r["name"] == "app"]
+        assert row["paused"] == 1 and row["paused_s"] >= now["hold_ms"] // 1000
+        assert w.errors(wire.until_ready()) == ["57014"]
+        # Those who were turned away count for a while.
+        assert (health()["level"], health()["waiting"]) == ("emergency", 0)
+        assert (health("session")["level"], health("session")["hold"]) == ("ok", None)
+        router.command("RESUME app")
+        assert (health()["level"], health()["hold"], health()["hold_ms"]) == ("ok", None, 0)
+        assert wire.value("SELECT 3") == "3"
+
+
+def test_emergency_while_suspended(make_web):
+    """Nobody is read, so nobody is seen to wait: that it lasts is told."""
+    router, web = make_web({"defaults": {"query_wait_timeout": "2s"}})
+    with router.transactional.wire() as wire:
+        assert wire.value("SELECT 1") == "1"
+        router.command("SUSPEND")
+        wire.send(w.query("SELECT 2"))
+        now = wait_until(lambda: [h for h in [web.json("/health/db")["transactional"]]
+                                  if h["level"] == "emergency"], 10, "half of the timeout is over")
+        assert (now[0]["hold"], now[0]["waiting"]) == ("suspend", 0)
+        # Nobody is there to be kept waiting.
+        assert web.json("/health/db")["session"]["level"] == "warning"
+        assert web.metrics().value("pgtandem_held_seconds", by="suspend") > 1
+        router.command("RESUME")
+        assert w.rows(wire.until_ready()) == [("2",)]
+        assert web.metrics().value("pgtandem_held_seconds", by="suspend") == 0
+        assert web.json("/health/db")["transactional"]["level"] == "ok"
+
+
 def test_every_view(both):
     """Each is there, as the console has it: the same names, and rows of the same number."""
     router, web = both
@@ -418,12 +474,16 @@ def test_ready_while_somebody_holds_it(both, command, held):
             answer = web.ask(path)
             assert (answer.code, answer.text) == (200, said), path
         assert web.metrics().value("pgtandem_ready") == 1
-        assert web.json("/health/db")["transactional"]["level"] == "ok"
+        health = web.json("/health/db")["transactional"]
+        assert (health["level"], health["hold"]) == ("warning", command.lower())
+        assert health["reason"].startswith(f"{held} for ")
         state = {row["key"]: row["value"] for row in web.json("/api/state")}
         assert state[held] == "yes"
         # A view for which the workers are asked comes, too.
         assert isinstance(web.json("/api/clients"), list)
         console.execute("RESUME")
+        assert {(w["level"], w["hold"], w["reason"]) for w in web.json("/health/db").values()} == \
+            {("ok", None, None)}
     with router.transactional.wire() as wire:
         assert wire.value("SELECT 1") == "1"
 

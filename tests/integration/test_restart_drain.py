@@ -307,6 +307,10 @@ def test_a_pause_goes_on_in_both_processes(restarted, postgres, command):
         console.run(command)
         early.send(w.query("SELECT 'early'"))
         wait_until(lambda: len(router.show("waiting")) == 1, 10)
+
+        def paused_s():
+            return {row["name"]: row["paused_s"] for row in router.show("databases")}["app"]
+        wait_until(lambda: paused_s() >= 3, 20)
         console.begin("RESTART")
         assert console.end() == ["RESTART"]
         for late in ("PAUSE", "PAUSE app", "DISABLE app", "SUSPEND", "KILL app", "RESTART",
@@ -321,6 +325,8 @@ def test_a_pause_goes_on_in_both_processes(restarted, postgres, command):
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             comes = pool.submit(late)
             wait_until(lambda: [r["reason"] for r in router.show("waiting")] == ["paused"], 10)
+            # As long as it has lasted, not as long as this process knows of it.
+            assert paused_s() >= 3
             assert early.is_quiet() and not comes.done()
             assert postgres.count(APP) == 0
             assert router.command(undo) == "RESUME"

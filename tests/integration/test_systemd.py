@@ -50,6 +50,12 @@ def test_what_it_is_told(make_router, systemd):
         wait_until(lambda: "STATUS=serving: 1 clients, 1 of 20 server connections" in systemd(), 10,
                    "how it goes is told")
     wait_until(lambda: "WATCHDOG=1" in systemd(), 10, "the watchdog is fed")
+    # What somebody has forgotten.
+    for command, word in (("PAUSE app", "; paused, see SHOW DATABASES"), ("RESUME app", "connections"),
+                          ("SUSPEND", "; suspended, RESUME ends that"), ("RESUME", "connections")):
+        router.command(command)
+        wait_until(lambda end=word: [line for line in systemd()
+                                     if line.startswith("STATUS=")][-1].endswith(end), 10, command)
     seen = len(systemd())
     router.reload()
     wait_until(lambda: "READY=1" in systemd()[seen:], 10, "it has reloaded")
