@@ -50,7 +50,7 @@ static void log_changes(const struct config *before, const struct config *after,
 			c->path, c->before == NULL ? "" : c->before,
 			c->after == NULL ? "" : c->after, option_effect_name(c->effect));
 	}
-	n = snprintf(text, size, "%zu settings changed", diff.count);
+	n = snprintf(text, size, "%zu setting%s changed", diff.count, diff.count == 1 ? "" : "s");
 	used = n > 0 ? (size_t)n : 0;
 	for (size_t i = 0; i < diff.count && used < size; i++) {
 		if (diff.changes[i].effect != OPTION_RESTART)

@@ -74,7 +74,7 @@ def test_reload_tells_what_it_did(router):
     router.write_config()
     code, out, _ = ctl(router, "reload")
     assert code == 0
-    assert "1 settings changed" in out
+    assert "1 setting changed" in out
     router.expect_error("reload-failed")
     router.config_file.write_text("nonsense: 1\n")
     code, out, err = ctl(router, "reload")

@@ -30,7 +30,7 @@ def test_set_until_reload(router, console):
     assert before["hosts.main.connection_budget"]["source"] == f"{router.config_file}:{line}"
     answer = console.query("SET query_wait_timeout = 300ms")
     assert w.types(answer) == "CZ"
-    assert notices(answer)[0]["M"] == "1 settings changed"
+    assert notices(answer)[0]["M"] == "1 setting changed"
     assert notices(answer)[0]["D"] == "defaults.query_wait_timeout: 2min -> 300ms (at reload)"
     row = settings(router)["defaults.query_wait_timeout"]
     assert (row["value"], row["source"], row["default"]) == ("300ms", "SET", "120s")
