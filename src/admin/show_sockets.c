@@ -181,7 +181,8 @@ static void endpoint_from(struct endpoint *e, const struct addr *addr)
 
 static void row_finish(struct socket_row *row)
 {
-	row->replication = "none";
+	if (row->replication == NULL)
+		row->replication = "none";
 	if (row->tls == NULL)
 		row->tls = "";
 	if (row->stalled == NULL)
@@ -330,7 +331,10 @@ static void add_client(struct ask *ask, const struct socket_view *view, struct c
 	client_addrs(&row, c);
 	row.tls = stream_tls_text(&c->stream, row.tls_text, sizeof(row.tls_text));
 	row.ptr = ptr_text(row.ptr_text, PTR_OF_CLIENTS, c->id);
-	if (c->server != NULL)
+	if (c->server != NULL && c->server->replication != NULL)
+		row.replication = strcmp(c->server->replication, "true") == 0 ? "physical"
+									      : "logical";
+	else if (c->server != NULL)
 		row.link = ptr_text(row.link_text, PTR_OF_SERVERS(c->server->host),
 			c->server->ps.id);
 	row_finish(&row);

@@ -313,6 +313,8 @@ def test_replication_connection(router, postgres):
         assert postgres.count("usename = 'repl'") == 0
         assert len(postgres.sql("SELECT 1 FROM pg_stat_activity WHERE usename = 'repl'"
                                 " AND backend_type = 'walsender'")) == 1
+        assert {row["user"]: row["replication"] for row in router.show("clients")} == {
+            "repl": "logical", "admin": "none"}
     wait_until(lambda: not postgres.sql(
         "SELECT 1 FROM pg_stat_activity WHERE usename = 'repl'"), 5, "its server is closed")
 
