@@ -108,12 +108,17 @@ void ask_error_hint(
 
 void ask_log(const struct ask *ask)
 {
-	char quoted[160];
+	/* Another process passes on what it was asked for, and has said by whom. */
+	const struct client *c = ask->home == NULL ? NULL :
+		client_find_id(ask->home, ask->slot, ask->id);
+	const char *name = c == NULL || c->console_user == NULL ? "" : c->console_user;
 	const char *argument = ask->command.argument;
+	char quoted[160], user[160], addr[ADDR_TEXT_MAX] = "";
 
-	SLOG(INFO, "console-command", "command=%s argument=%s client=%lu", ask->word,
-		slog_quote(quoted, sizeof(quoted), argument, strlen(argument)),
-		(unsigned long)ask->id);
+	SLOG(INFO, "console-command", "command=%s argument=%s client=%lu user=%s addr=%s",
+		ask->word, slog_quote(quoted, sizeof(quoted), argument, strlen(argument)),
+		(unsigned long)ask->id, slog_quote(user, sizeof(user), name, strlen(name)),
+		c == NULL ? addr : client_addr_text(c, addr));
 }
 
 /* Makes the answer of a query that of the message that was sent. */

@@ -50,7 +50,8 @@ struct ask {
 	struct command command;
 	const char *word;               /* ... as commands.def has it; its tag, too */
 	char *text;                     /* the query; commands are cut off one by one */
-	char *rest;                     /* of it, still to be run */
+	char *next;                     /* of it, to be run in the next turn; NULL: none is cut off */
+	char *rest;                     /* ... and behind that */
 	enum ask_kind kind;
 	struct extended_run run;        /* of the kinds that are not ASK_QUERY */
 	size_t begin;                   /* of this command's answer in out */

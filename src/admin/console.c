@@ -17,9 +17,13 @@
 #include "base/clock.h"
 #include "base/slog.h"
 #include "config/value.h"
+#include "pg/frame.h"
 #include "pg/msg_out.h"
 
 enum { QUOTED_MAX = 200, HINT_MAX = 160, AVERAGES_PERIOD_US = 60000000 };
+
+/* What the answers to one query may come to before another of its commands is run. */
+enum { ANSWERS_MAX = 16 * 1024 * 1024 };
 
 /* What may follow the word. */
 enum arguments { ARGUMENTS_NONE, ARGUMENTS_ONE, ARGUMENTS_MAYBE_ONE, ARGUMENTS_SETTING };
@@ -308,6 +312,11 @@ static enum ask_result run(struct ask *ask, const char *sql)
 {
 	const struct command_def *def;
 
+	if (buf_len(&ask->out) > ANSWERS_MAX) {
+		ask_error_hint(ask, "54000", "Give its commands one by one.",
+			"the answers to one query are too long");
+		return ASK_DONE;
+	}
 	switch (command_parse(sql, &ask->command)) {
 	case COMMAND_EMPTY:
 		msg_out_empty_query(&ask->out);
@@ -326,15 +335,38 @@ static enum ask_result run(struct ask *ask, const char *sql)
 	return def->handler(ask);
 }
 
-/* What is left of the query; the answer goes out when all of it has run. */
+static void deliver_next(struct mail *mail, struct worker *w)
+{
+	struct ask *ask = container_of(mail, struct ask, mail);
+
+	(void)w;
+	ask->console->go_on(ask);
+}
+
+static char *take_next(struct ask *ask)
+{
+	char *sql = ask->next == NULL ? command_split(&ask->rest) : ask->next;
+
+	ask->next = NULL;
+	return sql;
+}
+
+/* What is left of the query; the answer goes out when all of it has run.  Between two
+ * commands it is the turn of everybody else on this worker. */
 static void go_on(struct ask *ask)
 {
-	char *sql;
+	char *sql = ask->has_failed ? NULL : take_next(ask);
 
-	while (!ask->has_failed && (sql = command_split(&ask->rest)) != NULL) {
+	if (sql != NULL) {
 		ask->begin = buf_len(&ask->out);
 		if (run(ask, sql) == ASK_LATER)
 			return;
+		ask->next = ask->has_failed ? NULL : command_split(&ask->rest);
+	}
+	if (ask->next != NULL) {
+		ask->mail.deliver = deliver_next;
+		worker_post(ask->home, &ask->mail);
+		return;
 	}
 	if (buf_len(&ask->out) == 0)
 		msg_out_empty_query(&ask->out);
@@ -364,9 +396,9 @@ static void begin(struct console *console, struct client *c, const char *sql,
 		ask_destroy(ask);
 		ask = NULL;
 	}
-	atomic_fetch_add_explicit(&console->commands, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&console->received_bytes, strlen(sql) + 6,
-		memory_order_relaxed);
+	/* What is only described is asked for by the Execute behind it. */
+	if (kind != ASK_DESCRIBE)
+		atomic_fetch_add_explicit(&console->commands, 1, memory_order_relaxed);
 	if (ask == NULL) {
 		no_memory(c);
 		return;
@@ -378,8 +410,15 @@ static void begin(struct console *console, struct client *c, const char *sql,
 	go_on(ask);
 }
 
+static void count_received(struct console *console, size_t body)
+{
+	atomic_fetch_add_explicit(
+		&console->received_bytes, FRAME_HEADER + body, memory_order_relaxed);
+}
+
 static void on_query(void *arg, struct client *c, const char *sql)
 {
+	count_received(arg, strlen(sql) + 1);
 	begin(arg, c, sql, ASK_QUERY, NULL);
 }
 
@@ -397,20 +436,23 @@ static bool has_extended(struct client *c)
 static void on_extended(
 	void *arg, struct client *c, uint8_t type, const uint8_t *body, size_t len)
 {
+	struct console *console = arg;
 	struct extended_run how;
 	enum extended_todo todo;
 	struct buf out;
 
+	count_received(console, len);
 	if (!has_extended(c)) {
 		no_memory(c);
 		return;
 	}
 	buf_init(&out, 0);
 	todo = extended_message(c->console_state, type, body, len, &out, &how);
+	atomic_fetch_add_explicit(&console->sent_bytes, buf_len(&out), memory_order_relaxed);
 	if (todo == EXTENDED_NOTHING)
 		client_console_reply(c, &out);
 	else
-		begin(arg, c, how.text, todo == EXTENDED_DESCRIBE ? ASK_DESCRIBE : ASK_EXECUTE,
+		begin(console, c, how.text, todo == EXTENDED_DESCRIBE ? ASK_DESCRIBE : ASK_EXECUTE,
 			&how);
 	buf_finish(&out);
 }

@@ -52,6 +52,10 @@ size_t client_query_data(struct client *, const uint8_t *data, size_t len);
 /* The peer is gone, with 0 or -errno.  True: it has said Terminate, and what it sent before that is still to
  * run; the client then ends by itself. */
 bool client_has_quit(struct client *, int error);
+/* The next message, NEED_MORE, or BAD when PostgreSQL would not take it: then the client
+ * is ended. */
+enum frame_result client_next_message(struct client *, const uint8_t *data, size_t len,
+	struct frame *);
 size_t client_console_data(struct client *, const uint8_t *data, size_t len);
 
 /* client_auth.c: AUTH, up to client_login_proven() or the client's end. */

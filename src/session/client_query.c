@@ -49,8 +49,7 @@ static enum frame_result look(const uint8_t *data, size_t len, struct frame *f)
 	return frame_next(data, len, def->body_max, f);
 }
 
-/* The same; a bad one ends the client. */
-static enum frame_result next(struct client *c, const uint8_t *data, size_t len,
+enum frame_result client_next_message(struct client *c, const uint8_t *data, size_t len,
 	struct frame *f)
 {
 	enum frame_result result = look(data, len, f);
@@ -142,7 +141,7 @@ static size_t idle_step(struct client *c, const uint8_t *data, size_t len, bool 
 		c->body_left -= (uint32_t)n;
 		return n;
 	}
-	if (next(c, data, len, &f) != FRAME_OK) {
+	if (client_next_message(c, data, len, &f) != FRAME_OK) {
 		*stuck = true;
 		return 0;
 	}
@@ -553,48 +552,4 @@ void client_resume(struct client *c)
 {
 	if (c->state == CLIENT_ACTIVE || c->state == CLIENT_IDLE)
 		stream_resume(&c->stream);
-}
-
-/* --- the console -------------------------------------------------------------------------------- */
-
-size_t client_console_data(struct client *c, const uint8_t *data, size_t len)
-{
-	const struct console_ops *console = &c->worker->router->console;
-	size_t pos = 0;
-	struct frame f;
-
-	while (c->state == CLIENT_ADMIN && !c->is_console_busy &&
-		!stream_is_congested(&c->stream)) {
-		if (next(c, data + pos, len - pos, &f) != FRAME_OK)
-			break;
-		if (frame_size(&f) > STREAM_HELD_MAX) {
-			client_close_with(c, CLOSE_PROTOCOL, "54000",
-				"command too long for the admin console", NULL);
-			break;
-		}
-		if (!frame_is_whole(&f))
-			break;
-		pos += frame_size(&f);
-		if (f.type == 'X') {
-			client_close(c, CLOSE_QUIT);
-		} else if (memchr("PBDECHS", f.type, 7) != NULL) {
-			c->is_console_busy = true;
-			console->extended(console->arg, c, f.type, f.body, f.body_len);
-		} else if (f.type == 'Q' && f.body_len > 0 && f.body[f.body_len - 1] == '\0') {
-			c->is_console_busy = true;
-			console->query(console->arg, c, (const char *)f.body);
-		} else {
-			client_close_with(c, CLOSE_PROTOCOL, "08P01",
-				"invalid message on the admin console", NULL);
-		}
-	}
-	return c->state == CLIENT_ADMIN ? pos : len;
-}
-
-void client_console_reply(struct client *c, struct buf *out)
-{
-	c->is_console_busy = false;
-	if (buf_len(out) > 0 || !buf_ok(out))
-		client_send(c, out);
-	stream_retry(&c->stream);
 }

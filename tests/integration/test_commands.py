@@ -2,6 +2,7 @@
 """Commands of the console, with the effects that PgBouncer documents, on both ports and
 under load."""
 import contextlib
+import re
 import select
 import subprocess
 import threading
@@ -435,6 +436,20 @@ def test_who_may_look_may_not_do(router, command):
     with Console(router, STATS[0]) as console:
         assert console.fails(command) == ("42501", "admin access needed")
         assert console.run("SHOW VERSION") == ["SHOW"]
+
+
+def test_the_log_tells_who_has_said_it(router):
+    """Also where sessions have no lines of their own."""
+    router.command("SET log_connections = 0")
+    with Console(router) as console:
+        port = console.wire.socket.getsockname()[1]
+        console.run("PAUSE app")
+        console.run("RESUME app")
+    lines = re.findall(r" console-command (.*)", router.log())
+    for command in "PAUSE", "RESUME":
+        (line,) = [line for line in lines if line.startswith(f"command={command} ")]
+        assert re.fullmatch(rf'command={command} argument="app" client=\d+'
+                            rf' user="{ADMIN[0]}" addr=127\.0\.0\.1:{port}', line), line
 
 
 # ------------------------------------------------------------ several in one query

@@ -2,6 +2,7 @@
 """The console: PgBouncer's SHOW columns, in order, own ones behind them; who may."""
 import asyncio
 import re
+import select
 import socket
 import struct
 import subprocess
@@ -286,6 +287,33 @@ def test_stats_count_the_console(router):
         with pytest.raises(psycopg.OperationalError):
             router.session.connect(dbname="pgbouncer")
         assert totals() == (queries + 4, logins + 3)
+
+
+def test_queries_of_the_console_are_counted(router):
+    """Each once, in whichever protocol, and in the last line of its session as of others."""
+    def totals():
+        (row,) = [row for row in router.show("stats_totals") if row["database"] == "pgbouncer"]
+        return [row[name] for name in ("query_count", "xact_count", "bytes_received", "bytes_sent")]
+    before = totals()
+    with router.transactional.raw() as wire:
+        wire.login(*ADMIN, "pgbouncer")
+        asked = [w.query("SHOW VERSION"),
+                 w.parse("SHOW VERSION", "v") + w.describe("S", "v") + w.sync(),
+                 w.bind(name="v") + w.describe() + w.execute() + w.sync()]
+        answered = 0
+        for one in asked:
+            wire.send(one)
+            answered += sum(5 + len(message.body) for message in wire.until_ready())
+        wire.quit()
+    wait_until(lambda: re.search(r' client-close .* user="admin" database="pgbouncer" reason=quit'
+                                 r" age_ms=\d+ queries=3 transactions=3 ", router.log()), 10,
+               "its last line")
+    after = totals()
+    # Two of them have run something; "before" was asked for, too, and is in "after".
+    queries, transactions, received, sent = (int(b) - int(a) for a, b in zip(before, after))
+    assert queries == transactions == 2 + 1
+    assert received == sum(map(len, asked)) + len(w.query("SHOW stats_totals"))
+    assert sent > answered
 
 
 def test_config_shows_the_running_values(make_router):
@@ -632,6 +660,38 @@ def test_several_queries_in_a_row(router):
                                                "SHOW STATE")])
         assert [w.types(wire.until_ready())[-3:] for _ in range(5)] == [
             "DCZ", "DCZ", "CZ", "EZ", "DCZ"]
+
+
+def test_others_have_their_turn_meanwhile(make_router):
+    """Whoever asks the console for much at once keeps nobody waiting until it is done."""
+    router = make_router({"process": {"workers": 1}})
+    with router.session.wire() as other, \
+            router.session.wire(user=STATS[0], dbname="pgbouncer") as console:
+        other.query("SELECT 1")
+        one = sum(5 + len(message.body) for message in console.query("SHOW SETTINGS"))
+        many = (15 << 20) // one
+
+        def goes_first():
+            console.send(w.query("SHOW SETTINGS;" * many))
+            for _ in range(3):
+                other.query("SELECT 1")
+            # The answer goes out when all of it is there.
+            comes_first = not select.select([console.socket], [], [], 0)[0]
+            assert w.types(console.until_ready()).count("C") == many
+            return comes_first
+        # A machine that is busy may be slow with the three, but not each time.
+        wait_until(goes_first, 60, "others are served meanwhile")
+
+
+def test_answers_to_one_query_are_bounded(router):
+    """A user who may only look cannot make the router collect gigabytes."""
+    with router.session.wire(user=STATS[0], dbname="pgbouncer") as console:
+        console.send(w.query("SHOW SETTINGS;" * 4000))
+        answer = console.until_ready()
+        assert w.errors(answer) == ["54000"]
+        size = sum(5 + len(message.body) for message in answer)
+        assert 16 << 20 < size < 17 << 20
+        assert console.value("SHOW VERSION").startswith("pgtandem ")
 
 
 # ------------------------------------------------------------ command line
