@@ -18,13 +18,15 @@ int directory_create(struct directory **out, struct config *config, uint32_t wor
 		hash_table_init(&d->databases, 64) < 0 ||
 		hash_table_init(&d->users, 64) < 0 ||
 		hash_table_init(&d->counters, 64) < 0 ||
-		hash_table_init(&d->quotas, 64) < 0) {
+		hash_table_init(&d->quotas, 64) < 0 ||
+		hash_table_init(&d->codes, 64) < 0) {
 		diag_set(diag, NULL, 0, 0, "out of memory");
 		if (d != NULL) {
 			hash_table_finish(&d->pools);
 			hash_table_finish(&d->databases);
 			hash_table_finish(&d->users);
 			hash_table_finish(&d->counters);
+			hash_table_finish(&d->quotas);
 		}
 		free(d);
 		return ret;

@@ -249,6 +249,14 @@ struct route_counters {
 	struct stats_block *stats;                      /* one for each worker */
 };
 
+/* What pools of one database have in common, whatever their user. */
+struct route_code {
+	struct hash_node node;          /* with refs, under the directory's lock */
+	uint32_t refs;
+	_Atomic uint64_t runs;          /* of code that may have made more of it unseen */
+	char dbname[];
+};
+
 struct route_pool {
 	struct pool pool;               /* its slices are made when a workload needs them */
 	struct hash_node node;
@@ -265,6 +273,7 @@ struct route_pool {
 	char *options;                  /* for the server's startup packet; or "" */
 	char *password;                 /* secret text for the login, or "" */
 	struct route_password *source;  /* where it comes from instead; NULL: nowhere */
+	struct route_code *code;
 	void *session;                  /* what session/ keeps with a pool */
 };
 

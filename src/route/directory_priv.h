@@ -42,6 +42,7 @@ struct directory {
 	uint64_t counters_known;
 	struct hash_table users;
 	struct hash_table quotas;
+	struct hash_table codes;        /* struct route_code.node */
 	struct list passwords;          /* struct route_password.in_directory */
 };
 
@@ -99,6 +100,10 @@ struct route_user *pools_user(struct directory *, const char *name);
 void pools_apply(struct directory *);
 void pools_warm(struct directory *);
 void pools_free_all(struct directory *);
+
+/* code.c: with a reference; NULL without memory. */
+struct route_code *code_find(struct directory *, const char *dbname);
+void code_unref(struct directory *, struct route_code *);
 
 /* counters.c: NULL without memory. */
 struct route_counters *counters_find(struct directory *, struct route_workload *,

@@ -29,6 +29,7 @@ static void pool_free(struct directory *d, struct route_pool *p)
 	if (p->source != NULL)
 		password_use(p->source, -1);
 	route_password_unref(p->source);
+	code_unref(d, p->code);
 	free(p->asked);
 	free(p->dbname);
 	free(p->user);
@@ -176,12 +177,13 @@ static struct route_pool *pool_create(struct directory *d, const struct pool_ide
 	p->user = strdup(id->user);
 	p->options = strdup(id->options);
 	p->password = strdup(id->secret);
+	p->code = code_find(d, id->dbname);
 	if (id->source != NULL) {
 		p->source = route_password_ref(id->source);
 		password_use(p->source, 1);
 	}
 	if (p->asked != NULL && p->dbname != NULL && p->user != NULL &&
-		p->options != NULL && p->password != NULL)
+		p->options != NULL && p->password != NULL && p->code != NULL)
 		p->session = d->hooks.pool_create(p);
 	if (p->session == NULL) {
 		pool_free(d, p);
@@ -609,4 +611,5 @@ void pools_free_all(struct directory *d)
 	hash_table_finish(&d->users);
 	hash_table_finish(&d->counters);
 	hash_table_finish(&d->quotas);
+	hash_table_finish(&d->codes);
 }

@@ -31,7 +31,6 @@
 #include "session/texts.h"
 
 enum { ROUTER_WORKERS_MAX = MONITOR_WORKERS_MAX, ROUTER_LISTENERS_MAX = 256 };
-enum { ROUTER_CODE_RUNS = 64 };
 
 struct chores;
 struct client;
@@ -103,8 +102,6 @@ struct router {
 	_Atomic uint64_t next_client_id;
 	_Atomic uint64_t code_changes;  /* counts what clients have done to functions and
 					   the like, or may have: see client_lend.c */
-	/* ... how often code ran that may do so unseen: by database, or some of them. */
-	_Atomic uint64_t code_runs[ROUTER_CODE_RUNS];
 	_Atomic uint64_t statement_memory;      /* most bytes of prepared statements */
 	/* Clients of ports not in session mode are told to leave between transactions, while
 	 * it waits for clients. */

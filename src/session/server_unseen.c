@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/slog.h"
 #include "session/client_priv.h"
 #include "session/login.h"
@@ -40,10 +39,7 @@ static struct unseen *unseen_of(const struct server *s)
 /* Functions belong to a database: what runs in one changes nothing in the others. */
 void server_unseen_init(struct server *s)
 {
-	const char *name = s->pool->dbname;
-
-	s->code_runs = s->worker->router->code_runs +
-		hash_bytes(name, strlen(name)) % ROUTER_CODE_RUNS;
+	s->code_runs = &s->pool->code->runs;
 }
 
 static uint64_t generation_now(const struct server *s)

@@ -65,6 +65,34 @@ START_TEST(whatever_the_login_depends_on_makes_another_pool)
 }
 END_TEST
 
+/* A count of its own for each database, be there ever so many: what runs in one has nobody
+ * ask of others. */
+START_TEST(code_is_counted_for_each_database)
+{
+	enum { MANY = 300 };
+	struct route_code *codes[MANY];
+	char name[16];
+
+	world_reload(HOSTS WORKLOADS USERS "databases: { '*': { host: main } }\n");
+	for (int i = 0; i < MANY; i++) {
+		(void)snprintf(name, sizeof(name), "d%d", i);
+		codes[i] = world_pool("web", name, "anna")->code;
+		ck_assert_str_eq(codes[i]->dbname, name);
+		ck_assert_ptr_eq(world_pool("jobs", name, "bert")->code, codes[i]);
+		for (int k = 0; k < i; k++)
+			ck_assert_ptr_ne(codes[i], codes[k]);
+	}
+}
+END_TEST
+
+/* Two hosts may be one PostgreSQL. */
+START_TEST(code_is_counted_for_hosts_together)
+{
+	ck_assert_ptr_eq(world_pool("web", "rag", "anna")->code,
+		world_pool("web", "there", "bert")->code);
+}
+END_TEST
+
 START_TEST(forced_user_shares_the_pool_of_that_user)
 {
 	struct route *r = world_route("web", "forced", "anna");
@@ -407,6 +435,8 @@ Suite *directory_suite(void)
 	tcase_add_test(tc, pool_is_named_as_postgresql_names_it);
 	tcase_add_test(tc, names_of_one_login_share_a_pool);
 	tcase_add_test(tc, whatever_the_login_depends_on_makes_another_pool);
+	tcase_add_test(tc, code_is_counted_for_each_database);
+	tcase_add_test(tc, code_is_counted_for_hosts_together);
 	tcase_add_test(tc, forced_user_shares_the_pool_of_that_user);
 	tcase_add_test(tc, other_password_makes_another_pool);
 	tcase_add_test(tc, user_without_a_secret_has_a_pool_without_one);
