@@ -84,9 +84,16 @@ void client_lend_keep(struct client *c, struct server *s, const struct frame *f)
 		return;
 	switch (f->type) {
 	case 'P':
-		if (f->available > 0 && f->body[0] == '\0')
+		if (f->available == 0 || f->body[0] != '\0')
+			return;
+		if (frame_is_whole(f)) {
 			client_unnamed_keep(
 				c, s, f->body + 1, f->body_len - 1, TEXT_MAY_ALL);
+			return;
+		}
+		/* A long one is not waited for: whoever runs it is barred. */
+		client_unnamed_forget(c);
+		c->has_unseen = true;
 		return;
 	case 'Q':
 		client_unnamed_forget(c);

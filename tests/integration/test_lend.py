@@ -122,6 +122,8 @@ HOLDERS = {
     "currval": ("SELECT nextval('documents_id_seq'), currval('documents_id_seq')", None),
     "nonsense": ("SELECT 1; NONSENSE", None),
     "set_config": ("SELECT set_config('app.' || 'x', '1', false)", None),
+    "attribute": ("SELECT (0.5::float8).setseed", None),
+    "long": (f"SELECT 1 -- {2_000_000 * 'x'}", None),
 }
 
 
