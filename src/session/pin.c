@@ -8,6 +8,7 @@
 #include "pg/frame.h"
 #include "pg/wire.h"
 #include "session/params.h"
+#include "session/state.h"
 #include "sql/statement.h"
 #include "sql/statement_may.h"
 
@@ -188,7 +189,7 @@ static uint32_t keeps(const struct statement *s)
 	uint32_t set = 0;
 
 	if (s->kind == SQL_SET && (s->flags & SQL_LOCAL) == 0 &&
-		s->value != SQL_VALUE_DEFAULT && strncmp(s->name, "transaction_", 12) != 0)
+		s->value != SQL_VALUE_DEFAULT && !touched_is_of_transaction(s->name))
 		set |= of_setting(s->name);
 	if (s->kind == SQL_SET_CHARACTERISTICS)
 		set |= pin_bit(ROUTE_KEPT_SETTINGS);

@@ -44,10 +44,16 @@ static char *find_name(const struct touched *t, const char *name)
 	return NULL;
 }
 
-/* Those of a transaction end with it. */
-static bool is_of_transaction(const char *name)
+bool touched_is_of_transaction(const char *name)
 {
-	return strncasecmp(name, "transaction_", 12) == 0;
+	static const char *const names[] = { "transaction_isolation", "transaction_read_only",
+		"transaction_deferrable" };
+
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		if (strcasecmp(name, names[i]) == 0)
+			return true;
+	}
+	return false;
 }
 
 static void add(struct touched *t, const char *name, char what)
@@ -62,7 +68,7 @@ static void add(struct touched *t, const char *name, char what)
 		t->closes = true;
 		return;
 	}
-	if (is_of_transaction(name))
+	if (touched_is_of_transaction(name))
 		return;
 	t->has_resets = t->has_resets || what == WAS_RESET;
 	old = find_name(t, name);

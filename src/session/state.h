@@ -51,6 +51,9 @@ static inline bool touched_is_empty(const struct touched *t)
 	return t->count == 0 && !t->all && !t->unknown && !t->of_view && !t->closes;
 }
 
+/* It is the transaction's, and ends with it; transaction_timeout is not. */
+bool touched_is_of_transaction(const char *name);
+
 /* Could this text change a setting?  Quick, and true when in doubt. */
 bool touched_may(const char *text, size_t len);
 

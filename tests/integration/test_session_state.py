@@ -75,6 +75,7 @@ def test_set_is_kept_and_not_seen(one):
      "on"),
     ("SET NAMES 'LATIN1'", "client_encoding", "LATIN1"),
     ("SET application_name = 'somebody'", "application_name", "somebody"),
+    ("SET transaction_log.id = '7'", "transaction_log.id", "7"),
 ])
 def test_every_form_of_set(one, statement, name, value):
     with one.transactional.wire() as a, one.transactional.wire() as b:
