@@ -9,7 +9,7 @@
  * whole, before any of it runs.
  *
  * Out of sight for any reader of text: what operators, casts, views, defaults,
- * triggers, rules, policies and attribute notation ("SELECT t.f FROM t") call;
+ * triggers, rules, policies and the attribute notation of rows ("SELECT t.f FROM t") call;
  * functions of a user's own that hide one of PostgreSQL's; what EXECUTE runs (the
  * flags of PREPARE are those of its statement); a temporary object that is made so
  * by search_path; a statement that fails, or a call that is never reached.
@@ -17,6 +17,7 @@
  * Owns:   nothing; ranges point into the text.
  * Thread: any.
  * Limits: no allocation, no recursion, time linear in the text.
+ * Size:   each flag says what it stands for.
  */
 #ifndef SQL_STATEMENT_H
 #define SQL_STATEMENT_H
@@ -96,6 +97,10 @@ enum sql_flag {
 	SQL_CALLS_ORIGIN = 1u << 29,
 	SQL_CALLS_BACKUP = 1u << 30
 };
+
+/* "(x).f" may call f, be it a field or a function that nobody knows; no enumerator, as
+ * those are ints. */
+#define SQL_MAY_CALL (UINT32_C(1) << 31)
 
 /* What SET gives the parameter. */
 enum sql_value {

@@ -21,7 +21,7 @@ static bool is_plain(const struct statement *s)
 {
 	const uint32_t harmless = SQL_MAY_WRITE | SQL_HAS_STRING | SQL_HAS_CAST_STRING |
 		SQL_HAS_PARAM | SQL_CALLS_NEXTVAL | SQL_CALLS_CURRVAL | SQL_CALLS_NOTIFY |
-		SQL_CALLS_LARGE_OBJECT | SQL_CALLS_UNKNOWN;
+		SQL_CALLS_LARGE_OBJECT | SQL_CALLS_UNKNOWN | SQL_MAY_CALL;
 
 	switch ((int)s->kind) {
 	case SQL_SELECT:
@@ -151,12 +151,19 @@ static bool begins_so(const char *text, size_t len)
 		is_word(text, word, "null");
 }
 
+/* What is in flight, or has run since it was parsed, may have PostgreSQL read escapes in
+ * another way than is known here. */
+static bool has_escape(const char *text, size_t len)
+{
+	return len > 0 && memchr(text, '\\', len) != NULL;
+}
+
 bool statement_leaves_nothing(const char *text, size_t len, unsigned flags)
 {
 	struct statement_reader reader;
 	struct statement s;
 
-	if (!begins_so(text, len))
+	if (!begins_so(text, len) || has_escape(text, len))
 		return false;
 	statement_begin(&reader, text, len, flags);
 	while (statement_next(&reader, &s)) {
@@ -200,7 +207,8 @@ static bool names_runner(const struct statement *s)
 
 static enum text_code code_of_calls(const struct statement *s)
 {
-	const uint32_t calls = SQL_CALLS_UNKNOWN | SQL_CALLS_DBLINK | SQL_CALLS_SESSION;
+	const uint32_t calls =
+		SQL_CALLS_UNKNOWN | SQL_CALLS_DBLINK | SQL_CALLS_SESSION | SQL_MAY_CALL;
 
 	if ((s->flags & calls) == 0)
 		return TEXT_CODE_NONE;
@@ -238,7 +246,8 @@ static enum text_code code_of(const struct statement *s)
 	return names_runner(s) ? TEXT_CODE_ANY : TEXT_CODE_CALLS;
 }
 
-enum text_code statement_text_code(const char *text, size_t len, unsigned flags)
+/* As it is read under these flags. */
+static enum text_code code_if(const char *text, size_t len, unsigned flags)
 {
 	enum text_code most = TEXT_CODE_NONE;
 	struct statement_reader reader;
@@ -253,4 +262,26 @@ enum text_code statement_text_code(const char *text, size_t len, unsigned flags)
 	if (!reader.lexer.unsure)
 		return most;
 	return statement_may_load(text, len) ? TEXT_CODE_LOADS : TEXT_CODE_ANY;
+}
+
+/* A backslash behind such a byte may be half of a character. */
+static bool has_odd_escape(const char *text, size_t len)
+{
+	for (size_t i = 1; i < len; i++) {
+		if (text[i] == '\\' && ((uint8_t)text[i - 1] & 0x80u) != 0)
+			return true;
+	}
+	return false;
+}
+
+enum text_code statement_text_code(const char *text, size_t len, unsigned flags)
+{
+	enum text_code code = code_if(text, len, flags), other;
+
+	if (LIKELY(!has_escape(text, len)))
+		return code;
+	other = has_odd_escape(text, len) ?
+		code_if(text, len, flags | LEXER_UNSAFE_ENCODING) :
+		code_if(text, len, flags ^ LEXER_STANDARD_STRINGS);
+	return other > code ? other : code;
 }

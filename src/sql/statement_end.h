@@ -39,6 +39,7 @@ enum text_code {
 	TEXT_CODE_LOADS /* ... and LOAD may stand in that */
 };
 
+/* Whatever the flags: as far as a text can be read in several ways it is the worst of them. */
 enum text_code statement_text_code(const char *text, size_t len, unsigned flags);
 
 /* Has it LOAD in it, for whatever purpose?  Quick. */

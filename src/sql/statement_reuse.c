@@ -12,7 +12,8 @@ static bool is_kind(const struct statement *s)
 	/* What functions do they do when it runs.  Beside a cast (SQL_HAS_CAST_STRING) a
 	 * constant is of any type. */
 	const uint32_t harmless = SQL_MAY_WRITE | SQL_HAS_STRING | SQL_HAS_PARAM |
-		SQL_CALLS_NEXTVAL | SQL_CALLS_CURRVAL | SQL_CALLS_NOTIFY | SQL_CALLS_UNKNOWN;
+		SQL_CALLS_NEXTVAL | SQL_CALLS_CURRVAL | SQL_CALLS_NOTIFY |
+		SQL_CALLS_UNKNOWN | SQL_MAY_CALL;
 
 	switch ((int)s->kind) {
 	case SQL_SELECT:

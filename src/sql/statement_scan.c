@@ -10,7 +10,7 @@
  * called: lists of columns, aliases, types, clauses.  Such a place is taken for
  * no call only where the grammar rules a call out; what is left over counts as a
  * function that nobody knows.  A function that is known to change the session
- * counts wherever it stands.
+ * counts wherever it stands, also as an attribute: (0.5::float8).setseed.
  */
 #include "sql/statement_priv.h"
 
@@ -33,6 +33,7 @@ struct chain {
 	struct item before, before2;
 	unsigned depth;
 	bool is_second; /* before it: the first word */
+	bool is_attribute; /* of an expression: (...).name, a[1].name, $1.name */
 };
 
 struct scan {
@@ -216,6 +217,27 @@ static void finish_call(struct scan *scan)
 	note_call(scan);
 }
 
+/* A field, or a function of one argument (ParseFuncOrColumn() in parse_func.c). */
+static void note_attribute(struct scan *scan)
+{
+	enum word_function function = FUNCTION_UNKNOWN;
+	char name[LEXER_NAME_MAX + 1];
+	size_t len;
+
+	if (lexer_value(&scan->token, scan->lexer->flags, name, sizeof(name), &len) ==
+		LEXER_VALUE_OK)
+		function = words_function(name, len);
+	set_flag(scan, function == FUNCTION_UNKNOWN ? SQL_MAY_CALL :
+						      statement_call_flags(function));
+}
+
+static bool is_behind_expression(const struct scan *scan)
+{
+	return is_punct(&scan->last, '.') &&
+		(is_punct(&scan->last2, ')') || is_punct(&scan->last2, ']') ||
+			scan->last2.kind == LEXER_PARAM);
+}
+
 static void begin_chain(struct scan *scan)
 {
 	struct chain *chain = &scan->chain;
@@ -228,6 +250,7 @@ static void begin_chain(struct scan *scan)
 	chain->before2 = scan->last2;
 	chain->depth = scan->depth;
 	chain->is_second = scan->count == 2;
+	chain->is_attribute = is_behind_expression(scan);
 }
 
 static void on_name(struct scan *scan)
@@ -241,6 +264,8 @@ static void on_name(struct scan *scan)
 	} else {
 		begin_chain(scan);
 	}
+	if (chain->is_attribute)
+		note_attribute(scan);
 }
 
 /* ON CONFLICT (a) DO is a clause; JOIN ... ON conflict(a) is a call. */
@@ -288,6 +313,10 @@ static void open_paren(struct scan *scan)
 		scan->conflict_open = true;
 	} else if (is_word && chain->word == WORD_OPERATOR) {
 		scan->operator_open = true;
+	} else if (is_word && chain->word == WORD_TREAT &&
+		!is_before_a_name(chain->before.word)) {
+		/* TREAT(x AS f) calls f(x) of PostgreSQL's, whatever f is. */
+		set_flag(scan, SQL_UNSURE);
 	} else if (follows_name) {
 		scan->waits_for_argument = true;
 	}

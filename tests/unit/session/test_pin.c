@@ -38,6 +38,7 @@ static const struct {
 	{ "SELECT pg_advisory_lock(1)", LOCK, 0, false, false, false },
 	{ "SELECT pg_catalog.pg_try_advisory_lock_shared(1, 2)", LOCK, 0, false, false, false },
 	{ "SELECT pg_advisory_xact_lock(1)", 0, 0, false, false, false },
+	{ "SELECT (1::bigint).pg_advisory_lock", LOCK, 0, false, false, false },
 	{ "SELECT 'pg_advisory_lock(1)'", 0, 0, false, false, false },
 	{ "SELECT pg_advisory_unlock(1)", 0, 0, false, true, false },
 	{ "LISTEN c", LISTEN, 0, false, false, false },

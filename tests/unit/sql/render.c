@@ -57,6 +57,7 @@ static const struct {
 	{ SQL_CALLS_ORIGIN, "origin" },
 	{ SQL_CALLS_BACKUP, "backup" },
 	{ SQL_CALLS_UNKNOWN, "calls" },
+	{ SQL_MAY_CALL, "may-call" },
 	{ SQL_UPDATES_SETTINGS, "settings" },
 };
 

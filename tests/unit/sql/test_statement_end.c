@@ -124,6 +124,8 @@ static const struct {
 	{ true, "SELECT--\n1" },
 	{ true, " -- SELECT x\nSELECT 1" },
 	{ true, "SELECT'a'" },
+	{ false, "SELECT '\\', ', f() --'" },
+	{ false, "SELECT '\\d'" },
 	{ false, "SELECT x'1f'" },
 	{ false, "SELECT e'a'" },
 	{ false, "SELECT N'a'" },
@@ -233,6 +235,17 @@ static const struct {
 	{ TEXT_CODE_LOADS, "SELECT 1; do language plpgsql 'BEGIN Load \\x; END'" },
 	{ TEXT_CODE_LOADS, "nonsense, load" },
 	{ TEXT_CODE_LOADS, "SELECT 'load" },
+	{ TEXT_CODE_CALLS, "SELECT (x).f" },
+	{ TEXT_CODE_NONE, "SELECT (x).length, t.f FROM t" },
+	{ TEXT_CODE_CALLS, "SELECT ('x').dblink_connect" },
+	{ TEXT_CODE_ANY, "SELECT ('SELECT f()').ts_stat" },
+	{ TEXT_CODE_ANY, "SELECT TREAT('SELECT f()' AS ts_stat)" },
+	/* Constants, and calls if escapes are on by then. */
+	{ TEXT_CODE_CALLS, "SELECT '\\', ', f() --'" },
+	{ TEXT_CODE_ANY, "SELECT '\\', '; DO $$ $$; --'" },
+	{ TEXT_CODE_NONE, "SELECT '\\d'" },
+	/* Half of a character in some encodings. */
+	{ TEXT_CODE_ANY, "SELECT E'\x83\\', f() --'" },
 };
 
 START_TEST(tells_what_runs_code)
