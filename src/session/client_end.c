@@ -60,7 +60,7 @@ static enum text_end of_prepared(const struct client *c, const struct server *s,
 	enum text_end end =
 		(enum text_end)atomic_load_explicit(&p->ends, memory_order_relaxed);
 
-	if (p->state_key != (c->params.plan_key ^ s->literal_key))
+	if (p->state_key != client_state_key(c, s))
 		return TEXT_OTHER;
 	if (end != TEXT_NOT_READ)
 		return end;
@@ -191,9 +191,9 @@ static enum text_leaves prepared_leaves(const struct client *c, const struct ser
 		(enum text_leaves)atomic_load_explicit(&p->leaves, memory_order_relaxed);
 	const char *text = (const char *)p->body;
 
-	if (p->state_key != (c->params.plan_key ^ s->literal_key))
-		return statement_may_load(text, strnlen(text, p->len)) ? LEAVES_LOADS :
-									 LEAVES_ANYTHING;
+	/* It was read under others; what that could change is taken at its worst. */
+	if (p->state_key != client_state_key(c, s))
+		return find_out(text, strnlen(text, p->len), client_lexer_flags(s));
 	if (leaves == LEAVES_NOT_READ) {
 		leaves = find_out(text, strnlen(text, p->len), client_lexer_flags(s));
 		atomic_store_explicit(&p->leaves, (uint8_t)leaves, memory_order_relaxed);
@@ -258,6 +258,22 @@ static enum text_leaves bind_leaves(const struct client *c, const struct server 
 	return leaves;
 }
 
+/* A server that lacks the statement is sent it. */
+static enum text_leaves describe_leaves(const struct client *c, const struct server *s,
+	const struct frame *f)
+{
+	struct wire_in in;
+	const char *name;
+	bool is_statement;
+
+	wire_init(&in, f->body, f->available);
+	is_statement = wire_u8(&in) == 'S';
+	name = wire_cstr(&in);
+	if (wire_ok(&in) && (!is_statement || bound_leaves(c, s, name) == LEAVES_NOTHING))
+		return LEAVES_NOTHING;
+	return LEAVES_DATA;
+}
+
 static enum text_leaves message_leaves(const struct client *c, const struct server *s,
 	const struct frame *f)
 {
@@ -271,6 +287,7 @@ static enum text_leaves message_leaves(const struct client *c, const struct serv
 	case 'B':
 		return bind_leaves(c, s, f);
 	case 'D':
+		return describe_leaves(c, s, f);
 	case 'E':
 	case 'C':
 	case 'S':
@@ -297,12 +314,9 @@ static const uint8_t runs[] = {
 void client_leaves(const struct client *c, struct server *s, const struct frame *f)
 {
 	const struct route_limits *limits = &c->route->limits;
-	enum text_leaves leaves;
+	enum text_leaves leaves = message_leaves(c, s, f);
 
-	if (s->ps.last_client == c->id && s->is_suspect && s->ran.code == UNSEEN_ALL &&
-		s->ran.client == c->id)
-		return;
-	leaves = message_leaves(c, s, f);
+	s->reads_anew = (s->reads_anew && !exchange_is_idle(&s->xq)) || leaves > LEAVES_DATA;
 	if (leaves != LEAVES_NOTHING) {
 		s->ps.last_client = c->id;
 		server_ran(s, c->id, runs[leaves]);
@@ -364,11 +378,8 @@ static enum text_leaves session_leaves(const struct client *c, const struct serv
 
 void client_session_leaves(const struct client *c, struct server *s, const struct frame *f)
 {
-	enum text_leaves leaves;
+	enum text_leaves leaves = session_leaves(c, s, f);
 
-	if (s->ran.client == c->id && s->ran.code == UNSEEN_ALL)
-		return;
-	leaves = session_leaves(c, s, f);
 	if (leaves != LEAVES_NOTHING)
 		server_ran(s, c->id, runs[leaves]);
 }

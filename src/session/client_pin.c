@@ -134,6 +134,7 @@ void client_pin_refuse_query(struct server *s, enum step_kind why)
 	char sql[64];
 
 	(void)snprintf(sql, sizeof(sql), "EXECUTE %s", prepared_no_name());
+	server_close_unseen(s, prepared_no_name());
 	server_step(s, why, NULL, NULL);
 	exchange_sent(&s->xq, 'Q');
 	buf_init(&out, 0);

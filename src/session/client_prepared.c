@@ -85,12 +85,6 @@ void client_note_use(struct client *c, struct server *s, const struct prepared *
 			strnlen((const char *)p->body, p->len));
 }
 
-/* Under which settings it would be read now. */
-static uint64_t state_key(const struct client *c, const struct server *s)
-{
-	return c->params.plan_key ^ s->literal_key;
-}
-
 uint32_t client_most_prepared(const struct client *c)
 {
 	uint32_t most = c->route->limits.max_prepared;
@@ -101,7 +95,7 @@ uint32_t client_most_prepared(const struct client *c)
 static struct prepared *make_again(
 	struct prepared_registry *r, const struct prepared *p, uint64_t key)
 {
-	return p->is_alone ? prepared_get_alone(r, p->body, p->len)
+	return p->is_alone ? prepared_get_alone(r, p->body, p->len, key)
 			   : prepared_get(r, p->body, p->len, key);
 }
 
@@ -127,23 +121,48 @@ static struct prepared *replace(struct client *c, struct prepared_registry *regi
 	return n->statement;
 }
 
+/* '...' or $tag$...$tag$, where $1 is none. */
+static bool may_have_string(const uint8_t *text, size_t len)
+{
+	const uint8_t *end = text + len;
+
+	if (memchr(text, '\'', len) != NULL)
+		return true;
+	for (; (text = memchr(text, '$', (size_t)(end - text))) != NULL; text++) {
+		if (text + 1 < end && (text[1] < '0' || text[1] > '9'))
+			return true;
+	}
+	return false;
+}
+
+/* What runs in front of it may set what its constants mean, and nothing tells yet: nobody
+ * else is to have what is read then. */
+static bool is_read_anyhow(const struct server *s, const uint8_t *text, size_t len)
+{
+	return s->reads_anew && !exchange_is_idle(&s->xq) && may_have_string(text, len);
+}
+
 /* The statement of this name as it is to be used now.  For once it is another one under
- * settings that are not those it was prepared under (SET LOCAL), unless the server has
- * read it before: *once is to be given back. */
+ * settings that are not those it was prepared under (SET LOCAL), or may not be, unless the
+ * server has read it before: *once is to be given back. */
 static struct prepared *fitting(struct client *c, struct server *s, struct prepared_name *n,
 	struct prepared **once)
 {
 	struct prepared_registry *registry = login_registry(s->pool->session);
 	struct prepared *p = n->statement;
-	uint64_t key = state_key(c, s);
+	uint64_t key = client_state_key(c, s);
 
 	*once = NULL;
 	if (UNLIKELY(atomic_load_explicit(&p->is_retired, memory_order_relaxed) ||
 		    p->registry != registry))
 		p = replace(c, registry, n);
-	if (p->state_key == key || p->is_alone || prepared_set_use(&s->prepared, p))
+	if (p->is_alone || (p->state_key == key && !s->reads_anew) ||
+		prepared_set_use(&s->prepared, p))
 		return p;
-	*once = prepared_get(registry, p->body, p->len, key);
+	if (is_read_anyhow(s, p->body, strnlen((const char *)p->body, p->len)))
+		*once = prepared_get_alone(registry, p->body, p->len, key);
+	else if (p->state_key != key)
+		*once = prepared_get(registry, p->body, p->len, key);
 	return *once != NULL ? *once : p;
 }
 
@@ -163,6 +182,8 @@ static const char *use(struct client *c, struct server *s, const struct frame *f
 			return p->name;
 		if (name[0] == '\0')
 			client_unnamed_use(c, s);
+		if (prepared_is_our_name(name))
+			server_close_unseen(s, prepared_no_name());
 		server_step(s, kind, NULL, NULL);
 		return prepared_is_our_name(name) ? prepared_no_name() : NULL;
 	}
@@ -171,10 +192,8 @@ static const char *use(struct client *c, struct server *s, const struct frame *f
 		server_step(s, kind, NULL, NULL);
 		return NULL;
 	}
-	if (is_to_be_told(s, n)) {
-		server_step(s, STEP_STALE, NULL, n);
-		server_send_describe(s, prepared_no_name());
-	}
+	if (is_to_be_told(s, n))
+		client_send_failing(s, STEP_STALE, n);
 	p = fitting(c, s, n, &once);
 	client_note_use(c, s, p);
 	if (!prepared_set_use(&s->prepared, p)) {
@@ -192,6 +211,7 @@ static const char *use(struct client *c, struct server *s, const struct frame *f
 
 void client_send_failing(struct server *s, enum step_kind kind, struct prepared_name *n)
 {
+	server_close_unseen(s, prepared_no_name());
 	server_step(s, kind, NULL, n);
 	server_send_describe(s, prepared_no_name());
 }
@@ -201,6 +221,7 @@ void client_send_failing(struct server *s, enum step_kind kind, struct prepared_
 static void refuse_duplicate(
 	struct server *s, struct prepared_name *n, const uint8_t *body, size_t len)
 {
+	server_close_unseen(s, prepared_text_name());
 	server_step(s, STEP_TEXT_PARSE, NULL, NULL);
 	server_send_parse(s, prepared_text_name(), body, len);
 	server_step(s, STEP_TEXT_CLOSE, NULL, NULL);
@@ -221,10 +242,11 @@ static struct prepared *make(
 		return NULL;
 	/* What EXECUTE gives is the client's own. */
 	if (statement_depends_on_time((const char *)body, text_len, client_lexer_flags(s)) ||
-		prepared_may_name((const char *)body, text_len))
-		p = prepared_get_alone(registry, body, len);
+		prepared_may_name((const char *)body, text_len) ||
+		is_read_anyhow(s, body, text_len))
+		p = prepared_get_alone(registry, body, len, client_state_key(c, s));
 	else
-		p = prepared_get(registry, body, len, state_key(c, s));
+		p = prepared_get(registry, body, len, client_state_key(c, s));
 	/* One that others have costs nothing. */
 	if (p != NULL && prepared_is_mine_only(p) && memory_left(c) == 0) {
 		prepared_unref(p);
@@ -332,11 +354,9 @@ static size_t on_parse(
 	const char *name;
 	struct wire_in in;
 
-	if (f->available == 0 || (!is_long && !frame_is_whole(f)))
-		return 0;
 	stats_add(c->stats, STAT_client_parse_count, 1);
 	wire_init(&in, f->body, f->available);
-	if (is_long && f->body[0] != '\0') {
+	if (is_long && f->available > 0 && f->body[0] != '\0') {
 		client_send_failing(s, STEP_REFUSED, NULL);
 		*sent = CLIENT_DROPPED;
 		return FRAME_HEADER + f->available;
@@ -426,9 +446,6 @@ static size_t on_bind(
 	name = wire_cstr(&in);
 	if (!wire_ok(&in) && !frame_is_whole(f) && f->available < NAMES_MAX)
 		return 0;
-	/* What it gives may be the name of a setting. */
-	if (!frame_is_whole(f) && f->body_len <= BIND_WHOLE)
-		return 0;
 	if (!c->work->reuse.is_off)
 		stats_add(c->stats, STAT_bind_count, 1);
 	if (!wire_ok(&in)) {
@@ -438,8 +455,7 @@ static size_t on_bind(
 	}
 	if (!client_pin_admits_bind(c, s, name, &why)) {
 		client_reuse_settle(c, s);
-		server_step(s, why, NULL, NULL);
-		server_send_describe(s, prepared_no_name());
+		client_send_failing(s, why, NULL);
 		*sent = CLIENT_DROPPED;
 		return FRAME_HEADER + f->available;
 	}
@@ -492,8 +508,6 @@ static size_t on_named(
 	const char *name;
 	bool is_statement;
 
-	if (!frame_is_whole(f))
-		return 0;
 	wire_init(&in, f->body, f->body_len);
 	is_statement = wire_u8(&in) == 'S';
 	name = wire_cstr(&in);
@@ -521,8 +535,6 @@ static size_t on_execute(struct client *c, struct server *s, const struct frame 
 	struct wire_in in;
 	const char *portal;
 
-	if (!frame_is_whole(f))
-		return 0;
 	wire_init(&in, f->body, f->body_len);
 	portal = wire_cstr(&in);
 	if (wire_ok(&in) && portal_hash(portal) == c->acts_portal) {
@@ -563,8 +575,6 @@ static size_t on_query(
 	bool is_read = frame_is_whole(f) && f->body_len > 0;
 	unsigned may = TEXT_MAY_ALL;
 
-	if (!frame_is_whole(f) && f->body_len <= CLIENT_INSPECT_MAX)
-		return 0;
 	client_unnamed_forget(c);
 	if (is_read)
 		may = texts_may(&s->worker->texts, f->body, f->body_len - 1,
@@ -588,15 +598,39 @@ static size_t on_query(
 
 /* --- all of them ------------------------------------------------------------------------- */
 
+static bool is_in_copy(const struct server *s)
+{
+	return s->xq.copy == EXCHANGE_COPY_IN && !s->xq.copy_end_sent;
+}
+
+bool client_prepared_waits(const struct client *c, const struct server *s, const struct frame *f)
+{
+	if (frame_is_whole(f) || s->xq.skipping || is_in_copy(s))
+		return false;
+	switch (f->type) {
+	case 'P':
+	case 'Q':
+		return f->body_len <= CLIENT_INSPECT_MAX;
+	case 'B':
+		/* What it gives may be the name of a setting. */
+		return f->body_len <= BIND_WHOLE;
+	case 'C':
+	case 'D':
+		return true;
+	case 'E':
+		return c->acts_portal != 0;
+	default:
+		return false;
+	}
+}
+
 size_t client_prepared_message(
 	struct client *c, struct server *s, const struct frame *f, enum client_sent *sent)
 {
-	bool is_in_copy = s->xq.copy == EXCHANGE_COPY_IN && !s->xq.copy_end_sent;
-
 	*sent = CLIENT_AS_IT_IS;
 	if (UNLIKELY(client_reuse_is_open(c)))
 		client_reuse_next(c, s, f);
-	switch (s->xq.skipping || is_in_copy ? 0 : f->type) {
+	switch (s->xq.skipping || is_in_copy(s) ? 0 : f->type) {
 	case 'P':
 		return on_parse(c, s, f, sent);
 	case 'B':
@@ -619,7 +653,7 @@ size_t client_prepared_message(
 		/* What the server skips, or does not expect within COPY data. */
 		break;
 	}
-	if (f->type == 'S' && !is_in_copy)
+	if (f->type == 'S' && !is_in_copy(s))
 		server_step(s, STEP_END_SYNC, NULL, NULL);
 	exchange_sent(&s->xq, f->type);
 	return FRAME_HEADER + f->available;

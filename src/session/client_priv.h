@@ -87,6 +87,8 @@ enum client_sent {
 	CLIENT_DROPPED          /* the same; what is left of it does not */
 };
 
+/* The rest of it is to come before anything is done about it, or known of it. */
+bool client_prepared_waits(const struct client *, const struct server *, const struct frame *);
 /* Returns the bytes used, 0 when more are needed. */
 size_t client_prepared_message(struct client *, struct server *, const struct frame *,
 	enum client_sent *);
@@ -197,6 +199,12 @@ void client_note_resets(struct client *, struct server *, const void *text, size
 static inline bool client_has_defaults(const struct client *c)
 {
 	return buf_len(c->has_start ? &c->work->start.text : &c->params.text) > 0;
+}
+
+/* Under which settings texts of the client's are read there. */
+static inline uint64_t client_state_key(const struct client *c, const struct server *s)
+{
+	return c->params.plan_key ^ s->literal_key;
 }
 
 /* What follows waits until that is made good. */

@@ -235,10 +235,10 @@ static bool is_text(const struct client *c, const struct frame *f)
 	return (f->type == 'Q' || f->type == 'P') && client_is_kept(c);
 }
 
-static bool must_wait(const struct client *c, const struct frame *f)
+static bool must_wait(const struct client *c, const struct server *s, const struct frame *f)
 {
-	return !c->keeps_statements && is_text(c, f) && !frame_is_whole(f) &&
-		f->body_len <= CLIENT_INSPECT_MAX;
+	return c->keeps_statements ? client_prepared_waits(c, s, f) :
+		is_text(c, f) && !frame_is_whole(f) && f->body_len <= CLIENT_INSPECT_MAX;
 }
 
 static void note_passing(struct client *c, struct server *s, const struct frame *f)
@@ -386,7 +386,7 @@ static size_t forward_step(struct client *c, struct server *s, struct span *span
 		s->sql_of = c->id;
 	}
 	c->body_drops = false;
-	if (must_wait(c, &f))
+	if (must_wait(c, s, &f))
 		return 0;
 	if (!c->keeps_statements) {
 		pass(c, s, &f, span);

@@ -80,16 +80,11 @@ static bool begins_lease(const struct client *c, const struct server *s)
 		!s->has_foreign && !s->is_broken;
 }
 
-static uint64_t key_of(const struct client *c, const struct server *s)
-{
-	return c->params.plan_key ^ s->literal_key;
-}
-
 static bool is_current(const struct client *c, const struct server *s,
 	const struct prepared *p)
 {
 	return p->registry == login_registry(s->pool->session) &&
-		p->state_key == key_of(c, s) && prepared_is_current(p);
+		p->state_key == client_state_key(c, s) && prepared_is_current(p);
 }
 
 /* Are so many types given, each by its number? */
@@ -149,7 +144,7 @@ static struct prepared *shared(const struct client *c, const struct server *s,
 	hash = hash_bytes(body, len);
 	if (seen_again(&c->worker->seen, hash) < SEEN_ENOUGH)
 		return NULL;
-	p = prepared_get(login_registry(s->pool->session), body, len, key_of(c, s));
+	p = prepared_get(login_registry(s->pool->session), body, len, client_state_key(c, s));
 	if (p == NULL)
 		return NULL;
 	if (reusable(s, p) == REUSABLE_NO)

@@ -127,7 +127,6 @@ struct need {
 	struct client *client;
 	struct server *server;
 	bool has_sent;
-	bool is_alone;  /* nothing runs that might prepare by the same names */
 };
 
 static void need(struct prepared_name *n, void *arg)
@@ -213,11 +212,9 @@ static void not_of_others(struct need *in, const char *name)
 {
 	struct server *s = in->server;
 
-	if (!in->is_alone || prepared_is_our_name(name) ||
-		prepared_names_find(&s->sql, name) != NULL)
+	if (prepared_is_our_name(name) || prepared_names_find(&s->sql, name) != NULL)
 		return;
-	server_step(s, STEP_CLOSE_OURS, NULL, NULL);
-	server_send_close(s, name);
+	server_close_unseen(s, name);
 	in->has_sent = true;
 }
 
@@ -275,7 +272,6 @@ bool client_sql_need(struct client *c, struct server *s, const char *text, size_
 
 	if (!client_is_kept(c) || !can_prepare(s))
 		return false;
-	in.is_alone = s->xq.pending == 0 && !s->xq.open;
 	if (!need_named(&in, text, len, client_lexer_flags(s)))
 		prepared_names_each(&c->names, need_sql, &in);
 	return in.has_sent;

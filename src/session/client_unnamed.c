@@ -40,7 +40,8 @@ void client_unnamed_keep(struct client *c, struct server *s, const uint8_t *body
 		c->unnamed_pins = may & TEXT_MAY_PIN;
 	} else if (client_has_memory(c, len)) {
 		c->unnamed_large =
-			prepared_get_alone(login_registry(s->pool->session), body, len);
+			prepared_get_alone(login_registry(s->pool->session), body, len,
+				client_state_key(c, s));
 		c->has_unnamed = c->unnamed_large != NULL;
 	}
 	c->has_unseen = !c->has_unnamed;
@@ -125,6 +126,5 @@ void client_unnamed_use(struct client *c, struct server *s)
 void client_unnamed_hide(struct client *c, struct server *s)
 {
 	client_unnamed_put(c, s);
-	server_step(s, STEP_CLOSE_OURS, NULL, NULL);
-	server_send_close(s, "");
+	server_close_unseen(s, "");
 }

@@ -120,12 +120,14 @@ struct prepared *prepared_get(
 }
 
 struct prepared *prepared_get_alone(
-	struct prepared_registry *r, const void *body, size_t len)
+	struct prepared_registry *r, const void *body, size_t len, uint64_t state_key)
 {
 	struct prepared *p = create(r, body, len);
 
-	if (p != NULL)
-		p->is_alone = true;
+	if (p == NULL)
+		return NULL;
+	p->is_alone = true;
+	p->state_key = state_key;
 	return p;
 }
 
@@ -138,7 +140,8 @@ struct prepared *prepared_get_sql(struct prepared_registry *r, const char *text,
 	buf_init(&body, 0);
 	buf_add(&body, text, len);
 	buf_add(&body, end, sizeof(end));
-	p = buf_ok(&body) ? prepared_get_alone(r, buf_data(&body), buf_len(&body)) : NULL;
+	p = buf_ok(&body) ? prepared_get_alone(r, buf_data(&body), buf_len(&body), 0) :
+			   NULL;
 	if (p != NULL)
 		p->is_sql = true;
 	buf_finish(&body);

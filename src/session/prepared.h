@@ -62,7 +62,7 @@ struct prepared *prepared_get(struct prepared_registry *, const void *body, size
 	uint64_t state_key);
 /* The same for one client, shared with nobody. */
 struct prepared *prepared_get_alone(struct prepared_registry *, const void *body,
-	size_t len);
+	size_t len, uint64_t state_key);
 struct prepared *prepared_ref(struct prepared *);
 void prepared_unref(struct prepared *);         /* accepts NULL */
 

@@ -80,6 +80,7 @@ struct server {
 	bool own_seen;                  /* BARRIER: its reply has begun */
 	bool wants_barrier;             /* when the client's message is complete */
 	bool is_full;                   /* of steps: its client waits for answers */
+	bool reads_anew;                /* what is in flight may change how it reads texts */
 	bool is_unsure;                 /* its client waits for what becomes of names */
 	bool wants_answers;             /* ... within the error domain */
 	bool is_flushed;                /* ... and PostgreSQL was told to answer */

@@ -50,6 +50,12 @@ void server_send_close(struct server *s, const char *name)
 	buf_finish(&out);
 }
 
+void server_close_unseen(struct server *s, const char *name)
+{
+	server_step(s, STEP_CLOSE_OURS, NULL, NULL);
+	server_send_close(s, name);
+}
+
 void server_send_describe(struct server *s, const char *name)
 {
 	struct buf out;

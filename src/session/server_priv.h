@@ -137,6 +137,8 @@ static inline uint32_t server_pending_of_client(const struct server *s)
 void server_step(struct server *, enum step_kind, struct prepared *, struct prepared_name *);
 void server_send_parse(struct server *, const char *name, const void *body, size_t len);
 void server_send_close(struct server *, const char *name);
+/* What code out of sight may have prepared by this name is not to be met. */
+void server_close_unseen(struct server *, const char *name);
 void server_send_describe(struct server *, const char *name);
 /* Parse, and what has to go so that there are at most so many. */
 void server_prepare(struct server *, enum step_kind, struct prepared *,

@@ -139,7 +139,9 @@ void client_note_text(struct client *c, struct server *s, const void *text, size
 	if (!client_is_kept(c) || !touched_may(text, len))
 		return;
 	c->makes_code = c->makes_code || makes_code(s, text, len);
+	c->work->touched.sets = false;
 	touched_text(&c->work->touched, text, len, client_lexer_flags(s));
+	s->reads_anew = s->reads_anew || c->work->touched.sets;
 }
 
 void client_note_unseen(struct client *c)

@@ -242,6 +242,9 @@ static void add_statement(struct touched *t, const struct statement *s)
 	default:
 		break;
 	}
+	t->sets = t->sets || statement_group(s->kind) == SQL_GROUP_SETTING ||
+		s->kind == SQL_DISCARD_ALL || s->kind == SQL_UNKNOWN ||
+		(s->flags & (SQL_CALLS_SET_CONFIG | SQL_UPDATES_SETTINGS | SQL_UNSURE)) != 0;
 	if ((s->flags & SQL_CALLS_SET_CONFIG) != 0)
 		add_calls(t, s);
 	if ((s->flags & SQL_CALLS_SETSEED) != 0)

@@ -35,6 +35,7 @@ struct touched {
 	bool has_more;                  /* their names are known now: to be asked again */
 	bool is_lost;                   /* ... made by a text that shows it: see client_told.c */
 	bool seen;                      /* a text was looked at that may change settings */
+	bool sets;                      /* ... and does, if only for its transaction */
 	bool has_resets;                /* something was reset */
 	bool has_errors;                /* some of it may have been refused */
 	bool closes;                    /* what no statement takes away: LOAD, setseed() */

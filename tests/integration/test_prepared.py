@@ -7,6 +7,7 @@ import threading
 import psycopg
 import pytest
 from support import wire as w
+from support.postgres import DATABASE
 from support.wait import SLOWDOWN, wait_until
 
 def limited(servers, **more):
@@ -442,15 +443,15 @@ NOWS = ["'now'::timestamptz", "' NOW '::timestamptz", "timestamptz 'now'", "'_no
 
 @pytest.fixture
 def frozen(postgres):
-    postgres.sql("CREATE TYPE frozen AS (at timestamptz)", dbname="app")
+    postgres.sql("CREATE TYPE frozen AS (at timestamptz)", dbname=DATABASE)
     yield postgres
-    postgres.sql("DROP TYPE frozen", dbname="app")
+    postgres.sql("DROP TYPE frozen", dbname=DATABASE)
 
 
 @pytest.mark.parametrize("sql", NOWS)
 def test_postgresql_freezes_it(frozen, sql):
     """So it does, or this would prove nothing."""
-    with frozen.connect(dbname="app") as connection:
+    with frozen.connect(dbname=DATABASE) as connection:
         connection.execute(f"PREPARE first AS SELECT ({sql})::text")
         connection.execute(f"PREPARE second AS SELECT ({sql})::text")
         before = connection.execute("EXECUTE first").fetchone()
@@ -745,7 +746,7 @@ def test_result_type_changes(port, postgres, changing, by_router):
             # Nothing was prepared by it.
             new_columns(three, changing)
         else:
-            postgres.sql("ALTER TABLE changing ADD b int", dbname="app")
+            postgres.sql("ALTER TABLE changing ADD b int", dbname=DATABASE)
         refused = [w.errors(run(wire, w.bind(name="s"), w.execute())) for wire in (one, two)]
         assert refused == [["0A000"]] * 2
         for wire in (one, two, three):
@@ -1130,3 +1131,58 @@ def test_psycopg_deallocates(port):
             with pytest.raises(psycopg.errors.DivisionByZero):
                 connection.execute("SELECT 1 / %s::int", (0,))
             connection.rollback()
+
+
+def test_parse_without_anything_in_it(port):
+    """PostgreSQL says what is wrong with it, and goes on."""
+    with port.wire() as wire:
+        assert error(run(wire, w.message("P")))[0] == "08P01"
+        assert wire.value("SELECT 1") == "1"
+
+
+SETS = {
+    "SET": w.parse("SET TimeZone = 'Asia/Tokyo'") + w.bind() + w.execute(),
+    "SET LOCAL": w.parse("SET LOCAL TimeZone = 'Asia/Tokyo'") + w.bind() + w.execute(),
+    "set_config": w.parse("SELECT set_config('TimeZone', 'Asia/Tokyo', true)") + w.bind()
+                  + w.execute(),
+    "function": w.parse("SELECT tokyo()") + w.bind() + w.execute(),
+    "queries": w.query("BEGIN") + w.query("SET LOCAL TimeZone = 'Asia/Tokyo'"),
+    "DO": w.query("BEGIN") + w.query("DO $$ BEGIN SET LOCAL TimeZone = 'Asia/Tokyo'; END $$"),
+}
+
+
+@pytest.mark.router_only
+@pytest.mark.parametrize("how", SETS)
+def test_setting_sent_ahead_does_not_reach_what_others_share(make_router, postgres, how):
+    """What is prepared, or has to be prepared again, behind a setting that is not answered."""
+    postgres.sql("CREATE OR REPLACE FUNCTION tokyo() RETURNS int LANGUAGE plpgsql AS"
+                 " $$ BEGIN SET LOCAL TimeZone = 'Asia/Tokyo'; RETURN 1; END $$",
+                 dbname=DATABASE)
+    sql = "SELECT extract(epoch FROM '2024-07-01 12:00'::timestamptz)::int"
+    tokyo, utc = [("1719802800",)], [("1719835200",)]
+    router = make_router(limited(1, max_prepared_statements=2))
+    uses = w.bind(name="s") + w.execute() + w.sync()
+
+    def last(wire):
+        """The answer to the last of them."""
+        answer = wire.until_ready()
+        for _ in range(SETS[how].count(b"Q\0\0\0")):
+            answer = wire.until_ready()
+        assert not w.errors(answer), answer
+        wire.query("ROLLBACK")
+        return w.rows(answer)[-1:]
+
+    with router.transactional.wire() as one, router.transactional.wire() as two, \
+            router.transactional.wire() as three:
+        one.send(SETS[how], w.parse(sql, "s"), uses)
+        assert last(one) == tokyo
+        prepare(two, "s", sql)
+        assert execute(two, "s") == utc
+        # The server has others by now, and reads it again.
+        prepare(three, "a", "SELECT 1")
+        prepare(three, "b", "SELECT 2")
+        two.send(SETS[how], uses)
+        assert last(two) == tokyo
+        prepare(three, "s", sql)
+        assert execute(three, "s") == utc
+    postgres.sql("DROP FUNCTION tokyo", dbname=DATABASE)

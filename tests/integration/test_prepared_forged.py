@@ -133,3 +133,47 @@ def test_texts_that_name_them(make_router, state, how, text):
             other.until_ready()
             assert w.errors(other.until_ready()) != []
         assert execute(one, "s") == [("mine",)]
+
+
+@pytest.mark.parametrize("how", ["DO", "function"])
+def test_what_clients_whose_texts_go_on_unread_have_replaced(make_router, postgres, how):
+    """Another port for the same user, where nobody looks after statements."""
+    postgres.sql(SETUP, dbname=DATABASE)
+    router = make_router({
+        "hosts": {"main": {"connection_budget": 1}},
+        "workloads": {"transactional": {"guaranteed_connections": 0, "max_connections": 1},
+                      "plain": {"pool_mode": "transaction", "guaranteed_connections": 0,
+                                "max_connections": 1, "max_prepared_statements": 0},
+                      "session": None}})
+    with router.transactional.wire() as one, router.plain.wire() as other:
+        prepare(one, "s", "SELECT 'mine'")
+        assert not w.errors(other.query(HOW[how]))
+        for _ in range(3):
+            assert execute(one, "s") == [("mine",)]
+    assert "statement-forged" in router.log()
+
+
+NOBODYS = "DO $$ BEGIN EXECUTE 'PREPARE {} AS SELECT ''forged'''; END $$"
+
+
+@pytest.mark.parametrize("mode", ["strict", "tracked"])
+def test_what_fails_in_place_of_another_text(make_router, mode):
+    """Names that stand for none: code has made them, and nobody runs that."""
+    router = make_router(limited(1, session_state=mode, session_state_listen="refuse",
+                                 session_state_audit="off"))
+    with router.transactional.wire() as one, router.transactional.wire() as other:
+        def forged(name="pgtandem_s0"):
+            assert not w.errors(one.query(NOBODYS.format(name)))
+        forged()
+        assert w.errors(other.query("LISTEN x")) == ["0A000"]
+        forged()
+        other.query("BEGIN")
+        assert w.errors(other.query("LISTEN x")) == ["0A000"]
+        other.query("ROLLBACK")
+        forged()
+        assert error(run(other, w.parse("LISTEN x"), w.bind(), w.execute()))[0] == "0A000"
+        prepare(other, "s", "SELECT 'mine'")
+        forged()
+        forged("pgtandem_stext")
+        assert error(run(other, w.parse("SELECT 2", "s")))[0] == "42P05"
+        assert execute(other, "s") == [("mine",)]

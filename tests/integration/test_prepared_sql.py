@@ -523,3 +523,17 @@ def test_execute_of_what_does_something_to_names(crowd, how, text):
         if text != "DEALLOCATE nobody":
             assert tags(fine(run(wire, w.bind(name="act"), w.execute()))) == [
                 text if text == "DEALLOCATE ALL" else text.split()[0]]
+
+
+@pytest.mark.parametrize("ahead", [
+    w.query("SELECT 1"), w.query("BEGIN"),
+    w.parse("SELECT 1") + w.bind() + w.execute() + w.sync()], ids=["query", "begin", "extended"])
+def test_what_code_of_another_prepared_is_not_met_in_a_pipeline(crowd, ahead):
+    """Whoever sends ahead meets no more of it than who waits for answers."""
+    with two(crowd) as (one, other):
+        fine(one.query("DO $$ BEGIN EXECUTE 'PREPARE of_one AS SELECT 1'; END $$"))
+        other.send(ahead, w.query("EXECUTE of_one"))
+        fine(other.until_ready())
+        assert error(other.until_ready())[0] == "26000"
+        other.query("ROLLBACK")
+        assert error(other.query("EXECUTE of_one"))[0] == "26000"

@@ -395,3 +395,50 @@ def test_a_seed_at_startup_is_none(one, postgres):
             drawn.add(b.value("SELECT random()"))
             drawn.add(a.value("SELECT random()"))
     assert len(drawn) == 6
+
+
+READS_CODE = """
+CREATE FUNCTION sets_as_it_is_read() RETURNS int LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM set_config('app.tenant_id', 'secret of a', false); RETURN 1; END $$;
+CREATE DOMAIN set_as_it_is_read AS int CHECK (sets_as_it_is_read() = 1)
+"""
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
+def test_describe_of_a_statement_that_the_server_lacks(make_router, postgres, named):
+    """It is sent there, and PostgreSQL runs code as it reads a constant."""
+    postgres.sql(READS_CODE, dbname=DATABASE)
+    try:
+        router = make_router(state(None, "strict", max_prepared_statements=1))
+        with router.transactional.wire() as a, router.transactional.wire() as b:
+            name = "first" if named else ""
+            a.send(w.parse("SELECT '{1}'::set_as_it_is_read[]", name), w.sync())
+            assert w.errors(a.until_ready()) == []
+            # The one that is used last stays there alone.
+            b.send(w.parse("SELECT 2", "second"), w.bind(name="second"), w.execute(), w.sync())
+            assert w.errors(b.until_ready()) == []
+            a.send(w.describe("S", name), w.sync())
+            assert w.types(a.until_ready()) == "tTZ"
+            assert b.value("SELECT coalesce(current_setting('app.tenant_id', true), '')") == ""
+    finally:
+        postgres.sql("DROP DOMAIN set_as_it_is_read", "DROP FUNCTION sets_as_it_is_read",
+                     dbname=DATABASE)
+
+
+def test_mode_that_is_reloaded_within_transactions(make_router):
+    """Whoever asks for a server under strict sees nothing of those who began before."""
+    router = make_router(state(None, "strict"))
+    with router.transactional.wire() as a:
+        for before, mode in (("strict", "off"), ("off", "tracked"), ("tracked", "strict"),
+                             ("strict", "off"), ("off", "strict")):
+            a.query("BEGIN")
+            a.query(f"SET app.tenant_id = '{before}'")
+            a.query("SET work_mem = '4321kB'")
+            router.reload({"defaults": {"session_state": mode}})
+            assert a.value("SELECT current_setting('app.tenant_id')") == before
+            a.query("COMMIT")
+            if mode != "strict":
+                continue
+            with router.transactional.wire() as b:
+                assert b.value("SELECT coalesce(current_setting('app.tenant_id', true), '')") == ""
+                assert b.value("SHOW work_mem") == "4MB"

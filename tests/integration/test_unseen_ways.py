@@ -7,8 +7,8 @@ import pytest
 from support import wire as w
 from support.postgres import DATABASE, DEFAULT_USER, USERS
 from support.wait import SLOWDOWN, wait_until
-from test_unseen import (FIXED, LOAD, PID, RUN, SEES, clients, is_closed, place, ran, role,
-                         waits)
+from test_unseen import (FIXED, FORMS, LOAD, PID, RUN, SEES, SUPER, clients, is_closed, place,
+                         ran, role, waits)
 
 __all__ = ["clients", "place", "role"]
 pytestmark = pytest.mark.router_only
@@ -350,3 +350,76 @@ def test_code_of_another_database_asks_nothing_more(clients, place, postgres):
 
 def questions(postgres):
     return postgres.log().count("pgtandem: unseen")
+
+
+# --- texts ----------------------------------------------------------------------------------------------
+
+STAT = """
+CREATE FUNCTION stat() RETURNS tsvector LANGUAGE plpgsql AS
+    $$ BEGIN EXECUTE 'LO' || 'AD ''auto_explain'''; RETURN 'a'; END $$;
+CREATE FUNCTION of_text(text) RETURNS int LANGUAGE plpgsql AS
+    $$ BEGIN EXECUTE 'LO' || 'AD ''auto_explain'''; RETURN 1; END $$;
+"""
+# Nothing in these looks like a call.
+NO_CALLS = {
+    "attribute": "SELECT ('x'::text).of_text",
+    "element": "SELECT ('{x}'::text[])[1].of_text",
+    "text of an attribute": "SELECT ('SELECT stat()'::text).ts_stat",
+    "text of TREAT": "SELECT TREAT('SELECT stat()' AS ts_stat)",
+}
+
+
+@pytest.mark.parametrize("way", NO_CALLS)
+def test_calls_that_look_like_none(clients, place, way):
+    place(STAT)
+    assert closes_for(clients, NO_CALLS[way], SUPER) == "t"
+
+
+def test_escapes_that_are_read_otherwise_by_then(clients, place):
+    """What is sent ahead changes how the next text is read."""
+    place(FIXED)
+    ours = clients()
+    a, b = ours.make(), ours.make()
+    pid = a.value(PID)
+    a.send(w.query("SET standard_conforming_strings = off"),
+           w.query(r"SELECT '\', ', fixed() --'"))
+    for _ in range(2):
+        ran(a.until_ready())
+    assert a.value(SEES) == "t" and a.value(PID) == pid
+    assert b.value(SEES) == "f" and b.value(PID) != pid
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_texts_that_come_in_pieces_cost_nothing(clients, place, form):
+    """Only those of more than 1 MB are not read.  A word in them is not LOAD."""
+    ours = clients()
+    a, b = ours.make(DEFAULT_USER), ours.make(DEFAULT_USER)
+    for size in (1_000, 10_000, 100_000, 900_000):
+        text = f"SELECT * FROM plain -- {size // 7 * 'upload '}"
+        assert not is_closed(a, b, text, FORMS[form]), size
+    ran(a.query("BEGIN"))
+    before = a.value(PID)
+    a.send_split(w.query("SELECT * FROM plain"), 12)
+    ran(a.until_ready())
+    ran(a.query("COMMIT"))
+    assert b.value(PID) == before
+
+
+def test_code_made_behind_what_loads(clients, place):
+    """Whatever a client has run before, what it runs now may change code."""
+    place("CREATE FUNCTION late() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    ours = clients(servers=2)
+    a, b, c = (ours.make() for _ in range(3))
+    ran(a.query("BEGIN"))
+    ran(a.query("DO $$ BEGIN PERFORM 'load'; END $$"))
+    # PostgreSQL's word is as new as can be.
+    ran(b.query("SELECT id FROM plain"))
+    assert c.value(SEES) == "f"
+    make = ("CREATE OR REPLACE FUNCTION late() RETURNS int LANGUAGE plpgsql AS"
+            " $f$ BEGIN LOAD 'auto_explain'; RETURN 1; END $f$")
+    ran(a.query(f"DO $do$ BEGIN EXECUTE $x${make}$x$; END $do$"))
+    ran(a.query("COMMIT"))
+    ran(a.query("BEGIN"))
+    ran(b.query("SELECT late()"))
+    assert b.value(SEES) == "t"
+    assert c.value(SEES) == "f"

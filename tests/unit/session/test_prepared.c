@@ -127,7 +127,7 @@ START_TEST(one_alone_is_nobody_elses)
 	struct prepared *alone, *shared;
 
 	begin();
-	alone = prepared_get_alone(registry, "SELECT 'now'", 13);
+	alone = prepared_get_alone(registry, "SELECT 'now'", 13, 7);
 	shared = get("SELECT 'now'", 0);
 	ck_assert_ptr_ne(alone, shared);
 	ck_assert(alone->is_alone && !shared->is_alone);
