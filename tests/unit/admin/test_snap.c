@@ -5,6 +5,7 @@
 
 #include "admin/snap.h"
 #include "config/config.h"
+#include "session/server.h"
 #include "suites.h"
 
 static const char text[] =
@@ -171,7 +172,8 @@ START_TEST(counts_servers_and_who_waits)
 	struct route *route = route_to(0, "db", "u");
 	struct monitor *m = &route->host->monitor;
 	struct monitor_actions actions = { .count = 0 };
-	struct pool_server server;
+	/* The view looks at what is around it, too. */
+	struct server server = { .host = NULL };
 	struct lease first, second;
 	struct snap_pools pools;
 	struct snap_servers servers;
@@ -183,8 +185,8 @@ START_TEST(counts_servers_and_who_waits)
 	ck_assert_int_eq(monitor_request(m, &second, route->slice, NOW + 1, &actions),
 		LEASE_VERDICT_WAIT);
 	ck_assert_uint_ge(actions.count, 1);
-	pool_server_init(&server, 0);
-	monitor_connecting(m, &server, route->slice, &actions.list[0].unit);
+	pool_server_init(&server.ps, 0);
+	monitor_connecting(m, &server.ps, route->slice, &actions.list[0].unit);
 
 	ck_assert_int_eq(snap_pools(directory, &pools), 0);
 	ck_assert_uint_eq(pools.count, 1);
@@ -193,14 +195,16 @@ START_TEST(counts_servers_and_who_waits)
 	ck_assert_uint_eq(pools.rows[0].servers[SERVER_CONNECTING], 1);
 	snap_pools_finish(&pools);
 
-	server.backend_pid = 4711;
-	monitor_ready(m, &server, NOW + 2, &actions);
+	server.ps.backend_pid = 4711;
+	atomic_store(&server.prepared.count, 3);
+	monitor_ready(m, &server.ps, NOW + 2, &actions);
 	ck_assert_int_eq(snap_servers(directory, &servers), 0);
 	ck_assert_uint_eq(servers.count, 1);
 	ck_assert_int_eq(servers.rows[0].state, SERVER_LEASED);
 	ck_assert_uint_eq(servers.rows[0].client_id, 71);
 	ck_assert_uint_eq(servers.rows[0].backend_pid, 4711);
 	ck_assert_uint_eq(servers.rows[0].connected_us, NOW + 2);
+	ck_assert_uint_eq(servers.rows[0].prepared_statements, 3);
 	ck_assert(!servers.rows[0].close_needed);
 	ck_assert_str_eq(servers.rows[0].names.database, "db");
 	snap_servers_finish(&servers);
