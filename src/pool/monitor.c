@@ -361,6 +361,7 @@ void monitor_ready(struct monitor *m, struct pool_server *s, uint64_t now_us,
 	pool = s->slice->pool;
 	pool->failures = 0;
 	pool->retry_at_us = 0;
+	pool->was_ready = true;
 	host_answers(m);
 	s->connected_at_us = now_us;
 	s->used_at_us = now_us;

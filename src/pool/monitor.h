@@ -297,6 +297,9 @@ void monitor_renew(struct monitor *, struct pool_server *, uint32_t times);
  * servers, and after the end those who wait, are the next monitor_upkeep()'s. */
 void monitor_pool_pause(struct monitor *, struct pool *, bool is_paused);
 
+/* It is paused, and a login has told what clients who log in meanwhile are to be told. */
+NODISCARD bool monitor_pool_is_held(struct monitor *, const struct pool *);
+
 /* How many servers a pool has, and how many of those close when they are returned.
  * What PostgreSQL has not closed for MONITOR_CLOSING_PATIENCE_US is in neither. */
 struct monitor_left {

@@ -250,6 +250,16 @@ void monitor_pool_pause(struct monitor *m, struct pool *pool, bool is_paused)
 	pthread_mutex_unlock(&m->lock);
 }
 
+bool monitor_pool_is_held(struct monitor *m, const struct pool *pool)
+{
+	bool is_held;
+
+	pthread_mutex_lock(&m->lock);
+	is_held = pool->is_paused && pool->was_ready;
+	pthread_mutex_unlock(&m->lock);
+	return is_held;
+}
+
 void monitor_pool_left(struct monitor *m, const struct pool *pool, uint64_t now_us,
 	struct monitor_left *out)
 {

@@ -107,6 +107,7 @@ struct pool {
 	_Atomic uint32_t waiting_told; /* the same, for whoever looks without the lock */
 	uint32_t epoch; /* servers of an older one close on return */
 	bool is_paused; /* grants nothing, and keeps no server */
+	bool was_ready; /* a server has been logged in */
 	bool is_told;	/* its last failure has been there to be seen for a while */
 	/* When its password has come, as long as nothing was opened since; or 0. */
 	uint64_t fetched_at_us;

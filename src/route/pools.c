@@ -564,7 +564,8 @@ void directory_sweep(struct directory *d)
 		struct route_pool *p = container_of(node, struct route_pool, node);
 
 		next = hash_table_walk(&d->pools, node);
-		if (p->is_warm || !monitor_pool_remove(&p->host->monitor, &p->pool))
+		if (p->is_warm || monitor_pool_is_held(&p->host->monitor, &p->pool) ||
+			!monitor_pool_remove(&p->host->monitor, &p->pool))
 			continue;
 		hash_table_remove(&d->pools, node);
 		pool_free(d, p);

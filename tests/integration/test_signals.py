@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: ISC
 """SIGUSR1 and SIGUSR2, which pause and resume as PgBouncer's do."""
-import contextlib
 import signal
 
 import pytest
@@ -22,20 +21,17 @@ def logged(router, event, count=1):
 def test_pause_and_resume(make_router, port):
     """What runs comes to its end, what comes then waits, and goes on afterwards."""
     router = make_router()
-    with contextlib.ExitStack() as stack:
-        with getattr(router, port).connect(autocommit=False) as busy:
-            busy.execute("SELECT 1")
-            # The pool would go with its last client, and who logs in then wants a server first.
-            stack.enter_context(getattr(router, port).wire())
-            router.signal(signal.SIGUSR1)
-            logged(router, "pause")
-            assert state(router)["paused"] == "yes"
-            # The transaction is not disturbed.
-            assert busy.execute("SELECT 2").fetchone() == (2,)
-            busy.commit()
-        wait_until(lambda: not [row for row in router.show("servers") if row["database"] == "app"],
-                   10, "no servers")
-        late = stack.enter_context(getattr(router, port).wire())
+    with getattr(router, port).connect(autocommit=False) as busy:
+        busy.execute("SELECT 1")
+        router.signal(signal.SIGUSR1)
+        logged(router, "pause")
+        assert state(router)["paused"] == "yes"
+        # The transaction is not disturbed.
+        assert busy.execute("SELECT 2").fetchone() == (2,)
+        busy.commit()
+    wait_until(lambda: not [row for row in router.show("servers") if row["database"] == "app"],
+               10, "no servers")
+    with getattr(router, port).wire() as late:
         late.send(w.query("SELECT 3"))
         wait_until(lambda: [row for row in router.show("waiting")
                             if "paused" in str(row.values())], 10, "somebody waits")

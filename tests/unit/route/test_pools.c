@@ -106,6 +106,30 @@ START_TEST(pool_with_a_server_stays)
 }
 END_TEST
 
+/* Who logs in during a pause needs what its logins have told. */
+START_TEST(paused_pool_stays)
+{
+	struct route *r = world_route("web", "rag", "anna");
+	struct route_host *h = r->host;
+
+	ck_assert_int_eq(directory_pause(directory, NULL, true), ROUTE_HOLD_DONE);
+	route_leave(world_route("web", "unproven", "anna"));
+	directory_sweep(directory);
+	ck_assert_int_eq(world_sessions, 1);
+	ck_assert_int_eq(directory_pause(directory, NULL, false), ROUTE_HOLD_DONE);
+	world_hold(r, &lease);
+	ck_assert_int_eq(directory_pause(directory, NULL, true), ROUTE_HOLD_DONE);
+	ck_assert_ptr_null(world_give_back(&lease));
+	route_leave(r);
+	(void)world_close_retired(h);
+	directory_sweep(directory);
+	ck_assert_int_eq(world_sessions, 1);
+	ck_assert_int_eq(directory_pause(directory, NULL, false), ROUTE_HOLD_DONE);
+	directory_sweep(directory);
+	ck_assert_int_eq(world_sessions, 0);
+}
+END_TEST
+
 /* --- retiring ------------------------------------------------------------------- */
 
 #define CHANGED(databases, users) HOSTS WORKLOADS databases users
@@ -282,6 +306,7 @@ Suite *pools_suite(void)
 	tcase_add_test(tc, clients_of_the_same_names_share_a_route);
 	tcase_add_test(tc, last_reference_to_a_route_counts);
 	tcase_add_test(tc, pool_with_a_server_stays);
+	tcase_add_test(tc, paused_pool_stays);
 	tcase_add_loop_test(tc, login_that_changed_retires_the_pool, 0,
 		(int)COUNT_OF(changes));
 	tcase_add_test(tc, new_routes_lead_to_the_new_pool);
