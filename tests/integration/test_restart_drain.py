@@ -288,7 +288,7 @@ def test_log_file_is_moved_while_it_drains(restarted, tmp_path):
             return found
         for process in (router.before[0], router.process):
             wait_until(lambda p=process: str(path) in files(p), 10, "the new file is open")
-            assert f"{path}.1" not in files(process)
+            wait_until(lambda p=process: f"{path}.1" not in files(p), 10, "the old one is closed")
         assert session.query("COMMIT")[-1].body == b"I"
     router.old_ones_end()
 
