@@ -55,7 +55,6 @@ static struct server *server_create(struct worker *w, struct route_pool *pool)
 	s->host = s->pool->host;
 	s->fd = -1;
 	s->phase = SERVER_PHASE_CONNECT;
-	server_unseen_init(s);
 	pool_server_init(&s->ps, 0);
 	exchange_init(&s->xq);
 	stream_init(&s->stream, &server_stream_ops);

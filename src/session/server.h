@@ -90,7 +90,6 @@ struct server {
 	bool is_cleaned;                /* SETTINGS: of another client's session, too */
 	struct unseen_ran ran;          /* code that may have left what no clean takes away */
 	bool ran_may_change;            /* ... in this transaction, and may have made more */
-	_Atomic uint64_t *code_runs;    /* of its database: route_code.runs */
 	bool asks_unseen;               /* SETTINGS: the clean asks what code can leave; */
 	uint64_t asked_generation;      /* as of then */
 	uint64_t asked_us;

@@ -37,14 +37,14 @@ static struct unseen *unseen_of(const struct server *s)
 }
 
 /* Functions belong to a database: what runs in one changes nothing in the others. */
-void server_unseen_init(struct server *s)
+static _Atomic uint64_t *code_runs(const struct server *s)
 {
-	s->code_runs = &s->pool->code->runs;
+	return &s->pool->code->runs;
 }
 
 static uint64_t generation_now(const struct server *s)
 {
-	return atomic_load(&s->worker->router->code_changes) + atomic_load(s->code_runs);
+	return atomic_load(&s->worker->router->code_changes) + atomic_load(code_runs(s));
 }
 
 static uint64_t changes_now(const struct server *s)
@@ -73,7 +73,7 @@ void server_ran(struct server *s, uint64_t client, unsigned code)
 	/* What may do such things may make code that does, too. */
 	if ((code & unseen_known_able(unseen_of(s))) == 0)
 		return;
-	atomic_fetch_add(s->code_runs, 1);
+	atomic_fetch_add(code_runs(s), 1);
 	s->ran_may_change = true;
 }
 
@@ -88,7 +88,7 @@ void server_ran_to_end(struct server *s)
 	if (!s->ran_may_change)
 		return;
 	s->ran_may_change = false;
-	atomic_fetch_add(s->code_runs, 1);
+	atomic_fetch_add(code_runs(s), 1);
 }
 
 /* --- judging ------------------------------------------------------------------------- */

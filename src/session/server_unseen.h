@@ -13,8 +13,6 @@
 
 struct frame;
 
-/* Of a new server. */
-void server_unseen_init(struct server *);
 /* The client's code is about to run: enum unseen_code. */
 void server_ran(struct server *, uint64_t client, unsigned code);
 /* The same of a text where nobody looks after names: all but LOAD is taken for granted there
