@@ -373,13 +373,20 @@ static bool must_close(const struct monitor *m, const struct pool_server *s, uin
 		s->slice->waiting == 0 || !others_give_back(m, s->slice->share);
 }
 
+/* What it frees is promised to for_whom, NULL: to nobody. */
+static void end_server(struct monitor *m, struct pool_server *s, struct slice *for_whom,
+	enum server_end why, struct monitor_actions *actions)
+{
+	server_enter(m, s, SERVER_CLOSING);
+	server_promise(s, for_whom);
+	actions_close(actions, s, why);
+}
+
 /* For a waiter of another pool. */
 static void evict(struct monitor *m, struct pool_server *s, struct slice *for_whom,
 	struct monitor_actions *actions)
 {
-	server_enter(m, s, SERVER_CLOSING);
-	server_promise(s, for_whom);
-	actions_close(actions, s, SERVER_END_EVICTED);
+	end_server(m, s, for_whom, SERVER_END_EVICTED, actions);
 }
 
 static void grant(struct monitor *m, struct slice *slice, struct pool_server *s,
@@ -405,9 +412,7 @@ void choose_for_server(struct monitor *m, struct pool_server *s, uint64_t now_us
 	enum server_end why;
 
 	if (must_close(m, s, now_us, &why)) {
-		server_enter(m, s, SERVER_CLOSING);
-		server_promise(s, NULL);
-		actions_close(actions, s, why);
+		end_server(m, s, NULL, why, actions);
 		return;
 	}
 	if (m->waiting == 0) {
