@@ -293,10 +293,11 @@ static void drop_newer(struct client *c)
  * secret that is stored in another way.  What opened those opens these. */
 static void carry_proof(struct route_pool *from, struct route_pool *to)
 {
-	bool is_same = from->source == NULL && strcmp(to->password, from->password) == 0;
+	bool is_same;
 
 	if (to == from || to->is_given || to->source != NULL || strcmp(to->user, from->user) != 0)
 		return;
+	is_same = from->source == NULL && strcmp(to->password, from->password) == 0;
 	if (login_inherit(to->session, from->session, is_same ? NULL : to->password))
 		monitor_proven(&to->host->monitor, &to->pool);
 }

@@ -115,6 +115,11 @@ bool login_get_keys(struct pool_login *l, struct secret_keys *out)
 	return found;
 }
 
+static char *copy_text(const char *text)
+{
+	return text == NULL ? NULL : strdup(text);
+}
+
 bool login_set_password(struct pool_login *l, const char *password)
 {
 	char *copy = strdup(password), *old;
@@ -136,7 +141,7 @@ char *login_get_password(struct pool_login *l)
 	char *copy;
 
 	pthread_mutex_lock(&l->lock);
-	copy = l->proof.password == NULL ? NULL : strdup(l->proof.password);
+	copy = copy_text(l->proof.password);
 	pthread_mutex_unlock(&l->lock);
 	return copy;
 }
@@ -182,7 +187,7 @@ char *login_get_md5(struct pool_login *l)
 	char *copy;
 
 	pthread_mutex_lock(&l->lock);
-	copy = l->proof.md5 == NULL ? NULL : strdup(l->proof.md5);
+	copy = copy_text(l->proof.md5);
 	pthread_mutex_unlock(&l->lock);
 	return copy;
 }
@@ -190,11 +195,6 @@ char *login_get_md5(struct pool_login *l)
 static bool is_empty(const struct proof *p)
 {
 	return p->keys.iterations == 0 && p->password == NULL && p->version == 0;
-}
-
-static char *copy_text(const char *text)
-{
-	return text == NULL ? NULL : strdup(text);
 }
 
 static void proof_copy(struct proof *to, struct pool_login *from)

@@ -269,8 +269,6 @@ void touched_text(struct touched *t, const char *text, size_t len, unsigned flag
 		t->unknown = true;
 }
 
-/* --- back to startup values -------------------------------------------------------------- */
-
 /* --- asking ------------------------------------------------------------------------------ */
 
 /* Calls f for each name that is to be asked for: those that were touched, and with "all"
