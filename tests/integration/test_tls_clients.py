@@ -296,7 +296,8 @@ def test_gss_first(make_router, ca):
 @pytest.mark.parametrize("cut", [1, 2, 5, 6, 40, 100])
 def test_stalled_handshake_ends(make_router, ca, cut):
     """Who stops in the middle is thrown out in time, and nobody else waits."""
-    router = make_router({**tls_config(ca, "prefer"), "defaults": {"client_login_timeout": "500ms"}})
+    router = make_router({**tls_config(ca, "prefer"),
+                          "defaults": {"client_login_timeout": f"{SLOWDOWN}s"}})
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = any_certificate().wrap_bio(incoming, outgoing)
     with pytest.raises(ssl.SSLWantReadError):
