@@ -73,7 +73,8 @@ class Console:
         return self.end()
 
 
-@pytest.fixture(params=["router", "pgbouncer"])
+# A sanitizer is in the one alone.
+@pytest.fixture(params=["router", "pgbouncer"] if SLOWDOWN == 1 else ["router"])
 def pooler(request, postgres, make_router, mode):
     if request.param == "router":
         router = make_router({"hosts": {"main": {"connection_budget": 20}}})
