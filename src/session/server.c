@@ -29,10 +29,20 @@
  * is not seen as it goes back. */
 enum { SERVER_PEEK_US = 2000 };
 
+bool server_passes_results(const struct server *s)
+{
+	return s->phase != SERVER_PHASE_ASK && s->phase != SERVER_PHASE_DEFAULTS &&
+		s->phase != SERVER_PHASE_PROBE && s->phase != SERVER_PHASE_RESET &&
+		s->phase != SERVER_PHASE_CLOSE;
+}
+
 void server_enter_phase(struct server *s, enum server_phase next)
 {
 	s->phase = next;
 	timer_stop(&s->timer);
+	/* The router's own question is answered, however slowly the client reads. */
+	if (next != SERVER_PHASE_CLOSE && !server_passes_results(s))
+		stream_resume(&s->stream);
 }
 
 void server_set_timer(struct server *s, uint64_t after_us)

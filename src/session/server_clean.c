@@ -249,7 +249,6 @@ void server_reset(struct server *s)
 		server_close(s, SERVER_END_STATE);
 		return;
 	}
-	stream_resume(&s->stream);
 	server_enter_phase(s, SERVER_PHASE_RESET);
 	server_set_timer(s, SERVER_CLEAN_US);
 	s->is_forged = false;

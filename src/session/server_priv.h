@@ -14,6 +14,8 @@ enum { SERVER_MAGIC = 0x73727672, SERVER_CLEAN_US = 10000000 };
 
 /* The only assignment to the phase. */
 void server_enter_phase(struct server *, enum server_phase);
+/* Results come in its phase: a client that reads them slowly stops it. */
+bool server_passes_results(const struct server *);
 void server_set_timer(struct server *, uint64_t after_us);
 
 /* Sends a Query of the router's own, to be swallowed. */

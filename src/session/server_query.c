@@ -570,7 +570,7 @@ static void pass_on(struct server *s, struct client *c, const uint8_t *data, siz
 		return;
 	}
 	/* A slow reader stops its sender. */
-	if (stream_is_congested(&c->stream) && s->phase != SERVER_PHASE_CLOSE)
+	if (stream_is_congested(&c->stream) && server_passes_results(s))
 		stream_pause(&s->stream);
 }
 

@@ -4,11 +4,14 @@ message of a lease.  tests/wire has the bytes; here is what PostgreSQL makes of 
 import contextlib
 import random
 import threading
+import time
 
 import pytest
 from support import wire as w
-from support.postgres import DATABASE
-from support.wait import wait_until
+from support.net import free_port
+from support.postgres import DATABASE, DEFAULT_USER, USERS
+from support.wait import SLOWDOWN, wait_until
+from support.wire import Wire
 
 pytestmark = pytest.mark.router_only
 
@@ -46,10 +49,11 @@ def crowd(make_router, postgres):
     """A router with so many servers, where whoever waits is told at once."""
     postgres.sql(SETUP, dbname=DATABASE)
 
-    def make(servers=1, **defaults):
+    def make(servers=1, listen=None, **defaults):
+        where = {"listen": listen} if listen else {}
         return make_router({
             "workloads": {"transactional": {"guaranteed_connections": servers,
-                                            "max_connections": servers}},
+                                            "max_connections": servers, **where}},
             "defaults": {"session_state": "strict", "query_wait_notify": "1ms", **defaults}})
     return make
 
@@ -110,6 +114,40 @@ def test_nobody_sees_what_was_left(crowd, message):
             assert clients[1].until_ready()[-1].body == b"I"
         # ... and the client goes on.
         assert clients[1].value("SELECT 7") == "7"
+
+
+def read_slowly(wire):
+    """4 kB in a millisecond, to the end of a result."""
+    while not wire.buffer.endswith(w.message("Z", b"I")):
+        time.sleep(0.001)
+        wire.buffer += wire.socket.recv(4096)
+
+
+@pytest.mark.parametrize("message", ["SELECT {}", "SET app.behind = '1'; SELECT {}"],
+                         ids=["chained", "asked"])
+def test_who_reads_slowly_keeps_nobody_waiting(crowd, message, tmp_path):
+    """What is left of its result is the router's; the server is clean, and the next one's."""
+    port = free_port()
+    listen = [f"127.0.0.1:{free_port()}", f"unix:{tmp_path}:{port}"]
+    router = crowd(listen=listen)
+    with router.transactional.wire() as c, Wire(tmp_path, port, 30 * SLOWDOWN) as a, \
+            router.transactional.wire() as b:
+        a.login(DEFAULT_USER, USERS[DEFAULT_USER][0], DATABASE)
+        pid = c.value("SELECT pg_backend_pid()")
+        # A socket of that kind holds some 200 kB.
+        for kilobytes in range(180, 260):
+            c.query("BEGIN")
+            rows = f"repeat('x', 1000) FROM generate_series(1, {kilobytes})"
+            a.send(w.query(message.format(rows)))
+            waits(a)
+            b.send(w.query("SELECT pg_backend_pid()"))
+            waits(b)
+            reader = threading.Thread(target=read_slowly, args=(a,))
+            reader.start()
+            c.query("COMMIT")
+            assert value(b.until_ready()) == pid
+            reader.join()
+            assert len(w.rows(a.until_ready())) == kilobytes
 
 
 @pytest.mark.parametrize("end, sqlstate", [
