@@ -42,7 +42,8 @@ void client_lend_unseen(struct client *c)
 static bool leaves_unseen(const struct statement *s)
 {
 	const uint32_t unseen = SQL_UNSURE | SQL_CALLS_SETSEED | SQL_CALLS_CURRVAL |
-		SQL_CALLS_DBLINK | SQL_CALLS_SESSION | SQL_CALLS_UNKNOWN | SQL_CHANGES_CODE;
+		SQL_CALLS_DBLINK | SQL_CALLS_SESSION | SQL_CALLS_UNKNOWN | SQL_MAY_CALL |
+		SQL_CHANGES_CODE;
 
 	switch ((int)s->kind) {
 	case SQL_UNKNOWN:

@@ -189,6 +189,7 @@ static void unnamed_passes(struct client *c, struct server *s)
 {
 	c->unnamed_version++;
 	client_unnamed_put(c, s);
+	s->unnamed_is_unsure = !s->is_session && !exchange_is_idle(&s->xq);
 }
 
 /* On a session port, or where nobody looks after names: they belong to the server's

@@ -222,7 +222,7 @@ static bool ends(const struct statement *s)
 static bool is_unseen(const struct statement *s)
 {
 	return s->kind == SQL_UNKNOWN || s->kind == SQL_DO || s->kind == SQL_CALL ||
-		(s->flags & (SQL_UNSURE | SQL_CALLS_UNKNOWN)) != 0;
+		(s->flags & (SQL_UNSURE | SQL_CALLS_UNKNOWN | SQL_MAY_CALL)) != 0;
 }
 
 void pin_scan(struct pin_scan *scan, const char *text, size_t len, unsigned flags)

@@ -41,6 +41,9 @@ enum server_phase {
 	SERVER_PHASE_CLOSE      /* waits for PostgreSQL to close */
 };
 
+/* server.unnamed_of: it has one, perhaps, of nobody who is known. */
+#define SERVER_UNNAMED_SOMEBODYS UINT64_MAX
+
 struct server {
 	uint32_t magic;
 	enum server_phase phase;
@@ -69,8 +72,9 @@ struct server {
 	struct steps steps;             /* what replies to such are to come */
 	struct buf instead;             /* of a message that the client is not to see */
 	uint64_t opened_us;             /* since when it connects */
-	uint64_t unnamed_of;            /* client whose unnamed statement it has */
+	uint64_t unnamed_of;            /* client whose unnamed statement it has; 0: none */
 	uint64_t unnamed_version;       /* and which of them */
+	bool unnamed_is_unsure;         /* an error may skip what made it so */
 	uint8_t lexer_flags;            /* enum lexer_flag, as it reads texts now */
 	uint64_t literal_key;           /* of settings under which statements are read */
 	uint64_t nonce;                 /* of the barrier */

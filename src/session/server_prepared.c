@@ -216,10 +216,10 @@ static void undo(const struct step *step, void *arg)
 		if (c != NULL && is_last_unnamed(s, step))
 			client_unnamed_forget(c);
 		if (step->kind == STEP_UNNAMED_FIRST)
-			s->unnamed_of = 0;
+			s->unnamed_of = SERVER_UNNAMED_SOMEBODYS;
 		return;
 	case STEP_UNNAMED_OURS:
-		s->unnamed_of = 0;
+		s->unnamed_of = SERVER_UNNAMED_SOMEBODYS;
 		return;
 	case STEP_CLOSE:
 	case STEP_DEALLOCATE:
@@ -228,7 +228,7 @@ static void undo(const struct step *step, void *arg)
 		return;
 	case STEP_CLOSE_OURS:
 		if (step->statement == NULL)
-			s->unnamed_of = 0;
+			s->unnamed_of = SERVER_UNNAMED_SOMEBODYS;
 		else if (!prepared_set_add(&s->prepared, step->statement))
 			s->has_foreign = true;
 		return;

@@ -98,6 +98,8 @@ static enum verdict on_error(struct server *s, const struct frame *f)
 		server_defaults_unsure(s);
 		s->client->work->touched.has_errors = !touched_is_empty(&s->client->work->touched);
 	}
+	if (skips && s->unnamed_is_unsure)
+		s->unnamed_of = SERVER_UNNAMED_SOMEBODYS;
 	reuse = owner == EXCHANGE_TO_CLIENT ? reuse_failed(s, &e) : REUSE_ERROR_GOES_ON;
 	if (owner == EXCHANGE_TO_CLIENT && s->steps.count > 0 &&
 		server_prepared_error(s, &e, skips))

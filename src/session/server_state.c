@@ -119,7 +119,8 @@ static bool has_create(const char *text, size_t len)
 static bool makes_code(const struct server *s, const char *text, size_t len)
 {
 	const uint32_t code = SQL_UNSURE | SQL_CALLS_SET_CONFIG | SQL_CALLS_SETSEED |
-		SQL_CALLS_CURRVAL | SQL_CALLS_DBLINK | SQL_CALLS_SESSION | SQL_CALLS_UNKNOWN;
+		SQL_CALLS_CURRVAL | SQL_CALLS_DBLINK | SQL_CALLS_SESSION | SQL_CALLS_UNKNOWN |
+		SQL_MAY_CALL;
 	struct statement_reader reader;
 	struct statement one;
 

@@ -278,3 +278,21 @@ def test_skipped_close_of_the_unnamed_statement(make_router, reuse):
                         [w.parse(GOOD), w.bind(), w.execute(), w.close("S", "")],
                         [w.bind(), w.execute()])]
     assert seen["transactional"] == seen["session"]
+
+
+def test_skipped_close_where_names_are_not_looked_after(make_router):
+    """What is left of another client's is not to be used there either."""
+    router = make_router({
+        "hosts": {"main": {"connection_budget": 1}}, "defaults": {"session_state": "tracked"},
+        "workloads": {
+            "transactional": {"guaranteed_connections": 0, "max_connections": 1},
+            "plain": {"pool_mode": "transaction", "max_prepared_statements": 0,
+                      "max_connections": 1}}})
+    with router.transactional.wire() as a, router.plain.wire() as b:
+        run(a, w.parse("SELECT 'secret'"), w.bind(), w.execute())
+        assert w.errors(run(b, w.execute("nope"), w.bind())) == ["34000"]
+        for _ in range(2):
+            assert w.errors(run(b, w.bind(), w.execute())) == ["26000"]
+            assert w.rows(run(a, w.parse("SELECT 'mine'"), w.bind(), w.execute())) == [("mine",)]
+            # Skipped, too: a's own.
+            assert w.errors(run(b, w.execute("nope"), w.parse("SELECT 1"))) == ["34000"]

@@ -82,6 +82,8 @@ static const struct {
 	{ "DO 'BEGIN END'", 0, 0, false, false, true },
 	{ "CALL p()", 0, 0, false, false, true },
 	{ "SELECT mine()", 0, 0, false, false, true },
+	{ "SELECT (ROW(1)::r).mine", 0, 0, false, false, true },
+	{ "SELECT ('a'::text).upper", 0, 0, false, false, false },
 	{ "SELECT 1 NONSENSE (", 0, 0, false, false, true },
 };
 
