@@ -219,6 +219,24 @@ static enum text_leaves parse_leaves(const struct client *c, const struct server
 		LEAVES_NOTHING : LEAVES_DATA;
 }
 
+/* The text that a Bind names; NULL: there is none. */
+static const char *bound_text(const struct client *c, const char *name, size_t *len)
+{
+	const struct prepared *p = c->unnamed_large;
+	const struct prepared_name *n;
+	const char *text;
+
+	if (name != NULL && name[0] != '\0') {
+		n = client_named(c, name);
+		p = n == NULL ? NULL : n->statement;
+	}
+	if (p == NULL && (name == NULL || name[0] != '\0' || !c->has_unnamed))
+		return NULL;
+	text = p == NULL ? (const char *)buf_data(&c->unnamed) : (const char *)p->body;
+	*len = strnlen(text, p == NULL ? buf_len(&c->unnamed) : p->len);
+	return text;
+}
+
 static enum text_leaves bound_leaves(const struct client *c, const struct server *s,
 	const char *name)
 {
@@ -311,12 +329,11 @@ static const uint8_t runs[] = {
 	[LEAVES_LOADS] = UNSEEN_ALL,
 };
 
-void client_leaves(const struct client *c, struct server *s, const struct frame *f)
+unsigned client_leaves(const struct client *c, struct server *s, const struct frame *f)
 {
 	const struct route_limits *limits = &c->route->limits;
 	enum text_leaves leaves = message_leaves(c, s, f);
 
-	s->reads_anew = (s->reads_anew && !exchange_is_idle(&s->xq)) || leaves > LEAVES_DATA;
 	if (leaves != LEAVES_NOTHING) {
 		s->ps.last_client = c->id;
 		server_ran(s, c->id, runs[leaves]);
@@ -326,6 +343,51 @@ void client_leaves(const struct client *c, struct server *s, const struct frame 
 		(leaves == LEAVES_DATA &&
 			(limits->state != ROUTE_STATE_STRICT || limits->audit_each == 1)))
 		s->is_suspect = true;
+	return leaves;
+}
+
+/* What ends a transaction, or goes back in it, ends what was set there, too. */
+static void note_order(struct client *c, const struct server *s, const struct frame *f)
+{
+	const char *text;
+	struct wire_in in;
+	size_t len;
+
+	if (f->type == 'Q') {
+		c->work->read_key =
+			hash_mix(c->work->read_key, hash_bytes(f->body, f->available)) | 1;
+	} else if (f->type == 'B') {
+		wire_init(&in, f->body, f->available);
+		(void)wire_cstr(&in);
+		text = bound_text(c, wire_cstr(&in), &len);
+		c->work->read_key = text == NULL ? client_new_key(c) :
+			hash_mix(c->work->read_key, hash_bytes(text, len)) | 1;
+	} else if (f->type == 'E' && !s->binds_ahead) {
+		c->work->read_key = client_new_key(c);
+	}
+}
+
+void client_reads_behind(struct client *c, struct server *s, const struct frame *f,
+	unsigned leaves)
+{
+	bool is_unnamed = f->available > 0 && f->body[0] == '\0';
+	bool is_run = f->type == 'Q' || f->type == 'E' || f->type == 'F';
+	bool is_open;
+
+	/* To read a text may run something, too; so much is not looked after. */
+	if ((f->type == 'P' || f->type == 'D') && leaves <= LEAVES_DATA)
+		return;
+	if (f->type == 'B' || f->type == 'E')
+		s->binds_ahead = is_unnamed && (f->type == 'B' || s->binds_ahead);
+	if (c->work->read_key != 0 && leaves == LEAVES_NOTHING)
+		note_order(c, s, f);
+	/* Its Bind was answered, and what it is went with that. */
+	is_open = (f->type == 'E' && !s->binds_ahead) || (is_run && c->work->read_key != 0);
+	if (s->data_key == 0 && (is_open || leaves >= LEAVES_DATA))
+		s->data_key = client_new_key(c);
+	if (s->code_key == 0 && (is_open || leaves > LEAVES_DATA))
+		s->code_key = s->data_key;
+	s->runs_ahead = s->runs_ahead || is_run;
 }
 
 /* What a text itself says ends with the server; nobody keeps it for that, as on a

@@ -26,7 +26,10 @@ void client_end_begin(struct client *, const struct server *, const struct frame
 void client_end_sent(struct client *, const struct server *, const struct frame *);
 /* Unless this message is proven to leave nothing there the server carries the client's
  * session from here on. */
-void client_leaves(const struct client *, struct server *, const struct frame *);
+unsigned client_leaves(const struct client *, struct server *, const struct frame *);
+/* It was sent, and leaves that: what is sent behind it may be read otherwise. */
+void client_reads_behind(struct client *, struct server *, const struct frame *,
+	unsigned leaves);
 /* On a session port, where the session is the server's: what the message runs may leave
  * what no clean takes away (unseen.h). */
 void client_session_leaves(const struct client *, struct server *, const struct frame *);

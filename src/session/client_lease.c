@@ -17,6 +17,7 @@
 #include "session/login.h"
 #include "session/slow.h"
 #include "session/server.h"
+#include "session/server_priv.h"
 
 enum { CLIENT_DEATHS_MAX = 3 };
 
@@ -369,6 +370,8 @@ static bool take(struct client *c)
 
 	c->server = s;
 	c->lease_exchanges = 0;
+	c->work->read_key = 0;
+	server_flight_ended(s);
 	c->has_sent = false;
 	c->end = CLIENT_END_UNKNOWN;
 	reuse_finish(&c->work->reuse);

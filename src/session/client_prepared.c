@@ -135,11 +135,12 @@ static bool may_have_string(const uint8_t *text, size_t len)
 	return false;
 }
 
-/* What runs in front of it may set what its constants mean, and nothing tells yet: nobody
- * else is to have what is read then. */
-static bool is_read_anyhow(const struct server *s, const uint8_t *text, size_t len)
+/* What runs in front of it, of which "ahead" is the key, may set what its constants mean, and
+ * nothing tells yet: nobody else is to have what is read then. */
+static bool is_read_behind(const struct server *s, uint64_t ahead, const uint8_t *text,
+	size_t len)
 {
-	return s->reads_anew && !exchange_is_idle(&s->xq) && may_have_string(text, len);
+	return ahead != 0 && !exchange_is_idle(&s->xq) && may_have_string(text, len);
 }
 
 /* The statement of this name as it is to be used now.  For once it is another one under
@@ -150,18 +151,19 @@ static struct prepared *fitting(struct client *c, struct server *s, struct prepa
 {
 	struct prepared_registry *registry = login_registry(s->pool->session);
 	struct prepared *p = n->statement;
-	uint64_t key = client_state_key(c, s);
+	uint64_t key;
 
 	*once = NULL;
 	if (UNLIKELY(atomic_load_explicit(&p->is_retired, memory_order_relaxed) ||
 		    p->registry != registry))
 		p = replace(c, registry, n);
-	if (p->is_alone || (p->state_key == key && !s->reads_anew) ||
+	if (p->is_alone || (p->state_key == client_state_key(c, s) && s->code_key == 0) ||
 		prepared_set_use(&s->prepared, p))
 		return p;
-	if (is_read_anyhow(s, p->body, strnlen((const char *)p->body, p->len)))
-		*once = prepared_get_alone(registry, p->body, p->len, key);
-	else if (p->state_key != key)
+	key = client_state_key(c, s);
+	if (is_read_behind(s, s->code_key, p->body, strnlen((const char *)p->body, p->len)))
+		key ^= s->code_key;
+	if (p->state_key != key)
 		*once = prepared_get(registry, p->body, p->len, key);
 	return *once != NULL ? *once : p;
 }
@@ -236,17 +238,19 @@ static struct prepared *make(
 	struct prepared_registry *registry = login_registry(s->pool->session);
 	uint64_t most = c->route->limits.statement_memory;
 	size_t text_len = strnlen((const char *)body, len);
+	uint64_t key = client_state_key(c, s);
 	struct prepared *p;
 
 	if (most != 0 && c->names.bytes + len > most)
 		return NULL;
+	if (is_read_behind(s, s->data_key, body, text_len))
+		key ^= client_new_key(c);
 	/* What EXECUTE gives is the client's own. */
 	if (statement_depends_on_time((const char *)body, text_len, client_lexer_flags(s)) ||
-		prepared_may_name((const char *)body, text_len) ||
-		is_read_anyhow(s, body, text_len))
-		p = prepared_get_alone(registry, body, len, client_state_key(c, s));
+		prepared_may_name((const char *)body, text_len))
+		p = prepared_get_alone(registry, body, len, key);
 	else
-		p = prepared_get(registry, body, len, client_state_key(c, s));
+		p = prepared_get(registry, body, len, key);
 	/* One that others have costs nothing. */
 	if (p != NULL && prepared_is_mine_only(p) && memory_left(c) == 0) {
 		prepared_unref(p);

@@ -5,6 +5,7 @@
 #ifndef SESSION_CLIENT_PRIV_H
 #define SESSION_CLIENT_PRIV_H
 
+#include "base/hash.h"
 #include "net/tls.h"
 #include "pg/client_auth.h"
 #include "pg/frame.h"
@@ -204,7 +205,13 @@ static inline bool client_has_defaults(const struct client *c)
 /* Under which settings texts of the client's are read there. */
 static inline uint64_t client_state_key(const struct client *c, const struct server *s)
 {
-	return c->params.plan_key ^ s->literal_key;
+	return c->params.plan_key ^ s->literal_key ^ c->work->read_key;
+}
+
+/* ... that nobody else's are. */
+static inline uint64_t client_new_key(struct client *c)
+{
+	return hash_mix(c->id, ++c->worker->read_keys) | 1;
 }
 
 /* What follows waits until that is made good. */

@@ -354,6 +354,7 @@ static size_t forward_step(struct client *c, struct server *s, struct span *span
 {
 	const uint8_t *data = span->data + span->pos;
 	size_t len = total - span->pos;
+	unsigned leaves;
 	struct frame f;
 
 	if (c->body_left > 0) {
@@ -392,10 +393,13 @@ static size_t forward_step(struct client *c, struct server *s, struct span *span
 	if (!c->keeps_statements) {
 		pass(c, s, &f, span);
 	} else {
-		client_leaves(c, s, &f);
+		if (exchange_is_idle(&s->xq))
+			server_flight_ended(s);
+		leaves = client_leaves(c, s, &f);
 		client_end_begin(c, s, &f);
 		if (translate(c, s, &f, span) == 0)
 			return 0;
+		client_reads_behind(c, s, &f, leaves);
 		client_end_sent(c, s, &f);
 	}
 	if (f.type == 'S' || f.type == 'Q' || f.type == 'F')

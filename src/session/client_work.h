@@ -28,6 +28,8 @@ struct client_work {
 	struct lease lease;
 	struct touched touched;         /* settings, in this lease */
 	struct touched resets;          /* of settings of the startup packet, not yet made good */
+	uint64_t read_key;              /* of what the lease has changed in how texts are
+					   read, as far as it said so; 0: nothing */
 	struct pins pins;               /* what only its server has */
 	struct reuse reuse;             /* its unnamed statement stands for a shared one */
 	struct prepared_name *named;    /* client_named() has found last; or NULL */

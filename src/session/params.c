@@ -124,19 +124,32 @@ void params_remove(struct params *p, const char *name)
 	*p = rest;
 }
 
-/* What a text becomes when it is read hangs on these, constants and operators. */
-static bool shapes_plans(const char *name)
+static bool is_one_of(const char *const *names, size_t count, const char *name)
 {
-	static const char *const names[] = { "client_encoding", "standard_conforming_strings",
-		"DateStyle", "IntervalStyle", "TimeZone", "timezone_abbreviations",
-		"search_path", "role", "session_authorization", "transform_null_equals",
-		"array_nulls", "xmloption", "lc_monetary", "backslash_quote" };
-
-	for (size_t i = 0; i < COUNT_OF(names); i++) {
+	for (size_t i = 0; i < count; i++) {
 		if ((name[0] | 0x20) == (names[i][0] | 0x20) && strcasecmp(name, names[i]) == 0)
 			return true;
 	}
 	return false;
+}
+
+/* What a text becomes when it is read hangs on these, constants and operators. */
+bool params_shape_reading(const char *name)
+{
+	static const char *const names[] = { "client_encoding", "standard_conforming_strings",
+		"DateStyle", "IntervalStyle", "TimeZone", "timezone_abbreviations",
+		"transform_null_equals", "array_nulls", "xmloption", "lc_monetary",
+		"backslash_quote" };
+
+	return is_one_of(names, COUNT_OF(names), name);
+}
+
+/* ... and on these, but PostgreSQL looks again before it uses what it has read. */
+static bool shapes_plans(const char *name)
+{
+	static const char *const names[] = { "search_path", "role", "session_authorization" };
+
+	return params_shape_reading(name) || is_one_of(names, COUNT_OF(names), name);
 }
 
 static void seal_plan_key(struct params *p)

@@ -36,6 +36,9 @@ bool params_next(const struct params *, size_t *pos, const char **name,
 
 /* Computes the keys; after the last params_set() or params_remove(). */
 void params_seal(struct params *);
+/* Does it decide what becomes of a text when it is read (what "plan_key" is of), and is not
+ * looked up again when the statement is used (plancache.c of PostgreSQL)? */
+bool params_shape_reading(const char *name);
 /* The one that is for comparing lists, alone. */
 void params_seal_text(struct params *);
 

@@ -177,6 +177,7 @@ struct worker {
 	struct list free_servers;
 	struct list servers;            /* attached here */
 	uint64_t derived;               /* keys for servers, so far */
+	uint64_t read_keys;             /* client_new_key(), so far */
 	struct list cancels;            /* connections that cancel */
 	struct io_task release_task;
 	bool is_releasing;              /* it runs, and takes grants when it has released */

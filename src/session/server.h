@@ -84,7 +84,10 @@ struct server {
 	bool own_seen;                  /* BARRIER: its reply has begun */
 	bool wants_barrier;             /* when the client's message is complete */
 	bool is_full;                   /* of steps: its client waits for answers */
-	bool reads_anew;                /* what is in flight may change how it reads texts */
+	bool runs_ahead;                /* something in flight runs */
+	bool binds_ahead;               /* ... what the unnamed portal is was sent before */
+	uint64_t data_key;              /* what is in flight may change how it reads texts; 0: not */
+	uint64_t code_key;              /* the same, and there is more than triggers that may */
 	bool is_unsure;                 /* its client waits for what becomes of names */
 	bool wants_answers;             /* ... within the error domain */
 	bool is_flushed;                /* ... and PostgreSQL was told to answer */

@@ -30,7 +30,7 @@ void client_note_resets(struct client *c, struct server *s, const void *text, si
 	if (s->replication != NULL || !client_has_defaults(c) ||
 		!touched_may(text, len))
 		return;
-	touched_text(&c->work->resets, text, len, client_lexer_flags(s));
+	(void)touched_text(&c->work->resets, text, len, client_lexer_flags(s));
 	c->resets_unsure = c->resets_unsure || (!runs && c->work->resets.has_resets);
 }
 

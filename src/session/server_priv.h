@@ -28,6 +28,13 @@ static inline void server_sent_own(struct server *s)
 	s->unnamed_of = 0;
 }
 
+/* Nothing is in flight. */
+static inline void server_flight_ended(struct server *s)
+{
+	s->runs_ahead = s->binds_ahead = false;
+	s->data_key = s->code_key = 0;
+}
+
 /* A swallowed exchange has ended: what comes next in this phase. */
 void server_own_done(struct server *);
 

@@ -97,6 +97,9 @@ static enum verdict on_error(struct server *s, const struct frame *f)
 	if (owner == EXCHANGE_TO_CLIENT && s->client != NULL) {
 		server_defaults_unsure(s);
 		s->client->work->touched.has_errors = !touched_is_empty(&s->client->work->touched);
+		/* What of it was undone with that? */
+		if (s->client->work->read_key != 0)
+			s->client->work->read_key = client_new_key(s->client);
 	}
 	if (skips && s->unnamed_is_unsure)
 		s->unnamed_of = SERVER_UNNAMED_SOMEBODYS;

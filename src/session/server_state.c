@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/hash.h"
 #include "base/slog.h"
 #include "pg/result.h"
 #include "session/client_lend.h"
@@ -135,14 +136,24 @@ static bool makes_code(const struct server *s, const char *text, size_t len)
 	return reader.lexer.unsure;
 }
 
+/* Until the lease ends: who says the same in the same place has texts read the same way. */
+static void note_reading(struct client *c, struct server *s, enum touched_reading reading,
+	const void *text, size_t len)
+{
+	if (reading == READING_IS_SAID && !s->runs_ahead)
+		c->work->read_key = hash_mix(c->work->read_key + (uint8_t)s->xq.status,
+					    hash_bytes(text, len)) | 1;
+	else if (reading != READING_STAYS)
+		c->work->read_key = client_new_key(c);
+}
+
 void client_note_text(struct client *c, struct server *s, const void *text, size_t len)
 {
 	if (!client_is_kept(c) || !touched_may(text, len))
 		return;
 	c->makes_code = c->makes_code || makes_code(s, text, len);
-	c->work->touched.sets = false;
-	touched_text(&c->work->touched, text, len, client_lexer_flags(s));
-	s->reads_anew = s->reads_anew || c->work->touched.sets;
+	note_reading(c, s,
+		touched_text(&c->work->touched, text, len, client_lexer_flags(s)), text, len);
 }
 
 void client_note_unseen(struct client *c)

@@ -242,9 +242,6 @@ static void add_statement(struct touched *t, const struct statement *s)
 	default:
 		break;
 	}
-	t->sets = t->sets || statement_group(s->kind) == SQL_GROUP_SETTING ||
-		s->kind == SQL_DISCARD_ALL || s->kind == SQL_UNKNOWN ||
-		(s->flags & (SQL_CALLS_SET_CONFIG | SQL_UPDATES_SETTINGS | SQL_UNSURE)) != 0;
 	if ((s->flags & SQL_CALLS_SET_CONFIG) != 0)
 		add_calls(t, s);
 	if ((s->flags & SQL_CALLS_SETSEED) != 0)
@@ -256,17 +253,62 @@ static void add_statement(struct touched *t, const struct statement *s)
 		t->unknown = true;
 }
 
-void touched_text(struct touched *t, const char *text, size_t len, unsigned flags)
+/* set_config(): the value is as a rule not what the text says. */
+static enum touched_reading reading_of_calls(const struct statement *s)
 {
+	enum touched_reading reading = READING_IS_UNSURE;
+	char text[STATEMENT_NAME_SIZE];
+	struct statement_calls calls;
+	struct sql_call call;
+	size_t len;
+
+	statement_calls_begin(&calls, s);
+	while (statement_calls_next(&calls, &call)) {
+		const struct sql_call_argument *name = &call.arguments[0];
+
+		if (name->kind != SQL_ARGUMENT_STRING ||
+			lexer_value(&name->token, s->lexer_flags, text, sizeof(text), &len) !=
+				LEXER_VALUE_OK ||
+			strlen(text) != len || params_shape_reading(text))
+			return READING_IS_UNSURE;
+		reading = READING_STAYS;
+	}
+	return reading;
+}
+
+static enum touched_reading reading_of(const struct statement *s)
+{
+	enum touched_reading reading = READING_STAYS;
+
+	if ((s->flags & (SQL_UPDATES_SETTINGS | SQL_UNSURE)) != 0 || s->kind == SQL_UNKNOWN ||
+		s->kind == SQL_RESET_ALL || s->kind == SQL_DISCARD_ALL)
+		return READING_IS_UNSURE;
+	if ((s->flags & SQL_CALLS_SET_CONFIG) != 0)
+		reading = reading_of_calls(s);
+	if (reading == READING_STAYS && (s->kind == SQL_SET || s->kind == SQL_RESET) &&
+		params_shape_reading(s->name))
+		reading = READING_IS_SAID;
+	return reading;
+}
+
+enum touched_reading touched_text(struct touched *t, const char *text, size_t len,
+	unsigned flags)
+{
+	enum touched_reading reading = READING_STAYS, one;
 	struct statement_reader reader;
 	struct statement s;
 
 	t->seen = true;
 	statement_begin(&reader, text, len, flags);
-	while (statement_next(&reader, &s))
+	while (statement_next(&reader, &s)) {
 		add_statement(t, &s);
+		one = reading_of(&s);
+		if (one > reading)
+			reading = one;
+	}
 	if (reader.lexer.unsure)
 		t->unknown = true;
+	return reader.lexer.unsure ? READING_IS_UNSURE : reading;
 }
 
 /* --- asking ------------------------------------------------------------------------------ */

@@ -35,7 +35,6 @@ struct touched {
 	bool has_more;                  /* their names are known now: to be asked again */
 	bool is_lost;                   /* ... made by a text that shows it: see client_told.c */
 	bool seen;                      /* a text was looked at that may change settings */
-	bool sets;                      /* ... and does, if only for its transaction */
 	bool has_resets;                /* something was reset */
 	bool has_errors;                /* some of it may have been refused */
 	bool closes;                    /* what no statement takes away: LOAD, setseed() */
@@ -58,8 +57,17 @@ bool touched_is_of_transaction(const char *name);
 /* Could this text change a setting?  Quick, and true when in doubt. */
 bool touched_may(const char *text, size_t len);
 
+/* Does a text change how PostgreSQL reads the next ones, if only in its transaction?  What
+ * it looks up again in each use (search_path, role) is not meant. */
+enum touched_reading {
+	READING_STAYS,
+	READING_IS_SAID,        /* to what the text says */
+	READING_IS_UNSURE       /* ... to what it does not say, or not surely */
+};
+
 /* What it may change.  flags: enum lexer_flag. */
-void touched_text(struct touched *, const char *text, size_t len, unsigned flags);
+enum touched_reading touched_text(struct touched *, const char *text, size_t len,
+	unsigned flags);
 
 /* What was done to a setting, last or before that, too. */
 enum touched_as { TOUCHED_NOT, TOUCHED_SET, TOUCHED_RESET, TOUCHED_BOTH };

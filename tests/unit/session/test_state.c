@@ -30,7 +30,7 @@ static void end(void)
 static void text(const char *sql)
 {
 	if (touched_may(sql, strlen(sql)))
-		touched_text(&t, sql, strlen(sql), LEXER_STANDARD_STRINGS);
+		(void)touched_text(&t, sql, strlen(sql), LEXER_STANDARD_STRINGS);
 }
 
 /* The names, with what was done: "sapp.x rwork_mem". */
@@ -95,6 +95,48 @@ static const struct {
 	{ "UPDATE settings SET setting = (SELECT setting FROM pg_catalog.pg_settings)", "", 'v' },
 	{ "PREPARE p AS UPDATE \"pg_settings\" SET setting = $1", "", 'v' },
 };
+
+static const struct {
+	const char *sql;
+	enum touched_reading reading;
+} readings[] = {
+	{ "SET app.x = '1'", READING_STAYS },
+	{ "SET LOCAL app.x = '1'", READING_STAYS },
+	{ "SET LOCAL search_path = a", READING_STAYS },
+	{ "SET ROLE a", READING_STAYS },
+	{ "SET LOCAL timezone = 'UTC'", READING_IS_SAID },
+	{ "SET TIME ZONE 'UTC'", READING_IS_SAID },
+	{ "SET NAMES 'UTF8'", READING_IS_SAID },
+	{ "SET XML OPTION DOCUMENT", READING_IS_SAID },
+	{ "SET \"Array_Nulls\" TO off", READING_IS_SAID },
+	{ "SELECT 1; SET LOCAL transform_null_equals = on; SET app.x = 1", READING_IS_SAID },
+	{ "RESET DateStyle", READING_IS_SAID },
+	{ "RESET ALL", READING_IS_UNSURE },
+	{ "DISCARD ALL", READING_IS_UNSURE },
+	{ "SELECT set_config('app.x', '1', true)", READING_STAYS },
+	{ "SELECT set_config('app.x', $1, false), set_config('TimeZone', $2, true)",
+		READING_IS_UNSURE },
+	{ "SELECT set_config($1, $2, true)", READING_IS_UNSURE },
+	{ "SELECT set_config('xmloption', 'document', true); SET LOCAL timezone = 'UTC'",
+		READING_IS_UNSURE },
+	{ "UPDATE pg_settings SET setting = '1' WHERE name = 'app.x'", READING_IS_UNSURE },
+	{ "SET NONSENSE 'x", READING_IS_UNSURE },
+};
+
+START_TEST(what_is_read_otherwise)
+{
+	for (size_t i = 0; i < COUNT_OF(readings); i++) {
+		const char *sql = readings[i].sql;
+
+		begin();
+		ck_assert_msg(touched_may(sql, strlen(sql)), "%s", sql);
+		ck_assert_msg(touched_text(&t, sql, strlen(sql), LEXER_STANDARD_STRINGS) ==
+				readings[i].reading,
+			"%s", sql);
+		end();
+	}
+}
+END_TEST
 
 START_TEST(texts_name_what_they_may_set)
 {
@@ -389,6 +431,7 @@ Suite *state_suite(void)
 	TCase *tc = tcase_create("state");
 
 	tcase_add_loop_test(tc, texts_name_what_they_may_set, 0, (int)COUNT_OF(texts));
+	tcase_add_test(tc, what_is_read_otherwise);
 	tcase_add_test(tc, names_may_be_parameters);
 	tcase_add_test(tc, too_many_names_are_unknown);
 	tcase_add_test(tc, what_was_done_to_a_setting);

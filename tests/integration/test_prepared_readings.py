@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: ISC
+"""What a text is read as hangs on settings, and stays so: nobody is to have what another
+client's settings have made of it, and each has what PostgreSQL would make of it."""
+import pytest
+from support import wire as w
+from support.postgres import DATABASE
+from test_prepared import limited, prepare
+
+pytestmark = pytest.mark.router_only
+
+NULLS = "SELECT id FROM (VALUES (1, NULL::int)) AS t (id, x) WHERE x = NULL"
+ARRAY = "SELECT ('{NULL}'::text[])[1] IS NULL"
+EPOCH = "SELECT extract(epoch FROM '2024-07-01 12:00'::timestamptz)::int"
+ON = w.query("SET LOCAL transform_null_equals = on")
+OFF = w.query("SET LOCAL array_nulls = off")
+TOKYO = w.query("SET LOCAL TimeZone = 'Asia/Tokyo'")
+BEGIN, COMMIT, ROLLBACK = (w.query(text) for text in ("BEGIN", "COMMIT", "ROLLBACK"))
+
+
+def one(text, *values):
+    return w.parse(text) + w.bind(values) + w.execute() + w.sync()
+
+
+def use(text):
+    return w.parse(text, "s") + w.bind(name="s") + w.execute() + w.sync()
+
+
+# What one client does, each step in a write and answered, and what another does then.
+STORIES = {
+    "nulls": ([BEGIN, ON, use(NULLS), COMMIT], [use(NULLS)]),
+    "nulls, sent ahead": ([BEGIN + ON + use(NULLS), COMMIT], [use(NULLS)]),
+    "nulls, extended": ([one("BEGIN"), one("SET LOCAL transform_null_equals = on"), use(NULLS),
+                         one("COMMIT")], [use(NULLS)]),
+    "nulls, extended and ahead": ([one("BEGIN") + one("SET LOCAL transform_null_equals = on")
+                                   + use(NULLS), one("COMMIT")], [use(NULLS)]),
+    "nulls, for good": ([w.query("SET transform_null_equals = on") + use(NULLS)], [use(NULLS)]),
+    "nulls, by a function": ([BEGIN, one("SELECT set_config($1, $2, true)",
+                                         "transform_null_equals", "on"), use(NULLS), COMMIT],
+                             [use(NULLS)]),
+    "nulls, for both": ([BEGIN, ON, use(NULLS), COMMIT], [BEGIN, ON, use(NULLS), COMMIT]),
+    "nulls, no transaction": ([ON + use(NULLS)], [BEGIN, ON, use(NULLS), COMMIT]),
+    "nulls, gone back": ([BEGIN, w.query("SAVEPOINT a"), ON, w.query("ROLLBACK TO a"), use(NULLS),
+                          COMMIT],
+                         [BEGIN, w.query("SAVEPOINT a"), ON, use(NULLS), COMMIT]),
+    "nulls, gone back by extended": (
+        [BEGIN, w.query("SAVEPOINT a"), ON, one("ROLLBACK TO a"), use(NULLS), COMMIT],
+        [BEGIN, w.query("SAVEPOINT a"), ON, one("SAVEPOINT a"), use(NULLS), COMMIT]),
+    "nulls, gone back from an error": (
+        [BEGIN, w.query("SAVEPOINT a"), ON, w.query("SELECT 1/0"), w.query("ROLLBACK TO a"),
+         use(NULLS), COMMIT],
+        [BEGIN, w.query("SAVEPOINT a"), ON, use(NULLS), COMMIT]),
+    "arrays": ([BEGIN, OFF, use(ARRAY), COMMIT], [use(ARRAY)]),
+    "a time zone": ([BEGIN, TOKYO, use(EPOCH), COMMIT], [use(EPOCH)]),
+    "a time zone, sent ahead": ([BEGIN + TOKYO + use(EPOCH), COMMIT], [use(EPOCH)]),
+    "a trigger": ([w.query("INSERT INTO zones VALUES (1)") + use(EPOCH)], [use(EPOCH)]),
+    "a cursor": ([BEGIN, w.query("DECLARE c CURSOR FOR SELECT"
+                                 " set_config('TimeZone', 'Asia/Tokyo', true)"),
+                  w.query("FETCH c") + use(EPOCH), ROLLBACK], [use(EPOCH)]),
+    "a portal": ([BEGIN, w.parse("SET LOCAL TimeZone = 'Asia/Tokyo'") + w.bind(portal="p")
+                  + w.sync(), w.execute(portal="p") + use(EPOCH), ROLLBACK], [use(EPOCH)]),
+    "an end": ([BEGIN, TOKYO, ROLLBACK + use(EPOCH)], [BEGIN, TOKYO, use(EPOCH), COMMIT]),
+}
+
+
+def tell(wire, steps):
+    """The rows that they give, and the errors."""
+    told = []
+    for step in steps:
+        wire.send(step)
+        for _ in range(step.count(b"Q\0\0\0") + step.count(w.sync())):
+            answer = wire.until_ready()
+            told.append((w.errors(answer), w.rows(answer)))
+    return told
+
+
+@pytest.fixture(autouse=True)
+def zones(postgres):
+    postgres.sql(
+        "CREATE TABLE zones (x int)", "GRANT ALL ON zones TO PUBLIC",
+        "CREATE FUNCTION zones() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " PERFORM set_config('TimeZone', 'Asia/Tokyo', false); RETURN NEW; END $$",
+        "CREATE TRIGGER zones BEFORE INSERT ON zones FOR EACH ROW EXECUTE FUNCTION zones()",
+        dbname=DATABASE)
+    yield
+    postgres.sql("DROP TABLE zones", "DROP FUNCTION zones", dbname=DATABASE)
+
+
+@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("state", ["strict", "tracked"])
+def test_nobody_has_what_another_has_read(make_router, story, state):
+    router = make_router({**limited(1), "defaults": {"session_state": state}})
+    if state == "tracked" and story == "a trigger":
+        pytest.skip("what code sets out of sight is not looked after")
+    first, then = STORIES[story]
+    with router.session.wire() as direct:
+        expected = tell(direct, then)
+    with router.transactional.wire() as a, router.transactional.wire() as b, \
+            router.transactional.wire() as other:
+        # There is something that code could replace.
+        prepare(other, "other", "SELECT 1")
+        tell(a, first)
+        assert tell(b, then) == expected
+        # Whoever comes now, and these again.
+        with router.transactional.wire() as c:
+            assert tell(c, then) == expected
+
+
+def parses(router):
+    return sum(int(row["server_parse_count"]) for row in router.show("STATS_TOTALS"))
+
+
+@pytest.mark.parametrize("setting", ["SET LOCAL app.tenant = '1'", TOKYO[5:-1].decode(),
+                                     "SELECT quiet()"])
+def test_behind_a_setting_a_text_is_read_once(make_router, postgres, setting):
+    """However often it is used there, and what others have on that server stays."""
+    router = make_router(limited(2, max_prepared_statements=4))
+    postgres.sql("CREATE OR REPLACE FUNCTION quiet() RETURNS int LANGUAGE plpgsql AS"
+                 " $$ BEGIN RETURN 1; END $$", dbname=DATABASE)
+    with router.transactional.wire() as a, router.transactional.wire() as b:
+        for wire in (a, b):
+            prepare(wire, "s", "SELECT 'x' || quiet()")
+        here = a.value("SELECT pg_backend_pid()")
+        for wire in (a, b):
+            wire.query("BEGIN")
+        if a.value("SELECT pg_backend_pid()") == here:
+            a, b = b, a
+        # s is on the one server, and o on the other.
+        prepare(a, "o", "SELECT 'o'")
+        before = parses(router)
+        a.send(w.query(setting), (w.bind(name="s") + w.execute()) * 50 + w.sync())
+        assert w.errors(a.until_ready()) == []
+        assert w.rows(a.until_ready()) == [("x1",)] * 50
+        a.send(w.bind(name="o") + w.execute() + w.sync())
+        assert w.rows(a.until_ready()) == [("o",)]
+        assert parses(router) - before <= 1
+    postgres.sql("DROP FUNCTION quiet", dbname=DATABASE)
