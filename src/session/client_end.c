@@ -69,21 +69,41 @@ static enum text_end of_prepared(const struct client *c, const struct server *s,
 	return end;
 }
 
-static enum text_end of_statement(const struct client *c, const struct server *s,
-	const char *name)
+/* What a Bind uses: a statement, or the text of a short unnamed one. */
+struct bound {
+	struct prepared *statement;     /* or NULL */
+	const char *text;               /* NULL: there is none of the name */
+	size_t size;                    /* in which its NUL is */
+};
+
+static struct bound find_bound(const struct client *c, const char *name)
 {
-	const char *text = (const char *)buf_data(&c->unnamed);
-	struct prepared_name *n;
+	struct prepared *p = c->unnamed_large;
+	const struct prepared_name *n;
 
 	if (name[0] != '\0') {
 		n = client_named(c, name);
-		return n == NULL ? TEXT_OTHER : of_prepared(c, s, n->statement);
+		if (n == NULL)
+			return (struct bound){ .text = NULL };
+		p = n->statement;
 	}
-	if (c->unnamed_large != NULL)
-		return of_prepared(c, s, c->unnamed_large);
+	if (p != NULL)
+		return (struct bound){ p, (const char *)p->body, p->len };
 	if (!c->has_unnamed)
+		return (struct bound){ .text = NULL };
+	return (struct bound){ NULL, (const char *)buf_data(&c->unnamed), buf_len(&c->unnamed) };
+}
+
+static enum text_end of_statement(const struct client *c, const struct server *s,
+	const char *name)
+{
+	struct bound b = find_bound(c, name);
+
+	if (b.text == NULL)
 		return TEXT_OTHER;
-	return read_text(s, text, strnlen(text, buf_len(&c->unnamed)));
+	if (b.statement != NULL)
+		return of_prepared(c, s, b.statement);
+	return read_text(s, b.text, strnlen(b.text, b.size));
 }
 
 /* --- messages ---------------------------------------------------------------------- */
@@ -219,39 +239,16 @@ static enum text_leaves parse_leaves(const struct client *c, const struct server
 		LEAVES_NOTHING : LEAVES_DATA;
 }
 
-/* The text that a Bind names; NULL: there is none. */
-static const char *bound_text(const struct client *c, const char *name, size_t *len)
-{
-	const struct prepared *p = c->unnamed_large;
-	const struct prepared_name *n;
-	const char *text;
-
-	if (name != NULL && name[0] != '\0') {
-		n = client_named(c, name);
-		p = n == NULL ? NULL : n->statement;
-	}
-	if (p == NULL && (name == NULL || name[0] != '\0' || !c->has_unnamed))
-		return NULL;
-	text = p == NULL ? (const char *)buf_data(&c->unnamed) : (const char *)p->body;
-	*len = strnlen(text, p == NULL ? buf_len(&c->unnamed) : p->len);
-	return text;
-}
-
 static enum text_leaves bound_leaves(const struct client *c, const struct server *s,
 	const char *name)
 {
-	const char *text = (const char *)buf_data(&c->unnamed);
-	struct prepared_name *n;
+	struct bound b = find_bound(c, name);
 
-	if (name[0] != '\0') {
-		n = client_named(c, name);
-		return n == NULL ? LEAVES_ANYTHING : prepared_leaves(c, s, n->statement);
-	}
-	if (c->unnamed_large != NULL)
-		return prepared_leaves(c, s, c->unnamed_large);
-	if (!c->has_unnamed)
-		return LEAVES_LOADS;
-	return text_leaves(c, s, text, strnlen(text, buf_len(&c->unnamed)));
+	if (b.text == NULL)
+		return name[0] != '\0' ? LEAVES_ANYTHING : LEAVES_LOADS;
+	if (b.statement != NULL)
+		return prepared_leaves(c, s, b.statement);
+	return text_leaves(c, s, b.text, strnlen(b.text, b.size));
 }
 
 static enum text_leaves bind_leaves(const struct client *c, const struct server *s,
@@ -349,9 +346,8 @@ unsigned client_leaves(const struct client *c, struct server *s, const struct fr
 /* What ends a transaction, or goes back in it, ends what was set there, too. */
 static void note_order(struct client *c, const struct server *s, const struct frame *f)
 {
-	const char *text;
 	struct wire_in in;
-	size_t len;
+	struct bound b;
 
 	if (f->type == 'Q') {
 		c->work->read_key =
@@ -359,9 +355,10 @@ static void note_order(struct client *c, const struct server *s, const struct fr
 	} else if (f->type == 'B') {
 		wire_init(&in, f->body, f->available);
 		(void)wire_cstr(&in);
-		text = bound_text(c, wire_cstr(&in), &len);
-		c->work->read_key = text == NULL ? client_new_key(c) :
-			hash_mix(c->work->read_key, hash_bytes(text, len)) | 1;
+		b = find_bound(c, wire_cstr(&in));
+		c->work->read_key = b.text == NULL ? client_new_key(c) :
+			hash_mix(c->work->read_key,
+				hash_bytes(b.text, strnlen(b.text, b.size))) | 1;
 	} else if (f->type == 'E' && !s->binds_ahead) {
 		c->work->read_key = client_new_key(c);
 	}
@@ -383,10 +380,9 @@ void client_reads_behind(struct client *c, struct server *s, const struct frame 
 		note_order(c, s, f);
 	/* Its Bind was answered, and what it is went with that. */
 	is_open = (f->type == 'E' && !s->binds_ahead) || (is_run && c->work->read_key != 0);
-	if (s->data_key == 0 && (is_open || leaves >= LEAVES_DATA))
-		s->data_key = client_new_key(c);
+	s->data_ahead = s->data_ahead || is_open || leaves >= LEAVES_DATA;
 	if (s->code_key == 0 && (is_open || leaves > LEAVES_DATA))
-		s->code_key = s->data_key;
+		s->code_key = client_new_key(c);
 	s->runs_ahead = s->runs_ahead || is_run;
 }
 

@@ -25,7 +25,7 @@ enum client_end {
 void client_end_begin(struct client *, const struct server *, const struct frame *);
 void client_end_sent(struct client *, const struct server *, const struct frame *);
 /* Unless this message is proven to leave nothing there the server carries the client's
- * session from here on. */
+ * session from here on.  Returns what it leaves, for client_reads_behind(). */
 unsigned client_leaves(const struct client *, struct server *, const struct frame *);
 /* It was sent, and leaves that: what is sent behind it may be read otherwise. */
 void client_reads_behind(struct client *, struct server *, const struct frame *,

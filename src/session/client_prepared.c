@@ -135,12 +135,12 @@ static bool may_have_string(const uint8_t *text, size_t len)
 	return false;
 }
 
-/* What runs in front of it, of which "ahead" is the key, may set what its constants mean, and
- * nothing tells yet: nobody else is to have what is read then. */
-static bool is_read_behind(const struct server *s, uint64_t ahead, const uint8_t *text,
+/* What runs in front of it may set what its constants mean, and nothing tells yet: nobody
+ * else is to have what is read then. */
+static bool is_read_behind(const struct server *s, bool is_ahead, const uint8_t *text,
 	size_t len)
 {
-	return ahead != 0 && !exchange_is_idle(&s->xq) && may_have_string(text, len);
+	return is_ahead && !exchange_is_idle(&s->xq) && may_have_string(text, len);
 }
 
 /* The statement of this name as it is to be used now.  For once it is another one under
@@ -161,7 +161,8 @@ static struct prepared *fitting(struct client *c, struct server *s, struct prepa
 		prepared_set_use(&s->prepared, p))
 		return p;
 	key = client_state_key(c, s);
-	if (is_read_behind(s, s->code_key, p->body, strnlen((const char *)p->body, p->len)))
+	if (is_read_behind(s, s->code_key != 0, p->body,
+		    strnlen((const char *)p->body, p->len)))
 		key ^= s->code_key;
 	if (p->state_key != key)
 		*once = prepared_get(registry, p->body, p->len, key);
@@ -243,7 +244,7 @@ static struct prepared *make(
 
 	if (most != 0 && c->names.bytes + len > most)
 		return NULL;
-	if (is_read_behind(s, s->data_key, body, text_len))
+	if (is_read_behind(s, s->data_ahead, body, text_len))
 		key ^= client_new_key(c);
 	/* What EXECUTE gives is the client's own. */
 	if (statement_depends_on_time((const char *)body, text_len, client_lexer_flags(s)) ||

@@ -86,8 +86,8 @@ struct server {
 	bool is_full;                   /* of steps: its client waits for answers */
 	bool runs_ahead;                /* something in flight runs */
 	bool binds_ahead;               /* ... what the unnamed portal is was sent before */
-	uint64_t data_key;              /* what is in flight may change how it reads texts; 0: not */
-	uint64_t code_key;              /* the same, and there is more than triggers that may */
+	bool data_ahead;                /* ... may change how it reads texts, if by a trigger */
+	uint64_t code_key;              /* the same, by more than that; 0: nothing of the kind */
 	bool is_unsure;                 /* its client waits for what becomes of names */
 	bool wants_answers;             /* ... within the error domain */
 	bool is_flushed;                /* ... and PostgreSQL was told to answer */

@@ -31,8 +31,8 @@ static inline void server_sent_own(struct server *s)
 /* Nothing is in flight. */
 static inline void server_flight_ended(struct server *s)
 {
-	s->runs_ahead = s->binds_ahead = false;
-	s->data_key = s->code_key = 0;
+	s->runs_ahead = s->binds_ahead = s->data_ahead = false;
+	s->code_key = 0;
 }
 
 /* A swallowed exchange has ended: what comes next in this phase. */

@@ -165,12 +165,22 @@ static void add_param(struct touched *t, uint32_t number,
 		add(t, text, set_or_local(is_local, text));
 }
 
+/* What it says, if that is a constant. */
+static bool argument_says(const struct sql_call_argument *a, unsigned flags,
+	char text[static STATEMENT_NAME_SIZE])
+{
+	size_t len;
+
+	return a->kind == SQL_ARGUMENT_STRING &&
+		lexer_value(&a->token, flags, text, STATEMENT_NAME_SIZE, &len) == LEXER_VALUE_OK &&
+		strlen(text) == len;
+}
+
 static void add_call(struct touched *t, const struct sql_call *call, unsigned flags)
 {
 	const struct sql_call_argument *name = &call->arguments[0];
 	const struct sql_call_argument *is_local = &call->arguments[2];
 	char text[STATEMENT_NAME_SIZE];
-	size_t len;
 
 	if (is_local->kind == SQL_ARGUMENT_BOOL && is_local->is_true)
 		return;
@@ -180,9 +190,7 @@ static void add_call(struct touched *t, const struct sql_call *call, unsigned fl
 		add_param(t, name->param, is_local);
 		return;
 	}
-	if (name->kind != SQL_ARGUMENT_STRING ||
-		lexer_value(&name->token, flags, text, sizeof(text), &len) != LEXER_VALUE_OK ||
-		strlen(text) != len) {
+	if (!argument_says(name, flags, text)) {
 		t->unknown = t->is_lost = true;
 		return;
 	}
@@ -260,16 +268,11 @@ static enum touched_reading reading_of_calls(const struct statement *s)
 	char text[STATEMENT_NAME_SIZE];
 	struct statement_calls calls;
 	struct sql_call call;
-	size_t len;
 
 	statement_calls_begin(&calls, s);
 	while (statement_calls_next(&calls, &call)) {
-		const struct sql_call_argument *name = &call.arguments[0];
-
-		if (name->kind != SQL_ARGUMENT_STRING ||
-			lexer_value(&name->token, s->lexer_flags, text, sizeof(text), &len) !=
-				LEXER_VALUE_OK ||
-			strlen(text) != len || params_shape_reading(text))
+		if (!argument_says(&call.arguments[0], s->lexer_flags, text) ||
+			params_shape_reading(text))
 			return READING_IS_UNSURE;
 		reading = READING_STAYS;
 	}
