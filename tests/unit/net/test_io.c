@@ -282,10 +282,15 @@ START_TEST(rests_after_stopping_and_loses_nothing)
 	io_conn_rx_multishot(&n.conn, _i % 2 == 1);
 	n.stop_in_data = true;
 	for (uint32_t round = 0; round < 20; round++) {
+		uint64_t before;
+
 		io_conn_rx_start(&n.conn);
 		put(fds[1], sent, 3000);
 		sent += 3000;
 		loops_settle(io);
+		before = n.bytes;
+		loops_settle(io);
+		ck_assert_uint_eq(n.bytes, before);
 		ck_assert_uint_le(n.data_calls, round + 1);
 	}
 	n.stop_in_data = false;
@@ -745,11 +750,11 @@ START_TEST(waits_as_long_as_told)
 	while (clock_now_us() < begin_us + 30000)
 		ck_assert_int_eq(io_turn(io, begin_us + 30000), 0);
 	ck_assert_uint_ge(io_now_us(io), begin_us + 30000);
-	ck_assert_uint_lt(io_now_us(io), begin_us + LOOPS_PATIENCE_US);
+	ck_assert_uint_lt(io_now_us(io), begin_us + 2000000);
 	begin_us = clock_now_us();
 	ck_assert_int_eq(io_turn(io, 0), 0);
 	ck_assert_int_eq(io_turn(io, begin_us - 10), 0);
-	ck_assert_uint_lt(clock_now_us() - begin_us, LOOPS_PATIENCE_US);
+	ck_assert_uint_lt(clock_now_us() - begin_us, 1000000);
 	io_destroy(&io);
 }
 END_TEST
