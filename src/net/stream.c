@@ -49,8 +49,10 @@ struct stream_pool *stream_pool_create(void)
 {
 	struct stream_pool *pool = calloc(1, sizeof(*pool));
 
-	if (pool != NULL)
-		stream_tls_pool_init(pool);
+	if (pool != NULL && !stream_tls_pool_init(pool)) {
+		free(pool);
+		return NULL;
+	}
 	return pool;
 }
 
@@ -667,6 +669,7 @@ int stream_attach(struct stream *s, struct io *io, struct stream_pool *pool, int
 	s->rx_bytes = 0;
 	s->tx_bytes = 0;
 	s->epoch++;
+	stream_tls_attached(s);
 	return 0;
 }
 

@@ -49,6 +49,7 @@ struct stream_pool {
 	 * stream needs them. */
 	struct buf cipher;
 	uint8_t *plain;
+	struct tls_wire *wire;          /* of those that have shaken hands */
 	struct list shaking;            /* handshakes that are to take a step */
 	struct io_task shake;
 	uint32_t shaking_count;
@@ -94,7 +95,10 @@ void stream_tls_stop(struct stream *);
 /* Frees all that a stream has of TLS. */
 void stream_tls_forget(struct stream *);
 
-void stream_tls_pool_init(struct stream_pool *);
+/* It has come to its pool, perhaps with TLS that another thread agreed upon. */
+void stream_tls_attached(struct stream *);
+
+NODISCARD bool stream_tls_pool_init(struct stream_pool *);      /* false: out of memory */
 void stream_tls_pool_finish(struct stream_pool *);
 
 #endif

@@ -36,12 +36,14 @@ struct stream_handshake {
 
 static void step_next(struct io_task *);
 
-void stream_tls_pool_init(struct stream_pool *pool)
+bool stream_tls_pool_init(struct stream_pool *pool)
 {
+	pool->wire = tls_wire_create();
 	buf_init(&pool->cipher, 0);
 	list_init(&pool->shaking);
 	list_init(&pool->orphans);
 	io_task_init(&pool->shake, step_next);
+	return pool->wire != NULL;
 }
 
 void stream_tls_pool_finish(struct stream_pool *pool)
@@ -51,6 +53,7 @@ void stream_tls_pool_finish(struct stream_pool *pool)
 	io_task_cancel(&pool->shake);
 	buf_finish(&pool->cipher);
 	free(pool->plain);
+	tls_wire_unref(pool->wire);
 	/* Those of steps that were dropped. */
 	while ((node = list_pop_front(&pool->orphans)) != NULL)
 		free(container_of(node, struct stream_handshake, node));
@@ -135,6 +138,12 @@ static void send_cipher(struct stream *s)
 		buf_finish(cipher);
 	else
 		buf_clear(cipher);
+}
+
+void stream_tls_attached(struct stream *s)
+{
+	if (s->tls != NULL)
+		tls_share_wire(s->tls, s->pool->wire);
 }
 
 /* --- data --------------------------------------------------------------------------- */
@@ -244,6 +253,7 @@ static void shaken(struct stream *s)
 	forget_handshake(s);
 	s->flags &= ~(uint32_t)(STREAM_SHAKING | STREAM_STEPPING);
 	tls_set_secret(s->tls, (s->flags & STREAM_SECRET) != 0);
+	tls_share_wire(s->tls, s->pool->wire);
 	if (s->ops->on_secure != NULL)
 		s->ops->on_secure(s);
 	/* Data right behind the handshake. */

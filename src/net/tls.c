@@ -21,12 +21,19 @@ enum { ERROR_MAX = 200 };
 struct tls {
 	SSL *ssl;
 	struct tls_context *context;    /* the BIO's methods are there */
+	struct tls_wire *wire;          /* NULL: it has a BIO of its own */
 	const uint8_t *in;
 	size_t in_len;
 	struct buf *out;                /* while a function of this file runs */
 	char *error;                    /* NULL: out of memory, or nothing is wrong */
 	enum tls_park park;
 	bool has_failed;
+};
+
+struct tls_wire {
+	_Atomic uint32_t refs;
+	BIO_METHOD *method;
+	BIO *bio;                       /* its data: the connection that is at it */
 };
 
 /* --- between OpenSSL and the caller's buffers ----------------------------------------- */
@@ -83,6 +90,58 @@ BIO_METHOD *tls_bio_method(void)
 	return NULL;
 }
 
+/* Of those who share it the one is at it that was called: see begin(). */
+static BIO *bio_of(const BIO_METHOD *method, struct tls *t)
+{
+	BIO *bio = method == NULL ? NULL : BIO_new(method);
+
+	if (bio == NULL)
+		return NULL;
+	BIO_set_data(bio, t);
+	BIO_set_init(bio, 1);
+	return bio;
+}
+
+struct tls_wire *tls_wire_create(void)
+{
+	struct tls_wire *wire = calloc(1, sizeof(*wire));
+
+	if (wire == NULL)
+		return NULL;
+	atomic_init(&wire->refs, 1);
+	wire->method = tls_bio_method();
+	wire->bio = bio_of(wire->method, NULL);
+	if (wire->bio == NULL) {
+		tls_wire_unref(wire);
+		wire = NULL;
+	}
+	ERR_clear_error();
+	return wire;
+}
+
+void tls_wire_unref(struct tls_wire *wire)
+{
+	if (wire == NULL || atomic_fetch_sub(&wire->refs, 1) > 1)
+		return;
+	BIO_free(wire->bio);
+	BIO_meth_free(wire->method);
+	free(wire);
+}
+
+void tls_share_wire(struct tls *t, struct tls_wire *wire)
+{
+	if (t->wire == wire)
+		return;
+	/* Each of the two directions drops what it had, and keeps this. */
+	if (BIO_up_ref(wire->bio) == 1)
+		SSL_set0_rbio(t->ssl, wire->bio);
+	if (BIO_up_ref(wire->bio) == 1)
+		SSL_set0_wbio(t->ssl, wire->bio);
+	tls_wire_unref(t->wire);
+	atomic_fetch_add(&wire->refs, 1);
+	t->wire = wire;
+}
+
 /* --- life ------------------------------------------------------------------------------ */
 
 static bool is_address(const char *name)
@@ -113,13 +172,11 @@ static bool set_up(struct tls *t, const char *name)
 	BIO *bio;
 
 	t->ssl = SSL_new(t->context->own.ssl);
-	bio = BIO_new(t->context->bio);
+	bio = bio_of(t->context->bio, t);
 	if (t->ssl == NULL || bio == NULL) {
 		BIO_free(bio);
 		return false;
 	}
-	BIO_set_data(bio, t);
-	BIO_set_init(bio, 1);
 	SSL_set_bio(t->ssl, bio, bio);
 	if (t->context->is_server) {
 		SSL_set_accept_state(t->ssl);
@@ -159,6 +216,7 @@ void tls_destroy(struct tls **tp)
 	if (t == NULL)
 		return;
 	SSL_free(t->ssl);
+	tls_wire_unref(t->wire);
 	tls_context_unref(t->context);
 	free(t->error);
 	free(t);
@@ -260,6 +318,8 @@ static bool begin(struct tls *t, struct buf *out)
 	/* Its queue is the thread's: what others left there would seem to be ours. */
 	ERR_clear_error();
 	t->out = out;
+	if (t->wire != NULL)
+		BIO_set_data(t->wire->bio, t);
 	return !t->has_failed;
 }
 

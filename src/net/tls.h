@@ -79,6 +79,15 @@ enum tls_result {
 struct tls *tls_create(struct tls_context *, const char *name);
 void tls_destroy(struct tls **);                /* accepts NULL */
 
+/* What OpenSSL reads from and writes to (a BIO: 0.2 kB).  A connection has its own until it
+ * shares one with others of its thread, which is not before its handshake is over: from then
+ * on it is that thread's, until it shares another's.  Those who share it keep it. */
+struct tls_wire;
+
+struct tls_wire *tls_wire_create(void);         /* NULL: out of memory */
+void tls_wire_unref(struct tls_wire *);         /* any thread; accepts NULL */
+void tls_share_wire(struct tls *, struct tls_wire *);
+
 /* Bytes of the peer's, for what is called next; they must stay until it has answered
  * TLS_MORE, or tls_input() is called again.  What was not used of those before is
  * forgotten. */

@@ -23,7 +23,7 @@ struct tls_context {
 	struct tls_own *sni;    /* for who asks for a name */
 	size_t sni_count;
 	struct tls_hosts hosts; /* of all of them: 0 is own's, 1 the first of sni's */
-	BIO_METHOD *bio;        /* of tls.c */
+	BIO_METHOD *bio;        /* of tls.c, for handshakes */
 	bool is_server;
 	bool wants_name;        /* TLS_VERIFY_NAME */
 };

@@ -79,6 +79,17 @@ static void read_some(struct side *side, struct buf *out)
 	side->is_over = result != TLS_MORE;
 }
 
+/* Both sides share one, as connections of a thread do. */
+static void share_wire(struct tls *tls)
+{
+	static struct tls_wire *wire;
+
+	if (wire == NULL)
+		wire = tls_wire_create();
+	check(wire != NULL);
+	tls_share_wire(tls, wire);
+}
+
 /* len bytes arrive. */
 static void arrive(struct side *side, size_t len, struct buf *out)
 {
@@ -88,8 +99,11 @@ static void arrive(struct side *side, size_t len, struct buf *out)
 	if (side->is_over)
 		return;
 	tls_input(side->tls, buf_data(&side->in), buf_len(&side->in));
-	if (side->shaken == TLS_MORE)
+	if (side->shaken == TLS_MORE) {
 		side->shaken = tls_handshake(side->tls, out);
+		if (side->shaken == TLS_OK)
+			share_wire(side->tls);
+	}
 	if (side->shaken == TLS_OK)
 		read_some(side, out);
 	else

@@ -410,13 +410,17 @@ START_TEST(moved)
 {
 	struct world w;
 	struct stream *s = &w.ends[1].stream;
+	struct stream_pool *other;
 
 	if (!world_open(&w, _i))
 		return;
+	other = stream_pool_create();
+	ck_assert_ptr_nonnull(other);
 	agree(&w);
 	stream_send(&w.ends[0].stream, "one", 3);
 	LOOPS_UNTIL(w.io, has_got(&w.ends[1], "one"));
 	for (int i = 0; i < 3; i++) {
+		struct stream_pool *pool = i == 1 ? other : w.pool;
 		int fd;
 
 		stream_pause(s);
@@ -424,10 +428,11 @@ START_TEST(moved)
 			ck_assert_int_eq(io_turn(w.io, loops_deadline()), 0);
 		fd = stream_detach(s);
 		stream_send(&w.ends[0].stream, "+", 1);
-		ck_assert_int_eq(stream_attach(s, w.io, w.pool, fd), 0);
+		ck_assert_int_eq(stream_attach(s, w.io, pool, fd), 0);
 		stream_resume(s);
 	}
 	LOOPS_UNTIL(w.io, has_got(&w.ends[1], "one+++"));
+	stream_pool_destroy(&other);
 	stream_send(s, "back", 4);
 	LOOPS_UNTIL(w.io, has_got(&w.ends[0], "back"));
 	ck_assert_str_eq(tls_protocol(stream_tls(s)), "TLSv1.3");

@@ -436,6 +436,41 @@ START_TEST(context_lives_with_its_connections)
 }
 END_TEST
 
+static void share(struct pair *p, struct tls_wire *wire)
+{
+	for (int i = 0; i < 2; i++)
+		tls_share_wire(p->sides[i].tls, wire);
+}
+
+/* Each is given what was sent to it, and goes from one thread's wire to another's. */
+START_TEST(wires_are_shared)
+{
+	struct tls_wire *wires[2] = { tls_wire_create(), tls_wire_create() };
+	struct tls_settings client = plain_client;
+	struct pair p[2];
+
+	client.protocols = _i == 0 ? TLS_PROTOCOLS_1_2 : TLS_PROTOCOLS_1_3;
+	for (int i = 0; i < 2; i++) {
+		ck_assert_ptr_nonnull(wires[i]);
+		pair_open(&p[i], &plain_server, &client, NULL);
+		shake(&p[i]);
+		check_agreed(&p[i]);
+		share(&p[i], wires[0]);
+	}
+	for (int i = 0; i < 4; i++) {
+		check_passes(&p[i % 2], 0, 1);
+		check_passes(&p[1 - i % 2], 1, SIZE_MAX);
+		share(&p[i % 2], wires[i / 2]);
+	}
+	/* They keep it, whoever has made it. */
+	for (int i = 0; i < 2; i++)
+		tls_wire_unref(wires[i]);
+	pair_close(&p[0]);
+	check_passes(&p[1], 0, 7);
+	pair_close(&p[1]);
+}
+END_TEST
+
 Suite *tls_suite(void)
 {
 	Suite *suite = suite_create("tls");
@@ -451,6 +486,7 @@ Suite *tls_suite(void)
 	tcase_add_test(tc, channel_binding);
 	tcase_add_loop_test(tc, files_that_will_not_do, 0, sizeof(broken) / sizeof(broken[0]));
 	tcase_add_test(tc, context_lives_with_its_connections);
+	tcase_add_loop_test(tc, wires_are_shared, 0, 2);
 	suite_add_tcase(suite, tc);
 	return suite;
 }
