@@ -493,8 +493,9 @@ void client_abort(struct client *c)
 	struct worker *w = c->worker;
 
 	if (c->state != CLIENT_ENDING) {
-		struct monitor_actions actions = { .count = 0 };
+		struct monitor_actions actions;
 
+		monitor_actions_init(&actions);
 		/* The servers are aborted next; nothing is carried out any more. */
 		if (c->server == NULL && c->work != NULL)
 			monitor_withdraw(&c->route->host->monitor, &c->work->lease, worker_now(w),

@@ -519,7 +519,7 @@ void client_server_unfit(struct client *c, const char *sqlstate, const char *mes
 /* Whatever this client has of a lease: the place in the queue, or the server. */
 void client_give_back(struct client *c)
 {
-	struct monitor_actions actions = { .count = 0 };
+	struct monitor_actions actions;
 	struct server *s = c->server;
 
 	c->wants_lease = false;
@@ -528,10 +528,10 @@ void client_give_back(struct client *c)
 	if (s != NULL) {
 		c->server = NULL;
 		server_client_gone(s, c->body_left > 0 && !c->body_drops);
-		return;
 	}
-	if (c->work == NULL)
+	if (s != NULL || c->work == NULL)
 		return;
+	monitor_actions_init(&actions);
 	monitor_withdraw(&c->route->host->monitor, &c->work->lease, worker_now(c->worker),
 		&actions);
 	worker_act(c->worker, &actions);

@@ -65,8 +65,9 @@ static void request(struct errand *e)
 	enum lease_verdict verdict;
 
 	do {
-		struct monitor_actions actions = { .count = 0 };
+		struct monitor_actions actions;
 
+		monitor_actions_init(&actions);
 		verdict = monitor_request(e->slice->pool->monitor, &e->lease, e->slice,
 			worker_now(w), &actions);
 		worker_act(w, &actions);
@@ -154,11 +155,12 @@ void errand_answered(struct errand *e, const struct pool_error *error)
 
 static void give_up(struct errand *e, enum errand_result result)
 {
-	struct monitor_actions actions = { .count = 0 };
+	struct monitor_actions actions;
 	struct monitor *m = e->slice->pool->monitor;
 	struct pool_error error = { .sqlstate = "" };
 	struct worker *w = e->worker;
 
+	monitor_actions_init(&actions);
 	if (e->state == ERRAND_RUNS) {
 		server_errand_gone(e->server);
 	} else {

@@ -86,8 +86,9 @@ void server_open(struct worker *w, struct monitor_action *action)
 
 	if (s == NULL) {
 		struct route_pool *pool = slice->pool->owner;
-		struct monitor_actions actions = { .count = 0 };
+		struct monitor_actions actions;
 
+		monitor_actions_init(&actions);
 		SLOG_LIMITED(ERROR, "server-open", "error=\"%s\"", "out of memory");
 		monitor_open_failed(&pool->host->monitor, slice, &action->unit,
 			worker_now(w), &actions);
@@ -136,8 +137,9 @@ static int server_attach(struct worker *w, struct server *s)
 /* The socket could not be used at all: the unit comes back at once. */
 static void server_drop(struct worker *w, struct server *s)
 {
-	struct monitor_actions actions = { .count = 0 };
+	struct monitor_actions actions;
 
+	monitor_actions_init(&actions);
 	stream_drop(&s->stream);
 	if (s->fd >= 0)
 		close(s->fd);

@@ -95,9 +95,10 @@ void server_break(struct server *s, enum server_end why)
 /* PostgreSQL has closed its side, or will not answer any more. */
 void server_gone(struct server *s)
 {
-	struct monitor_actions actions = { .count = 0 };
+	struct monitor_actions actions;
 	struct worker *w = s->worker;
 
+	monitor_actions_init(&actions);
 	cancel_forget(s);
 	stream_close(&s->stream);
 	timer_finish(&w->timers, &s->timer);
@@ -111,9 +112,10 @@ void server_gone(struct server *s)
 
 static void server_abort(struct server *s, struct list *freed)
 {
-	struct monitor_actions actions = { .count = 0 };
+	struct monitor_actions actions;
 	struct buf out;
 
+	monitor_actions_init(&actions);
 	s->client = NULL;
 	if (s->phase != SERVER_PHASE_CLOSE)
 		server_ended(s, SERVER_END_SHUTDOWN);

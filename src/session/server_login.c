@@ -95,10 +95,11 @@ void server_login_report(const struct route_pool *pool, const struct pool_error 
 void server_login_failed(struct server *s, enum connect_failure failure,
 	const char *sqlstate, const char *message, size_t len)
 {
-	struct monitor_actions actions = { .count = 0 };
+	struct monitor_actions actions;
 	struct worker *w = s->worker;
 	struct pool_error error = { .sqlstate = "" };
 
+	monitor_actions_init(&actions);
 	(void)snprintf(error.sqlstate, sizeof(error.sqlstate), "%s", sqlstate);
 	(void)snprintf(error.message, sizeof(error.message), "%.*s",
 		(int)size_min(len, POOL_ERROR_TEXT_MAX - 1), message);

@@ -122,9 +122,10 @@ static enum route_password_result ask(struct waiting *waiting, char **value, uin
 
 static void tell_pool(const struct waiting *waiting, bool is_there)
 {
-	struct monitor_actions actions = { .count = 0 };
+	struct monitor_actions actions;
 	struct pool_error error;
 
+	monitor_actions_init(&actions);
 	if (!is_there) {
 		describe(&error, waiting->pool, could_not);
 		server_login_report(waiting->pool, &error);

@@ -337,8 +337,9 @@ static bool look_at_idle(struct worker *w, struct route_host *host)
 		fds[0].revents = 0;
 	/* In this order the last one returned is the one used last. */
 	for (uint32_t i = 0; i < count; i++) {
-		struct monitor_actions actions = { .count = 0 };
+		struct monitor_actions actions;
 
+		monitor_actions_init(&actions);
 		/* What was armed for it may have taken what came. */
 		if (fds[i].revents != 0 ||
 			io_conn_is_spoilt(&server_from_ps(idle[i])->stream.conn)) {
@@ -353,8 +354,9 @@ static bool look_at_idle(struct worker *w, struct route_host *host)
 
 static void tend(struct worker *w, struct route_host *host, uint64_t now_us)
 {
-	struct monitor_actions actions = { .count = 0 };
+	struct monitor_actions actions;
 
+	monitor_actions_init(&actions);
 	while (monitor_upkeep(&host->monitor, now_us, &actions))
 		worker_act(w, &actions);
 	worker_act(w, &actions);
