@@ -216,7 +216,8 @@ static void apply_listen(struct import_file *f)
 	for (const char *at = addrs == NULL ? "" : addrs->value; *at != '\0';) {
 		size_t len = strcspn(at, ", \t");
 
-		(void)snprintf(text, sizeof(text), "%.*s", (int)len, at);
+		memcpy(text, at, size_min(len, INI_VALUE_MAX));
+		text[size_min(len, INI_VALUE_MAX)] = '\0';
 		if (len > 0)
 			listen_to(f, addrs, text, port);
 		at += len;

@@ -250,7 +250,7 @@ END_TEST
 /* A list that is allowed can be replayed, whatever is in it. */
 START_TEST(every_list_has_a_replay)
 {
-	char *value = letters(PARAMS_BYTES_MAX - 3), name[8];
+	char *value = letters(PARAMS_BYTES_MAX - 3), name[16];
 
 	for (char *c = value; *c != '\0'; c++)
 		*c = '\xfe';

@@ -404,7 +404,7 @@ START_TEST(a_set_knows_what_was_used_last)
 	prepared_set_init(&set);
 	ck_assert_ptr_null(prepared_set_oldest(&set));
 	for (int i = 0; i < 3; i++) {
-		char text[16];
+		char text[24];
 
 		(void)snprintf(text, sizeof(text), "SELECT %d", i);
 		p[i] = get(text, 0);
