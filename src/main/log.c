@@ -285,8 +285,34 @@ void log_begin(void)
 	slog_set_sink(to_stderr);
 }
 
+/* Nobody is waited for: a pipe wants a reader at once.  What is then written to one that is full
+ * waits in write_bytes(); a regular file does not know O_NONBLOCK.  Returns the descriptor or
+ * -errno, -ENXIO only for a pipe. */
+static int open_file(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+		FILE_MODE), ret;
+	struct stat st;
+
+	if (fd < 0) {
+		ret = errno;
+		if (ret == ENXIO && (stat(path, &st) < 0 || !S_ISFIFO(st.st_mode)))
+			ret = EINVAL;
+		return -ret;
+	}
+	ret = fstat(fd, &st) < 0 ? -errno : 0;
+	if (ret == 0 && !S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode) && !S_ISFIFO(st.st_mode))
+		ret = -EINVAL;
+	if (ret == 0)
+		return fd;
+	close(fd);
+	return ret;
+}
+
 int log_open(const struct config *config, struct log_next *next, struct diag *diag)
 {
+	int ret;
+
 	next->fd = -1;
 #ifndef HAVE_LIBSYSTEMD
 	if (config->log.destination == CONFIG_LOG_JOURNALD) {
@@ -297,11 +323,14 @@ int log_open(const struct config *config, struct log_next *next, struct diag *di
 #endif
 	if (config->log.destination != CONFIG_LOG_FILE)
 		return 0;
-	next->fd = open(config->log.file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY,
-		FILE_MODE);
-	if (next->fd >= 0)
+	ret = open_file(config->log.file);
+	if (ret >= 0) {
+		next->fd = ret;
 		return 0;
-	diag_set(diag, NULL, 0, 0, "log.file: %s: %s", config->log.file, strerror(errno));
+	}
+	diag_set(diag, NULL, 0, 0, "log.file: %s: %s", config->log.file,
+		ret == -ENXIO ? "nobody reads from this pipe"
+		: ret == -EINVAL ? "neither a file nor a pipe or terminal" : strerror(-ret));
 	return -EIO;
 }
 

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import time
 
+import psycopg
 import pytest
 from support import wire as w
 from support.net import free_port, listening_ports
@@ -113,6 +114,51 @@ def test_file_that_cannot_be(make_router, tmp_path):
     router.reload({"log": {"destination": "stderr", "file": None}})
     router.transactional.connect().close()
     assert "client-login" not in path.read_text().split("info  reload ")[-1]
+
+
+def test_a_pipe_is_not_waited_for(make_router, tmp_path):
+    """Without a reader it is an error, at a start and at each reload; with one it is a log."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    log = {"log": {"destination": "file", "file": str(path)}}
+    router = make_router(log, start=False)
+    router.start(wait=False)
+    assert router.wait_exit() == 1
+    assert "nobody reads from this pipe" in router.log()
+    router.config["log"] = {}
+    router.write_config()
+    router.start()
+    router.expect_error("log.file: ")
+    with router.admin() as console:
+        router.config["log"] = log["log"]
+        router.write_config()
+        with pytest.raises(psycopg.Error, match="nobody reads from this pipe"):
+            console.execute("RELOAD")
+        assert "nobody reads" in router.reload(expect="error")
+        end = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with contextlib.closing(os.fdopen(end, "rb")) as reader:
+            console.execute("RELOAD")
+            router.transactional.connect().close()
+            said = b""
+
+            def is_told():
+                nonlocal said
+                said += reader.read() or b""
+                return b"client-close" in said
+            wait_until(is_told, 10, "it is written there")
+        # Nobody is there any more: what it says is lost, and it goes on.
+        router.signal(1)
+        with pytest.raises(psycopg.Error, match="nobody reads from this pipe"):
+            console.execute("RELOAD")
+        router.config["log"] = {"destination": "file", "file": "/dev/null"}
+        router.write_config()
+        console.execute("RELOAD")
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as other:
+            other.bind(str(tmp_path / "socket"))
+            router.config["log"]["file"] = str(tmp_path / "socket")
+            router.write_config()
+            with pytest.raises(psycopg.Error, match="neither a file nor a pipe"):
+                console.execute("RELOAD")
 
 
 def test_start_that_fails_is_told(make_router, tmp_path):
