@@ -150,6 +150,8 @@ static void man_option(FILE *out, const struct option *o)
 	}
 	fprintf(out, "; allowed: %s.\n", option_range(o, range, sizeof(range)));
 	fprintf(out, "Takes effect %s.\n", option_effect_name(o->effect));
+	if (option_is_for_file(o))
+		fputs("Not changed by SET of the console.\n", out);
 	if (o->home == OPTION_IN_SETTINGS)
 		man_levels(out, o->levels);
 }

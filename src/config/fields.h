@@ -101,8 +101,11 @@ void option_list_free(struct option_list *);
 #define OPTION_FIELD_DURATION(name)   uint64_t name##_us;
 #define OPTION_FIELD_SIZE(name)       uint64_t name##_bytes;
 #define OPTION_FIELD_TEXT(name)       char *name;
+#define OPTION_FIELD_PATH(name)       char *name;
 #define OPTION_FIELD_SECRET(name)     char *name;          /* wiped when freed */
 #define OPTION_FIELD_LIST(name)       struct option_list name;
+#define OPTION_FIELD_PATHS(name)      struct option_list name;
+#define OPTION_FIELD_COMMAND(name)    struct option_list name;
 #define OPTION_FIELD_IO_BACKEND(name) enum config_io_backend name;
 #define OPTION_FIELD_POOL_MODE(name)  enum config_pool_mode name;
 #define OPTION_FIELD_WAIT_ERROR(name) enum config_wait_error name;

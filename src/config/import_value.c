@@ -332,9 +332,9 @@ static char *convert(struct import *x, const struct option *o, enum import_form 
 		return boolean(x, o, e, value);
 	if (o->type == OPTION_DURATION)
 		return duration(x, o, form, e, value);
-	if (o->type == OPTION_LIST)
+	if (option_is_list(o))
 		return list(x, value);
-	if (o->type != OPTION_TEXT && o->type != OPTION_SECRET)
+	if (!option_is_text(o))
 		return word(x, o, e, value);
 	if (strlen(value) > o->max || strlen(value) < o->min)
 		return refuse(x, o, e, value);

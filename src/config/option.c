@@ -32,7 +32,10 @@ enum { WHY_MAX = 400, ITEM_MAX = 1023 };
 #define AT_SIZE(home, name)       offsetof(struct home, name##_bytes)
 #define AT_TEXT(home, name)       offsetof(struct home, name)
 #define AT_SECRET(home, name)     offsetof(struct home, name)
+#define AT_PATH(home, name)       offsetof(struct home, name)
 #define AT_LIST(home, name)       offsetof(struct home, name)
+#define AT_PATHS(home, name)      offsetof(struct home, name)
+#define AT_COMMAND(home, name)    offsetof(struct home, name)
 #define AT_IO_BACKEND(home, name) offsetof(struct home, name)
 #define AT_POOL_MODE(home, name)  offsetof(struct home, name)
 #define AT_WAIT_ERROR(home, name) offsetof(struct home, name)
@@ -167,7 +170,10 @@ static const struct type types[OPTION_TYPE_COUNT] = {
 	[OPTION_SIZE] = { .name = "size", .size = sizeof(uint64_t) },
 	[OPTION_TEXT] = { .name = "text", .size = sizeof(char *) },
 	[OPTION_SECRET] = { .name = "secret", .size = sizeof(char *) },
+	[OPTION_PATH] = { .name = "file", .size = sizeof(char *) },
 	[OPTION_LIST] = { .name = "list", .size = sizeof(struct option_list) },
+	[OPTION_PATHS] = { .name = "list of files", .size = sizeof(struct option_list) },
+	[OPTION_COMMAND] = { .name = "command", .size = sizeof(struct option_list) },
 	[OPTION_IO_BACKEND] = WORDS("word", io_backends),
 	[OPTION_POOL_MODE] = WORDS("word", pool_modes),
 	[OPTION_WAIT_ERROR] = WORDS("word", wait_errors),
@@ -199,6 +205,21 @@ static const void *const_field(const struct option *o, const void *base)
 	return (const char *)base + o->offset;
 }
 
+bool option_is_text(const struct option *o)
+{
+	return o->type == OPTION_TEXT || o->type == OPTION_SECRET || o->type == OPTION_PATH;
+}
+
+bool option_is_list(const struct option *o)
+{
+	return o->type == OPTION_LIST || o->type == OPTION_PATHS || o->type == OPTION_COMMAND;
+}
+
+bool option_is_for_file(const struct option *o)
+{
+	return o->type == OPTION_PATH || o->type == OPTION_PATHS || o->type == OPTION_COMMAND;
+}
+
 const struct option *option_find(enum option_level level, const char *name)
 {
 	for (size_t i = 0; i < option_count; i++) {
@@ -226,9 +247,9 @@ void option_list_free(struct option_list *list)
 
 static void field_free(const struct option *o, void *base)
 {
-	if (o->type == OPTION_LIST) {
+	if (option_is_list(o)) {
 		option_list_free(field(o, base));
-	} else if (o->type == OPTION_TEXT || o->type == OPTION_SECRET) {
+	} else if (option_is_text(o)) {
 		char **text = field(o, base);
 
 		if (o->type == OPTION_SECRET && *text != NULL)
@@ -502,9 +523,12 @@ int option_read(const struct option *o, const struct doc_source *source,
 		break;
 	case OPTION_TEXT:
 	case OPTION_SECRET:
+	case OPTION_PATH:
 		ret = read_text(o, source, node, &value.text);
 		break;
 	case OPTION_LIST:
+	case OPTION_PATHS:
+	case OPTION_COMMAND:
 		ret = read_list(o, source, node, &value.list);
 		break;
 	case OPTION_IO_BACKEND:
@@ -566,7 +590,7 @@ static int set_default(const struct option *o, void *base)
 
 	if (o->def != NULL)
 		return option_read(o, &source, &node, base);
-	if (o->type != OPTION_TEXT && o->type != OPTION_SECRET)
+	if (!option_is_text(o))
 		return 0;
 	*(char **)field(o, base) = strdup("");
 	return *(char **)field(o, base) == NULL ? -ENOMEM : 0;
@@ -610,9 +634,9 @@ bool option_same(const struct option *o, const void *a, const void *b)
 {
 	const void *left = const_field(o, a), *right = const_field(o, b);
 
-	if (o->type == OPTION_LIST)
+	if (option_is_list(o))
 		return list_same(left, right);
-	if (o->type == OPTION_TEXT || o->type == OPTION_SECRET)
+	if (option_is_text(o))
 		return strcmp(*(char *const *)left, *(char *const *)right) == 0;
 	return memcmp(left, right, types[o->type].size) == 0;
 }

@@ -24,7 +24,10 @@ enum option_type {
 	OPTION_SIZE,
 	OPTION_TEXT,
 	OPTION_SECRET,
+	OPTION_PATH,
 	OPTION_LIST,
+	OPTION_PATHS,
+	OPTION_COMMAND,
 	OPTION_IO_BACKEND,
 	OPTION_POOL_MODE,
 	OPTION_WAIT_ERROR,
@@ -104,6 +107,14 @@ const struct option *option_find(enum option_level, const char *name);
 /* The option behind one of struct settings. */
 const struct option *option_of_setting(enum option_setting);
 
+/* Whether the field is a char *, or a struct option_list. */
+bool option_is_text(const struct option *);
+bool option_is_list(const struct option *);
+
+/* Whether it names what is read, written or run as the router's user: only who may change
+ * the file decides that. */
+bool option_is_for_file(const struct option *);
+
 /* Reads the value of a node into the struct at base, freeing what was there.
  * Returns 0, -EINVAL or -ENOMEM; the source's diag is filled on failure. */
 NODISCARD int option_read(const struct option *, const struct doc_source *,
@@ -123,7 +134,7 @@ void option_borrow(const struct option *, const void *from, void *to);
 bool option_same(const struct option *, const void *a, const void *b);
 
 /* The value as a user would write it, without quotes; secrets as "***" unless
- * empty, lists as "a, b".  Returns what malloc gave, or NULL without memory. */
+ * empty, lists as "a, b", of a command the program and "***" for its arguments.  Returns what malloc gave, or NULL without memory. */
 char *option_text(const struct option *, const void *base);
 
 /* Its default in the same form: "" for text and lists that default to nothing, and

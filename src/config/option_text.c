@@ -34,6 +34,16 @@ static char *list_text(const struct option_list *list)
 	return text;
 }
 
+/* What is told to a program may be secret. */
+static char *command_text(const struct option_list *list)
+{
+	char *text;
+
+	if (list->count <= 1)
+		return list_text(list);
+	return asprintf(&text, "%s, ***", list->items[0]) < 0 ? NULL : text;
+}
+
 static char *word_text(enum option_type type, const void *value)
 {
 	const char *const *words;
@@ -77,11 +87,15 @@ char *option_text(const struct option *o, const void *base)
 		return strdup(
 			value_print_size(*(const uint64_t *)value, text, sizeof(text)));
 	case OPTION_TEXT:
+	case OPTION_PATH:
 		return strdup(*(char *const *)value);
 	case OPTION_SECRET:
 		return strdup(**(char *const *)value == '\0' ? "" : "***");
 	case OPTION_LIST:
+	case OPTION_PATHS:
 		return list_text(value);
+	case OPTION_COMMAND:
+		return command_text(value);
 	case OPTION_IO_BACKEND:
 	case OPTION_POOL_MODE:
 	case OPTION_WAIT_ERROR:
@@ -159,9 +173,12 @@ const char *option_range(const struct option *o, char *to, size_t size)
 		break;
 	case OPTION_TEXT:
 	case OPTION_SECRET:
+	case OPTION_PATH:
 		length_range(o, "bytes", to, size);
 		break;
 	case OPTION_LIST:
+	case OPTION_PATHS:
+	case OPTION_COMMAND:
 		length_range(o, "items", to, size);
 		break;
 	case OPTION_IO_BACKEND:

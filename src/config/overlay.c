@@ -194,8 +194,8 @@ static struct doc_node *find_child(struct doc_node *map, const char *key, size_t
 static int set_value(struct doc_node *node, enum option_level level, const char *value)
 {
 	const struct option *o = option_find(level, node->key);
-	bool is_text = o != NULL && (o->type == OPTION_TEXT || o->type == OPTION_SECRET);
-	bool is_list = o != NULL && o->type == OPTION_LIST;
+	bool is_text = o != NULL && option_is_text(o);
+	bool is_list = o != NULL && option_is_list(o);
 
 	doc_free(node->first);
 	text_free(node->text);
@@ -243,6 +243,7 @@ static struct doc_node *descend(struct doc_node *root, const char *path,
 {
 	size_t len = strcspn(path, "."), i = 0;
 	const char *rest = path + len + 1;
+	const struct option *o;
 	struct doc_node *node;
 
 	while (i < COUNT_OF(sections) && (strlen(sections[i].name) != len ||
@@ -267,8 +268,15 @@ static struct doc_node *descend(struct doc_node *root, const char *path,
 		(void)no_entry(path, diag);
 		return NULL;
 	}
-	if (rest[0] == '\0' || option_find(*level, rest) == NULL) {
+	o = rest[0] == '\0' ? NULL : option_find(*level, rest);
+	if (o == NULL) {
 		(void)unknown(rest, diag);
+		return NULL;
+	}
+	if (option_is_for_file(o)) {
+		diag_set(diag, NULL, 0, 0,
+			"%s names what is read, written or run as the router's user: change it in the file, and RELOAD",
+			o->name);
 		return NULL;
 	}
 	*error = -ENOMEM;

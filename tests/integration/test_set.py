@@ -59,7 +59,15 @@ def test_set_until_reload(router, console):
     ("SET workloads.session.pool_mode = wrong", "pool_mode"),
     ("SET hosts.main.connection_budget = 0", "connection_budget"),
     ("SET max_client_conn = 1000001", "max_client_conn"),
-    ("SET auth_file = '/nonexistent'", "/nonexistent"),
+    ("SET auth_file = '/etc/passwd'", "change it in the file, and RELOAD"),
+    ("SET hosts.main.password_command = '/bin/sh -c id'", "change it in the file, and RELOAD"),
+    ("SET hosts.main.password_file = ''", "password_file names what is read, written or run"),
+    ("SET hosts.main.server_tls_key_file = '/x'", "change it in the file, and RELOAD"),
+    ("SET http.token_file = '/etc/hostname'", "change it in the file, and RELOAD"),
+    ("SET log.file = '/tmp/x'", "change it in the file, and RELOAD"),
+    ("SET client_tls_key_file = '/x'", "change it in the file, and RELOAD"),
+    ("SET workloads.session.client_tls_sni_cert_files = '/x'", "change it in the file, and RELOAD"),
+    ("SET pid_file = '/tmp/x'", "change it in the file, and RELOAD"),
     ("SET pool_mode = session", "belongs to an entry of workloads: workloads.NAME.pool_mode"),
 ])
 def test_what_set_refuses(router, console, command, words):
@@ -71,6 +79,23 @@ def test_what_set_refuses(router, console, command, words):
     assert error.sqlstate == "22023"
     assert error.text.startswith("SET failed: ") and words in error.text
     assert router.show("config") == before
+
+
+def test_arguments_of_commands_are_not_shown(make_router):
+    """Only the program is: in no view, and not where a reload tells of a change."""
+    command = ["/bin/echo", "swordfish"]
+    router = make_router({"hosts": {"main": {"user": "app_scram", "password_command": command}}})
+
+    def told():
+        return [settings(router)["hosts.main.password_command"]["value"]] + [
+            row["value"] for row in router.show("config")
+            if row["key"] == "hosts.main.password_command"]
+    assert told() == ["/bin/echo, ***"] * 2
+    said = router.reload({"hosts": {"main": {"password_command": command + ["tuna"]}}})
+    assert "hosts.main.password_command" in said
+    router.reload({"hosts": {"main": {"password_command": ["/bin/date"]}}})
+    assert told() == ["/bin/date"] * 2
+    assert "swordfish" not in router.log() and "tuna" not in router.log()
 
 
 def test_set_lists_and_texts(router, console):
