@@ -94,7 +94,7 @@ struct socket_row {
 	TABLE_COLUMN(TEXT, socket_row, tls, "", \
 		"Version and cipher of TLS, if it has it."), \
 	TABLE_COLUMN(TEXT, socket_row, application_name, "", \
-		"What the client calls itself."), \
+		"What the client calls itself; of a server, what PostgreSQL has for it."), \
 	TABLE_COLUMN(U32, socket_row, prepared_statements, "", \
 		"Statements that it has prepared."), \
 	TABLE_COLUMN(U32, socket_row, id, "", "Its number, which the log has, too.")
@@ -262,7 +262,10 @@ static const char *server_word(enum server_state state)
 
 static void client_names(struct socket_row *row, const struct client *c)
 {
-	const char *application = params_get(&c->params, "application_name");
+	/* A session's is PostgreSQL's: what it sets is not read. */
+	const char *application = params_get(
+		c->server != NULL && c->server->is_session ? &c->server->reported : &c->params,
+		"application_name");
 
 	row->application_name = application == NULL ? "" : application;
 	row->workload = c->workload->name;
@@ -383,31 +386,46 @@ static void local_towards(struct endpoint *e, const struct addr *to)
 	close(fd);
 }
 
-/* Both ends of the connections to one host. */
-struct host_ends {
-	const struct route_host *host;
+/* Both ends of the connections to one address. */
+struct ends {
+	struct addr addr;               /* len 0: none yet */
 	struct endpoint far;
 	struct endpoint near;
 };
 
-static void host_ends_find(struct host_ends *ends, struct route_host *h)
+/* Where it is connected to; where the host is now, if it is not connected yet. */
+static bool server_addr(const struct snap_server *s, struct addr *addr)
 {
 	struct host_target target;
 
-	if (ends->host == h)
+	if (s->connected_us != 0) {
+		*addr = s->addr;
+		return true;
+	}
+	route_host_target(s->host, &target);
+	if (target.addr_count > 0)
+		*addr = target.addrs[target.first];
+	return target.addr_count > 0;
+}
+
+static void ends_find(struct ends *ends, const struct snap_server *s)
+{
+	struct addr addr;
+	bool is_known = server_addr(s, &addr);
+
+	if (is_known && ends->addr.len != 0 && addr_equal(&ends->addr, &addr))
 		return;
 	memset(ends, 0, sizeof(*ends));
-	ends->host = h;
-	route_host_target(h, &target);
-	if (target.addr_count == 0)
+	if (!is_known)
 		return;
-	endpoint_from(&ends->far, &target.addrs[target.first]);
-	local_towards(&ends->near, &target.addrs[target.first]);
+	ends->addr = addr;
+	endpoint_from(&ends->far, &addr);
+	local_towards(&ends->near, &addr);
 }
 
 static void add_server(struct ask *ask, const struct socket_view *view,
 	const struct snap_server *s, const struct alias_map *aliases,
-	const struct host_ends *ends)
+	const struct ends *ends)
 {
 	struct socket_row row = { .type = "S",
 		.user = s->names.user,
@@ -421,7 +439,7 @@ static void add_server(struct ask *ask, const struct socket_view *view,
 		.remote_pid = s->backend_pid,
 		.tls = s->tls,
 		.prepared_statements = s->prepared_statements,
-		.application_name = "",
+		.application_name = s->application,
 		.id = (uint32_t)(s->id & INT32_MAX),
 		.workload = s->workload,
 		.host = s->host->name,
@@ -440,12 +458,12 @@ static void add_server(struct ask *ask, const struct socket_view *view,
 static void add_servers(struct ask *ask, const struct socket_view *view,
 	const struct snap_servers *servers, const struct alias_map *aliases)
 {
-	struct host_ends ends = { .host = NULL };
+	struct ends ends = { .addr.len = 0 };
 
 	for (size_t i = 0; i < servers->count; i++) {
 		if (view->only_active && servers->rows[i].state != SERVER_LEASED)
 			continue;
-		host_ends_find(&ends, servers->rows[i].host);
+		ends_find(&ends, &servers->rows[i]);
 		add_server(ask, view, &servers->rows[i], aliases, &ends);
 	}
 	show_end(ask);

@@ -227,8 +227,10 @@ static void add_server(const struct pool_server *s, void *arg)
 	if (s->connected_at_us != 0) {
 		row->backend_pid = s->backend_pid;
 		row->local_port = s->local_port;
+		row->addr = container_of(s, struct server, ps)->addr;
 		memcpy(row->tls, s->tls, sizeof(row->tls));
 	}
+	shown_get(&container_of(s, struct server, ps)->application, row->application);
 	copy_quotas(row->quotas, s->slice);
 	copy_names(&row->names, s->slice->pool);
 }

@@ -12,6 +12,7 @@
 #ifndef ADMIN_SNAP_H
 #define ADMIN_SNAP_H
 
+#include "base/shown.h"
 #include "route/directory.h"
 
 enum { SNAP_NAME_SIZE = 64 };
@@ -52,6 +53,8 @@ struct snap_server {
 	uint64_t used_us;
 	uint32_t backend_pid;
 	uint16_t local_port;
+	struct addr addr; /* of the other side; only if connected */
+	char application[SHOWN_SIZE];
 	char tls[48];
 	uint32_t prepared_statements;
 	bool close_needed;

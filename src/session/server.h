@@ -12,6 +12,7 @@
 #ifndef SESSION_SERVER_H
 #define SESSION_SERVER_H
 
+#include "base/shown.h"
 #include "session/exchange.h"
 #include "session/params.h"
 #include "session/router.h"
@@ -65,6 +66,7 @@ struct server {
 	struct list_node in_worker;     /* worker->servers */
 	struct list_node in_release;    /* worker->releasing or ->free_servers */
 	struct params reported;         /* what ParameterStatus said */
+	struct shown application;       /* ... of application_name, for SHOW */
 	struct params applied;          /* on a session port: by the router, for its client */
 	struct prepared_set prepared;   /* statements of transaction ports */
 	struct prepared_names sql;      /* ... and those by names of a client's own */

@@ -104,8 +104,10 @@ void server_note_settings(struct server *s)
 {
 	static const char *const names[] = { "TimeZone", "DateStyle", "IntervalStyle",
 		"client_encoding", "standard_conforming_strings", "search_path" };
+	const char *application = params_get(&s->reported, "application_name");
 	uint64_t key = 0;
 
+	shown_set(&s->application, application == NULL ? "" : application);
 	for (size_t i = 0; i < COUNT_OF(names); i++) {
 		const char *value = params_get(&s->reported, names[i]);
 

@@ -226,6 +226,43 @@ def test_clients_and_servers_are_linked(router, postgres):
         assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", str(client["connect_time"]))
 
 
+def test_servers_tell_what_they_are_connected_to(router, postgres):
+    """Not where their host is by now, after a reload."""
+    def ends():
+        return {str(row["remote_pid"]): (row["addr"], row["port"]) for row in router.show("servers")}
+    with router.session.wire() as old:
+        pid = old.value("SELECT pg_backend_pid()")
+        router.reload({"hosts": {"main": {"host": str(postgres.socket_dir)}}})
+        with router.session.wire() as new:
+            other = new.value("SELECT pg_backend_pid()")
+            assert ends()[pid] == ("127.0.0.1", postgres.port)
+            assert ends()[other] == ("unix", postgres.port)
+
+
+@pytest.mark.parametrize("port", ["transactional", "session"])
+def test_names_of_applications_are_those_of_now(router, postgres, port):
+    """A client's after SET; a server's as PostgreSQL has it."""
+    def shown(view, number):
+        return {row[number]: row["application_name"] for row in router.show(view)}
+    with getattr(router, port).wire(application_name="first") as wire:
+        wire.query("BEGIN")
+        pid = int(wire.value("SELECT pg_backend_pid()"))
+        who = next(row["id"] for row in router.show("clients")
+                   if row["application_name"] == "first")
+        for name in ("first", "second", "n" * 63):
+            wire.query(f"SET application_name = '{name}'")
+            wire.query("COMMIT")
+            wire.query("BEGIN")
+            wire.query("SELECT 1")
+            pid = int(wire.value("SELECT pg_backend_pid()"))
+            assert shown("clients", "id")[who] == name
+            assert shown("servers", "remote_pid")[pid] == name
+            assert shown("sockets", "remote_pid")[pid] == name
+            assert postgres.sql("SELECT application_name FROM pg_stat_activity "
+                                f"WHERE pid = {pid}")[0][0] == name
+        wire.query("COMMIT")
+
+
 def test_prepared_statements_are_counted(make_router):
     """The names of each client, and what the server keeps for all of them."""
     router = make_router({"hosts": {"main": {"connection_budget": 2}}, "workloads": {

@@ -13,6 +13,7 @@ int main(void)
 	srunner_add_suite(runner, fair_suite());
 	srunner_add_suite(runner, hash_suite());
 	srunner_add_suite(runner, histogram_suite());
+	srunner_add_suite(runner, shown_suite());
 	srunner_add_suite(runner, slog_suite());
 	srunner_add_suite(runner, slog_line_suite());
 	srunner_add_suite(runner, slog_queue_suite());

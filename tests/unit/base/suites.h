@@ -10,6 +10,7 @@ Suite *list_suite(void);
 Suite *fair_suite(void);
 Suite *hash_suite(void);
 Suite *histogram_suite(void);
+Suite *shown_suite(void);
 Suite *slog_suite(void);
 Suite *slog_line_suite(void);
 Suite *slog_queue_suite(void);
