@@ -119,6 +119,54 @@ void server_note_settings(struct server *s)
 	params_seal(&s->reported);
 }
 
+/* --- what the server has ---------------------------------------------------------------
+ *
+ * The set is what is there when all that is in flight has gone well.  An error takes part of
+ * that away, and what is behind it may be about the same statements: so all is taken back,
+ * and done again without what was skipped.
+ */
+
+static bool makes(const struct step *step)
+{
+	return step->kind == STEP_PARSE || step->kind == STEP_PARSE_OURS;
+}
+
+static bool closes(const struct step *step)
+{
+	return step->kind == STEP_CLOSE_OURS && step->statement != NULL;
+}
+
+static void put(struct server *s, struct prepared *p)
+{
+	if (!prepared_set_add(&s->prepared, p))
+		s->has_foreign = true;
+}
+
+static void take_back(struct step *step, void *arg)
+{
+	struct server *s = arg;
+
+	if (step->is_void)
+		return;
+	if (makes(step))
+		prepared_set_remove(&s->prepared, step->statement);
+	else if (closes(step))
+		put(s, step->statement);
+}
+
+static void do_again(struct step *step, void *arg)
+{
+	struct server *s = arg;
+
+	if (makes(step)) {
+		step->is_void = prepared_set_use(&s->prepared, step->statement);
+		put(s, step->statement);
+	} else if (closes(step)) {
+		step->is_void = !prepared_set_use(&s->prepared, step->statement);
+		prepared_set_remove(&s->prepared, step->statement);
+	}
+}
+
 /* --- what did not happen ---------------------------------------------------------------
  */
 
@@ -205,12 +253,8 @@ static void undo(const struct step *step, void *arg)
 	switch (step->kind) {
 	case STEP_PARSE:
 	case STEP_PARSE_OURS:
-		prepared_set_remove(&s->prepared, step->statement);
-		if (step->name != NULL && c != NULL)
-			prepared_names_undo(&c->names, step->name);
-		return;
 	case STEP_PARSE_FAKED:
-		if (c != NULL)
+		if (step->name != NULL && c != NULL)
 			prepared_names_undo(&c->names, step->name);
 		return;
 	case STEP_UNNAMED:
@@ -231,8 +275,6 @@ static void undo(const struct step *step, void *arg)
 	case STEP_CLOSE_OURS:
 		if (step->statement == NULL)
 			s->unnamed_of = SERVER_UNNAMED_SOMEBODYS;
-		else if (!prepared_set_add(&s->prepared, step->statement))
-			s->has_foreign = true;
 		return;
 	case STEP_SQL_PARSE:
 	case STEP_SQL_AGAIN:
@@ -409,7 +451,10 @@ bool server_prepared_error(struct server *s, const struct error_fields *e, bool 
 			       head.kind == STEP_STALE || head.kind == STEP_RESERVED ||
 			       head.kind == STEP_NOT_BY_SQL || is_pin) &&
 		says(e, "26000", prepared_no_name());
+	bool changes = s->steps.changes > 0;
 
+	if (changes)
+		steps_back(&s->steps, take_back, s);
 	if (is_ours && is_pin && s->client != NULL)
 		client_pin_error(s->client, head.kind == STEP_NOT_ALLOWED, &s->instead);
 	else if (is_ours)
@@ -421,6 +466,8 @@ bool server_prepared_error(struct server *s, const struct error_fields *e, bool 
 		steps_fail(&s->steps, undo, s);
 	else
 		steps_fail_query(&s->steps, undo, s);
+	if (changes)
+		steps_forth(&s->steps, do_again, s);
 	/* The Query that it stood in front of was skipped. */
 	if (skips && s->xq.skipping &&
 		(s->holds_client || (s->client != NULL && client_reuse_has_failed(s->client))))
@@ -430,6 +477,7 @@ bool server_prepared_error(struct server *s, const struct error_fields *e, bool 
 
 void server_prepared_lost_count(struct server *s)
 {
+	steps_back(&s->steps, take_back, s);
 	steps_fail_all(&s->steps, undo, s);
 	s->has_foreign = true;
 	s->unnamed_of = 0;
@@ -439,17 +487,12 @@ void server_prepared_lost_count(struct server *s)
  * -------------------------------------------------------------------- */
 
 /* What is in flight comes after what was told, and still counts. */
-static void redo_on_server(const struct step *step, void *arg)
+static void redo_sql(const struct step *step, void *arg)
 {
 	struct prepared_name *there;
 	struct server *s = arg;
 
-	if (step->kind == STEP_PARSE || step->kind == STEP_PARSE_OURS) {
-		if (!prepared_set_add(&s->prepared, step->statement))
-			s->has_foreign = true;
-	} else if (step->kind == STEP_CLOSE_OURS && step->statement != NULL) {
-		prepared_set_remove(&s->prepared, step->statement);
-	} else if (step->kind == STEP_SQL_PARSE || step->kind == STEP_SQL_AGAIN ||
+	if (step->kind == STEP_SQL_PARSE || step->kind == STEP_SQL_AGAIN ||
 		step->kind == STEP_SQL_PREPARE) {
 		add_sql(s, step->name->text, step->name->statement);
 	} else if ((step->kind == STEP_SQL_CLOSE || step->kind == STEP_SQL_DROP) &&
@@ -488,6 +531,7 @@ void server_prepared_cleared(struct server *s)
 {
 	prepared_set_clear(&s->prepared);
 	prepared_names_clear(&s->sql);
-	steps_each(&s->steps, redo_on_server, s);
+	steps_forth(&s->steps, do_again, s);
+	steps_each(&s->steps, redo_sql, s);
 	s->has_foreign = false;
 }

@@ -200,6 +200,18 @@ void steps_each(
 		each(at(q, i), arg);
 }
 
+void steps_back(struct steps *q, void (*each)(struct step *, void *), void *arg)
+{
+	for (uint32_t i = q->count; i > 0; i--)
+		each(at(q, i - 1), arg);
+}
+
+void steps_forth(struct steps *q, void (*each)(struct step *, void *), void *arg)
+{
+	for (uint32_t i = 0; i < q->count; i++)
+		each(at(q, i), arg);
+}
+
 static bool concerns(const struct step *step, const char *name, const void *body, size_t len)
 {
 	const struct prepared *p = step->statement;

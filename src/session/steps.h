@@ -61,6 +61,7 @@ enum step_kind {
 struct step {
 	enum step_kind kind;
 	bool has_begun;                 /* STEP_DESCRIBE and its kin: 't' was there */
+	bool is_void;                   /* the server had it already, or has it not any more */
 	struct prepared *statement;     /* which it is about, or NULL */
 	struct prepared_name *name;     /* the client's, or NULL */
 };
@@ -115,6 +116,10 @@ void steps_drop_syncs(struct steps *, uint32_t count);
 
 /* All that is in flight, the first first. */
 void steps_each(const struct steps *, void (*each)(const struct step *, void *), void *arg);
+
+/* The same the last first, and once more the first first, where steps change. */
+void steps_back(struct steps *, void (*each)(struct step *, void *), void *arg);
+void steps_forth(struct steps *, void (*each)(struct step *, void *), void *arg);
 
 /* Whether what is sent next can count on what was sent before it: not where something
  * that makes or drops this is not answered yet, and fails without that what is sent next

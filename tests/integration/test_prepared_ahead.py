@@ -296,3 +296,40 @@ def test_skipped_close_where_names_are_not_looked_after(make_router):
             assert w.rows(run(a, w.parse("SELECT 'mine'"), w.bind(), w.execute())) == [("mine",)]
             # Skipped, too: a's own.
             assert w.errors(run(b, w.execute("nope"), w.parse("SELECT 1"))) == ["34000"]
+
+
+# What gives a server's place to others, without constants that hang on settings; 0 is
+# another client's, too.
+FULL = {
+    "closed behind it": lambda ours: [
+        NOPE, *(use(f"s{n}") for n in [*ours, 0]), w.sync(),
+        *(w.parse(f"SELECT {n}, 0", f"t{n}") for n in ours), w.sync()],
+    "skipped behind it": lambda ours: [
+        NOPE, *(use(f"s{n}") for n in ours), w.sync(), NOPE, use("s9"), w.sync()],
+}
+
+
+@pytest.mark.parametrize("most", [1, 3])
+@pytest.mark.parametrize("case", FULL)
+def test_server_that_is_full(make_router, case, most):
+    """Part of it is skipped, and what is behind that is about the same statements."""
+    router = make_router(limited(1, max_prepared_statements=most))
+    ours = range(1, most + 1)
+    with router.transactional.wire() as wire, router.transactional.wire() as other:
+        for n in [*ours, 9, 0]:
+            prepare(wire, f"s{n}", f"SELECT {n}")
+        prepare(other, "s0", "SELECT 0")
+        answers(wire, FULL[case](ours))
+        assert w.rows(run(other, use("s0"))) == [("0",)]
+        for n in [*ours, 9, 0]:
+            assert w.rows(run(wire, use(f"s{n}"))) == [(str(n),)]
+
+
+@pytest.mark.parametrize("name", ["s1", "s2", "s3"])
+def test_server_that_is_full_of_ones_own(make_router, name):
+    router = make_router(limited(1, max_prepared_statements=1))
+    with router.transactional.wire() as wire:
+        prepare(wire, "s2", "SELECT 2")
+        prepare(wire, "s1", "SELECT 1")
+        answers(wire, [NOPE, use("s2"), use("s1"), w.sync(), w.parse("SELECT 3", "s3"), w.sync()])
+        assert w.rows(run(wire, use(name))) == [(name[1:],)]
