@@ -67,7 +67,7 @@ static uint64_t number_of(const struct ini *ini, const char *key, uint64_t other
 {
 	const struct ini_entry *e = import_find_key(ini, key);
 
-	return e == NULL ? otherwise : strtoull(e->value, NULL, 0);
+	return e == NULL ? otherwise : import_size(e->value, otherwise);
 }
 
 /* --- one setting -------------------------------------------------------------------- */
@@ -296,7 +296,9 @@ static void apply_hosts(struct import_file *f)
 	struct import *x = f->x;
 
 	for (size_t i = 0; i < x->host_count; i++) {
-		for (size_t k = 0; f->uses[i] && k < f->host.count; k++) {
+		bool is_used = (x->hosts[i].used >> f->number & 1) != 0;
+
+		for (size_t k = 0; is_used && k < f->host.count; k++) {
 			const struct import_setting *s = &f->host.settings[k];
 			struct ini_entry from = { .file = s->file, .line = s->line };
 
@@ -346,12 +348,25 @@ static int apply_file(struct import *x, const struct ini *ini, size_t number,
 	add_database(&f);
 	apply_hosts(&f);
 	import_tell_auth(&f);
+	if (x->file_count > 1)
+		import_share_sizes(&f);
 	import_entity_free(&f.host);
 	if (f.workload->listen.count == 0)
 		diag_set(diag, name, 0, 0, "it listens nowhere that could be carried over");
-	else if (f.workload->databases.count == 0 && !f.workload->has_wildcard)
-		diag_set(diag, name, 0, 0, "it has no database that could be carried over");
 	return diag_is_set(diag) ? -EINVAL : 0;
+}
+
+static int check_databases(const struct import *x, const char *const *names, struct diag *diag)
+{
+	for (size_t i = 0; i < x->workload_count; i++) {
+		const struct import_workload *w = &x->workloads[i];
+
+		if (w->databases.count > 0 || w->has_wildcard)
+			continue;
+		diag_set(diag, names[i], 0, 0, "it has no database that could be carried over");
+		return -EINVAL;
+	}
+	return 0;
 }
 
 /* Each file's limit is its workload's; the process needs room for all. */
@@ -377,10 +392,13 @@ static void sum_clients(struct import *x)
 
 static void tell_budgets(struct import *x)
 {
-	for (size_t i = 0; i < x->host_count; i++)
+	for (size_t i = 0; i < x->host_count; i++) {
+		if (!x->hosts[i].has_database)
+			continue;
 		import_tell(x, false, NULL,
 			"hosts.%s.connection_budget is what the files allow together, one user for each database; it should be what PostgreSQL's max_connections has for the router",
 			x->hosts[i].e.name);
+	}
 }
 
 /* May a password in clear reach it by a network that anybody may listen to? */
@@ -401,11 +419,18 @@ static bool is_in_the_open(const struct import_host *h)
 static void tell_cleartext(struct import *x)
 {
 	for (size_t i = 0; i < x->host_count; i++) {
-		if (is_in_the_open(&x->hosts[i]))
+		if (x->hosts[i].has_database && is_in_the_open(&x->hosts[i]))
 			import_tell(x, false, NULL,
 				"hosts.%s: where PostgreSQL asks for a password in clear (password, ldap, pam or radius in pg_hba.conf), PgBouncer sends it over any connection, the router over TLS or a unix socket only; server_cleartext_password: always is PgBouncer's way",
 				x->hosts[i].e.name);
 	}
+}
+
+static void lines_free(struct import_lines *lines)
+{
+	for (size_t i = 0; i < lines->count; i++)
+		import_entity_free(&lines->list[i].e);
+	free(lines->list);
 }
 
 static void import_free(struct import *x)
@@ -424,12 +449,8 @@ static void import_free(struct import *x)
 		import_names_free(&x->workloads[i].listen);
 		import_names_free(&x->workloads[i].databases);
 	}
-	for (size_t i = 0; i < x->database_count; i++)
-		import_entity_free(&x->databases[i].e);
-	for (size_t i = 0; i < x->user_count; i++)
-		import_entity_free(&x->users[i]);
-	free(x->databases);
-	free(x->users);
+	lines_free(&x->databases);
+	lines_free(&x->users);
 	free(x);
 }
 
@@ -445,6 +466,7 @@ int import_inis(const struct ini *inis, const char *const *names, size_t count, 
 	}
 	x->say = say;
 	x->arg = arg;
+	x->file_count = count;
 	x->process.level = OPTION_AT_PROCESS;
 	x->defaults.level = OPTION_AT_DEFAULTS;
 	x->auth.level = OPTION_AT_AUTH;
@@ -454,6 +476,11 @@ int import_inis(const struct ini *inis, const char *const *names, size_t count, 
 		ret = apply_file(x, &inis[i], i, names[i], diag);
 	if (ret == 0) {
 		import_limits(x, inis, count);
+		ret = import_merge(x, diag);
+	}
+	if (ret == 0)
+		ret = check_databases(x, names, diag);
+	if (ret == 0) {
 		import_share_auth(x);
 		sum_clients(x);
 		tell_budgets(x);

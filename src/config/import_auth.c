@@ -108,7 +108,7 @@ static void real_name(const struct import_file *f, const char *name, char to[INI
 	explicit_bzero(value, sizeof(value));
 }
 
-void import_auth_query(struct import_file *f, struct import_database *d,
+void import_auth_query(struct import_file *f, struct import_line *d,
 	const struct ini_entry *e, const struct import_auth_pairs *own)
 {
 	const char *user = said_of(f, &own->user, "auth_user");
@@ -148,7 +148,8 @@ void import_tell_auth(struct import_file *f)
 	bool is_asked = false;
 
 	for (size_t i = 0; i < f->x->host_count; i++)
-		is_asked = is_asked || (f->uses[i] && f->x->hosts[i].is_asked);
+		is_asked = is_asked || ((f->x->hosts[i].used >> f->number & 1) != 0 &&
+			f->x->hosts[i].is_asked);
 	for (size_t i = 0; i < COUNT_OF(keys) && !is_asked; i++) {
 		const struct ini_entry *e = import_find_key(f->ini, keys[i]);
 
@@ -160,25 +161,26 @@ void import_tell_auth(struct import_file *f)
 /* What all databases have is said once. */
 static void share(struct import *x, const char *name)
 {
+	const struct import_lines *all = &x->databases;
 	const struct option *of = option_find(OPTION_AT_DATABASE, name);
-	const struct import_setting *first = import_find(&x->databases[0].e, of);
+	const struct import_setting *first = import_find(&all->list[0].e, of);
 
 	if (first == NULL)
 		return;
-	for (size_t i = 1; i < x->database_count; i++) {
-		const struct import_setting *s = import_find(&x->databases[i].e, of);
+	for (size_t i = 1; i < all->count; i++) {
+		const struct import_setting *s = import_find(&all->list[i].e, of);
 
 		if (s == NULL || strcmp(s->text, first->text) != 0)
 			return;
 	}
 	import_set(x, &x->auth, option_find(OPTION_AT_AUTH, name), strdup(first->text), NULL, 0);
-	for (size_t i = 0; i < x->database_count; i++)
-		import_remove(&x->databases[i].e, of);
+	for (size_t i = 0; i < all->count; i++)
+		import_remove(&all->list[i].e, of);
 }
 
 void import_share_auth(struct import *x)
 {
-	if (x->database_count < 2)
+	if (x->databases.count < 2)
 		return;
 	share(x, "auth_query");
 	share(x, "auth_dbname");

@@ -8,7 +8,7 @@
 
 #include "config/import_priv.h"
 
-enum { PARTS_MAX = 262143, NAME_MAX_LEN = 63 };
+enum { NAME_MAX_LEN = 63 };
 
 /* What a connection string says of where. */
 struct target {
@@ -45,33 +45,36 @@ static size_t find_host(struct import_file *f, const struct ini_entry *e, const 
 	return x->host_count++;
 }
 
-/* NULL: no memory, or it is another one's name already. */
-static struct import_database *find_database(
-	struct import_file *f, const struct ini_entry *e, size_t host)
+/* NULL: no memory. */
+static struct import_line *add_line(struct import_file *f, struct import_lines *lines,
+	enum option_level level, const struct ini_entry *e)
 {
-	struct import *x = f->x;
-	struct import_database *list;
+	struct import_line *list = realloc(lines->list, (lines->count + 1) * sizeof(*list));
+	struct import_line line = { .e = { .level = level, .name = strdup(e->key) },
+		.file = e->file, .line = e->line, .of = f->number };
 
-	for (size_t i = 0; i < x->database_count; i++) {
-		if (strcmp(x->databases[i].e.name, e->key) != 0)
-			continue;
-		if (x->databases[i].host == host)
-			return &x->databases[i];
-		import_tell(x, true, e, "database \"%.60s\" is on another host in another line",
-			e->key);
+	if (list != NULL)
+		lines->list = list;
+	if (list == NULL || line.e.name == NULL) {
+		free(line.e.name);
+		f->x->no_memory = true;
 		return NULL;
 	}
-	list = realloc(x->databases, (x->database_count + 1) * sizeof(*list));
-	if (list != NULL) {
-		x->databases = list;
-		list[x->database_count] = (struct import_database){
-			.e = { .level = OPTION_AT_DATABASE, .name = strdup(e->key) }, .host = host
-		};
-		if (list[x->database_count].e.name != NULL)
-			return &list[x->database_count++];
+	list[lines->count] = line;
+	return &list[lines->count++];
+}
+
+/* PgBouncer takes the last one, whole. */
+static bool is_repeated(struct import_file *f, const struct ini_entry *e)
+{
+	for (const struct ini_entry *later = e->next; later != NULL; later = later->next) {
+		if (later->section != e->section || strcmp(later->key, e->key) != 0)
+			continue;
+		import_tell(f->x, false, e, "\"%.60s\" is there again in line %u of %s, which holds",
+			e->key, later->line, later->file);
+		return true;
 	}
-	x->no_memory = true;
-	return NULL;
+	return false;
 }
 
 /* "-c name=value", with blanks as PostgreSQL wants them there. */
@@ -111,11 +114,11 @@ static void read_target(struct import_file *f, const struct ini_entry *e, const 
 	else if (strcmp(key, "pool_mode") == 0)
 		read_mode(f, e, value);
 	else if (strcmp(key, "pool_size") == 0)
-		t->size = strtoull(value, NULL, 0);
+		t->size = import_size(value, t->size);
 	else if (strncmp(key, "reserve_pool", strlen("reserve_pool")) == 0)
-		t->reserve = strtoull(value, NULL, 0);
+		t->reserve = import_size(value, t->reserve);
 	else if (strcmp(key, "max_db_connections") == 0)
-		t->max = strtoull(value, NULL, 0);
+		t->max = import_size(value, t->max);
 	for (size_t i = 0; i < COUNT_OF(startup); i++) {
 		if (strcmp(key, startup[i]) == 0)
 			add_startup(t, key, value);
@@ -143,16 +146,13 @@ static bool read_targets(struct import_file *f, const struct ini_entry *e, struc
 	return true;
 }
 
-static void add_part(struct import_file *f, size_t host, const struct target *t)
+static uint64_t part_of(const struct target *t)
 {
 	uint64_t part = t->max;
 
 	if (part == 0)
-		part = (t->size == 0 ? IMPORT_POOL_SIZE : u64_min(t->size, PARTS_MAX)) +
-			u64_min(t->reserve, PARTS_MAX);
-	f->workload->parts[host] =
-		u64_min(f->workload->parts[host] + u64_min(part, PARTS_MAX), PARTS_MAX);
-	f->uses[host] = true;
+		part = (t->size == 0 ? IMPORT_POOL_SIZE : t->size) + t->reserve;
+	return u64_min(part, IMPORT_PARTS_MAX);
 }
 
 /* True: it says whom to ask for users, and that is all. */
@@ -197,10 +197,12 @@ static void apply_pairs(struct import_file *f, enum import_section section, stru
 void import_database(struct import_file *f, const struct ini_entry *e)
 {
 	struct import_auth_pairs auth = { .user.is_given = false };
-	struct import_database *d;
+	struct import_line *d;
 	struct target t;
 	size_t host;
 
+	if (is_repeated(f, e))
+		return;
 	if (strlen(e->key) > NAME_MAX_LEN || strcmp(e->key, "pgbouncer") == 0 ||
 		strcmp(e->key, "pgtandem") == 0) {
 		import_tell(f->x, true, e, "database \"%.70s\": the name does not do", e->key);
@@ -211,43 +213,29 @@ void import_database(struct import_file *f, const struct ini_entry *e)
 	host = find_host(f, e, &t);
 	if (host == CONFIG_HOSTS_MAX)
 		return;
-	d = find_database(f, e, host);
+	d = add_line(f, &f->x->databases, OPTION_AT_DATABASE, e);
 	if (d == NULL)
 		return;
-	add_part(f, host, &t);
+	d->host = host;
+	d->part = part_of(&t);
+	f->x->hosts[host].used |= UINT32_C(1) << f->number;
 	apply_pairs(f, SECTION_DATABASE, &d->e, e, &auth);
 	import_auth_query(f, d, e, &auth);
 	if (t.options[0] != '\0')
 		import_set_one(f, &d->e, "options", IMPORT_PLAIN, e, t.options);
-	if (strcmp(e->key, "*") == 0)
-		f->workload->has_wildcard = true;
-	else if (!import_names_have(&f->workload->databases, e->key))
-		import_names_add(f->x, &f->workload->databases, e->key);
 }
 
 void import_user(struct import_file *f, const struct ini_entry *e)
 {
-	struct import *x = f->x;
-	struct import_entity *list;
+	struct import_line *user;
 
+	if (is_repeated(f, e))
+		return;
 	if (strlen(e->key) > NAME_MAX_LEN) {
-		import_tell(x, true, e, "user \"%.70s\": the name is too long", e->key);
+		import_tell(f->x, true, e, "user \"%.70s\": the name is too long", e->key);
 		return;
 	}
-	for (size_t i = 0; i < x->user_count; i++) {
-		if (strcmp(x->users[i].name, e->key) == 0) {
-			apply_pairs(f, SECTION_USER, &x->users[i], e, NULL);
-			return;
-		}
-	}
-	list = realloc(x->users, (x->user_count + 1) * sizeof(*list));
-	if (list != NULL)
-		x->users = list;
-	if (list == NULL || (list[x->user_count] = (struct import_entity){
-				     .level = OPTION_AT_USER, .name = strdup(e->key) })
-				    .name == NULL) {
-		x->no_memory = true;
-		return;
-	}
-	apply_pairs(f, SECTION_USER, &x->users[x->user_count++], e, NULL);
+	user = add_line(f, &f->x->users, OPTION_AT_USER, e);
+	if (user != NULL)
+		apply_pairs(f, SECTION_USER, &user->e, e, NULL);
 }

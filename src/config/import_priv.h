@@ -13,6 +13,9 @@
 /* PgBouncer's default_pool_size. */
 enum { IMPORT_POOL_SIZE = 20 };
 
+/* The most servers of a part. */
+enum { IMPORT_PARTS_MAX = 262143 };
+
 /* How a value is written there. */
 enum import_form {
 	IMPORT_PLAIN,           /* as the option's type says */
@@ -20,7 +23,8 @@ enum import_form {
 	IMPORT_MSECS,
 	IMPORT_PATH,            /* relative to where PgBouncer is started */
 	IMPORT_NEW_PATH,        /* the same, of a file that need not be there yet */
-	IMPORT_GROUPS           /* a curve, or auto or none */
+	IMPORT_GROUPS,          /* a curve, or auto or none */
+	IMPORT_CIPHERS          /* a list, or a word of PgBouncer's own */
 };
 
 /* An option and its value, as YAML. */
@@ -30,6 +34,7 @@ struct import_setting {
 	const char *file;
 	uint32_t line;
 	size_t of;              /* the number of the file */
+	uint32_t said;          /* bit of a file: it says something of it, too */
 };
 
 /* A section, or an entry of one. */
@@ -50,6 +55,8 @@ struct import_host {
 	char *places;           /* as PgBouncer has them */
 	uint32_t port;
 	bool is_asked;          /* by auth_query: the router's own connection is one more */
+	bool has_database;      /* one that was carried over */
+	uint32_t used;          /* bit of a file: it has a database there */
 };
 
 struct import_workload {
@@ -60,9 +67,20 @@ struct import_workload {
 	uint64_t parts[CONFIG_HOSTS_MAX];       /* servers that the file allows, by host */
 };
 
-struct import_database {
+/* A line of [databases] or [users], with its file's defaults only where it says so. */
+struct import_line {
 	struct import_entity e;
-	size_t host;
+	const char *file;
+	uint32_t line;
+	size_t of;              /* the number of the file */
+	size_t host;            /* of a database */
+	uint64_t part;          /* ... and the servers that it allows there */
+	bool is_dropped;        /* another file's of that name holds */
+};
+
+struct import_lines {
+	struct import_line *list;
+	size_t count;
 };
 
 struct import {
@@ -75,10 +93,9 @@ struct import {
 	size_t host_count;
 	struct import_workload workloads[IMPORT_FILES_MAX];
 	size_t workload_count;
-	struct import_database *databases;
-	size_t database_count;
-	struct import_entity *users;
-	size_t user_count;
+	size_t file_count;
+	struct import_lines databases;
+	struct import_lines users;
 };
 
 /* One of the files, while it is read. */
@@ -92,7 +109,6 @@ struct import_file {
 	uint64_t pool_size;
 	uint64_t reserve_size;
 	uint64_t db_max;
-	bool uses[CONFIG_HOSTS_MAX];
 };
 
 /* A setting of a database's line. */
@@ -121,7 +137,7 @@ const struct ini_entry *import_find_key(const struct ini *, const char *key);
 /* import_auth.c */
 void import_auth(struct import_file *);
 /* Whom to ask for users of that database; the hosts are known. */
-void import_auth_query(struct import_file *, struct import_database *,
+void import_auth_query(struct import_file *, struct import_line *,
 	const struct ini_entry *, const struct import_auth_pairs *own);
 void import_tell_auth(struct import_file *);
 void import_share_auth(struct import *);
@@ -133,12 +149,20 @@ void import_limits(struct import *, const struct ini *, size_t count);
 void import_database(struct import_file *, const struct ini_entry *);
 void import_user(struct import_file *, const struct ini_entry *);
 
+/* import_merge.c: of what files say of one name the first holds.  What that is not for
+ * the others is told as lost; -EINVAL with diag: it would make clients another user. */
+NODISCARD int import_merge(struct import *, struct diag *);
+/* What all databases of a file have alike is its workload's. */
+void import_share_sizes(struct import_file *);
+
 /* import_value.c */
 void import_tell(struct import *, bool lost, const struct ini_entry *, const char *fmt, ...)
 	PRINTF_LIKE(4, 5);
 /* The value as YAML for that option, to be freed; NULL: it is none, and that is said. */
 char *import_convert(struct import *, const struct option *, enum import_form,
 	const struct ini_entry *, const char *value);
+/* A number of servers, or that where it is none. */
+uint64_t import_size(const char *value, uint64_t otherwise);
 /* A text in quotes, to be freed; NULL without memory. */
 char *import_quote(const char *text);
 /* Sets it; takes text over.  What another file says otherwise is said to be lost. */

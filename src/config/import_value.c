@@ -120,9 +120,11 @@ void import_set(struct import *x, struct import_entity *e, const struct option *
 
 	if (text == NULL)
 		return;
-	if (s != NULL && s->of != of && strcmp(s->text, text) != 0) {
-		import_tell(x, true, from, "%s: %s:%u says otherwise, and was first", o->name,
-			s->file == NULL ? "PgBouncer's default" : s->file, s->line);
+	if (s != NULL && s->of != of) {
+		if (strcmp(s->text, text) != 0)
+			import_tell(x, true, from, "%s: %s:%u says otherwise, and was first", o->name,
+				s->file == NULL ? "PgBouncer's default" : s->file, s->line);
+		s->said |= UINT32_C(1) << of;
 		text_free(text);
 		return;
 	}
@@ -137,7 +139,8 @@ void import_set(struct import *x, struct import_entity *e, const struct option *
 		.text = text,
 		.file = from == NULL ? NULL : from->file,
 		.line = from == NULL ? 0 : from->line,
-		.of = of };
+		.of = of,
+		.said = UINT32_C(1) << of };
 }
 
 /* --- values --------------------------------------------------------------------------- */
@@ -196,6 +199,13 @@ static bool read_number(const char *value, uint64_t *out)
 	errno = 0;
 	*out = strtoull(value, &end, 0);
 	return errno == 0 && end != value && *end == '\0' && value[0] >= '0' && value[0] <= '9';
+}
+
+uint64_t import_size(const char *value, uint64_t otherwise)
+{
+	uint64_t n;
+
+	return read_number(value, &n) && n <= IMPORT_PARTS_MAX ? n : otherwise;
 }
 
 static char *duration(struct import *x, const struct option *o, enum import_form form,
@@ -322,6 +332,22 @@ static char *groups(struct import *x, const struct option *o, const struct ini_e
 	return import_quote(strcasecmp(value, "auto") == 0 ? "auto" : value);
 }
 
+/* PgBouncer's words for lists of ciphers; the router's default has what is good of them. */
+static char *ciphers(struct import *x, const struct ini_entry *e, const char *value)
+{
+	static const char *const words[] = { "default", "secure", "normal", "fast", "all" };
+
+	for (size_t i = 0; i < COUNT_OF(words); i++) {
+		if (strcasecmp(words[i], value) != 0)
+			continue;
+		if (strcmp(words[i], "all") == 0)
+			import_tell(x, true, e, "%s: all would allow ciphers that are broken; the default holds",
+				e->key);
+		return import_quote("default");
+	}
+	return import_quote(value);
+}
+
 static char *convert(struct import *x, const struct option *o, enum import_form form,
 	const struct ini_entry *e, const char *value)
 {
@@ -340,6 +366,8 @@ static char *convert(struct import *x, const struct option *o, enum import_form 
 		return refuse(x, o, e, value);
 	if (form == IMPORT_GROUPS)
 		return groups(x, o, e, value);
+	if (form == IMPORT_CIPHERS)
+		return ciphers(x, e, value);
 	if (form == IMPORT_NEW_PATH)
 		return new_path(value);
 	return form == IMPORT_PATH ? path(value) : import_quote(value);

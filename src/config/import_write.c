@@ -82,6 +82,8 @@ static void write_hosts(struct import *x, struct buf *out)
 	for (size_t i = 0; i < x->host_count; i++) {
 		const struct import_host *h = &x->hosts[i];
 
+		if (!h->has_database)
+			continue;
 		buf_addf(out, "  %s:\n", h->e.name);
 		write_places(x, h->places, out);
 		buf_addf(out, "    port: %u\n", h->port);
@@ -90,16 +92,30 @@ static void write_hosts(struct import *x, struct buf *out)
 	}
 }
 
+/* On hosts without a database there are none. */
+static uint64_t sum_of(const struct import_workload *w)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < COUNT_OF(w->parts); i++)
+		sum += w->parts[i];
+	return sum;
+}
+
 static void write_parts(const struct import *x, const struct import_workload *w,
 	struct buf *out)
 {
-	if (x->host_count == 1) {
-		buf_addf(out, "    guaranteed_connections: %" PRIu64 "\n", w->parts[0]);
+	size_t hosts = 0;
+
+	for (size_t i = 0; i < x->host_count; i++)
+		hosts += x->hosts[i].has_database;
+	if (hosts == 1) {
+		buf_addf(out, "    guaranteed_connections: %" PRIu64 "\n", sum_of(w));
 		return;
 	}
 	buf_add_str(out, "    hosts:\n");
 	for (size_t i = 0; i < x->host_count; i++) {
-		if (w->parts[i] == 0 && !w->has_wildcard)
+		if (!x->hosts[i].has_database || (w->parts[i] == 0 && !w->has_wildcard))
 			continue;
 		buf_addf(out, "      %s: { guaranteed_connections: %" PRIu64, x->hosts[i].e.name,
 			w->parts[i]);
@@ -130,8 +146,8 @@ static void write_workloads(struct import *x, struct buf *out)
 static void write_databases(struct import *x, struct buf *out)
 {
 	buf_add_str(out, "databases:\n");
-	for (size_t i = 0; i < x->database_count; i++) {
-		const struct import_database *d = &x->databases[i];
+	for (size_t i = 0; i < x->databases.count; i++) {
+		const struct import_line *d = &x->databases.list[i];
 
 		buf_add_str(out, "  ");
 		write_name(x, d->e.name, out);
@@ -144,14 +160,16 @@ static void write_users(struct import *x, struct buf *out)
 {
 	bool is_first = true;
 
-	for (size_t i = 0; i < x->user_count; i++) {
-		if (x->users[i].count == 0)
+	for (size_t i = 0; i < x->users.count; i++) {
+		const struct import_entity *e = &x->users.list[i].e;
+
+		if (e->count == 0)
 			continue;
 		buf_add_str(out, is_first ? "users:\n  " : "  ");
 		is_first = false;
-		write_name(x, x->users[i].name, out);
+		write_name(x, e->name, out);
 		buf_add_str(out, ":\n");
-		write_settings(&x->users[i], "    ", out);
+		write_settings(e, "    ", out);
 	}
 }
 

@@ -235,6 +235,38 @@ def test_what_two_files_say_differently(userlist):
     assert "a.ini:2 says otherwise" in done.lost["b.ini", 2]
 
 
+def test_the_last_of_several_lines(userlist):
+    """PgBouncer takes the last one, whole."""
+    done = Import(userlist, WEB.replace("rag =", "rag = host=10.0.0.1 min_pool_size=3\nrag =") +
+                  "[users]\njoe = query_timeout=5\njoe = pool_size=2\n")
+    options = done.options()
+    assert (done.code, done.lost) == (0, {})
+    assert "line 3 of a.ini, which holds" in notes(done)["a.ini", 2]
+    assert options["hosts.main.host"] == '["127.0.0.1"]' and "hosts.host2.port" not in options
+    assert options["hosts.main.connection_budget"] == "25"
+    assert {path for path in options if path[:10] == "users.joe."} == {
+        "users.joe.default_pool_size"}
+
+
+@pytest.mark.parametrize("word, is_lost", [("fast", False), ("Default", False), ("secure", False),
+                                           ("normal", False), ("all", True)])
+def test_words_for_ciphers(userlist, word, is_lost):
+    done = Import(userlist, WEB + f"client_tls_ciphers = {word}\nserver_tls_ciphers = {word}\n")
+    options = done.options()
+    assert options["workloads.transactional.client_tls_ciphers"] == '"default"'
+    assert options["hosts.main.server_tls_ciphers"] == '"default"'
+    assert set(done.lost) == ({("a.ini", 11), ("a.ini", 12)} if is_lost else set())
+
+
+@pytest.mark.parametrize("line, number, budget", [
+    ("", 2, "20"), ("default_pool_size = 7", 2, "7"), ("default_pool_size = -1", 11, "20")])
+def test_pool_sizes_that_are_none(userlist, line, number, budget):
+    done = Import(userlist, WEB.replace("pool_size=25", "pool_size=-1 reserve_pool_size=-1") +
+                  line + "\n")
+    assert done.code == 3 and {("a.ini", 2), ("a.ini", number)} == set(done.lost)
+    assert done.options()["hosts.main.connection_budget"] == budget
+
+
 def test_files_within_files_and_names(userlist):
     (userlist / "databases.ini").write_text(
         '"odd ""db" = host=127.0.0.1 password=\'it\'\'s\' user=u timezone=\'Europe/Berlin\'\n')
