@@ -72,8 +72,7 @@ static void count_all(const struct ask *ask, struct counts *n)
 	*n = (struct counts){ .clients = atomic_load(&r->clients) + gate_unproven(r->gate),
 		.clients_max = atomic_load(&r->max_client_conn),
 		.clients_login = ask->clients_in_state[CLIENT_STARTUP] +
-			ask->clients_in_state[CLIENT_AUTH] +
-			ask->clients_in_state[CLIENT_LOGIN] };
+			ask->clients_in_state[CLIENT_AUTH] };
 	count_config(n, d, config);
 	config_unref(config);
 	for (uint32_t i = 0; i < directory_host_count(d); i++) {

@@ -198,6 +198,7 @@ static void row_finish(struct socket_row *row)
 static bool is_shown(const struct client *c, const struct socket_view *view)
 {
 	switch (c->state) {
+	case CLIENT_LOGIN:
 	case CLIENT_WAITING:
 	case CLIENT_ACTIVE:
 		return true;
@@ -207,7 +208,6 @@ static bool is_shown(const struct client *c, const struct socket_view *view)
 		return !view->only_active;
 	case CLIENT_STARTUP:
 	case CLIENT_AUTH:
-	case CLIENT_LOGIN:
 		return view->has_logins;
 	case CLIENT_ENDING:
 	case CLIENT_CLOSED:
@@ -221,11 +221,11 @@ static bool is_shown(const struct client *c, const struct socket_view *view)
 static const char *client_word(const struct client *c)
 {
 	switch (c->state) {
+	case CLIENT_LOGIN:
 	case CLIENT_WAITING:
 		return "cl_waiting";
 	case CLIENT_STARTUP:
 	case CLIENT_AUTH:
-	case CLIENT_LOGIN:
 		return "cl_login";
 	case CLIENT_CANCEL:
 		return "cl_active_cancel_req";
@@ -284,7 +284,7 @@ static void client_times(struct socket_row *row, const struct client *c, uint64_
 
 	row->connect_time = c->wall_us;
 	row->request_time = wall_of(asked_us);
-	if (c->state != CLIENT_WAITING || now_us < c->state_us)
+	if ((c->state != CLIENT_WAITING && c->state != CLIENT_LOGIN) || now_us < c->state_us)
 		return;
 	row->wait = (uint32_t)((now_us - c->state_us) / USEC_PER_SEC);
 	row->wait_us = (uint32_t)((now_us - c->state_us) % USEC_PER_SEC);

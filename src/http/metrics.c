@@ -259,6 +259,16 @@ static void counters(struct exposition *e, const struct look *look,
 
 /* --- workers ------------------------------------------------------------------------ */
 
+static uint64_t in_state(const struct router *r, enum client_state state)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < r->worker_count; i++)
+		sum += atomic_load_explicit(&r->workers[i]->clients_in_state[state],
+			memory_order_relaxed);
+	return sum;
+}
+
 static void clients_in_state(struct exposition *e, const struct router *r)
 {
 	static const char *const names[] = {
@@ -269,17 +279,17 @@ static void clients_in_state(struct exposition *e, const struct router *r)
 
 	exposition_begin(e, METRIC_CLIENTS_IN_STATE);
 	for (size_t i = 0; i < CLIENT_STATE_COUNT; i++) {
-		uint64_t sum = 0;
 		char word[LABEL_MAX];
+		uint64_t sum;
 
-		/* Who is in it is gone. */
-		if (i == CLIENT_CLOSED)
+		/* Who is in it is gone; or waits, as the views have it. */
+		if (i == CLIENT_CLOSED || i == CLIENT_LOGIN)
 			continue;
 		for (size_t k = 0; k <= strlen(names[i]); k++)
 			word[k] = (char)tolower((unsigned char)names[i][k]);
-		for (uint32_t k = 0; k < r->worker_count; k++)
-			sum += atomic_load_explicit(&r->workers[k]->clients_in_state[i],
-				memory_order_relaxed);
+		sum = in_state(r, (enum client_state)i);
+		if (i == CLIENT_WAITING)
+			sum += in_state(r, CLIENT_LOGIN);
 		exposition_u64(e, sum, LABELS("state", word));
 	}
 }

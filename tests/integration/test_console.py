@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """The console: PgBouncer's SHOW columns, in order, own ones behind them; who may."""
 import asyncio
+import contextlib
 import re
 import select
 import socket
@@ -11,8 +12,10 @@ import psycopg
 import pytest
 from support import needs
 from support import wire as w
+from support.net import free_port
 from support.router import ADMIN, STATS, Router
 from support.wait import wait_until
+from support.web import Web
 
 pytestmark = pytest.mark.router_only
 
@@ -546,6 +549,31 @@ def test_lent_and_reclaimed(make_router):
             assert 0 < got["reclaim_p50_us"] <= got["reclaim_p99_us"] <= got["reclaim_max_us"]
             assert row("transactional")["reclaims"] == 0
             assert (row("transactional")["borrowed"], row("transactional")["lent"]) == (1, 0)
+
+
+def test_who_waits_for_the_first_server(make_router):
+    """It has proven who it is, and is no login any more, in no view."""
+    port = free_port()
+    router = make_router({"http": {"listen": [f"127.0.0.1:{port}"]}, "auth": {"auth_type": "trust"}})
+    with router.admin() as console, contextlib.ExitStack() as stack:
+        console.execute("PAUSE app")
+        for _ in range(2):
+            wire = stack.enter_context(router.transactional.raw())
+            wire.send(w.startup("app_scram", "app"))
+        wait_until(lambda: len(router.show("waiting")) == 2, 10, "both are in the queue")
+
+        def states(view):
+            return [(row["state"], row["wait"] * 10**6 + row["wait_us"] > 0)
+                    for row in router.show(view) if row["user"] == "app_scram"]
+        assert states("clients") == [("waiting", True)] * 2
+        assert states("sockets") == states("active_sockets") == [("cl_waiting", True)] * 2
+        lists = {row["list"]: row["items"] for row in router.show("lists")}
+        assert lists["login_clients"] == 0
+        (pool,) = [row for row in router.show("pools") if row["database"] == "app"]
+        assert (pool["cl_waiting"], pool["cl_active"]) == (2, 0)
+        text = Web(port).get("/metrics").text
+        assert 'pgtandem_clients_in_state{state="waiting"} 2' in text
+        console.execute("RESUME app")
 
 
 def test_waiting(make_router):
