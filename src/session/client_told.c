@@ -17,6 +17,13 @@
 
 enum { TOLD_BUCKETS = 16 };
 
+static bool is_ascii(const char *text)
+{
+	while (*text != '\0' && (uint8_t)*text < 0x80)
+		text++;
+	return *text == '\0';
+}
+
 /* Its startup values as PostgreSQL spells them. */
 static void spell(struct params *mine, const struct params *settings)
 {
@@ -26,6 +33,9 @@ static void spell(struct params *mine, const struct params *settings)
 	while (params_next(settings, &pos, &name, &value)) {
 		/* That is the client's own: welcomes are shared. */
 		if (strcasecmp(name, "application_name") == 0)
+			continue;
+		/* Told in its encoding, and kept in the database's. */
+		if (!is_ascii(value))
 			continue;
 		/* Without room they stay as they are, and mean the same. */
 		if (params_get(mine, name) != NULL && !params_set(mine, name, value))

@@ -560,7 +560,7 @@ static size_t drop_replies(const struct server *s, const uint8_t *data, size_t l
 static bool is_answer(const struct server *s, const struct frame *f)
 {
 	return s->phase == SERVER_PHASE_ASK && f->type == 'D' &&
-		frame_size(f) <= STREAM_HELD_MAX;
+		frame_size(f) <= s->stream.held_max;
 }
 
 static void pass_on(struct server *s, struct client *c, const uint8_t *data, size_t len)

@@ -260,6 +260,17 @@ void server_ask_again(struct server *s)
 	server_lease_ends(s);
 }
 
+/* Values then come in the client's encoding, and twice as long in the one that is asked
+ * for. */
+static bool recodes(const struct server *s)
+{
+	const char *client = params_get(&s->reported, "client_encoding");
+	const char *server = params_get(&s->reported, "server_encoding");
+
+	return client == NULL || server == NULL ||
+		(strcmp(client, server) != 0 && strcmp(client, "SQL_ASCII") != 0);
+}
+
 bool server_ask(struct server *s)
 {
 	struct client *c = s->client;
@@ -283,6 +294,8 @@ bool server_ask(struct server *s)
 	s->own_seen = false;
 	s->sqlstate[0] = '\0';
 	c->work->touched.asked++;
+	c->work->touched.recodes = recodes(s);
+	s->stream.held_max = (c->work->touched.recodes ? 2 : 1) * STREAM_HELD_MAX;
 	buf_init(&out, 0);
 	touched_ask(&c->work->touched, &c->params, &out);
 	server_sent_own(s);

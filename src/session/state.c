@@ -7,6 +7,7 @@
 #include "pg/frame.h"
 #include "pg/msg_out.h"
 #include "pg/wire.h"
+#include "session/state_reading.h"
 #include "sql/statement.h"
 #include "sql/statement_may.h"
 
@@ -165,17 +166,6 @@ static void add_param(struct touched *t, uint32_t number,
 		add(t, text, set_or_local(is_local, text));
 }
 
-/* What it says, if that is a constant. */
-static bool argument_says(const struct sql_call_argument *a, unsigned flags,
-	char text[static STATEMENT_NAME_SIZE])
-{
-	size_t len;
-
-	return a->kind == SQL_ARGUMENT_STRING &&
-		lexer_value(&a->token, flags, text, STATEMENT_NAME_SIZE, &len) == LEXER_VALUE_OK &&
-		strlen(text) == len;
-}
-
 static void add_call(struct touched *t, const struct sql_call *call, unsigned flags)
 {
 	const struct sql_call_argument *name = &call->arguments[0];
@@ -190,7 +180,7 @@ static void add_call(struct touched *t, const struct sql_call *call, unsigned fl
 		add_param(t, name->param, is_local);
 		return;
 	}
-	if (!argument_says(name, flags, text)) {
+	if (!state_reading_says(name, flags, text)) {
 		t->unknown = t->is_lost = true;
 		return;
 	}
@@ -261,39 +251,6 @@ static void add_statement(struct touched *t, const struct statement *s)
 		t->unknown = true;
 }
 
-/* set_config(): the value is as a rule not what the text says. */
-static enum touched_reading reading_of_calls(const struct statement *s)
-{
-	enum touched_reading reading = READING_IS_UNSURE;
-	char text[STATEMENT_NAME_SIZE];
-	struct statement_calls calls;
-	struct sql_call call;
-
-	statement_calls_begin(&calls, s);
-	while (statement_calls_next(&calls, &call)) {
-		if (!argument_says(&call.arguments[0], s->lexer_flags, text) ||
-			params_shape_reading(text))
-			return READING_IS_UNSURE;
-		reading = READING_STAYS;
-	}
-	return reading;
-}
-
-static enum touched_reading reading_of(const struct statement *s)
-{
-	enum touched_reading reading = READING_STAYS;
-
-	if ((s->flags & (SQL_UPDATES_SETTINGS | SQL_UNSURE)) != 0 || s->kind == SQL_UNKNOWN ||
-		s->kind == SQL_RESET_ALL || s->kind == SQL_DISCARD_ALL)
-		return READING_IS_UNSURE;
-	if ((s->flags & SQL_CALLS_SET_CONFIG) != 0)
-		reading = reading_of_calls(s);
-	if (reading == READING_STAYS && (s->kind == SQL_SET || s->kind == SQL_RESET) &&
-		params_shape_reading(s->name))
-		reading = READING_IS_SAID;
-	return reading;
-}
-
 enum touched_reading touched_text(struct touched *t, const char *text, size_t len,
 	unsigned flags)
 {
@@ -305,7 +262,7 @@ enum touched_reading touched_text(struct touched *t, const char *text, size_t le
 	statement_begin(&reader, text, len, flags);
 	while (statement_next(&reader, &s)) {
 		add_statement(t, &s);
-		one = reading_of(&s);
+		one = state_reading_of(&s);
 		if (one > reading)
 			reading = one;
 	}
@@ -370,42 +327,58 @@ static bool is_of_user(const char *name)
 	return strcasecmp(name, "role") == 0 || strcasecmp(name, "session_authorization") == 0;
 }
 
+struct question {
+	struct buf sql;
+	bool recodes;
+};
+
+/* In the client's encoding it may not exist, and would not be what is set again, which is
+ * not recoded (params_add_literal()). */
+static void ask_value(struct question *q, const char *name)
+{
+	if (q->recodes)
+		buf_add_str(&q->sql, "pg_catalog.encode(pg_catalog.convert_to(");
+	buf_add_str(&q->sql, "pg_catalog.current_setting(");
+	params_add_literal(&q->sql, name);
+	buf_add_str(&q->sql, ", true)");
+	if (q->recodes)
+		buf_add_str(&q->sql, ", pg_catalog.getdatabaseencoding()), 'hex')");
+}
+
 /* NULL when nobody has set it: what was refused is neither kept nor looked at, which may be
  * refused, too. */
 static void ask_if_set(const char *name, char what, void *arg)
 {
-	struct buf *sql = arg;
+	struct question *q = arg;
 
 	(void)what;
-	buf_add_str(sql, buf_len(sql) == 0 ? "SELECT " : ", ");
-	buf_add_str(sql, "(SELECT CASE WHEN pg_catalog.max(source) "
-			 "OPERATOR(pg_catalog.=) 'session'");
+	buf_add_str(&q->sql, buf_len(&q->sql) == 0 ? "SELECT " : ", ");
+	buf_add_str(&q->sql, "(SELECT CASE WHEN pg_catalog.max(source) "
+			     "OPERATOR(pg_catalog.=) 'session'");
 	if (is_of_user(name) || strchr(name, '.') != NULL)
-		buf_add_str(sql, " OR pg_catalog.count(*) OPERATOR(pg_catalog.=) 0");
-	buf_add_str(sql, " THEN pg_catalog.current_setting(");
-	params_add_literal(sql, name);
-	buf_add_str(sql, ", true) END FROM pg_catalog.pg_settings WHERE "
-			 "pg_catalog.lower(name) OPERATOR(pg_catalog.=) pg_catalog.lower(");
-	params_add_literal(sql, name);
-	buf_add_str(sql, "))");
+		buf_add_str(&q->sql, " OR pg_catalog.count(*) OPERATOR(pg_catalog.=) 0");
+	buf_add_str(&q->sql, " THEN ");
+	ask_value(q, name);
+	buf_add_str(&q->sql, " END FROM pg_catalog.pg_settings WHERE "
+			     "pg_catalog.lower(name) OPERATOR(pg_catalog.=) pg_catalog.lower(");
+	params_add_literal(&q->sql, name);
+	buf_add_str(&q->sql, "))");
 }
 
 static void ask_name(const char *name, char what, void *arg)
 {
-	struct buf *sql = arg;
+	struct question *q = arg;
 
-	buf_add_str(sql, buf_len(sql) == 0 ? "SELECT " : ", ");
-	buf_add_str(sql, "pg_catalog.current_setting(");
-	params_add_literal(sql, name);
-	buf_add_str(sql, ", true)");
+	buf_add_str(&q->sql, buf_len(&q->sql) == 0 ? "SELECT " : ", ");
+	ask_value(q, name);
 	if (what != WAS_BOTH)
 		return;
 	/* This view is not quick. */
-	buf_add_str(sql, ", (SELECT source FROM pg_catalog.pg_settings "
-			 "WHERE pg_catalog.lower(name) OPERATOR(pg_catalog.=) "
-			 "pg_catalog.lower(");
-	params_add_literal(sql, name);
-	buf_add_str(sql, "))");
+	buf_add_str(&q->sql, ", (SELECT source FROM pg_catalog.pg_settings "
+			     "WHERE pg_catalog.lower(name) OPERATOR(pg_catalog.=) "
+			     "pg_catalog.lower(");
+	params_add_literal(&q->sql, name);
+	buf_add_str(&q->sql, "))");
 }
 
 /* Role, session_authorization and variables of somebody's own are not in the view. */
@@ -415,20 +388,20 @@ static void ask_name(const char *name, char what, void *arg)
 
 void touched_ask(const struct touched *t, const struct params *now, struct buf *out)
 {
-	struct buf sql;
+	struct question q = { .recodes = t->recodes };
 
 	if (t->of_view) {
 		msg_out_query(out, NAMES);
 		return;
 	}
-	buf_init(&sql, 0);
-	each_name(t, now, t->has_errors ? ask_if_set : ask_name, &sql);
-	buf_add_cstr(&sql, "");
-	if (buf_ok(&sql))
-		msg_out_query(out, (const char *)buf_data(&sql));
+	buf_init(&q.sql, 0);
+	each_name(t, now, t->has_errors ? ask_if_set : ask_name, &q);
+	buf_add_cstr(&q.sql, "");
+	if (buf_ok(&q.sql))
+		msg_out_query(out, (const char *)buf_data(&q.sql));
 	else
 		out->failed = true;
-	buf_finish(&sql);
+	buf_finish(&q.sql);
 }
 
 /* --- the answer ---------------------------------------------------------------------------- */
@@ -487,6 +460,7 @@ struct answer {
 	const char *login;
 	struct wire_in in;
 	bool is_one;            /* no sources beside the values */
+	bool recodes;           /* values are in hex */
 	struct params *now;
 	struct params *there;
 	bool ok;
@@ -524,8 +498,23 @@ static void was_reset(struct answer *a, const char *name)
 		params_remove(a->now, name);
 }
 
-/* The next column as text; false: it is null. */
-static bool take_column(struct answer *a, char *to, size_t size)
+/* Digits as encode() writes them. */
+static bool take_hex(const uint8_t *hex, size_t len, uint8_t *to)
+{
+	for (size_t i = 0; i < len; i++) {
+		static const char digits[] = "0123456789abcdef";
+		const char *high = memchr(digits, hex[2 * i], 16);
+		const char *low = memchr(digits, hex[2 * i + 1], 16);
+
+		if (high == NULL || low == NULL)
+			return false;
+		to[i] = (uint8_t)((high - digits) << 4 | (low - digits));
+	}
+	return true;
+}
+
+/* The next column; false: it is null. */
+static bool take_column(struct answer *a, bool is_hex, char *to, size_t size)
 {
 	uint32_t len = wire_u32(&a->in);
 	const uint8_t *bytes;
@@ -534,12 +523,17 @@ static bool take_column(struct answer *a, char *to, size_t size)
 	if (len == UINT32_MAX)
 		return false;
 	bytes = wire_bytes(&a->in, len);
-	a->ok = a->ok && wire_ok(&a->in) && len < size && memchr(bytes, '\0', len) == NULL;
-	if (!a->ok)
-		return false;
-	memcpy(to, bytes, len);
-	to[len] = '\0';
-	return true;
+	a->ok = a->ok && wire_ok(&a->in) && (!is_hex || len % 2 == 0);
+	if (is_hex)
+		len /= 2;
+	a->ok = a->ok && len < size;
+	if (a->ok && is_hex)
+		a->ok = take_hex(bytes, len, (uint8_t *)to);
+	else if (a->ok)
+		memcpy(to, bytes, len);
+	a->ok = a->ok && memchr(to, '\0', len) == NULL;
+	to[a->ok ? len : 0] = '\0';
+	return a->ok;
 }
 
 /* Does it stand as somebody set it? */
@@ -566,10 +560,10 @@ static void take_answer(const char *name, char what, void *arg)
 {
 	struct answer *a = arg;
 	char value[PARAMS_BYTES_MAX], source[64] = "";
-	bool exists = take_column(a, value, sizeof(value));
+	bool exists = take_column(a, a->recodes, value, sizeof(value));
 
 	if (what == WAS_BOTH && !a->is_one)
-		(void)take_column(a, source, sizeof(source));
+		(void)take_column(a, false, source, sizeof(source));
 	if (!a->ok)
 		return;
 	if (exists && is_set(a, name, what, value, source))
@@ -584,7 +578,7 @@ bool touched_answer(const struct touched *t, const struct params *start, const c
 	struct params before;
 	struct answer a = {
 		.start = start, .before = &before, .login = login, .is_one = t->has_errors,
-		.now = now, .there = there
+		.recodes = t->recodes, .now = now, .there = there
 	};
 
 	params_init(&before);

@@ -37,6 +37,7 @@ struct touched {
 	bool seen;                      /* a text was looked at that may change settings */
 	bool has_resets;                /* something was reset */
 	bool has_errors;                /* some of it may have been refused */
+	bool recodes;                   /* the client's encoding is not the database's */
 	bool closes;                    /* what no statement takes away: LOAD, setseed() */
 	/* While a Bind is looked at: it, from the formats of the parameters on. */
 	const uint8_t *bind;
@@ -83,7 +84,8 @@ void touched_set_again(struct touched *, const char *name);
 /* Whether there is anything to ask. */
 bool touched_has_question(const struct touched *, const struct params *now);
 
-/* Appends the Query that asks for them; now: what the client has so far.  After an
+/* Appends the Query that asks for them; now: what the client has so far.  Values come as
+ * they are in the database ("recodes" says whether that takes more).  After an
  * UPDATE of pg_settings it asks for names first, and touched_names() takes the DataRow
  * that answers.  False: it makes no sense; else there is more to ask. */
 void touched_ask(const struct touched *, const struct params *now, struct buf *out);

@@ -296,6 +296,26 @@ START_TEST(answers_become_the_clients_settings)
 }
 END_TEST
 
+START_TEST(answers_may_be_in_hex)
+{
+	begin();
+	t.recodes = true;
+	text("SET app.x = 1; SET work_mem = '1MB'; RESET app.y; SET app.y = 1");
+	ck_assert(answer((const char *const[]){ "c3bc0a", "314d42", "32", "session" }, 4));
+	ck_assert_str_eq(params_get(&now, "app.x"), "\xc3\xbc\n");
+	ck_assert_str_eq(params_get(&now, "work_mem"), "1MB");
+	ck_assert_str_eq(params_get(&now, "app.y"), "2");
+	end();
+	begin();
+	t.recodes = true;
+	text("SET app.x = 1");
+	ck_assert(!answer((const char *const[]){ "c3bg" }, 1));
+	ck_assert(!answer((const char *const[]){ "c300" }, 1));
+	ck_assert(!answer((const char *const[]){ "c3b" }, 1));
+	end();
+}
+END_TEST
+
 START_TEST(reset_goes_back_to_the_startup_value_that_the_server_has_not)
 {
 	begin();
@@ -436,6 +456,7 @@ Suite *state_suite(void)
 	tcase_add_test(tc, too_many_names_are_unknown);
 	tcase_add_test(tc, what_was_done_to_a_setting);
 	tcase_add_test(tc, answers_become_the_clients_settings);
+	tcase_add_test(tc, answers_may_be_in_hex);
 	tcase_add_test(tc, reset_goes_back_to_the_startup_value_that_the_server_has_not);
 	tcase_add_test(tc, reset_that_was_rolled_back_changes_nothing);
 	tcase_add_test(tc, both_is_told_by_the_source);

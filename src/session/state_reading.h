@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What statements change of how PostgreSQL reads the texts behind them.
+ *
+ * Owns:   nothing.
+ * Thread: any; pure, no I/O, no clock.
+ */
+#ifndef SESSION_STATE_READING_H
+#define SESSION_STATE_READING_H
+
+#include "session/state.h"
+#include "sql/statement.h"
+
+enum touched_reading state_reading_of(const struct statement *);
+
+/* What an argument of set_config() says, if that is a constant. */
+bool state_reading_says(const struct sql_call_argument *, unsigned flags,
+	char text[static STATEMENT_NAME_SIZE]);
+
+#endif
