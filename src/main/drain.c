@@ -34,7 +34,7 @@ void program_begin_drain(struct program *p, enum router_drain drain)
 	if (atomic_load(&p->router.lets_in))
 		p->leaves_kept = entrances_leave_kept(p);
 	else
-		entrances_close(p);
+		entrances_leave_to_console(p);
 	notify_stopping();
 }
 
@@ -71,8 +71,12 @@ static void count_leased(const struct pool_server *s, void *arg)
  * let in is served, though it may not have logged in yet. */
 static uint32_t count_clients(struct program *p)
 {
-	if (!atomic_load(&p->router.lets_in))
-		return atomic_load(&p->router.clients);
+	if (!atomic_load(&p->router.lets_in)) {
+		uint32_t lookers = atomic_load(&p->router.late_consoles);
+		uint32_t all = atomic_load(&p->router.clients);
+
+		return all > lookers ? all - lookers : 0;
+	}
 	if (p->leaves_kept && !entrances_are_left(p))
 		return 1;
 	if (p->leaves_kept)

@@ -225,22 +225,46 @@ void entrance_end(struct entrance *e)
 	entrance_free(e);
 }
 
-static void close_all(struct program *p, bool but_kept)
+static bool is_any(const struct entrance *e)
+{
+	(void)e;
+	return true;
+}
+
+static bool is_own(const struct entrance *e)
+{
+	return !e->is_kept;
+}
+
+/* Who asks for anything but the console is told that there is nothing else any more
+ * (client_startup.c). */
+static bool is_not_for_console(const struct entrance *e)
+{
+	return e->is_kept || e->is_lent || e->workload == NULL ||
+		!(e->workload->is_console || addr_is_unix(&e->addr));
+}
+
+/* Sockets are left by the workers. */
+static void close_those(struct program *p, bool is_one(const struct entrance *))
 {
 	list_for_each_safe(&p->entrances, node) {
 		struct entrance *e = container_of(node, struct entrance, node);
 
-		if (e->is_kept && but_kept)
+		if (!is_one(e))
 			continue;
 		tell_workers(p, e, NULL);
 		entrance_free(e);
 	}
 }
 
-/* The process drains: nobody new comes in.  Sockets are left by the workers. */
 void entrances_close(struct program *p)
 {
-	close_all(p, false);
+	close_those(p, is_any);
+}
+
+void entrances_leave_to_console(struct program *p)
+{
+	close_those(p, is_not_for_console);
 }
 
 /* --- handing over ---------------------------------------------------------------------- */
@@ -312,7 +336,7 @@ bool entrances_have_kept(const struct program *p)
 
 bool entrances_leave_kept(struct program *p)
 {
-	close_all(p, true);
+	close_those(p, is_own);
 	if (retire(p, true) == 0)
 		return true;
 	entrances_close(p);

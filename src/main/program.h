@@ -147,6 +147,9 @@ NODISCARD int entrances_open(struct program *, const struct config *, struct dia
 void entrances_commit(struct program *);        /* after the directory has changed */
 void entrances_abandon(struct program *);       /* after it has not */
 void entrances_close(struct program *);
+/* The process drains: nobody new comes in but to the console, by unix sockets and by the
+ * addresses that are for it alone.  PgBouncer keeps its unix socket, too. */
+void entrances_leave_to_console(struct program *);
 void entrance_end(struct entrance *);            /* nobody listens any more */
 /* Another process listens there from here on: the workers leave, and the sockets stay.
  * Returns 0 or -ENOMEM. */

@@ -2,8 +2,7 @@
 /*
  * A client: somebody's connection to us, from accept to its last byte.
  *
- * Owns:   its stream, its route, its lease, and while it logs in a
- *         struct client_login.
+ * Owns:   its stream, its route, its lease, and its struct client_login while it logs in.
  * Thread: the worker that accepted it, for life.
  * Life:   client_close() is safe anywhere and the first reason wins.  The memory
  *         goes at the end of a turn, when no callback is on the stack.
@@ -93,6 +92,7 @@ struct client {
 	uint8_t end;                    /* enum client_end: does its lease end? */
 	uint8_t deaths;                 /* of servers, since one last worked */
 	bool is_relaying;               /* within client_query_data() */
+	bool is_late;                   /* on the console, and came when the end had begun */
 	bool is_counted;                /* in max_client_conn of the workload */
 	bool is_tls_counted;            /* among the connections with TLS */
 	bool is_in_limits;              /* in those of its database and user */

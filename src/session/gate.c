@@ -339,6 +339,10 @@ bool gate_pass(struct client *c)
 		atomic_fetch_sub(&r->clients, 1);
 		return false;
 	}
+	/* Who looks at what holds it up is not to hold it up, too. */
+	c->is_late = c->login->is_console && router_is_ending(r);
+	if (c->is_late)
+		atomic_fetch_add(&r->late_consoles, 1);
 	atomic_fetch_sub(&r->gate->unproven, 1);
 	c->is_unproven = false;
 	list_remove(&c->login->in_unproven);
@@ -356,6 +360,8 @@ void gate_leave(struct client *c)
 
 	if (c->is_unproven)
 		list_remove(&c->login->in_unproven);
+	if (c->is_late)
+		atomic_fetch_sub(&r->late_consoles, 1);
 	atomic_fetch_sub(c->is_unproven ? &r->gate->unproven : &r->clients, 1);
 	if (c->source == NULL)
 		return;

@@ -87,6 +87,7 @@ struct router {
 	const char *version;            /* server_version on the console */
 	_Atomic int drain;              /* enum router_drain */
 	_Atomic bool hands_over;        /* RESTART is under way, or has been */
+	_Atomic uint32_t late_consoles; /* of clients: came to look on while it drained */
 	_Atomic bool lets_in;           /* while it drains, who is at the door, too */
 	/* Of directory_holds_version() what the processes before this one have met. */
 	_Atomic uint64_t quiet_elsewhere;

@@ -215,10 +215,13 @@ def test_sigterm_while_another_process_starts(restarted, slow_start, tmp_path):
         assert failure(console) == [("F0000", "RESTART failed: the process ends")]
         wait_until(lambda: not os.path.exists(f"/proc/{pid}"), 10, "it is stopped")
         wait_until(lambda: refuses(router.ports["session"]), 10, "nobody is let in")
-        assert not (tmp_path / ".s.PGSQL.6432").exists()
+        # It is the console's until the end.
+        with contextlib.closing(router.unix(tmp_path, 6432).wire(ADMIN[0], "pgbouncer")) as console:
+            assert console.value("SHOW VERSION")
         assert "handed-over" not in router.log()
         assert session.query("COMMIT")[-1].body == b"I"
     assert router.wait_exit() == 0
+    assert not (tmp_path / ".s.PGSQL.6432").exists()
 
 
 def test_sigterm_for_the_process_that_starts(restarted, slow_start):

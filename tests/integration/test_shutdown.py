@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: ISC
 """How the router ends: gracefully, quickly, at once."""
+import contextlib
 import signal
 
+import psycopg
 import pytest
 from support import wire as w
-from support.net import listening_ports
+from support.net import free_port, listening_ports
+from support.router import ADMIN, Endpoint
 from support.wait import wait_until
 
 pytestmark = pytest.mark.router_only
@@ -114,6 +117,32 @@ def test_who_waits_in_a_pause_is_told(router):
         for wire in (first, second):
             assert [m.sqlstate for m in wire.until_closed() if m.type == "E"] == ["57P01"]
     assert router.wait_exit() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_console_shows_who_is_waited_for(make_router, tmp_path, number):
+    """By unix sockets and admin.listen; who looks on is not waited for, and nobody else gets in."""
+    admin, port = free_port(), free_port()
+    router = make_router({"admin": {"listen": [f"127.0.0.1:{admin}"]}, "workloads": {
+        "local": {"pool_mode": "session", "listen": [f"unix:{tmp_path}:{port}"]}}})
+    local = Endpoint(str(tmp_path), port)
+    with router.session.wire(application_name="the one") as wire, contextlib.ExitStack() as stack:
+        wire.query("BEGIN")
+        router.signal(number)
+        wait_until(lambda: router.ports["session"] not in listening_ports(), 5, "it drains")
+        for endpoint in (Endpoint("127.0.0.1", admin), local):
+            console = stack.enter_context(endpoint.connect(ADMIN[0], "pgbouncer"))
+            names = [row[18] for row in console.execute("SHOW CLIENTS").fetchall()]
+            assert "the one" in names
+        with pytest.raises(psycopg.OperationalError, match="is shutting down"):
+            local.connect()
+        with pytest.raises(psycopg.OperationalError, match="refused"):
+            router.session.connect()
+        assert wire.query("COMMIT")[-1].body == b"I"
+        wire.quit()
+        assert router.wait_exit() == 0
+    assert not (tmp_path / f".s.PGSQL.{port}").exists()
+    assert admin not in listening_ports()
 
 
 def test_a_pause_can_be_ended_while_clients_are_waited_for(router):
