@@ -12,6 +12,7 @@
 
 #include "base/diag.h"
 #include "config/build.h"
+#include "config/contents.h"
 #include "config/doc.h"
 #include "config/overlay.h"
 #include "config/pairs.h"
@@ -101,6 +102,7 @@ static void config_free(struct config *config)
 	for (size_t i = 0; i < config->place_count; i++)
 		free(config->places[i].path);
 	free(config->places);
+	contents_destroy(&config->contents);
 	free(config->path);
 	free(config);
 }
@@ -380,6 +382,8 @@ struct config *config_load_with(
 		ret = verify_tls_files(config, diag);
 	if (ret == 0)
 		ret = pairs_warn(config);
+	if (ret == 0)
+		ret = contents_read(config);
 	if (ret < 0) {
 		diag_set(diag, path, 0, 0, "out of memory");
 		config_unref(config);

@@ -25,6 +25,7 @@ enum { CONFIG_HOSTS_MAX = 256, CONFIG_WORKLOADS_MAX = 63, CONFIG_NAME_MAX = 63 }
 #define CONFIG_DEFAULT_PATH "/etc/pgtandem/pgtandem.yaml"
 
 struct diag;
+struct contents;
 struct overlay;
 struct hba;
 struct ident;
@@ -124,6 +125,7 @@ struct config {
 	struct option_list warnings;            /* for the caller to log */
 	struct config_place_of *places;         /* of what is given, by path */
 	size_t place_count;
+	struct contents *contents;              /* of files that options name */
 };
 
 /* Reads and checks the file and those that it names, relative ones from its directory.
@@ -165,8 +167,7 @@ const char *config_auth_query(const struct config *, const struct config_databas
 	const char **dbname);
 
 /* The entry for a database that a client asks for: its own, else "*", else NULL. */
-const struct config_database *config_find_database(const struct config *,
-	const char *name);
+const struct config_database *config_find_database(const struct config *, const char *name);
 
 /* The name of the database in PostgreSQL: dbname, or what was asked for. */
 const char *config_dbname(const struct config_database *, const char *asked);
@@ -178,8 +179,7 @@ const struct config_user *config_find_user(const struct config *, const char *na
 /* Is it in users, or in auth_file? */
 bool config_knows_user(const struct config *, const char *name);
 const struct config_host *config_find_host(const struct config *, const char *name);
-const struct config_workload *config_find_workload(const struct config *,
-	const char *name);
+const struct config_workload *config_find_workload(const struct config *, const char *name);
 
 /* What a user's login is checked against: of users, else of auth_file, else NULL.
  * A password, "md5..." or "SCRAM-SHA-256$...".  Valid while the config is held. */

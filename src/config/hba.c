@@ -305,6 +305,7 @@ static int on_line(void *arg, struct hba_line *line)
 	struct hba *hba = arg;
 	struct hba_rule *rules, *rule;
 
+	hba->hash = hba_line_hash(line, hba->hash);
 	rules = realloc(hba->rules, (hba->count + 1) * sizeof(*rules));
 	if (rules == NULL)
 		return hba_fail(line, &line->fields[0].tokens[0], "out of memory");
@@ -399,6 +400,11 @@ struct hba *hba_load(const char *path, struct diag *diag)
 	hba = hba_parse(text, len, path, true, diag);
 	doc_free_text(text, len);
 	return hba;
+}
+
+uint64_t hba_hash(const struct hba *hba)
+{
+	return hba->hash;
 }
 
 void hba_destroy(struct hba **slot)

@@ -93,6 +93,8 @@ struct hba_place {
 };
 
 size_t hba_count(const struct hba *);
+/* The same for rules that say the same. */
+uint64_t hba_hash(const struct hba *);
 /* Of a rule, with its place. */
 enum hba_method hba_method_at(const struct hba *, size_t index, struct hba_place *);
 

@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/diag.h"
+#include "base/hash.h"
 #include "config/doc.h"
 
 /* All files together. */
@@ -446,6 +447,21 @@ int hba_file_read(const char *text, size_t len, const char *path, bool may_open,
 		.path = path, .line = 1 };
 
 	return read_all(&r);
+}
+
+uint64_t hba_line_hash(const struct hba_line *line, uint64_t before)
+{
+	for (size_t i = 0; i < line->count; i++) {
+		const struct hba_field *field = &line->fields[i];
+
+		for (size_t k = 0; k < field->count; k++) {
+			const uint64_t parts[] = { before, i, k, field->tokens[k].is_quoted,
+				hash_bytes(field->tokens[k].text, strlen(field->tokens[k].text)) };
+
+			before = hash_bytes(parts, sizeof(parts));
+		}
+	}
+	return before;
 }
 
 bool hba_token_is(const struct hba_token *token, const char *keyword)

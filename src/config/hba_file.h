@@ -64,6 +64,9 @@ typedef int hba_line_fn(void *arg, struct hba_line *);
 NODISCARD int hba_file_read(const char *text, size_t len, const char *path, bool may_open,
 	hba_line_fn *on_line, void *arg, struct diag *);
 
+/* What the line says, mixed into the hash of those before it. */
+uint64_t hba_line_hash(const struct hba_line *, uint64_t before);
+
 /* An unquoted token of exactly that text. */
 bool hba_token_is(const struct hba_token *, const char *keyword);
 

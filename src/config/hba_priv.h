@@ -49,6 +49,7 @@ struct hba_rule {
 struct hba {
 	struct hba_rule *rules;
 	size_t count;
+	uint64_t hash;                  /* of what they say */
 	char **paths;                   /* of the files that have rules */
 	size_t path_count;
 	struct hba_net *own;            /* of our interfaces */

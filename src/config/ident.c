@@ -22,6 +22,7 @@ struct ident_line {
 struct ident {
 	struct ident_line *lines;
 	size_t count;
+	uint64_t hash;                  /* of what they say */
 };
 
 static int check_shape(const struct hba_line *line)
@@ -52,6 +53,7 @@ static int on_line(void *arg, struct hba_line *line)
 
 	if (ret < 0)
 		return ret;
+	ident->hash = hba_line_hash(line, ident->hash);
 	user = &line->fields[2].tokens[0];
 	if (!user->is_quoted && user->text[0] == '+')
 		return hba_fail(line, user, "%.60s: who is a member of a role only PostgreSQL "
@@ -96,6 +98,16 @@ struct ident *ident_load(const char *path, struct diag *diag)
 	ident = ident_parse(text, len, path, true, diag);
 	doc_free_text(text, len);
 	return ident;
+}
+
+size_t ident_count(const struct ident *ident)
+{
+	return ident->count;
+}
+
+uint64_t ident_hash(const struct ident *ident)
+{
+	return ident->hash;
 }
 
 /* The user's name of the line with what the parentheses found for \1. */

@@ -38,6 +38,10 @@ NODISCARD int ident_check_maps(const struct ident *, const struct hba *, struct 
 NODISCARD int ident_check_map(const struct ident *, const char *map, const char *path,
 	struct diag *);
 
+size_t ident_count(const struct ident *);
+/* The same for maps that say the same. */
+uint64_t ident_hash(const struct ident *);
+
 void ident_destroy(struct ident **);
 
 #endif

@@ -11,8 +11,14 @@
 #include <string.h>
 
 #include "config/config.h"
+#include "config/contents.h"
+#include "config/hba.h"
+#include "config/ident.h"
+#include "config/userlist.h"
 
 struct compare {
+	const struct config *before;
+	const struct config *after;
 	struct reload_diff *diff;
 	int error;                      /* the first one; nothing is added after it */
 };
@@ -84,6 +90,48 @@ static const void *base_of(const struct option *o, const struct side *side)
 	return &side->level->values;
 }
 
+/* What is said of a file whose contents are others now. */
+static char *contents_text(const struct option *o, const void *base,
+	const struct contents_file *file, const char *what)
+{
+	char *name, *text;
+
+	if (file->text != NULL)
+		return strdup(file->text);
+	if (strcmp(o->name, "token_file") == 0 || strcmp(o->name, "password_file") == 0)
+		return strdup("***");
+	name = option_text(o, base);
+	if (name == NULL || asprintf(&text, "%s%s", name, what) < 0)
+		text = NULL;
+	free(name);
+	return text;
+}
+
+/* The same files are named: is the same in them? */
+static void compare_contents(struct compare *c, const struct option *o, const char *path[2],
+	const void *base)
+{
+	char *where = join(path[0], path[1], o->name);
+	const struct contents_file *before, *after;
+	char *texts[2];
+
+	if (where == NULL) {
+		c->error = -ENOMEM;
+		return;
+	}
+	before = contents_find(c->before->contents, where);
+	after = contents_find(c->after->contents, where);
+	if (before == NULL || after == NULL || before->hash == after->hash) {
+		free(where);
+		return;
+	}
+	texts[0] = contents_text(o, base, before, "");
+	texts[1] = contents_text(o, base, after, ", other contents");
+	if (texts[0] == NULL || texts[1] == NULL)
+		c->error = -ENOMEM;
+	add_change(c, where, texts[0], texts[1], o->effect);
+}
+
 static void compare_option(struct compare *c, const struct option *o, const char *path[2],
 	const struct side sides[2])
 {
@@ -92,8 +140,11 @@ static void compare_option(struct compare *c, const struct option *o, const char
 
 	if (before == NULL && after == NULL)
 		return;
-	if (before != NULL && after != NULL && option_same(o, before, after))
+	if (before != NULL && after != NULL && option_same(o, before, after)) {
+		if (o->type == OPTION_PATH || o->type == OPTION_PATHS)
+			compare_contents(c, o, path, after);
 		return;
+	}
 	if (before != NULL)
 		texts[0] = option_text(o, before);
 	if (after != NULL)
@@ -149,10 +200,6 @@ static void compare_hosts(struct compare *c, const struct config *before,
 		}
 		sides[1].own = &b->options;
 		compare_sides(c, OPTION_AT_HOST, path, sides);
-		if (strcmp(a->own_password, b->own_password) != 0 &&
-			strcmp(a->options.password, b->options.password) == 0)
-			add_change(c, join("hosts", a->name, "password_file"),
-				strdup("***"), strdup("***"), OPTION_NEW);
 	}
 	for (size_t i = 0; i < after->host_count; i++) {
 		if (config_find_host(before, after->hosts[i].name) == NULL)
@@ -296,6 +343,73 @@ static void compare_defaults(struct compare *c, const struct config *before,
 	compare_sides(c, OPTION_AT_TLS, path, sides);
 }
 
+/* --- what files of auth say -------------------------------------------------------------- */
+
+static void add_auth(struct compare *c, const char *name, char *before, char *after)
+{
+	if (before == NULL || after == NULL)
+		c->error = -ENOMEM;
+	add_change(c, join("auth", name, NULL), before, after,
+		option_find(OPTION_AT_AUTH, name)->effect);
+}
+
+static char *counted(size_t count, const char *what, const char *more)
+{
+	char *text;
+
+	return asprintf(&text, "%zu %s%s%s", count, what, count == 1 ? "" : "s", more) < 0 ?
+		NULL :
+		text;
+}
+
+/* Names of one that the other has not, and those with another secret. */
+static size_t missing_in(const struct userlist *list, const struct userlist *other,
+	size_t *others)
+{
+	const char *user = NULL, *secret, *there;
+	size_t missing = 0;
+
+	while ((user = userlist_next(list, user, &secret)) != NULL) {
+		there = userlist_find(other, user);
+		missing += there == NULL;
+		*others += there != NULL && strcmp(there, secret) != 0;
+	}
+	return missing;
+}
+
+static void compare_users_of_file(struct compare *c)
+{
+	const struct userlist *before = c->before->userlist, *after = c->after->userlist;
+	size_t added, removed, changed = 0, same = 0;
+	char more[96];
+
+	if (before == NULL || after == NULL ||
+		strcmp(c->before->auth.auth_file, c->after->auth.auth_file) != 0)
+		return;
+	added = missing_in(after, before, &changed);
+	removed = missing_in(before, after, &same);
+	if (added + removed + changed == 0)
+		return;
+	(void)snprintf(more, sizeof(more), ": %zu added, %zu removed, %zu changed", added,
+		removed, changed);
+	add_auth(c, "auth_file", counted(userlist_count(before), "user", ""),
+		counted(userlist_count(after), "user", more));
+}
+
+static void compare_rules(struct compare *c)
+{
+	const struct config *a = c->before, *b = c->after;
+
+	if (a->hba != NULL && b->hba != NULL && hba_hash(a->hba) != hba_hash(b->hba) &&
+		strcmp(a->auth.auth_hba_file, b->auth.auth_hba_file) == 0)
+		add_auth(c, "auth_hba_file", counted(hba_count(a->hba), "rule", ""),
+			counted(hba_count(b->hba), "rule", ", changed"));
+	if (a->ident != NULL && b->ident != NULL && ident_hash(a->ident) != ident_hash(b->ident) &&
+		strcmp(a->auth.auth_ident_file, b->auth.auth_ident_file) == 0)
+		add_auth(c, "auth_ident_file", counted(ident_count(a->ident), "line", ""),
+			counted(ident_count(b->ident), "line", ", changed"));
+}
+
 static void compare_admin(struct compare *c, const struct config *before,
 	const struct config *after)
 {
@@ -309,7 +423,7 @@ static void compare_admin(struct compare *c, const struct config *before,
 int reload_compare(const struct config *before, const struct config *after,
 	struct reload_diff *diff)
 {
-	struct compare c = { .diff = diff };
+	struct compare c = { .before = before, .after = after, .diff = diff };
 
 	memset(diff, 0, sizeof(*diff));
 	compare_plain(
@@ -320,6 +434,8 @@ int reload_compare(const struct config *before, const struct config *after,
 	compare_databases(&c, before, after);
 	compare_users(&c, before, after);
 	compare_plain(&c, OPTION_AT_AUTH, "auth", &before->auth, &after->auth);
+	compare_users_of_file(&c);
+	compare_rules(&c);
 	compare_admin(&c, before, after);
 	compare_plain(&c, OPTION_AT_HTTP, "http", &before->http, &after->http);
 	compare_plain(&c, OPTION_AT_LOG, "log", &before->log, &after->log);
