@@ -491,6 +491,13 @@ int console_create(struct console **out, struct router *router,
 	return 0;
 }
 
+bool console_runs_with(const struct console *console, const char *name, const char *value)
+{
+	const char *now = started_value(&console->started, name);
+
+	return now != NULL && strcmp(now, value) == 0;
+}
+
 void console_destroy(struct console **slot)
 {
 	struct console *console = *slot;

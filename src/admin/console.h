@@ -34,6 +34,8 @@ struct console_calls {
  * initialised yet. */
 NODISCARD int console_create(struct console **, struct router *,
 	const struct console_calls *, const struct config *);
+/* Does the program run with that value of a setting that takes effect at a restart only? */
+bool console_runs_with(const struct console *, const char *name, const char *value);
 void console_destroy(struct console **);
 
 /* Carries out, in a process that drains, what was asked of the one that has taken over:

@@ -41,14 +41,19 @@ void started_finish(struct started *s)
 	s->count = 0;
 }
 
-const char *started_differs(const struct started *s, const struct dump_row *row)
+const char *started_value(const struct started *s, const char *name)
 {
-	if (row->option->effect != OPTION_RESTART)
-		return NULL;
 	for (size_t i = 0; i < s->count; i++) {
-		if (strcmp(s->rows[i].name, row->name) == 0)
-			return strcmp(s->rows[i].value, row->value) == 0
-				? NULL : s->rows[i].value;
+		if (strcmp(s->rows[i].name, name) == 0)
+			return s->rows[i].value;
 	}
 	return NULL;
+}
+
+const char *started_differs(const struct started *s, const struct dump_row *row)
+{
+	const char *value =
+		row->option->effect == OPTION_RESTART ? started_value(s, row->name) : NULL;
+
+	return value == NULL || strcmp(value, row->value) == 0 ? NULL : value;
 }

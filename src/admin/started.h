@@ -29,6 +29,10 @@ struct started {
 NODISCARD int started_take(struct started *, const struct config *);
 void started_finish(struct started *);
 
+/* What the program was started with, of a setting of that name; NULL: it takes effect at
+ * once. */
+const char *started_value(const struct started *, const char *name);
+
 /* What holds of this setting until a restart; NULL: what it says. */
 const char *started_differs(const struct started *, const struct dump_row *);
 

@@ -63,8 +63,15 @@ static bool is_number(const char *value)
 static const char *duration(enum import_form form, const char *value, char to[HABIT_VALUE_MAX])
 {
 	double number = strtod(value, NULL) * (form == IMPORT_MSECS ? 1e3 : 1e6) + 0.5;
-	uint64_t us = number < 1e16 ? (uint64_t)number : UINT64_C(10000000000000000);
+	uint64_t us;
 
+	/* Out of everybody's bounds, and called what it was called. */
+	if (!(number < 1e16)) {
+		(void)snprintf(to, HABIT_VALUE_MAX, "%.60s%s", value,
+			form == IMPORT_MSECS ? "ms" : "s");
+		return to;
+	}
+	us = (uint64_t)number;
 	if (us == 0)
 		return "0";
 	if (us % USEC_PER_SEC == 0)

@@ -62,8 +62,6 @@ static void add_change(struct compare *c, char *path, char *before, char *after,
 	}
 	diff->changes = changes;
 	changes[diff->count++] = change;
-	if (effect == OPTION_RESTART)
-		diff->restart_count++;
 }
 
 static char *join(const char *section, const char *name, const char *option)

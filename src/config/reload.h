@@ -23,7 +23,6 @@ struct reload_change {
 struct reload_diff {
 	struct reload_change *changes;
 	size_t count;
-	size_t restart_count;           /* those that take effect at restart only */
 };
 
 /* Returns 0 or -ENOMEM.  Secrets are shown as "***".  *diff is raw memory before,

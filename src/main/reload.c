@@ -7,11 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/console.h"
 #include "base/clock.h"
 #include "base/slog.h"
 #include "config/reload.h"
 #include "main/program.h"
 #include "session/gate.h"
+
+/* For how many changes there was no room. */
+enum { MORE_MAX = 64 };
 
 void program_apply_log(struct program *p)
 {
@@ -34,8 +38,51 @@ void program_apply_log(struct program *p)
 		SLOG(WARN, "config-warning", "text=\"%s\"", p->config->warnings.items[i]);
 }
 
-static void log_changes(const struct config *before, const struct config *after,
-	char *text, size_t size)
+/* What is read again, but runs already, needs no restart. */
+static bool waits_for_restart(const struct program *p, const struct reload_change *c)
+{
+	return c->effect == OPTION_RESTART &&
+		!console_runs_with(p->console, c->path, c->after == NULL ? "" : c->after);
+}
+
+static const char *effect_of(const struct program *p, const struct reload_change *c)
+{
+	return c->effect == OPTION_RESTART && !waits_for_restart(p, c) ?
+		"as it runs" :
+		option_effect_name(c->effect);
+}
+
+/* A line for each change, as many as there is room for. */
+static void list_changes(const struct program *p, const struct reload_diff *diff, char *text,
+	size_t size)
+{
+	size_t used = 0;
+
+	for (size_t i = 0; i < diff->count; i++) {
+		const struct reload_change *c = &diff->changes[i];
+		size_t room = i + 1 < diff->count ? MORE_MAX : 0;
+		char *line;
+		int n = asprintf(&line, "\n%s: %s -> %s (%s)", c->path,
+			c->before == NULL ? "(none)" : c->before,
+			c->after == NULL ? "(none)" : c->after, effect_of(p, c));
+
+		if (n < 0)
+			return;
+		if (used + (size_t)n + room < size) {
+			memcpy(text + used, line, (size_t)n + 1);
+			used += (size_t)n;
+			free(line);
+			continue;
+		}
+		free(line);
+		(void)snprintf(text + used, size - used, "\nand %zu more, which the log has",
+			diff->count - i);
+		return;
+	}
+}
+
+static void log_changes(const struct program *p, const struct config *before,
+	const struct config *after, char *text, size_t size)
 {
 	struct reload_diff diff;
 	size_t used = 0;
@@ -48,38 +95,33 @@ static void log_changes(const struct config *before, const struct config *after,
 
 		SLOG(INFO, "reload-change", "option=%s before=\"%s\" after=\"%s\" effect=\"%s\"",
 			c->path, c->before == NULL ? "" : c->before,
-			c->after == NULL ? "" : c->after, option_effect_name(c->effect));
+			c->after == NULL ? "" : c->after, effect_of(p, c));
 	}
 	n = snprintf(text, size, "%zu setting%s changed", diff.count, diff.count == 1 ? "" : "s");
 	used = n > 0 ? (size_t)n : 0;
 	for (size_t i = 0; i < diff.count && used < size; i++) {
-		if (diff.changes[i].effect != OPTION_RESTART)
+		if (!waits_for_restart(p, &diff.changes[i]))
 			continue;
 		n = snprintf(text + used, size - used, "; %s needs a restart",
 			diff.changes[i].path);
 		used += n > 0 ? (size_t)n : 0;
 	}
 	SLOG(INFO, "reload", "result=\"%s\"", text);
-	for (size_t i = 0; i < diff.count && used < size; i++) {
-		const struct reload_change *c = &diff.changes[i];
-
-		n = snprintf(text + used, size - used, "\n%s: %s -> %s (%s)", c->path,
-			c->before == NULL ? "(none)" : c->before,
-			c->after == NULL ? "(none)" : c->after, option_effect_name(c->effect));
-		used += n > 0 ? (size_t)n : 0;
-	}
+	if (used + MORE_MAX < size)
+		list_changes(p, &diff, text + used, size - used);
 	reload_finish(&diff);
 }
 
 /* What SET may not do: it would be forgotten before it took effect. */
-static bool needs_restart(const struct config *before, const struct config *after)
+static bool needs_restart(const struct program *p, const struct config *after)
 {
 	struct reload_diff diff;
-	bool needs;
+	bool needs = false;
 
-	if (reload_compare(before, after, &diff) < 0)
+	if (reload_compare(p->config, after, &diff) < 0)
 		return true;
-	needs = diff.restart_count > 0;
+	for (size_t i = 0; i < diff.count; i++)
+		needs = needs || waits_for_restart(p, &diff.changes[i]);
 	reload_finish(&diff);
 	return needs;
 }
@@ -164,7 +206,7 @@ static bool go_over(struct program *p, struct config *config, struct diag *diag,
 		entrances_commit(p);
 	http_commit(p->http, config);
 	program_apply_log(p);
-	log_changes(old, config, text, size);
+	log_changes(p, old, config, text, size);
 	config_unref(old);
 	program_tell_workers(p);
 	return true;
@@ -213,7 +255,7 @@ bool program_set(
 		overlay_set(&overlay, name, value, &diag) < 0 ||
 		(config = config_load_with(p->path, &overlay, &diag)) == NULL)
 		return set_refused(&overlay, NULL, &diag, text, size);
-	if (needs_restart(p->config, config))
+	if (needs_restart(p, config))
 		diag_set(&diag, NULL, 0, 0, "%s, or something else that the file says otherwise by now, takes effect at a restart only",
 			name);
 	if (diag_is_set(&diag))

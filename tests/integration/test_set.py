@@ -50,6 +50,8 @@ def test_set_until_reload(router, console):
     ("SET idle_session_timeout = 30", "did you mean 30s"),
     ("SET query_wait_timeout = -1s", "query_wait_timeout"),
     ("SET querywait_timeout = 1s", "did you mean query_wait_timeout?"),
+    ("SET query_timeout = 99999999999", "99999999999s is out of range"),
+    ("SET query_timeout = " + "9" * 40, "9" * 40 + "s is out of range"),
     ("SET workers = 3", "restart"),
     ("SET process.io_backend = epolll", "did you mean epoll?"),
     ("SET hosts.nosuch.connection_budget = 3", "no such entry"),
@@ -167,6 +169,37 @@ def test_what_waits_for_a_restart(router, console):
     router.write_config()
     console.query("RELOAD")
     assert waiting() == {}
+
+
+def test_what_runs_needs_no_restart(router, console):
+    """Another number of workers, and back: what is in the file is what runs."""
+    def reloaded(workers):
+        router.config["process"]["workers"] = workers
+        router.write_config()
+        fields = notices(console.query("RELOAD"))[0]
+        return fields["M"], fields["D"]
+
+    assert reloaded(3) == ("1 setting changed; process.workers needs a restart",
+                           "process.workers: 2 -> 3 (at restart)")
+    # The file says what runs: somebody else's setting is none that waits for a restart.
+    router.config["process"]["workers"] = 2
+    router.write_config()
+    assert w.types(console.query("SET query_timeout = 9s")) == "CZ"
+    assert reloaded(3)[0] == "2 settings changed; process.workers needs a restart"
+    assert reloaded(2) == ("1 setting changed", "process.workers: 3 -> 2 (as it runs)")
+
+
+def test_more_changes_than_there_is_room_for(router, console):
+    """The detail ends with a line, and says how many there are in the log."""
+    router.config["databases"].update({f"database_{i}": {"host": "main"} for i in range(1500)})
+    router.write_config()
+    fields = notices(console.query("RELOAD"))[0]
+    assert fields["M"] == "1500 settings changed"
+    *lines, last = fields["D"].splitlines()
+    assert len(lines) > 200 and last == f"and {1500 - len(lines)} more, which the log has"
+    assert lines == [f"databases.database_{i}: (none) ->  (at reload, for new connections)"
+                     for i in range(len(lines))]
+    wait_until(lambda: "option=databases.database_1499 " in router.log(), 10)
 
 
 def test_a_reload_that_fails_keeps_what_was_set(router, console):

@@ -251,7 +251,9 @@ class Router:
             self.write_config()
         before = len(self.log())
         self.signal(signal.SIGHUP)
-        wait_until(lambda: re.search(r"reload", self.log()[before:]), 10, "a word on the reload")
+        # Its end; names of directories may have the word, too.
+        wait_until(lambda: re.search(r"(?<![\w/-])reload\b(?!-change)", self.log()[before:]), 10,
+                   "a word on the reload")
         said = self.log()[before:]
         if expect == "ok":
             assert not ERROR_LINE.search(said), said
