@@ -385,6 +385,15 @@ void msg_out_query(struct buf *b, const char *sql)
 	one_string(b, FE_QUERY, sql);
 }
 
+void msg_out_query_behind(struct buf *b, const char *first, const char *sql)
+{
+	size_t at = begin(b, FE_QUERY);
+
+	buf_add_str(b, first);
+	buf_add_cstr(b, sql);
+	finish(b, at);
+}
+
 void msg_out_parse(struct buf *b, const char *name, const char *sql)
 {
 	size_t at = begin(b, FE_PARSE);

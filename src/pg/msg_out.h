@@ -99,6 +99,8 @@ void msg_out_sasl_response(struct buf *, const void *data, size_t len);
 /* --- to servers: statements ---------------------------------------------- */
 
 void msg_out_query(struct buf *, const char *sql);
+/* Two texts as one. */
+void msg_out_query_behind(struct buf *, const char *first, const char *sql);
 /* name "" is the unnamed statement; parameter types are left to the server. */
 void msg_out_parse(struct buf *, const char *name, const char *sql);
 /* body: what follows the name, from the query to the types. */

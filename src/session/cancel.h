@@ -32,6 +32,9 @@ struct cancel_reply {
 	uint64_t id;
 };
 
+/* How long a request of our own waits for a connection. */
+enum { CANCEL_PATIENCE_US = 5000000 };
+
 void cancel_server(struct server *, uint64_t patience_us, const struct cancel_reply *);
 
 /* A server is going away: its cancels must not touch it any more. */

@@ -460,7 +460,8 @@ bool pin_has_unknown(const char *settings, const struct params *known)
 			return true;
 		memcpy(name, settings, len);
 		name[len] = '\0';
-		if (len > 0 && name[0] != '@' && params_get(known, name) == NULL)
+		if (len > 0 && name[0] != '@' && !touched_is_of_transaction(name) &&
+			params_get(known, name) == NULL)
 			return true;
 		settings += len + (settings[len] == ',');
 	}

@@ -197,6 +197,11 @@ static void send_own_bound(struct server *s, const char *sql, const char *param)
 
 	s->own_failed = false;
 	buf_init(&out, 0);
+	if (s->may_defer) {
+		msg_out_parse(&out, "", SERVER_AT_ONCE);
+		msg_out_bind(&out, "", "", NULL, 0);
+		msg_out_execute(&out, "");
+	}
 	msg_out_parse(&out, "", sql);
 	msg_out_bind(&out, "", "", &param, 1);
 	msg_out_execute(&out, "");
@@ -267,16 +272,26 @@ bool server_lease(struct worker *w, struct server *s, struct client *c)
 
 /* --- the router's own queries ------------------------------------------------------- */
 
-void server_send_own(struct server *s, const char *sql)
+static void send_own(struct server *s, const char *first, const char *sql)
 {
 	struct buf out;
 
 	s->own_failed = false;
 	buf_init(&out, 0);
-	msg_out_query(&out, sql);
+	msg_out_query_behind(&out, first, sql);
 	server_sent_own(s);
 	stream_send_buf(&s->stream, &out);
 	buf_finish(&out);
+}
+
+void server_send_own(struct server *s, const char *sql)
+{
+	send_own(s, UNLIKELY(s->may_defer) && s->xq.status == 'I' ? SERVER_AT_ONCE : "", sql);
+}
+
+void server_send_alone(struct server *s, const char *sql)
+{
+	send_own(s, "", sql);
 }
 
 /* The server is not the errand's any more when that is told. */
@@ -566,6 +581,7 @@ void server_on_timer(struct timer *timer, uint64_t now_us)
 	case SERVER_PHASE_DEFAULTS:
 	case SERVER_PHASE_PROBE:
 	case SERVER_PHASE_BARRIER:
+		server_cancel_own(s);
 		server_fail(s, SERVER_END_TIMEOUT, "the server did not answer in time");
 		return;
 	case SERVER_PHASE_ENDING:
@@ -574,6 +590,7 @@ void server_on_timer(struct timer *timer, uint64_t now_us)
 	case SERVER_PHASE_RESET:
 		SLOG_LIMITED(WARN, "server-clean-timeout", "server=%lu pid=%u",
 			(unsigned long)s->ps.id, s->backend_pid);
+		server_cancel_own(s);
 		server_close(s, SERVER_END_TIMEOUT);
 		return;
 	case SERVER_PHASE_READY:

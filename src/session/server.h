@@ -95,6 +95,7 @@ struct server {
 	bool is_flushed;                /* ... and PostgreSQL was told to answer */
 	bool holds_client;              /* until what was put before its Query has gone well */
 	bool is_dirty;                  /* carries session state: reset before reuse */
+	bool may_defer;                 /* its transactions read only, and may wait for others */
 	bool has_foreign;               /* has statements that are not in "prepared" */
 	bool is_cleaned;                /* SETTINGS: of another client's session, too */
 	struct unseen_ran ran;          /* code that may have left what no clean takes away */

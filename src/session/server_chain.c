@@ -30,6 +30,8 @@ bool server_make_clean(struct server *s, const struct params *left)
 {
 	bool looks = server_looks_for_forged(s);
 
+	if (UNLIKELY(s->may_defer))
+		return false;
 	if (buf_len(&s->clean) > 0 && s->clean_key == left->key && s->clean_looks == looks &&
 		s->clean_role_first == s->client->role_first) {
 		server_clean_reseed(s->worker, &s->clean);

@@ -15,9 +15,6 @@
 /* What the settings of a server are after a reset query of the user's own. */
 #define STATE_UNKNOWN UINT64_MAX
 
-/* How long a cancel request of our own waits for a connection. */
-enum { CANCEL_PATIENCE_US = 5000000 };
-
 void server_keep_route(struct server *s)
 {
 	if (s->route == NULL && s->client != NULL)
@@ -253,7 +250,8 @@ void server_reset(struct server *s)
 	server_set_timer(s, SERVER_CLEAN_US);
 	s->is_forged = false;
 	look(s);
-	server_send_own(s, query);
+	/* DISCARD ALL, for one.  What cleans a transaction port's server needs nothing more. */
+	server_send_alone(s, query);
 }
 
 void server_reset_done(struct server *s)

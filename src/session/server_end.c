@@ -175,6 +175,18 @@ void server_abort_pooled(struct route_host *host)
 	free_list(&freed);
 }
 
+void server_cancel_own(struct server *s)
+{
+	static const struct cancel_reply nobody;
+
+	if (!exchange_may_run(&s->xq))
+		return;
+	/* From the clean that runs others are kept away. */
+	if (s->phase == SERVER_PHASE_RESET)
+		server_enter_phase(s, SERVER_PHASE_ABORT);
+	cancel_server(s, CANCEL_PATIENCE_US, &nobody);
+}
+
 /* Nobody will answer it any more. */
 static void lose_errand(struct server *s)
 {

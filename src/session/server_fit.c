@@ -10,6 +10,8 @@
 #include "session/server_priv.h"
 #include "session/server_unseen.h"
 
+#define RESET_ALL "RESET SESSION AUTHORIZATION; RESET ALL"
+
 /* Whose session it is.  One that is clean remains so until the client has sent what may
  * leave something there (client_leaves()). */
 static void now_carries(struct server *s, const struct client *c)
@@ -49,6 +51,16 @@ static void send_question(struct server *s, bool with_statements)
 	buf_finish(&sql);
 }
 
+static void replace_settings(struct server *s)
+{
+	bool is_bare = s->ps.state_key == 0;
+
+	if (UNLIKELY(s->may_defer))
+		send_replay(s, is_bare ? SERVER_AT_ONCE : SERVER_AT_ONCE RESET_ALL);
+	else
+		send_replay(s, is_bare ? NULL : RESET_ALL);
+}
+
 static void send_settings(struct server *s)
 {
 	bool with_statements = s->is_session || s->has_foreign;
@@ -64,8 +76,7 @@ static void send_settings(struct server *s)
 	else if (s->is_cleaned)
 		send_replay(s, server_clean_sql(s, with_statements));
 	else
-		send_replay(s, s->ps.state_key == 0 ?
-				NULL : "RESET SESSION AUTHORIZATION; RESET ALL");
+		replace_settings(s);
 }
 
 /* Settings of this client, if the server does not carry them already. */

@@ -105,6 +105,7 @@ void server_note_settings(struct server *s)
 	static const char *const names[] = { "TimeZone", "DateStyle", "IntervalStyle",
 		"client_encoding", "standard_conforming_strings", "search_path" };
 	const char *application = params_get(&s->reported, "application_name");
+	const char *reads_only = params_get(&s->reported, "default_transaction_read_only");
 	uint64_t key = 0;
 
 	shown_set(&s->application, application == NULL ? "" : application);
@@ -115,6 +116,8 @@ void server_note_settings(struct server *s)
 			key = hash_mix(key, hash_bytes(value, strlen(value)) + i);
 	}
 	s->literal_key = key;
+	/* Before PostgreSQL 14 nobody is told. */
+	s->may_defer = reads_only != NULL && strcmp(reads_only, "off") != 0;
 	s->lexer_flags = lexer_flags_of(&s->reported);
 	params_seal(&s->reported);
 }

@@ -18,8 +18,12 @@ void server_enter_phase(struct server *, enum server_phase);
 bool server_passes_results(const struct server *);
 void server_set_timer(struct server *, uint64_t after_us);
 
-/* Sends a Query of the router's own, to be swallowed. */
+/* Sends a Query of the router's own, to be swallowed; one that can only stand alone. */
 void server_send_own(struct server *, const char *sql);
+void server_send_alone(struct server *, const char *sql);
+/* Where it may_defer in front of the former: SERIALIZABLE, READ ONLY and DEFERRABLE it would
+ * wait until no other transaction could make it fail (GetSafeSnapshot() in predicate.c). */
+#define SERVER_AT_ONCE "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "
 
 /* A Query of the router's own goes out: it ends the unnamed statement. */
 static inline void server_sent_own(struct server *s)
@@ -47,6 +51,8 @@ void server_keep_route(struct server *);
 void server_forget_route(struct server *);
 
 /* server_end.c: its unit of the budget, and its end. */
+/* It does not answer: without a cancel PostgreSQL would not read that it is to end. */
+void server_cancel_own(struct server *);
 void server_unit_cleaning(struct server *);
 void server_unit_closing(struct server *);
 void server_unit_gone(struct server *, uint64_t now_us, struct monitor_actions *);
@@ -70,8 +76,7 @@ NODISCARD bool server_barrier_looked(struct server *, const uint8_t *data, size_
 /* Its ReadyForQuery, whose status is in xq. */
 void server_barrier_done(struct server *);
 
-/* server_state.c */
-/* What cleans a server of its last client's session, as one Query.  Where it leaves the
+/* server_state.c: what cleans a server of its last client's session, as one Query.  Where it leaves the
  * shared statements, and code has run, it also looks whether they are still those; server_clean_row() then
  * sets is_forged and has_foreign, and it is to be cleaned once more, with statements. */
 /* Valid until the next call of the worker. */

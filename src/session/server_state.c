@@ -25,7 +25,7 @@
 #define SEED "SET seed = 0."
 #define BEFORE_SEED "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; " SEED
 #define CLEAN                                                                            \
-	BEFORE_SEED "%015" PRIu64 "; CLOSE ALL; UNLISTEN *; "                            \
+	"%s" BEFORE_SEED "%015" PRIu64 "; CLOSE ALL; UNLISTEN *; "                            \
 	"SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES%s"
 #define SEEDS UINT64_C(1000000000000000)
 
@@ -63,7 +63,7 @@ const char *server_clean_sql(const struct server *s, bool with_statements)
 					     "";
 
 	(void)snprintf(w->clean_sql, sizeof(w->clean_sql), CLEAN,
-		rand_small_below(&w->seeds, SEEDS), more);
+		s->may_defer ? SERVER_AT_ONCE : "", rand_small_below(&w->seeds, SEEDS), more);
 	return w->clean_sql;
 }
 
@@ -271,10 +271,20 @@ static bool recodes(const struct server *s)
 		(strcmp(client, server) != 0 && strcmp(client, "SQL_ASCII") != 0);
 }
 
+/* Without memory there is an answer that makes no sense. */
+static void send_question(struct server *s)
+{
+	struct buf sql;
+
+	buf_init(&sql, 0);
+	touched_ask(&s->client->work->touched, &s->client->params, &sql);
+	server_send_own(s, buf_ok(&sql) ? (const char *)buf_data(&sql) : "");
+	buf_finish(&sql);
+}
+
 bool server_ask(struct server *s)
 {
 	struct client *c = s->client;
-	struct buf out;
 
 	if (touched_is_empty(&c->work->touched)) {
 		c->work->touched.seen = false;
@@ -290,17 +300,13 @@ bool server_ask(struct server *s)
 	}
 	server_enter_phase(s, SERVER_PHASE_ASK);
 	server_set_timer(s, SERVER_CLEAN_US);
-	s->own_failed = true;           /* until the row is there */
-	s->own_seen = false;
-	s->sqlstate[0] = '\0';
 	c->work->touched.asked++;
 	c->work->touched.recodes = recodes(s);
 	s->stream.held_max = (c->work->touched.recodes ? 2 : 1) * STREAM_HELD_MAX;
-	buf_init(&out, 0);
-	touched_ask(&c->work->touched, &c->params, &out);
-	server_sent_own(s);
-	stream_send_buf(&s->stream, &out);
-	buf_finish(&out);
+	send_question(s);
+	s->own_failed = true;           /* until the row is there */
+	s->own_seen = false;
+	s->sqlstate[0] = '\0';
 	return true;
 }
 

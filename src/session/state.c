@@ -5,7 +5,6 @@
 #include <strings.h>
 
 #include "pg/frame.h"
-#include "pg/msg_out.h"
 #include "pg/wire.h"
 #include "session/state_reading.h"
 #include "sql/statement.h"
@@ -328,7 +327,7 @@ static bool is_of_user(const char *name)
 }
 
 struct question {
-	struct buf sql;
+	struct buf *sql;
 	bool recodes;
 };
 
@@ -337,12 +336,12 @@ struct question {
 static void ask_value(struct question *q, const char *name)
 {
 	if (q->recodes)
-		buf_add_str(&q->sql, "pg_catalog.encode(pg_catalog.convert_to(");
-	buf_add_str(&q->sql, "pg_catalog.current_setting(");
-	params_add_literal(&q->sql, name);
-	buf_add_str(&q->sql, ", true)");
+		buf_add_str(q->sql, "pg_catalog.encode(pg_catalog.convert_to(");
+	buf_add_str(q->sql, "pg_catalog.current_setting(");
+	params_add_literal(q->sql, name);
+	buf_add_str(q->sql, ", true)");
 	if (q->recodes)
-		buf_add_str(&q->sql, ", pg_catalog.getdatabaseencoding()), 'hex')");
+		buf_add_str(q->sql, ", pg_catalog.getdatabaseencoding()), 'hex')");
 }
 
 /* NULL when nobody has set it: what was refused is neither kept nor looked at, which may be
@@ -352,33 +351,33 @@ static void ask_if_set(const char *name, char what, void *arg)
 	struct question *q = arg;
 
 	(void)what;
-	buf_add_str(&q->sql, buf_len(&q->sql) == 0 ? "SELECT " : ", ");
-	buf_add_str(&q->sql, "(SELECT CASE WHEN pg_catalog.max(source) "
+	buf_add_str(q->sql, buf_len(q->sql) == 0 ? "SELECT " : ", ");
+	buf_add_str(q->sql, "(SELECT CASE WHEN pg_catalog.max(source) "
 			     "OPERATOR(pg_catalog.=) 'session'");
 	if (is_of_user(name) || strchr(name, '.') != NULL)
-		buf_add_str(&q->sql, " OR pg_catalog.count(*) OPERATOR(pg_catalog.=) 0");
-	buf_add_str(&q->sql, " THEN ");
+		buf_add_str(q->sql, " OR pg_catalog.count(*) OPERATOR(pg_catalog.=) 0");
+	buf_add_str(q->sql, " THEN ");
 	ask_value(q, name);
-	buf_add_str(&q->sql, " END FROM pg_catalog.pg_settings WHERE "
+	buf_add_str(q->sql, " END FROM pg_catalog.pg_settings WHERE "
 			     "pg_catalog.lower(name) OPERATOR(pg_catalog.=) pg_catalog.lower(");
-	params_add_literal(&q->sql, name);
-	buf_add_str(&q->sql, "))");
+	params_add_literal(q->sql, name);
+	buf_add_str(q->sql, "))");
 }
 
 static void ask_name(const char *name, char what, void *arg)
 {
 	struct question *q = arg;
 
-	buf_add_str(&q->sql, buf_len(&q->sql) == 0 ? "SELECT " : ", ");
+	buf_add_str(q->sql, buf_len(q->sql) == 0 ? "SELECT " : ", ");
 	ask_value(q, name);
 	if (what != WAS_BOTH)
 		return;
 	/* This view is not quick. */
-	buf_add_str(&q->sql, ", (SELECT source FROM pg_catalog.pg_settings "
+	buf_add_str(q->sql, ", (SELECT source FROM pg_catalog.pg_settings "
 			     "WHERE pg_catalog.lower(name) OPERATOR(pg_catalog.=) "
 			     "pg_catalog.lower(");
-	params_add_literal(&q->sql, name);
-	buf_add_str(&q->sql, "))");
+	params_add_literal(q->sql, name);
+	buf_add_str(q->sql, "))");
 }
 
 /* Role, session_authorization and variables of somebody's own are not in the view. */
@@ -386,22 +385,15 @@ static void ask_name(const char *name, char what, void *arg)
 	"SELECT pg_catalog.string_agg(name, ',') FROM pg_catalog.pg_settings WHERE "     \
 	"source OPERATOR(pg_catalog.=) 'session'"
 
-void touched_ask(const struct touched *t, const struct params *now, struct buf *out)
+void touched_ask(const struct touched *t, const struct params *now, struct buf *sql)
 {
-	struct question q = { .recodes = t->recodes };
+	struct question q = { .sql = sql, .recodes = t->recodes };
 
-	if (t->of_view) {
-		msg_out_query(out, NAMES);
-		return;
-	}
-	buf_init(&q.sql, 0);
-	each_name(t, now, t->has_errors ? ask_if_set : ask_name, &q);
-	buf_add_cstr(&q.sql, "");
-	if (buf_ok(&q.sql))
-		msg_out_query(out, (const char *)buf_data(&q.sql));
+	if (t->of_view)
+		buf_add_str(sql, NAMES);
 	else
-		out->failed = true;
-	buf_finish(&q.sql);
+		each_name(t, now, t->has_errors ? ask_if_set : ask_name, &q);
+	buf_add_cstr(sql, "");
 }
 
 /* --- the answer ---------------------------------------------------------------------------- */

@@ -84,11 +84,11 @@ void touched_set_again(struct touched *, const char *name);
 /* Whether there is anything to ask. */
 bool touched_has_question(const struct touched *, const struct params *now);
 
-/* Appends the Query that asks for them; now: what the client has so far.  Values come as
- * they are in the database ("recodes" says whether that takes more).  After an
+/* Appends the text that asks for them, to nothing; now: what the client has so far.  Values
+ * come as they are in the database ("recodes" says whether that takes more).  After an
  * UPDATE of pg_settings it asks for names first, and touched_names() takes the DataRow
  * that answers.  False: it makes no sense; else there is more to ask. */
-void touched_ask(const struct touched *, const struct params *now, struct buf *out);
+void touched_ask(const struct touched *, const struct params *now, struct buf *sql);
 NODISCARD bool touched_names(struct touched *, const struct params *now,
 	const struct frame *row);
 

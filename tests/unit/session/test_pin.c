@@ -234,6 +234,7 @@ START_TEST(settings_are_compared_with_those_known)
 	ck_assert(params_set(&known, "datestyle", "ISO"));
 	ck_assert(!pin_has_unknown("work_mem,DateStyle", &known));
 	ck_assert(pin_has_unknown("work_mem,jit", &known));
+	ck_assert(!pin_has_unknown("transaction_isolation,work_mem", &known));
 	params_finish(&known);
 }
 END_TEST
