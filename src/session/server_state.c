@@ -354,7 +354,7 @@ static void state_lost(struct server *s)
 	client_close_with(c, CLOSE_STATE_LOST, was_refused ? sqlstate : "54000",
 		"the settings of this session cannot be kept",
 		was_refused ? hint :
-			      "On a transaction port they may be 64 kB in all; on a session port they may be larger.");
+			      "On a transaction port they may be 64 kB in all, and 800 in one transaction; on a session port they may be more.");
 }
 
 void server_ask_done(struct server *s)
@@ -378,7 +378,7 @@ void server_ask_done(struct server *s)
 		server_ask_again(s);
 		return;
 	}
-	if (s->own_failed) {
+	if (s->own_failed || c->work->touched.is_too_much) {
 		state_lost(s);
 		return;
 	}

@@ -60,7 +60,7 @@ static void add(struct touched *t, const char *name, char what)
 {
 	char *old;
 
-	if (name[0] == '\0' || t->count == STATE_NAMES_MAX) {
+	if (name[0] == '\0') {
 		t->unknown = true;
 		return;
 	}
@@ -76,12 +76,14 @@ static void add(struct touched *t, const char *name, char what)
 		*old = *old == what ? what : WAS_BOTH;
 		return;
 	}
-	buf_add_u8(&t->names, (uint8_t)what);
-	buf_add_cstr(&t->names, name);
-	if (buf_ok(&t->names))
+	if (t->count < STATE_NAMES_MAX) {
+		buf_add_u8(&t->names, (uint8_t)what);
+		buf_add_cstr(&t->names, name);
+	}
+	if (buf_ok(&t->names) && t->count < STATE_NAMES_MAX)
 		t->count++;
 	else
-		t->unknown = true;
+		t->unknown = t->is_too_much = true;
 }
 
 void touched_reset_all(struct touched *t)

@@ -11,14 +11,15 @@
  * Owns:   the names.
  * Thread: one; pure, no I/O, no clock.
  * Limits: STATE_NAMES_MAX names in one lease, PARAMS_BYTES_MAX in all; beyond that it
- *         is "unknown".
+ *         "is_too_much", and a client's end.
  */
 #ifndef SESSION_STATE_H
 #define SESSION_STATE_H
 
 #include "session/params.h"
 
-enum { STATE_NAMES_MAX = 500 };
+/* A SELECT has at most 1664 columns, and some take two. */
+enum { STATE_NAMES_MAX = 800 };
 
 /* How often a server is asked when a timeout ends the question. */
 enum { STATE_ASKS_MAX = 10 };
@@ -31,6 +32,7 @@ struct touched {
 	uint32_t asked;                 /* how often, in vain */
 	bool all;                       /* RESET ALL, DISCARD ALL: whatever the client has */
 	bool unknown;                   /* a setting whose name is not known */
+	bool is_too_much;               /* ... as there was no room for it */
 	bool of_view;                   /* ... of those in pg_settings, which was updated */
 	bool has_more;                  /* their names are known now: to be asked again */
 	bool is_lost;                   /* ... made by a text that shows it: see client_told.c */

@@ -71,6 +71,26 @@ def test_values_just_below_the_limit_are_kept(one, tenant):
         assert a.value("SELECT length(current_setting('app.x'))") == str(size)
 
 
+@pytest.mark.parametrize("how", ["transaction", "one text"])
+def test_many_settings(one, how):
+    texts = [f"SET app.v{i} = '{i}'" for i in range(801)]
+    last = "SELECT current_setting('app.v0'), current_setting('app.v799')"
+    with one.transactional.wire() as a, one.transactional.wire() as b:
+        for count in 800, 801:
+            if how == "transaction":
+                a.query("BEGIN")
+                a.send(*[w.query(text) for text in texts[:count]])
+                for _ in range(count):
+                    assert not w.errors(a.until_ready())
+                assert w.types(a.query("COMMIT")) == "CZ"
+            else:
+                assert not w.errors(a.query("; ".join(texts[:count])))
+            assert b.value("SELECT coalesce(current_setting('app.v799', true), '')") == ""
+            if count == 800:
+                assert w.rows(a.query(last)) == [("0", "799")]
+        assert ends_with_54000(a)
+
+
 # ------------------------------------------------------------------------ what was refused
 
 @pytest.mark.parametrize("refused_sql", [
