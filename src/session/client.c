@@ -316,7 +316,7 @@ static void client_free(struct client *c)
 	client_work_free(c);
 	prepared_names_clear(&c->names);
 	client_unnamed_forget(c);
-	prepared_act_unref(c->portal_act);
+	client_portals_forget(c);
 	buf_finish(&c->unnamed);
 	slow_forget(c);
 	free(c->newer);

@@ -60,8 +60,7 @@ struct client {
 	uint64_t unnamed_version;       /* counts them */
 	struct prepared *unnamed_large; /* ... or large, or shared; else NULL */
 	struct prepared_act *unnamed_act;       /* what it does to names; or NULL */
-	struct prepared_act *portal_act;        /* ... and a portal when it runs */
-	uint64_t acts_portal;           /* hash of its name; 0: there is none */
+	struct portal_act *portal_acts; /* ... and portals; NULL: none does */
 	struct list_node in_free;
 	uint64_t id;
 	uint32_t slot;
@@ -190,6 +189,7 @@ void client_lease_released(struct client *);
 
 /* It has no unnamed statement any more. */
 void client_unnamed_forget(struct client *);
+void client_portals_forget(struct client *);
 
 /* The server takes bytes again, or has room for exchanges again. */
 void client_resume(struct client *);

@@ -543,7 +543,7 @@ void client_lease_over(struct client *c)
 	c->xact_us = 0;
 	client_enter(c, CLIENT_IDLE);
 	c->stream.held_max = STREAM_HELD_MAX;
-	c->acts_portal = 0;
+	client_portals_forget(c);
 	reuse_finish(&c->work->reuse);
 	client_pin_forget(c);
 	/* The server that it was too fast for is not its own any more. */

@@ -208,7 +208,7 @@ static void stay(struct client *c)
 {
 	/* As far as its share of the worker goes it has begun anew. */
 	c->lease_exchanges = 0;
-	c->acts_portal = 0;
+	client_portals_forget(c);
 	if (stream_held(&c->stream) > 0)
 		stream_retry(&c->stream);
 }

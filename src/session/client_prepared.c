@@ -411,39 +411,24 @@ static void send_renamed(struct server *s, const struct frame *f, const char *be
 	stream_send(&s->stream, rest, (size_t)(f->body + f->available - rest));
 }
 
-static uint64_t portal_hash(const char *portal)
-{
-	return hash_bytes(portal, strlen(portal)) | 1;
-}
-
-/* Does this portal do something to names when it runs? */
-static void note_act(struct client *c, const char *portal, const char *name)
+/* Does this portal do something to names when it runs?  False: it is not to. */
+static bool note_act(struct client *c, const char *portal, const char *name)
 {
 	struct prepared_act *act = c->unnamed_act;
-	uint64_t hash;
 
 	if (name[0] != '\0') {
 		struct prepared_name *n = client_named(c, name);
 
 		act = n == NULL ? NULL : n->act;
 	}
-	if (act == NULL && c->acts_portal == 0)
-		return;
-	hash = portal_hash(portal);
-	if (act != NULL) {
-		c->acts_portal = hash;
-		prepared_act_unref(c->portal_act);
-		c->portal_act = prepared_act_ref(act);
-	} else if (c->acts_portal == hash) {
-		c->acts_portal = 0;
-	}
+	return (act == NULL && c->portal_acts == NULL) || client_portal_bound(c, portal, act);
 }
 
 static size_t on_bind(
 	struct client *c, struct server *s, const struct frame *f, enum client_sent *sent)
 {
+	enum step_kind why = STEP_REFUSED;
 	const char *portal, *name, *there;
-	enum step_kind why;
 	struct wire_in in;
 
 	wire_init(&in, f->body, f->available);
@@ -458,13 +443,12 @@ static size_t on_bind(
 		exchange_sent(&s->xq, 'B');
 		return FRAME_HEADER + f->available;
 	}
-	if (!client_pin_admits_bind(c, s, name, &why)) {
+	if (!client_pin_admits_bind(c, s, name, &why) || !note_act(c, portal, name)) {
 		client_reuse_settle(c, s);
 		client_send_failing(s, why, NULL);
 		*sent = CLIENT_DROPPED;
 		return FRAME_HEADER + f->available;
 	}
-	note_act(c, portal, name);
 	c->work->touched.bind = in.pos;
 	c->work->touched.bind_len = wire_left(&in);
 	there = use(c, s, f, name, STEP_BIND);
@@ -537,15 +521,17 @@ static size_t on_named(
 
 static size_t on_execute(struct client *c, struct server *s, const struct frame *f)
 {
-	struct wire_in in;
+	struct prepared_act *act = NULL;
 	const char *portal;
+	struct wire_in in;
 
 	wire_init(&in, f->body, f->body_len);
 	portal = wire_cstr(&in);
-	if (wire_ok(&in) && portal_hash(portal) == c->acts_portal) {
-		c->acts_portal = 0;
-		client_sql_run(c, s, c->portal_act);
-	}
+	if (wire_ok(&in))
+		act = client_portal_runs(c, portal);
+	if (act != NULL)
+		client_sql_run(c, s, act);
+	prepared_act_unref(act);
 	exchange_sent(&s->xq, 'E');
 	return FRAME_HEADER + f->available;
 }
@@ -623,7 +609,7 @@ bool client_prepared_waits(const struct client *c, const struct server *s, const
 	case 'D':
 		return true;
 	case 'E':
-		return c->acts_portal != 0;
+		return c->portal_acts != NULL;
 	default:
 		return false;
 	}
@@ -644,7 +630,7 @@ size_t client_prepared_message(
 	case 'D':
 		return on_named(c, s, f, sent);
 	case 'E':
-		if (c->acts_portal != 0)
+		if (c->portal_acts != NULL)
 			return on_execute(c, s, f);
 		break;
 	case 'Q':

@@ -133,6 +133,12 @@ void client_run_drop(struct client *, struct server *, const struct prepared_act
 /* A Query.  True: something else was sent in its place. */
 bool client_deallocate(struct client *, struct server *, const struct frame *);
 
+/* client_portal.c: what portals do to names when they run. */
+/* Bound, to what does this, or NULL.  False: there are too many. */
+NODISCARD bool client_portal_bound(struct client *, const char *portal, struct prepared_act *);
+/* What it does, with a reference; or NULL. */
+struct prepared_act *client_portal_runs(struct client *, const char *portal);
+
 /* client_sql.c: PREPARE, EXECUTE and DEALLOCATE of SQL. */
 
 /* Sees that the server has what this text names.  True: something was sent. */
