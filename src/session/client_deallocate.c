@@ -44,13 +44,21 @@ static bool may_concern_server(const struct server *s)
 	return s->has_foreign || s->xq.pending > 0;
 }
 
-struct prepared_act *client_parse_drop(const struct server *s, const void *text, size_t len,
-	const uint8_t **body, size_t *body_len)
+/* The one of this name may be the server's: nobody looks after what SQL prepares there. */
+static bool is_not_ours(const struct client *c, const char *name)
+{
+	return !client_is_kept(c) && prepared_names_find(&c->names, name) == NULL;
+}
+
+struct prepared_act *client_parse_drop(const struct client *c, const struct server *s,
+	const void *text, size_t len, const uint8_t **body, size_t *body_len)
 {
 	struct prepared_act *act;
 	struct statement drop;
 
-	if (!read_drop(text, len, &drop) || may_concern_server(s))
+	if (!read_drop(text, len, &drop) ||
+		(drop.kind == SQL_DEALLOCATE_ALL ? may_concern_server(s) :
+						   is_not_ours(c, drop.name)))
 		return NULL;
 	act = prepared_act_create(drop.kind == SQL_DEALLOCATE ? PREPARED_DROPS
 							      : PREPARED_DROPS_ALL,
@@ -78,6 +86,7 @@ static void drop_all(struct server *s)
 void client_run_drop(struct client *c, struct server *s, const struct prepared_act *drop)
 {
 	struct prepared_name *n;
+	const char *name;
 
 	if (drop->does == PREPARED_DROPS_ALL) {
 		drop_all(s);
@@ -88,10 +97,11 @@ void client_run_drop(struct client *c, struct server *s, const struct prepared_a
 		drop_name(c, s, n);
 		return;
 	}
-	/* As PostgreSQL says it. */
+	/* As PostgreSQL says it: also where code out of sight has left one by this name. */
+	name = prepared_is_our_name(drop->name) ? prepared_no_name() : drop->name;
+	server_close_unseen(s, name);
 	server_step(s, STEP_DESCRIBE, NULL, NULL);
-	server_send_describe(s,
-		prepared_is_our_name(drop->name) ? prepared_no_name() : drop->name);
+	server_send_describe(s, name);
 }
 
 bool client_deallocate(struct client *c, struct server *s, const struct frame *f)

@@ -272,7 +272,7 @@ static bool read_act(struct client *c, struct server *s, const uint8_t **body, s
 	*act = NULL;
 	if (!(*may & TEXT_MAY_NAME))
 		return true;
-	*act = client_parse_drop(s, text, text_len, body, len);
+	*act = client_parse_drop(c, s, text, text_len, body, len);
 	if (*act != NULL)
 		return true;
 	*act = client_sql_parse(c, s, text, text_len, &failed);

@@ -126,8 +126,8 @@ void client_note_bound_drops(const struct client *, struct server *, const char 
 
 /* client_deallocate.c: what a statement with this text would drop, NULL for all others;
  * then *body is to be prepared in its place. */
-struct prepared_act *client_parse_drop(const struct server *, const void *text, size_t len,
-	const uint8_t **body, size_t *body_len);
+struct prepared_act *client_parse_drop(const struct client *, const struct server *,
+	const void *text, size_t len, const uint8_t **body, size_t *body_len);
 /* Such a portal is about to run. */
 void client_run_drop(struct client *, struct server *, const struct prepared_act *);
 /* A Query.  True: something else was sent in its place. */

@@ -65,6 +65,8 @@ static bool is_sure(const struct client *c, const struct server *s, const struct
 	case 'Q':
 		return !prepared_may_name((const char *)f->body, f->available) ||
 			steps_are_sure(&s->steps, NULL, NULL, 0);
+	case 'E':
+		return c->portal_acts == NULL || steps_are_sure(&s->steps, NULL, NULL, 0);
 	default:
 		return true;
 	}
@@ -106,7 +108,8 @@ static bool drops_all(const struct server *s)
 /* Does what it means hang on extended messages before it that have no Sync yet?  What is
  * put in front of a Query is skipped when those fail, and ends their error domain when it
  * fails itself. */
-static bool counts_on_open(const struct server *s, const struct frame *f)
+static bool counts_on_open(const struct client *c, const struct server *s,
+	const struct frame *f)
 {
 	switch (f->type) {
 	case 'P':
@@ -114,6 +117,8 @@ static bool counts_on_open(const struct server *s, const struct frame *f)
 	case 'C':
 	case 'D':
 		return drops_all(s);
+	case 'E':
+		return c->portal_acts != NULL && drops_all(s);
 	case 'Q':
 		return prepared_may_name((const char *)f->body, f->available);
 	default:
@@ -121,9 +126,10 @@ static bool counts_on_open(const struct server *s, const struct frame *f)
 	}
 }
 
-static bool waits_for_open(const struct server *s, const struct frame *f)
+static bool waits_for_open(const struct client *c, const struct server *s,
+	const struct frame *f)
 {
-	return s->xq.open && counts_on_open(s, f) && !exchange_is_answered(&s->xq);
+	return s->xq.open && counts_on_open(c, s, f) && !exchange_is_answered(&s->xq);
 }
 
 bool client_waits_for_names(const struct client *c, struct server *s, const struct frame *f)
@@ -135,7 +141,7 @@ bool client_waits_for_names(const struct client *c, struct server *s, const stru
 	if ((s->steps.ends == 0 && !s->xq.open) || !c->keeps_statements || s->xq.skipping ||
 		(s->xq.copy == EXCHANGE_COPY_IN && !s->xq.copy_end_sent))
 		return false;
-	s->wants_answers = waits_for_open(s, f);
+	s->wants_answers = waits_for_open(c, s, f);
 	s->is_unsure = s->wants_answers || is_behind_end(c, s, f);
 	s->is_flushed = was_flushed && s->wants_answers;
 	return s->is_unsure;

@@ -21,6 +21,7 @@ def use(name="s"):
 
 
 ALL = w.parse("DEALLOCATE ALL") + w.bind() + w.execute()
+ONE = w.parse("DEALLOCATE s") + w.bind() + w.execute()
 DISCARD = w.parse("DISCARD ALL") + w.bind() + w.execute()
 
 AHEAD = {
@@ -66,6 +67,19 @@ AHEAD = {
     "one prepared, two portals": [w.parse("PREPARE t AS " + NEW, "d"), w.bind(name="d"),
                                   w.bind(name="d", portal="p"), w.execute(), w.sync(), use("t"),
                                   w.sync(), w.query("EXECUTE t")],
+    "one dropped behind others": [w.query("SELECT 1"), ONE, w.sync(), use(), w.sync()],
+    "one dropped and prepared": [w.query("SELECT 1"), ONE, w.sync(), w.parse(NEW, "s"), use(),
+                                 w.sync()],
+    "one dropped by a name": [w.query("SELECT 1"), w.parse("DEALLOCATE s", "d"), w.sync(), use("d"),
+                              w.sync(), use(), w.sync()],
+    "one dropped behind an error": [NOPE, w.sync(), ONE, w.sync(), use(), w.sync()],
+    "one dropped twice": [w.query("SELECT 1"), ONE, w.sync(), ONE, w.sync(), use(), w.sync()],
+    "one dropped in a transaction": [w.query("BEGIN"), ONE, w.sync(), w.query("ROLLBACK"), use(),
+                                     w.sync()],
+    "one dropped, then an error": [w.query("SELECT 1"), ONE, NOPE, w.sync(), use(), w.sync()],
+    "an error, then one dropped": [w.query("SELECT 1"), NOPE, ONE, w.sync(), use(), w.sync()],
+    "one dropped behind all": [w.parse("DEALLOCATE s", "d"), w.bind(name="d"), ALL, w.execute(),
+                               w.sync()],
     "all dropped behind others": [w.query("SELECT 1"), use(), ALL, w.parse(NEW, "s"), use(), w.sync()],
     "all dropped in a transaction": [w.query("BEGIN"), ALL, w.parse(NEW, "s"), use(), w.sync(),
                                      w.query("ROLLBACK"), use(), w.sync()],
@@ -180,6 +194,36 @@ def test_as_postgresql_does_it(make_router, case, touch):
                 assert answers(wire, []) == answers(wire, [])
         assert seen["transactional"] == seen["session"]
         assert w.rows(run(other, use("theirs"))) == [("good",)]
+
+
+def test_drop_of_one_that_failed(make_router):
+    """It is not known yet when that runs."""
+    router = make_router(limited(1))
+    seen = {}
+    for port in ("session", "transactional"):
+        with getattr(router, port).wire() as wire:
+            prepare(wire, "d", "DEALLOCATE t")
+            seen[port] = answers(wire, [w.parse(BAD, "t"), w.sync(), use("d"), w.sync(),
+                                        w.parse(GOOD, "t"), w.sync(), use("d"), use("t"), w.sync()])
+    assert seen["transactional"] == seen["session"]
+
+
+def test_drop_where_nobody_looks_after_sql(make_router):
+    router = make_router({**limited(1), "defaults": {"session_state": "off"}})
+    with router.transactional.wire() as wire:
+        wire.query("PREPARE s AS SELECT 1")
+        assert [w.types(run(wire, ONE)) for _ in range(2)] == ["12CZ", "12EZ"]
+
+
+def test_portals_that_drop_are_counted(make_router):
+    router = make_router(limited(1))
+    with router.transactional.wire() as wire:
+        prepare(wire, "s", GOOD)
+        prepare(wire, "d", "DEALLOCATE s")
+        binds = [w.bind(name="d", portal=f"p{n}") for n in range(65)]
+        assert w.errors(run(wire, *binds)) == ["54000"]
+        assert w.types(run(wire, *binds[:64], w.execute(portal="p63"))) == 64 * "2" + "CZ"
+        assert w.errors(run(wire, use())) == ["26000"]
 
 
 def test_a_wait_behind_one_that_ended_with_an_error(make_router):
