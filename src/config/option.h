@@ -134,7 +134,7 @@ void option_borrow(const struct option *, const void *from, void *to);
 bool option_same(const struct option *, const void *a, const void *b);
 
 /* The value as a user would write it, without quotes; secrets as "***" unless
- * empty, lists as "a, b", of a command the program and "***" for its arguments.  Returns what malloc gave, or NULL without memory. */
+ * empty, lists as a, "b, c", of a command the program and "***" for its arguments.  Returns what malloc gave, or NULL without memory. */
 char *option_text(const struct option *, const void *base);
 
 /* Its default in the same form: "" for text and lists that default to nothing, and

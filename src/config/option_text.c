@@ -14,13 +14,36 @@
 
 enum { NUMBER_MAX = 32 };
 
+/* Would it be another list without quotes? */
+static bool needs_quotes(const char *item)
+{
+	size_t len = strlen(item);
+
+	return len == 0 || item[0] == ' ' || item[len - 1] == ' ' || item[0] == '\'' ||
+		strpbrk(item, ",\"[]{}#") != NULL;
+}
+
+static char *add_quoted(char *to, const char *item)
+{
+	*to++ = '"';
+	for (; *item != '\0'; item++) {
+		if (*item == '"' || *item == '\\')
+			*to++ = '\\';
+		*to++ = *item;
+	}
+	*to++ = '"';
+	*to = '\0';
+	return to;
+}
+
+/* As between the brackets of a list in the file. */
 static char *list_text(const struct option_list *list)
 {
 	size_t len = 1;
 	char *text, *to;
 
 	for (size_t i = 0; i < list->count; i++)
-		len += strlen(list->items[i]) + 2;
+		len += 2 * strlen(list->items[i]) + 4;
 	text = malloc(len);
 	if (text == NULL)
 		return NULL;
@@ -29,7 +52,8 @@ static char *list_text(const struct option_list *list)
 	for (size_t i = 0; i < list->count; i++) {
 		if (i > 0)
 			to = stpcpy(to, ", ");
-		to = stpcpy(to, list->items[i]);
+		to = needs_quotes(list->items[i]) ? add_quoted(to, list->items[i]) :
+						    stpcpy(to, list->items[i]);
 	}
 	return text;
 }

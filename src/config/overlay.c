@@ -34,6 +34,11 @@ static const struct {
 	{ "users", OPTION_AT_USER, false, true },
 };
 
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
 static void text_free(char *text)
 {
 	if (text != NULL)
@@ -190,12 +195,78 @@ static struct doc_node *find_child(struct doc_node *map, const char *key, size_t
 	return new_node(map, key, len);
 }
 
+/* Words between commas. */
+static int set_words(struct doc_node *node, const char *value)
+{
+	while (*value != '\0') {
+		size_t len = strcspn(value, ","), used = len;
+		const char *from = value;
+		struct doc_node *item = new_node(node, "", 0);
+
+		for (; used > 0 && is_blank(*from); used--)
+			from++;
+		while (used > 0 && is_blank(from[used - 1]))
+			used--;
+		if (item == NULL || (item->text = strndup(from, used)) == NULL)
+			return -ENOMEM;
+		free(item->key);
+		item->key = NULL;
+		item->kind = DOC_SCALAR;
+		item->is_quoted = true;
+		item->len = used;
+		value += len + (value[len] == ',');
+	}
+	node->kind = DOC_LIST;
+	return 0;
+}
+
+static void forget_places(struct doc_node *node)
+{
+	for (; node != NULL; node = node->next) {
+		node->line = node->column = node->key_line = node->key_column = 0;
+		forget_places(node->first);
+	}
+}
+
+/* What stands between the brackets of a list in the file, or all of it.  What needs quotes
+ * there ("*:6432") needs none here where nothing has any. */
+static int set_list(struct doc_node *node, const char *value, bool is_secret, struct diag *diag)
+{
+	size_t len = strlen(value);
+	bool is_whole = len > 1 && value[0] == '[' && value[len - 1] == ']';
+	struct diag problem = { 0 };
+	struct doc_node *list;
+	char *text;
+	int n = asprintf(&text, "%s%s%s", is_whole ? "" : "[", value, is_whole ? "" : "]");
+
+	if (n < 0)
+		return -ENOMEM;
+	list = doc_parse(text, (size_t)n, "SET", &problem);
+	text_free(text);
+	if (list == NULL && strpbrk(value, "\"'[]{}") == NULL)
+		return set_words(node, value);
+	if (list == NULL || list->kind != DOC_LIST) {
+		diag_set(diag, NULL, 0, 0, "%s: \"%.*s\" is no list: %s", node->key, TEXT_SHOWN,
+			is_secret ? "..." : value,
+			list == NULL ? problem.text : doc_kind_name(list));
+		doc_free(list);
+		return -EINVAL;
+	}
+	forget_places(list);
+	node->first = list->first;
+	node->count = list->count;
+	node->kind = DOC_LIST;
+	list->first = NULL;
+	doc_free(list);
+	return 0;
+}
+
 /* The value of an option of that name, as the file would have it. */
-static int set_value(struct doc_node *node, enum option_level level, const char *value)
+static int set_value(struct doc_node *node, enum option_level level, const char *value,
+	struct diag *diag)
 {
 	const struct option *o = option_find(level, node->key);
 	bool is_text = o != NULL && option_is_text(o);
-	bool is_list = o != NULL && option_is_list(o);
 
 	doc_free(node->first);
 	text_free(node->text);
@@ -203,26 +274,8 @@ static int set_value(struct doc_node *node, enum option_level level, const char 
 	node->count = 0;
 	node->text = NULL;
 	node->line = node->column = node->key_line = node->key_column = 0;
-	node->kind = DOC_LIST;
-	while (is_list && *value != '\0') {
-		size_t len = strcspn(value, ",[] \t");
-		struct doc_node *item = len == 0 ? NULL : new_node(node, "", 0);
-
-		if (item != NULL) {
-			free(item->key);
-			item->key = NULL;
-			item->kind = DOC_SCALAR;
-			item->is_quoted = true;
-			item->text = strndup(value, len);
-			item->len = len;
-			node->kind = DOC_LIST;
-		}
-		if (len > 0 && (item == NULL || item->text == NULL))
-			return -ENOMEM;
-		value += len + strspn(value + len, ",[] \t");
-	}
-	if (is_list)
-		return 0;
+	if (o != NULL && option_is_list(o))
+		return set_list(node, value, o->type == OPTION_COMMAND, diag);
 	node->kind = DOC_SCALAR;
 	node->is_quoted = is_text;
 	node->text = strdup(value);
@@ -292,7 +345,7 @@ int overlay_apply(const struct overlay *o, struct doc_node *root, struct diag *d
 		struct doc_node *node = descend(root, o->list[i].path, &level, diag, &ret);
 
 		if (node != NULL)
-			ret = set_value(node, level, o->list[i].value);
+			ret = set_value(node, level, o->list[i].value, diag);
 	}
 	return ret;
 }

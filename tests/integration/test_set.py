@@ -171,6 +171,25 @@ def test_what_waits_for_a_restart(router, console):
     assert waiting() == {}
 
 
+@pytest.mark.parametrize("value, shown", [
+    ("a, b", "a, b"), ("[a,b]", "a, b"), ('stats, "o p"', "stats, o p"),
+    ('"a,b"', '"a,b"'), ('["a,b", c]', '"a,b", c'), ("it's, x", "it's, x"),
+    ('"\\"q\\" \\\\"', '"\\"q\\" \\\\"'), ("*x, y", "*x, y"), ("", "")])
+def test_lists_are_those_of_the_file(router, console, value, shown):
+    """Quotes keep together what belongs together, and what is shown may be set again."""
+    for text in (value, shown):
+        assert w.types(console.query("SET stats_users = '" + text.replace("'", "''") + "'"))[-2:] \
+            == "CZ"
+        assert settings(router)["admin.stats_users"]["value"] == shown
+
+
+@pytest.mark.parametrize("value", ['"a', "[a, [b]]", "a: b", "'a", "a]", "a, {b: c}", '"a"b'])
+def test_what_is_no_list(console, value):
+    answer = console.query("SET stats_users = '" + value.replace("'", "''") + "'")
+    assert w.errors(answer) == ["22023"]
+    assert any("stats_users" in m.text for m in answer if m.type == "E")
+
+
 def test_what_runs_needs_no_restart(router, console):
     """Another number of workers, and back: what is in the file is what runs."""
     def reloaded(workers):
