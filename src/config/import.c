@@ -8,6 +8,7 @@
 
 #include "base/diag.h"
 #include "config/import_priv.h"
+#include "config/listen.h"
 
 enum { WORKLOAD_NAME_MAX = 48 };
 
@@ -171,14 +172,47 @@ static void apply_log(struct import_file *f)
 
 /* --- ports ------------------------------------------------------------------------------ */
 
+static bool clash(const char *one, const char *other)
+{
+	struct listen_address a, b;
+	char why[256];
+
+	return listen_parse(one, &a, why, sizeof(why)) &&
+		listen_parse(other, &b, why, sizeof(why)) && listen_clash(&a, &b);
+}
+
+static bool listens_to(const struct import_names *names, const char *text)
+{
+	for (size_t i = 0; i < names->count; i++) {
+		if (clash(names->list[i], text))
+			return true;
+	}
+	return false;
+}
+
+static void drop_clashing(struct import_names *names, const char *text)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < names->count; i++) {
+		if (clash(names->list[i], text))
+			free(names->list[i]);
+		else
+			names->list[count++] = names->list[i];
+	}
+	names->count = count;
+}
+
 static void add_listen(struct import_file *f, const struct ini_entry *e, const char *text)
 {
 	struct import *x = f->x;
 
-	if (import_names_have(&f->workload->listen, text))
+	/* PgBouncer says in its log that it cannot, and goes on. */
+	if (text[0] != '*' && listens_to(&f->workload->listen, text))
 		return;
+	drop_clashing(&f->workload->listen, text);
 	for (size_t i = 0; i < x->workload_count; i++) {
-		if (!import_names_have(&x->workloads[i].listen, text))
+		if (!listens_to(&x->workloads[i].listen, text))
 			continue;
 		import_tell(x, true, e, "%s is what another file listens on", text);
 		return;

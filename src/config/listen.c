@@ -39,6 +39,7 @@ static bool parse_unix(const char *dir, struct listen_address *to, char *why,
 
 static bool parse_host(char *host, struct listen_address *to)
 {
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	size_t len = strlen(host);
 
 	if (strcmp(host, "*") == 0) {
@@ -48,7 +49,14 @@ static bool parse_host(char *host, struct listen_address *to)
 	if (len > 2 && host[0] == '[' && host[len - 1] == ']') {
 		host[len - 1] = '\0';
 		to->kind = LISTEN_IPV6;
-		return inet_pton(AF_INET6, host + 1, to->bytes) == 1;
+		if (inet_pton(AF_INET6, host + 1, to->bytes) != 1)
+			return false;
+		if (memcmp(to->bytes, mapped, sizeof(mapped)) == 0) {
+			to->kind = LISTEN_IPV4;
+			memmove(to->bytes, to->bytes + sizeof(mapped), 4);
+			memset(to->bytes + 4, 0, sizeof(to->bytes) - 4);
+		}
+		return true;
 	}
 	to->kind = LISTEN_IPV4;
 	return inet_pton(AF_INET, host, to->bytes) == 1;
@@ -122,9 +130,10 @@ bool listen_clash(const struct listen_address *a, const struct listen_address *b
 {
 	if (a->port != b->port || (a->kind == LISTEN_UNIX) != (b->kind == LISTEN_UNIX))
 		return false;
-	if (a->kind == LISTEN_ANY || b->kind == LISTEN_ANY)
-		return is_wildcard(a) && is_wildcard(b);
 	if (a->kind == LISTEN_UNIX)
 		return strcmp(a->dir, b->dir) == 0;
-	return a->kind == b->kind && memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+	if (a->kind == LISTEN_ANY || b->kind == LISTEN_ANY)
+		return true;
+	return a->kind == b->kind && (is_wildcard(a) || is_wildcard(b) ||
+		memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0);
 }

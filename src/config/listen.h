@@ -29,8 +29,8 @@ NODISCARD bool listen_parse(const char *, struct listen_address *, char *why,
 /* Whether only this machine reaches it. */
 bool listen_is_local(const struct listen_address *);
 
-/* Whether both cannot be listened on at once.  "*" takes the port on the wildcard
- * addresses too; one address beside a wildcard is allowed. */
+/* Whether both cannot be listened on at once: they are the same, or one is a wildcard of the
+ * other's family, as "*" is of both.  An IPv4 address within IPv6 is an IPv4 address. */
 bool listen_clash(const struct listen_address *, const struct listen_address *);
 
 #endif

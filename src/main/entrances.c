@@ -10,7 +10,10 @@
 #include <unistd.h>
 
 #include "base/slog.h"
+#include "config/listen.h"
 #include "main/program.h"
+
+enum { OWN_MAX = 64 };
 
 /* One order to all workers; freed by the last. */
 struct order {
@@ -96,6 +99,36 @@ static void entrance_free(struct entrance *e)
 	free(e);
 }
 
+/* The sockets that the new one takes the place of.  The file has no two that clash: what
+ * does is not in it any more. */
+static size_t find_clashing(struct program *p, const char *text, int fds[OWN_MAX])
+{
+	struct listen_address mine, other;
+	size_t count = 0;
+	char why[128];
+
+	if (!listen_parse(text, &mine, why, sizeof(why)) || mine.kind == LISTEN_UNIX)
+		return 0;
+	list_for_each(&p->entrances, node) {
+		struct entrance *e = container_of(node, struct entrance, node);
+
+		if (count < OWN_MAX && listen_parse(e->text, &other, why, sizeof(why)) &&
+			listen_clash(&mine, &other))
+			fds[count++] = e->fd;
+	}
+	return count;
+}
+
+static int listen_on(struct program *p, const struct config *config, const char *text,
+	const struct addr *addr)
+{
+	int backlog = (int)config->process.listen_backlog, own[OWN_MAX];
+	size_t count = find_clashing(p, text, own);
+
+	return count > 0 ? addr_listen_over(addr, backlog, own, count) :
+			   addr_listen(addr, backlog, config->process.unix_socket_mode);
+}
+
 static int open_one(struct program *p, const struct config *config, const char *text,
 	const struct addr *addr, struct diag *diag)
 {
@@ -111,8 +144,7 @@ static int open_one(struct program *p, const struct config *config, const char *
 	e->fd = inherited_take(&p->inherited, addr, &e->is_kept);
 	e->is_lent = e->fd >= 0 && !e->is_kept;
 	if (e->fd < 0)
-		e->fd = addr_listen(addr, (int)config->process.listen_backlog,
-			config->process.unix_socket_mode);
+		e->fd = listen_on(p, config, text, addr);
 	if (e->fd < 0) {
 		int error = e->fd;
 

@@ -22,8 +22,7 @@
 
 static const char unix_file[] = "/.s.PGSQL.";
 
-/* A unix socket that answers is asked less often: each time costs its owner a
- * connection. */
+/* A unix socket that answers is asked less often: each time costs its owner a connection. */
 enum { BIND_PATIENCE_US = 1000000, BIND_RETRY_MS = 20, BIND_RETRY_UNIX_MS = 200 };
 
 /* --- text ------------------------------------------------------------------- */
@@ -148,6 +147,7 @@ int addr_parse_listen(const char *text, struct addr *a, char *why, size_t why_si
 		return refuse(why, why_size,
 			"must be an IPv4 address, an IPv6 address in brackets, * for all "
 			"addresses, or unix:/directory, then :port");
+	addr_unmap(a);
 	return 0;
 }
 
@@ -332,7 +332,14 @@ const char *addr_text(const struct addr *a, char *to, size_t size)
 
 /* --- listening -------------------------------------------------------------- */
 
-static int bound(int family, const struct addr *a, bool dual)
+static void set_shared(int fd, bool shares)
+{
+	int on = shares;
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+}
+
+static int bound(int family, const struct addr *a, bool dual, bool shares)
 {
 	int on = 1, v6only = !dual;
 	int fd, ret;
@@ -342,6 +349,8 @@ static int bound(int family, const struct addr *a, bool dual)
 		return -errno;
 	if (family != AF_UNIX)
 		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (shares)
+		set_shared(fd, true);
 	if (family == AF_INET6)
 		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof(v6only));
 	if (bind(fd, &a->sa, a->len) == 0)
@@ -351,17 +360,17 @@ static int bound(int family, const struct addr *a, bool dual)
 	return ret;
 }
 
-static int bind_any(uint16_t port)
+static int bind_any(uint16_t port, bool shares)
 {
 	struct addr a;
 	int fd;
 
 	set_in6(&a, in6addr_any, port);
-	fd = bound(AF_INET6, &a, true);
+	fd = bound(AF_INET6, &a, true, shares);
 	if (fd != -EAFNOSUPPORT && fd != -EADDRNOTAVAIL)
 		return fd;
 	set_in4(&a, (struct in_addr){ INADDR_ANY }, port);
-	return bound(AF_INET, &a, false);
+	return bound(AF_INET, &a, false, shares);
 }
 
 /* Removes the file of a socket on which nobody listens any more.  Anything
@@ -388,7 +397,7 @@ static int bind_unix(const struct addr *a, unsigned mode)
 
 	if (has_file)
 		remove_stale(a);
-	fd = bound(AF_UNIX, a, false);
+	fd = bound(AF_UNIX, a, false, false);
 	if (fd < 0 || !has_file)
 		return fd;
 	/* Before listen(2), so that nobody gets in with the mode of the umask. */
@@ -400,19 +409,19 @@ static int bind_unix(const struct addr *a, unsigned mode)
 	return ret;
 }
 
-static int bind_once(const struct addr *a, unsigned unix_mode)
+static int bind_once(const struct addr *a, unsigned unix_mode, bool shares)
 {
 	switch (a->sa.sa_family) {
 	case AF_UNIX:
 		return bind_unix(a, unix_mode);
 	case AF_UNSPEC:
-		return bind_any(addr_port(a));
+		return bind_any(addr_port(a), shares);
 	default:
-		return bound(a->sa.sa_family, a, false);
+		return bound(a->sa.sa_family, a, false, shares);
 	}
 }
 
-int addr_listen(const struct addr *a, int backlog, unsigned unix_mode)
+static int listen_on(const struct addr *a, int backlog, unsigned unix_mode, bool shares)
 {
 	uint64_t until_us = clock_now_us() + BIND_PATIENCE_US;
 	int fd, ret;
@@ -420,7 +429,7 @@ int addr_listen(const struct addr *a, int backlog, unsigned unix_mode)
 	/* The kernel takes some milliseconds to drop the listener of a killed
 	 * process that had it armed in a ring. */
 	for (;;) {
-		fd = bind_once(a, unix_mode);
+		fd = bind_once(a, unix_mode, shares);
 		if (fd != -EADDRINUSE || clock_now_us() >= until_us)
 			break;
 		(void)poll(NULL, 0, addr_is_unix(a) ? BIND_RETRY_UNIX_MS : BIND_RETRY_MS);
@@ -432,6 +441,26 @@ int addr_listen(const struct addr *a, int backlog, unsigned unix_mode)
 	ret = -errno;
 	close(fd);
 	return ret;
+}
+
+int addr_listen(const struct addr *a, int backlog, unsigned unix_mode)
+{
+	return listen_on(a, backlog, unix_mode, false);
+}
+
+int addr_listen_over(const struct addr *a, int backlog, const int *own, size_t own_count)
+{
+	int fd;
+
+	/* The kernel looks at these when another one is bound, and when it begins to listen. */
+	for (size_t i = 0; i < own_count; i++)
+		set_shared(own[i], true);
+	fd = listen_on(a, backlog, 0, own_count > 0);
+	for (size_t i = 0; i < own_count; i++)
+		set_shared(own[i], false);
+	if (fd >= 0 && own_count > 0)
+		set_shared(fd, false);
+	return fd;
 }
 
 int addr_listen_again(int fd, const struct addr *a, int backlog, unsigned unix_mode)

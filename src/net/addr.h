@@ -66,6 +66,10 @@ struct sock_tcp {
  * process that is gone is replaced, one that still answers is not
  * (-EADDRINUSE). */
 NODISCARD int addr_listen(const struct addr *, int backlog, unsigned unix_mode);
+/* The same over sockets of this process that are about to be closed, and would be in the way:
+ * "*" over 127.0.0.1 of the same port, for one.  Both listen until then. */
+NODISCARD int addr_listen_over(const struct addr *, int backlog, const int *own,
+	size_t own_count);
 /* The same settings for one that another process has opened.  Returns 0 or -errno: what
  * could not be set is as it was. */
 NODISCARD int addr_listen_again(int fd, const struct addr *, int backlog, unsigned unix_mode);

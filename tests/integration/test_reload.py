@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: ISC
 """SIGHUP and RELOAD: all or nothing, and live sessions survive."""
+import socket
+
 import psycopg
 import pytest
 from support import wire as w
@@ -82,6 +84,40 @@ def test_users_are_read_again(make_router):
         connection.execute("SELECT 1")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         router.transactional.connect(user="other")
+
+
+def test_a_listener_is_widened_and_narrowed(make_router):
+    """The same port, on more addresses and on fewer; a reload that fails leaves what there was."""
+    router = make_router()
+    port = router.ports["session"]
+
+    def listen(*addresses, expect="ok"):
+        return router.reload({"workloads": {"session": {"listen": list(addresses)}}}, expect)
+
+    def serves(host):
+        with Endpoint(host, port).connect() as other:
+            return other.execute("SELECT 1").fetchone() == (1,)
+
+    def is_gone(host):
+        with socket.socket() as probe:
+            return probe.connect_ex((host, port)) != 0
+    with router.session.connect() as connection:
+        for address, more in ((f"*:{port}", True), (f"127.0.0.1:{port}", False),
+                              (f"0.0.0.0:{port}", True), (f"127.0.0.1:{port}", False),
+                              (f"[::ffff:127.0.0.1]:{port}", False)):
+            listen(address)
+            wait_until(lambda more=more: is_gone("127.0.0.2") != more, 5, f"{address} holds")
+            assert serves("127.0.0.1") and (not more or serves("127.0.0.2"))
+        router.expect_error("cannot listen on")
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            listen(f"*:{port}", f"127.0.0.1:{taken.getsockname()[1]}", expect="error")
+            assert serves("127.0.0.1") and is_gone("127.0.0.2")
+        listen(f"*:{port}")
+        wait_until(lambda: not is_gone("127.0.0.2"), 5, "as if nothing had been")
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    # Another one does not get it.
+    with pytest.raises(OSError):
+        socket.create_server(("127.0.0.1", port)).close()
 
 
 def test_new_listener_and_removed_listener(make_router):

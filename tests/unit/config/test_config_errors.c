@@ -402,10 +402,16 @@ static const struct {
 	{ "listen on all twice",
 		HOST "workloads:\n"
 		"  a: { listen: \"*:6432\", pool_mode: session }\n"
-		"  b: { listen: [ \"127.0.0.1:6432\", \"0.0.0.0:6432\" ], "
+		"  b: { listen: [ \"127.0.0.1:6433\", \"0.0.0.0:6432\" ], "
 		"pool_mode: session }\n",
 		5, 36,
 		"listen: 0.0.0.0:6432 is listened on already, further up in the file" },
+	{ "listen on one of all",
+		HOST "workloads:\n"
+		"  a: { listen: \"*:6432\", pool_mode: session }\n"
+		"  b: { listen: \"127.0.0.1:6432\", pool_mode: session }\n",
+		5, 16,
+		"listen: 127.0.0.1:6432 is listened on already, further up in the file" },
 	{ "unix socket without slash",
 		HOST "workloads:\n" "  web: { listen: \"unix:tmp:6432\", "
 		"pool_mode: session }\n",
