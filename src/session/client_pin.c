@@ -128,6 +128,14 @@ bool client_pin_admits_bind(struct client *c, struct server *s, const char *name
 	return client_pin_admits(c, s, text, strnlen(text, len), why);
 }
 
+bool client_pin_admits_setting(struct client *c, struct server *s, const char *name,
+	enum step_kind *why)
+{
+	uint32_t want = pin_of_setting(name) & c->route->limits.pins_refused;
+
+	return !keeps(c, s) || want == 0 || admit(c, s, want, why);
+}
+
 void client_pin_refuse_query(struct server *s, enum step_kind why)
 {
 	struct buf out;

@@ -40,6 +40,9 @@ NODISCARD bool client_pin_admits(struct client *, struct server *, const void *t
 /* The same for the statement of this name, which is about to be bound. */
 NODISCARD bool client_pin_admits_bind(struct client *, struct server *, const char *name,
 	enum step_kind *why);
+/* The same for a FunctionCall that sets this. */
+NODISCARD bool client_pin_admits_setting(struct client *, struct server *, const char *name,
+	enum step_kind *why);
 /* Sends a Query that fails in place of the one that may not. */
 void client_pin_refuse_query(struct server *, enum step_kind why);
 /* The error of either. */

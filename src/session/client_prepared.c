@@ -602,6 +602,8 @@ bool client_prepared_waits(const struct client *c, const struct server *s, const
 	case 'P':
 	case 'Q':
 		return f->body_len <= CLIENT_INSPECT_MAX;
+	case 'F':
+		return client_function_waits(f);
 	case 'B':
 		/* What it gives may be the name of a setting. */
 		return f->body_len <= BIND_WHOLE;
@@ -636,10 +638,10 @@ size_t client_prepared_message(
 	case 'Q':
 		return on_query(c, s, f, sent);
 	case 'F':
-		/* A function by its number: nothing tells what it does. */
-		client_note_unseen(c);
+		if (!client_function_runs(c, s, f))
+			*sent = CLIENT_REPLACED;
 		server_step(s, STEP_END_QUERY, NULL, NULL);
-		break;
+		return FRAME_HEADER + f->available;
 	default:
 		/* What the server skips, or does not expect within COPY data. */
 		break;

@@ -199,6 +199,12 @@ bool client_is_kept(const struct client *);
 void client_note_text(struct client *, struct server *, const void *text, size_t len);
 void client_note_unseen(struct client *);
 
+/* client_function.c: a FunctionCall.  What it sets has yet to come; it goes on; the same
+ * where names are looked after, false: it was refused, and what fails was sent instead. */
+bool client_function_waits(const struct frame *);
+void client_function_note(struct client *, const struct frame *);
+bool client_function_runs(struct client *, struct server *, const struct frame *);
+
 /* server_defaults.c: the same, for what it may reset.  runs: it surely runs. */
 void client_note_resets(struct client *, struct server *, const void *text, size_t len,
 	bool runs);

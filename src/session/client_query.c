@@ -239,6 +239,7 @@ static bool is_text(const struct client *c, const struct frame *f)
 static bool must_wait(const struct client *c, const struct server *s, const struct frame *f)
 {
 	return c->keeps_statements ? client_prepared_waits(c, s, f) :
+		f->type == 'F' ? client_is_kept(c) && client_function_waits(f) :
 		is_text(c, f) && !frame_is_whole(f) && f->body_len <= CLIENT_INSPECT_MAX;
 }
 
@@ -247,9 +248,8 @@ static void note_passing(struct client *c, struct server *s, const struct frame 
 	const char *text;
 	struct wire_in in;
 
-	/* A function by its number: nothing tells what it does. */
 	if (f->type == 'F')
-		client_note_unseen(c);
+		client_function_note(c, f);
 	if (!is_text(c, f) || s->xq.skipping)
 		return;
 	wire_init(&in, f->body, f->available);

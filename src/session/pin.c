@@ -148,9 +148,10 @@ static uint32_t makes(const struct statement *s)
 	return set;
 }
 
-static uint32_t of_setting(const char *name)
+uint32_t pin_of_setting(const char *name)
 {
-	bool is_role = strcmp(name, "role") == 0 || strcmp(name, "session_authorization") == 0;
+	bool is_role = strcasecmp(name, "role") == 0 ||
+		strcasecmp(name, "session_authorization") == 0;
 
 	return pin_bit(is_role ? ROUTE_KEPT_ROLE : ROUTE_KEPT_SETTINGS);
 }
@@ -176,7 +177,7 @@ static uint32_t of_calls(const struct statement *s)
 		if (first->kind == SQL_ARGUMENT_STRING &&
 			lexer_value(&first->token, s->lexer_flags, name, sizeof(name), &len) ==
 				LEXER_VALUE_OK)
-			set |= of_setting(name);
+			set |= pin_of_setting(name);
 		else
 			set |= pin_bit(ROUTE_KEPT_SETTINGS);
 	}
@@ -190,7 +191,7 @@ static uint32_t keeps(const struct statement *s)
 
 	if (s->kind == SQL_SET && (s->flags & SQL_LOCAL) == 0 &&
 		s->value != SQL_VALUE_DEFAULT && !touched_is_of_transaction(s->name))
-		set |= of_setting(s->name);
+		set |= pin_of_setting(s->name);
 	if (s->kind == SQL_SET_CHARACTERISTICS)
 		set |= pin_bit(ROUTE_KEPT_SETTINGS);
 	if (s->kind == SQL_PREPARE)

@@ -35,6 +35,8 @@ uint32_t pin_stays(void);
 /* kind: enum route_pin or enum route_kept. */
 const char *pin_word(unsigned kind);
 const char *pin_text(unsigned kind);
+/* What a setting is: a bit of enum route_kept. */
+uint32_t pin_of_setting(const char *name);
 /* The words of several, "temp_tables, listen". */
 const char *pin_words(uint32_t kinds, char to[PIN_WORDS_MAX]);
 

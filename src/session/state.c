@@ -119,6 +119,11 @@ void touched_set_again(struct touched *t, const char *name)
 	add(t, name, WAS_SET);
 }
 
+void touched_called(struct touched *t, const char *name)
+{
+	add(t, name, strchr(name, '.') != NULL ? WAS_SET : WAS_BOTH);
+}
+
 /* A parameter as text; false: it is not known.  *is_null: it is NULL. */
 static bool take_param(const struct touched *t, uint32_t number, char *to, size_t size,
 	bool *is_null)

@@ -83,6 +83,9 @@ void touched_reset_all(struct touched *);
 /* The router itself has set it, behind what was done. */
 void touched_set_again(struct touched *, const char *name);
 
+/* set_config() was called by its number: it may have been local. */
+void touched_called(struct touched *, const char *name);
+
 /* Whether there is anything to ask. */
 bool touched_has_question(const struct touched *, const struct params *now);
 

@@ -91,6 +91,53 @@ def test_many_settings(one, how):
         assert ends_with_54000(a)
 
 
+# ---------------------------------------------------- a function by its number
+
+SET_CONFIG = 2078
+
+
+@pytest.mark.parametrize("prepared", [100, 0])
+@pytest.mark.parametrize("is_local", [b"\0", b"\1"])
+def test_set_config_by_its_number(make_router, prepared, is_local):
+    config = state(None, "strict")
+    config.setdefault("defaults", {})["max_prepared_statements"] = prepared
+    router = make_router(config)
+    with router.transactional.wire() as a, router.transactional.wire() as b:
+        for name, value, other in ("app.x", b"mine", ""), ("work_mem", b"5MB", "4MB"):
+            a.send(w.function_call(SET_CONFIG, name.encode(), value, is_local))
+            assert w.types(a.until_ready()) == "VZ"
+            show = f"SELECT coalesce(current_setting('{name}', true), '')"
+            assert b.value(show) == other
+            assert a.value(show) == (value.decode() if is_local == b"\0" else other)
+
+
+def test_long_value_by_its_number_in_pieces(one):
+    call = w.function_call(SET_CONFIG, b"app.x", b"x" * 20000, b"\0")
+    with one.transactional.wire() as a, one.transactional.wire() as b:
+        a.query("BEGIN")
+        for piece in call[:7], call[7:30], call[30:]:
+            a.send(piece)
+        assert w.types(a.until_ready()) == "VZ"
+        a.query("COMMIT")
+        assert b.value("SELECT coalesce(current_setting('app.x', true), '')") == ""
+        assert a.value("SELECT length(current_setting('app.x'))") == "20000"
+
+
+@pytest.mark.parametrize("name, policy", [(b"app.x", "settings"), (b"role", "role")])
+def test_set_config_by_its_number_is_refused(make_router, name, policy):
+    config = state(None, "strict")
+    config.setdefault("defaults", {})[f"session_state_{policy}"] = "refuse"
+    router = make_router(config)
+    with router.transactional.wire() as a:
+        assert w.types(a.query("SELECT 1")) == "TDCZ"
+        a.send(w.parse("SELECT 2"), w.sync())
+        a.until_ready()
+        a.send(w.function_call(SET_CONFIG, name, b"none", b"\0"))
+        assert w.errors(a.until_ready()) == ["0A000"]
+        a.send(w.bind(), w.execute(), w.sync())
+        assert w.rows(a.until_ready()) == [("2",)]
+
+
 # ------------------------------------------------------------------------ what was refused
 
 @pytest.mark.parametrize("refused_sql", [
