@@ -18,6 +18,7 @@
 #include "session/client_priv.h"
 #include "session/pin.h"
 #include "session/server_priv.h"
+#include "session/server_reads.h"
 #include "session/server_unseen.h"
 #include "sql/statement_end.h"
 
@@ -334,6 +335,7 @@ unsigned client_leaves(const struct client *c, struct server *s, const struct fr
 	if (leaves != LEAVES_NOTHING) {
 		s->ps.last_client = c->id;
 		server_ran(s, c->id, runs[leaves]);
+		server_reads_behind_code(s);
 	}
 	/* Who cleans seldom need not know it so exactly; who asks always, asks here, too. */
 	if (leaves > LEAVES_DATA ||
@@ -341,27 +343,6 @@ unsigned client_leaves(const struct client *c, struct server *s, const struct fr
 			(limits->state != ROUTE_STATE_STRICT || limits->audit_each == 1)))
 		s->is_suspect = true;
 	return leaves;
-}
-
-/* What ends a transaction, or goes back in it, ends what was set there, too. */
-static void note_order(struct client *c, const struct server *s, const struct frame *f)
-{
-	struct wire_in in;
-	struct bound b;
-
-	if (f->type == 'Q') {
-		c->work->read_key =
-			hash_mix(c->work->read_key, hash_bytes(f->body, f->available)) | 1;
-	} else if (f->type == 'B') {
-		wire_init(&in, f->body, f->available);
-		(void)wire_cstr(&in);
-		b = find_bound(c, wire_cstr(&in));
-		c->work->read_key = b.text == NULL ? client_new_key(c) :
-			hash_mix(c->work->read_key,
-				hash_bytes(b.text, strnlen(b.text, b.size))) | 1;
-	} else if (f->type == 'E' && !s->binds_ahead) {
-		c->work->read_key = client_new_key(c);
-	}
 }
 
 void client_reads_behind(struct client *c, struct server *s, const struct frame *f,
@@ -376,10 +357,8 @@ void client_reads_behind(struct client *c, struct server *s, const struct frame 
 		return;
 	if (f->type == 'B' || f->type == 'E')
 		s->binds_ahead = is_unnamed && (f->type == 'B' || s->binds_ahead);
-	if (c->work->read_key != 0 && leaves == LEAVES_NOTHING)
-		note_order(c, s, f);
-	/* Its Bind was answered, and what it is went with that. */
-	is_open = (f->type == 'E' && !s->binds_ahead) || (is_run && c->work->read_key != 0);
+	/* Its Bind was answered, and what it is went with that; or what was set may be undone. */
+	is_open = (f->type == 'E' && !s->binds_ahead) || (is_run && c->work->reads_change);
 	s->data_ahead = s->data_ahead || is_open || leaves >= LEAVES_DATA;
 	if (s->code_key == 0 && (is_open || leaves > LEAVES_DATA))
 		s->code_key = client_new_key(c);
@@ -438,8 +417,10 @@ void client_session_leaves(const struct client *c, struct server *s, const struc
 {
 	enum text_leaves leaves = session_leaves(c, s, f);
 
-	if (leaves != LEAVES_NOTHING)
+	if (leaves != LEAVES_NOTHING) {
 		server_ran(s, c->id, runs[leaves]);
+		server_reads_behind_code(s);
+	}
 }
 
 /* --- whether it ends ------------------------------------------------------------------ */

@@ -370,7 +370,7 @@ static bool take(struct client *c)
 
 	c->server = s;
 	c->lease_exchanges = 0;
-	c->work->read_key = 0;
+	client_work_reads_anew(c->work);
 	server_flight_ended(s);
 	c->has_sent = false;
 	c->end = CLIENT_END_UNKNOWN;

@@ -92,11 +92,11 @@ uint32_t client_most_prepared(const struct client *c)
 	return most > 0 ? most : 1;
 }
 
-static struct prepared *make_again(
-	struct prepared_registry *r, const struct prepared *p, uint64_t key)
+static struct prepared *make_again(const struct client *c, struct prepared_registry *r,
+	const struct prepared *p)
 {
-	return p->is_alone ? prepared_get_alone(r, p->body, p->len, key)
-			   : prepared_get(r, p->body, p->len, key);
+	return p->is_alone ? prepared_get_alone(r, p->body, p->len, p->state_key)
+			   : prepared_get(r, p->body, p->len, p->state_key, c->id);
 }
 
 /* Its columns are not what this client may have been told, and there is no server's plan
@@ -115,37 +115,16 @@ static struct prepared *replace(struct client *c, struct prepared_registry *regi
 
 	if (p->registry == registry && atomic_load(&p->is_stale) && !n->is_told)
 		return p;
-	p = make_again(registry, p, p->state_key);
+	p = make_again(c, registry, p);
 	if (p != NULL)
 		prepared_names_set(&c->names, n, p);
 	return n->statement;
 }
 
-/* '...' or $tag$...$tag$, where $1 is none. */
-static bool may_have_string(const uint8_t *text, size_t len)
-{
-	const uint8_t *end = text + len;
-
-	if (memchr(text, '\'', len) != NULL)
-		return true;
-	for (; (text = memchr(text, '$', (size_t)(end - text))) != NULL; text++) {
-		if (text + 1 < end && (text[1] < '0' || text[1] > '9'))
-			return true;
-	}
-	return false;
-}
-
-/* What runs in front of it may set what its constants mean, and nothing tells yet: nobody
- * else is to have what is read then. */
-static bool is_read_behind(const struct server *s, bool is_ahead, const uint8_t *text,
-	size_t len)
-{
-	return is_ahead && !exchange_is_idle(&s->xq) && may_have_string(text, len);
-}
-
-/* The statement of this name as it is to be used now.  For once it is another one under
- * settings that are not those it was prepared under (SET LOCAL), or may not be, unless the
- * server has read it before: *once is to be given back. */
+/* The statement of this name as it is to be used now.  It stays what it was read as where that
+ * is there and no other client has it.  Else it is another one for once under settings that
+ * are not those it was prepared under, or may not be: PostgreSQL may read it anew at any
+ * time, for everybody.  *once is to be given back. */
 static struct prepared *fitting(struct client *c, struct server *s, struct prepared_name *n,
 	struct prepared **once)
 {
@@ -157,15 +136,13 @@ static struct prepared *fitting(struct client *c, struct server *s, struct prepa
 	if (UNLIKELY(atomic_load_explicit(&p->is_retired, memory_order_relaxed) ||
 		    p->registry != registry))
 		p = replace(c, registry, n);
-	if (p->is_alone || (p->state_key == client_state_key(c, s) && s->code_key == 0) ||
-		prepared_set_use(&s->prepared, p))
+	if (p->is_alone)
 		return p;
-	key = client_state_key(c, s);
-	if (is_read_behind(s, s->code_key != 0, p->body,
-		    strnlen((const char *)p->body, p->len)))
-		key ^= s->code_key;
-	if (p->state_key != key)
-		*once = prepared_get(registry, p->body, p->len, key);
+	key = client_reading_key(c, s, p);
+	if (p->state_key == key || (client_reads_constants(s, p) &&
+		    prepared_set_use(&s->prepared, p) && prepared_seclude(p, c->id)))
+		return p;
+	*once = prepared_get(registry, p->body, p->len, key, c->id);
 	return *once != NULL ? *once : p;
 }
 
@@ -244,14 +221,12 @@ static struct prepared *make(
 
 	if (most != 0 && c->names.bytes + len > most)
 		return NULL;
-	if (is_read_behind(s, s->data_ahead, body, text_len))
-		key ^= client_new_key(c);
 	/* What EXECUTE gives is the client's own. */
-	if (statement_depends_on_time((const char *)body, text_len, client_lexer_flags(s)) ||
+	if (client_reads_alone(c, s, body, text_len) || statement_depends_on_time((const char *)body, text_len, client_lexer_flags(s)) ||
 		prepared_may_name((const char *)body, text_len))
 		p = prepared_get_alone(registry, body, len, key);
 	else
-		p = prepared_get(registry, body, len, key);
+		p = prepared_get(registry, body, len, key, c->id);
 	/* One that others have costs nothing. */
 	if (p != NULL && prepared_is_mine_only(p) && memory_left(c) == 0) {
 		prepared_unref(p);

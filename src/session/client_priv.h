@@ -214,11 +214,20 @@ static inline bool client_has_defaults(const struct client *c)
 	return buf_len(c->has_start ? &c->work->start.text : &c->params.text) > 0;
 }
 
-/* Under which settings texts of the client's are read there. */
+/* Under which settings texts of the client's are read there, as far as it is known. */
 static inline uint64_t client_state_key(const struct client *c, const struct server *s)
 {
-	return c->params.plan_key ^ s->literal_key ^ c->work->read_key;
+	return c->params.plan_key ^ s->literal_key;
 }
+
+/* client_reads.c: those of which nothing is known.  Is a text that is sent now for this
+ * client alone? */
+bool client_reads_alone(const struct client *, const struct server *, const void *text,
+	size_t len);
+/* What it is read as hangs on settings. */
+bool client_reads_constants(const struct server *, struct prepared *);
+/* The key under which a statement is to be used now. */
+uint64_t client_reading_key(const struct client *, const struct server *, struct prepared *);
 
 /* ... that nobody else's are. */
 static inline uint64_t client_new_key(struct client *c)

@@ -81,10 +81,10 @@ static bool begins_lease(const struct client *c, const struct server *s)
 }
 
 static bool is_current(const struct client *c, const struct server *s,
-	const struct prepared *p)
+	struct prepared *p)
 {
 	return p->registry == login_registry(s->pool->session) &&
-		p->state_key == client_state_key(c, s) && prepared_is_current(p);
+		p->state_key == client_reading_key(c, s, p) && prepared_is_current(p);
 }
 
 /* Are so many types given, each by its number? */
@@ -144,7 +144,9 @@ static struct prepared *shared(const struct client *c, const struct server *s,
 	hash = hash_bytes(body, len);
 	if (seen_again(&c->worker->seen, hash) < SEEN_ENOUGH)
 		return NULL;
-	p = prepared_get(login_registry(s->pool->session), body, len, client_state_key(c, s));
+	if (client_reads_alone(c, s, body, strnlen((const char *)body, len)))
+		return NULL;
+	p = prepared_get(login_registry(s->pool->session), body, len, client_state_key(c, s), c->id);
 	if (p == NULL)
 		return NULL;
 	if (reusable(s, p) == REUSABLE_NO)

@@ -28,8 +28,8 @@ struct client_work {
 	struct lease lease;
 	struct touched touched;         /* settings, in this lease */
 	struct touched resets;          /* of settings of the startup packet, not yet made good */
-	uint64_t read_key;              /* of what the lease has changed in how texts are
-					   read, as far as it said so; 0: nothing */
+	bool reads_change;              /* the lease may have changed how texts are read, */
+	uint64_t read_key;              /* ... in ways that nothing tells: nobody else's; or 0 */
 	struct pins pins;               /* what only its server has */
 	struct reuse reuse;             /* its unnamed statement stands for a shared one */
 	struct prepared_name *named;    /* client_named() has found last; or NULL */
@@ -45,6 +45,12 @@ void client_work_end(struct client *);
 void client_work_free(struct client *);
 /* The worker ends. */
 void client_works_free(struct worker *);
+
+static inline void client_work_reads_anew(struct client_work *w)
+{
+	w->reads_change = false;
+	w->read_key = 0;
+}
 
 static inline struct client *client_from_lease(struct lease *l)
 {

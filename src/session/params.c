@@ -15,6 +15,7 @@ void params_init(struct params *p)
 	buf_init(&p->text, PARAMS_BYTES_MAX);
 	p->key = 0;
 	p->plan_key = 0;
+	p->reading_key = 0;
 }
 
 void params_finish(struct params *p)
@@ -97,6 +98,7 @@ bool params_copy(struct params *to, const struct params *from)
 	buf_add(&to->text, buf_data(&from->text), buf_len(&from->text));
 	to->key = from->key;
 	to->plan_key = from->plan_key;
+	to->reading_key = from->reading_key;
 	return buf_ok(&to->text);
 }
 
@@ -133,15 +135,23 @@ static bool is_one_of(const char *const *names, size_t count, const char *name)
 	return false;
 }
 
-/* What a text becomes when it is read hangs on these, constants and operators. */
-bool params_shape_reading(const char *name)
+bool params_reading_is_told(const char *name)
 {
 	static const char *const names[] = { "client_encoding", "standard_conforming_strings",
-		"DateStyle", "IntervalStyle", "TimeZone", "timezone_abbreviations",
-		"transform_null_equals", "array_nulls", "xmloption", "lc_monetary",
-		"backslash_quote" };
+		"DateStyle", "IntervalStyle", "TimeZone" };
 
 	return is_one_of(names, COUNT_OF(names), name);
+}
+
+/* What a text becomes when it is read hangs on these, constants and operators; and on the
+ * last three what functions of constants become, when they are taken for constants. */
+bool params_shape_reading(const char *name)
+{
+	static const char *const untold[] = { "timezone_abbreviations", "transform_null_equals",
+		"array_nulls", "xmloption", "lc_monetary", "backslash_quote", "bytea_output",
+		"extra_float_digits", "quote_all_identifiers" };
+
+	return params_reading_is_told(name) || is_one_of(untold, COUNT_OF(untold), name);
 }
 
 /* ... and on these, but PostgreSQL looks again before it uses what it has read. */
@@ -156,14 +166,17 @@ static void seal_plan_key(struct params *p)
 {
 	const char *name, *value;
 	size_t pos = 0;
+	uint64_t one;
 
 	p->plan_key = 0;
+	p->reading_key = 0;
 	while (params_next(p, &pos, &name, &value)) {
 		if (!shapes_plans(name))
 			continue;
 		/* In whatever order they came. */
-		p->plan_key += hash_mix(hash_bytes(name, strlen(name)),
-			hash_bytes(value, strlen(value)));
+		one = hash_mix(hash_bytes(name, strlen(name)), hash_bytes(value, strlen(value)));
+		p->plan_key += one;
+		p->reading_key += params_shape_reading(name) ? one : 0;
 	}
 }
 

@@ -18,7 +18,8 @@ enum { PARAMS_BYTES_MAX = 64 * 1024 };
 struct params {
 	struct buf text;
 	uint64_t key;           /* 0 when empty; else tells this list from others */
-	uint64_t plan_key;      /* the same for those that plans and constants depend on */
+	uint64_t plan_key;      /* the same for those that plans and constants depend on, */
+	uint64_t reading_key;   /* ... and for constants alone */
 };
 
 void params_init(struct params *);
@@ -39,6 +40,8 @@ void params_seal(struct params *);
 /* Does it decide what becomes of a text when it is read (what "plan_key" is of), and is not
  * looked up again when the statement is used (plancache.c of PostgreSQL)? */
 bool params_shape_reading(const char *name);
+/* ... and the server tells of each change (documentation, 34.1 "PQparameterStatus")? */
+bool params_reading_is_told(const char *name);
 /* The one that is for comparing lists, alone. */
 void params_seal_text(struct params *);
 

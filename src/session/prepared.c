@@ -13,6 +13,9 @@
 
 #define NAME_PREFIX "pgtandem_s"
 
+/* struct prepared.owner: no client has this number. */
+#define SEVERAL UINT64_MAX
+
 enum { BUCKETS_MIN = 8 };
 
 struct prepared_registry {
@@ -94,8 +97,8 @@ static void unlist(struct prepared *p)
 	p->is_listed = false;
 }
 
-struct prepared *prepared_get(
-	struct prepared_registry *r, const void *body, size_t len, uint64_t state_key)
+struct prepared *prepared_get(struct prepared_registry *r, const void *body, size_t len,
+	uint64_t state_key, uint64_t who)
 {
 	uint64_t hash = hash_mix(hash_bytes(body, len), state_key);
 	struct prepared *p;
@@ -104,6 +107,8 @@ struct prepared *prepared_get(
 	p = registry_find(r, body, len, state_key, hash);
 	if (p != NULL && p->schema == atomic_load(&schema)) {
 		atomic_fetch_add(&p->refs, 1);
+		if (atomic_load_explicit(&p->owner, memory_order_relaxed) != who)
+			atomic_store_explicit(&p->owner, SEVERAL, memory_order_relaxed);
 		pthread_mutex_unlock(&r->lock);
 		return p;
 	}
@@ -112,11 +117,29 @@ struct prepared *prepared_get(
 	p = create(r, body, len);
 	if (p != NULL) {
 		p->state_key = state_key;
+		atomic_init(&p->owner, who);
 		p->is_listed = true;
 		hash_table_add(&r->table, &p->node, hash);
 	}
 	pthread_mutex_unlock(&r->lock);
 	return p;
+}
+
+bool prepared_seclude(struct prepared *p, uint64_t who)
+{
+	bool is_owner;
+
+	/* Nobody gets it back from several. */
+	if (atomic_load_explicit(&p->owner, memory_order_relaxed) != who)
+		return false;
+	pthread_mutex_lock(&p->registry->lock);
+	is_owner = atomic_load_explicit(&p->owner, memory_order_relaxed) == who;
+	if (is_owner) {
+		unlist(p);
+		p->is_alone = true;
+	}
+	pthread_mutex_unlock(&p->registry->lock);
+	return is_owner;
 }
 
 struct prepared *prepared_get_alone(

@@ -43,8 +43,10 @@ struct prepared {
 	bool may_pin;                   /* its server: see pin.h */
 	_Atomic uint8_t reusable;       /* enum reusable of client_reuse.c, the same */
 	_Atomic uint8_t leaves;         /* enum text_leaves of client_end.c, the same */
+	_Atomic uint8_t reading;        /* enum statement_reading, of client_reads.c, the same */
 	uint64_t id;                    /* tells it from all others of the process */
 	uint64_t state_key;             /* settings of those who share it */
+	_Atomic uint64_t owner;         /* who has got it, or several; set under the lock */
 	uint64_t schema;                /* as prepared_schema() was */
 	uint32_t len;
 	char name[PREPARED_NAME_SIZE];  /* on servers */
@@ -57,9 +59,11 @@ struct prepared_registry *prepared_registry_create(void);
 void prepared_registry_release(struct prepared_registry *);
 
 /* The statement with this body for clients with these settings, made if there is none;
- * with a reference.  NULL without memory. */
+ * with a reference.  who: the client's number.  NULL without memory. */
 struct prepared *prepared_get(struct prepared_registry *, const void *body, size_t len,
-	uint64_t state_key);
+	uint64_t state_key, uint64_t who);
+/* From here on it is for this client alone.  False: another has got it, or did once. */
+bool prepared_seclude(struct prepared *, uint64_t who);
 /* The same for one client, shared with nobody. */
 struct prepared *prepared_get_alone(struct prepared_registry *, const void *body,
 	size_t len, uint64_t state_key);

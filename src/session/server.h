@@ -90,6 +90,9 @@ struct server {
 	bool binds_ahead;               /* ... what the unnamed portal is was sent before */
 	bool data_ahead;                /* ... may change how it reads texts, if by a trigger */
 	uint64_t code_key;              /* the same, by more than that; 0: nothing of the kind */
+	uint64_t hidden_key;            /* nobody else's: code has run since it was cleaned; 0 */
+	uint64_t plans_key;             /* how texts were read when code ran (server_reads.c) */
+	bool drops_plans;               /* ... the clean drops what was planned then */
 	bool is_unsure;                 /* its client waits for what becomes of names */
 	bool wants_answers;             /* ... within the error domain */
 	bool is_flushed;                /* ... and PostgreSQL was told to answer */
@@ -115,12 +118,11 @@ struct server {
 	bool is_chained;                /* a clean rides behind the client's last message */
 	bool role_first;                /* the order that its settings were applied in */
 	bool was_other_order;           /* SETTINGS: in the order before that they failed */
-	uint64_t wanted_key;            /* settings that this lease began with, */
-	uint64_t wanted_before;         /* and the one before it */
+	uint64_t wanted_key, wanted_before; /* settings that this lease, the last began with */
 	struct buf clean;               /* the Query that cleans and leaves clean_key's */
 	uint64_t clean_key;
 	bool clean_role_first;
-	bool clean_looks;               /* server_looks_for_forged(), then */
+	bool clean_looks, clean_drops;  /* server_looks_for_forged(), drops_plans: then */
 	bool is_broken;                 /* not to be reused: see server_break() */
 	enum server_end broken_by;
 	bool is_tainted;                /* a cancel may hit it at any time: as well */

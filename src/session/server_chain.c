@@ -16,6 +16,7 @@
 #include "base/slog.h"
 #include "session/client_pin.h"
 #include "session/server_priv.h"
+#include "session/server_reads.h"
 #include "session/server_unseen.h"
 
 /* Two leases in a row that began with the same settings: the next may well, too. */
@@ -32,7 +33,9 @@ bool server_make_clean(struct server *s, const struct params *left)
 
 	if (UNLIKELY(s->may_defer))
 		return false;
+	s->drops_plans = server_plans_are_others(s, left);
 	if (buf_len(&s->clean) > 0 && s->clean_key == left->key && s->clean_looks == looks &&
+		s->clean_drops == s->drops_plans &&
 		s->clean_role_first == s->client->role_first) {
 		server_clean_reseed(s->worker, &s->clean);
 		return true;
@@ -42,6 +45,7 @@ bool server_make_clean(struct server *s, const struct params *left)
 	s->clean_role_first = s->client->role_first;
 	s->clean_key = left->key;
 	s->clean_looks = looks;
+	s->clean_drops = s->drops_plans;
 	if (buf_ok(&s->clean))
 		return true;
 	buf_finish(&s->clean);
@@ -125,6 +129,7 @@ void server_chain_done(struct server *s)
 	if (!is_cancelled) {
 		if (s->clean_looks && !s->is_forged)
 			s->is_suspect = false;
+		server_reads_cleaned(s, s->drops_plans);
 		s->ps.last_client = 0;
 		s->ps.state_key = s->clean_key;
 		server_unseen_chained(s);

@@ -11,6 +11,7 @@
 #include "session/client.h"
 #include "session/pin.h"
 #include "session/server_priv.h"
+#include "session/server_reads.h"
 
 /* What the settings of a server are after a reset query of the user's own. */
 #define STATE_UNKNOWN UINT64_MAX
@@ -239,8 +240,11 @@ void server_look_done(struct server *s)
 /* Takes away what the last client left, before anybody else gets the server. */
 void server_reset(struct server *s)
 {
-	const char *query = reset_query(s);
+	static const struct params none;
+	const char *query;
 
+	s->drops_plans = server_plans_are_others(s, &none);
+	query = reset_query(s);
 	server_unit_cleaning(s);
 	if (query[0] == '\0' || is_unsure_of_statements(s)) {
 		server_close(s, SERVER_END_STATE);
@@ -269,6 +273,7 @@ void server_reset_done(struct server *s)
 		return;
 	}
 	server_is_sure(s, drops_statements(s) || !keeps_statements(s));
+	server_reads_cleaned(s, keeps_statements(s) ? s->drops_plans : knows);
 	s->is_dirty = false;
 	s->ps.last_client = 0;
 	s->ps.state_key = knows ? 0 : STATE_UNKNOWN;

@@ -8,6 +8,7 @@
 #include "pg/msg_out.h"
 #include "session/client.h"
 #include "session/server_priv.h"
+#include "session/server_reads.h"
 #include "session/server_unseen.h"
 
 #define RESET_ALL "RESET SESSION AUTHORIZATION; RESET ALL"
@@ -21,6 +22,7 @@ static void now_carries(struct server *s, const struct client *c)
 	/* Its texts go on unread. */
 	if (!c->keeps_statements && !s->is_session) {
 		server_ran(s, c->id, UNSEEN_DATA | UNSEEN_CALL | UNSEEN_TEXT);
+		server_reads_behind_code(s);
 		s->is_suspect = true;
 	}
 }
@@ -79,12 +81,20 @@ static void send_settings(struct server *s)
 		replace_settings(s);
 }
 
+/* A session that goes on where it was has the plans that it had. */
+static bool drops_plans(const struct server *s, const struct client *c)
+{
+	return s->ps.last_client != c->id && c->route->limits.state != ROUTE_STATE_OFF &&
+		server_plans_are_others(s, &c->params);
+}
+
 /* Settings of this client, if the server does not carry them already. */
 void server_fit(struct server *s)
 {
 	struct client *c = s->client;
 
-	s->is_cleaned = s->asks_unseen || server_needs_cleaning(s, c);
+	s->drops_plans = drops_plans(s, c);
+	s->is_cleaned = s->asks_unseen || s->drops_plans || server_needs_cleaning(s, c);
 	/* Without memory they are taken for the client's own. */
 	if (s->is_session && !params_copy(&s->applied, &c->params))
 		params_finish(&s->applied);
@@ -144,6 +154,7 @@ void server_fitted(struct server *s)
 	}
 	if (s->is_cleaned) {
 		server_is_sure(s, s->is_session || s->has_foreign);
+		server_reads_cleaned(s, s->drops_plans);
 		s->ps.last_client = 0;
 	}
 	now_carries(s, c);

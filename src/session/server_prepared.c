@@ -12,6 +12,7 @@
 #include "session/client_pin.h"
 #include "session/client_priv.h"
 #include "session/server_priv.h"
+#include "session/server_reads.h"
 #include "sql/lexer.h"
 
 /* Texts of the statements that one server keeps. */
@@ -115,6 +116,8 @@ void server_note_settings(struct server *s)
 		if (value != NULL)
 			key = hash_mix(key, hash_bytes(value, strlen(value)) + i);
 	}
+	if (s->literal_key != key)
+		server_reads_change(s);
 	s->literal_key = key;
 	/* Before PostgreSQL 14 nobody is told. */
 	s->may_defer = reads_only != NULL && strcmp(reads_only, "off") != 0;

@@ -16,6 +16,7 @@
 #include "session/client_pin.h"
 #include "session/client_priv.h"
 #include "session/server_priv.h"
+#include "session/server_reads.h"
 #include "session/server_unseen.h"
 #include "sql/lexer.h"
 #include "sql/statement.h"
@@ -26,7 +27,7 @@
 #define BEFORE_SEED "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; " SEED
 #define CLEAN                                                                            \
 	"%s" BEFORE_SEED "%015" PRIu64 "; CLOSE ALL; UNLISTEN *; "                            \
-	"SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES%s"
+	"SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES%s%s"
 #define SEEDS UINT64_C(1000000000000000)
 
 enum { SEED_DIGITS = 15 };
@@ -58,12 +59,14 @@ void server_is_sure(struct server *s, bool with_statements)
 const char *server_clean_sql(const struct server *s, bool with_statements)
 {
 	struct worker *w = s->worker;
+	const char *plans = s->drops_plans ? "; DISCARD PLANS" : "";
 	const char *more = with_statements ? "; DEALLOCATE ALL" :
 		server_looks_for_forged(s) ? LOOK :
 					     "";
 
 	(void)snprintf(w->clean_sql, sizeof(w->clean_sql), CLEAN,
-		s->may_defer ? SERVER_AT_ONCE : "", rand_small_below(&w->seeds, SEEDS), more);
+		s->may_defer ? SERVER_AT_ONCE : "", rand_small_below(&w->seeds, SEEDS), plans,
+		more);
 	return w->clean_sql;
 }
 
@@ -136,14 +139,17 @@ static bool makes_code(const struct server *s, const char *text, size_t len)
 	return reader.lexer.unsure;
 }
 
-/* Until the lease ends: who says the same in the same place has texts read the same way. */
-static void note_reading(struct client *c, struct server *s, enum touched_reading reading,
-	const void *text, size_t len)
+/* Until the lease ends: what the server does not tell nobody can know, so that what is read
+ * from here on is for this client alone. */
+static void note_reading(struct client *c, struct server *s, enum touched_reading reading)
 {
-	if (reading == READING_IS_SAID && !s->runs_ahead)
-		c->work->read_key = hash_mix(c->work->read_key + (uint8_t)s->xq.status,
-					    hash_bytes(text, len)) | 1;
-	else if (reading != READING_STAYS)
+	if (reading == READING_STAYS)
+		return;
+	c->work->reads_change = true;
+	/* Nobody looks at what runs behind it. */
+	if (!c->keeps_statements)
+		server_reads_behind_code(s);
+	if (reading == READING_IS_UNSURE)
 		c->work->read_key = client_new_key(c);
 }
 
@@ -152,8 +158,7 @@ void client_note_text(struct client *c, struct server *s, const void *text, size
 	if (!client_is_kept(c) || !touched_may(text, len))
 		return;
 	c->makes_code = c->makes_code || makes_code(s, text, len);
-	note_reading(c, s,
-		touched_text(&c->work->touched, text, len, client_lexer_flags(s)), text, len);
+	note_reading(c, s, touched_text(&c->work->touched, text, len, client_lexer_flags(s)));
 }
 
 void client_note_unseen(struct client *c)

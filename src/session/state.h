@@ -64,8 +64,8 @@ bool touched_may(const char *text, size_t len);
  * it looks up again in each use (search_path, role) is not meant. */
 enum touched_reading {
 	READING_STAYS,
-	READING_IS_SAID,        /* to what the text says */
-	READING_IS_UNSURE       /* ... to what it does not say, or not surely */
+	READING_IS_TOLD,        /* and the server will tell to what */
+	READING_IS_UNSURE       /* ... and nothing tells to what, or even that */
 };
 
 /* What it may change.  flags: enum lexer_flag. */

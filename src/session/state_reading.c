@@ -13,22 +13,35 @@ bool state_reading_says(const struct sql_call_argument *a, unsigned flags,
 		strlen(text) == len;
 }
 
-/* set_config(): the value is as a rule not what the text says. */
+static enum touched_reading of_name(const char *name)
+{
+	if (!params_shape_reading(name))
+		return READING_STAYS;
+	return params_reading_is_told(name) ? READING_IS_TOLD : READING_IS_UNSURE;
+}
+
+static enum touched_reading worse(enum touched_reading a, enum touched_reading b)
+{
+	return a > b ? a : b;
+}
+
+/* set_config(): the name may be anything. */
 static enum touched_reading of_calls(const struct statement *s)
 {
-	enum touched_reading reading = READING_IS_UNSURE;
+	enum touched_reading reading = READING_STAYS;
 	char text[STATEMENT_NAME_SIZE];
 	struct statement_calls calls;
 	struct sql_call call;
+	bool is_there = false;
 
 	statement_calls_begin(&calls, s);
 	while (statement_calls_next(&calls, &call)) {
-		if (!state_reading_says(&call.arguments[0], s->lexer_flags, text) ||
-			params_shape_reading(text))
+		if (!state_reading_says(&call.arguments[0], s->lexer_flags, text))
 			return READING_IS_UNSURE;
-		reading = READING_STAYS;
+		is_there = true;
+		reading = worse(reading, of_name(text));
 	}
-	return reading;
+	return is_there ? reading : READING_IS_UNSURE;
 }
 
 enum touched_reading state_reading_of(const struct statement *s)
@@ -40,8 +53,7 @@ enum touched_reading state_reading_of(const struct statement *s)
 		return READING_IS_UNSURE;
 	if ((s->flags & SQL_CALLS_SET_CONFIG) != 0)
 		reading = of_calls(s);
-	if (reading == READING_STAYS && (s->kind == SQL_SET || s->kind == SQL_RESET) &&
-		params_shape_reading(s->name))
-		reading = READING_IS_SAID;
+	if (s->kind == SQL_SET || s->kind == SQL_RESET)
+		reading = worse(reading, of_name(s->name));
 	return reading;
 }

@@ -13,6 +13,7 @@
 #include "sql/statement_end.h"
 #include "sql/statement_form.h"
 #include "sql/statement_may.h"
+#include "sql/statement_reading.h"
 #include "sql/statement_reuse.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -178,6 +179,21 @@ static bool has_long_name(const char *text, size_t size, unsigned flags)
 	return false;
 }
 
+/* Nothing that has a constant is taken for what reads the same everywhere. */
+static void use_reading(const char *text, size_t size, unsigned flags)
+{
+	unsigned reading = statement_reading(text, size, flags);
+	struct lexer_token token;
+	struct lexer lexer;
+
+	check((reading & ~(unsigned)STATEMENT_READS_ALL) == 0);
+	check(reading != STATEMENT_READS_UNTOLD);
+	lexer_init(&lexer, text, size, flags);
+	while (lexer_next(&lexer, &token) != LEXER_END)
+		check(!lexer_is_string(&token) || reading != 0);
+	check(!lexer.unsure || reading == STATEMENT_READS_ALL);
+}
+
 /* Whatever its numbers are. */
 static void use_form(const char *text, size_t size, unsigned flags)
 {
@@ -213,6 +229,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size--;
 	use_tokens(text, size, flags);
 	use_end(text, size, flags);
+	use_reading(text, size, flags);
 	use_form(text, size, flags);
 	use_reuse(text, size, flags);
 	(void)secret_may_be_in(text, size);

@@ -11,7 +11,13 @@ pytestmark = pytest.mark.router_only
 NULLS = "SELECT id FROM (VALUES (1, NULL::int)) AS t (id, x) WHERE x = NULL"
 ARRAY = "SELECT ('{NULL}'::text[])[1] IS NULL"
 EPOCH = "SELECT extract(epoch FROM '2024-07-01 12:00'::timestamptz)::int"
-ON = w.query("SET LOCAL transform_null_equals = on")
+EST = "SELECT extract(epoch FROM '2024-07-01 12:00 EST'::timestamptz)::int"
+BYTES = r"SELECT '\x4142'::bytea::text"
+THIRD = "SELECT (1::float8 / 3)::text"
+QUOTED = "SELECT quote_ident('abc')"
+LONG = "/*" + "x" * 100 + "*/"
+SET_ON = "SET LOCAL transform_null_equals = on"
+ON = w.query(SET_ON)
 OFF = w.query("SET LOCAL array_nulls = off")
 TOKYO = w.query("SET LOCAL TimeZone = 'Asia/Tokyo'")
 BEGIN, COMMIT, ROLLBACK = (w.query(text) for text in ("BEGIN", "COMMIT", "ROLLBACK"))
@@ -59,7 +65,37 @@ STORIES = {
     "a portal": ([BEGIN, w.parse("SET LOCAL TimeZone = 'Asia/Tokyo'") + w.bind(portal="p")
                   + w.sync(), w.execute(portal="p") + use(EPOCH), ROLLBACK], [use(EPOCH)]),
     "an end": ([BEGIN, TOKYO, ROLLBACK + use(EPOCH)], [BEGIN, TOKYO, use(EPOCH), COMMIT]),
+    "nulls, reset": ([BEGIN, ON, w.query("RESET transform_null_equals"), use(NULLS), COMMIT],
+                     [BEGIN, ON, use(NULLS), COMMIT]),
+    "nulls, bound only": ([BEGIN, w.parse(SET_ON) + w.bind() + w.sync(), use(NULLS), COMMIT],
+                          [BEGIN, one(SET_ON), use(NULLS), COMMIT]),
+    "nulls, a Query and a pipeline": ([ON + use(NULLS)],
+                                      [w.parse(SET_ON) + w.bind() + w.execute() + use(NULLS)]),
+    "nulls, gone back by a long text": (
+        [BEGIN, w.query("SAVEPOINT a"), ON, w.query("ROLLBACK TO " + LONG + " a"), use(NULLS), COMMIT],
+        [BEGIN, w.query("SAVEPOINT a"), ON, use(NULLS), COMMIT]),
+    "nulls, gone back and more": (
+        [BEGIN, w.query("SAVEPOINT a"), ON, w.query("ROLLBACK TO a; SELECT 1"), use(NULLS), COMMIT],
+        [BEGIN, w.query("SAVEPOINT a"), ON, use(NULLS), COMMIT]),
+    "nulls, a chain": ([BEGIN, ON, w.query("COMMIT " + LONG + " AND CHAIN"), use(NULLS), COMMIT],
+                       [BEGIN, ON, use(NULLS), COMMIT]),
+    "bytes": ([w.query("SET bytea_output = escape"), use(BYTES)], [use(BYTES)]),
+    "digits": ([w.query("SET extra_float_digits = -10"), use(THIRD)], [use(THIRD)]),
+    "quotes": ([w.query("SET quote_all_identifiers = on"), use(QUOTED)], [use(QUOTED)]),
+    "code": ([w.query("SELECT nulls()"), use(NULLS)], [use(NULLS)]),
+    "code, in a transaction": ([BEGIN, w.query("SELECT nulls()"), use(NULLS), COMMIT], [use(NULLS)]),
+    "code, ahead": ([BEGIN, w.query("SELECT nulls()") + use(NULLS), COMMIT], [use(NULLS)]),
+    "code, in a pipeline": ([w.parse("SELECT nulls()") + w.bind() + w.execute() + use(NULLS)],
+                            [use(NULLS)]),
+    "code, DO": ([BEGIN, w.query("DO $$ BEGIN SET LOCAL array_nulls = off; END $$"), use(ARRAY),
+                  COMMIT], [use(ARRAY)]),
+    "code, its zones": ([w.query("SELECT set_zones()"), use(EST)], [use(EST)]),
+    "code, another lease": ([w.query("SELECT nulls()"), w.query("SELECT 1"), use(NULLS)],
+                            [use(NULLS)]),
+    "code, a trigger": ([w.query("INSERT INTO nulls VALUES (1)"), use(NULLS)], [use(NULLS)]),
+    "code, a trigger ahead": ([w.query("INSERT INTO nulls VALUES (1)") + use(NULLS)], [use(NULLS)]),
 }
+OUT_OF_SIGHT = [story for story in STORIES if story.startswith("code")] + ["a trigger"]
 
 
 def tell(wire, steps):
@@ -80,16 +116,25 @@ def zones(postgres):
         "CREATE FUNCTION zones() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         " PERFORM set_config('TimeZone', 'Asia/Tokyo', false); RETURN NEW; END $$",
         "CREATE TRIGGER zones BEFORE INSERT ON zones FOR EACH ROW EXECUTE FUNCTION zones()",
+        "CREATE FUNCTION nulls() RETURNS int LANGUAGE plpgsql AS $$ BEGIN"
+        " PERFORM set_config('transform_null_equals', 'on', false); RETURN 1; END $$",
+        "CREATE FUNCTION set_zones() RETURNS int LANGUAGE plpgsql AS $$ BEGIN"
+        " PERFORM set_config('timezone_abbreviations', 'Australia', false); RETURN 1; END $$",
+        "CREATE TABLE nulls (x int)", "GRANT ALL ON nulls TO PUBLIC",
+        "CREATE FUNCTION nulled() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " PERFORM nulls(); RETURN NEW; END $$",
+        "CREATE TRIGGER nulls BEFORE INSERT ON nulls FOR EACH ROW EXECUTE FUNCTION nulled()",
         dbname=DATABASE)
     yield
-    postgres.sql("DROP TABLE zones", "DROP FUNCTION zones", dbname=DATABASE)
+    postgres.sql("DROP TABLE zones, nulls", "DROP FUNCTION zones, nulls, set_zones, nulled",
+                 dbname=DATABASE)
 
 
 @pytest.mark.parametrize("story", STORIES)
 @pytest.mark.parametrize("state", ["strict", "tracked"])
 def test_nobody_has_what_another_has_read(make_router, story, state):
     router = make_router({**limited(1), "defaults": {"session_state": state}})
-    if state == "tracked" and story == "a trigger":
+    if state == "tracked" and story in OUT_OF_SIGHT:
         pytest.skip("what code sets out of sight is not looked after")
     first, then = STORIES[story]
     with router.session.wire() as direct:
@@ -112,7 +157,8 @@ def parses(router):
 @pytest.mark.parametrize("setting", ["SET LOCAL app.tenant = '1'", TOKYO[5:-1].decode(),
                                      "SELECT quiet()"])
 def test_behind_a_setting_a_text_is_read_once(make_router, postgres, setting):
-    """However often it is used there, and what others have on that server stays."""
+    """However often it is used there, for everybody and for this client; and what others have on
+    that server stays."""
     router = make_router(limited(2, max_prepared_statements=4))
     postgres.sql("CREATE OR REPLACE FUNCTION quiet() RETURNS int LANGUAGE plpgsql AS"
                  " $$ BEGIN RETURN 1; END $$", dbname=DATABASE)
@@ -132,5 +178,5 @@ def test_behind_a_setting_a_text_is_read_once(make_router, postgres, setting):
         assert w.rows(a.until_ready()) == [("x1",)] * 50
         a.send(w.bind(name="o") + w.execute() + w.sync())
         assert w.rows(a.until_ready()) == [("o",)]
-        assert parses(router) - before <= 1
+        assert parses(router) - before <= 2
     postgres.sql("DROP FUNCTION quiet", dbname=DATABASE)

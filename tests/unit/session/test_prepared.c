@@ -28,7 +28,7 @@ static void end(void)
 
 static struct prepared *get(const char *text, uint64_t key)
 {
-	struct prepared *p = prepared_get(registry, text, strlen(text) + 1, key);
+	struct prepared *p = prepared_get(registry, text, strlen(text) + 1, key, 1);
 
 	ck_assert_ptr_nonnull(p);
 	return p;
@@ -69,14 +69,14 @@ START_TEST(bodies_may_have_any_bytes)
 	struct prepared *a, *b;
 
 	begin();
-	a = prepared_get(registry, one, sizeof(one), 0);
-	b = prepared_get(registry, two, sizeof(two), 0);
+	a = prepared_get(registry, one, sizeof(one), 0, 1);
+	b = prepared_get(registry, two, sizeof(two), 0, 1);
 	ck_assert_ptr_ne(a, b);
 	ck_assert_uint_eq(a->len, sizeof(one));
 	ck_assert_mem_eq(a->body, one, sizeof(one));
 	prepared_unref(a);
 	prepared_unref(b);
-	a = prepared_get(registry, "", 0, 0);
+	a = prepared_get(registry, "", 0, 0, 1);
 	ck_assert_uint_eq(a->len, 0);
 	prepared_unref(a);
 	end();
@@ -492,6 +492,30 @@ START_TEST(threads_share_statements)
 }
 END_TEST
 
+/* Nobody finds it any more; but who has found it before has it, too. */
+START_TEST(one_is_kept_for_its_client)
+{
+	struct prepared *a, *b, *c;
+
+	begin();
+	a = get("SELECT 1", 0);
+	ck_assert(!prepared_seclude(a, 2));
+	ck_assert(prepared_seclude(a, 1));
+	ck_assert(a->is_alone);
+	b = get("SELECT 1", 0);
+	ck_assert_ptr_ne(a, b);
+	c = prepared_get(registry, "SELECT 1", 9, 0, 2);
+	ck_assert_ptr_eq(b, c);
+	ck_assert(!prepared_seclude(b, 1));
+	ck_assert(!prepared_seclude(b, 2));
+	prepared_unref(c);
+	ck_assert(!prepared_seclude(b, 1));
+	prepared_unref(a);
+	prepared_unref(b);
+	end();
+}
+END_TEST
+
 Suite *prepared_suite(void)
 {
 	Suite *s = suite_create("session/prepared");
@@ -504,6 +528,7 @@ Suite *prepared_suite(void)
 	tcase_add_test(tc, one_alone_is_nobody_elses);
 	tcase_add_test(tc, a_registry_lives_as_long_as_its_statements);
 	tcase_add_test(tc, our_names_are_told_from_others);
+	tcase_add_test(tc, one_is_kept_for_its_client);
 	tcase_add_test(tc, threads_share_statements);
 	tcase_set_timeout(tc, 60);
 	suite_add_tcase(s, tc);

@@ -17,7 +17,7 @@ static void begin(void)
 {
 	registry = prepared_registry_create();
 	ck_assert_ptr_nonnull(registry);
-	p = prepared_get(registry, "SELECT 1", 9, 0);
+	p = prepared_get(registry, "SELECT 1", 9, 0, 1);
 	n = prepared_names_add(&names, "name", prepared_ref(p));
 	q = (struct steps){ .count = 0 };
 	undone[0] = '\0';

@@ -16,6 +16,7 @@ int main(void)
 	srunner_add_suite(runner, statement_end_suite());
 	srunner_add_suite(runner, statement_form_suite());
 	srunner_add_suite(runner, statement_may_suite());
+	srunner_add_suite(runner, statement_reading_suite());
 	srunner_add_suite(runner, statement_reuse_suite());
 	srunner_add_suite(runner, words_suite());
 	srunner_run_all(runner, CK_ENV);

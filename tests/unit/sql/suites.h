@@ -12,6 +12,7 @@ Suite *statement_suite(void);
 Suite *statement_end_suite(void);
 Suite *statement_form_suite(void);
 Suite *statement_may_suite(void);
+Suite *statement_reading_suite(void);
 Suite *statement_reuse_suite(void);
 Suite *words_suite(void);
 
