@@ -87,8 +87,7 @@ struct server {
 	bool wants_barrier;             /* when the client's message is complete */
 	bool is_full;                   /* of steps: its client waits for answers */
 	bool runs_ahead;                /* something in flight runs */
-	bool binds_ahead;               /* ... what the unnamed portal is was sent before */
-	bool data_ahead;                /* ... may change how it reads texts, if by a trigger */
+	bool binds_ahead, data_ahead;   /* ... the unnamed portal; what may change how texts are read */
 	uint64_t code_key;              /* the same, by more than that; 0: nothing of the kind */
 	uint64_t hidden_key;            /* nobody else's: code has run since it was cleaned; 0 */
 	uint64_t plans_key;             /* how texts were read when code ran (server_reads.c) */
