@@ -83,7 +83,7 @@ struct client {
 	bool resets_unsure;             /* what "resets" has may have been rolled back */
 	bool role_first;                /* the order in which its settings are applied */
 	bool unnamed_touches;           /* it may set something */
-	bool unnamed_names;             /* it may name statements */
+	bool unnamed_names, unnamed_makes;      /* ... name statements, make a table */
 	bool unnamed_pins;              /* it may leave what only its server has */
 	bool unnamed_shared;            /* it stands for a shared one: client_reuse.c */
 	uint8_t reuse_pause;            /* so many are not to */

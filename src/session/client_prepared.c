@@ -428,7 +428,7 @@ static size_t on_bind(
 	c->work->touched.bind_len = wire_left(&in);
 	there = use(c, s, f, name, STEP_BIND);
 	c->work->touched.bind = NULL;
-	client_note_bound_drops(c, s, name);
+	client_note_bound_run(c, s, name);
 	if (there == NULL) {
 		exchange_sent(&s->xq, 'B');
 		return FRAME_HEADER + f->available;
@@ -549,8 +549,8 @@ static size_t on_query(
 		(may & TEXT_MAY_NAME && client_deallocate(c, s, f))) {
 		*sent = CLIENT_REPLACED;
 	} else if (!(may & TEXT_MAY_NAME) || client_sql_query(c, s, f)) {
-		if (is_read && may & (TEXT_MAY_TOUCH | TEXT_MAY_NAME))
-			client_note_drops(s, f->body, f->body_len - 1);
+		if (is_read && may & (TEXT_MAY_TOUCH | TEXT_MAY_NAME | TEXT_MAY_MAKE))
+			client_note_run(s, f->body, f->body_len - 1);
 		exchange_sent(&s->xq, 'Q');
 	} else {
 		*sent = CLIENT_DROPPED;

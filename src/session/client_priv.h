@@ -120,9 +120,10 @@ size_t client_pass_copy(struct client *, const struct server *, const uint8_t *d
 bool client_waits_for_names(const struct client *, struct server *, const struct frame *);
 /* PostgreSQL is to answer what was sent, where that is what it waits for. */
 void client_sure_flush(struct server *);
-/* A text that is about to run, as a Query or by Bind: does it drop all names? */
-void client_note_drops(struct server *, const void *text, size_t len);
-void client_note_bound_drops(const struct client *, struct server *, const char *name);
+/* A text that is about to run, as a Query or by Bind: does it drop all names, or make a
+ * table of which its tag does not tell? */
+void client_note_run(struct server *, const void *text, size_t len);
+void client_note_bound_run(const struct client *, struct server *, const char *name);
 
 /* client_deallocate.c: what a statement with this text would drop, NULL for all others;
  * then *body is to be prepared in its place. */

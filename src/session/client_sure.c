@@ -162,23 +162,40 @@ void client_sure_flush(struct server *s)
 	buf_finish(&out);
 }
 
-void client_note_drops(struct server *s, const void *text, size_t len)
+/* CREATE and its kin have tags of their own; what is not known may be anything. */
+static bool makes_table(const struct statement *s)
 {
+	return statement_group(s->kind) == SQL_GROUP_SCHEMA || s->kind == SQL_UNKNOWN ||
+		s->inner == SQL_CREATE_TABLE_AS || s->inner == SQL_SELECT_INTO;
+}
+
+void client_note_run(struct server *s, const void *text, size_t len)
+{
+	const unsigned looks = STATEMENT_MAY_SET | STATEMENT_MAY_NAME | STATEMENT_MAY_MAKE;
+	bool drops = false, makes = false;
 	struct statement_reader reader;
 	struct statement statement;
 
-	if ((statement_may(text, len) & (STATEMENT_MAY_SET | STATEMENT_MAY_NAME)) == 0)
+	if ((statement_may(text, len) & looks) == 0)
 		return;
 	statement_begin(&reader, text, len, client_lexer_flags(s));
 	while (statement_next(&reader, &statement)) {
-		if (statement.kind == SQL_DISCARD_ALL || statement.kind == SQL_DEALLOCATE_ALL) {
-			server_step(s, STEP_DROPS_ALL, NULL, NULL);
-			return;
-		}
+		drops = drops || statement.kind == SQL_DISCARD_ALL ||
+			statement.kind == SQL_DEALLOCATE_ALL;
+		makes = makes || makes_table(&statement);
 	}
+	if (drops)
+		server_step(s, STEP_DROPS_ALL, NULL, NULL);
+	if (makes)
+		server_step(s, STEP_MAKES_TABLE, NULL, NULL);
 }
 
-void client_note_bound_drops(const struct client *c, struct server *s, const char *name)
+static bool may_do(const struct prepared *p)
+{
+	return p->may_touch || p->may_name || p->may_make;
+}
+
+void client_note_bound_run(const struct client *c, struct server *s, const char *name)
 {
 	const char *text = (const char *)buf_data(&c->unnamed);
 	size_t len = buf_len(&c->unnamed);
@@ -186,13 +203,18 @@ void client_note_bound_drops(const struct client *c, struct server *s, const cha
 
 	if (name[0] != '\0') {
 		n = client_named(c, name);
-		if (n == NULL || (!n->statement->may_touch && !n->statement->may_name))
+		if (n == NULL || !may_do(n->statement))
 			return;
 		text = (const char *)n->statement->body;
 		len = n->statement->len;
-	} else if (!c->has_unnamed || c->unnamed_large != NULL ||
-		(!c->unnamed_touches && !c->unnamed_names)) {
+	} else if (c->unnamed_large != NULL) {
+		if (!may_do(c->unnamed_large))
+			return;
+		text = (const char *)c->unnamed_large->body;
+		len = c->unnamed_large->len;
+	} else if (!c->has_unnamed ||
+		(!c->unnamed_touches && !c->unnamed_names && !c->unnamed_makes)) {
 		return;
 	}
-	client_note_drops(s, text, strnlen(text, len));
+	client_note_run(s, text, strnlen(text, len));
 }

@@ -19,6 +19,7 @@ void client_unnamed_forget(struct client *c)
 	c->has_unseen = false;
 	c->unnamed_touches = false;
 	c->unnamed_names = false;
+	c->unnamed_makes = false;
 	c->unnamed_pins = false;
 	prepared_act_unref(c->unnamed_act);
 	c->unnamed_act = NULL;
@@ -37,6 +38,7 @@ void client_unnamed_keep(struct client *c, struct server *s, const uint8_t *body
 		c->has_unnamed = buf_ok(&c->unnamed);
 		c->unnamed_touches = may & TEXT_MAY_TOUCH;
 		c->unnamed_names = may & TEXT_MAY_NAME;
+		c->unnamed_makes = may & TEXT_MAY_MAKE;
 		c->unnamed_pins = may & TEXT_MAY_PIN;
 	} else if (client_has_memory(c, len)) {
 		c->unnamed_large =

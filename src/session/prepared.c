@@ -84,6 +84,7 @@ static struct prepared *create(struct prepared_registry *r, const void *body, si
 	memcpy(p->body, body, len);
 	p->may_touch = (may & STATEMENT_MAY_SET) != 0;
 	p->may_name = (may & STATEMENT_MAY_NAME) != 0;
+	p->may_make = (may & STATEMENT_MAY_MAKE) != 0;
 	p->may_pin = (may & STATEMENT_MAY_PIN) != 0;
 	atomic_fetch_add(&r->refs, 1);
 	atomic_fetch_add(&all_bytes, sizeof(*p) + len);

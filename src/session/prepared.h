@@ -38,6 +38,7 @@ struct prepared {
 	bool is_alone;                  /* is not to be shared */
 	bool may_touch;                 /* settings, when it runs: see state.h */
 	bool may_name;                  /* ... or other statements: EXECUTE and its kin */
+	bool may_make;                  /* ... or a table */
 	bool is_sql;                    /* the text is a PREPARE of SQL */
 	_Atomic uint8_t ends;           /* enum text_end, once it was looked at */
 	bool may_pin;                   /* its server: see pin.h */

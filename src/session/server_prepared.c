@@ -300,6 +300,7 @@ static void undo(const struct step *step, void *arg)
 	case STEP_DESCRIBE:
 	case STEP_DEALLOCATE_ALL:
 	case STEP_DROPS_ALL:
+	case STEP_MAKES_TABLE:
 	case STEP_REFUSED:
 	case STEP_DUPLICATE:
 	case STEP_STALE:

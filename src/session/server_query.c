@@ -383,9 +383,12 @@ static enum verdict of_shared(struct server *s, const struct frame *f)
 static enum verdict on_step(struct server *s, const struct frame *f)
 {
 	uint8_t type = f->type;
-	bool is_of_shared = is_shared(steps_head(&s->steps).kind);
-	enum verdict verdict = on_reply(s, type);
+	enum verdict verdict;
+	bool is_of_shared;
 
+	steps_ran(&s->steps);
+	is_of_shared = is_shared(steps_head(&s->steps).kind);
+	verdict = on_reply(s, type);
 	if (verdict == STOP || s->steps.count == 0)
 		return verdict;
 	if (type == '3')

@@ -193,6 +193,13 @@ static bool is_without_code(const struct client *c, const struct frame *f)
 	return false;
 }
 
+/* Here from now on; for others when the transaction ends. */
+static void note_ddl(struct server *s)
+{
+	prepared_schema_changed();
+	s->has_ddl = true;
+}
+
 /* Tags that tell of session state.  What they do not show is found by what the
  * port promises: see docs/architecture.md, "Session state". */
 void server_note_tag(struct server *s, enum result_tag tag, const struct frame *f)
@@ -201,6 +208,16 @@ void server_note_tag(struct server *s, enum result_tag tag, const struct frame *
 	bool is_off = c != NULL && !s->is_session && c->route->limits.state == ROUTE_STATE_OFF;
 
 	switch ((int)tag) {
+	case RESULT_SELECT:
+	case RESULT_EXPLAIN:
+		if (steps_make_table(&s->steps))
+			note_ddl(s);
+		return;
+	case RESULT_ROLLBACK:
+		/* To a savepoint: it is as it was there. */
+		if (s->has_ddl)
+			note_ddl(s);
+		return;
 	case RESULT_DISCARD_ALL:
 		server_defaults_tag(s);
 		/* Settings went, too. */
@@ -213,8 +230,7 @@ void server_note_tag(struct server *s, enum result_tag tag, const struct frame *
 	case RESULT_CREATE:
 	case RESULT_ALTER:
 	case RESULT_DROP:
-		prepared_schema_changed();
-		s->has_ddl = true;
+		note_ddl(s);
 		if (!is_without_code(c, f)) {
 			atomic_fetch_add(&s->worker->router->code_changes, 1);
 			s->has_code = true;

@@ -38,6 +38,12 @@ static bool describes(enum step_kind kind)
 	return kind == STEP_DESCRIBE || kind == STEP_DESCRIBE_SHARED;
 }
 
+/* It has run when something behind it is answered. */
+static bool has_no_reply(const struct step *step)
+{
+	return step->kind == STEP_DROPS_ALL || step->kind == STEP_MAKES_TABLE;
+}
+
 static bool is_end(const struct step *step)
 {
 	return step->kind == STEP_END_SYNC || step->kind == STEP_END_QUERY;
@@ -75,6 +81,7 @@ bool steps_push(struct steps *q, enum step_kind kind, struct prepared *statement
 			: prepared_ref(statement),
 		.name = name == NULL ? NULL : prepared_name_ref(name) };
 	q->changes += changes(at(q, q->count - 1)) ? 1 : 0;
+	q->tables += kind == STEP_MAKES_TABLE ? 1 : 0;
 	q->ends += is_end(at(q, q->count - 1)) ? 1 : 0;
 	return true;
 }
@@ -89,6 +96,7 @@ static void release(struct step *step)
 static void drop_first(struct steps *q)
 {
 	q->changes -= changes(at(q, 0)) ? 1 : 0;
+	q->tables -= at(q, 0)->kind == STEP_MAKES_TABLE ? 1 : 0;
 	q->ends -= is_end(at(q, 0)) ? 1 : 0;
 	release(at(q, 0));
 	q->first = (q->first + 1) & (q->size - 1);
@@ -124,6 +132,7 @@ static const struct {
 	[STEP_DEALLOCATE] = { 'C', STEP_AS_DEALLOCATE },
 	[STEP_DEALLOCATE_ALL] = { 'C', STEP_AS_DEALLOCATE_ALL },
 	[STEP_DROPS_ALL] = { 0, STEP_UNEXPECTED },
+	[STEP_MAKES_TABLE] = { 0, STEP_UNEXPECTED },
 	[STEP_REFUSED] = { 0, STEP_UNEXPECTED },
 	[STEP_DUPLICATE] = { 0, STEP_UNEXPECTED },
 	[STEP_NOT_ALLOWED] = { 0, STEP_UNEXPECTED },
@@ -135,13 +144,29 @@ static const struct {
 	[STEP_END_SYNC] = { 0, STEP_UNEXPECTED },
 };
 
+void steps_ran(struct steps *q)
+{
+	while (q->count > 0 && has_no_reply(at(q, 0)))
+		drop_first(q);
+}
+
+bool steps_make_table(struct steps *q)
+{
+	if (q->tables == 0)
+		return false;
+	/* A Query may have several tags, and Execute has one. */
+	if (at(q, 0)->kind == STEP_MAKES_TABLE && q->count > 1 &&
+		at(q, 1)->kind != STEP_END_QUERY)
+		drop_first(q);
+	return true;
+}
+
 enum step_verdict steps_received(struct steps *q, uint8_t type)
 {
 	enum step_verdict verdict;
 
-	/* It has run when something behind it is answered. */
-	while (type != 'C' && q->count > 0 && at(q, 0)->kind == STEP_DROPS_ALL)
-		drop_first(q);
+	if (type != 'C')
+		steps_ran(q);
 	if (q->count == 0 || meanings[at(q, 0)->kind].reply != type)
 		return type == 'C' ? STEP_FORWARD : STEP_UNEXPECTED;
 	verdict = meanings[at(q, 0)->kind].verdict;

@@ -47,6 +47,7 @@ enum step_kind {
 	STEP_DEALLOCATE,        /* a query in place of DEALLOCATE: its tag is replaced */
 	STEP_DEALLOCATE_ALL,
 	STEP_DROPS_ALL,         /* DISCARD ALL and its kin run here; no reply of its own */
+	STEP_MAKES_TABLE,       /* CREATE TABLE AS and SELECT INTO: the same */
 	STEP_REFUSED,           /* sent to fail: the error is replaced */
 	STEP_DUPLICATE,         /* the same: there is one of this name */
 	STEP_STALE,             /* the same: it gives other columns now */
@@ -72,6 +73,7 @@ struct steps {
 	uint32_t first;
 	uint32_t count;
 	uint32_t changes;               /* of them: what makes or drops statements */
+	uint32_t tables;        /* ... STEP_MAKES_TABLE */
 	uint32_t ends;
 };
 
@@ -99,6 +101,13 @@ enum step_verdict {
 	STEP_AS_DEALLOCATE_ALL,
 	STEP_UNEXPECTED         /* nothing of the kind was asked for */
 };
+
+/* Something but a tag is about to be received: what has no reply of its own and stands in
+ * front of it has run. */
+void steps_ran(struct steps *);
+
+/* A tag that may be that of a STEP_MAKES_TABLE. */
+bool steps_make_table(struct steps *);
 
 /* The server sent '1', '2', '3', 't' or 'C' for the client; a 'C' that no step waits
  * for is forwarded. */

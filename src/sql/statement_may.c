@@ -14,11 +14,13 @@ static const struct {
 #define WORD(text, may) { text, sizeof(text) - 1, may }
 	WORD("advisory", STATEMENT_MAY_PIN),
 	WORD("backup", STATEMENT_MAY_PIN),
+	WORD("create", STATEMENT_MAY_MAKE),
 	WORD("dblink", STATEMENT_MAY_PIN),
 	WORD("deallocate", STATEMENT_MAY_NAME),
 	WORD("discard", STATEMENT_MAY_SET),
 	WORD("execute", STATEMENT_MAY_NAME),
 	WORD("hold", STATEMENT_MAY_PIN),
+	WORD("into", STATEMENT_MAY_MAKE),
 	WORD("listen", STATEMENT_MAY_PIN),
 	WORD("load", STATEMENT_MAY_SET | STATEMENT_MAY_PIN),
 	WORD("prepare", STATEMENT_MAY_NAME),
@@ -39,9 +41,11 @@ static const struct {
 static const uint32_t second[32] = {
 	[LOW('a')] = BIT('d'),
 	[LOW('b')] = BIT('a'),
+	[LOW('c')] = BIT('r'),
 	[LOW('d')] = BIT('b') | BIT('e') | BIT('i'),
 	[LOW('e')] = BIT('x'),
 	[LOW('h')] = BIT('o'),
+	[LOW('i')] = BIT('n'),
 	[LOW('l')] = BIT('i') | BIT('o'),
 	[LOW('p')] = BIT('r'),
 	[LOW('s')] = BIT('e') | BIT('l'),
@@ -65,13 +69,47 @@ static unsigned of_word(const char *at, size_t left)
 	return may;
 }
 
+static bool is_letter(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (c & 0x80) != 0;
+}
+
+static bool ends_with(const char *text, size_t len, const char *word, size_t word_len)
+{
+	return len >= word_len && strncasecmp(text + len - word_len, word, word_len) == 0;
+}
+
+/* CREATE or INTO at this place, and not in "created_at" or in an INSERT, which come often. */
+static bool may_make(const char *text, size_t len, size_t at)
+{
+	bool is_create = LOW(text[at]) == LOW('c');
+	size_t end = at + (is_create ? sizeof("create") : sizeof("into")) - 1;
+
+	if ((at > 0 && is_letter(text[at - 1])) ||
+		(end < len && (is_letter(text[end]) || (text[end] >= '0' && text[end] <= '9'))))
+		return false;
+	while (at > 0 && (text[at - 1] == ' ' || text[at - 1] == '\n' || text[at - 1] == '\t'))
+		at--;
+	return is_create ||
+		(!ends_with(text, at, "insert", 6) && !ends_with(text, at, "merge", 5));
+}
+
+static unsigned of_place(const char *text, size_t len, size_t at)
+{
+	unsigned may = of_word(text + at, len - at);
+
+	return (may & STATEMENT_MAY_MAKE) != 0 && !may_make(text, len, at) ?
+		may & ~(unsigned)STATEMENT_MAY_MAKE :
+		may;
+}
+
 unsigned statement_may(const char *text, size_t len)
 {
 	unsigned may = 0;
 
 	for (size_t i = 0; i + 1 < len; i++) {
 		if (UNLIKELY((second[LOW(text[i])] >> LOW(text[i + 1]) & 1) != 0))
-			may |= of_word(text + i, len - i);
+			may |= of_place(text, len, i);
 	}
 	return may;
 }

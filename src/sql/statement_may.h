@@ -18,7 +18,9 @@ enum statement_may {
 	STATEMENT_MAY_NAME = 1 << 1,
 	/* what only one server has: temporary tables, locks, LISTEN, LOAD and the like */
 	STATEMENT_MAY_PIN = 1 << 2,
-	STATEMENT_MAY_ALL = STATEMENT_MAY_SET | STATEMENT_MAY_NAME | STATEMENT_MAY_PIN
+	STATEMENT_MAY_ALL = STATEMENT_MAY_SET | STATEMENT_MAY_NAME | STATEMENT_MAY_PIN,
+	/* beside these: CREATE, and INTO that no INSERT or MERGE stands in front of */
+	STATEMENT_MAY_MAKE = 1 << 3
 };
 
 unsigned statement_may(const char *text, size_t len);

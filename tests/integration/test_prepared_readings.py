@@ -180,3 +180,57 @@ def test_behind_a_setting_a_text_is_read_once(make_router, postgres, setting):
         assert w.rows(a.until_ready()) == [("o",)]
         assert parses(router) - before <= 2
     postgres.sql("DROP FUNCTION quiet", dbname=DATABASE)
+
+
+ITEMS = "SELECT x FROM things"
+NEARER = w.query("SET search_path = nearer, public")
+CLOSE = w.close("S", "s") + w.sync()
+
+# How a table comes to stand in front of another of its name, whose tag may be SELECT's.
+TABLES = {
+    "AS": [w.query("CREATE TABLE nearer.things AS SELECT 42 AS x"), use(ITEMS)],
+    "INTO": [w.query("SELECT 42 AS x INTO nearer.things"), use(ITEMS)],
+    "AS, among others": [w.query("SELECT 1; CREATE TABLE nearer.things AS SELECT 42 AS x; SELECT 2"),
+                         use(ITEMS)],
+    "AS, extended": [one("CREATE TABLE nearer.things AS SELECT 42 AS x"), use(ITEMS)],
+    "AS, by a name": [w.parse("CREATE TABLE nearer.things AS SELECT 42 AS x", "m") + w.sync(),
+                      w.bind(name="m") + w.execute() + w.sync(), use(ITEMS)],
+    "AS, and more": [one("SELECT 1") + w.parse("CREATE TABLE nearer.things AS SELECT 42 AS x")
+                     + w.bind() + w.execute() + one("SELECT 2"), use(ITEMS)],
+    "AS, temporary": [w.query("CREATE TEMP TABLE things AS SELECT 42 AS x"), use(ITEMS),
+                      w.query("DROP TABLE pg_temp.things")],
+    "AS, until the end": [BEGIN, w.query("CREATE TEMP TABLE things ON COMMIT DROP AS SELECT 42 AS x"),
+                          use(ITEMS), COMMIT, CLOSE, use(ITEMS)],
+    "AS, explained": [w.query("EXPLAIN (ANALYZE, TIMING off, SUMMARY off)"
+                              " CREATE TABLE nearer.things AS SELECT 42 AS x"), use(ITEMS)],
+    "a materialized view": [w.query("CREATE MATERIALIZED VIEW nearer.things AS SELECT 42 AS x"),
+                            use(ITEMS)],
+    "dropped and back": [w.query("CREATE TABLE nearer.things (x int)"), BEGIN,
+                         w.query("SAVEPOINT a"), w.query("DROP TABLE nearer.things"), use(ITEMS),
+                         w.query("ROLLBACK TO a"), CLOSE, use(ITEMS), COMMIT],
+}
+
+
+@pytest.fixture
+def things(postgres):
+    postgres.sql("CREATE TABLE public.things AS SELECT 1 AS x",
+                 "GRANT ALL ON public.things TO PUBLIC", dbname=DATABASE)
+
+    def nearer():
+        postgres.sql("DROP SCHEMA IF EXISTS nearer CASCADE", "CREATE SCHEMA nearer",
+                     "GRANT ALL ON SCHEMA nearer TO PUBLIC", dbname=DATABASE)
+    yield nearer
+    postgres.sql("DROP TABLE public.things", "DROP SCHEMA nearer CASCADE", dbname=DATABASE)
+
+
+@pytest.mark.parametrize("story", TABLES)
+def test_table_in_front_of_another(make_router, things, story):
+    router = make_router(limited(1, max_pinned=1))
+    seen = {}
+    for port in ("session", "transactional"):
+        things()
+        with getattr(router, port).wire() as wire, router.transactional.wire() as other:
+            tell(wire, [NEARER])
+            tell(other, [NEARER, use(ITEMS)])
+            seen[port] = tell(wire, TABLES[story])
+    assert seen["transactional"] == seen["session"]

@@ -81,6 +81,34 @@ START_TEST(finds_all_of_them)
 }
 END_TEST
 
+/* CREATE and INTO by themselves, but for INTO of an INSERT. */
+START_TEST(finds_what_makes_a_table)
+{
+	static const struct {
+		const char *text;
+		bool may;
+	} cases[] = {
+		{ "CREATE TABLE a AS SELECT 1", true },
+		{ "create/**/table a as select 1", true },
+		{ "SELECT 1 INTO a", true },
+		{ "SELECT 1into a", true },
+		{ "SELECT 'x'INTO\"a\"", true },
+		{ "INSERT INTO a VALUES (1); SELECT 1 INTO b", true },
+		{ "into", true },
+		{ "INSERT INTO a VALUES (1)", false },
+		{ "insert\n\t into a values (1)", false },
+		{ "MERGE INTO a USING b ON true", false },
+		{ "SELECT created_at, recreate, create_1, create2 FROM a", false },
+		{ "SELECT pinto, into_it FROM a", false },
+		{ "SELECT 1 INT", false },
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++)
+		ck_assert_uint_eq(statement_may(cases[i].text, strlen(cases[i].text)),
+			cases[i].may ? STATEMENT_MAY_MAKE : 0);
+}
+END_TEST
+
 /* Letters that come close, and some that only look like them by their last bits. */
 START_TEST(is_what_a_slow_look_finds)
 {
@@ -108,6 +136,7 @@ Suite *statement_may_suite(void)
 
 	tcase_add_loop_test(tc, finds_each_word_wherever_it_stands, 0, (int)COUNT_OF(words));
 	tcase_add_test(tc, finds_all_of_them);
+	tcase_add_test(tc, finds_what_makes_a_table);
 	tcase_add_loop_test(tc, is_what_a_slow_look_finds, 0, 4);
 	suite_add_tcase(s, tc);
 	return s;
