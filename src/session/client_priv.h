@@ -118,6 +118,10 @@ size_t client_pass_copy(struct client *, const struct server *, const uint8_t *d
 /* client_sure.c */
 /* The message names what was made or dropped in front of it, without an answer: it waits. */
 bool client_waits_for_names(const struct client *, struct server *, const struct frame *);
+/* Something in front of it may change how its text is read, and was not answered: it waits. */
+bool client_waits_for_reading(struct client *, struct server *, const struct frame *);
+/* It was sent: so may it. */
+void client_cuts_behind(const struct client *, struct server *, const struct frame *);
 /* PostgreSQL is to answer what was sent, where that is what it waits for. */
 void client_sure_flush(struct server *);
 /* A text that is about to run, as a Query or by Bind: does it drop all names, or make a

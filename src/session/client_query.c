@@ -318,7 +318,7 @@ static bool may_forward(struct client *c, struct server *s, const struct frame *
 	if (UNLIKELY(client_reuse_is_open(c)) && client_reuse_waits(c, s, f))
 		return false;
 	return exchange_has_room(&s->xq) && !s->is_full && !s->holds_client &&
-		!client_waits_for_names(c, s, f);
+		!client_waits_for_reading(c, s, f) && !client_waits_for_names(c, s, f);
 }
 
 enum forward_end { FORWARD_ON, FORWARD_QUIT, FORWARD_BAD };
@@ -402,6 +402,8 @@ static size_t forward_step(struct client *c, struct server *s, struct span *span
 		client_reads_behind(c, s, &f, leaves);
 		client_end_sent(c, s, &f);
 	}
+	if (UNLIKELY(c->work->cuts))
+		client_cuts_behind(c, s, &f);
 	if (f.type == 'S' || f.type == 'Q' || f.type == 'F')
 		c->lease_exchanges++;
 	c->body_left = f.body_len - (uint32_t)f.available;

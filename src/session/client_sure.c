@@ -147,6 +147,45 @@ bool client_waits_for_names(const struct client *c, struct server *s, const stru
 	return s->is_unsure;
 }
 
+static bool text_hangs_on_flags(const struct frame *f, bool any)
+{
+	if (f->type == 'B')
+		return any;
+	if (f->type != 'P' && f->type != 'Q')
+		return false;
+	return any ? lexer_hangs_on_flags((const char *)f->body, f->available) :
+		     f->available > 0 && memchr(f->body, '\\', f->available) != NULL;
+}
+
+/* Where a text ends within a string, and what looks like its end is none, hangs on settings
+ * that PostgreSQL tells of before ReadyForQuery.  Code that changes them out of sight is
+ * waited for where that costs next to nothing: backslashes are rare. */
+bool client_waits_for_reading(struct client *c, struct server *s, const struct frame *f)
+{
+	bool may_change = (s->lexer_flags & LEXER_MAY_CHANGE) != 0;
+
+	if (LIKELY(!may_change && s->code_key == 0))
+		return false;
+	if (exchange_is_idle(&s->xq)) {
+		server_flight_ended(s);
+		/* Nothing is left of it that could be rolled back. */
+		c->work->cuts = c->work->cuts && s->xq.status != 'I';
+		return false;
+	}
+	/* Within the error domain it is not told: such a text is then unsure. */
+	if (s->xq.open || s->xq.skipping ||
+		(s->xq.copy == EXCHANGE_COPY_IN && !s->xq.copy_end_sent))
+		return false;
+	return text_hangs_on_flags(f, may_change);
+}
+
+void client_cuts_behind(const struct client *c, struct server *s, const struct frame *f)
+{
+	/* What ends the transaction, or goes back in it, changes them, too. */
+	if (c->work->cuts && (f->type == 'Q' || f->type == 'B' || f->type == 'E'))
+		s->lexer_flags |= LEXER_MAY_CHANGE;
+}
+
 /* It keeps them back until it is asked for them. */
 void client_sure_flush(struct server *s)
 {

@@ -30,6 +30,8 @@ struct client_work {
 	struct touched resets;          /* of settings of the startup packet, not yet made good */
 	bool reads_change;              /* the lease may have changed how texts are read, */
 	uint64_t read_key;              /* ... in ways that nothing tells: nobody else's; or 0 */
+	bool cuts;                      /* the transaction may have changed where strings and
+					   characters end */
 	struct pins pins;               /* what only its server has */
 	struct reuse reuse;             /* its unnamed statement stands for a shared one */
 	struct prepared_name *named;    /* client_named() has found last; or NULL */
@@ -50,6 +52,7 @@ static inline void client_work_reads_anew(struct client_work *w)
 {
 	w->reads_change = false;
 	w->read_key = 0;
+	w->cuts = false;
 }
 
 static inline struct client *client_from_lease(struct lease *l)

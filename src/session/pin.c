@@ -226,12 +226,11 @@ static bool is_unseen(const struct statement *s)
 		(s->flags & (SQL_UNSURE | SQL_CALLS_UNKNOWN | SQL_MAY_CALL)) != 0;
 }
 
-void pin_scan(struct pin_scan *scan, const char *text, size_t len, unsigned flags)
+static void add_scan(struct pin_scan *scan, const char *text, size_t len, unsigned flags)
 {
 	struct statement_reader reader;
 	struct statement s;
 
-	*scan = (struct pin_scan){ 0 };
 	statement_begin(&reader, text, len, flags);
 	while (statement_next(&reader, &s)) {
 		scan->executes = scan->executes || s.kind == SQL_EXECUTE ||
@@ -245,6 +244,14 @@ void pin_scan(struct pin_scan *scan, const char *text, size_t len, unsigned flag
 		scan->is_unseen = scan->is_unseen || is_unseen(&s);
 	}
 	scan->is_unseen = scan->is_unseen || reader.lexer.unsure;
+}
+
+void pin_scan(struct pin_scan *scan, const char *text, size_t len, unsigned flags)
+{
+	*scan = (struct pin_scan){ 0 };
+	add_scan(scan, text, len, flags);
+	if ((flags & LEXER_MAY_CHANGE) != 0)
+		add_scan(scan, text, len, flags ^ LEXER_STANDARD_STRINGS);
 }
 
 /* --- asking the server ----------------------------------------------------------------- */

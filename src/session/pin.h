@@ -75,7 +75,7 @@ struct pins {
 /* Could this text make what pins?  Quick, and true when in doubt. */
 bool pin_may(const char *text, size_t len);
 
-/* flags: enum lexer_flag. */
+/* flags: enum lexer_flag.  Where those may change: all that it does under either. */
 void pin_scan(struct pin_scan *, const char *text, size_t len, unsigned flags);
 
 /* What is asked for, each with all of those before it. */

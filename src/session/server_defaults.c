@@ -31,6 +31,7 @@ void client_note_resets(struct client *c, struct server *s, const void *text, si
 		!touched_may(text, len))
 		return;
 	(void)touched_text(&c->work->resets, text, len, client_lexer_flags(s));
+	c->work->cuts = c->work->cuts || c->work->resets.cuts;
 	c->resets_unsure = c->resets_unsure || (!runs && c->work->resets.has_resets);
 }
 

@@ -121,7 +121,8 @@ void server_note_settings(struct server *s)
 	s->literal_key = key;
 	/* Before PostgreSQL 14 nobody is told. */
 	s->may_defer = reads_only != NULL && strcmp(reads_only, "off") != 0;
-	s->lexer_flags = lexer_flags_of(&s->reported);
+	/* What is in flight behind that may change it once more. */
+	s->lexer_flags = lexer_flags_of(&s->reported) | (s->lexer_flags & LEXER_MAY_CHANGE);
 	params_seal(&s->reported);
 }
 

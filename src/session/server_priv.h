@@ -37,6 +37,7 @@ static inline void server_flight_ended(struct server *s)
 {
 	s->runs_ahead = s->binds_ahead = s->data_ahead = false;
 	s->code_key = 0;
+	s->lexer_flags &= (uint8_t)~LEXER_MAY_CHANGE;
 }
 
 /* A swallowed exchange has ended: what comes next in this phase. */

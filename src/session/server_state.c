@@ -155,10 +155,17 @@ static void note_reading(struct client *c, struct server *s, enum touched_readin
 
 void client_note_text(struct client *c, struct server *s, const void *text, size_t len)
 {
+	unsigned flags = client_lexer_flags(s);
+	struct touched *t = &c->work->touched;
+
 	if (!client_is_kept(c) || !touched_may(text, len))
 		return;
 	c->makes_code = c->makes_code || makes_code(s, text, len);
-	note_reading(c, s, touched_text(&c->work->touched, text, len, client_lexer_flags(s)));
+	note_reading(c, s, touched_text(t, text, len, flags));
+	c->work->cuts = c->work->cuts || t->cuts;
+	/* Both that it may be read as. */
+	if ((flags & LEXER_MAY_CHANGE) != 0)
+		(void)touched_text(t, text, len, flags ^ LEXER_STANDARD_STRINGS);
 }
 
 void client_note_unseen(struct client *c)

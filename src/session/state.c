@@ -160,37 +160,26 @@ static char set_or_local(const struct sql_call_argument *is_local, const char *n
 										  WAS_BOTH;
 }
 
-static void add_param(struct touched *t, uint32_t number,
-	const struct sql_call_argument *is_local)
-{
-	char text[STATEMENT_NAME_SIZE];
-	bool is_null;
-
-	if (t->bind == NULL || !take_param(t, number, text, sizeof(text), &is_null))
-		t->unknown = t->is_lost = true;
-	else if (!is_null)
-		add(t, text, set_or_local(is_local, text));
-}
-
 static void add_call(struct touched *t, const struct sql_call *call, unsigned flags)
 {
 	const struct sql_call_argument *name = &call->arguments[0];
 	const struct sql_call_argument *is_local = &call->arguments[2];
+	bool is_kept = is_local->kind != SQL_ARGUMENT_BOOL || !is_local->is_true;
+	bool is_null = name->kind == SQL_ARGUMENT_NULL, is_known = is_null;
 	char text[STATEMENT_NAME_SIZE];
 
-	if (is_local->kind == SQL_ARGUMENT_BOOL && is_local->is_true)
+	if (name->kind == SQL_ARGUMENT_PARAM)
+		is_known = t->bind != NULL &&
+			take_param(t, name->param, text, sizeof(text), &is_null);
+	else if (!is_null)
+		is_known = state_reading_says(name, flags, text);
+	if (is_known && is_null)
 		return;
-	if (name->kind == SQL_ARGUMENT_NULL)
-		return;
-	if (name->kind == SQL_ARGUMENT_PARAM) {
-		add_param(t, name->param, is_local);
-		return;
-	}
-	if (!state_reading_says(name, flags, text)) {
+	t->cuts = t->cuts || !is_known || state_reading_cuts(text);
+	if (is_kept && is_known)
+		add(t, text, set_or_local(is_local, text));
+	else if (is_kept)
 		t->unknown = t->is_lost = true;
-		return;
-	}
-	add(t, text, set_or_local(is_local, text));
 }
 
 static void add_calls(struct touched *t, const struct statement *s)
@@ -220,6 +209,7 @@ static void add_role(struct touched *t, const struct statement *s)
 static void add_statement(struct touched *t, const struct statement *s)
 {
 	add_role(t, s);
+	t->cuts = t->cuts || state_reading_cuts_by(s);
 	switch ((int)s->kind) {
 	case SQL_SET:
 		if ((s->flags & SQL_LOCAL) == 0)
@@ -264,7 +254,10 @@ enum touched_reading touched_text(struct touched *t, const char *text, size_t le
 	struct statement_reader reader;
 	struct statement s;
 
+	bool was_unknown = t->unknown;
+
 	t->seen = true;
+	t->cuts = t->unknown = false;
 	statement_begin(&reader, text, len, flags);
 	while (statement_next(&reader, &s)) {
 		add_statement(t, &s);
@@ -274,6 +267,8 @@ enum touched_reading touched_text(struct touched *t, const char *text, size_t le
 	}
 	if (reader.lexer.unsure)
 		t->unknown = true;
+	t->cuts = t->cuts || t->unknown;
+	t->unknown = t->unknown || was_unknown;
 	return reader.lexer.unsure ? READING_IS_UNSURE : reading;
 }
 

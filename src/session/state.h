@@ -39,6 +39,8 @@ struct touched {
 	bool seen;                      /* a text was looked at that may change settings */
 	bool has_resets;                /* something was reset */
 	bool has_errors;                /* some of it may have been refused */
+	bool cuts;                      /* ... by the last text: standard_conforming_strings or
+					   client_encoding may be others behind it */
 	bool recodes;                   /* the client's encoding is not the database's */
 	bool closes;                    /* what no statement takes away: LOAD, setseed() */
 	/* While a Bind is looked at: it, from the formats of the parameters on. */

@@ -2,6 +2,7 @@
 #include "session/state_reading.h"
 
 #include <string.h>
+#include <strings.h>
 
 bool state_reading_says(const struct sql_call_argument *a, unsigned flags,
 	char text[static STATEMENT_NAME_SIZE])
@@ -11,6 +12,20 @@ bool state_reading_says(const struct sql_call_argument *a, unsigned flags,
 	return a->kind == SQL_ARGUMENT_STRING &&
 		lexer_value(&a->token, flags, text, STATEMENT_NAME_SIZE, &len) == LEXER_VALUE_OK &&
 		strlen(text) == len;
+}
+
+bool state_reading_cuts(const char *name)
+{
+	return strcasecmp(name, "standard_conforming_strings") == 0 ||
+		strcasecmp(name, "client_encoding") == 0;
+}
+
+bool state_reading_cuts_by(const struct statement *s)
+{
+	if (s->kind == SQL_SET || s->kind == SQL_RESET)
+		return state_reading_cuts(s->name);
+	return s->kind == SQL_RESET_ALL || s->kind == SQL_DISCARD_ALL ||
+		(s->flags & SQL_UPDATES_SETTINGS) != 0;
 }
 
 static enum touched_reading of_name(const char *name)

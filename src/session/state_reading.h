@@ -13,6 +13,10 @@
 
 enum touched_reading state_reading_of(const struct statement *);
 
+/* Does such a setting, or a statement by itself, change where strings and characters end? */
+bool state_reading_cuts(const char *name);
+bool state_reading_cuts_by(const struct statement *);
+
 /* What an argument of set_config() says, if that is a constant. */
 bool state_reading_says(const struct sql_call_argument *, unsigned flags,
 	char text[static STATEMENT_NAME_SIZE]);

@@ -17,6 +17,7 @@
 #define SESSION_TEXTS_H
 
 #include "base/base.h"
+#include "sql/lexer.h"
 #include "sql/statement_may.h"
 
 enum { TEXTS_SHORT_MAX = 104, TEXTS_FORM_MAX = 1024, TEXTS_LEN_MAX = 4096, TEXTS_PLACES = 256 };

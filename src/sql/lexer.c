@@ -469,6 +469,20 @@ bool lexer_is_operator(const struct lexer_token *token, const char *op)
 
 /* --- life ----------------------------------------------------------------- */
 
+static bool has_high_byte(const char *text, size_t len)
+{
+	uint8_t all = 0;
+
+	for (size_t i = 0; i < len; i++)
+		all |= (uint8_t)text[i];
+	return (all & 0x80u) != 0;
+}
+
+bool lexer_hangs_on_flags(const char *text, size_t len)
+{
+	return len > 0 && (memchr(text, '\\', len) != NULL || has_high_byte(text, len));
+}
+
 void lexer_init(struct lexer *lexer, const char *text, size_t len, unsigned flags)
 {
 	static const char nothing[1];
@@ -478,8 +492,8 @@ void lexer_init(struct lexer *lexer, const char *text, size_t len, unsigned flag
 	lexer->flags = flags;
 	/* Texts of the protocol end at their first NUL. */
 	lexer->unsure = memchr(lexer->pos, '\0', len) != NULL;
-	if ((flags & LEXER_UNSAFE_ENCODING) == 0)
-		return;
-	for (size_t i = 0; i < len; i++)
-		lexer->unsure |= ((uint8_t)text[i] & 0x80u) != 0;
+	if ((flags & LEXER_UNSAFE_ENCODING) != 0)
+		lexer->unsure |= has_high_byte(lexer->pos, len);
+	if ((flags & LEXER_MAY_CHANGE) != 0)
+		lexer->unsure |= lexer_hangs_on_flags(lexer->pos, len);
 }

@@ -27,7 +27,10 @@ enum lexer_flag {
 	LEXER_UTF8 = 1u << 1,
 	/* A byte that looks like ASCII may be the second one of a character (see
 	 * lexer_encoding_flags()): text with any other byte is unsure. */
-	LEXER_UNSAFE_ENCODING = 1u << 2
+	LEXER_UNSAFE_ENCODING = 1u << 2,
+	/* Any of these may be otherwise when it is read: text that hangs on them
+	 * (lexer_hangs_on_flags()) is unsure. */
+	LEXER_MAY_CHANGE = 1u << 3
 };
 
 enum lexer_kind {
@@ -71,6 +74,9 @@ struct lexer {
 
 /* text may be NULL when len is 0. */
 void lexer_init(struct lexer *, const char *text, size_t len, unsigned flags);
+
+/* Could it be cut into other tokens under other flags?  Quick, and true when in doubt. */
+bool lexer_hangs_on_flags(const char *text, size_t len);
 
 /* Takes the next token; LEXER_END again and again at the end. */
 enum lexer_kind lexer_next(struct lexer *, struct lexer_token *);

@@ -112,6 +112,22 @@ START_TEST(texts_tell_what_they_make_and_end)
 }
 END_TEST
 
+START_TEST(text_that_may_be_read_either_way_does_both)
+{
+	static const char text[] = "SELECT 'a\\'; CREATE TEMP TABLE t (x int); --'";
+	struct pin_scan scan;
+
+	pin_scan(&scan, text, sizeof(text) - 1, 0);
+	ck_assert(scan.makes == 0 && !scan.is_unseen);
+	pin_scan(&scan, text, sizeof(text) - 1, LEXER_MAY_CHANGE);
+	ck_assert(scan.makes == TEMP && scan.is_unseen);
+	pin_scan(&scan, text, sizeof(text) - 1, LEXER_STANDARD_STRINGS | LEXER_MAY_CHANGE);
+	ck_assert(scan.makes == TEMP && scan.is_unseen);
+	pin_scan(&scan, "SELECT 1", 8, LEXER_MAY_CHANGE);
+	ck_assert(scan.makes == 0 && !scan.is_unseen);
+}
+END_TEST
+
 START_TEST(words_are_those_of_the_options)
 {
 	char words[PIN_WORDS_MAX];
@@ -412,6 +428,7 @@ Suite *pin_suite(void)
 	TCase *tc = tcase_create("pin");
 
 	tcase_add_test(tc, texts_tell_what_they_make_and_end);
+	tcase_add_test(tc, text_that_may_be_read_either_way_does_both);
 	tcase_add_test(tc, words_are_those_of_the_options);
 	tcase_add_test(tc, answer_is_read_and_a_piece_of_it_is_not);
 	tcase_add_test(tc, too_many_settings_are_told);

@@ -139,6 +139,38 @@ START_TEST(what_is_read_otherwise)
 }
 END_TEST
 
+START_TEST(what_changes_where_strings_end)
+{
+	static const struct {
+		const char *sql;
+		bool cuts;
+	} cases[] = {
+		{ "SET app.x = 1; SET LOCAL timezone = 'UTC'", false },
+		{ "SET standard_conforming_strings = on", true },
+		{ "SET LOCAL Standard_Conforming_Strings TO DEFAULT", true },
+		{ "SET NAMES 'LATIN1'", true },
+		{ "RESET client_encoding", true },
+		{ "RESET timezone", false },
+		{ "RESET ALL", true },
+		{ "SELECT set_config('client_encoding', 'UTF8', true)", true },
+		{ "SELECT set_config('app.x', 'UTF8', true)", false },
+		{ "SELECT set_config('a' || 'b', 'UTF8', true)", true },
+		{ "SELECT set_config($1, 'UTF8', true)", true },
+		{ "UPDATE pg_settings SET setting = 'off'", true },
+		{ "SET 'unterminated", true },
+	};
+
+	/* Each text by itself. */
+	begin();
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		text(cases[i].sql);
+		ck_assert_msg(t.cuts == cases[i].cuts, "%s", cases[i].sql);
+	}
+	ck_assert(t.unknown);
+	end();
+}
+END_TEST
+
 START_TEST(texts_name_what_they_may_set)
 {
 	begin();
@@ -453,6 +485,7 @@ Suite *state_suite(void)
 
 	tcase_add_loop_test(tc, texts_name_what_they_may_set, 0, (int)COUNT_OF(texts));
 	tcase_add_test(tc, what_is_read_otherwise);
+	tcase_add_test(tc, what_changes_where_strings_end);
 	tcase_add_test(tc, names_may_be_parameters);
 	tcase_add_test(tc, too_many_names_are_unknown);
 	tcase_add_test(tc, what_was_done_to_a_setting);

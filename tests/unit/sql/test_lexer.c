@@ -159,6 +159,11 @@ static const struct {
 	{ "an encoding with ASCII in characters", "'\x83\x5c'", "s'\x83\x5c' !",
 		ON | LEXER_UNSAFE_ENCODING },
 	{ "such an encoding, text of ASCII", "'a'", "s'a'", ON | LEXER_UNSAFE_ENCODING },
+	{ "settings that may change, a backslash", "'a\\'", "s'a\\' !",
+		ON | LEXER_MAY_CHANGE },
+	{ "settings that may change, not ASCII", "'\xc3\xbc'", "s'\xc3\xbc' !",
+		ON | LEXER_MAY_CHANGE },
+	{ "settings that may change, neither", "'a'", "s'a'", ON | LEXER_MAY_CHANGE },
 };
 
 START_TEST(finds_the_tokens)
