@@ -76,6 +76,7 @@ def test_startup_values_are_in_none(make_router):
             ([], [("c3bc",)]), ([], []), ([], [("c3bc",)])]
 
 
+@pytest.mark.usefixtures("no_code")
 def test_a_session_that_was_lent(make_router):
     router = make_router({
         "workloads": {"session": {"guaranteed_connections": 1, "max_connections": 1}},
