@@ -237,10 +237,13 @@ static bool derive(struct server *s)
 	struct server_derive *d = calloc(1, sizeof(*d));
 
 	if (d != NULL && server_auth_job(&s->login->auth, &d->job)) {
-		d->number = ++s->worker->derived;
+		uint64_t number = ++s->worker->derived;
+
+		d->number = number;
 		d->chore = (struct chore){ .run = derive_run, .done = derive_done };
 		if (chore_start(s->worker, CHORE_DERIVE, &d->chore)) {
-			s->login->deriving = d->number;
+			/* It is gone already if the router is about to end. */
+			s->login->deriving = number;
 			return true;
 		}
 	}
