@@ -222,7 +222,7 @@ static inline bool client_has_defaults(const struct client *c)
 /* Under which settings texts of the client's are read there, as far as it is known. */
 static inline uint64_t client_state_key(const struct client *c, const struct server *s)
 {
-	return c->params.plan_key ^ s->literal_key;
+	return c->params.plan_key ^ s->literal_key ^ s->path_key;
 }
 
 /* client_reads.c: those of which nothing is known.  Is a text that is sent now for this

@@ -78,7 +78,7 @@ struct server {
 	uint64_t unnamed_version;       /* and which of them */
 	bool unnamed_is_unsure;         /* an error may skip what made it so */
 	uint8_t lexer_flags;            /* enum lexer_flag, as it reads texts now */
-	uint64_t literal_key;           /* of settings under which statements are read */
+	uint64_t literal_key, path_key; /* of settings under which statements are read; search_path */
 	uint64_t nonce;                 /* of the barrier */
 	uint32_t body_left;             /* of a message that streams through */
 	bool body_drops;

@@ -103,27 +103,21 @@ static uint8_t lexer_flags_of(const struct params *reported)
  * tells of each change. */
 void server_note_settings(struct server *s)
 {
-	static const char *const names[] = { "TimeZone", "DateStyle", "IntervalStyle",
-		"client_encoding", "standard_conforming_strings", "search_path" };
 	const char *application = params_get(&s->reported, "application_name");
 	const char *reads_only = params_get(&s->reported, "default_transaction_read_only");
-	uint64_t key = 0;
+	const char *path = params_get(&s->reported, "search_path");
 
 	shown_set(&s->application, application == NULL ? "" : application);
-	for (size_t i = 0; i < COUNT_OF(names); i++) {
-		const char *value = params_get(&s->reported, names[i]);
-
-		if (value != NULL)
-			key = hash_mix(key, hash_bytes(value, strlen(value)) + i);
-	}
-	if (s->literal_key != key)
+	params_seal(&s->reported);
+	if (s->literal_key != s->reported.reading_key)
 		server_reads_change(s);
-	s->literal_key = key;
+	s->literal_key = s->reported.reading_key;
+	/* PostgreSQL 18 tells of it; it looks at that itself in each use. */
+	s->path_key = path == NULL ? 0 : hash_bytes(path, strlen(path));
 	/* Before PostgreSQL 14 nobody is told. */
 	s->may_defer = reads_only != NULL && strcmp(reads_only, "off") != 0;
 	/* What is in flight behind that may change it once more. */
 	s->lexer_flags = lexer_flags_of(&s->reported) | (s->lexer_flags & LEXER_MAY_CHANGE);
-	params_seal(&s->reported);
 }
 
 /* --- what the server has ---------------------------------------------------------------
