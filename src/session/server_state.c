@@ -153,19 +153,26 @@ static void note_reading(struct client *c, struct server *s, enum touched_readin
 		c->work->read_key = client_new_key(c);
 }
 
+static void note_touched(struct client *c, struct server *s, const void *text, size_t len,
+	unsigned flags)
+{
+	struct touched *t = &c->work->touched;
+
+	note_reading(c, s, touched_text(t, text, len, flags));
+	c->work->cuts = c->work->cuts || t->cuts;
+}
+
 void client_note_text(struct client *c, struct server *s, const void *text, size_t len)
 {
 	unsigned flags = client_lexer_flags(s);
-	struct touched *t = &c->work->touched;
 
 	if (!client_is_kept(c) || !touched_may(text, len))
 		return;
 	c->makes_code = c->makes_code || makes_code(s, text, len);
-	note_reading(c, s, touched_text(t, text, len, flags));
-	c->work->cuts = c->work->cuts || t->cuts;
+	note_touched(c, s, text, len, flags);
 	/* Both that it may be read as. */
 	if ((flags & LEXER_MAY_CHANGE) != 0)
-		(void)touched_text(t, text, len, flags ^ LEXER_STANDARD_STRINGS);
+		note_touched(c, s, text, len, flags ^ LEXER_STANDARD_STRINGS);
 }
 
 void client_note_unseen(struct client *c)
