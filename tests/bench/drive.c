@@ -2,7 +2,10 @@
 /*
  * The load generator of the benchmark suite: one thread, epoll, any number of clients.
  *
- *   drive SECONDS WARMUP GROUP [-- GROUP]...      WARMUP in seconds, or "signal": SIGUSR1
+ *   drive SECONDS WARMUP GROUP [-- GROUP]...
+ *
+ *   SECONDS: of the window; "SECONDS+" goes on behind it until it is killed, so that who
+ *   measures others has the time to.  WARMUP: in seconds, or "signal": SIGUSR1 ends it.
  *
  *   GROUP: WORD=VALUE... SQL [SQL...]      the statements are one transaction, in order
  *
@@ -45,6 +48,7 @@ static uint32_t group_count;
 static int epoll_fd;
 static int64_t begin_ns = INT64_MAX; /* of the window */
 static bool is_over;
+static bool goes_on; /* and counts no more */
 static bool is_running;
 static volatile sig_atomic_t is_signalled;
 static uint32_t logins;
@@ -114,7 +118,7 @@ static void go_on(struct client *c)
 {
 	struct group *g = c->group;
 
-	if (g->is_idle || is_over || !is_running)
+	if (g->is_idle || (is_over && !goes_on) || !is_running)
 		return;
 	if (g->pace > 0) {
 		if (c->done < c->due)
@@ -396,10 +400,15 @@ static void print_group(const struct group *g, double seconds)
 		(double)h->max / 1e3);
 }
 
-static void run(double seconds, const char *warmup)
+static void run(char *window, const char *warmup)
 {
+	double seconds;
 	int64_t end;
 
+	goes_on = window[0] != '\0' && window[strlen(window) - 1] == '+';
+	if (goes_on)
+		window[strlen(window) - 1] = '\0';
+	seconds = number(window, 3600);
 	start();
 	if (strcmp(warmup, "signal") == 0)
 		turn_until_signal();
@@ -418,7 +427,9 @@ static void run(double seconds, const char *warmup)
 		count_unanswered(&groups[i], end);
 		print_group(&groups[i], (double)(end - begin_ns) / 1e9);
 	}
-	printf("]\n");
+	say("]");
+	while (goes_on)
+		turn(drive_now_ns() + NS_PER_S / 10);
 }
 
 /* --- arguments -------------------------------------------------------------------------
@@ -567,6 +578,6 @@ int main(int argc, char **argv)
 	conn_init(epoll_fd);
 	if (signal(SIGUSR1, on_signal) == SIG_ERR)
 		drive_fail("signal");
-	run(number(argv[1], 3600), argv[2]);
+	run(argv[1], argv[2]);
 	return EXIT_SUCCESS;
 }

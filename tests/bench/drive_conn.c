@@ -48,8 +48,13 @@ static uint32_t get32(const uint8_t *p)
 static void wait_for(struct client *c, short events)
 {
 	struct pollfd p = { .fd = c->fd, .events = events };
+	int ready;
 
-	if (poll(&p, 1, 60000) <= 0)
+	/* The signal that the window begins may come meanwhile. */
+	do
+		ready = poll(&p, 1, 60000);
+	while (ready < 0 && errno == EINTR);
+	if (ready <= 0)
 		drive_refuse("the other side takes nothing for a minute");
 }
 

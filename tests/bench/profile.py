@@ -36,6 +36,8 @@ PROFILES = [
     ("state-rows-200", "transaction", STATES),
     ("paced", "transaction", STATES),
     ("workers-500", "transaction", "epoll epoll-2"),
+    ("login-plain", "login", "epoll pgbouncer"),
+    ("login-tls", "login", "epoll pgbouncer"),
     ("result-1mb", "MB", "epoll pgbouncer-64k"),
     ("copy-out", "MB", "epoll pgbouncer-64k"),
     ("copy-in", "MB", "epoll pgbouncer-64k"),
@@ -51,12 +53,13 @@ LIBRARIES = {"libc.so": "libc", "libc-": "libc", "libpthread": "libc", "ld-linux
 HEAD = """# Profile
 
 Made by `tests/bench/profile.py --write`: instructions that a pooler's process executes itself, for each
-transaction or each MB, counted by valgrind's callgrind. The kernel's are not among them: what it takes for the
+transaction, login or MB, counted by valgrind's callgrind. The kernel's are not among them: what it takes for the
 same work is in [benchmarks.md](benchmarks.md), as CPU time and as system calls. {machine}
 
 A count says where work goes, not how long it takes: some 3 instructions are a nanosecond while all of
 it is in the caches, fewer where it is not. Under callgrind all is some fifty times slower than it is otherwise, so that more clients are
-found ready at a time than would be by itself (`paced` shows one at a time); the loads are those of `tests/bench/suite.py`, `paced` at the
+found ready at a time than would be by itself (`paced` shows one at a time). To read messages and texts is
+`pg` and `sql`, a small part of it; `session` is what follows from them. The loads are those of `tests/bench/suite.py`, `paced` at the
 pace that leaves four fifths of the time free there, too. `program` is code without names: PgBouncer as
 Debian builds it. The router's engine is epoll: valgrind lets no other thread run while one waits in
 io_uring_enter(). All but `net` and liburing is the same code with io_uring.

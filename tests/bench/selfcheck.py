@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 
-from harness import ROOT, goals, loads, poolers
+from harness import ROOT, goals, loads, meters, poolers
 from harness.figures import Found
 from support.net import free_port
 
@@ -77,6 +77,27 @@ def check_backlog(args, port, pid):
     print("what is not answered counts")
 
 
+def check_going_on(args, port, pid):
+    """Behind its window it goes on, until it is ended."""
+    process = subprocess.Popen(
+        [poolers.program(args, "drive"), "0.2+", "0.05", f"port={port}", "SELECT 1"],
+        stdout=subprocess.PIPE, text=True)
+    try:
+        for word in ("ready", "begin", "end"):
+            assert process.stdout.readline().strip() == word
+        assert json.loads(process.stdout.readline())[0]["ended"] > 0
+        before, deadline = meters.cpu([pid]), time.monotonic() + 10
+        while meters.cpu([pid]) < before + 0.05:
+            assert time.monotonic() < deadline, "nobody asks any more"
+            time.sleep(0.01)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    print("it goes on until it is ended")
+
+
 def check_slow_reader(args, port):
     """It takes no more than it is to take, and no less."""
     steps = drive(args, port, "clients=1", "read=5000")
@@ -85,6 +106,37 @@ def check_slow_reader(args, port):
     assert next(steps, None) is None
     assert abs(found["bytes"] / found["seconds"] - 5000) < 500, found
     print("who reads slowly reads as slowly as that")
+
+
+def check_meters():
+    """To read them takes long, and longer at one end than at the other: what they tell is the
+    same."""
+    waits = [0.2, 0.1, 0.4] + [0.0] * 3
+    kept = meters.cpu, meters.machine
+
+    def cpu(_pids):
+        value = time.monotonic()
+        time.sleep(waits.pop(0))
+        return value
+    try:
+        meters.cpu, meters.machine = cpu, lambda: (2 * time.monotonic(), 0.0)
+        found = meters.Moment([], [], 0).until(meters.Moment([], [], 0))
+    finally:
+        meters.cpu, meters.machine = kept
+    for name, value in (("machine_cpu", 2), ("cpu", 1), ("client_cpu", 1), ("server_cpu", 1)):
+        assert abs(found[name] - value) < 0.02, found
+    print("each meter has a time of its own")
+
+
+def check_settling():
+    """A warm-up lasts until nobody comes any more, but not for ever."""
+    come, began = iter(range(10)), time.monotonic()
+    loads.settle(lambda: next(come, 10), 0.1)
+    assert time.monotonic() - began > 0.4
+    come, began = iter(range(10**9)), time.monotonic()
+    loads.settle(lambda: next(come), 0.1)
+    assert 1 <= time.monotonic() - began < 20
+    print("a warm-up ends when nobody comes any more")
 
 
 def check_figures():
@@ -107,6 +159,8 @@ def main():
     parser.add_argument("--short", action="store_true", help="it is short anyway")
     args = parser.parse_args()
     check_figures()
+    check_meters()
+    check_settling()
     port = free_port()
     fake = subprocess.Popen([poolers.program(args, "fakepg"), str(port)], stdout=subprocess.PIPE)
     try:
@@ -114,6 +168,7 @@ def main():
         started = time.monotonic()
         check_omission(args, port, fake.pid)
         check_backlog(args, port, fake.pid)
+        check_going_on(args, port, fake.pid)
         check_slow_reader(args, port)
         print(f"{time.monotonic() - started:.0f} s")
     finally:

@@ -204,7 +204,7 @@ def run(args, bench, chosen):
             record = records.setdefault(load.name, {
                 "load": load.name, "machine": about, "seconds": args.seconds * load.times, "rounds": [],
                 "at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-                "load_average": os.getloadavg()[0], "configs": {}})
+                "load_average": os.getloadavg()[0], "settles": True, "configs": {}})
             results = one_round(bench, load, there)
             for key, result in results.items():
                 record["configs"][key] = result.pop("configs", [])

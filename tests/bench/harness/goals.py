@@ -5,11 +5,12 @@ ENGINES = ("uring", "epoll")
 
 
 class Goal:
-    """limit: at most, or at least if it is negative; strictly so if strict."""
+    """limit: at most, or at least if it is negative; strictly so if strict.  why: of REASONS."""
 
-    def __init__(self, figure, load, peer, limit, value, unit="", strict=False):
+    def __init__(self, figure, load, peer, limit, value, unit="", strict=False, why=None):
         self.figure, self.load, self.peer = figure, load, peer
         self.limit, self.value, self.unit, self.strict = limit, value, unit, strict
+        self.why = why or load.split("-")[0]
 
     @property
     def text(self):
@@ -63,11 +64,27 @@ def idle_cpu(found, key):
     return found.ratio(key, "used", "cpu")
 
 
+def rate_reason(found, key):
+    """What the CPU that is saved leaves room for."""
+    whole, peer, mine = (found.middle(of, name) for of, name in (
+        (found.base, "machine_cpu"), (found.base, "cpu"), (key, "cpu")))
+    if None in (whole, peer, mine):
+        return ""
+    return (f"PostgreSQL, the clients and the pooler share the processors, which spend {whole:.1f} us on a"
+            f" transaction with the peer, {peer:.1f} of them in the pooler. With the router's {mine:.1f} in"
+            f" their place there is room for {whole / (whole - peer + mine):.2f} of the peer's rate.")
+
+
 # What keeps it from a goal, as profiles show; printed for those that are not reached.
 REASONS = {
-    "simple": "Two processors are PostgreSQL's, the clients' and the router's: of some 29 us of all of them"
-              " PostgreSQL takes 19 and the router 7, so that even without any router no more than the"
-              " figure of PostgreSQL direct could be had. What is saved beside PgBouncer is in the CPU.",
+    "rate": rate_reason,
+    "cpu": "What the router executes itself is about twice of what PgBouncer does (docs/profile.md): texts are"
+           " read for what they leave in a session, times go into histograms, each server goes back through"
+           " the budget. io_uring makes up for that where many sockets are ready at a time, as it hands over"
+           " in one system call what is sent to all of them; with epoll each receive and each send is a call"
+           " of its own (the table of system calls below), behind which PostgreSQL, woken by it, may take the"
+           " processor.",
+    "calls": "One receive and one send for each direction are four; with epoll each is a call.",
     "tail": "40 processes of PostgreSQL, the clients and the router take turns on two processors, for 20 us at"
             " a time: whose turn it is is the kernel's. `fair-500` and `fair-10000` have the same queue over"
             " servers that take 5 ms each, and show what the router makes of it.",
@@ -86,12 +103,12 @@ REASONS = {
                    " PgBouncer's CPU with io_uring.",
     "login-tls": "95 % of the instructions of a login with TLS (callgrind) are OpenSSL's, in"
                  " SSL_do_handshake(), and the same for both: the key exchange and the signature.",
-    "idle-tls-10000": "OpenSSL's own objects take 13,969 bytes of live memory per client with the smaller"
-                      " cipher suite, which is preferred for that; the rest are the client itself and what"
-                      " malloc adds.",
+    "idle-tls": "OpenSSL's own objects take 13,969 bytes of live memory per client with the smaller"
+                " cipher suite, which is preferred for that; the rest are the client itself and what"
+                " malloc adds.",
     "workers": "What a second worker costs is the way of a server from one thread to the other: the one"
                " who waits longest is served first, wherever it is (docs/architecture.md).",
-    "fake-simple-500": "Two workers, the load generator and the server share two processors here.",
+    "fake": "Two workers, the load generator and the server share two processors here.",
 }
 
 
@@ -100,13 +117,14 @@ def every():
                                 ("prepared", 40, "PgBouncer 1.24"),
                                 ("prepared", 500, "PgBouncer 1.24")):
         yield Goal(f"CPU per transaction, {kind}, {clients} clients", f"{kind}-{clients}",
-                   f"{peer} = 1.00", 0.85 if kind == "simple" else 0.75, ratio("cpu"))
-    for kind, limit in (("simple", 0.85), ("prepared", 0.75)):
+                   f"{peer} = 1.00", 0.85 if kind == "simple" else 0.75, ratio("cpu"), why="cpu")
+    for kind, limit, peer in (("simple", 0.85, "PgBouncer"), ("prepared", 0.75, "PgBouncer 1.24")):
         yield Goal(f"the same, unix socket to PostgreSQL, {kind}, 40 clients", f"unix-{kind}-40",
-                   "PgBouncer = 1.00", limit, ratio("cpu"))
+                   f"{peer} = 1.00", limit, ratio("cpu"), why="cpu")
     for load in ("simple-40", "simple-500", "prepared-40", "prepared-500"):
+        peer = "PgBouncer 1.24" if load.startswith("prepared") else "PgBouncer"
         yield Goal(f"transactions per second, {load.replace('-', ', ')} clients", load,
-                   "PgBouncer = 1.00", -1.15, ratio("rate"))
+                   f"{peer} = 1.00", -1.15, ratio("rate"), why="rate")
     yield Goal("two workers, server that answers at once", "fake-simple-500", "one worker = 1.00",
                -1.0, workers("rate"), strict=True)
     yield Goal("CPU per transaction of two workers, the same", "fake-simple-500",
@@ -117,10 +135,11 @@ def every():
     yield Goal("`pgbench -M extended` with plan reuse, whole machine", "reuse-rows-40",
                "PostgreSQL direct = 1.00", -1.0, reuse)
     for load in ("simple-500", "simple-10000", "fair-500", "fair-10000"):
-        yield Goal(f"p99/p50, `{load}`", load, "pg_doorman claims 1.1, PgBouncer 1.4", 1.3, tail)
+        yield Goal(f"p99/p50, `{load}`", load, "pg_doorman claims 1.1, PgBouncer 1.4", 1.3, tail,
+                   why="tail")
     for load, limit, peer in (("idle-10000", 0.9, "1.05 kB"), ("idle-tls-10000", 15, "15.6 kB")):
         yield Goal(f"memory per idle client, `{load}`", load, f"PgBouncer {peer}", limit,
-                   figure("rss_each", scale=1e-3), " kB")
+                   figure("rss_each", scale=1e-3), " kB", why=load.rpartition("-")[0])
     for load in ("result-1mb", "result-600mb", "copy-out", "copy-in"):
         yield Goal(f"CPU per GB, `{load}`", load, "PgBouncer with pkt_buf 64 kB = 1.00", 1.0,
                    ratio("cpu_gb"))
@@ -131,7 +150,7 @@ def every():
                "PgBouncer 7.0", 2, figure("calls_each"))
     for load in ("login-plain", "login-tls"):
         yield Goal(f"CPU per login, `{load}`", load, "PgBouncer = 1.00", 1.0, ratio("cpu"),
-                   strict=True)
+                   strict=True, why=load)
     yield Goal("idle CPU with 10,000 clients", "idle-10000", "PgBouncer = 1.00", 1.0, idle_cpu)
 
 
@@ -145,19 +164,25 @@ def word(goal, values):
     return "by one engine" if any(held) else "not reached"
 
 
-def reasons(founds):
-    """For the goals that a default engine does not reach: lines of Markdown."""
+def reason(why, missed, key):
+    """missed: (goal, found) that have it."""
+    text = REASONS.get(why, "")
+    if callable(text):
+        return " ".join(f"`{found.load.name}`: {text(found, key)}" for _, found in missed)
+    return text
+
+
+def reasons(founds, key):
+    """For the goals that this engine does not reach: lines of Markdown."""
     by_name = {found.load.name: found for found in founds}
     missed = {}
     for goal in every():
         found = by_name.get(goal.load)
-        value = goal.value(found, ENGINES[0]) if found else None
+        value = goal.value(found, key) if found else None
         if value is not None and not goal.holds(value):
-            name = "tail" if goal.value is tail else goal.load
-            missed.setdefault(name if name in REASONS else name.split("-")[0],
-                              []).append(goal.figure)
-    return [f"- {'; '.join(figures)}" + (f": {REASONS[name]}" if name in REASONS else ".")
-            for name, figures in missed.items()]
+            missed.setdefault(goal.why, []).append((goal, found))
+    return ["- " + "; ".join(goal.figure for goal, _ in those) + ": " + reason(why, those, key)
+            for why, those in missed.items()]
 
 
 def rows(founds):

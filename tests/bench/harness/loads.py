@@ -23,6 +23,7 @@ TPCB = ["BEGIN",
         " VALUES ($3, $2, $1, $4, CURRENT_TIMESTAMP)", "COMMIT"]
 WEB = ["BEGIN", ROW, ROW, "COMMIT"]
 MB = 1000000
+SETTLED_S = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,13 +50,15 @@ def words_of(groups, started, scene, more=()):
 
 
 def drive(bench, started, scene, groups, more=(), calls=False, seconds=None, warmup=None):
-    """Runs the load generator for a window; all figures of that window."""
+    """Runs the load generator for a window; all figures of that window.  It goes on until the
+    meters have been read, but for what strace counts."""
     seconds, warmup = seconds or bench.args.seconds, warmup or bench.args.warmup
     words = words_of(groups, started, scene, more)
     process = subprocess.Popen(
-        [program(bench.args, "drive"), str(seconds), "signal" if calls else str(warmup), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        [program(bench.args, "drive"), f"{seconds}{'' if calls else '+'}", "signal", *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        return watch(bench, started, process, calls)
+        return watch(bench, started, scene, process, calls, warmup)
     finally:
         if process.poll() is None:
             process.kill()
@@ -69,17 +72,32 @@ def expect(process, word):
         raise RuntimeError(f"{word!r} was expected, not {line!r}: {process.stderr.read()[:500]}")
 
 
-def watch(bench, started, process, calls):
+def settle(pids, warmup):
+    """Warms up until the same processes have been there for a while: who opens connections one
+    after the other is not to be measured while doing that.  Who never stops is not waited
+    for."""
+    before, began = pids(), time.monotonic()
+    now = changed = began
+    while now < began + warmup or changed + SETTLED_S > now and now < began + 10 * warmup:
+        time.sleep(0.02)
+        there, now = pids(), time.monotonic()
+        if there != before:
+            before, changed = there, now
+
+
+def watch(bench, started, scene, process, calls, warmup):
+    def servers():
+        return [bench.place.fake.process.pid] if scene.fake else bench.server_pids()
     expect(process, "ready")
+    settle(servers, warmup)
     if calls:
-        time.sleep(bench.args.warmup)
         counted = meters.Calls(started.pids, bench.place.directory / "strace")
-        process.send_signal(meters.signal.SIGUSR1)
+    process.send_signal(meters.signal.SIGUSR1)
     expect(process, "begin")
-    first = meters.Moment(started.pids, bench.server_pids(), process.pid)
+    first = meters.Moment(started.pids, servers(), process.pid)
     resident_before = meters.memory(started.pids)
     expect(process, "end")
-    last = meters.Moment(started.pids, bench.server_pids(), process.pid)
+    last = meters.Moment(started.pids, servers(), process.pid)
     counts = counted.end() if calls else {}
     resident = meters.memory(started.pids)
     groups = bench.json(process.stdout.readline())
@@ -394,6 +412,13 @@ def fake():
                      kind, 500, fake=True)
 
 
+def kernels():
+    for clients in (40, 500):
+        yield closed(f"single-{clients}", "kernels",
+                     f"SELECT 1, simple, {clients} clients, as before Linux 6.10",
+                     "uring uring-single epoll pgbouncer", "simple", clients)
+
+
 def workers():
     for clients in (1, 40, 500):
         yield closed(f"workers-{clients}", "workers", f"SELECT 1, simple, {clients} "
@@ -415,7 +440,8 @@ def calls():
 
 def every():
     loads = {}
-    for part in (core, more_kinds, states, sizes, transports, idle, bulk, mixed, arrivals, fake, workers, calls):
+    for part in (core, more_kinds, states, sizes, transports, idle, bulk, mixed, arrivals, fake,
+                 workers, kernels, calls):
         for load in part():
             assert load.name not in loads
             loads[load.name] = load

@@ -67,28 +67,31 @@ def descendants(pid):
 
 
 class Moment:
-    """All meters at one time."""
+    """All meters, each with the time at which it was read: to read them takes so long that
+    one time for all would be wrong."""
 
     def __init__(self, pids, servers, client):
-        self.time = time.monotonic()
-        self.cpu, self.servers, self.client = cpu(pids), cpu(servers), cpu([client])
         self.sessions = set(servers)
-        self.switches = switches(pids)
-        self.machine, self.steal = machine()
+        self.seen = {}
+        for names, meter in ((("machine_cpu", "steal"), machine),
+                             (("cpu",), lambda: [cpu(pids)]),
+                             (("voluntary", "involuntary"), lambda: switches(pids)),
+                             (("client_cpu",), lambda: [cpu([client])]),
+                             (("server_cpu",), lambda: [cpu(servers)])):
+            at = time.monotonic()
+            for name, value in zip(names, meter()):
+                self.seen[name] = at, value
 
     def until(self, later):
         """What happened in between, per second."""
-        wall = later.time - self.time
-        parts = {"cpu": later.cpu - self.cpu, "server_cpu": later.servers - self.servers,
-                 "client_cpu": later.client - self.client,
-                 "machine_cpu": later.machine - self.machine,
-                 "steal": later.steal - self.steal,
-                 "voluntary": later.switches[0] - self.switches[0],
-                 "involuntary": later.switches[1] - self.switches[1]}
+        found = {}
+        for name, (began, before) in self.seen.items():
+            ended, after = later.seen[name]
+            found[name] = (after - before) / (ended - began)
         # What a session has used is gone with it.
         if self.sessions != later.sessions:
-            parts["server_cpu"] = None
-        return {name: None if value is None else value / wall for name, value in parts.items()}
+            found["server_cpu"] = None
+        return found
 
 
 class Calls:

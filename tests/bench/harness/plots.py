@@ -6,7 +6,8 @@ from xml.sax.saxutils import escape
 from . import poolers
 
 COLOURS = {"uring": "#1b6ca8", "uring-tracked": "#4d8fc0", "uring-off": "#7fb2d9",
-           "uring-2": "#0b3d61", "uring-reuse": "#5a3fa0", "epoll": "#2a9d6f",
+           "uring-2": "#0b3d61", "uring-reuse": "#5a3fa0", "uring-single": "#3f7f86",
+           "epoll": "#2a9d6f",
            "epoll-tracked": "#5eb893", "epoll-off": "#93d1b6", "epoll-2": "#14573c",
            "epoll-reuse": "#9a86cf", "pgbouncer": "#d1662b",
            "pgbouncer-64k": "#e3a37f", "pgbouncer13": "#8a3f14", "pgbouncer13-0": "#b98a6d", "haproxy": "#8d8d8d",

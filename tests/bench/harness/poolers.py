@@ -59,11 +59,13 @@ class Running:
         self.host = "127.0.0.1"
         self.processes, self.configs, self.logs = [], [], []
 
-    def start(self, command, log):
+    def start(self, command, log, more=()):
+        """more: of the environment."""
         self.logs.append(log)
         with open(log, "w", encoding="utf-8") as out:
             self.processes.append(subprocess.Popen(command, stdout=out, stderr=out,
-                                                   stdin=subprocess.DEVNULL))
+                                                   stdin=subprocess.DEVNULL,
+                                                   env=os.environ | dict(more)))
 
     @property
     def pids(self):
@@ -105,16 +107,19 @@ class Direct:
 class Router:
     servers_per_client = False
 
-    def __init__(self, key, title, engine="io_uring", state=None, workers=1, more=""):
+    def __init__(self, key, title, engine="io_uring", state=None, workers=1, more="", receive=None):
         self.key, self.title = key, title
         self.engine, self.state, self.workers, self.more = engine, state, workers, more
+        # What newer kernels are not asked for: docs/kernels.md.
+        self.environment = {"PGTANDEM_IO_RECEIVE": receive} if receive else {}
 
     def missing(self, args):
         return None if pathlib.Path(args.router).exists() else f"{args.router} is not there"
 
     def config(self, place, scene, ports):
         host, port = place.server(scene)
-        text = f"process: {{ workers: {self.workers}, io_backend: {self.engine}, " \
+        text = "".join(f"# {name}={value}\n" for name, value in self.environment.items())
+        text += f"process: {{ workers: {self.workers}, io_backend: {self.engine}, " \
             f"max_client_conn: {scene.clients + 100} }}\n"
         words = [f'session_state: "{self.state}"'] if self.state else []
         words += [self.more] if self.more else []
@@ -141,7 +146,8 @@ class Router:
         path = place.directory / f"{self.key}.yaml"
         path.write_text(self.config(place, scene, ports), encoding="utf-8")
         running.configs.append(path.read_text())
-        running.start([*place.under, place.args.router, "--config", str(path)], place.directory / "router.log")
+        running.start([*place.under, place.args.router, "--config", str(path)],
+                      place.directory / "router.log", self.environment)
         return running
 
 
@@ -228,6 +234,7 @@ ALL = {pooler.key: pooler for pooler in (
     Router("uring-off", "pgtandem, io_uring, session_state off", state="off"),
     Router("uring-tracked", "pgtandem, io_uring, session_state tracked", state="tracked"),
     Router("uring-2", "pgtandem, io_uring, 2 workers", workers=2),
+    Router("uring-single", "pgtandem, io_uring as before Linux 6.10", receive="single"),
     Router("uring-reuse", "pgtandem, io_uring, plan_reuse", more="plan_reuse: true"),
     Router("epoll", "pgtandem, epoll", engine="epoll"),
     Router("epoll-off", "pgtandem, epoll, session_state off", engine="epoll", state="off"),

@@ -28,6 +28,7 @@ GROUPS = {
     "paced": "Paced load",
     "fake": "A server that answers at once",
     "workers": "One worker and two",
+    "kernels": "Before Linux 6.10",
     "calls": "System calls",
 }
 
@@ -40,14 +41,14 @@ the poolers beside each other, on one machine, with PostgreSQL and the clients o
 How to read it. Rounds are interleaved, the poolers take turns within a round and their order turns
 around with each; figures are medians over rounds. *Ratio* is the median of the ratios to {base}
 within a round, with the least and the most: it is what to trust, the absolute figures drift with
-whatever else the machine does. *CPU* is CPU time of the pooler's process per transaction, from the
+whatever else the machine does. {windows}*CPU* is CPU time of the pooler's process per transaction, from the
 kernel's own count in nanoseconds; on loopback a sender is charged with much of its peer's work in
 the kernel, all alike. *Machine* is that of all processors and everybody on them, per transaction.
 *Switches* are the pooler's context switches, given up and taken away. Closed loop: a client begins its next
 transaction when the last one has ended. Latencies are in ms, from the load generator
 (`tests/bench/drive.c`); where a load has a rate or a pace of its own, they count from the moment in which
 a transaction was to begin, whether or not a client was free (coordinated omission). One thread each
-unless said otherwise, and no TLS towards PostgreSQL. `session_state` is strict, the default, unless it says off, which is what
+(`workers: 1`) unless said otherwise, and no TLS towards PostgreSQL. `session_state` is strict, the default, unless it says off, which is what
 PgBouncer does.
 
 ## Goals
@@ -179,6 +180,13 @@ NOTES = {
              " PgBouncer did in a closed loop in the same round.",
     "idle": "Memory with the clients less memory before they came, after one login; the window is"
             " silent, and CPU is what was used in it.",
+    "unix": "`host: /run/postgresql` instead of an address: to be recommended where PostgreSQL is on the same"
+            " machine (PERFORMANCE in pgtandem.yaml(5)). PgBouncer has it, too.",
+    "workers": "`process.workers` is 1 in all tables unless said otherwise. By itself the router takes one for each"
+               " processor that it may use, at most 4; when it pays to say something else is in pgtandem.yaml(5),"
+               " PERFORMANCE.",
+    "kernels": "io_uring as the router uses it before Linux 6.10 (docs/kernels.md), here on a newer kernel:"
+               " each receive is a request of its own.",
     "login": "Each transaction: connect, log in, one query, leave. What PBKDF2 costs the client is"
              " computed once. CPU is that of a whole login with its query.",
     "fake": "`tests/bench/fakepg.c` instead of PostgreSQL, so that the pooler is what limits. It and the"
@@ -223,16 +231,29 @@ def section(group, founds):
     return "\n\n".join(parts)
 
 
+# What is set up in another way than for most loads.
+SCENES = ("hybrid", "tls-40", "login-plain", "unix-simple-40")
+
+
+def configured(founds):
+    """(load, pooler, texts): each pooler once, and two of them for other scenes."""
+    told = set()
+    for found in founds:
+        for key, texts in found.record["configs"].items():
+            is_scene = found.load.name in SCENES and key in ("uring", "pgbouncer")
+            if texts and (is_scene or key not in told):
+                yield found.load.name, poolers.ALL[key], texts
+            told.add(key)
+
+
 def configurations(founds):
     """As they were for one load of a kind: without directories and ports of that run."""
-    parts = ["## How each was configured"]
-    for name in ("simple-40", "hybrid", "tls-40"):
-        found = next((f for f in founds if f.load.name == name), None)
-        for key, texts in (found.record["configs"].items() if found else ()):
-            for text in texts:
-                text = re.sub(r"\b(1[5-9]|2\d|3[01])\d{3}\b", "PORT", text)
-                text = re.sub(r"/[\w/.-]*/pgtandem-(bench|pg)-\w+", "DIR", text)
-                parts.append(f"{poolers.ALL[key].title}, `{name}`:\n\n```\n{text.strip()}\n```")
+    parts = ["## How each was configured", "What is not said is as each program has it by itself."]
+    for name, pooler, texts in configured(founds):
+        for text in texts:
+            text = re.sub(r"\b(1[5-9]|2\d|3[01])\d{3}\b", "PORT", text)
+            text = re.sub(r"/[\w/.-]*/pgtandem-(bench|pg)-\w+", "DIR", text)
+            parts.append(f"{pooler.title}, `{name}`:\n\n```\n{text.strip()}\n```")
     return "\n\n".join(parts)
 
 
@@ -265,9 +286,22 @@ def pack(results, every):
                     raw.addfile(info, file)
 
 
+# Of figures that were made before they were, it is not said.
+WINDOWS = """A window begins when no server has been opened for a while, and the
+load goes on until all meters have been read. """
+
+
 def missed(founds):
-    lines = goals.reasons(founds)
-    return "\n".join(["Not reached by io_uring, the default, and why:", "", *lines]) if lines else ""
+    """An engine for which there is the same to be said as for the other needs no second list."""
+    parts, before = [], []
+    for key, who in zip(goals.ENGINES, ("io_uring, the default", "epoll")):
+        lines = goals.reasons(founds, key)
+        mine = [line for line in lines if line not in before]
+        if mine:
+            also = ", beside these," if parts else ","
+            parts.append("\n".join([f"Not reached by {who}{also} and why:", "", *mine]))
+        before += lines
+    return "\n\n".join(parts)
 
 
 def document(results, every, images=()):
@@ -280,6 +314,7 @@ def document(results, every, images=()):
     parts = [HEAD.format(
         machine=f"{about_machine['processors']} processors, Linux {about_machine['kernel']}",
         versions=", ".join(versions) + ".", base="PgBouncer (1.24 for prepared statements)",
+        windows=WINDOWS if all(found.record.get("settles") for found in founds) else "",
         goals=table(*goals.rows(founds)), reasons=missed(founds))]
     parts += [f"![{title}](benchmarks/{file})" for title, file in images]
     for group in GROUPS:
