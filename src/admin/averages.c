@@ -4,36 +4,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-void averages_init(struct averages *a, uint64_t period_us, uint64_t now_us)
+void averages_init(struct averages *a, uint64_t now_us)
 {
-	*a = (struct averages){ .period_us = period_us };
-	a->older.at_us = now_us;
-	a->newer.at_us = now_us;
+	*a = (struct averages){ .older.at_us = now_us, .newer.at_us = now_us };
 }
 
 void averages_finish(struct averages *a)
 {
 	free(a->older.rows);
 	free(a->newer.rows);
-	averages_init(a, a->period_us, 0);
+	averages_init(a, 0);
 }
 
-bool averages_note(struct averages *a, const struct averages_look *look)
+bool averages_are_due(const struct averages *a, uint64_t period_us, uint64_t now_us)
 {
-	struct averages_row *rows;
+	return now_us >= a->newer.at_us + period_us;
+}
 
-	if (look->at_us < a->newer.at_us + a->period_us)
-		return true;
-	rows = calloc(look->count + 1, sizeof(*rows));
-	if (rows == NULL)
-		return false;
-	if (look->count > 0)
-		memcpy(rows, look->rows, look->count * sizeof(*rows));
+void averages_note(struct averages *a, struct averages_look *look)
+{
 	free(a->older.rows);
 	a->older = a->newer;
 	a->newer = *look;
-	a->newer.rows = rows;
-	return true;
+	look->rows = NULL;
+	look->count = 0;
 }
 
 static int compare(const void *key, const void *row)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Averages of the counters: what they grew between two looks that lie at least a
- * period apart.  Nothing runs in between: a look is taken when somebody asks.
- * Until the first period is over, averages are 0.
+ * Averages of the counters: what they grew between the last two looks, of which one
+ * is due each period.  Until the first period is over, averages are 0.
  *
  * Owns:   its copies of the counters.  Names belong to the caller and live as
  *         long.
@@ -28,17 +27,18 @@ struct averages_look {
 };
 
 struct averages {
-	uint64_t period_us;
 	struct averages_look older;
 	struct averages_look newer;
 };
 
-void averages_init(struct averages *, uint64_t period_us, uint64_t now_us);
+void averages_init(struct averages *, uint64_t now_us);
 void averages_finish(struct averages *);
 
-/* Takes a look if the last one is a period ago; copies.  False: no memory, and all
- * is as before. */
-NODISCARD bool averages_note(struct averages *, const struct averages_look *);
+/* Is the last look a period ago? */
+bool averages_are_due(const struct averages *, uint64_t period_us, uint64_t now_us);
+/* From here on averages are of the time since the look before; the rows are taken over,
+ * and look has none. */
+void averages_note(struct averages *, struct averages_look *);
 
 /* Of one database, or of all together (NULL).  Counts and wait_time are per
  * second, query_time per query, xact_time per transaction. */

@@ -20,7 +20,7 @@
 #include "pg/frame.h"
 #include "pg/msg_out.h"
 
-enum { QUOTED_MAX = 200, HINT_MAX = 160, AVERAGES_PERIOD_US = 60000000 };
+enum { QUOTED_MAX = 200, HINT_MAX = 160 };
 
 /* What the answers to one query may come to before another of its commands is run. */
 enum { ANSWERS_MAX = 16 * 1024 * 1024 };
@@ -486,7 +486,7 @@ int console_create(struct console **out, struct router *router,
 	pthread_mutex_init(&console->lock, NULL);
 	list_init(&console->asks);
 	console->go_on = go_on;
-	averages_init(&console->averages, AVERAGES_PERIOD_US, clock_now_us());
+	averages_init(&console->averages, clock_now_us());
 	*out = console;
 	return 0;
 }

@@ -43,5 +43,8 @@ void console_destroy(struct console **);
  * apart from that.  By main; it comes to pass on the workers. */
 void console_order(struct console *, const char *text);
 void console_fill_ops(struct console *, struct console_ops *);
+/* By main, now and then: the averages of SHOW STATS are of the last whole period.
+ * is_logged: a line of the log each time. */
+void console_tick(struct console *, uint64_t period_us, bool is_logged);
 
 #endif

@@ -34,7 +34,7 @@ static bool read_columns(const struct frame *f, struct columns *columns)
 		(void)wire_u32(&in);
 		(void)wire_u16(&in);
 		columns->are_numbers[i] =
-			type == MSG_OUT_INT4 || type == MSG_OUT_NUMERIC;
+			type == MSG_OUT_INT4 || type == MSG_OUT_INT8 || type == MSG_OUT_NUMERIC;
 	}
 	return wire_done(&in);
 }

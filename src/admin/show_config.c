@@ -49,7 +49,7 @@ static const char *bare_key(const char *path)
 		if (strncmp(path, sections[i], strlen(sections[i])) == 0)
 			return path + strlen(sections[i]);
 	}
-	return strncmp(path, "log.log_", 8) == 0 ? path + 4 : path;
+	return strncmp(path, "log.", 4) == 0 && habit_has(path + 4) ? path + 4 : path;
 }
 
 static void add_option(void *arg, const struct dump_row *option)
@@ -236,12 +236,13 @@ static const struct table_column database_columns[] = {
 	TABLE_COLUMN(TEXT, database_row, database, "", "Its name in PostgreSQL."),
 	TABLE_COLUMN(TEXT, database_row, force_user, "",
 		"The user that its servers log in as, if that is fixed."),
-	TABLE_COLUMN(U32, database_row, pool_size, "", "Most servers of a user."),
+	TABLE_COLUMN(U32, database_row, pool_size, "",
+		"Most servers of a user, of all workloads that serve it together, as are the next two."),
 	TABLE_COLUMN(U32, database_row, min_pool_size, "", "Servers that are kept open."),
 	TABLE_COLUMN(U32, database_row, reserve_pool_size, "",
 		"Servers above pool_size for who waits long."),
 	TABLE_COLUMN(U32, database_row, server_lifetime, "seconds",
-		"Age at which a server is closed."),
+		"Age at which a server is closed; where workloads differ the greatest."),
 	TABLE_COLUMN(TEXT, database_row, pool_mode, "", "NULL, as it depends on the port."),
 	TABLE_COLUMN(TEXT, database_row, load_balance_hosts, "",
 		"NULL: the router has no such setting."),
@@ -345,44 +346,60 @@ static void entries_count(struct entries *e, const struct snap_pools *pools,
 	}
 }
 
-/* The most servers that one pool of it can have: its size where there is one, else
- * what its workloads may have. */
-static uint32_t pool_size_of(const struct config *config, const struct entry *e,
-	const struct settings *s, char *workloads, size_t size)
-{
-	const struct config_host *host = &config->hosts[e->conf->host];
-	uint64_t all = 0;
-
-	for (size_t i = 0; i < config->workload_count; i++) {
-		const struct config_workload *w = &config->workloads[i];
-
-		if (!config_workload_allows(w, e->name))
-			continue;
-		show_list_add(workloads, size, w->name);
-		all += w->shares[e->conf->host].max;
-	}
-	if (s->default_pool_size != 0)
-		return s->default_pool_size;
-	return (uint32_t)u64_min(all, host->budget);
-}
-
-static const struct config_place *place_of(struct directory *d,
-	const struct config_host *host)
+static struct route_host *host_of(struct directory *d, const struct config_host *host)
 {
 	for (uint32_t i = 0; i < directory_host_count(d); i++) {
 		struct route_host *h = directory_host(d, i);
 
 		if (strcmp(h->name, host->name) == 0)
-			return show_place(host, h);
+			return h;
 	}
-	return &host->places[0];
+	return NULL;
+}
+
+/* What the workload may have there now. */
+static uint32_t share_max(struct directory *d, const struct config_workload *w,
+	const struct snap_budget *budget)
+{
+	const struct route_workload *now = directory_current_workload(d, w->name);
+
+	return now == NULL || now->index >= budget->share_count ? 0 :
+								  budget->shares[now->index].max;
+}
+
+/* Of one of its pools, for all its workloads together: each has limits of its own. */
+static void add_sizes(struct database_row *row, const struct config *config,
+	struct directory *d, const struct entry *e, const struct snap_budget *budget)
+{
+	const char *user = e->conf->options.user;
+	uint64_t all = 0, lifetime_us = 0;
+
+	for (size_t i = 0; i < config->workload_count; i++) {
+		const struct config_workload *w = &config->workloads[i];
+		uint32_t max = share_max(d, w, budget);
+		struct settings s;
+
+		if (!config_workload_allows(w, e->name))
+			continue;
+		config_resolve(config, w, e->conf, user[0] == '\0' ? NULL : user, &s);
+		show_list_add(row->workloads, sizeof(row->workloads), w->name);
+		all += s.default_pool_size == 0 ? max : u64_min(s.default_pool_size, max);
+		row->min_pool_size += s.min_pool_size;
+		if (s.default_pool_size != 0 && s.reserve_pool_timeout_us != 0)
+			row->reserve_pool_size += s.reserve_pool_size;
+		if (s.server_lifetime_us > lifetime_us)
+			lifetime_us = s.server_lifetime_us;
+	}
+	row->pool_size = (uint32_t)u64_min(all, budget->limit);
+	row->server_lifetime = (uint32_t)(lifetime_us / USEC_PER_SEC);
 }
 
 static void row_of_database(struct database_row *row, const struct config *config,
-	struct directory *d, const struct entry *e)
+	struct directory *d, const struct entry *e, const struct snap_budget *budgets)
 {
 	const struct config_host *host = &config->hosts[e->conf->host];
-	const struct config_place *place = place_of(d, host);
+	struct route_host *h = host_of(d, host);
+	const struct config_place *place = h == NULL ? &host->places[0] : show_place(host, h);
 	struct route_held held;
 	struct settings s;
 
@@ -395,8 +412,6 @@ static void row_of_database(struct database_row *row, const struct config *confi
 		.database = config_dbname(e->conf, e->name),
 		.force_user =
 			e->conf->options.user[0] == '\0' ? NULL : e->conf->options.user,
-		.min_pool_size = s.min_pool_size,
-		.server_lifetime = (uint32_t)(s.server_lifetime_us / USEC_PER_SEC),
 		.max_connections = s.max_db_connections,
 		.current_connections = e->servers,
 		.max_client_connections = s.max_db_client_connections,
@@ -407,8 +422,8 @@ static void row_of_database(struct database_row *row, const struct config *confi
 	row->paused = held.paused_us != 0;
 	row->paused_s = held.paused_us == 0 ? 0 : (uint32_t)((clock_now_us() - held.paused_us) / USEC_PER_SEC);
 	row->disabled = held.is_disabled;
-	row->pool_size =
-		pool_size_of(config, e, &s, row->workloads, sizeof(row->workloads));
+	if (h != NULL)
+		add_sizes(row, config, d, e, &budgets[h->index]);
 	row->workload = row->workloads;
 }
 
@@ -422,7 +437,8 @@ static void write_old_columns(struct table_column to[COUNT_OF(database_columns)]
 	}
 }
 
-static void add_databases(struct ask *ask, const struct entries *e)
+static void add_databases(struct ask *ask, const struct entries *e,
+	const struct snap_budget *budgets)
 {
 	struct table_column old[COUNT_OF(database_columns)];
 	struct table table = show_database_table;
@@ -444,15 +460,27 @@ static void add_databases(struct ask *ask, const struct entries *e)
 
 		if (e->list[i].conf != NULL)
 			row_of_database(&row, e->config, ask_directory(ask),
-				&e->list[i]);
+				&e->list[i], budgets);
 		table_row(&table, &row, &ask->out);
 	}
 	show_end(ask);
 }
 
+/* Of all hosts, by their numbers; NULL: no memory. */
+static struct snap_budget *take_budgets(struct directory *d)
+{
+	uint32_t count = directory_host_count(d);
+	struct snap_budget *budgets = calloc(count + 1, sizeof(*budgets));
+
+	for (uint32_t i = 0; budgets != NULL && i < count; i++)
+		snap_budget(directory_host(d, i), &budgets[i]);
+	return budgets;
+}
+
 static void finish_databases(struct ask *ask)
 {
 	struct config *config = directory_config(ask_directory(ask));
+	struct snap_budget *budgets = take_budgets(ask_directory(ask));
 	struct entries entries = { .config = config };
 	struct alias_map aliases;
 	struct snap_pools pools;
@@ -461,15 +489,16 @@ static void finish_databases(struct ask *ask)
 		alias_map_init(&aliases, config) < 0) {
 		ask->out.failed = true;
 	} else {
-		if (entries_fill(&entries, ask_directory(ask))) {
+		if (budgets != NULL && entries_fill(&entries, ask_directory(ask))) {
 			entries_count(&entries, &pools, &aliases);
-			add_databases(ask, &entries);
+			add_databases(ask, &entries, budgets);
 		} else {
 			ask->out.failed = true;
 		}
 		alias_map_finish(&aliases);
 	}
 	free(entries.list);
+	free(budgets);
 	snap_pools_finish(&pools);
 	config_unref(config);
 }

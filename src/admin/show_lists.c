@@ -2,6 +2,7 @@
 /*
  * SHOW LISTS, SHOW MEM, SHOW USERS: how many there are.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,8 @@
 #include "config/userlist.h"
 #include "session/gate.h"
 #include "session/server.h"
+
+enum { SIZE_TEXT_MAX = 12 };
 
 /* --- what is counted ------------------------------------------------------------- */
 
@@ -218,13 +221,27 @@ static size_t collect_users(struct user_row *rows, const struct config *config,
 	return count;
 }
 
+/* As PgBouncer writes it. */
+static const char *own_size(const struct config_user *user, enum option_setting setting,
+	uint32_t size, char to[SIZE_TEXT_MAX])
+{
+	if (user == NULL || (user->level.given & UINT64_C(1) << setting) == 0)
+		return "";
+	(void)snprintf(to, SIZE_TEXT_MAX, "%9u", size);
+	return to;
+}
+
 static void end_user(struct ask *ask, const struct config *config, struct user_row *row)
 {
+	const struct config_user *user = config_find_user(config, row->name);
+	char size[SIZE_TEXT_MAX], reserve[SIZE_TEXT_MAX];
 	struct settings s;
 
 	config_resolve(config, NULL, NULL, row->name, &s);
-	row->pool_size = "";
-	row->reserve_pool_size = "";
+	row->pool_size = own_size(
+		user, OPTION_SETTING_default_pool_size, s.default_pool_size, size);
+	row->reserve_pool_size = own_size(
+		user, OPTION_SETTING_reserve_pool_size, s.reserve_pool_size, reserve);
 	row->max_user_connections = s.max_user_connections;
 	row->max_user_client_connections = s.max_user_client_connections;
 	table_row(&show_user_table, row, &ask->out);

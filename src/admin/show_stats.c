@@ -3,12 +3,11 @@
  * SHOW STATS, STATS_TOTALS, STATS_AVERAGES, TOTALS: the counters of
  * include/stats.def, under the names that PgBouncer gives them in each view.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "admin/show.h"
-#include "base/clock.h"
+#include "admin/stats.h"
 
 struct stats_row {
 	const char *database;
@@ -126,87 +125,6 @@ _Static_assert(COUNT_OF(averages_columns) == STAT_COUNT + 1, "a counter is not s
 _Static_assert(COUNT_OF(stats_columns) == 2 * STAT_COUNT + 2, "a counter is not shown");
 _Static_assert(COUNT_OF(totals_rows) == STAT_COUNT, "a counter is not shown");
 
-/* --- looking ---------------------------------------------------------------------- */
-
-struct looking {
-	struct averages_look look;
-	size_t capacity;
-	uint32_t workers;
-};
-
-static void add_database(const struct route_database *database, void *arg)
-{
-	struct looking *l = arg;
-	size_t at = l->look.count++;
-
-	if (at >= l->capacity)
-		return;
-	(void)snprintf(l->look.rows[at].name, sizeof(l->look.rows[at].name), "%s",
-		database->name);
-	route_database_sum(database, l->workers, l->look.rows[at].totals);
-}
-
-static int compare_rows(const void *a, const void *b)
-{
-	return strcmp(((const struct averages_row *)a)->name,
-		((const struct averages_row *)b)->name);
-}
-
-static bool look_at_databases(struct looking *l, struct directory *d)
-{
-	l->workers = directory_workers(d);
-	for (;;) {
-		struct averages_row *rows;
-
-		l->look.count = 0;
-		directory_each_database(d, add_database, l, l->look.gone);
-		/* One more is for the console itself. */
-		if (l->look.count < l->capacity)
-			return true;
-		rows = realloc(l->look.rows, (l->look.count + 8) * sizeof(*rows));
-		if (rows == NULL)
-			return false;
-		l->look.rows = rows;
-		l->capacity = l->look.count + 8;
-	}
-}
-
-/* Commands of the console, and logins there, count for the database pgbouncer. */
-static void add_console(struct looking *l, const struct console *console)
-{
-	struct averages_row *row = &l->look.rows[l->look.count++];
-	uint64_t commands =
-		atomic_load_explicit(&console->commands, memory_order_relaxed);
-
-	*row = (struct averages_row){ .name = "pgbouncer" };
-	row->totals[STAT_query_count] = commands;
-	row->totals[STAT_xact_count] = commands;
-	row->totals[STAT_client_login_count] = atomic_load_explicit(
-		&console->router->console_logins, memory_order_relaxed);
-	row->totals[STAT_received] =
-		atomic_load_explicit(&console->received_bytes, memory_order_relaxed);
-	row->totals[STAT_sent] =
-		atomic_load_explicit(&console->sent_bytes, memory_order_relaxed);
-}
-
-/* What all counters are now.  False: no memory, and nothing to free. */
-static bool take_look(const struct ask *ask, struct averages_look *out)
-{
-	struct looking l = { .capacity = 0 };
-
-	if (!look_at_databases(&l, ask_directory(ask))) {
-		free(l.look.rows);
-		return false;
-	}
-	add_console(&l, ask->console);
-	qsort(l.look.rows, l.look.count, sizeof(l.look.rows[0]), compare_rows);
-	l.look.at_us = clock_now_us();
-	*out = l.look;
-	return true;
-}
-
-/* --- showing ---------------------------------------------------------------------- */
-
 /* Runs add() with the counters of now, under the lock of the averages. */
 static enum ask_result with_look(struct ask *ask,
 	void (*add)(struct ask *, const struct averages_look *))
@@ -214,15 +132,12 @@ static enum ask_result with_look(struct ask *ask,
 	struct console *console = ask->console;
 	struct averages_look look;
 
-	if (!take_look(ask, &look)) {
+	if (stats_look(console, &look) < 0) {
 		ask->out.failed = true;
 		return ASK_DONE;
 	}
 	pthread_mutex_lock(&console->lock);
-	if (averages_note(&console->averages, &look))
-		add(ask, &look);
-	else
-		ask->out.failed = true;
+	add(ask, &look);
 	pthread_mutex_unlock(&console->lock);
 	free(look.rows);
 	show_end(ask);

@@ -134,6 +134,13 @@ int habit_read(const char **name, const char **value, char to[HABIT_VALUE_MAX],
 	return 0;
 }
 
+bool habit_has(const char *name)
+{
+	const struct rule *rule = find_rule(name);
+
+	return rule != NULL && rule->kind == KIND_OPTION && is_same(rule->text, name);
+}
+
 const char *habit_show(const char *name, const char *value, char to[HABIT_VALUE_MAX])
 {
 	const struct rule *rule = value == NULL ? NULL : find_rule(name);

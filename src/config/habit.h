@@ -21,6 +21,9 @@ struct diag;
 NODISCARD int habit_read(const char **name, const char **value, char to[HABIT_VALUE_MAX],
 	struct diag *);
 
+/* Has PgBouncer an option of that name, which is called so here, too? */
+bool habit_has(const char *name);
+
 /* The value of an option that PgBouncer has by that name, as it would show it; else
  * value itself. */
 const char *habit_show(const char *name, const char *value, char to[HABIT_VALUE_MAX]);

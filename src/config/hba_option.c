@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/text.h"
 #include "config/hba_priv.h"
 
 static int no_memory(const struct hba_line *line, const struct hba_token *token)
@@ -129,33 +130,23 @@ static struct hba_ldap *ldap_of(struct hba_rule *rule)
 	return rule->ldap;
 }
 
-static int hex_digit(char c)
-{
-	static const char digits[] = "0123456789abcdef";
-	const char *at = c == '\0' ? NULL : strchr(digits, c | 0x20);
-
-	return at == NULL ? -1 : (int)(at - digits);
-}
-
 /* A part of a URL with its %xx undone; NULL: no memory, or not a part of a URL. */
 static char *url_part(const char *from, size_t len)
 {
 	char *out = calloc(len + 1, 1), *to = out;
 
 	for (size_t i = 0; out != NULL && i < len; i++) {
-		int high, low;
+		uint8_t byte;
 
 		if (from[i] != '%') {
 			*to++ = from[i];
 			continue;
 		}
-		high = i + 2 < len ? hex_digit(from[i + 1]) : -1;
-		low = high < 0 ? -1 : hex_digit(from[i + 2]);
-		if (low < 0 || high * 16 + low == 0) {
+		if (i + 2 >= len || !hex_read(&byte, from + i + 1, 1) || byte == 0) {
 			free(out);
 			return NULL;
 		}
-		*to++ = (char)(high * 16 + low);
+		*to++ = (char)byte;
 		i += 2;
 	}
 	return out;

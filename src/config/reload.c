@@ -205,7 +205,23 @@ static void compare_hosts(struct compare *c, const struct config *before,
 	}
 }
 
-/* workloads.W.hosts.H: compared by what holds there, said or not. */
+/* One host's part, by what holds there.  What it has of its workload, before and now, is told
+ * of that. */
+static void compare_share(struct compare *c, const char *path[2],
+	const struct config_workload *pair[2], const struct side sides[2])
+{
+	for (size_t i = 0; i < option_count; i++) {
+		const struct option *o = &option_table[i];
+
+		if ((o->levels & OPTION_AT_SHARE) == 0 ||
+			(option_same(o, &pair[0]->share, sides[0].share) &&
+				option_same(o, &pair[1]->share, sides[1].share)))
+			continue;
+		compare_option(c, o, path, sides);
+	}
+}
+
+/* workloads.W.hosts.H. */
 static void compare_shares(struct compare *c, const struct config *before,
 	const struct config *after, const struct config_workload *pair[2])
 {
@@ -228,12 +244,11 @@ static void compare_shares(struct compare *c, const struct config *before,
 		}
 		path[0] = section;
 		path[1] = a->name;
-		compare_sides(c, OPTION_AT_SHARE, path, sides);
+		compare_share(c, path, pair, sides);
 		free(section);
 	}
 }
 
-/* The numbers of the workload have changed on all hosts alike, or of one only. */
 static void compare_workload(struct compare *c, const struct config *before,
 	const struct config *after, const struct config_workload *pair[2])
 {
@@ -242,14 +257,9 @@ static void compare_workload(struct compare *c, const struct config *before,
 		{ &pair[0]->options, &pair[0]->share, &pair[0]->level },
 		{ &pair[1]->options, &pair[1]->share, &pair[1]->level },
 	};
-	bool is_same = pair[0]->share.guaranteed_connections ==
-			pair[1]->share.guaranteed_connections &&
-		pair[0]->share.max_connections == pair[1]->share.max_connections &&
-		pair[0]->share.max_pinned == pair[1]->share.max_pinned;
 
 	compare_sides(c, OPTION_AT_WORKLOAD, path, sides);
-	if (is_same)
-		compare_shares(c, before, after, pair);
+	compare_shares(c, before, after, pair);
 }
 
 static void compare_workloads(struct compare *c, const struct config *before,

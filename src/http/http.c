@@ -21,7 +21,7 @@
 #include "base/slog.h"
 #include "http/http_priv.h"
 
-enum { TICK_MS = 250, LINGER_US = 2000000, DOORS_MAX = 64, BACKLOG = 128, HTTP_NICENESS = 5 };
+enum { TICK_MS = 250, LINGER_US = 2000000, DOORS_MAX = 64, HTTP_NICENESS = 5 };
 
 /* --- main's part ---------------------------------------------------------------------- */
 
@@ -35,7 +35,7 @@ static void wake(struct http *h)
 }
 
 int http_create(struct http **out, struct console *console, struct router *router,
-	const char *io_backend, struct inherited *inherited)
+	const char *io_backend, const struct http_calls *calls)
 {
 	struct http *h = calloc(1, sizeof(*h));
 
@@ -49,7 +49,7 @@ int http_create(struct http **out, struct console *console, struct router *route
 	h->console = console;
 	h->router = router;
 	h->io_backend = io_backend;
-	h->inherited = inherited;
+	h->calls = *calls;
 	h->start_wall_us = clock_wall_us();
 	pthread_mutex_init(&h->lock, NULL);
 	list_init(&h->entrances);
@@ -83,6 +83,7 @@ static int open_one(struct http *h, const struct config *config, const char *tex
 	const struct addr *addr, struct diag *diag)
 {
 	struct http_entrance *e = calloc(1, sizeof(*e));
+	bool is_lent;
 
 	if (e == NULL || (e->text = strdup(text)) == NULL) {
 		free(e);
@@ -92,10 +93,8 @@ static int open_one(struct http *h, const struct config *config, const char *tex
 	e->addr = *addr;
 	e->is_wanted = true;
 	e->is_new = true;
-	e->fd = inherited_take(h->inherited, addr, &e->is_kept);
-	e->is_inherited = e->fd >= 0;
-	if (e->fd < 0)
-		e->fd = addr_listen(addr, BACKLOG, config->process.unix_socket_mode);
+	e->fd = h->calls.listen(h->calls.arg, config, addr, &e->is_kept, &is_lent);
+	e->is_inherited = e->is_kept || is_lent;
 	if (e->fd < 0) {
 		int error = e->fd;
 
@@ -205,7 +204,7 @@ void http_each_socket(struct http *h, http_socket_f *f, void *arg)
 
 		/* What is kept is known as inherited. */
 		if (!e->is_kept)
-			f(arg, e->fd, false);
+			f(arg, e->fd, &e->addr);
 	}
 }
 
@@ -238,7 +237,8 @@ void http_own(struct http *h, const struct config *config)
 		int ret = 0;
 
 		if (e->is_inherited && !e->is_kept)
-			ret = addr_listen_again(e->fd, &e->addr, BACKLOG,
+			ret = addr_listen_again(e->fd, &e->addr,
+				(int)config->process.listen_backlog,
 				config->process.unix_socket_mode);
 		if (ret < 0)
 			SLOG(WARN, "http-listen", "address=%s error=\"%s\"", e->text,
@@ -295,6 +295,7 @@ static void door_open(struct http *h, int fd, const struct addr *addr, bool keep
 		door->http = h;
 		door->fd = fd;
 		door->addr = *addr;
+		door->is_loopback = addr_is_loopback(addr);
 		door->keeps_name = keeps_name;
 		door->daemon = MHD_start_daemon(
 			MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,

@@ -19,14 +19,24 @@
 #include "admin/console.h"
 #include "base/diag.h"
 #include "config/config.h"
-#include "net/inherited.h"
+#include "net/addr.h"
 #include "session/router.h"
 
 struct http;
 
+/* A descriptor that listens there, or -errno; whether it is somebody else's, as inherited.h
+ * has it: is_kept, or handed over by another process. */
+typedef int http_listen_f(void *arg, const struct config *, const struct addr *, bool *is_kept,
+	bool *is_lent);
+
+struct http_calls {
+	http_listen_f *listen;
+	void *arg;
+};
+
 /* Returns 0 or -errno. */
 NODISCARD int http_create(struct http **, struct console *, struct router *,
-	const char *io_backend, struct inherited *);
+	const char *io_backend, const struct http_calls *);
 
 /* Opens what a configuration wants to listen on, in addition to what is there.
  * Returns 0, or -errno with diag filled; then follows http_commit() or
@@ -35,8 +45,8 @@ NODISCARD int http_open(struct http *, const struct config *, struct diag *);
 void http_commit(struct http *, const struct config *);
 void http_abandon(struct http *);
 
-/* Each listening socket, is_kept as in inherited.h; before it is handed over. */
-typedef void http_socket_f(void *arg, int fd, bool is_kept);
+/* Each listening socket that is this process's; before it is handed over. */
+typedef void http_socket_f(void *arg, int fd, const struct addr *);
 void http_each_socket(struct http *, http_socket_f *, void *arg);
 /* Another process listens on them from here on.  Returns 0 or -ENOMEM. */
 NODISCARD int http_hand_over(struct http *);

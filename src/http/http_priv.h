@@ -20,6 +20,7 @@ enum { HTTP_PATIENCE_US = 2000000, HTTP_HEAD_MAX = 16384 };
 struct http_values {
 	char *bearer;                   /* "Bearer <token>" without its first word; or NULL */
 	char *basic;                    /* base64 of "user:password"; or NULL */
+	char **host_names;              /* up to NULL; or NULL */
 	uint32_t max_connections;
 	uint64_t timeout_us;
 };
@@ -31,6 +32,7 @@ struct http_door {
 	struct MHD_Daemon *daemon;
 	struct addr addr;
 	int fd;
+	bool is_loopback;
 	bool keeps_name;                /* of a unix socket: it is not ours to remove */
 	bool is_leaving;                /* lets nobody in any more */
 	uint64_t until_us;              /* then who is in has had the time to ask; 0: no matter */
@@ -86,7 +88,7 @@ struct http {
 	struct console *console;
 	struct router *router;
 	const char *io_backend;
-	struct inherited *inherited;
+	struct http_calls calls;
 	uint64_t start_wall_us;
 	_Atomic bool has_started;       /* main serves clients */
 	_Atomic bool has_left;          /* another process listens, and this one does not */
@@ -110,6 +112,8 @@ struct http {
 /* http_values.c.  False: no memory; to be finished all the same. */
 NODISCARD bool http_values_init(struct http_values *, const struct config *);
 void http_values_finish(struct http_values *);  /* secrets are wiped */
+/* Is that, of a Host header, a name of this machine's, or an address? */
+bool http_values_know(const struct http_values *, const char *host);
 
 /* http_request.c: what MHD calls for each request. */
 enum MHD_Result http_on_request(void *http, struct MHD_Connection *, const char *url,

@@ -357,20 +357,34 @@ static enum MHD_Result not_allowed(struct http *h, struct http_visitor *v)
 	return send_constant(h, v, MHD_HTTP_UNAUTHORIZED, type_text, "not allowed\n");
 }
 
+/* On a loopback address nobody asks but this machine, and so do browsers on it: one that a page
+ * from elsewhere has led here, by a name that leads here now (DNS rebinding), gives that name. */
+static bool is_led_here(const struct http *h, struct http_visitor *v)
+{
+	const char *host = MHD_lookup_connection_value(v->connection, MHD_HEADER_KIND,
+		MHD_HTTP_HEADER_HOST);
+
+	return v->door->is_loopback && h->values.bearer == NULL && h->values.basic == NULL &&
+		host != NULL && !http_values_know(&h->values, host);
+}
+
 static enum MHD_Result answer_path(struct http *h, struct http_visitor *v, const char *url)
 {
 	const struct view *view = NULL;
+	size_t i = 0;
 
-	for (size_t i = 0; i < COUNT_OF(paths); i++) {
-		if (strcmp(paths[i].path, url) != 0)
-			continue;
-		if (!paths[i].is_open && !is_allowed(h, v))
-			return not_allowed(h, v);
+	while (i < COUNT_OF(paths) && strcmp(paths[i].path, url) != 0)
+		i++;
+	if (i < COUNT_OF(paths) && paths[i].is_open)
 		return paths[i].answer(h, v);
-	}
 	/* Nor is it told what there is. */
+	if (is_led_here(h, v))
+		return send_constant(h, v, MHD_HTTP_MISDIRECTED_REQUEST, type_text,
+			"this name is not known here; http.host_names of pgtandem.yaml(5) has them\n");
 	if (!is_allowed(h, v))
 		return not_allowed(h, v);
+	if (i < COUNT_OF(paths))
+		return paths[i].answer(h, v);
 	if (strncmp(url, "/api/", 5) == 0)
 		view = find_view(url + 5);
 	if (view == NULL)

@@ -67,22 +67,36 @@ static void count_leased(const struct pool_server *s, void *arg)
 		++*count;
 }
 
+static uint32_t proven_clients(const struct program *p)
+{
+	return atomic_load(&p->router.clients);
+}
+
+/* Without those who look on, who come and go while they are counted. */
+static uint32_t but_lookers(const struct program *p, uint32_t (*count)(const struct program *))
+{
+	uint32_t changes, lookers, all;
+
+	do {
+		changes = atomic_load(&p->router.late_changes);
+		lookers = atomic_load(&p->router.late_consoles);
+		all = count(p);
+	} while (changes != atomic_load(&p->router.late_changes));
+	return all > lookers ? all - lookers : 0;
+}
+
 /* Where systemd listens nobody is to notice that the process is another one: who has been
  * let in is served, though it may not have logged in yet. */
 static uint32_t count_clients(struct program *p)
 {
-	if (!atomic_load(&p->router.lets_in)) {
-		uint32_t lookers = atomic_load(&p->router.late_consoles);
-		uint32_t all = atomic_load(&p->router.clients);
-
-		return all > lookers ? all - lookers : 0;
-	}
+	if (!atomic_load(&p->router.lets_in))
+		return but_lookers(p, proven_clients);
 	if (p->leaves_kept && !entrances_are_left(p))
 		return 1;
 	if (p->leaves_kept)
-		entrances_close(p);
+		entrances_close_kept(p);
 	p->leaves_kept = false;
-	return program_all_clients(p);
+	return but_lookers(p, program_all_clients);
 }
 
 bool drain_is_over(struct program *p)

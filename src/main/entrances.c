@@ -13,7 +13,7 @@
 #include "config/listen.h"
 #include "main/program.h"
 
-enum { OWN_MAX = 64 };
+enum { RIVALS_MAX = 64 };
 
 /* One order to all workers; freed by the last. */
 struct order {
@@ -99,34 +99,96 @@ static void entrance_free(struct entrance *e)
 	free(e);
 }
 
-/* The sockets that the new one takes the place of.  The file has no two that clash: what
- * does is not in it any more. */
-static size_t find_clashing(struct program *p, const char *text, int fds[OWN_MAX])
-{
-	struct listen_address mine, other;
-	size_t count = 0;
-	char why[128];
+/* The sockets that a new one takes the place of: this process's, or of the one that it takes
+ * over from.  The file has no two that clash: what does is not in it any more. */
+struct rivals {
+	struct listen_address mine;
+	int fds[RIVALS_MAX];
+	size_t count;
+};
 
-	if (!listen_parse(text, &mine, why, sizeof(why)) || mine.kind == LISTEN_UNIX)
-		return 0;
+static bool read_address(const struct addr *addr, struct listen_address *to)
+{
+	char text[ADDR_TEXT_MAX], why[128];
+
+	return listen_parse(addr_text(addr, text, sizeof(text)), to, why, sizeof(why));
+}
+
+static void add_rival(void *arg, int fd, const struct addr *addr)
+{
+	struct rivals *r = arg;
+	struct listen_address other;
+
+	if (r->count < RIVALS_MAX && read_address(addr, &other) && listen_clash(&r->mine, &other))
+		r->fds[r->count++] = fd;
+}
+
+/* systemd goes on listening: its sockets would stay in the way. */
+static void find_rivals(struct program *p, const struct addr *addr, struct rivals *r)
+{
+	r->count = 0;
+	if (addr_is_unix(addr) || !read_address(addr, &r->mine))
+		return;
 	list_for_each(&p->entrances, node) {
 		struct entrance *e = container_of(node, struct entrance, node);
 
-		if (count < OWN_MAX && listen_parse(e->text, &other, why, sizeof(why)) &&
-			listen_clash(&mine, &other))
-			fds[count++] = e->fd;
+		if (!e->is_kept)
+			add_rival(r, e->fd, &e->addr);
 	}
-	return count;
+	for (uint32_t i = 0; i < p->inherited.count; i++) {
+		const struct inherited_socket *s = &p->inherited.list[i];
+
+		if (s->fd >= 0 && !s->is_kept)
+			add_rival(r, s->fd, &s->addr);
+	}
+	if (p->http != NULL)
+		http_each_socket(p->http, add_rival, r);
 }
 
-static int listen_on(struct program *p, const struct config *config, const char *text,
-	const struct addr *addr)
+int entrances_listen(void *arg, const struct config *config, const struct addr *addr,
+	bool *is_kept, bool *is_lent)
 {
-	int backlog = (int)config->process.listen_backlog, own[OWN_MAX];
-	size_t count = find_clashing(p, text, own);
+	struct program *p = arg;
+	int fd = inherited_take(&p->inherited, addr, is_kept);
+	int backlog = (int)config->process.listen_backlog;
+	struct rivals rivals;
 
-	return count > 0 ? addr_listen_over(addr, backlog, own, count) :
-			   addr_listen(addr, backlog, config->process.unix_socket_mode);
+	*is_lent = fd >= 0 && !*is_kept;
+	if (fd >= 0)
+		return fd;
+	find_rivals(p, addr, &rivals);
+	if (rivals.count > 0)
+		return addr_listen_over(addr, backlog, rivals.fds, rivals.count);
+	return addr_listen(addr, backlog, config->process.unix_socket_mode);
+}
+
+struct owner {
+	uid_t uid;
+	gid_t gid;
+};
+
+static void give(void *arg, int fd, const struct addr *addr)
+{
+	const struct owner *to = arg;
+
+	(void)addr;
+	/* The kernel lets nobody else open another one over it (SO_REUSEPORT in socket(7)): if it
+	 * cannot be given away, that will say so. */
+	if (fchown(fd, to->uid, to->gid) < 0)
+		return;
+}
+
+void entrances_give(struct program *p, uid_t uid, gid_t gid)
+{
+	struct owner to = { uid, gid };
+
+	list_for_each(&p->entrances, node) {
+		struct entrance *e = container_of(node, struct entrance, node);
+
+		if (!e->is_kept)
+			give(&to, e->fd, &e->addr);
+	}
+	http_each_socket(p->http, give, &to);
 }
 
 static int open_one(struct program *p, const struct config *config, const char *text,
@@ -141,10 +203,7 @@ static int open_one(struct program *p, const struct config *config, const char *
 	}
 	e->addr = *addr;
 	e->is_wanted = true;
-	e->fd = inherited_take(&p->inherited, addr, &e->is_kept);
-	e->is_lent = e->fd >= 0 && !e->is_kept;
-	if (e->fd < 0)
-		e->fd = listen_on(p, config, text, addr);
+	e->fd = entrances_listen(p, config, addr, &e->is_kept, &e->is_lent);
 	if (e->fd < 0) {
 		int error = e->fd;
 
@@ -263,17 +322,27 @@ static bool is_any(const struct entrance *e)
 	return true;
 }
 
-static bool is_own(const struct entrance *e)
+/* Who asks for anything but the console is told that there is nothing else any more
+ * (client_startup.c).  On a unix socket of systemd's others wait for the next process. */
+static bool is_for_console(const struct entrance *e)
 {
-	return !e->is_kept;
+	return e->workload != NULL && !e->is_lent &&
+		(e->workload->is_console || (addr_is_unix(&e->addr) && !e->is_kept));
 }
 
-/* Who asks for anything but the console is told that there is nothing else any more
- * (client_startup.c). */
 static bool is_not_for_console(const struct entrance *e)
 {
-	return e->is_kept || e->is_lent || e->workload == NULL ||
-		!(e->workload->is_console || addr_is_unix(&e->addr));
+	return !is_for_console(e);
+}
+
+static bool is_own_for_others(const struct entrance *e)
+{
+	return !e->is_kept && !is_for_console(e);
+}
+
+static bool is_kept_for_others(const struct entrance *e)
+{
+	return e->is_kept && !is_for_console(e);
 }
 
 /* Sockets are left by the workers. */
@@ -314,7 +383,9 @@ static void deliver_retirement(struct mail *mail, struct worker *w)
 	list_for_each(&r->program->entrances, node) {
 		struct entrance *e = container_of(node, struct entrance, node);
 
-		if (e->is_kept || !r->only_kept)
+		if (r->only_kept && is_for_console(e))
+			worker_leave_door_to_console(w, e->fd);
+		else
 			worker_retire_door(w, e->fd);
 	}
 	atomic_fetch_sub(&r->program->retiring, 1);
@@ -368,11 +439,16 @@ bool entrances_have_kept(const struct program *p)
 
 bool entrances_leave_kept(struct program *p)
 {
-	close_those(p, is_own);
+	close_those(p, is_own_for_others);
 	if (retire(p, true) == 0)
 		return true;
-	entrances_close(p);
+	entrances_close_kept(p);
 	return false;
+}
+
+void entrances_close_kept(struct program *p)
+{
+	close_those(p, is_kept_for_others);
 }
 
 bool entrances_are_left(struct program *p)
@@ -417,13 +493,26 @@ static const struct option_list *list_of(const struct config *config, const char
 	return strcmp(name, "http") == 0 ? &config->http.listen : NULL;
 }
 
-static bool is_listed(const struct config *config, const struct addr *addr)
+static bool list_wants(const struct option_list *list, const struct inherited_socket *s)
 {
-	for (size_t i = 0; i < config->workload_count; i++) {
-		if (list_has(&config->workloads[i].options.listen, addr))
+	for (size_t k = 0; k < list->count; k++) {
+		struct addr each;
+		char why[128];
+
+		if (addr_parse_listen(list->items[k], &each, why, sizeof(why)) == 0 &&
+			inherited_fits(s, &each))
 			return true;
 	}
-	return list_has(&config->admin.listen, addr) || list_has(&config->http.listen, addr);
+	return false;
+}
+
+static bool is_wanted(const struct config *config, const struct inherited_socket *s)
+{
+	for (size_t i = 0; i < config->workload_count; i++) {
+		if (list_wants(&config->workloads[i].options.listen, s))
+			return true;
+	}
+	return list_wants(&config->admin.listen, s) || list_wants(&config->http.listen, s);
 }
 
 int entrances_check_inherited(const struct program *p, struct diag *diag)
@@ -436,13 +525,13 @@ int entrances_check_inherited(const struct program *p, struct diag *diag)
 		if (!s->is_kept)
 			continue;
 		(void)addr_text(&s->addr, text, sizeof(text));
-		if (list != NULL && !list_has(list, &s->addr)) {
+		if (list != NULL && !list_wants(list, s)) {
 			diag_set(diag, NULL, 0, 0,
 				"the socket of systemd that is named %s is %s, which %s.listen does not have",
 				s->name, text, s->name);
 			return -EINVAL;
 		}
-		if (!is_listed(p->config, &s->addr))
+		if (!is_wanted(p->config, s))
 			SLOG(WARN, "socket-unused",
 				"address=%s name=\"%s\" text=\"systemd listens there, and no listen asks for it: whoever connects waits in vain\"",
 				text, s->name);

@@ -127,16 +127,20 @@ static void send_sockets(struct sockets *s)
 	s->count = 0;
 }
 
-static void add_socket(void *arg, int fd, bool is_kept)
+static void add_socket(struct sockets *s, int fd, bool is_kept)
 {
-	struct sockets *s = arg;
-
 	if (fd < 0)
 		return;
 	s->fds[s->count] = fd;
 	s->text[1 + s->count++] = is_kept ? 'k' : 'o';
 	if (s->count == HANDOVER_FDS_MAX)
 		send_sockets(s);
+}
+
+static void add_http_socket(void *arg, int fd, const struct addr *addr)
+{
+	(void)addr;
+	add_socket(arg, fd, false);
 }
 
 static int send_listeners(struct program *p)
@@ -152,7 +156,7 @@ static int send_listeners(struct program *p)
 	/* Where systemd's are used, too, copies of them are: these are all. */
 	for (uint32_t i = 0; i < p->inherited.count; i++)
 		add_socket(&s, p->inherited.list[i].fd, p->inherited.list[i].is_kept);
-	http_each_socket(p->http, add_socket, &s);
+	http_each_socket(p->http, add_http_socket, &s);
 	send_sockets(&s);
 	return s.error;
 }

@@ -15,7 +15,7 @@
 #include "base/slog.h"
 #include "main/program.h"
 
-/* Listening sockets, rings, logs and the like. */
+/* Rings, logs, HTTP connections that end, and the like. */
 enum {
 	FILES_BESIDE = 200,
 	FILES_PER_WORKER = 8,
@@ -29,7 +29,17 @@ static uint64_t host_files(const struct config_host *host)
 
 	if (config_host_is_auto(host) && budget < BUDGET_AUTO_FILES)
 		budget = BUDGET_AUTO_FILES;
-	return budget + host->options.max_cancel_connections;
+	return budget + host->options.max_cancel_connections +
+		host->options.max_replication_connections;
+}
+
+static uint64_t listening_files(const struct config *config)
+{
+	uint64_t count = config->admin.listen.count + config->http.listen.count;
+
+	for (size_t i = 0; i < config->workload_count; i++)
+		count += config->workloads[i].options.listen.count;
+	return count;
 }
 
 static uint64_t files_needed(const struct config *config, uint32_t workers)
@@ -37,6 +47,9 @@ static uint64_t files_needed(const struct config *config, uint32_t workers)
 	uint64_t need = FILES_BESIDE + FILES_PER_WORKER * (uint64_t)workers;
 
 	need += config->process.max_client_conn + CLIENTS_OVERFLOW;
+	need += listening_files(config);
+	if (config->http.listen.count > 0)
+		need += config->http.max_connections;
 	for (size_t i = 0; i < config->host_count; i++)
 		need += host_files(&config->hosts[i]);
 	return need;
@@ -62,7 +75,7 @@ int limits_apply(const struct config *config, uint32_t workers, struct diag *dia
 	if (limit.rlim_cur >= need)
 		return 0;
 	diag_set(diag, NULL, 0, 0,
-		"process.max_client_conn %u and the hosts' budgets need %lu open files, and the limit is %lu: lower max_client_conn, or raise the limit (ulimit -n; LimitNOFILE= of systemd)",
+		"process.max_client_conn %u, the connections to hosts and of http need %lu open files, and the limit is %lu: lower max_client_conn, or raise the limit (ulimit -n; LimitNOFILE= of systemd)",
 		config->process.max_client_conn, (unsigned long)need,
 		(unsigned long)limit.rlim_cur);
 	return -EMFILE;
@@ -73,8 +86,9 @@ int limits_apply(const struct config *config, uint32_t workers, struct diag *dia
 static const char may_not_become[] =
 	"; it takes CAP_SETUID and CAP_SETGID, and in a unit of systemd User= without a name, for User=root takes CAP_SETUID away";
 
-int limits_become(const char *user, struct diag *diag)
+int limits_become(struct program *p, struct diag *diag)
 {
+	const char *user = p->config->process.user;
 	const struct passwd *pw;
 
 	if (user[0] == '\0')
@@ -88,6 +102,7 @@ int limits_become(const char *user, struct diag *diag)
 	if (getuid() == pw->pw_uid)
 		return 0;
 	log_give(pw->pw_uid, pw->pw_gid);
+	entrances_give(p, pw->pw_uid, pw->pw_gid);
 	if (initgroups(user, pw->pw_gid) < 0 || setgid(pw->pw_gid) < 0 ||
 		setuid(pw->pw_uid) < 0) {
 		diag_set(diag, NULL, 0, 0, "process.user: cannot become \"%s\": %s%s", user,

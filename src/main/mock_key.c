@@ -10,37 +10,20 @@
 
 #include "base/rand.h"
 #include "base/slog.h"
+#include "base/text.h"
 #include "config/doc.h"
 #include "main/program.h"
 
 enum { DIGITS = 2 * SCRAM_MOCK_KEY_LEN, FILE_MAX = 4096 };
 
-static const char hex[] = "0123456789abcdef";
-
 /* --- the file ---------------------------------------------------------------------------- */
-
-static int digit(char c)
-{
-	const char *at = c == '\0' ? NULL : strchr(hex, c >= 'A' && c <= 'F' ? c + 32 : c);
-
-	return at == NULL ? -1 : (int)(at - hex);
-}
 
 /* The digits, and at most one end of a line. */
 static bool parse(const char *text, size_t len, uint8_t key[SCRAM_MOCK_KEY_LEN])
 {
 	if (len > 0 && text[len - 1] == '\n')
 		len--;
-	if (len != DIGITS)
-		return false;
-	for (size_t i = 0; i < SCRAM_MOCK_KEY_LEN; i++) {
-		int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return false;
-		key[i] = (uint8_t)(high << 4 | low);
-	}
-	return true;
+	return len == DIGITS && hex_read(key, text, SCRAM_MOCK_KEY_LEN);
 }
 
 static int read_key(const char *path, uint8_t key[SCRAM_MOCK_KEY_LEN], struct diag *diag)
@@ -68,10 +51,7 @@ static int write_all(int fd, const uint8_t key[SCRAM_MOCK_KEY_LEN])
 	char text[DIGITS + 1];
 	ssize_t written;
 
-	for (size_t i = 0; i < SCRAM_MOCK_KEY_LEN; i++) {
-		text[2 * i] = hex[key[i] >> 4];
-		text[2 * i + 1] = hex[key[i] & 15];
-	}
+	hex_write(text, key, SCRAM_MOCK_KEY_LEN);
 	text[DIGITS] = '\n';
 	written = write(fd, text, sizeof(text));
 	explicit_bzero(text, sizeof(text));

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/processors.h"
 #include "base/slog.h"
 #include "main/mock_key.h"
 #include "route/resolver.h"
@@ -65,13 +66,11 @@ static void *worker_main(void *arg)
 
 static uint32_t worker_count(const struct config *config)
 {
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	uint32_t usable = processors_usable();
 
 	if (config->process.workers != 0)
 		return config->process.workers;
-	if (cores < 1)
-		return 1;
-	return cores > WORKERS_AUTO_MAX ? WORKERS_AUTO_MAX : (uint32_t)cores;
+	return usable > WORKERS_AUTO_MAX ? WORKERS_AUTO_MAX : usable;
 }
 
 static int start_workers(struct program *p, struct diag *diag)
@@ -319,6 +318,7 @@ static int set_up_entrances(struct program *p, struct diag *diag)
 		.restart = call_restart,
 		.shutdown = call_shutdown,
 		.arg = p };
+	const struct http_calls http_calls = { .listen = entrances_listen, .arg = p };
 	int ret;
 
 	handover_share(p);
@@ -330,7 +330,7 @@ static int set_up_entrances(struct program *p, struct diag *diag)
 	if (ret == 0)
 		ret = http_create(&p->http, p->console, &p->router,
 			p->io.backend == IO_BACKEND_EPOLL ? "epoll" : "io_uring",
-			&p->inherited);
+			&http_calls);
 	if (ret == 0)
 		ret = http_open(p->http, p->config, diag);
 	/* Until it has taken over the file is the other process's. */
@@ -338,7 +338,7 @@ static int set_up_entrances(struct program *p, struct diag *diag)
 		ret = limits_pid_file(p->config->process.pid_file, p->config->process.user,
 			&p->pid_file, diag);
 	if (ret == 0)
-		ret = limits_become(p->config->process.user, diag);
+		ret = limits_become(p, diag);
 	/* After that, which sets it anew. */
 	if (ret == 0)
 		limits_set_dumpable(p->config->process.core_dumps);
@@ -471,6 +471,7 @@ static int wait_for_the_end(struct program *p, const sigset_t *set)
 		if (atomic_load(&p->router.drain) != ROUTER_SERVES)
 			program_tell_workers(p);
 		notify_tick(p);
+		console_tick(p->console, p->config->log.stats_period_us, p->config->log.log_stats);
 		resolver_tick(p->resolver, p->directory, clock_now_us());
 		tick.tv_nsec = 1000 *
 			(is_soon ? TICK_SOON_US : is_busy(p) ? TICK_US : REST_US);

@@ -100,7 +100,7 @@ int program_run(struct program *, const char *path);
 /* limits.c: raises the limit of open files and checks that it is enough.
  * Returns 0 or -errno with diag filled. */
 NODISCARD int limits_apply(const struct config *, uint32_t workers, struct diag *);
-NODISCARD int limits_become(const char *user, struct diag *);
+NODISCARD int limits_become(struct program *, struct diag *);        /* process.user */
 void limits_set_dumpable(bool is_dumpable);
 /* user: whose it is to be, or "".  *written: what is to be removed in the end, or NULL. */
 NODISCARD int limits_pid_file(const char *path, const char *user, char **written, struct diag *);
@@ -151,14 +151,20 @@ void entrances_close(struct program *);
  * addresses that are for it alone.  PgBouncer keeps its unix socket, too. */
 void entrances_leave_to_console(struct program *);
 void entrance_end(struct entrance *);            /* nobody listens any more */
+/* For HTTP, too; arg: struct program.  What was inherited, or a new one, over those in its way. */
+http_listen_f entrances_listen;
+/* Before the process becomes that user, who may open others over them. */
+void entrances_give(struct program *, uid_t, gid_t);
 /* Another process listens there from here on: the workers leave, and the sockets stay.
  * Returns 0 or -ENOMEM. */
 NODISCARD int entrances_hand_over(struct program *);
 bool entrances_have_kept(const struct program *);       /* of systemd's */
-/* The process drains: its own sockets are closed.  Who is in the queue of systemd's is the
- * next process's, and who was let out of it this one's: the workers leave, then
- * entrances_close() is to be called.  False: that was done. */
+/* The process drains: its own sockets are closed, but for those above, and systemd's of
+ * admin.listen stay with it, too.  Who is in the queue of its others is the next process's, and
+ * who was let out of it this one's: the workers leave, then entrances_close_kept() is to be
+ * called.  False: that was done. */
 bool entrances_leave_kept(struct program *);
+void entrances_close_kept(struct program *);
 bool entrances_are_left(struct program *);
 /* This process has taken over: what it got is its own, and becomes as configured. */
 void entrances_own(struct program *);

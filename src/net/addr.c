@@ -239,6 +239,13 @@ bool addr_is_unix(const struct addr *a)
 	return a->sa.sa_family == AF_UNIX;
 }
 
+bool addr_is_loopback(const struct addr *a)
+{
+	if (a->sa.sa_family == AF_INET6)
+		return IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr);
+	return a->sa.sa_family == AF_INET && ntohl(a->in4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
 bool addr_equal(const struct addr *a, const struct addr *b)
 {
 	if (a->sa.sa_family != b->sa.sa_family)
@@ -545,17 +552,6 @@ int sock_error(int fd)
 	return -error;
 }
 
-/* An IPv4 peer of a socket for both is shown as the IPv4 address it is. */
-static void unmap(struct addr *a)
-{
-	struct in_addr ip;
-
-	if (a->sa.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr))
-		return;
-	memcpy(&ip, &a->in6.sin6_addr.s6_addr[12], sizeof(ip));
-	set_in4(a, ip, ntohs(a->in6.sin6_port));
-}
-
 /* getpeername(2) knows nobody any more once the peer has reset the connection;
  * SO_PEERNAME does for as long as there is the socket (inet_getname() in af_inet.c), if it
  * is asked for no more than there is. */
@@ -575,7 +571,7 @@ bool sock_peer(int fd, struct addr *a)
 	*a = (struct addr){ .len = sizeof(a->ss) };
 	if (getpeername(fd, &a->sa, &a->len) < 0 && !peer_of_reset(fd, a))
 		return false;
-	unmap(a);
+	addr_unmap(a);
 	return true;
 }
 
@@ -584,7 +580,7 @@ bool sock_local(int fd, struct addr *a)
 	*a = (struct addr){ .len = sizeof(a->ss) };
 	if (getsockname(fd, &a->sa, &a->len) < 0)
 		return false;
-	unmap(a);
+	addr_unmap(a);
 	return true;
 }
 

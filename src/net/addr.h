@@ -41,6 +41,7 @@ NODISCARD int addr_resolve(const char *host, uint16_t port, struct addr *, size_
 
 bool addr_equal(const struct addr *, const struct addr *);
 bool addr_is_unix(const struct addr *);
+bool addr_is_loopback(const struct addr *);
 uint16_t addr_port(const struct addr *);        /* 0 for unix sockets */
 
 /* An IPv4 address within IPv6, as a socket for both gives it, becomes what it is. */

@@ -19,6 +19,30 @@ static bool is_listening(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens != 0;
 }
 
+static bool is_any(const struct addr *a, int family)
+{
+	if (a->sa.sa_family != family)
+		return false;
+	return family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr) :
+				    a->in4.sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
+/* As addr_parse_listen() has it, for which "*" is both families. */
+static bool listens_at(int fd, struct addr *a)
+{
+	int is_v6_only = 1;
+	socklen_t len = sizeof(is_v6_only);
+	char text[16], why[128];
+
+	if (!sock_local(fd, a))
+		return false;
+	if (!is_any(a, AF_INET6) ||
+		getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &is_v6_only, &len) < 0 || is_v6_only != 0)
+		return true;
+	(void)snprintf(text, sizeof(text), "*:%u", addr_port(a));
+	return addr_parse_listen(text, a, why, sizeof(why)) == 0;
+}
+
 static bool set_flags(int fd)
 {
 	int flags = fcntl(fd, F_GETFL);
@@ -32,7 +56,7 @@ int inherited_add(struct inherited *in, int fd, const char *name, bool is_kept)
 	struct inherited_socket *list, *s;
 	struct addr addr;
 
-	if (!is_listening(fd) || !sock_local(fd, &addr))
+	if (!is_listening(fd) || !listens_at(fd, &addr))
 		return -EINVAL;
 	if (in->count == INHERITED_MAX)
 		return -ENFILE;
@@ -48,13 +72,34 @@ int inherited_add(struct inherited *in, int fd, const char *name, bool is_kept)
 	return 0;
 }
 
+static bool has_ipv6(void)
+{
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+bool inherited_fits(const struct inherited_socket *s, const struct addr *addr)
+{
+	if (addr_equal(&s->addr, addr))
+		return true;
+	if (addr_port(&s->addr) != addr_port(addr))
+		return false;
+	/* Whether that is for IPv4, too, is said there: BindIPv6Only= of systemd.socket(5). */
+	if (s->is_kept && is_any(addr, AF_INET6))
+		return is_any(&s->addr, AF_UNSPEC);
+	return is_any(addr, AF_UNSPEC) && is_any(&s->addr, AF_INET) && !has_ipv6();
+}
+
 int inherited_take(struct inherited *in, const struct addr *addr, bool *is_kept)
 {
 	for (uint32_t i = 0; i < in->count; i++) {
 		struct inherited_socket *s = &in->list[i];
 		int fd = s->fd;
 
-		if (fd < 0 || !addr_equal(&s->addr, addr))
+		if (fd < 0 || !inherited_fits(s, addr))
 			continue;
 		*is_kept = s->is_kept;
 		if (s->is_kept)

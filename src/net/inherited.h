@@ -30,6 +30,8 @@ struct inherited {
 /* Takes the descriptor over.  Returns 0 or -errno, -EINVAL for what does not listen on a
  * stream; then it is still the caller's. */
 NODISCARD int inherited_add(struct inherited *, int fd, const char *name, bool is_kept);
+/* Whether it is what who asks for that address wants. */
+bool inherited_fits(const struct inherited_socket *, const struct addr *);
 /* A descriptor that listens there, which is the caller's from here on, or -1.  *is_kept:
  * its name is not to be removed. */
 int inherited_take(struct inherited *, const struct addr *, bool *is_kept);

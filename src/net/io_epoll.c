@@ -143,9 +143,12 @@ static void apply(struct io *io, struct io_conn *c)
 
 static void listen_again(struct io *io, struct io_listener *l)
 {
-	int ret = control(io, EPOLL_CTL_ADD, l->fd, EPOLLIN | EPOLLEXCLUSIVE,
-		io_listener_tag(l));
+	int ret;
 
+	if (l->flags & IO_LISTENER_ARMED)
+		return;
+	ret = control(io, EPOLL_CTL_ADD, l->fd, EPOLLIN | EPOLLEXCLUSIVE,
+		io_listener_tag(l));
 	if (ret == 0)
 		l->flags |= IO_LISTENER_ARMED;
 	else
@@ -245,7 +248,8 @@ static void on_conn(struct io *io, struct io_conn *c, uint32_t events)
 }
 
 /* Registering anew puts this loop behind the others that listen on the same
- * socket, so that connections go round. */
+ * socket, so that connections go round.  Where there are no others it stays, unless it
+ * has to rest. */
 static void on_listener(struct io *io, struct io_listener *l)
 {
 	int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -254,7 +258,8 @@ static void on_listener(struct io *io, struct io_listener *l)
 		return;
 	if (fd < 0)
 		fd = -errno;
-	unlisten(io, l);
+	if (fd < 0 || !io->is_alone)
+		unlisten(io, l);
 	io_accepted(io, l, fd);
 }
 

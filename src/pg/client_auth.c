@@ -19,14 +19,8 @@ enum { SALT_LEN = 4 };
  * to compute them, for everybody who sends that name. */
 static bool is_costly(const struct client_auth *a)
 {
-	struct secret_scram secret;
-	bool is;
-
-	if (a->stored_kind != SECRET_SCRAM || a->method != CLIENT_AUTH_PASSWORD)
-		return false;
-	is = secret_parse_scram(a->stored, &secret) && secret.iterations > SECRET_DERIVE_MAX;
-	secret_scram_wipe(&secret);
-	return is;
+	return a->stored_kind == SECRET_SCRAM && a->method == CLIENT_AUTH_PASSWORD &&
+		a->secret.iterations > SECRET_DERIVE_MAX;
 }
 
 /* With what an exchange ends that cannot succeed. */
@@ -73,8 +67,9 @@ static enum client_auth_method find_method(const struct client_auth *a,
  * as deriving waits until the client has answered. */
 static bool find_secret(struct client_auth *a, const struct client_auth_params *params)
 {
+	/* It was read to find out what it is. */
 	if (a->stored_kind == SECRET_SCRAM && !is_costly(a))
-		return secret_parse_scram(a->stored, &a->secret);
+		return true;
 	if (a->stored_kind == SECRET_PLAIN && params->derived != NULL) {
 		a->secret = *params->derived;
 		return true;
@@ -126,7 +121,7 @@ void client_auth_init(struct client_auth *a, const struct client_auth_params *pa
 		if (a->stored == NULL)
 			a->failure = CLIENT_AUTH_INTERNAL;
 	}
-	a->stored_kind = secret_classify(a->stored);
+	a->stored_kind = secret_read(a->stored, &a->secret);
 	a->doom = find_doom(a, params);
 	a->method = find_method(a, params);
 	if (params->binding != NULL) {
@@ -140,7 +135,9 @@ void client_auth_init(struct client_auth *a, const struct client_auth_params *pa
 	}
 	draw(a, params);
 	a->has_secret = wants_secret(a, params);
-	if (a->has_secret && !find_secret(a, params))
+	if (!a->has_secret)
+		secret_scram_wipe(&a->secret);
+	else if (!find_secret(a, params))
 		a->failure = CLIENT_AUTH_INTERNAL;
 }
 

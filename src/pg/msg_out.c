@@ -33,9 +33,16 @@ static size_t begin(struct buf *b, enum message_byte type)
 	return begin_length(b);
 }
 
+static void put_length(uint8_t *to, size_t len)
+{
+	to[0] = (uint8_t)(len >> 24);
+	to[1] = (uint8_t)(len >> 16);
+	to[2] = (uint8_t)(len >> 8);
+	to[3] = (uint8_t)len;
+}
+
 static void finish(struct buf *b, size_t at)
 {
-	uint8_t *to;
 	size_t len;
 
 	if (!buf_ok(b))
@@ -45,11 +52,7 @@ static void finish(struct buf *b, size_t at)
 		b->failed = true;
 		return;
 	}
-	to = buf_data(b) + at;
-	to[0] = (uint8_t)(len >> 24);
-	to[1] = (uint8_t)(len >> 16);
-	to[2] = (uint8_t)(len >> 8);
-	to[3] = (uint8_t)len;
+	put_length(buf_data(b) + at, len);
 }
 
 static void empty(struct buf *b, enum message_byte type)
@@ -141,11 +144,23 @@ void msg_out_auth_sasl_final(struct buf *b, const void *data, size_t len)
 
 void msg_out_parameter_status(struct buf *b, const char *name, const char *value)
 {
-	size_t at = begin(b, BE_PARAMETER_STATUS);
+	size_t name_size = strlen(name) + 1, value_size = strlen(value) + 1;
+	size_t len = sizeof(uint32_t) + name_size + value_size;
+	uint8_t *to;
 
-	buf_add_cstr(b, name);
-	buf_add_cstr(b, value);
-	finish(b, at);
+	if (len > INT32_MAX) {
+		b->failed = true;
+		return;
+	}
+	/* In one piece, as there are many in a welcome. */
+	to = buf_reserve(b, 1 + len);
+	if (to == NULL)
+		return;
+	to[0] = BE_PARAMETER_STATUS;
+	put_length(to + 1, len);
+	memcpy(to + 5, name, name_size);
+	memcpy(to + 5 + name_size, value, value_size);
+	buf_commit(b, 1 + len);
 }
 
 void msg_out_backend_key_data(struct buf *b, uint32_t pid, const uint8_t *key,

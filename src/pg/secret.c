@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "pg/base64.h"
 
 enum { MD5_BYTES = 16, MD5_DIGITS = 2 * MD5_BYTES };
@@ -24,20 +25,28 @@ static bool is_md5(const char *stored)
 		strspn(stored + 3, "0123456789abcdef") == MD5_DIGITS;
 }
 
-enum secret_kind secret_classify(const char *stored)
+enum secret_kind secret_read(const char *stored, struct secret_scram *out)
 {
-	struct secret_scram scram;
-	bool is_scram;
-
+	*out = (struct secret_scram){ .iterations = 0 };
 	if (stored == NULL || stored[0] == '\0')
 		return SECRET_NONE;
 	if (is_md5(stored))
 		return SECRET_MD5;
 	if (strncmp(stored, scram_prefix, sizeof(scram_prefix) - 1) != 0)
 		return SECRET_PLAIN;
-	is_scram = secret_parse_scram(stored, &scram);
+	if (secret_parse_scram(stored, out))
+		return SECRET_SCRAM;
+	secret_scram_wipe(out);
+	return SECRET_MALFORMED;
+}
+
+enum secret_kind secret_classify(const char *stored)
+{
+	struct secret_scram scram;
+	enum secret_kind kind = secret_read(stored, &scram);
+
 	secret_scram_wipe(&scram);
-	return is_scram ? SECRET_SCRAM : SECRET_MALFORMED;
+	return kind;
 }
 
 /* Digits up to the colon, without sign or leading zero; 0 when wrong. */
@@ -256,7 +265,6 @@ bool secret_keys_match(const struct secret_keys *keys, const uint8_t *salt,
 static bool md5_two(const void *a, size_t a_len, const void *b, size_t b_len,
 	char to[SECRET_MD5_LEN + 1])
 {
-	static const char hex[] = "0123456789abcdef";
 	uint8_t digest[EVP_MAX_MD_SIZE];
 	unsigned got = 0;
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
@@ -270,10 +278,7 @@ static bool md5_two(const void *a, size_t a_len, const void *b, size_t b_len,
 	EVP_MD_CTX_free(ctx);
 	if (is_fine) {
 		memcpy(to, "md5", 3);
-		for (size_t i = 0; i < MD5_BYTES; i++) {
-			to[3 + 2 * i] = hex[digest[i] >> 4];
-			to[4 + 2 * i] = hex[digest[i] & 15];
-		}
+		hex_write(to + 3, digest, MD5_BYTES);
 		to[SECRET_MD5_LEN] = '\0';
 	}
 	OPENSSL_cleanse(digest, sizeof(digest));

@@ -59,6 +59,8 @@ struct secret_keys {
 
 /* stored may be NULL. */
 enum secret_kind secret_classify(const char *stored);
+/* And what is in a SCRAM secret; of others nothing. */
+enum secret_kind secret_read(const char *stored, struct secret_scram *out);
 
 /* "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>".  False when it
  * is anything else; *out is then not to be used. */

@@ -19,6 +19,8 @@
 #ifdef HAVE_LIBIDN
 #include <stringprep.h>
 
+#include "base/text.h"
+
 enum { PROFILE_MAX = 32 };
 
 /* SASLprep without the step that normalises; static, so it ends with an empty one. */
@@ -33,15 +35,6 @@ static void make_profile(void)
 		if (p->operation != STRINGPREP_NFKC && n < PROFILE_MAX - 1)
 			profile[n++] = *p;
 	}
-}
-
-static bool is_ascii(const char *text)
-{
-	for (; *text != '\0'; text++) {
-		if ((unsigned char)*text >= 0x80)
-			return false;
-	}
-	return true;
 }
 
 static uint32_t corrected(uint32_t c)
@@ -88,7 +81,7 @@ char *secret_saslprep(const char *password)
 	size_t len;
 	char *made;
 
-	if (is_ascii(password) || strlen(password) > SECRET_SASLPREP_MAX)
+	if (text_is_ascii(password) || strlen(password) > SECRET_SASLPREP_MAX)
 		return strdup(password);
 	/* NULL: not UTF-8. */
 	text = stringprep_utf8_to_ucs4(password, -1, &len);

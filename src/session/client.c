@@ -188,8 +188,9 @@ static void client_closed(struct client *c)
 	client_enter(c, CLIENT_CLOSED);
 	timer_finish(&w->timers, &c->deadline);
 	w->clients[c->slot] = NULL;
-	atomic_fetch_sub(&w->client_count, 1);
+	/* In this order: who looks on is never missing among all (drain.c). */
 	gate_leave(c);
+	atomic_fetch_sub(&w->client_count, 1);
 	list_push_back(&w->free_clients, &c->in_free);
 	io_defer(w->io, &w->reap_task, IO_PHASE_RUN);
 }
@@ -357,8 +358,10 @@ const char *client_addr_text(const struct client *c, char to[ADDR_TEXT_MAX])
 	return addr_text(&peer, to, ADDR_TEXT_MAX);
 }
 
-void client_accept(struct worker *w, struct route_workload *workload, int fd)
+void client_accept(const struct door *door, int fd)
 {
+	struct route_workload *workload = door->workload;
+	struct worker *w = door->worker;
 	struct client *c = client_create(w, workload);
 	struct client_login *login;
 	struct sock_tcp tcp;
@@ -368,6 +371,8 @@ void client_accept(struct worker *w, struct route_workload *workload, int fd)
 		close(fd);
 		return;
 	}
+	if (door->is_for_console)
+		gate_look_on(c);
 	login = c->login;
 	login->has_peer = sock_peer(fd, &login->peer);
 	addr_unmap(&login->peer);

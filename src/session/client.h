@@ -118,7 +118,7 @@ const char *client_state_show(enum client_state);
 const char *close_reason_word(enum close_reason);
 
 /* A connection was accepted; the descriptor is taken over. */
-void client_accept(struct worker *, struct route_workload *, int fd);
+void client_accept(const struct door *, int fd);
 
 /* Where it comes from, as far as is known.  False: the socket is gone. */
 bool client_peer(const struct client *, struct addr *);

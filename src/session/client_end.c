@@ -54,14 +54,22 @@ static enum text_end read_text(const struct server *s, const void *text, size_t 
 	return (enum text_end)known->ends;
 }
 
-/* As it was read when it was prepared, if it would be read so now. */
+/* Is it read now as it was when it was prepared?  Then others may keep what it is found to
+ * be. */
+static bool reads_the_same(const struct client *c, const struct server *s,
+	const struct prepared *p)
+{
+	return p->state_key == client_state_key(c, s) &&
+		(client_lexer_flags(s) & LEXER_MAY_CHANGE) == 0;
+}
+
 static enum text_end of_prepared(const struct client *c, const struct server *s,
 	struct prepared *p)
 {
 	enum text_end end =
 		(enum text_end)atomic_load_explicit(&p->ends, memory_order_relaxed);
 
-	if (p->state_key != client_state_key(c, s))
+	if (!reads_the_same(c, s, p))
 		return TEXT_OTHER;
 	if (end != TEXT_NOT_READ)
 		return end;
@@ -213,7 +221,7 @@ static enum text_leaves prepared_leaves(const struct client *c, const struct ser
 	const char *text = (const char *)p->body;
 
 	/* It was read under others; what that could change is taken at its worst. */
-	if (p->state_key != client_state_key(c, s))
+	if (!reads_the_same(c, s, p))
 		return find_out(text, strnlen(text, p->len), client_lexer_flags(s));
 	if (leaves == LEAVES_NOT_READ) {
 		leaves = find_out(text, strnlen(text, p->len), client_lexer_flags(s));
@@ -357,12 +365,14 @@ void client_reads_behind(struct client *c, struct server *s, const struct frame 
 		return;
 	if (f->type == 'B' || f->type == 'E')
 		s->binds_ahead = is_unnamed && (f->type == 'B' || s->binds_ahead);
+	/* Its Bind has told it under what held then. */
+	if (f->type == 'E' && !s->binds_ahead && c->work->reads_change)
+		server_reads_behind_code(s);
 	/* Its Bind was answered, and what it is went with that; or what was set may be undone. */
 	is_open = (f->type == 'E' && !s->binds_ahead) || (is_run && c->work->reads_change);
 	s->data_ahead = s->data_ahead || is_open || leaves >= LEAVES_DATA;
 	if (s->code_key == 0 && (is_open || leaves > LEAVES_DATA))
 		s->code_key = client_new_key(c);
-	s->runs_ahead = s->runs_ahead || is_run;
 }
 
 /* What a text itself says ends with the server; nobody keeps it for that, as on a

@@ -51,6 +51,7 @@ void client_function_note(struct client *c, const struct frame *f)
 	client_note_unseen(c);
 	if (!client_is_kept(c) || !sets(f, name))
 		return;
+	c->work->reads_change = true;
 	c->work->read_key = client_new_key(c);
 	if (name[0] != '\0')
 		touched_called(&c->work->touched, name);

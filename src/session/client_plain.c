@@ -40,8 +40,14 @@ static bool is_calm(const struct client *c, const struct server *s)
 		(s->sql_of == c->id || s->is_session) && q->open && !q->skipping &&
 		!q->in_doubt && q->copy == EXCHANGE_NO_COPY && !s->is_chained &&
 		!s->holds_client && steps_has_room(&s->steps) && exchange_has_room(q) &&
-		!client_reuse_is_open(c) &&
+		!client_reuse_is_open(c) && !c->work->reads_change && !c->work->cuts &&
 		(c->query_us != 0 || q->pending != 0);
+}
+
+/* It runs what was bound right before, which client_reads_behind() knows. */
+static bool runs_what_was_bound(const struct server *s, const struct frame *f)
+{
+	return f->type != 'E' || (s->binds_ahead && f->available > 0 && f->body[0] == '\0');
 }
 
 size_t client_pass_plain(struct client *c, struct server *s, const uint8_t *data, size_t len)
@@ -55,7 +61,8 @@ size_t client_pass_plain(struct client *c, struct server *s, const uint8_t *data
 		uint32_t body_max = message_frontend_defs[data[pos]].body_max;
 
 		if (frame_next(data + pos, len - pos, body_max, &f) != FRAME_OK ||
-			!frame_is_whole(&f) || !client_is_plain(c, s, &f))
+			!frame_is_whole(&f) || !client_is_plain(c, s, &f) ||
+			!runs_what_was_bound(s, &f))
 			break;
 		exchange_sent(&s->xq, f.type);
 		client_end_sent(c, s, &f);

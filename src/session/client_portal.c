@@ -18,6 +18,12 @@ struct portal_act {
 	struct prepared_act *act;
 };
 
+/* PostgreSQL tells portals apart by so much of their names, too (portalmem.c). */
+static uint64_t hash_of(const char *portal)
+{
+	return hash_bytes(portal, strnlen(portal, PREPARED_NAME_MAX));
+}
+
 /* Takes it out: with its reference, or NULL. */
 static struct prepared_act *take(struct client *c, uint64_t portal)
 {
@@ -46,7 +52,7 @@ static bool has_room(const struct client *c)
 
 bool client_portal_bound(struct client *c, const char *portal, struct prepared_act *act)
 {
-	uint64_t hash = hash_bytes(portal, strlen(portal));
+	uint64_t hash = hash_of(portal);
 	struct portal_act *new;
 
 	prepared_act_unref(take(c, hash));
@@ -64,7 +70,7 @@ bool client_portal_bound(struct client *c, const char *portal, struct prepared_a
 
 struct prepared_act *client_portal_runs(struct client *c, const char *portal)
 {
-	return take(c, hash_bytes(portal, strlen(portal)));
+	return take(c, hash_of(portal));
 }
 
 void client_portals_forget(struct client *c)

@@ -613,8 +613,9 @@ size_t client_prepared_message(
 	case 'Q':
 		return on_query(c, s, f, sent);
 	case 'F':
+		/* The rest of it may have yet to come. */
 		if (!client_function_runs(c, s, f))
-			*sent = CLIENT_REPLACED;
+			*sent = CLIENT_DROPPED;
 		server_step(s, STEP_END_QUERY, NULL, NULL);
 		return FRAME_HEADER + f->available;
 	default:

@@ -19,15 +19,18 @@ static unsigned reading_of(const struct server *s, const void *text, size_t len)
 	return statement_reading(text, len, client_lexer_flags(s));
 }
 
-/* Found out once: read under other flags it has constants all the same. */
+/* Found out once: read under other flags it has constants all the same.  But those under which
+ * nobody can tell say that of all that hang on it, and others share it. */
 static unsigned prepared_reading(const struct server *s, struct prepared *p)
 {
 	unsigned known = atomic_load_explicit(&p->reading, memory_order_relaxed);
+	unsigned flags = client_lexer_flags(s);
 
 	if (known == 0) {
 		known = READING_KNOWN |
 			reading_of(s, p->body, strnlen((const char *)p->body, p->len));
-		atomic_store_explicit(&p->reading, (uint8_t)known, memory_order_relaxed);
+		if ((flags & (LEXER_MAY_CHANGE | LEXER_UNSAFE_ENCODING)) == 0)
+			atomic_store_explicit(&p->reading, (uint8_t)known, memory_order_relaxed);
 	}
 	return known & ~(unsigned)READING_KNOWN;
 }

@@ -292,7 +292,7 @@ static void take_session(struct client *c, const struct startup *st)
 		return;
 	if (st->needs_negotiation)
 		msg_out_negotiate_protocol(&login->first, st);
-	if (router_is_ending(c->worker->router) && !login->is_console) {
+	if ((router_is_ending(c->worker->router) || c->is_late) && !login->is_console) {
 		client_close_with(c, CLOSE_SHUTDOWN, "57P01",
 			"the connection router is shutting down", NULL);
 		return;

@@ -172,11 +172,14 @@ bool client_waits_for_reading(struct client *c, struct server *s, const struct f
 		c->work->cuts = c->work->cuts && s->xq.status != 'I';
 		return false;
 	}
-	/* Within the error domain it is not told: such a text is then unsure. */
-	if (s->xq.open || s->xq.skipping ||
+	/* Within the error domain it is not told: such a text is then unsure.  In doubt the
+	 * transaction may end before it is known that all is answered. */
+	if (s->xq.open || s->xq.skipping || s->xq.in_doubt ||
 		(s->xq.copy == EXCHANGE_COPY_IN && !s->xq.copy_end_sent))
 		return false;
-	return text_hangs_on_flags(f, may_change);
+	/* An error may have what follows skipped, up to a Sync that is behind this. */
+	s->is_unsure = text_hangs_on_flags(f, may_change);
+	return s->is_unsure;
 }
 
 void client_cuts_behind(const struct client *c, struct server *s, const struct frame *f)

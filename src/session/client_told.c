@@ -10,19 +10,13 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/text.h"
 #include "pg/msg_out.h"
 #include "session/client_advice.h"
 #include "session/client_priv.h"
 #include "session/server_priv.h"
 
 enum { TOLD_BUCKETS = 16 };
-
-static bool is_ascii(const char *text)
-{
-	while (*text != '\0' && (uint8_t)*text < 0x80)
-		text++;
-	return *text == '\0';
-}
 
 /* Its startup values as PostgreSQL spells them. */
 static void spell(struct params *mine, const struct params *settings)
@@ -35,7 +29,7 @@ static void spell(struct params *mine, const struct params *settings)
 		if (strcasecmp(name, "application_name") == 0)
 			continue;
 		/* Told in its encoding, and kept in the database's. */
-		if (!is_ascii(value))
+		if (!text_is_ascii(value))
 			continue;
 		/* Without room they stay as they are, and mean the same. */
 		if (params_get(mine, name) != NULL && !params_set(mine, name, value))

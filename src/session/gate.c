@@ -329,6 +329,13 @@ void gate_enter(struct client *c)
 	list_push_back(&w->unproven, &c->login->in_unproven);
 }
 
+void gate_look_on(struct client *c)
+{
+	c->is_late = true;
+	atomic_fetch_add(&c->worker->router->late_consoles, 1);
+	atomic_fetch_add(&c->worker->router->late_changes, 1);
+}
+
 bool gate_pass(struct client *c)
 {
 	struct router *r = c->worker->router;
@@ -340,9 +347,8 @@ bool gate_pass(struct client *c)
 		return false;
 	}
 	/* Who looks at what holds it up is not to hold it up, too. */
-	c->is_late = c->login->is_console && router_is_ending(r);
-	if (c->is_late)
-		atomic_fetch_add(&r->late_consoles, 1);
+	if (c->login->is_console && router_is_ending(r) && !c->is_late)
+		gate_look_on(c);
 	atomic_fetch_sub(&r->gate->unproven, 1);
 	c->is_unproven = false;
 	list_remove(&c->login->in_unproven);
@@ -360,8 +366,10 @@ void gate_leave(struct client *c)
 
 	if (c->is_unproven)
 		list_remove(&c->login->in_unproven);
-	if (c->is_late)
+	if (c->is_late) {
 		atomic_fetch_sub(&r->late_consoles, 1);
+		atomic_fetch_add(&r->late_changes, 1);
+	}
 	atomic_fetch_sub(c->is_unproven ? &r->gate->unproven : &r->clients, 1);
 	if (c->source == NULL)
 		return;

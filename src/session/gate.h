@@ -69,6 +69,9 @@ void gate_turn_away(int fd);
  * are enough of them (console: some more may come). */
 NODISCARD bool gate_pass(struct client *);
 
+/* It has come for the console while the process drains, and is not waited for. */
+void gate_look_on(struct client *);
+
 /* A client comes and goes. */
 void gate_enter(struct client *);
 void gate_leave(struct client *);

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "base/hash.h"
+#include "base/text.h"
 #include "pg/msg_out.h"
 
 /* A SELECT has at most 1664 columns. */
@@ -51,7 +52,7 @@ const char *params_get(const struct params *p, const char *wanted)
 }
 
 /* Both or nothing. */
-static bool params_append(struct params *p, const char *name, const char *value)
+bool params_add(struct params *p, const char *name, const char *value)
 {
 	size_t room = PARAMS_BYTES_MAX - buf_len(&p->text);
 	size_t name_size = strlen(name) + 1, value_size = strlen(value) + 1;
@@ -72,14 +73,14 @@ bool params_set(struct params *p, const char *name, const char *value)
 	bool ok = true;
 
 	if (old == NULL)
-		return params_append(p, name, value);
+		return params_add(p, name, value);
 	if (strcmp(old, value) == 0)
 		return true;
 	params_init(&rest);
 	while (ok && params_next(p, &pos, &each, &its)) {
 		bool same = strcasecmp(each, name) == 0;
 
-		ok = params_append(&rest, each, same ? value : its);
+		ok = params_add(&rest, each, same ? value : its);
 	}
 	if (!ok) {
 		params_finish(&rest);
@@ -114,7 +115,7 @@ void params_remove(struct params *p, const char *name)
 	params_init(&rest);
 	while (ok && params_next(p, &pos, &each, &its)) {
 		if (strcasecmp(each, name) != 0)
-			ok = params_append(&rest, each, its);
+			ok = params_add(&rest, each, its);
 	}
 	/* Without memory it stays: it is applied again, and not lost. */
 	if (!ok) {
@@ -213,8 +214,8 @@ uint64_t params_key_without(const struct params *p, const char *without)
 
 	params_init(&rest);
 	while (params_next(p, &pos, &name, &value)) {
-		if (strcasecmp(name, without) != 0)
-			(void)params_append(&rest, name, value);
+		if (strcasecmp(name, without) != 0 && !params_add(&rest, name, value))
+			break;
 	}
 	params_seal(&rest);
 	key = rest.key;
@@ -229,16 +230,15 @@ uint64_t params_key_without(const struct params *p, const char *without)
  */
 void params_add_literal(struct buf *out, const char *text)
 {
-	static const char digits[] = "0123456789abcdef";
-
 	buf_add_str(out, "E'");
 	for (const char *c = text; *c != '\0'; c++) {
 		uint8_t byte = (uint8_t)*c;
 
 		if (byte >= 0x80) {
-			const char hex[] = { '\\', 'x', digits[byte >> 4], digits[byte & 15] };
+			char hex[] = "\\x..";
 
-			buf_add(out, hex, sizeof(hex));
+			hex_write(hex + 2, &byte, 1);
+			buf_add(out, hex, 4);
 			continue;
 		}
 		if (byte == '\'' || byte == '\\')

@@ -27,6 +27,8 @@ void params_finish(struct params *);
 
 /* Sets or replaces.  False when there is no room. */
 NODISCARD bool params_set(struct params *, const char *name, const char *value);
+/* The same where it is not there yet. */
+NODISCARD bool params_add(struct params *, const char *name, const char *value);
 void params_remove(struct params *, const char *name);
 const char *params_get(const struct params *, const char *name);
 NODISCARD bool params_copy(struct params *to, const struct params *from);

@@ -567,6 +567,18 @@ void prepared_set_remove(struct prepared_set *set, struct prepared *p)
 		set_drop(set, e);
 }
 
+struct prepared *prepared_set_holding(const struct prepared_set *set,
+	const struct prepared *p)
+{
+	list_for_each(&set->used, node) {
+		struct set_entry *e = container_of(node, struct set_entry, in_used);
+
+		if (e->statement == p)
+			return e->statement;
+	}
+	return NULL;
+}
+
 struct prepared *prepared_set_oldest(const struct prepared_set *set)
 {
 	if (list_is_empty(&set->used))

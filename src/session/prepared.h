@@ -182,6 +182,8 @@ void prepared_set_stamp(struct prepared_set *, const struct prepared *, uint64_t
 /* Takes a reference of its own.  False without memory. */
 NODISCARD bool prepared_set_add(struct prepared_set *, struct prepared *);
 void prepared_set_remove(struct prepared_set *, struct prepared *);
+/* The same, if it is there: it may have gone altogether. */
+struct prepared *prepared_set_holding(const struct prepared_set *, const struct prepared *);
 /* The one not used for longest; NULL when there is none. */
 struct prepared *prepared_set_oldest(const struct prepared_set *);
 void prepared_set_clear(struct prepared_set *);

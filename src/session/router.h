@@ -88,6 +88,7 @@ struct router {
 	_Atomic int drain;              /* enum router_drain */
 	_Atomic bool hands_over;        /* RESTART is under way, or has been */
 	_Atomic uint32_t late_consoles; /* of clients: came to look on while it drained */
+	_Atomic uint32_t late_changes;  /* how often one came or went */
 	_Atomic bool lets_in;           /* while it drains, who is at the door, too */
 	/* Of directory_holds_version() what the processes before this one have met. */
 	_Atomic uint64_t quiet_elsewhere;
@@ -144,6 +145,7 @@ struct door {
 	struct io_listener listener;
 	struct worker *worker;
 	struct route_workload *workload;
+	bool is_for_console;            /* who comes is to look on while others are waited for */
 	bool is_leaving;                /* accepts no more, ... */
 	bool is_retired;                /* ... and nothing is under way */
 	struct list_node in_worker;
@@ -228,6 +230,8 @@ void worker_close_door(struct worker *, int fd);
 void worker_close_doors(struct worker *);
 /* Nobody is accepted any more, and nobody lost; doors_left tells when. */
 void worker_retire_door(struct worker *, int fd);
+/* It stays, and nobody waits for it to be left. */
+void worker_leave_door_to_console(struct worker *, int fd);
 
 /* Closes what is not to be kept, opens what waits: after a change of the pools. */
 void worker_tend_pools(struct worker *);

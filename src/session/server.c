@@ -272,28 +272,6 @@ bool server_lease(struct worker *w, struct server *s, struct client *c)
 
 /* --- the router's own queries ------------------------------------------------------- */
 
-static void send_own(struct server *s, const char *first, const char *sql)
-{
-	struct buf out;
-
-	s->own_failed = false;
-	buf_init(&out, 0);
-	msg_out_query_behind(&out, first, sql);
-	server_sent_own(s);
-	stream_send_buf(&s->stream, &out);
-	buf_finish(&out);
-}
-
-void server_send_own(struct server *s, const char *sql)
-{
-	send_own(s, UNLIKELY(s->may_defer) && s->xq.status == 'I' ? SERVER_AT_ONCE : "", sql);
-}
-
-void server_send_alone(struct server *s, const char *sql)
-{
-	send_own(s, "", sql);
-}
-
 /* The server is not the errand's any more when that is told. */
 static void errand_done(struct server *s)
 {
@@ -340,10 +318,8 @@ void server_own_done(struct server *s)
 	case SERVER_PHASE_RESET:
 		if (s->is_chained)
 			server_chain_done(s);
-		else if (s->is_looked_at)
-			server_look_done(s);
 		else
-			server_reset_done(s);
+			server_reset_answered(s);
 		return;
 	case SERVER_PHASE_READY:
 		if (s->is_chained)

@@ -86,18 +86,18 @@ struct server {
 	bool own_seen;                  /* BARRIER: its reply has begun */
 	bool wants_barrier;             /* when the client's message is complete */
 	bool is_full;                   /* of steps: its client waits for answers */
-	bool runs_ahead;                /* something in flight runs */
-	bool binds_ahead, data_ahead;   /* ... the unnamed portal; what may change how texts are read */
+	bool binds_ahead, data_ahead;   /* in flight: Bind of the unnamed portal; what may change
+					   how texts are read */
 	uint64_t code_key;              /* the same, by more than that; 0: nothing of the kind */
 	uint64_t hidden_key;            /* nobody else's: code has run since it was cleaned; 0 */
 	uint64_t plans_key;             /* how texts were read when code ran (server_reads.c) */
 	bool drops_plans;               /* ... the clean drops what was planned then */
-	bool is_unsure;                 /* its client waits for what becomes of names */
+	bool is_unsure;                 /* its client waits for what becomes of names, or of how texts are read */
 	bool wants_answers;             /* ... within the error domain */
 	bool is_flushed;                /* ... and PostgreSQL was told to answer */
 	bool holds_client;              /* until what was put before its Query has gone well */
 	bool is_dirty;                  /* carries session state: reset before reuse */
-	bool may_defer;                 /* its transactions read only, and may wait for others */
+	bool may_defer;                 /* its transactions read only: they may wait for others, or be refused */
 	bool has_foreign;               /* has statements that are not in "prepared" */
 	bool is_cleaned;                /* SETTINGS: of another client's session, too */
 	struct unseen_ran ran;          /* code that may have left what no clean takes away */
@@ -111,7 +111,7 @@ struct server {
 	bool is_forged;                 /* the clean has found a statement replaced */
 	bool has_ddl;                   /* in the transaction that runs */
 	bool has_code;                  /* the same, of what runs out of sight */
-	bool is_looked_at;              /* RESET: what there is in the session is asked first */
+	bool is_hurried, is_looked_at;  /* RESET: it is asked what there is, then what it may wait for goes */
 	uint8_t looks_for;              /* ... enum pin_asks */
 	bool is_known_empty;            /* ... it has just been */
 	bool is_chained;                /* a clean rides behind the client's last message */
@@ -121,7 +121,7 @@ struct server {
 	struct buf clean;               /* the Query that cleans and leaves clean_key's */
 	uint64_t clean_key;
 	bool clean_role_first;
-	bool clean_looks, clean_drops;  /* server_looks_for_forged(), drops_plans: then */
+	bool clean_looks, clean_drops, clean_at_once;   /* server_looks_for_forged(), drops_plans, may_defer: then */
 	bool is_broken;                 /* not to be reused: see server_break() */
 	enum server_end broken_by;
 	bool is_tainted;                /* a cancel may hit it at any time: as well */

@@ -31,13 +31,11 @@ bool server_make_clean(struct server *s, const struct params *left)
 {
 	bool looks = server_looks_for_forged(s);
 
-	if (UNLIKELY(s->may_defer))
-		return false;
 	s->drops_plans = server_plans_are_others(s, left);
 	if (buf_len(&s->clean) > 0 && s->clean_key == left->key && s->clean_looks == looks &&
-		s->clean_drops == s->drops_plans &&
+		s->clean_drops == s->drops_plans && s->clean_at_once == s->may_defer &&
 		s->clean_role_first == s->client->role_first) {
-		server_clean_reseed(s->worker, &s->clean);
+		server_clean_reseed(s);
 		return true;
 	}
 	buf_clear(&s->clean);
@@ -46,6 +44,7 @@ bool server_make_clean(struct server *s, const struct params *left)
 	s->clean_key = left->key;
 	s->clean_looks = looks;
 	s->clean_drops = s->drops_plans;
+	s->clean_at_once = s->may_defer;
 	if (buf_ok(&s->clean))
 		return true;
 	buf_finish(&s->clean);

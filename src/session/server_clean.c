@@ -227,7 +227,7 @@ void server_look_row(struct server *s, const struct frame *row)
 }
 
 /* Whatever it was: what counts is the answer to the reset behind it. */
-void server_look_done(struct server *s)
+static void look_done(struct server *s)
 {
 	s->is_looked_at = false;
 	s->own_failed = false;
@@ -236,6 +236,15 @@ void server_look_done(struct server *s)
 }
 
 /* --- before anybody else gets it -------------------------------------------------------- */
+
+/* DISCARD ALL cannot stand behind SERVER_AT_ONCE, and takes a snapshot all the same
+ * (PlannedStmtRequiresSnapshot() in pquery.c). */
+static void hurry(struct server *s)
+{
+	s->is_hurried = s->may_defer && !keeps_statements(s);
+	if (UNLIKELY(s->is_hurried))
+		server_send_own(s, "SET default_transaction_isolation TO 'read committed'");
+}
 
 /* Takes away what the last client left, before anybody else gets the server. */
 void server_reset(struct server *s)
@@ -254,11 +263,11 @@ void server_reset(struct server *s)
 	server_set_timer(s, SERVER_CLEAN_US);
 	s->is_forged = false;
 	look(s);
-	/* DISCARD ALL, for one.  What cleans a transaction port's server needs nothing more. */
+	hurry(s);
 	server_send_alone(s, query);
 }
 
-void server_reset_done(struct server *s)
+static void reset_done(struct server *s)
 {
 	bool knows = keeps_statements(s) || strcmp(reset_query(s), "DISCARD ALL") == 0;
 
@@ -278,4 +287,17 @@ void server_reset_done(struct server *s)
 	s->ps.last_client = 0;
 	s->ps.state_key = knows ? 0 : STATE_UNKNOWN;
 	server_release(s);
+}
+
+/* If the first has failed the reset waits, for so long as it may. */
+void server_reset_answered(struct server *s)
+{
+	if (s->is_looked_at) {
+		look_done(s);
+	} else if (s->is_hurried) {
+		s->is_hurried = false;
+		s->own_failed = false;
+	} else {
+		reset_done(s);
+	}
 }

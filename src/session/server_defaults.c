@@ -126,16 +126,18 @@ static void write_if_reset(struct buf *sql, const char *name, const char *value)
 	buf_add_str(sql, " END IS NULL; ");
 }
 
-/* What has to be said so that the defaults are the client's again. */
-static void write_defaults(struct client *c, struct server *s, struct buf *sql)
+/* What has to be said so that the defaults are the client's again: of the timeout, which
+ * ends what is said, or of all others.  False: nothing. */
+static bool write_defaults(struct client *c, struct server *s, bool is_timeout, struct buf *sql)
 {
 	const char *name, *value;
-	size_t pos = 0;
+	size_t pos = 0, begin = buf_len(sql);
 
 	while (params_next(defaults_of(c), &pos, &name, &value)) {
 		enum touched_as as = touched_as(&c->work->resets, name);
 
-		if (as == TOUCHED_NOT || as == TOUCHED_SET || is_reported(s, name, value))
+		if (as == TOUCHED_NOT || as == TOUCHED_SET || is_reported(s, name, value) ||
+			(strcasecmp(name, "statement_timeout") == 0) != is_timeout)
 			continue;
 		if (as == TOUCHED_RESET && !c->resets_unsure)
 			write_again(sql, name, value);
@@ -144,6 +146,7 @@ static void write_defaults(struct client *c, struct server *s, struct buf *sql)
 		if (c->work->touched.seen)
 			touched_set_again(&c->work->touched, name);
 	}
+	return buf_len(sql) > begin;
 }
 
 static void forget(struct client *c)
@@ -167,7 +170,7 @@ void server_defaults_tag(struct server *s)
 	c->resets_unsure = true;
 }
 
-bool server_defaults(struct server *s, char status)
+static bool make_good(struct server *s, char status, bool again)
 {
 	struct client *c = s->client;
 	struct buf sql;
@@ -186,9 +189,12 @@ bool server_defaults(struct server *s, char status)
 		return false;
 	}
 	buf_init(&sql, 0);
-	write_defaults(c, s, &sql);
+	/* The timeout holds for none of the others, in either order. */
+	any = write_defaults(c, s, again, &sql);
+	if (again && s->xq.status == 'I')
+		buf_add_str(&sql, SERVER_UNTIMED);
+	any = write_defaults(c, s, !again, &sql) || any;
 	buf_add_cstr(&sql, "");
-	any = buf_len(&sql) > 1;
 	if (any && buf_ok(&sql)) {
 		server_enter_phase(s, SERVER_PHASE_DEFAULTS);
 		server_set_timer(s, SERVER_CLEAN_US);
@@ -203,6 +209,11 @@ bool server_defaults(struct server *s, char status)
 	return any;
 }
 
+bool server_defaults(struct server *s, char status)
+{
+	return make_good(s, status, false);
+}
+
 bool server_defaults_done(struct server *s)
 {
 	struct client *c = s->client;
@@ -212,10 +223,10 @@ bool server_defaults_done(struct server *s)
 		forget(c);
 		return true;
 	}
-	/* A cancel that came late. */
+	/* A cancel that came late, or a timeout. */
 	if (strcmp(s->sqlstate, "57014") == 0) {
 		c->resets_unsure = true;
-		return s->xq.status == 'E' || !server_defaults(s, s->xq.status);
+		return s->xq.status == 'E' || !make_good(s, s->xq.status, true);
 	}
 	SLOG_LIMITED(WARN, "defaults-failed", "client=%lu server=%lu sqlstate=%s",
 		(unsigned long)c->id, (unsigned long)s->ps.id, s->sqlstate);

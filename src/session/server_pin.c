@@ -35,6 +35,8 @@ void server_probe(struct server *s, bool settings)
 	server_set_timer(s, SERVER_CLEAN_US);
 	if (settings)
 		send_audit(s);
+	else if (s->client->work->pins.failures > 0)
+		server_send_untimed(s, pin_question(PIN_ASKS_PINS));
 	else
 		server_send_own(s, pin_question(PIN_ASKS_PINS));
 	s->own_failed = true;           /* until the row is there */

@@ -92,11 +92,19 @@ static uint8_t lexer_flags_of(const struct params *reported)
 {
 	const char *encoding = params_get(reported, "client_encoding");
 	const char *strings = params_get(reported, "standard_conforming_strings");
+	const char *there = params_get(reported, "server_encoding");
 	unsigned flags = encoding == NULL ? 0 : lexer_encoding_flags(encoding);
 
+	if ((flags & LEXER_UTF8) != 0 && there != NULL && strcmp(there, "UTF8") == 0)
+		flags |= LEXER_UTF8_THERE;
 	if (strings == NULL || strcasecmp(strings, "on") == 0)
 		flags |= LEXER_STANDARD_STRINGS;
 	return (uint8_t)flags;
+}
+
+static bool is_on(const char *setting)
+{
+	return setting != NULL && strcmp(setting, "off") != 0;
 }
 
 /* Constants mean what they mean under these, when the statement is read: the server
@@ -105,6 +113,7 @@ void server_note_settings(struct server *s)
 {
 	const char *application = params_get(&s->reported, "application_name");
 	const char *reads_only = params_get(&s->reported, "default_transaction_read_only");
+	const char *standby = params_get(&s->reported, "in_hot_standby");
 	const char *path = params_get(&s->reported, "search_path");
 
 	shown_set(&s->application, application == NULL ? "" : application);
@@ -115,7 +124,7 @@ void server_note_settings(struct server *s)
 	/* PostgreSQL 18 tells of it; it looks at that itself in each use. */
 	s->path_key = path == NULL ? 0 : hash_bytes(path, strlen(path));
 	/* Before PostgreSQL 14 nobody is told. */
-	s->may_defer = reads_only != NULL && strcmp(reads_only, "off") != 0;
+	s->may_defer = is_on(reads_only) || is_on(standby);
 	/* What is in flight behind that may change it once more. */
 	s->lexer_flags = lexer_flags_of(&s->reported) | (s->lexer_flags & LEXER_MAY_CHANGE);
 }
@@ -353,6 +362,12 @@ static bool is_stale_plan(const struct error_fields *e)
 		wire_slice_is(e->routine, "RevalidateCachedQuery");
 }
 
+/* What it was read as cannot be planned any more; and that is no lack of rights. */
+static bool is_misread(const struct error_fields *e)
+{
+	return error_has_class(e, "42") && memcmp(e->sqlstate, "42501", 5) != 0;
+}
+
 /* Nobody was told of its columns but by answers to what came right before. */
 static void learn_of_shared(struct server *s, struct prepared *p, const struct error_fields *e)
 {
@@ -362,6 +377,40 @@ static void learn_of_shared(struct server *s, struct prepared *p, const struct e
 		prepared_set_remove(&s->prepared, p);
 		s->has_foreign = true;
 	}
+}
+
+/* One that stood for the client's own for once (client_prepared.c, fitting()). */
+static void learn_of_other(struct server *s, const struct prepared *p,
+	const struct error_fields *e)
+{
+	struct prepared *used = prepared_set_holding(&s->prepared, p);
+
+	if (used == NULL)
+		return;
+	if (is_stale_plan(e) || is_misread(e))
+		prepared_retire(used, false);
+	if (is_stale_plan(e))
+		s->has_foreign = true;
+	if (says(e, "26000", used->name)) {
+		prepared_set_remove(&s->prepared, used);
+		s->has_foreign = true;
+	}
+}
+
+/* Behind somebody's SET LOCAL search_path, or beside a temporary table, it was read with
+ * parameters of other types: from here on it is the client's own, and a new one for all
+ * who prepare it next. */
+static void have_alone(struct client *c, struct prepared_name *n)
+{
+	struct prepared *p = n->statement, *own;
+
+	if (p->is_alone || !client_has_memory(c, p->len))
+		return;
+	own = prepared_get_alone(p->registry, p->body, p->len, p->state_key);
+	if (own == NULL)
+		return;
+	prepared_retire(p, false);
+	prepared_names_set(&c->names, n, own);
 }
 
 /* What a server has is not what we thought: somebody's function has dropped statements,
@@ -382,15 +431,16 @@ static void learn_from(
 	if (!is_use || head->name == NULL)
 		return;
 	p = head->name->statement;
-	if (is_stale_plan(e) && p == head->statement) {
+	if (p != head->statement) {
+		learn_of_other(s, head->statement, e);
+	} else if (is_stale_plan(e)) {
 		head->name->is_told = true;
 		prepared_retire(p, true);
-	} else if (is_stale_plan(e)) {
-		s->has_foreign = true;
-	}
-	if (says(e, "26000", p->name)) {
+	} else if (says(e, "26000", p->name)) {
 		prepared_set_remove(&s->prepared, p);
 		s->has_foreign = true;
+	} else if (is_misread(e) && s->client != NULL) {
+		have_alone(s->client, head->name);
 	}
 }
 

@@ -9,6 +9,7 @@
 #include "pg/frame.h"
 #include "pg/result.h"
 #include "session/server.h"
+#include "session/server_own.h"
 
 enum { SERVER_MAGIC = 0x73727672, SERVER_CLEAN_US = 10000000 };
 
@@ -17,13 +18,6 @@ void server_enter_phase(struct server *, enum server_phase);
 /* Results come in its phase: a client that reads them slowly stops it. */
 bool server_passes_results(const struct server *);
 void server_set_timer(struct server *, uint64_t after_us);
-
-/* Sends a Query of the router's own, to be swallowed; one that can only stand alone. */
-void server_send_own(struct server *, const char *sql);
-void server_send_alone(struct server *, const char *sql);
-/* Where it may_defer in front of the former: SERIALIZABLE, READ ONLY and DEFERRABLE it would
- * wait until no other transaction could make it fail (GetSafeSnapshot() in predicate.c). */
-#define SERVER_AT_ONCE "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "
 
 /* A Query of the router's own goes out: it ends the unnamed statement. */
 static inline void server_sent_own(struct server *s)
@@ -35,7 +29,7 @@ static inline void server_sent_own(struct server *s)
 /* Nothing is in flight. */
 static inline void server_flight_ended(struct server *s)
 {
-	s->runs_ahead = s->binds_ahead = s->data_ahead = false;
+	s->binds_ahead = s->data_ahead = false;
 	s->code_key = 0;
 	s->lexer_flags &= (uint8_t)~LEXER_MAY_CHANGE;
 }
@@ -62,10 +56,9 @@ void server_gone(struct server *);
 void server_ended(struct server *, enum server_end);
 
 void server_reset(struct server *);
-/* Of a session: the answer to what there is in it, and its end. */
+/* RESET: a row of the answer to what there is in a session; the end of that and of others. */
 void server_look_row(struct server *, const struct frame *row);
-void server_look_done(struct server *);
-void server_reset_done(struct server *);
+void server_reset_answered(struct server *);
 void server_finish_for_client(struct server *);
 void server_after_abort(struct server *);
 void server_abort_goes_on(struct server *);
@@ -84,8 +77,8 @@ void server_barrier_done(struct server *);
 const char *server_clean_sql(const struct server *, bool with_statements);
 /* Behind a query: a seed that nobody knows. */
 void server_add_reseed(struct worker *, struct buf *query);
-/* One that was made before: another seed. */
-void server_clean_reseed(struct worker *, struct buf *query);
+/* That which was made before: another seed. */
+void server_clean_reseed(struct server *);
 bool server_looks_for_forged(const struct server *);
 /* It was cleaned so, and nothing forged was found. */
 void server_is_sure(struct server *, bool with_statements);

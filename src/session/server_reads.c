@@ -43,8 +43,10 @@ void server_reads_change(struct server *s)
 	if (c == NULL || c->work == NULL || s->is_session || s->phase != SERVER_PHASE_READY)
 		return;
 	/* Out of sight: what was used in between may have been read anew. */
-	if (!c->work->reads_change)
+	if (!c->work->reads_change) {
 		s->has_foreign = s->is_dirty = true;
+		s->plans_key = SEVERAL;
+	}
 	c->work->reads_change = true;
 }
 

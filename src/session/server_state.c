@@ -75,12 +75,14 @@ void server_add_reseed(struct worker *w, struct buf *query)
 	buf_addf(query, "; " SEED "%015" PRIu64, rand_small_below(&w->seeds, SEEDS));
 }
 
-void server_clean_reseed(struct worker *w, struct buf *query)
+void server_clean_reseed(struct server *s)
 {
-	char *at = (char *)buf_data(query) + FRAME_HEADER + sizeof(BEFORE_SEED) - 1;
-	uint64_t seed = rand_small_below(&w->seeds, SEEDS);
+	size_t before = FRAME_HEADER + sizeof(BEFORE_SEED) - 1 +
+		(s->clean_at_once ? sizeof(SERVER_AT_ONCE) - 1 : 0);
+	uint64_t seed = rand_small_below(&s->worker->seeds, SEEDS);
+	char *at = (char *)buf_data(&s->clean) + before;
 
-	assert(buf_len(query) > FRAME_HEADER + sizeof(BEFORE_SEED) + SEED_DIGITS);
+	assert(buf_len(&s->clean) > before + SEED_DIGITS);
 	for (unsigned i = SEED_DIGITS; i-- > 0; seed /= 10)
 		at[i] = (char)('0' + seed % 10);
 }
@@ -146,8 +148,8 @@ static void note_reading(struct client *c, struct server *s, enum touched_readin
 	if (reading == READING_STAYS)
 		return;
 	c->work->reads_change = true;
-	/* Nobody looks at what runs behind it. */
-	if (!c->keeps_statements)
+	/* In the same text; or nobody looks at what runs behind it. */
+	if (c->work->touched.runs || !c->keeps_statements)
 		server_reads_behind_code(s);
 	if (reading == READING_IS_UNSURE)
 		c->work->read_key = client_new_key(c);
@@ -309,11 +311,17 @@ static bool recodes(const struct server *s)
 /* Without memory there is an answer that makes no sense. */
 static void send_question(struct server *s)
 {
+	const struct touched *t = &s->client->work->touched;
+	const char *text;
 	struct buf sql;
 
 	buf_init(&sql, 0);
-	touched_ask(&s->client->work->touched, &s->client->params, &sql);
-	server_send_own(s, buf_ok(&sql) ? (const char *)buf_data(&sql) : "");
+	touched_ask(t, &s->client->params, &sql);
+	text = buf_ok(&sql) ? (const char *)buf_data(&sql) : "";
+	if (t->is_timed_out && touched_as(t, "statement_timeout") == TOUCHED_NOT)
+		server_send_untimed(s, text);
+	else
+		server_send_own(s, text);
 	buf_finish(&sql);
 }
 
@@ -410,6 +418,7 @@ void server_ask_done(struct server *s)
 	/* A timeout that the client has set, or an administrator's cancel. */
 	if (s->own_failed && strcmp(s->sqlstate, "57014") == 0 &&
 		c->work->touched.asked < STATE_ASKS_MAX) {
+		c->work->touched.is_timed_out = true;
 		server_ask_again(s);
 		return;
 	}

@@ -6,6 +6,7 @@
 
 #include "pg/frame.h"
 #include "pg/wire.h"
+#include "session/state_priv.h"
 #include "session/state_reading.h"
 #include "sql/statement.h"
 #include "sql/statement_may.h"
@@ -14,11 +15,14 @@ void touched_init(struct touched *t)
 {
 	*t = (struct touched){ .count = 0 };
 	buf_init(&t->names, 0);
+	buf_init(&t->places, 0);
 }
 
 void touched_finish(struct touched *t)
 {
 	buf_finish(&t->names);
+	buf_finish(&t->places);
+	name_index_finish(&t->index);
 	touched_init(t);
 }
 
@@ -27,21 +31,39 @@ bool touched_may(const char *text, size_t len)
 	return (statement_may(text, len) & STATEMENT_MAY_SET) != 0;
 }
 
-/* What was done to a setting in this lease.  What it is after both only the server can
- * tell: either may have been rolled back. */
-enum { WAS_SET = 's', WAS_RESET = 'r', WAS_BOTH = 'b' };
+/* Its entry, what was done and the name. */
+static char *entry_at(const struct touched *t, uint32_t number)
+{
+	const uint32_t *places = (const uint32_t *)(const void *)buf_data(&t->places);
 
-/* Its entry, or NULL. */
+	return (char *)buf_data(&t->names) + places[number];
+}
+
+/* ... or NULL. */
 static char *find_name(const struct touched *t, const char *name)
 {
-	char *at = (char *)buf_data(&t->names);
+	uint32_t number = name_index_find(&t->index, name);
 
-	for (uint32_t i = 0; i < t->count; i++) {
-		if (strcasecmp(at + 1, name) == 0)
-			return at;
-		at += strlen(at) + 1;
+	return number == NAME_INDEX_NONE ? NULL : entry_at(t, number);
+}
+
+/* False: there are too many, or there is no memory. */
+static bool add_name(struct touched *t, const char *name, char what)
+{
+	uint32_t place = (uint32_t)buf_len(&t->names);
+
+	if (t->count == STATE_NAMES_MAX)
+		return false;
+	buf_add_u8(&t->names, (uint8_t)what);
+	buf_add_cstr(&t->names, name);
+	buf_add(&t->places, &place, sizeof(place));
+	if (!buf_ok(&t->names) || !buf_ok(&t->places) || !name_index_add(&t->index, name)) {
+		/* They are not of one length any more: there is no next one. */
+		t->names.failed = true;
+		return false;
 	}
-	return NULL;
+	t->count++;
+	return true;
 }
 
 bool touched_is_of_transaction(const char *name)
@@ -76,13 +98,7 @@ static void add(struct touched *t, const char *name, char what)
 		*old = *old == what ? what : WAS_BOTH;
 		return;
 	}
-	if (t->count < STATE_NAMES_MAX) {
-		buf_add_u8(&t->names, (uint8_t)what);
-		buf_add_cstr(&t->names, name);
-	}
-	if (buf_ok(&t->names) && t->count < STATE_NAMES_MAX)
-		t->count++;
-	else
+	if (!add_name(t, name, what))
 		t->unknown = t->is_too_much = true;
 }
 
@@ -257,16 +273,18 @@ enum touched_reading touched_text(struct touched *t, const char *text, size_t le
 	bool was_unknown = t->unknown;
 
 	t->seen = true;
-	t->cuts = t->unknown = false;
+	t->cuts = t->runs = t->unknown = false;
 	statement_begin(&reader, text, len, flags);
 	while (statement_next(&reader, &s)) {
 		add_statement(t, &s);
 		one = state_reading_of(&s);
 		if (one > reading)
 			reading = one;
+		t->runs = t->runs || (reading != READING_STAYS && state_reading_runs(&s));
 	}
 	if (reader.lexer.unsure)
 		t->unknown = true;
+	t->runs = t->runs || t->unknown;
 	t->cuts = t->cuts || t->unknown;
 	t->unknown = t->unknown || was_unknown;
 	return reader.lexer.unsure ? READING_IS_UNSURE : reading;
@@ -274,17 +292,15 @@ enum touched_reading touched_text(struct touched *t, const char *text, size_t le
 
 /* --- asking ------------------------------------------------------------------------------ */
 
-/* Calls f for each name that is to be asked for: those that were touched, and with "all"
- * those that the client has. */
-static void each_name(const struct touched *t, const struct params *now,
+void touched_each(const struct touched *t, const struct params *now,
 	void (*f)(const char *name, char what, void *), void *arg)
 {
-	const char *at = (const char *)buf_data(&t->names), *name, *value;
+	const char *name, *value, *entry;
 	size_t pos = 0;
 
 	for (uint32_t i = 0; i < t->count; i++) {
-		f(at + 1, *at, arg);
-		at += strlen(at) + 1;
+		entry = entry_at(t, i);
+		f(entry + 1, *entry, arg);
 	}
 	while (t->all && params_next(now, &pos, &name, &value)) {
 		if (find_name(t, name) == NULL)
@@ -309,17 +325,25 @@ static void count_one(const char *name, char what, void *arg)
 	*count += 1;
 }
 
-static uint32_t count_names(const struct touched *t, const struct params *now)
+uint32_t touched_count(const struct touched *t, const struct params *now)
 {
 	uint32_t count = 0;
 
-	each_name(t, now, t->has_errors ? count_one : count_name, &count);
+	touched_each(t, now, count_one, &count);
+	return count;
+}
+
+uint32_t touched_columns(const struct touched *t, const struct params *now)
+{
+	uint32_t count = 0;
+
+	touched_each(t, now, t->has_errors ? count_one : count_name, &count);
 	return count;
 }
 
 bool touched_has_question(const struct touched *t, const struct params *now)
 {
-	return t->of_view || count_names(t, now) > 0;
+	return t->of_view || touched_columns(t, now) > 0;
 }
 
 /* These two are in no view, as is a variable of somebody's own. */
@@ -331,7 +355,26 @@ static bool is_of_user(const char *name)
 struct question {
 	struct buf *sql;
 	bool recodes;
+	bool has_begun;
 };
+
+/* The view takes a millisecond each time, and there may be hundreds of names. */
+#define VIEW                                                                             \
+	"WITH pgtandem AS MATERIALIZED (SELECT pg_catalog.lower(name) AS of, source "    \
+	"FROM pg_catalog.pg_settings) "
+
+static void ask_view(struct buf *sql, const char *name)
+{
+	buf_add_str(sql, " FROM pgtandem WHERE of OPERATOR(pg_catalog.=) pg_catalog.lower(");
+	params_add_literal(sql, name);
+	buf_add_str(sql, "))");
+}
+
+static void begin_column(struct question *q)
+{
+	buf_add_str(q->sql, q->has_begun ? ", " : "SELECT ");
+	q->has_begun = true;
+}
 
 /* In the client's encoding it may not exist, and would not be what is set again, which is
  * not recoded (params_add_literal()). */
@@ -353,33 +396,27 @@ static void ask_if_set(const char *name, char what, void *arg)
 	struct question *q = arg;
 
 	(void)what;
-	buf_add_str(q->sql, buf_len(q->sql) == 0 ? "SELECT " : ", ");
+	begin_column(q);
 	buf_add_str(q->sql, "(SELECT CASE WHEN pg_catalog.max(source) "
 			     "OPERATOR(pg_catalog.=) 'session'");
 	if (is_of_user(name) || strchr(name, '.') != NULL)
 		buf_add_str(q->sql, " OR pg_catalog.count(*) OPERATOR(pg_catalog.=) 0");
 	buf_add_str(q->sql, " THEN ");
 	ask_value(q, name);
-	buf_add_str(q->sql, " END FROM pg_catalog.pg_settings WHERE "
-			     "pg_catalog.lower(name) OPERATOR(pg_catalog.=) pg_catalog.lower(");
-	params_add_literal(q->sql, name);
-	buf_add_str(q->sql, "))");
+	buf_add_str(q->sql, " END");
+	ask_view(q->sql, name);
 }
 
 static void ask_name(const char *name, char what, void *arg)
 {
 	struct question *q = arg;
 
-	buf_add_str(q->sql, buf_len(q->sql) == 0 ? "SELECT " : ", ");
+	begin_column(q);
 	ask_value(q, name);
 	if (what != WAS_BOTH)
 		return;
-	/* This view is not quick. */
-	buf_add_str(q->sql, ", (SELECT source FROM pg_catalog.pg_settings "
-			     "WHERE pg_catalog.lower(name) OPERATOR(pg_catalog.=) "
-			     "pg_catalog.lower(");
-	params_add_literal(q->sql, name);
-	buf_add_str(q->sql, "))");
+	buf_add_str(q->sql, ", (SELECT source");
+	ask_view(q->sql, name);
 }
 
 /* Role, session_authorization and variables of somebody's own are not in the view. */
@@ -391,10 +428,14 @@ void touched_ask(const struct touched *t, const struct params *now, struct buf *
 {
 	struct question q = { .sql = sql, .recodes = t->recodes };
 
-	if (t->of_view)
-		buf_add_str(sql, NAMES);
-	else
-		each_name(t, now, t->has_errors ? ask_if_set : ask_name, &q);
+	if (t->of_view) {
+		buf_add_cstr(sql, NAMES);
+		return;
+	}
+	/* Its column beside the value. */
+	if (t->has_errors || touched_columns(t, now) > touched_count(t, now))
+		buf_add_str(sql, VIEW);
+	touched_each(t, now, t->has_errors ? ask_if_set : ask_name, &q);
 	buf_add_cstr(sql, "");
 }
 
@@ -446,143 +487,4 @@ bool touched_names(struct touched *t, const struct params *now, const struct fra
 	t->of_view = false;
 	t->has_more = true;
 	return true;
-}
-
-struct answer {
-	const struct params *start;
-	const struct params *before;
-	const char *login;
-	struct wire_in in;
-	bool is_one;            /* no sources beside the values */
-	bool recodes;           /* values are in hex */
-	struct params *now;
-	struct params *there;
-	bool ok;
-};
-
-/* What a new session has without anybody's SET. */
-static bool is_nothing(const struct answer *a, const char *name, const char *value)
-{
-	if (strcasecmp(name, "role") == 0)
-		return strcmp(value, "none") == 0;
-	if (strcasecmp(name, "session_authorization") == 0)
-		return strcmp(value, a->login) == 0;
-	/* What is left of a variable of somebody's own that was reset. */
-	return value[0] == '\0' && strchr(name, '.') != NULL;
-}
-
-static void was_set(struct answer *a, const char *name, const char *value)
-{
-	if (is_nothing(a, name, value)) {
-		params_remove(a->there, name);
-		params_remove(a->now, name);
-		return;
-	}
-	a->ok = params_set(a->there, name, value) && params_set(a->now, name, value);
-}
-
-static void was_reset(struct answer *a, const char *name)
-{
-	const char *start = params_get(a->start, name);
-
-	params_remove(a->there, name);
-	if (start != NULL)
-		a->ok = params_set(a->now, name, start);
-	else
-		params_remove(a->now, name);
-}
-
-/* Digits as encode() writes them. */
-static bool take_hex(const uint8_t *hex, size_t len, uint8_t *to)
-{
-	for (size_t i = 0; i < len; i++) {
-		static const char digits[] = "0123456789abcdef";
-		const char *high = memchr(digits, hex[2 * i], 16);
-		const char *low = memchr(digits, hex[2 * i + 1], 16);
-
-		if (high == NULL || low == NULL)
-			return false;
-		to[i] = (uint8_t)((high - digits) << 4 | (low - digits));
-	}
-	return true;
-}
-
-/* The next column; false: it is null. */
-static bool take_column(struct answer *a, bool is_hex, char *to, size_t size)
-{
-	uint32_t len = wire_u32(&a->in);
-	const uint8_t *bytes;
-
-	to[0] = '\0';
-	if (len == UINT32_MAX)
-		return false;
-	bytes = wire_bytes(&a->in, len);
-	a->ok = a->ok && wire_ok(&a->in) && (!is_hex || len % 2 == 0);
-	if (is_hex)
-		len /= 2;
-	a->ok = a->ok && len < size;
-	if (a->ok && is_hex)
-		a->ok = take_hex(bytes, len, (uint8_t *)to);
-	else if (a->ok)
-		memcpy(to, bytes, len);
-	a->ok = a->ok && memchr(to, '\0', len) == NULL;
-	to[a->ok ? len : 0] = '\0';
-	return a->ok;
-}
-
-/* Does it stand as somebody set it? */
-static bool is_set(const struct answer *a, const char *name, char what, const char *value,
-	const char *source)
-{
-	const char *old = params_get(a->before, name);
-
-	switch (what) {
-	case WAS_SET:
-		return true;
-	case WAS_RESET:
-		/* The old value all the same: rolled back. */
-		return old != NULL && strcmp(old, value) == 0;
-	default:
-		if (a->is_one && strchr(name, '.') == NULL)
-			return true;
-		/* A variable of somebody's own is in no view, and empty when it was reset. */
-		return source[0] == '\0' ? value[0] != '\0' : strcmp(source, "session") == 0;
-	}
-}
-
-static void take_answer(const char *name, char what, void *arg)
-{
-	struct answer *a = arg;
-	char value[PARAMS_BYTES_MAX], source[64] = "";
-	bool exists = take_column(a, a->recodes, value, sizeof(value));
-
-	if (what == WAS_BOTH && !a->is_one)
-		(void)take_column(a, false, source, sizeof(source));
-	if (!a->ok)
-		return;
-	if (exists && is_set(a, name, what, value, source))
-		was_set(a, name, value);
-	else
-		was_reset(a, name);
-}
-
-bool touched_answer(const struct touched *t, const struct params *start, const char *login,
-	const struct frame *row, struct params *now, struct params *there)
-{
-	struct params before;
-	struct answer a = {
-		.start = start, .before = &before, .login = login, .is_one = t->has_errors,
-		.recodes = t->recodes, .now = now, .there = there
-	};
-
-	params_init(&before);
-	a.ok = params_copy(&before, now) && params_copy(there, now);
-	wire_init(&a.in, row->body, row->available);
-	a.ok = a.ok && wire_u16(&a.in) == count_names(t, &before);
-	each_name(t, &before, take_answer, &a);
-	a.ok = a.ok && wire_done(&a.in);
-	params_finish(&before);
-	params_seal(now);
-	params_seal(there);
-	return a.ok;
 }

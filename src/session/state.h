@@ -16,6 +16,7 @@
 #ifndef SESSION_STATE_H
 #define SESSION_STATE_H
 
+#include "session/name_index.h"
 #include "session/params.h"
 
 /* A SELECT has at most 1664 columns, and some take two. */
@@ -28,6 +29,8 @@ struct frame;
 
 struct touched {
 	struct buf names;               /* what was done last, name, NUL; each name once */
+	struct buf places;              /* of each, where in "names" that begins: uint32_t */
+	struct name_index index;        /* ... and which it is */
 	uint32_t count;
 	uint32_t asked;                 /* how often, in vain */
 	bool all;                       /* RESET ALL, DISCARD ALL: whatever the client has */
@@ -35,12 +38,15 @@ struct touched {
 	bool is_too_much;               /* ... as there was no room for it */
 	bool of_view;                   /* ... of those in pg_settings, which was updated */
 	bool has_more;                  /* their names are known now: to be asked again */
+	bool is_timed_out;              /* the question was ended, by a timeout */
 	bool is_lost;                   /* ... made by a text that shows it: see client_told.c */
 	bool seen;                      /* a text was looked at that may change settings */
 	bool has_resets;                /* something was reset */
 	bool has_errors;                /* some of it may have been refused */
 	bool cuts;                      /* ... by the last text: standard_conforming_strings or
 					   client_encoding may be others behind it */
+	bool runs;                      /* ... and what may run code stands beside or behind
+					   what changes how texts are read */
 	bool recodes;                   /* the client's encoding is not the database's */
 	bool closes;                    /* what no statement takes away: LOAD, setseed() */
 	/* While a Bind is looked at: it, from the formats of the parameters on. */

@@ -28,6 +28,15 @@ bool state_reading_cuts_by(const struct statement *s)
 		(s->flags & SQL_UPDATES_SETTINGS) != 0;
 }
 
+bool state_reading_runs(const struct statement *s)
+{
+	enum sql_group group = statement_group(s->kind);
+
+	return group != SQL_GROUP_NOTHING && group != SQL_GROUP_TRANSACTION &&
+		group != SQL_GROUP_SETTING && group != SQL_GROUP_DISCARD &&
+		!statement_is_only_set_config(s);
+}
+
 static enum touched_reading of_name(const char *name)
 {
 	if (!params_shape_reading(name))

@@ -13,6 +13,9 @@
 
 enum touched_reading state_reading_of(const struct statement *);
 
+/* May it run code, which is planned under what it sets, or what was set before? */
+bool state_reading_runs(const struct statement *);
+
 /* Does such a setting, or a statement by itself, change where strings and characters end? */
 bool state_reading_cuts(const char *name);
 bool state_reading_cuts_by(const struct statement *);

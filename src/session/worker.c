@@ -229,7 +229,7 @@ static void on_accept(struct io_listener *listener, int fd)
 	struct door *door = container_of(listener, struct door, listener);
 
 	if (gate_admit(door->worker, door->workload, fd))
-		client_accept(door->worker, door->workload, fd);
+		client_accept(door, fd);
 }
 
 int worker_open_door(struct worker *w, struct route_workload *workload, int fd)
@@ -279,9 +279,21 @@ void worker_retire_door(struct worker *w, int fd)
 	}
 }
 
+void worker_leave_door_to_console(struct worker *w, int fd)
+{
+	list_for_each(&w->doors, node) {
+		struct door *door = container_of(node, struct door, in_worker);
+
+		if (door->listener.fd != fd || door->is_for_console)
+			continue;
+		door->is_for_console = true;
+		atomic_fetch_sub(&w->doors_left, 1);
+	}
+}
+
 static void close_door(struct door *door)
 {
-	if (!door->is_retired)
+	if (!door->is_retired && !door->is_for_console)
 		atomic_fetch_sub(&door->worker->doors_left, 1);
 	io_listener_stop(&door->listener);
 	list_remove(&door->in_worker);

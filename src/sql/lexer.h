@@ -30,7 +30,10 @@ enum lexer_flag {
 	LEXER_UNSAFE_ENCODING = 1u << 2,
 	/* Any of these may be otherwise when it is read: text that hangs on them
 	 * (lexer_hangs_on_flags()) is unsure. */
-	LEXER_MAY_CHANGE = 1u << 3
+	LEXER_MAY_CHANGE = 1u << 3,
+	/* Beside LEXER_UTF8: the server has UTF8, too, so that names beyond ASCII are there as
+	 * they were sent. */
+	LEXER_UTF8_THERE = 1u << 4
 };
 
 enum lexer_kind {

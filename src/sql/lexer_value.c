@@ -16,7 +16,7 @@ struct value_out {
 	char *to;
 	size_t size;
 	size_t len;
-	bool is_utf8;
+	bool is_utf8, is_utf8_there;
 	enum lexer_value problem; /* the first; OK: none so far */
 };
 
@@ -289,7 +289,7 @@ static bool has_high(const char *text, size_t len)
 
 /*
  * PostgreSQL cuts a name to 63 bytes of its own encoding.  A server in a
- * single-byte encoding folds letters beyond ASCII too, by its locale.
+ * single-byte encoding folds letters beyond ASCII too, by its locale; one in UTF8 does not.
  */
 static enum lexer_value finish_name(
 	struct value_out *out, const struct lexer_token *token, bool folds)
@@ -298,11 +298,17 @@ static enum lexer_value finish_name(
 
 	if (out->problem != LEXER_VALUE_OK)
 		return out->problem;
-	if (has_high(out->to, out->len) && (folds || out->len > high_max))
+	if (!out->is_utf8_there && has_high(out->to, out->len) &&
+		(folds || out->len > high_max))
 		return LEXER_VALUE_UNKNOWN;
 	if (token->kind == LEXER_QUOTED_UNICODE && out->len == 0)
 		return LEXER_VALUE_INVALID;
-	out->len = size_min(out->len, LEXER_NAME_MAX);
+	if (out->len <= LEXER_NAME_MAX)
+		return LEXER_VALUE_OK;
+	/* Between two characters (pg_mbcliplen()). */
+	out->len = LEXER_NAME_MAX;
+	while (out->len > 0 && ((uint8_t)out->to[out->len] & 0xc0u) == 0x80)
+		out->len--;
 	return LEXER_VALUE_OK;
 }
 
@@ -311,7 +317,8 @@ static void put_name(struct value_out *out, const struct lexer_token *token)
 {
 	char name[4 * LEXER_NAME_MAX];
 	struct value_out whole = {
-		.to = name, .size = sizeof(name), .is_utf8 = out->is_utf8
+		.to = name, .size = sizeof(name), .is_utf8 = out->is_utf8,
+		.is_utf8_there = out->is_utf8_there
 	};
 	struct lexer_token word = *token;
 	enum lexer_value result;
@@ -340,7 +347,8 @@ enum lexer_value lexer_value(const struct lexer_token *token, unsigned flags, ch
 	size_t size, size_t *len)
 {
 	struct value_out out = {
-		.to = to, .size = size, .is_utf8 = (flags & LEXER_UTF8) != 0
+		.to = to, .size = size, .is_utf8 = (flags & LEXER_UTF8) != 0,
+		.is_utf8_there = (flags & LEXER_UTF8_THERE) != 0
 	};
 	bool is_standard = (flags & LEXER_STANDARD_STRINGS) != 0;
 

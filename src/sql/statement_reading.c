@@ -53,23 +53,70 @@ static unsigned of_string(const struct lexer_token *token)
 	return STATEMENT_READS_TOLD;
 }
 
-/* Types, and functions, of which constants are read or written so. */
-static bool is_such_word(const struct lexer_token *token)
+static bool is_one_of(const char *const *words, size_t count, const char *text, size_t len)
 {
-	static const char *const words[] = { "bytea", "double", "float", "money", "quote_ident",
-		"real", "xml" };
+	for (size_t i = 0; i < count; i++) {
+		if (len == strlen(words[i]) && strncasecmp(text, words[i], len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Types, and functions, of which constants are read or written so. */
+static bool is_such_word(const char *text, size_t len)
+{
+	static const char *const words[] = { "double", "quote_ident", "real" };
+	static const char *const starts[] = { "bytea", "float", "money", "xml" };
+
+	/* float8, xmlparse() */
+	for (size_t i = 0; i < COUNT_OF(starts); i++) {
+		size_t start = strlen(starts[i]);
+
+		if (len >= start && strncasecmp(text, starts[i], start) == 0)
+			return true;
+	}
+	return is_one_of(words, COUNT_OF(words), text, len);
+}
+
+/* They make floating point numbers of others. */
+static bool makes_float(const char *text, size_t len)
+{
+	static const char *const words[] = { "acos", "acosd", "acosh", "asin", "asind", "asinh",
+		"atan", "atan2", "atan2d", "atand", "atanh", "cbrt", "cos", "cosd", "cosh", "cot",
+		"cotd", "date_part", "degrees", "dexp", "dlog1", "dlog10", "dpow", "dsqrt", "erf",
+		"erfc", "exp", "ln", "log", "log10", "pi", "pow", "power", "radians", "sin", "sind",
+		"sinh", "sqrt", "tan", "tand", "tanh" };
+
+	return is_one_of(words, COUNT_OF(words), text, len);
+}
+
+/* The number is a constant that was made when the text was read; and as it is written, too,
+ * when it is made text of. */
+struct floats {
+	bool is_maker;          /* the last token */
+	bool are_made;
+	bool are_cast;
+};
+
+static bool writes_float(struct floats *floats, const struct lexer_token *token)
+{
+	bool is_name = lexer_is_name(token);
 	bool is_quoted = token->kind != LEXER_WORD;
 	const char *text = is_quoted ? token->body : token->text;
 	size_t len = is_quoted ? token->body_len : token->len;
 
-	for (size_t i = 0; i < COUNT_OF(words); i++) {
-		size_t word = strlen(words[i]);
-
-		/* float8, xmlparse() */
-		if (len >= word && strncasecmp(text, words[i], word) == 0)
-			return true;
-	}
-	return false;
+	if (is_name && is_such_word(text, len))
+		return true;
+	floats->are_made = floats->are_made ||
+		(floats->is_maker && lexer_is_punct(token, '(')) ||
+		lexer_is_operator(token, "^") || lexer_is_operator(token, "|/") ||
+		lexer_is_operator(token, "||/");
+	floats->is_maker = is_name && makes_float(text, len);
+	/* text(1) is one, too, and so is what is done to both sides of a "||". */
+	floats->are_cast = floats->are_cast || token->kind == LEXER_CAST ||
+		lexer_is_word(token, "cast") || lexer_is_word(token, "text") ||
+		lexer_is_operator(token, "||");
+	return floats->are_made && floats->are_cast;
 }
 
 /* Between the two sides of a "=", or not: brackets do not count. */
@@ -94,6 +141,7 @@ static bool compares_null(struct sides *sides, const struct lexer_token *token)
 unsigned statement_reading(const char *text, size_t len, unsigned flags)
 {
 	struct sides sides = { .was_null = false };
+	struct floats floats = { .are_made = false };
 	struct lexer_token token;
 	unsigned reading = 0;
 	struct lexer lexer;
@@ -105,9 +153,7 @@ unsigned statement_reading(const char *text, size_t len, unsigned flags)
 			return STATEMENT_READS_ALL;
 		if (lexer_is_string(&token))
 			reading |= of_string(&token);
-		else if (lexer_is_name(&token) && is_such_word(&token))
-			reading |= STATEMENT_READS_ALL;
-		if (compares_null(&sides, &token))
+		if (writes_float(&floats, &token) || compares_null(&sides, &token))
 			reading |= STATEMENT_READS_ALL;
 	}
 	return lexer.unsure ? STATEMENT_READS_ALL : reading;

@@ -21,7 +21,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 
 from support import needs  # noqa: E402
-from support.postgres import DATABASE, Postgres  # noqa: E402
+from support.postgres import DATABASE, Postgres, Standby  # noqa: E402
 from support.restarted import Restarted  # noqa: E402
 from support.router import Direct, Router  # noqa: E402
 
@@ -56,6 +56,15 @@ def postgres(postgres_cluster):
     if not postgres_cluster.is_running():
         postgres_cluster.start()
     postgres_cluster.terminate()
+
+
+@pytest.fixture
+def standby(postgres):
+    cluster = Standby(postgres)
+    try:
+        yield cluster.create()
+    finally:
+        cluster.destroy()
 
 
 @pytest.fixture

@@ -376,6 +376,41 @@ def test_databases(router):
             assert {row[0]: row[2] for row in rows}["pgbouncer"] == port
 
 
+def test_sizes_of_pools(make_router, postgres):
+    """What a user may have of a database and is kept open for it, in all workloads together: each
+    has limits of its own, within what it may have, and they may be those of the user."""
+    router = make_router({
+        "hosts": {"main": {"connection_budget": 12, "user": "app_scram", "password": "scram secret"}},
+        "workloads": {
+            "transactional": {"default_pool_size": 3, "reserve_pool_size": 2, "server_lifetime": "10min",
+                              "max_connections": 6},
+            "session": {"default_pool_size": 20, "min_pool_size": 1, "max_connections": 4,
+                        "guaranteed_connections": 4}},
+        "databases": {"app": {"host": "main"},
+                      "small": {"host": "main", "dbname": "app", "default_pool_size": 1,
+                                "reserve_pool_timeout": "0", "reserve_pool_size": 7},
+                      "fixed": {"host": "main", "dbname": "app", "user": "app_scram",
+                                "password": "scram secret"},
+                      "*": None},
+        "users": {"app_scram": {"default_pool_size": 2}, "other": {"reserve_pool_size": 4}}})
+
+    def sizes(name):
+        (row,) = [row for row in router.show("databases") if row["name"] == name]
+        return tuple(row[key] for key in ("pool_size", "min_pool_size", "reserve_pool_size", "server_lifetime"))
+    assert sizes("app") == (3 + 4, 1, 2, 3600)
+    assert sizes("small")[0] == 2 and sizes("small")[2] == 0
+    assert sizes("fixed")[0] == 2 + 2
+    users = {row["name"]: (row["pool_size"], row["reserve_pool_size"]) for row in router.show("users")}
+    assert users["app_scram"] == ("        2", "") and users["other"] == ("", "        4")
+    assert users["app_md5"] == ("", "")
+    # What PostgreSQL has, where that is the limit.
+    router.reload({"hosts": {"main": {"connection_budget": "auto"}},
+                   "workloads": {"transactional": {"default_pool_size": None, "max_connections": None},
+                                 "session": {"databases": ["small", "fixed"]}}})
+    (host,) = router.show("hosts")
+    assert sizes("app")[0] == host["connection_budget"] > 12
+
+
 def test_version_matches_the_program():
     printed = subprocess.run([Router.program(), "--version"], check=True,
                              capture_output=True, text=True).stdout

@@ -11,7 +11,7 @@ import pytest
 from support import wire as w
 from support.fakeserver import FakeServer
 from support.net import free_port
-from support.postgres import DEFAULT_USER, Standby
+from support.postgres import DEFAULT_USER
 from support.wait import SLOWDOWN, wait_until
 from test_failures import LOST, Load, works
 
@@ -19,15 +19,6 @@ pytestmark = pytest.mark.router_only
 
 OURS = f"usename = '{DEFAULT_USER}'"
 WHERE = "SELECT pg_is_in_recovery()"
-
-
-@pytest.fixture
-def standby(postgres):
-    cluster = Standby(postgres)
-    try:
-        yield cluster.create()
-    finally:
-        cluster.destroy()
 
 
 def at(*clusters):

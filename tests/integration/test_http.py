@@ -11,14 +11,16 @@ import socket
 import subprocess
 import threading
 import time
+from decimal import Decimal
 from http.client import HTTPConnection, HTTPException
 
+import psycopg
 import pytest
 from support import needs
 from support import wire as w
 from support.freeze import frozen
 from support.net import free_port, listening_ports
-from support.router import ROOT
+from support.router import ROOT, Endpoint
 from support.wait import SLOWDOWN, wait_until
 from support.web import OPENMETRICS, Metrics, Web, basic
 
@@ -332,7 +334,7 @@ def test_emergency_behind_a_pause(make_web):
         assert first["waiting"] == 0 and "; RESUME app ends that" in first["reason"]
         wire.send(w.query("SELECT 2"))
         now = wait_until(emergency, 15, "half of the timeout is over")
-        assert now["hold_ms"] > first["hold_ms"] and now["hold_ms"] >= now["maxwait_ms"] > 2000
+        assert now["hold_ms"] > first["hold_ms"] and now["hold_ms"] >= now["maxwait_ms"] >= 2000
         assert (now["waiting"], now["waiting_for"]) == (1, "paused")
         assert now["reason"].startswith("paused for ") and "; 1 waits, the first for " in now["reason"]
         metrics = web.metrics()
@@ -368,9 +370,9 @@ def test_emergency_while_suspended(make_web):
         assert web.json("/health/db")["transactional"]["level"] == "ok"
 
 
-def test_every_view(both):
+def test_every_view(make_web):
     """Each is there, as the console has it: the same names, and rows of the same number."""
-    router, web = both
+    router, web = make_web({"hosts": {"main": {"host": "localhost"}}})
     with router.transactional.connect() as connection, router.admin() as admin:
         connection.execute("SELECT 1")
         views = web.json("/api")
@@ -382,6 +384,9 @@ def test_every_view(both):
             assert len(rows) == len(shown), name
             for row, wanted in zip(rows, shown):
                 assert list(row) == list(wanted), name
+                # Whole numbers are numbers, others texts.
+                assert {key for key, value in wanted.items() if isinstance(value, (int, Decimal))} == \
+                    {key for key, value in row.items() if isinstance(value, int)}, name
         (client,) = [row for row in web.json("/api/clients") if row["database"] == "app"]
         assert client["user"] == "app_scram"
     assert web.ask("/api/help").code == 404
@@ -534,6 +539,37 @@ def test_authentication(make_web, tmp_path):
     assert code(authorization="Bearer s3cret token") == 401
 
 
+def test_who_a_page_has_led_here(make_web, tmp_path):
+    """On a loopback address, where nobody says who it is, a browser's request may be another
+    site's, by a name that leads here now: it gives that name (DNS rebinding)."""
+    router, web = make_web()
+    port, other = web.port, free_port()
+
+    def code(host, path="/api/clients", where=web):
+        return where.ask(path, headers={"Host": host}).code
+    known = ("localhost", f"LocalHost:{port}", "127.0.0.1", f"127.0.0.1:{port}", "[::1]:9187", "10.1.2.3", "")
+    strange = ("rebound.example", f"rebound.example:{port}", "localhost.rebound.example", "127.0.0.1.rebound.example",
+               "1.2.3", "[rebound.example]", "x" * 300)
+    assert {host: code(host) for host in known} == dict.fromkeys(known, 200)
+    assert {host: code(host) for host in strange} == dict.fromkeys(strange, 421)
+    for path in ("/", "/metrics", "/health/db", "/api", "/nothing", "/page.js"):
+        assert code("rebound.example", path) == 421, path
+    # Probes learn nothing; and who has no name for it is no browser.
+    assert code("rebound.example", "/livez") == code("rebound.example", "/readyz") == 200
+    assert raw(web, b"GET /health/db HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+    router.reload({"http": {"host_names": ["rebound.example"]}})
+    wait_until(lambda: code("Rebound.Example:1") == 200, 10, "it is known")
+    # Where others reach it anyway names are whatever they are; so is who proves who it is.
+    router.reload({"http": {"host_names": None, "listen": [f"127.0.0.1:{port}", f"0.0.0.0:{other}",
+                                                           f"unix:{tmp_path}:{port}"]}})
+    wait_until(lambda: other in listening_ports() and code("rebound.example") == 421, 10, "it is not")
+    assert code("rebound.example", where=Web(other)) == 200
+    assert code("rebound.example", where=Web(0, unix=f"{tmp_path}/.s.PGSQL.{port}")) == 200
+    (tmp_path / "token").write_text("secret\n")
+    router.reload({"http": {"token_file": str(tmp_path / "token")}})
+    wait_until(lambda: code("rebound.example") == 401, 10, "the token is asked for")
+
+
 def check_config(router, http):
     text = router.config_file.read_text()
     file = router.directory / "checked.yaml"
@@ -625,6 +661,36 @@ def test_reload_adds_moves_and_removes(make_router, tmp_path):
     assert Web(second).get("/livez").text == "alive\n"
 
 
+def test_reload_moves_within_a_port(both):
+    """To more addresses of the same port and to fewer; and with a port of clients it may change
+    places."""
+    router, web = both
+    mine, theirs = web.port, router.ports["session"]
+
+    def is_open(host):
+        with socket.socket() as probe:
+            return probe.connect_ex((host, mine)) == 0
+
+    def is_alive(port):
+        with contextlib.suppress(OSError, HTTPException):
+            return Web(port).get("/livez").text == "alive\n"
+        return False
+
+    def serves(port):
+        with contextlib.suppress(psycopg.OperationalError), Endpoint("127.0.0.1", port).connect() as other:
+            return other.execute("SELECT 1").fetchone() == (1,)
+        return False
+    for host in ("*", "127.0.0.1", "0.0.0.0"):
+        router.reload({"http": {"listen": f"{host}:{mine}"}})
+        wait_until(lambda host=host: is_open("127.0.0.2") == (host != "127.0.0.1"), 10, f"{host} holds")
+        wait_until(lambda: is_alive(mine), 10)
+    for first, second in ((theirs, mine), (mine, theirs)):
+        router.reload({"http": {"listen": f"127.0.0.1:{first}"},
+                       "workloads": {"session": {"listen": [f"127.0.0.1:{second}"]}}})
+        wait_until(lambda first=first: is_alive(first), 10, "HTTP is there")
+        wait_until(lambda second=second: serves(second), 10, "and clients here")
+
+
 def test_reload_while_everybody_asks(both):
     """Doors come and go under load: no answer is a wrong one, nothing leaks."""
     router, web = both
@@ -689,6 +755,27 @@ def test_methods_and_paths(both):
         assert get.headers[header]
 
 
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/health/db", "/api/pools", "/nothing"])
+def test_arguments_mean_nothing(both, path):
+    """However many there are: they are asked for in front of caches, and by scanners."""
+    _, web = both
+    plain = web.ask(path).code
+    for query in ("", "a", "a=b&c", "&" * 9000, "a=1&" * 2500, "=" * 9000, "?" * 9000):
+        answer = web.ask(f"{path}?{query}")
+        assert (answer.code, bool(answer.text)) == (plain, True), query[:10]
+    long = raw(web, b"GET %s?%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % (path.encode(), b"a=1&" * 5000))
+    assert long.startswith(b"HTTP/1.1 414 "), long[:40]
+
+
+@pytest.mark.parametrize("count", [1, 40, 120, 800])
+def test_cookies_mean_nothing(both, count):
+    """Browsers send all that they have for the name, which on localhost may be others' many."""
+    _, web = both
+    cookies = "; ".join(f"name{i}={'v' * 40}" for i in range(count))
+    answer = web.ask("/health/db", headers={"Cookie": cookies})
+    assert answer.code in ((200,) if count < 100 else (200, 431)) and answer.text
+
+
 def test_garbage(both):
     """Whatever comes in: an answer or the end, and the next one is served."""
     _, web = both
@@ -696,11 +783,11 @@ def test_garbage(both):
                  b"GET /livez HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + b"z" * 500,
                  b"\0\0\0\x08\x04\xd2\x16\x2f", b"GET / HTTP/1.1\r\nHost\r\n\r\n",
                  b"GET / HTTP/1.1\r\n\r\n", b"GET " + b"/" * 100000 + b" HTTP/1.1\r\n\r\n",
-                 b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: " + b"b" * 100000 + b"\r\n\r\n",
-                 b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 20000 + b"\r\n",
-                 b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-                 b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-                 b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n"):
+                 b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"A: " + b"b" * 100000 + b"\r\n\r\n",
+                 b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"a: b\r\n" * 20000 + b"\r\n",
+                 b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+                 b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+                 b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999999\r\n\r\n"):
         with socket.create_connection(("127.0.0.1", web.port), 30 * SLOWDOWN) as sock:
             with contextlib.suppress(OSError):
                 sock.sendall(data)
@@ -716,7 +803,7 @@ def test_slow_clients(make_web):
     holds up nobody meanwhile."""
     router, web = make_web(timeout="1s")
     files = router.open_files()
-    head = b"GET /metrics HTTP/1.1\r\nHost: x\r\n"
+    head = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n"
     with contextlib.ExitStack() as stack:
         def connect():
             return stack.enter_context(socket.create_connection(("127.0.0.1", web.port), 60))
@@ -724,7 +811,7 @@ def test_slow_clients(make_web):
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         drip.settimeout(0.05)
         begin, at, dripped_s = time.monotonic(), 0, None
-        deaf.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
+        deaf.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 200)
         while dripped_s is None:
             assert time.monotonic() - begin < 20 * SLOWDOWN
             try:
@@ -742,7 +829,7 @@ def test_slow_clients(make_web):
         wait_until(lambda: router.open_files() <= files, 20, "who does not read is cut off")
 
 
-ASK = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
+ASK = b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"
 FILLERS = {
     "silent": b"",
     "half a head": (ASK % b"/livez")[:-2],
@@ -879,7 +966,7 @@ def test_leaves_in_the_middle(both):
     files = router.open_files()
     for i in range(100):
         with socket.create_connection(("127.0.0.1", web.port), 30) as sock:
-            sock.sendall(b"GET /api/clients HTTP/1.1\r\nHost: x\r\n\r\n" * (i % 5 + 1))
+            sock.sendall(b"GET /api/clients HTTP/1.1\r\nHost: localhost\r\n\r\n" * (i % 5 + 1))
             if i % 2:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     assert web.get("/livez").text == "alive\n"
@@ -890,7 +977,7 @@ def test_pipelined_requests(both):
     """Several at once are answered in their order, those that wait for workers too."""
     _, web = both
     found = raw(web, b"".join(
-        b"GET %s HTTP/1.1\r\nHost: x\r\n%s\r\n" % (path, more) for path, more in (
+        b"GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n" % (path, more) for path, more in (
             (b"/livez", b""), (b"/readyz", b""), (b"/api/clients", b""), (b"/nothing", b""),
             (b"/livez", b"Connection: close\r\n"))))
     codes = [int(code) for code in re.findall(rb"HTTP/1\.1 (\d+)", found)]

@@ -222,6 +222,40 @@ def test_slow_waits_and_queries(make_router):
     assert "dark matter" not in router.log()
 
 
+def test_stats(make_router):
+    """Averages, and the line of them, are of the last stats_period, whoever looks or not."""
+    router = make_router({"log": {"stats_period": "1s"}})
+
+    def app():
+        (row,) = [row for row in router.show("stats") if row["database"] == "app"]
+        return {key: int(value) for key, value in row.items() if key != "database"}
+
+    def told():
+        return [dict(re.findall(r"(\w+)=(\d+)", line))
+                for line in re.findall(r" info +stats (.*)", router.log())]
+    with router.transactional.wire() as wire:
+        for _ in range(300):
+            wire.query("SELECT 1")
+        wait_until(lambda: any(int(line["queries_per_s"]) > 20 for line in told()), 10, "it is told")
+        assert {"xacts_per_s", "queries_per_s", "avg_query_us", "in_bytes_per_s"} <= set(told()[0])
+        # Periods without anything follow, of which nobody had to ask.
+        wait_until(lambda: app()["avg_query_count"] == 0, 10, "a period without queries")
+        assert app()["total_query_count"] == 300 and app()["avg_query_time"] == 0
+        for _ in range(300):
+            wire.query("SELECT 1")
+        found = wait_until(lambda: app()["avg_query_count"] > 0 and app(), 10, "a period with some")
+        assert found["avg_query_count"] <= 300 and found["avg_recv"] > 0
+        # Switched off, two periods and more go by with no line but one that was on its way.
+        router.command("SET log_stats = 0")
+        before = len(told())
+        wait_until(lambda: app()["avg_query_count"] == 0, 10, "a period without queries")
+        for _ in range(300):
+            wire.query("SELECT 1")
+        wait_until(lambda: app()["avg_query_count"] > 0, 10, "a period with some")
+        wait_until(lambda: app()["avg_query_count"] == 0, 10, "a period without queries")
+        assert len(told()) <= before + 1
+
+
 SLOW = {"log_slow_wait": "50ms", "log_slow_query": "1us", "log_slow_text": "300B"}
 SECRETS = [
     "ALTER ROLE nosuch PASSWORD 'swordfish'",

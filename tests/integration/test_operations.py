@@ -2,16 +2,20 @@
 """What operators do at bad moments: a second start by mistake, a stop under load, a
 reload while stopping, more clients than there is room for."""
 import os
+import pathlib
 import select
 import signal
+import subprocess
 import threading
 
 import psycopg
 import pytest
+from support import needs
 from support import wire as w
 from support.net import listening_ports
 from support.postgres import DATABASE, DEFAULT_USER
-from support.wait import wait_until
+from support.router import merge
+from support.wait import SLOWDOWN, wait_until
 
 pytestmark = pytest.mark.router_only
 
@@ -30,6 +34,24 @@ def test_failed_second_start_leaves_the_pid_file(make_router, tmp_path):
     assert int(pid_file.read_text()) == router.process.pid
     assert router.stop() == 0
     assert not pid_file.exists()
+
+
+def workers_of(router):
+    tasks = pathlib.Path(f"/proc/{router.process.pid}/task")
+    return sum((task / "comm").read_text().startswith("worker-") for task in tasks.iterdir())
+
+
+def test_as_many_workers_as_it_may_use_processors(make_router):
+    """Not as many as there are: in a container it would have threads that take turns."""
+    usable = os.sched_getaffinity(0)
+    router = make_router({"process": {"workers": None}})
+    assert 1 <= workers_of(router) <= min(len(usable), 4)
+    os.sched_setaffinity(0, {min(usable)})
+    try:
+        router = make_router({"process": {"workers": None}})
+    finally:
+        os.sched_setaffinity(0, usable)
+    assert workers_of(router) == 1
 
 
 def test_reload_does_not_move_the_pid_file(make_router, tmp_path):
@@ -134,6 +156,25 @@ def test_unix_socket_of_a_killed_router_is_replaced(make_router, tmp_path):
     wait_until(lambda: serves(router.unix(tmp_path, 6433)))
     assert router.stop() == 0
     assert not os.path.exists(tmp_path / ".s.PGSQL.6433")
+
+
+@pytest.mark.parametrize("changes", [
+    {"process": {"max_client_conn": 3000}},
+    {"hosts": {"main": {"connection_budget": 3000}}},
+    {"hosts": {"main": {"max_replication_connections": 3000}}},
+    {"http": {"listen": ["unix:/tmp:15999"], "max_connections": 1000}}])
+def test_files_that_it_may_not_open(make_router, changes):
+    """Found out at the start, not by who comes last."""
+    router = make_router({"process": {"max_client_conn": 1500, "workers": 1}}, start=False)
+    router.config = router.complete(merge(router.config, changes))
+    router.write_config()
+    # root could open more.
+    less = [needs.program("setpriv"), "--bounding-set=-sys_resource", "--inh-caps=-sys_resource"] \
+        if os.getuid() == 0 else []
+    done = subprocess.run(
+        [*less, "bash", "-c", f"ulimit -n 2500 && exec {router.program()} --config {router.config_file}"],
+        cwd=router.directory, capture_output=True, text=True, timeout=15 * SLOWDOWN, check=False)
+    assert done.returncode == 1 and "LimitNOFILE" in done.stderr, done.stderr
 
 
 def test_name_that_does_not_resolve(make_router):

@@ -121,6 +121,11 @@ def test_alerts_fire_in_time(tmp_path):
             text += series(f"pgtandem_budget_{name}", share.format(workload), f"{value}x9")
     text += series("pgtandem_host_up", 'instance="i", host="blinks"', "1 0 1 1 1 1 1 1 1")
     text += series("pgtandem_host_up", 'instance="i", host="gone"', "1 0 0 0 0 0 0 0 0")
+    # One that has gone, one that was never there, and somebody else's.
+    for instance, told in ("here", "1x9"), ("dead", "1 0 1 stale"), ("others", "_x9"):
+        text += series("up", f'job="j", instance="{instance}"', "1x9" if instance == "here" else "1 1 1 0x9")
+        text += series("pgtandem_ready", f'job="j", instance="{instance}"', told)
+    text += series("pgtandem_host_certificate_expiry_seconds", 'instance="i", host="h"', "1000000x300")
     # A reload that was put right at once, and one that was not; a pause that was forgotten.
     text += series("pgtandem_config_last_reload_successful", 'instance="mended"', "1 0 0 1 1 1 1 1 1")
     text += series("pgtandem_config_last_reload_successful", 'instance="left"', "1 0 0 0 0 0 0 0 0")
@@ -131,6 +136,23 @@ def test_alerts_fire_in_time(tmp_path):
         text += series("pgtandem_server_closes_total", f'instance="i", host="h", reason="{reason}"',
                        "0+30x70")
     text += """    alert_rule_test:
+      - eval_time: 90s
+        alertname: PgtandemDown
+        exp_alerts: []
+      - eval_time: 2m
+        alertname: PgtandemDown
+        exp_alerts:
+          - exp_labels: { severity: critical, job: j, instance: dead }
+            exp_annotations:
+              summary: "dead does not answer"
+              description: "The process has ended, hangs, or is cut off: systemctl status and its log tell; start-failed has why it does not come up."
+      - eval_time: 65m
+        alertname: PgtandemHostCertificateExpires
+        exp_alerts:
+          - exp_labels: { severity: warning, instance: i, host: h }
+            exp_annotations:
+              summary: "The certificate that PostgreSQL at h is shown ends in 11d 12h 41m 40s"
+              description: "Behind that it may let nobody in: replace the files and reload; SHOW TLS tells which certificate it is."
       - eval_time: 2m
         alertname: PgtandemReloadRefused
         exp_alerts:

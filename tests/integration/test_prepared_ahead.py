@@ -385,3 +385,13 @@ def test_server_that_is_full_of_ones_own(make_router, name):
         prepare(wire, "s1", "SELECT 1")
         answers(wire, [NOPE, use("s2"), use("s1"), w.sync(), w.parse("SELECT 3", "s3"), w.sync()])
         assert w.rows(run(wire, use(name))) == [(name[1:],)]
+
+
+def test_long_names_of_portals(make_router):
+    """Those are cut, as all names are."""
+    router = make_router(limited(1))
+    with router.transactional.wire() as wire:
+        prepare(wire, "s", "SELECT 1")
+        answer = run(wire, w.parse("DEALLOCATE s"), w.bind((), "", "p" * 70), w.execute("p" * 65))
+        assert [m.tag for m in answer if m.type == "C"] == ["DEALLOCATE"]
+        assert w.errors(run(wire, use())) == ["26000"]

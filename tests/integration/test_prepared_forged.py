@@ -177,3 +177,18 @@ def test_what_fails_in_place_of_another_text(make_router, mode):
         forged("pgtandem_stext")
         assert error(run(other, w.parse("SELECT 2", "s")))[0] == "42P05"
         assert execute(other, "s") == [("mine",)]
+
+
+@pytest.mark.parametrize("settings", [[], ["SET DateStyle = 'ISO, DMY'"]])
+def test_what_code_has_dropped_fails_once(make_router, settings):
+    """Also what is there under other settings than the client has prepared it under."""
+    router = make_router(limited(1))
+    with router.transactional.wire() as one, router.transactional.wire() as other:
+        prepare(one, "s", "SELECT 1 + $1::int")
+        for text in settings:
+            assert not w.errors(one.query(text))
+        assert execute(one, "s", 1) == [("2",)]
+        assert not w.errors(other.query("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$"))
+        assert w.errors(run(one, w.bind((1,), "s"), w.execute())) in ([], ["26000"])
+        for _ in range(2):
+            assert execute(one, "s", 1) == [("2",)]

@@ -14,6 +14,10 @@ EPOCH = "SELECT extract(epoch FROM '2024-07-01 12:00'::timestamptz)::int"
 EST = "SELECT extract(epoch FROM '2024-07-01 12:00 EST'::timestamptz)::int"
 BYTES = r"SELECT '\x4142'::bytea::text"
 THIRD = "SELECT (1::float8 / 3)::text"
+ROOT = "SELECT sqrt(2)::text"
+POWER = "SELECT CAST((2 ^ 70) AS varchar)"
+MADE = "SELECT make_interval(1, 2)::text"
+DIGITS = w.query("SET LOCAL extra_float_digits = -10")
 QUOTED = "SELECT quote_ident('abc')"
 LONG = "/*" + "x" * 100 + "*/"
 SET_ON = "SET LOCAL transform_null_equals = on"
@@ -64,6 +68,10 @@ STORIES = {
                   w.query("FETCH c") + use(EPOCH), ROLLBACK], [use(EPOCH)]),
     "a portal": ([BEGIN, w.parse("SET LOCAL TimeZone = 'Asia/Tokyo'") + w.bind(portal="p")
                   + w.sync(), w.execute(portal="p") + use(EPOCH), ROLLBACK], [use(EPOCH)]),
+    "a portal, behind others": (
+        [BEGIN, w.parse("SET LOCAL TimeZone = 'Asia/Tokyo'") + w.bind(portal="p") + w.sync(),
+         w.parse("SELECT 1") + w.bind() + w.execute() + w.execute(portal="p") + use(EPOCH),
+         ROLLBACK], [use(EPOCH)]),
     "an end": ([BEGIN, TOKYO, ROLLBACK + use(EPOCH)], [BEGIN, TOKYO, use(EPOCH), COMMIT]),
     "nulls, reset": ([BEGIN, ON, w.query("RESET transform_null_equals"), use(NULLS), COMMIT],
                      [BEGIN, ON, use(NULLS), COMMIT]),
@@ -81,6 +89,11 @@ STORIES = {
                        [BEGIN, ON, use(NULLS), COMMIT]),
     "bytes": ([w.query("SET bytea_output = escape"), use(BYTES)], [use(BYTES)]),
     "digits": ([w.query("SET extra_float_digits = -10"), use(THIRD)], [use(THIRD)]),
+    "digits of a root": ([BEGIN, DIGITS, use(ROOT), COMMIT], [use(ROOT)]),
+    "digits of a root, by code": ([w.query("SELECT few_digits()"), use(ROOT)], [use(ROOT)]),
+    "digits of a power": ([BEGIN, DIGITS, use(POWER), COMMIT], [use(POWER)]),
+    "an interval, ahead": ([BEGIN + w.query("SET LOCAL IntervalStyle = iso_8601") + use(MADE),
+                            COMMIT], [use(MADE)]),
     "quotes": ([w.query("SET quote_all_identifiers = on"), use(QUOTED)], [use(QUOTED)]),
     "code": ([w.query("SELECT nulls()"), use(NULLS)], [use(NULLS)]),
     "code, in a transaction": ([BEGIN, w.query("SELECT nulls()"), use(NULLS), COMMIT], [use(NULLS)]),
@@ -95,7 +108,8 @@ STORIES = {
     "code, a trigger": ([w.query("INSERT INTO nulls VALUES (1)"), use(NULLS)], [use(NULLS)]),
     "code, a trigger ahead": ([w.query("INSERT INTO nulls VALUES (1)") + use(NULLS)], [use(NULLS)]),
 }
-OUT_OF_SIGHT = [story for story in STORIES if story.startswith("code")] + ["a trigger"]
+OUT_OF_SIGHT = [story for story in STORIES if story.startswith("code")] + [
+    "a trigger", "digits of a root, by code"]
 
 
 def tell(wire, steps):
@@ -103,7 +117,7 @@ def tell(wire, steps):
     told = []
     for step in steps:
         wire.send(step)
-        for _ in range(step.count(b"Q\0\0\0") + step.count(w.sync())):
+        for _ in range(sum(step.count(kind) for kind in (b"Q\0\0\0", b"F\0\0\0", w.sync()))):
             answer = wire.until_ready()
             told.append((w.errors(answer), w.rows(answer)))
     return told
@@ -120,13 +134,15 @@ def zones(postgres):
         " PERFORM set_config('transform_null_equals', 'on', false); RETURN 1; END $$",
         "CREATE FUNCTION set_zones() RETURNS int LANGUAGE plpgsql AS $$ BEGIN"
         " PERFORM set_config('timezone_abbreviations', 'Australia', false); RETURN 1; END $$",
+        "CREATE FUNCTION few_digits() RETURNS int LANGUAGE plpgsql AS $$ BEGIN"
+        " PERFORM set_config('extra_float_digits', '-10', false); RETURN 1; END $$",
         "CREATE TABLE nulls (x int)", "GRANT ALL ON nulls TO PUBLIC",
         "CREATE FUNCTION nulled() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         " PERFORM nulls(); RETURN NEW; END $$",
         "CREATE TRIGGER nulls BEFORE INSERT ON nulls FOR EACH ROW EXECUTE FUNCTION nulled()",
         dbname=DATABASE)
     yield
-    postgres.sql("DROP TABLE zones, nulls", "DROP FUNCTION zones, nulls, set_zones, nulled",
+    postgres.sql("DROP TABLE zones, nulls", "DROP FUNCTION zones, nulls, set_zones, few_digits, nulled",
                  dbname=DATABASE)
 
 
@@ -182,6 +198,23 @@ def test_behind_a_setting_a_text_is_read_once(make_router, postgres, setting):
     postgres.sql("DROP FUNCTION quiet", dbname=DATABASE)
 
 
+def test_what_one_is_unsure_of_others_share_all_the_same(make_router):
+    """A text that was used first while it was not known how it would be read."""
+    router = make_router(limited(1))
+    text = "SELECT 'ü' || $1"
+    with router.transactional.wire() as a, router.transactional.wire() as b, \
+            router.transactional.wire() as c:
+        for wire in (a, b, c):
+            prepare(wire, "s", text)
+        c.send(w.parse("SET client_encoding = 'UTF8'") + w.bind() + w.execute()
+               + w.bind(("x",), "s") + w.execute() + w.sync())
+        assert w.rows(c.until_ready()) == [("üx",)]
+        before = parses(router)
+        for wire in (a, b) * 4:
+            assert tell(wire, [w.bind(("x",), "s") + w.execute() + w.sync()]) == [([], [("üx",)])]
+        assert parses(router) - before <= 1
+
+
 ITEMS = "SELECT x FROM things"
 NEARER = w.query("SET search_path = nearer, public")
 CLOSE = w.close("S", "s") + w.sync()
@@ -234,3 +267,34 @@ def test_table_in_front_of_another(make_router, things, story):
             tell(other, [NEARER, use(ITEMS)])
             seen[port] = tell(wire, TABLES[story])
     assert seen["transactional"] == seen["session"]
+
+
+def test_parameters_that_are_of_other_types_elsewhere(make_router, postgres):
+    """What one client's SET LOCAL search_path has made of a parameter fails for another once, and
+    for nobody twice."""
+    router = make_router(limited(1))
+    text = "SELECT count(*) FROM typed WHERE x = $1"
+    postgres.sql(*(each for schema, kind in (("one", "text"), ("two", "int")) for each in (
+        f"CREATE SCHEMA {schema}", f"CREATE TABLE {schema}.typed AS SELECT 1::{kind} AS x",
+        f"GRANT ALL ON SCHEMA {schema} TO PUBLIC", f"GRANT ALL ON {schema}.typed TO PUBLIC")),
+        dbname=DATABASE)
+
+    def steps(schema, first):
+        uses = w.bind((1,), "s") + w.execute() + w.sync()
+        return [BEGIN, w.query(f"SET LOCAL search_path = {schema}"),
+                w.parse(text, "s") + uses if first else uses, COMMIT]
+    try:
+        with router.transactional.wire() as a, router.transactional.wire() as b:
+            assert tell(a, steps("one", True))[2] == ([], [("1",)])
+            errors, _ = tell(b, steps("two", True))[2]
+            assert errors in ([], ["42883"])
+            for _ in range(2):
+                assert tell(b, steps("two", False))[2] == ([], [("1",)])
+            tell(a, steps("one", False))
+            for wire, schema in ((a, "one"), (b, "two")) * 2:
+                assert tell(wire, steps(schema, False))[2] == ([], [("1",)])
+            with router.transactional.wire() as c:
+                tell(c, steps("two", True))
+                assert tell(c, steps("two", False))[2] == ([], [("1",)])
+    finally:
+        postgres.sql("DROP SCHEMA one, two CASCADE", dbname=DATABASE)

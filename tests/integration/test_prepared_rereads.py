@@ -23,6 +23,9 @@ USES = {
                                               AGAIN, COMMIT]),
     "a time zone, ahead": (EPOCH, [BEGIN + w.query("SET LOCAL TimeZone = 'Asia/Tokyo'") + AGAIN
                                    + COMMIT]),
+    "a time zone, extended and ahead": (
+        EPOCH, [BEGIN, w.parse("SET LOCAL TimeZone = 'Asia/Tokyo'") + w.bind() + w.execute()
+                + AGAIN, COMMIT]),
     "a time zone, for good": (EPOCH, [w.query("SET TimeZone = 'Asia/Tokyo'"), AGAIN]),
     "a time zone, by code": (EPOCH, [w.query("SELECT go_to_tokyo()") + AGAIN]),
     "a time zone, by a trigger": (EPOCH, [w.query("INSERT INTO goes VALUES (1)") + AGAIN]),
@@ -44,6 +47,41 @@ PLANS = {
     "dates": ("month", ["SET DateStyle = 'ISO, DMY'"], []),
     "nulls": ("nulls", ["SET transform_null_equals = on"], []),
     "bytes": ("bytes", ["SET bytea_output = escape"], []),
+}
+
+LOCAL = w.query("SET LOCAL TimeZone = 'Asia/Tokyo'")
+READS = w.query("SELECT read_epoch()")
+READS_NULLS = w.query("SELECT read_nulls()")
+
+
+def called(name, value):
+    """set_config(), by its number, for the transaction."""
+    return w.function_call(2078, name, value, b"\1")
+
+
+# What is planned beside what changes how it is read: in one text, in one statement, ahead of the
+# answer, or bound before.
+BESIDE = {
+    "one text": ("epoch", [w.query("SET LOCAL TimeZone = 'Asia/Tokyo'; SELECT read_epoch()")]),
+    "one text, for good": ("epoch", [w.query("SET TimeZone = 'Asia/Tokyo'; SELECT read_epoch()")]),
+    "one text, nulls": ("nulls", [w.query("SET LOCAL transform_null_equals = on;"
+                                          " SELECT read_nulls()")]),
+    "one statement": ("epoch", [w.query("SELECT set_config('TimeZone', 'Asia/Tokyo', false),"
+                                        " read_epoch()")]),
+    "one statement, extended": ("epoch", [one("SELECT set_config('TimeZone', $1, true),"
+                                              " read_epoch()", "Asia/Tokyo")]),
+    "code": ("epoch", [w.query("SELECT go_to_tokyo(), read_epoch()")]),
+    "code, ahead": ("epoch", [w.query("SELECT go_to_tokyo()") + READS]),
+    "code, in a transaction": ("epoch", [BEGIN, w.query("SELECT go_to_tokyo(), read_epoch()"),
+                                         COMMIT]),
+    "a FunctionCall": ("nulls", [BEGIN, called(b"transform_null_equals", b"on"), READS_NULLS,
+                                 COMMIT]),
+    "a FunctionCall, ahead": ("epoch", [BEGIN, called(b"TimeZone", b"Asia/Tokyo") + READS, COMMIT]),
+    "a portal": ("epoch", [BEGIN, w.parse("SELECT read_epoch()") + w.bind(portal="p") + w.sync(),
+                           LOCAL, w.execute(portal="p") + w.sync(), COMMIT]),
+    "a portal, behind others": ("epoch", [
+        BEGIN, w.parse("SELECT read_epoch()") + w.bind(portal="p") + w.sync(), LOCAL,
+        w.parse("SELECT 1") + w.bind() + w.execute() + w.execute(portal="p") + w.sync(), COMMIT]),
 }
 
 
@@ -104,6 +142,22 @@ def test_code_is_planned_again(make_router, story, state):
         assert [w.rows(wire.until_ready()) for wire in (a, b)] == [mine[0][1], expected[0][1]]
 
 
+@pytest.mark.parametrize("state", ["strict", "tracked"])
+@pytest.mark.parametrize("story", BESIDE)
+def test_code_is_planned_beside_a_setting(make_router, story, state):
+    router = make_router({**limited(1), "defaults": {"session_state": state}})
+    name, steps = BESIDE[story]
+    text = w.query(f"SELECT read_{name}()")
+    with router.session.wire() as direct:
+        expected = tell(direct, [text])
+    with router.transactional.wire() as a, router.transactional.wire() as b:
+        told = tell(a, steps)
+        assert [errors for errors, _ in told if errors] == []
+        # So it was, or this proves nothing.
+        assert expected[0][1][0][0] not in [row[-1] for _, rows in told for row in rows]
+        assert tell(b, [text]) == expected
+
+
 @pytest.fixture
 def said(postgres):
     """What servers that begin now are asked from now on, of some text."""
@@ -124,3 +178,16 @@ def test_plans_stay_where_settings_do(make_router, said, zones, times):
             assert len(tell(wire, [one("SELECT read_epoch()")])[0][1]) == 1
     assert said("SELECT read_epoch()") == 4
     assert said("DISCARD PLANS") == times
+
+
+@pytest.mark.parametrize("text", ["SET TimeZone = 'Asia/Tokyo'", "RESET ALL",
+                                  "SELECT pg_advisory_unlock_all(); UNLISTEN *; RESET ALL;"])
+def test_plans_stay_behind_what_only_sets(make_router, said, text):
+    """What drivers send when they connect and when they release a connection."""
+    router = make_router(limited(1))
+    with router.transactional.wire() as a, router.transactional.wire() as b:
+        for wire in (a, b):
+            assert len(tell(wire, [one("SELECT read_epoch()")])[0][1]) == 1
+        tell(a, [w.query(text)])
+        assert len(tell(b, [one("SELECT read_epoch()")])[0][1]) == 1
+    assert said("DISCARD PLANS") == 0

@@ -141,3 +141,37 @@ def test_others_need_not_wait(make_router, postgres):
                 one.until_ready()
         finally:
             postgres.sql("DROP TABLE taken", dbname=DATABASE)
+
+
+@pytest.mark.parametrize("step", [Q("SELECT fine()"), LOCAL])
+def test_nobody_waits_behind_a_copy_that_failed(make_router, postgres, step):
+    """How much of what was sent is still to be answered is not known then, up to the end of the
+    transaction."""
+    router = make_router(limited(1))
+    postgres.sql("CREATE TABLE taken (x int)", "GRANT ALL ON taken TO PUBLIC",
+                 "CREATE FUNCTION fine() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN 1; END $$",
+                 dbname=DATABASE)
+    try:
+        with router.transactional.wire() as one:
+            say(one, BEGIN)
+            say(one, Q("SAVEPOINT a"))
+            # The first Sync belongs to the COPY, as libpq sends it.
+            one.send(extended("COPY taken FROM STDIN"), w.sync())
+            assert one.until("G")
+            one.send(w.copy_data(b"x\n"), w.copy_done(), w.sync())
+            assert w.errors(one.until_ready()) == ["22P02"]
+            for text in (Q("ROLLBACK TO a"), step, Q(r"SELECT 'a\b'"), COMMIT):
+                assert say(one, text) == [[]]
+    finally:
+        postgres.sql("DROP TABLE taken", "DROP FUNCTION fine", dbname=DATABASE)
+
+
+@pytest.mark.parametrize("before", [ON, Q("DISCARD ALL"), Q("SET client_encoding = 'LATIN1'")])
+def test_what_is_skipped_is_not_waited_for(make_router, before):
+    """An error in front of it has PostgreSQL skip all up to the Sync, which comes behind."""
+    router = make_router(limited(1))
+    with router.transactional.wire() as one:
+        one.send(w.parse("SELECT 1 / 0"), w.bind(), w.execute(), before,
+                 w.parse(r"SELECT 'a\'b'"), w.bind(), w.execute(), w.sync())
+        assert w.errors(one.until_ready()) == ["22012"]
+        assert one.value("SELECT 2") == "2"

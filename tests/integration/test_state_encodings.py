@@ -66,6 +66,16 @@ def test_kept(make_router, postgres, story, database):
             postgres.sql("DROP DATABASE ascii")
 
 
+@pytest.mark.parametrize("name", ["app.größe", 'app."Größe"', "App.GRÖSSE", "app.租户",
+                                  'U&"app".U&"gr\\00f6\\00dfe"', "app.ä" + "x" * 70])
+def test_names_of_variables(make_router, name):
+    router = make_router(limited(1))
+    with router.transactional.wire() as one, router.transactional.wire() as other:
+        assert not w.errors(one.query(f"SET {name} = '1'"))
+        other.query("SELECT 1")
+        assert one.value(f"SHOW {name}") == "1"
+
+
 def test_startup_values_are_in_none(make_router):
     """PostgreSQL takes them as they are."""
     router = make_router(limited(1))

@@ -138,6 +138,23 @@ def test_set_config_by_its_number_is_refused(make_router, name, policy):
         assert w.rows(a.until_ready()) == [("2",)]
 
 
+def test_long_call_that_is_refused_goes_nowhere(make_router):
+    """Neither does what comes of it behind the refusal, which may look like messages."""
+    config = state(None, "strict")
+    config.setdefault("defaults", {})["session_state_settings"] = "refuse"
+    router = make_router(config)
+    value = b"x" * 5000 + w.query("SELECT 'by itself'") * 400
+    call = w.function_call(SET_CONFIG, b"app.x", value, b"\0")
+    with router.transactional.wire() as a, router.transactional.wire() as b:
+        a.query("BEGIN")
+        a.send(call[:5000])
+        assert w.errors(a.until_ready()) == ["0A000"]
+        a.send(call[5000:], w.query("ROLLBACK"))
+        assert w.types(a.until_ready()) == "CZ"
+        assert b.value("SELECT 1") == "1"
+        assert a.value("SELECT 2") == "2"
+
+
 # ------------------------------------------------------------------------ what was refused
 
 @pytest.mark.parametrize("refused_sql", [

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
 """What systemd is told, by a socket in its place."""
+import contextlib
 import os
 import pathlib
 import re
@@ -8,12 +9,13 @@ import socket
 import subprocess
 import threading
 
+import psycopg
 import pytest
 from support import needs
 from support import wire as w
 from support.freeze import frozen
-from support.net import listening_ports
-from support.router import Router
+from support.net import free_port, has_ipv6, listening_ports
+from support.router import ADMIN, Endpoint, Router
 from support.wait import wait_until
 
 pytestmark = pytest.mark.router_only
@@ -175,6 +177,23 @@ def test_sockets_of_systemd(needs_libsystemd, make_router, tmp_path):
             assert path.exists()
 
 
+@pytest.mark.parametrize("host", ["*", "[::]"])
+def test_one_socket_for_both_families(needs_libsystemd, make_router, host):
+    """As ListenStream= with nothing but a port makes it."""
+    if not has_ipv6():
+        needs.not_allowed("IPv6")
+    router = make_router(start=False)
+    port = router.ports["session"]
+    router.config["workloads"]["session"]["listen"] = [f"{host}:{port}"]
+    router.write_config()
+    with socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True) as both:
+        with_sockets(router, [both], ["session"])
+        for address in ("127.0.0.1", "::1"):
+            with Endpoint(address, port).connect() as connection:
+                assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert router.stop() == 0
+
+
 def test_who_is_let_in_before_the_end_is_served(needs_libsystemd, make_router):
     """Who comes to sockets of systemd's at a restart is served by the process that ends, or
     by the next one; nobody is sent away."""
@@ -207,6 +226,36 @@ def test_who_is_let_in_before_the_end_is_served(needs_libsystemd, make_router):
         with_sockets(router, [tcp], ["session"])
         thread.join(60)
         assert said == ["1"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_console_can_be_reached_until_the_end(needs_libsystemd, make_router, tmp_path, number):
+    """By unix sockets of the router's own, and admin.listen, also where that is systemd's; who
+    looks on is not waited for, and others are sent away there."""
+    ports = free_port(), free_port()
+    router = make_router({"admin": {"listen": [f"127.0.0.1:{port}" for port in ports]}, "workloads": {
+        "local": {"pool_mode": "session", "listen": [f"unix:{tmp_path}:{ports[0]}"]}}}, start=False)
+    local = Endpoint(str(tmp_path), ports[0])
+    with contextlib.ExitStack() as stack:
+        tcp = stack.enter_context(socket.create_server(("127.0.0.1", router.ports["session"])))
+        admin = stack.enter_context(socket.create_server(("127.0.0.1", ports[1])))
+        with_sockets(router, [tcp, admin], ["session", "admin"])
+        wire = stack.enter_context(router.session.wire(application_name="the one"))
+        wire.query("BEGIN")
+        router.signal(number)
+        wait_until(lambda: router.ports["transactional"] not in listening_ports(), 10, "it drains")
+        for endpoint in (local, *(Endpoint("127.0.0.1", port) for port in ports)):
+            console = stack.enter_context(endpoint.connect(ADMIN[0], "pgbouncer"))
+            assert "the one" in [row[18] for row in console.execute("SHOW CLIENTS").fetchall()]
+            # Who says nothing there is not waited for, either.
+            stack.enter_context(contextlib.closing(endpoint.raw()))
+        with pytest.raises(psycopg.OperationalError, match="is shutting down"):
+            local.connect()
+        assert wire.query("COMMIT")[-1].body == b"I"
+        assert router.process.poll() is None
+        wire.quit()
+        assert router.wait_exit() == 0
+    assert not (tmp_path / f".s.PGSQL.{ports[0]}").exists()
 
 
 def test_sockets_that_do_not_fit(needs_libsystemd, make_router):

@@ -17,8 +17,10 @@ int main(void)
 	srunner_add_suite(runner, slog_suite());
 	srunner_add_suite(runner, slog_line_suite());
 	srunner_add_suite(runner, slog_queue_suite());
+	srunner_add_suite(runner, text_suite());
 	srunner_add_suite(runner, diag_suite());
 	srunner_add_suite(runner, rand_suite());
+	srunner_add_suite(runner, processors_suite());
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

@@ -14,7 +14,9 @@ Suite *shown_suite(void);
 Suite *slog_suite(void);
 Suite *slog_line_suite(void);
 Suite *slog_queue_suite(void);
+Suite *text_suite(void);
 Suite *diag_suite(void);
 Suite *rand_suite(void);
+Suite *processors_suite(void);
 
 #endif

@@ -218,7 +218,8 @@ static const struct {
 		HOST WORKLOAD "log: { zebra: 2 }\n",
 		5, 8,
 		"unknown option \"zebra\" in log; known are: level, destination, format, "
-		"file, syslog_facility, syslog_ident, log_connections, log_disconnections" },
+		"file, syslog_facility, syslog_ident, log_connections, log_disconnections, "
+		"log_stats, stats_period" },
 	{ "log to no file",
 		HOST WORKLOAD "log: { destination: file }\n",
 		5, 6,

@@ -120,7 +120,7 @@ static void check_row(const char *name, const char *value, const char *def)
 	ck_assert_int_eq(dump_show(config, on_row, &rows), 0);
 	ck_assert_str_eq(rows.value, value);
 	ck_assert_str_eq(rows.def, def);
-	ck_assert_str_eq(rows.last, "log.log_disconnections");
+	ck_assert_str_eq(rows.last, "log.stats_period");
 	ck_assert_uint_gt(rows.fixed, 0);
 	config_unref(config);
 }

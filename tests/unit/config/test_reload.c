@@ -110,6 +110,43 @@ START_TEST(names_entries_that_come_and_go)
 }
 END_TEST
 
+/* A number of a workload is told once, and beside it what one host has otherwise. */
+START_TEST(tells_numbers_of_workloads_once)
+{
+	static const char text[] = HOST "  far: { host: x, connection_budget: 35 }\n" WEB
+		"  job: { listen: '*:2', pool_mode: session, guaranteed_connections: %s, weight: %s,\n"
+		"    hosts: { far: { max_connections: %s, weight: 2 } } }\n"
+		"databases: { '*': { host: main }, d: { host: far } }\n";
+	static const struct {
+		const char *path;
+		const char *before;
+		const char *after;
+	} wanted[] = {
+		{ "workloads.job.guaranteed_connections", "3", "4" },
+		{ "workloads.job.weight", "1", "5" },
+		{ "workloads.job.hosts.far.max_connections", "6", "7" },
+	};
+	char first[sizeof(text)], second[sizeof(text)];
+	struct config *old, *new;
+	struct reload_diff diff;
+
+	(void)snprintf(first, sizeof(first), text, "3", "1", "6");
+	(void)snprintf(second, sizeof(second), text, "4", "5", "7");
+	old = load(first);
+	new = load(second);
+	ck_assert_int_eq(reload_compare(old, new, &diff), 0);
+	for (size_t i = 0; i < diff.count && i < COUNT_OF(wanted); i++) {
+		ck_assert_str_eq(diff.changes[i].path, wanted[i].path);
+		ck_assert_str_eq(diff.changes[i].before, wanted[i].before);
+		ck_assert_str_eq(diff.changes[i].after, wanted[i].after);
+	}
+	ck_assert_uint_eq(diff.count, COUNT_OF(wanted));
+	reload_finish(&diff);
+	config_unref(old);
+	config_unref(new);
+}
+END_TEST
+
 Suite *reload_suite(void)
 {
 	Suite *s = suite_create("config/reload");
@@ -118,6 +155,7 @@ Suite *reload_suite(void)
 	tcase_add_test(tc, names_every_change);
 	tcase_add_test(tc, the_same_file_changes_nothing);
 	tcase_add_test(tc, names_entries_that_come_and_go);
+	tcase_add_test(tc, tells_numbers_of_workloads_once);
 	suite_add_tcase(s, tc);
 	return s;
 }

@@ -68,6 +68,43 @@ START_TEST(what_is_kept_is_given_in_copies)
 }
 END_TEST
 
+/* "*" is one socket for both families, which "[::]" of this program is not. */
+START_TEST(all_addresses_are_told_apart)
+{
+	static const struct { const char *text; bool is_kept; bool fits; } asked[] = {
+		{ "*", false, true },
+		{ "*", true, true },
+		{ "[::]", false, false },
+		{ "[::]", true, true },
+		{ "0.0.0.0", true, false },
+		{ "127.0.0.1", false, false },
+	};
+	struct inherited in = { .count = 0 };
+	struct inherited_socket s;
+	struct addr any, addr;
+	char text[32], why[128];
+	uint16_t port;
+	int other = loops_tcp_listener(&port), fd;
+
+	close(other);
+	(void)snprintf(text, sizeof(text), "*:%u", port);
+	ck_assert_int_eq(addr_parse_listen(text, &any, why, sizeof(why)), 0);
+	fd = addr_listen(&any, 1, 0);
+	ck_assert_int_ge(fd, 0);
+	if (addr_of(fd).sa.sa_family != AF_INET6) {
+		close(fd);
+		return;
+	}
+	ck_assert_int_eq(inherited_add(&in, fd, "", false), 0);
+	s = in.list[0];
+	s.is_kept = asked[_i].is_kept;
+	(void)snprintf(text, sizeof(text), "%s:%u", asked[_i].text, port);
+	ck_assert_int_eq(addr_parse_listen(text, &addr, why, sizeof(why)), 0);
+	ck_assert_msg(inherited_fits(&s, &addr) == asked[_i].fits, "%s", text);
+	inherited_finish(&in);
+}
+END_TEST
+
 START_TEST(what_does_not_listen_is_refused)
 {
 	struct inherited in = { .count = 0 };
@@ -115,6 +152,7 @@ Suite *inherited_suite(void)
 
 	tcase_add_test(tc, is_taken_once);
 	tcase_add_test(tc, what_is_kept_is_given_in_copies);
+	tcase_add_loop_test(tc, all_addresses_are_told_apart, 0, 6);
 	tcase_add_test(tc, what_does_not_listen_is_refused);
 	tcase_add_loop_test(tc, nobody_wants_it, 0, 2);
 	suite_add_tcase(s, tc);

@@ -777,9 +777,8 @@ static void close_accepted(void)
 		close(accepted[--accepted_count]);
 }
 
-START_TEST(accepts_and_stops)
+static void accept_and_stop(struct io *io)
 {
-	TEST_LOOP(io);
 	struct io_listener l;
 	int fds[20], listener;
 	uint16_t port;
@@ -804,6 +803,24 @@ START_TEST(accepts_and_stops)
 	close_accepted();
 	close(fds[0]);
 	close(listener);
+}
+
+START_TEST(accepts_and_stops)
+{
+	TEST_LOOP(io);
+
+	accept_and_stop(io);
+	io_destroy(&io);
+}
+END_TEST
+
+START_TEST(accepts_and_stops_alone)
+{
+	struct io *io = loops_create_alone(_i);
+
+	if (io == NULL)
+		return;
+	accept_and_stop(io);
 	io_destroy(&io);
 }
 END_TEST
@@ -920,6 +937,7 @@ Suite *io_suite(void)
 	loops_add(s, runs_tasks_in_order, "tasks");
 	loops_add(s, waits_as_long_as_told, "time");
 	loops_add(s, accepts_and_stops, "accept");
+	loops_add(s, accepts_and_stops_alone, "accept alone");
 	loops_add(s, retires_and_loses_nobody, "retire");
 	loops_add(s, backs_off_without_descriptors, "emfile");
 	return s;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include <check.h>
+#include <string.h>
 
 #include "pg/base64.h"
 
@@ -57,6 +58,30 @@ START_TEST(refuses_what_is_not_base64)
 }
 END_TEST
 
+START_TEST(each_digit_has_its_value)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				     "0123456789+/";
+
+	for (int c = 1; c < 256; c++) {
+		const char text[] = { 'A', 'A', 'A', (char)c };
+		const char *at = strchr(digits, c);
+		uint8_t bytes[3] = { 1, 1, 1 };
+		size_t len;
+		bool is_fine = base64_decode(text, sizeof(text), bytes, sizeof(bytes), &len);
+
+		/* Padding, of which "AAA=" has one. */
+		if (c == '=')
+			continue;
+		ck_assert_msg(is_fine == (at != NULL), "%d", c);
+		if (at == NULL)
+			continue;
+		ck_assert_uint_eq(len, 3);
+		ck_assert(bytes[0] == 0 && bytes[1] == 0 && bytes[2] == at - digits);
+	}
+}
+END_TEST
+
 Suite *base64_suite(void);
 Suite *base64_suite(void)
 {
@@ -64,6 +89,7 @@ Suite *base64_suite(void)
 	TCase *tc = tcase_create("base64");
 
 	tcase_add_loop_test(tc, encodes_and_decodes, 0, (int)COUNT_OF(rows));
+	tcase_add_test(tc, each_digit_has_its_value);
 	tcase_add_loop_test(tc, refuses_what_is_not_base64, 0, (int)COUNT_OF(bad));
 	suite_add_tcase(s, tc);
 	return s;

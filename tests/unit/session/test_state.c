@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "pg/frame.h"
 #include "session/state.h"
@@ -134,6 +135,33 @@ START_TEST(what_is_read_otherwise)
 		ck_assert_msg(touched_text(&t, sql, strlen(sql), LEXER_STANDARD_STRINGS) ==
 				readings[i].reading,
 			"%s", sql);
+		end();
+	}
+}
+END_TEST
+
+START_TEST(what_is_planned_under_what_a_text_sets)
+{
+	static const struct {
+		const char *sql;
+		bool runs;
+	} cases[] = {
+		{ "SET TimeZone = 'UTC'", false },
+		{ "BEGIN; SET LOCAL TimeZone = 'UTC'; SET app.x = 1", false },
+		{ "SET TimeZone = 'UTC'; SELECT f()", true },
+		{ "SELECT f(); SET app.x = 1", false },
+		{ "SET app.x = 1; SELECT f()", false },
+		{ "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL;", false },
+		{ "SELECT set_config('TimeZone', $1, true)", false },
+		{ "SELECT set_config('TimeZone', $1, true), f()", true },
+		{ "SET LOCAL xmloption = document; INSERT INTO t VALUES (1)", true },
+		{ "SET NONSENSE 'x", true },
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		begin();
+		(void)touched_text(&t, cases[i].sql, strlen(cases[i].sql), LEXER_STANDARD_STRINGS);
+		ck_assert_msg(t.runs == cases[i].runs, "%s", cases[i].sql);
 		end();
 	}
 }
@@ -349,6 +377,53 @@ START_TEST(answers_may_be_in_hex)
 }
 END_TEST
 
+enum { MANY = 6000 };
+
+/* A DataRow of so many columns of one letter. */
+static struct frame long_row(uint32_t count)
+{
+	static uint8_t body[2 + MANY * 5] = { 0 };
+
+	body[0] = (uint8_t)(count >> 8);
+	body[1] = (uint8_t)count;
+	for (uint32_t i = 0; i < count; i++)
+		memcpy(body + 2 + (size_t)i * 5, "\0\0\0\1y", 5);
+	return (struct frame){ .type = 'D', .body = body, .body_len = 2 + count * 5,
+		.available = 2 + (size_t)count * 5 };
+}
+
+/* Others wait meanwhile. */
+START_TEST(many_settings_take_no_long_time)
+{
+	char name[64];
+	struct frame f;
+	clock_t since;
+
+	begin();
+	for (int i = 0; i < MANY; i++) {
+		(void)snprintf(name, sizeof(name), "a.v%d", i);
+		ck_assert(params_add(&now, name, "x"));
+	}
+	ck_assert(params_copy(&start, &now));
+	since = clock();
+	for (int i = 0; i < STATE_NAMES_MAX; i++) {
+		(void)snprintf(name, sizeof(name), "SET A.V%d = 'y'", MANY - 1 - i);
+		text(name);
+	}
+	t.all = true;
+	f = long_row(MANY);
+	ck_assert(touched_has_question(&t, &now));
+	ck_assert(touched_answer(&t, &start, "me", &f, &now, &there));
+	ck_assert_msg(clock() - since < CLOCKS_PER_SEC / 2, "%g s",
+		(double)(clock() - since) / CLOCKS_PER_SEC);
+	ck_assert_str_eq(params_get(&now, "a.v5999"), "y");
+	ck_assert_str_eq(params_get(&there, "a.v5200"), "y");
+	ck_assert_str_eq(params_get(&now, "a.v5199"), "x");
+	ck_assert_ptr_null(params_get(&there, "a.v5199"));
+	end();
+}
+END_TEST
+
 START_TEST(reset_goes_back_to_the_startup_value_that_the_server_has_not)
 {
 	begin();
@@ -485,12 +560,14 @@ Suite *state_suite(void)
 
 	tcase_add_loop_test(tc, texts_name_what_they_may_set, 0, (int)COUNT_OF(texts));
 	tcase_add_test(tc, what_is_read_otherwise);
+	tcase_add_test(tc, what_is_planned_under_what_a_text_sets);
 	tcase_add_test(tc, what_changes_where_strings_end);
 	tcase_add_test(tc, names_may_be_parameters);
 	tcase_add_test(tc, too_many_names_are_unknown);
 	tcase_add_test(tc, what_was_done_to_a_setting);
 	tcase_add_test(tc, answers_become_the_clients_settings);
 	tcase_add_test(tc, answers_may_be_in_hex);
+	tcase_add_test(tc, many_settings_take_no_long_time);
 	tcase_add_test(tc, reset_goes_back_to_the_startup_value_that_the_server_has_not);
 	tcase_add_test(tc, reset_that_was_rolled_back_changes_nothing);
 	tcase_add_test(tc, both_is_told_by_the_source);

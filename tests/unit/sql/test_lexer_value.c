@@ -8,6 +8,7 @@
 
 #define ON    (LEXER_STANDARD_STRINGS | LEXER_UTF8)
 #define OFF   LEXER_UTF8
+#define THERE (ON | LEXER_UTF8_THERE)
 #define OTHER LEXER_STANDARD_STRINGS /* client_encoding is not UTF8 */
 
 #define A60 "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffff"
@@ -28,6 +29,11 @@ static const struct {
 	{ "\"a\"\"b\"\"\"", "a\"b\"", ON, 0 },
 	{ "\"a\\nb\"", "a\\nb", OFF, 0 },
 	{ "\xc3\x89", NULL, ON, LEXER_VALUE_UNKNOWN },
+	{ "A\xc3\x89", "a\xc3\x89", THERE, 0 },
+	{ A60 "a\xc3\x89", A60 "a\xc3\x89", THERE, 0 },
+	{ A60 "ab\xc3\x89", A60 "ab", THERE, 0 },
+	{ "\"" A60 "\xe4\xbd\xa0\xe4\xbd\xa0\"", A60 "\xe4\xbd\xa0", THERE, 0 },
+	{ "\"" A60 "ab\xe4\xbd\xa0\"", A60 "ab", THERE, 0 },
 	{ "\"\xc3\x89\"", "\xc3\x89", ON, 0 },
 	{ "\"" A60 "\xc3\x89\"", A60 "\xc3\x89", ON, 0 },
 	{ "\"" A60 "ab\xc3\x89\"", NULL, ON, LEXER_VALUE_UNKNOWN },
