@@ -215,16 +215,20 @@ static void *close_soon(void *arg)
 	return NULL;
 }
 
+/* A busy machine may not run the other thread within the second that is waited. */
 START_TEST(port_that_becomes_free_is_taken)
 {
-	struct addr a;
-	int listener = listen_somewhere("127.0.0.1", &a);
-	pthread_t thread;
-	int fd;
+	int fd = -EADDRINUSE;
 
-	ck_assert_int_eq(pthread_create(&thread, NULL, close_soon, &listener), 0);
-	fd = addr_listen(&a, 16, 0);
-	pthread_join(thread, NULL);
+	for (int attempt = 0; attempt < 5 && fd == -EADDRINUSE; attempt++) {
+		struct addr a;
+		int listener = listen_somewhere("127.0.0.1", &a);
+		pthread_t thread;
+
+		ck_assert_int_eq(pthread_create(&thread, NULL, close_soon, &listener), 0);
+		fd = addr_listen(&a, 16, 0);
+		pthread_join(thread, NULL);
+	}
 	ck_assert_int_ge(fd, 0);
 	close(fd);
 }

@@ -894,6 +894,7 @@ START_TEST(backs_off_without_descriptors)
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
 	ck_assert_int_eq(io_listener_start(io, &l, listener, keep_accepted), 0);
 	io_stats_read(io, &before);
+	LOOPS_UNTIL(io, (io_stats_read(io, &after), after.accept_errors) >= 1);
 	until_us = clock_now_us() + 250000;
 	while (clock_now_us() < until_us)
 		ck_assert_int_eq(io_turn(io, until_us), 0);
