@@ -153,13 +153,14 @@ static bool tell(struct client *c, const struct params *reported, char status, s
 	return true;
 }
 
-/* set_config() whose name the text does not show: it holds for this transaction. */
+/* A setting whose name the text does not show, or too much of it: it holds for this
+ * transaction. */
 static bool warn(struct client *c, struct buf *out)
 {
 	static const struct msg_out_error lost = { .severity = "WARNING",
 		.sqlstate = "01000",
-		.message = "a setting made by set_config() is not kept behind this transaction, as its name is computed",
-		.hint = "On a transaction port the name has to be a constant or a parameter; true as the third argument says that it is not to be kept." };
+		.message = "a setting is not kept behind this transaction, as its name is computed, or longer than 127 bytes",
+		.hint = "On a transaction port the name in set_config() has to be a constant or a parameter; true as its third argument says that it is not to be kept." };
 
 	if (LIKELY(!c->work->touched.is_lost && !client_advice_is_due(c)))
 		return false;

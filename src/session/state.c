@@ -248,6 +248,8 @@ static void add_statement(struct touched *t, const struct statement *s)
 		break;
 	case SQL_UNKNOWN:
 		t->unknown = true;
+		if (s->value == SQL_VALUE_UNREAD && (s->flags & SQL_LOCAL) == 0)
+			t->is_lost = true;
 		break;
 	default:
 		break;

@@ -108,7 +108,8 @@ enum sql_value {
 	SQL_VALUE_LIST,	   /* body; see statement_value() */
 	SQL_VALUE_DEFAULT, /* DEFAULT, or LOCAL for a time zone */
 	SQL_VALUE_CURRENT, /* FROM CURRENT */
-	SQL_VALUE_INTERVAL /* SET TIME ZONE INTERVAL...: only the server knows it */
+	SQL_VALUE_INTERVAL, /* SET TIME ZONE INTERVAL...: only the server knows it */
+	SQL_VALUE_UNREAD   /* kind SQL_UNKNOWN: a SET whose name does not fit "name" */
 };
 
 /* Part of the text. */

@@ -129,5 +129,6 @@ void statement_kind(struct statement *statement, const struct scan_result *scan)
 	*statement = (struct statement){ .kind = SQL_UNKNOWN,
 		.flags = statement->flags | SQL_UNSURE,
 		.lexer_flags = statement->lexer_flags,
+		.value = statement->value == SQL_VALUE_UNREAD ? SQL_VALUE_UNREAD : SQL_VALUE_NONE,
 		.text = statement->text };
 }

@@ -14,6 +14,13 @@
 
 /* --- names ---------------------------------------------------------------- */
 
+static bool name_is_unread(struct statement *s)
+{
+	if (s->kind == SQL_SET)
+		s->value = SQL_VALUE_UNREAD;
+	return false;
+}
+
 /* A parameter's name: case never matters in it, with quotes or without. */
 static bool take_parameter(struct head *head)
 {
@@ -21,16 +28,17 @@ static bool take_parameter(struct head *head)
 	size_t used = 0, len;
 
 	for (;;) {
-		if (!head_is_name(head) ||
-			lexer_value(&head->token, s->lexer_flags, s->name + used,
-				sizeof(s->name) - used, &len) != LEXER_VALUE_OK)
+		if (!head_is_name(head))
 			return false;
+		if (lexer_value(&head->token, s->lexer_flags, s->name + used,
+			    sizeof(s->name) - used, &len) != LEXER_VALUE_OK)
+			return name_is_unread(s);
 		used += len;
 		head_next(head);
 		if (!lexer_is_punct(&head->token, '.'))
 			break;
 		if (used + 2 > sizeof(s->name))
-			return false;
+			return name_is_unread(s);
 		s->name[used++] = '.';
 		head_next(head);
 	}

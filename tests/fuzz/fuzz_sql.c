@@ -104,7 +104,10 @@ static void use_statement(const struct statement *s, unsigned flags)
 	check(memchr(s->name, '\0', sizeof(s->name)) != NULL);
 	check_range(s, s->body);
 	check_range(s, s->types);
-	check((s->value != SQL_VALUE_NONE) == (s->kind == SQL_SET));
+	if (s->value == SQL_VALUE_UNREAD)
+		check(s->kind == SQL_UNKNOWN);
+	else
+		check((s->value != SQL_VALUE_NONE) == (s->kind == SQL_SET));
 	if (statement_value(s, value, sizeof(value), &len) == LEXER_VALUE_OK)
 		check(s->value == SQL_VALUE_LIST && strlen(value) == len);
 	use_calls(s);

@@ -47,6 +47,23 @@ def test_value_that_is_too_large_ends_the_client(one, tenant):
         assert b.value("SELECT coalesce(current_setting('app.x', true), '')") == ""
 
 
+LONG_NAME = ".".join(["a" * 60] * 3)
+
+
+@pytest.mark.parametrize("sql, is_told", [
+    (f"SET {LONG_NAME} = 'x'", True), (f"SET SESSION {LONG_NAME} TO DEFAULT", True),
+    (f"SELECT set_config('{LONG_NAME}', 'x', false)", True),
+    (f"SET LOCAL {LONG_NAME} = 'x'", False), (f"RESET {LONG_NAME}", False),
+    (f"SELECT set_config('{LONG_NAME}', 'x', true)", False)])
+def test_a_name_that_is_too_long_is_told(one, sql, is_told):
+    with one.transactional.wire() as a, one.transactional.wire() as b:
+        answer = a.query(sql)
+        told = [m for m in answer if m.type == "N" and "127 bytes" in m.fields["M"]]
+        assert [m.fields["S"] for m in told] == ["WARNING"] * is_told
+        for client in (b, a):
+            assert client.value(f"SELECT coalesce(current_setting('{LONG_NAME}', true), '')") == ""
+
+
 def test_values_that_are_too_large_together_end_the_client(one):
     with one.transactional.wire() as a, one.transactional.wire() as b:
         for i in range(7):

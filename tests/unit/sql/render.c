@@ -78,6 +78,9 @@ static void add_value(struct text *text, const struct statement *s)
 	case SQL_VALUE_INTERVAL:
 		add(text, " =INTERVAL");
 		break;
+	case SQL_VALUE_UNREAD:
+		add(text, " =UNREAD");
+		break;
 	case SQL_VALUE_LIST:
 		if (statement_value(s, value, sizeof(value), &len) == LEXER_VALUE_OK)
 			add(text, " ='%s'", value);

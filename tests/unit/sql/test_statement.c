@@ -59,6 +59,11 @@ static const struct {
 	/* settings */
 	{ "SET a = 1", "SET a ='1'" },
 	{ "SET a.b.c TO 'x', y", "SET(string) a.b.c ='x, y'" },
+#define SIXTY "abcdefghijklmnopqrstabcdefghijklmnopqrstabcdefghijklmnopqrst"
+	{ "SET " SIXTY "." SIXTY " = 1", "SET " SIXTY "." SIXTY " ='1'" },
+	{ "SET " SIXTY "." SIXTY "." SIXTY " = 1", "UNKNOWN(unsure) =UNREAD" },
+	{ "SET LOCAL " SIXTY "." SIXTY "." SIXTY " = 1", "UNKNOWN(unsure,local) =UNREAD" },
+	{ "RESET " SIXTY "." SIXTY "." SIXTY, "UNKNOWN(unsure)" },
 	{ "SET a = DEFAULT", "SET a =DEFAULT" },
 	{ "SET LOCAL a TO DEFAULT", "SET(local) a =DEFAULT" },
 	{ "SET SESSION a = on", "SET a ='on'" },
