@@ -368,15 +368,20 @@ static bool is_misread(const struct error_fields *e)
 	return error_has_class(e, "42") && memcmp(e->sqlstate, "42501", 5) != 0;
 }
 
+static void forget_if_gone(struct server *s, struct prepared *p, const struct error_fields *e)
+{
+	if (!says(e, "26000", p->name))
+		return;
+	prepared_set_remove(&s->prepared, p);
+	s->has_foreign = true;
+}
+
 /* Nobody was told of its columns but by answers to what came right before. */
 static void learn_of_shared(struct server *s, struct prepared *p, const struct error_fields *e)
 {
 	if (is_stale_plan(e))
 		prepared_retire(p, true);
-	if (says(e, "26000", p->name)) {
-		prepared_set_remove(&s->prepared, p);
-		s->has_foreign = true;
-	}
+	forget_if_gone(s, p, e);
 }
 
 /* One that stood for the client's own for once (client_prepared.c, fitting()). */
@@ -391,10 +396,7 @@ static void learn_of_other(struct server *s, const struct prepared *p,
 		prepared_retire(used, false);
 	if (is_stale_plan(e))
 		s->has_foreign = true;
-	if (says(e, "26000", used->name)) {
-		prepared_set_remove(&s->prepared, used);
-		s->has_foreign = true;
-	}
+	forget_if_gone(s, used, e);
 }
 
 /* Behind somebody's SET LOCAL search_path, or beside a temporary table, it was read with
@@ -436,11 +438,10 @@ static void learn_from(
 	} else if (is_stale_plan(e)) {
 		head->name->is_told = true;
 		prepared_retire(p, true);
-	} else if (says(e, "26000", p->name)) {
-		prepared_set_remove(&s->prepared, p);
-		s->has_foreign = true;
 	} else if (is_misread(e) && s->client != NULL) {
 		have_alone(s->client, head->name);
+	} else {
+		forget_if_gone(s, p, e);
 	}
 }
 
