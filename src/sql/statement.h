@@ -109,7 +109,7 @@ enum sql_value {
 	SQL_VALUE_DEFAULT, /* DEFAULT, or LOCAL for a time zone */
 	SQL_VALUE_CURRENT, /* FROM CURRENT */
 	SQL_VALUE_INTERVAL, /* SET TIME ZONE INTERVAL...: only the server knows it */
-	SQL_VALUE_UNREAD   /* kind SQL_UNKNOWN: a SET whose name does not fit "name" */
+	SQL_VALUE_UNREAD   /* kind SQL_UNKNOWN: a SET whose name is too long or not clear */
 };
 
 /* Part of the text. */

@@ -97,7 +97,7 @@ static const struct {
 	{ "SET a = - 5", "SET a ='-5'" },
 	{ "SET a =-5", "SET a ='-5'" },
 	{ "SET a=$$x$$", "SET(string) a ='x'" },
-	{ "SET é = 1", "UNKNOWN(unsure)" },
+	{ "SET é = 1", "UNKNOWN(unsure) =UNREAD" },
 	{ "SET \"é\" = 1", "SET é ='1'" },
 	{ "SET TIME ZONE LOCAL", "SET timezone =DEFAULT" },
 	{ "SET TIME ZONE DEFAULT", "SET timezone =DEFAULT" },
