@@ -492,6 +492,8 @@ bool metrics_write(struct buf *out, bool is_openmetrics, const struct look *look
 	said(e, p->router, look);
 	workload_gauge(e, look, METRIC_CLIENTS, get_clients);
 	workload_gauge(e, look, METRIC_CLIENTS_MAX, get_clients_max);
+	exposition_begin(e, METRIC_CLIENTS_ALL_MAX);
+	exposition_u64(e, atomic_load(&p->router->max_client_conn), NO_LABELS);
 	clients_in_state(e, p->router);
 	workload_gauge(e, look, METRIC_LEVEL, get_level);
 	counters(e, look, &list);

@@ -99,6 +99,7 @@ class Look:
             self.clients, self.tls = show("clients"), show("tls")
             self.histograms = show("histograms")
             self.version = show("version")[0]["version"]
+            self.settings = {row["key"]: row["value"] for row in show("settings")}
         self.health = web.json("/health/db")
         self.metrics = web.metrics()
 
@@ -183,6 +184,8 @@ class Look:
     def check_process(self):
         assert self.metrics.value("pgtandem_build_info", version=self.version.split()[-1]) == 1
         assert (self.metrics.value("pgtandem_ready") == 1) == (self.web.ask("/readyz").code == 200)
+        assert self.metrics.value("pgtandem_process_clients_max") == \
+            int(self.settings["process.max_client_conn"])
         for family, field in (("resident", "VmRSS"), ("virtual", "VmSize")):
             assert self.metrics.value(f"process_{family}_memory_bytes") == pytest.approx(
                 self.router.memory(field), rel=0.1)

@@ -103,7 +103,7 @@ def test_units_are_understood(tmp_path, unit_type):
 def test_alerts_fire_in_time(tmp_path):
     """One workload below its floor with somebody waiting, one that has it all; a host that
     is down for a moment, and one that stays down."""
-    share = 'instance="i", host="h", workload="{}"'
+    share = 'job="j", instance="i", host="h", workload="{}"'
 
     def series(name, labels, values):
         return f"      - series: '{name}{{{labels}}}'\n        values: '{values}'\n"
@@ -131,6 +131,11 @@ def test_alerts_fire_in_time(tmp_path):
     text += series("pgtandem_config_last_reload_successful", 'instance="left"', "1 0 0 0 0 0 0 0 0")
     text += series("pgtandem_held", 'instance="i", by="pause"', "1x70")
     text += series("pgtandem_held", 'instance="i", by="suspend"', "0x70")
+    # Half of what each workload may have, and all of the process.
+    for workload in "short", "full":
+        text += series("pgtandem_clients", f'job="j", instance="i", workload="{workload}"', "50x70")
+        text += series("pgtandem_clients_max", f'job="j", instance="i", workload="{workload}"', "100x70")
+    text += series("pgtandem_process_clients_max", 'job="j", instance="i"', "100x70")
     # Two a second that break; as many that were unused for long are as they should be.
     for reason in "lost", "idle":
         text += series("pgtandem_server_closes_total", f'instance="i", host="h", reason="{reason}"',
@@ -160,6 +165,16 @@ def test_alerts_fire_in_time(tmp_path):
             exp_annotations:
               summary: "left has refused its configuration"
               description: "What was in force still is; a restart would fail. Its log (reload-failed) and pgtandem --check tell file and line."
+      - eval_time: 6m
+        alertname: PgtandemClientsNearlyFull
+        exp_alerts: []
+      - eval_time: 6m
+        alertname: PgtandemAllClientsNearlyFull
+        exp_alerts:
+          - exp_labels: { severity: warning, job: j, instance: i }
+            exp_annotations:
+              summary: "i has over 90 % of the clients that process.max_client_conn allows"
+              description: "All workloads together: SHOW WORKLOADS tells whose they are; beyond the limit logins are refused with 53300."
       - eval_time: 14m
         alertname: PgtandemHeld
         exp_alerts: []
@@ -183,7 +198,7 @@ def test_alerts_fire_in_time(tmp_path):
       - eval_time: 2m
         alertname: PgtandemFloorNotMet
         exp_alerts:
-          - exp_labels: { severity: critical, instance: i, host: h, workload: short }
+          - exp_labels: { severity: critical, job: j, instance: i, host: h, workload: short }
             exp_annotations:
               summary: "short has less than it is guaranteed at h"
               description: "Others hold what is borrowed: SHOW CLIENTS (stalled_ms) and SHOW PINS name them."
