@@ -219,7 +219,8 @@ void directory_set_budget(struct directory *d, struct route_host *h,
 	h->limits.is_known = true;
 	h->limits.max_connections = max_connections;
 	h->limits.reserved = reserved;
-	h->limits.others = others;
+	/* What another process of this router holds is none of theirs. */
+	h->limits.others = others - (others < h->elsewhere ? others : h->elsewhere);
 	h->limits.error[0] = '\0';
 	pthread_mutex_unlock(&h->lock);
 	if (host_budget(h, conf) != h->budget || !before.is_known)

@@ -64,6 +64,28 @@ def test_restarts_of_restarts_keep_within_the_budget(restarted, postgres, budget
     router.old_ones_end()
 
 
+def test_what_the_old_process_has_is_nobody_elses(restarted, postgres):
+    """The budget is all but two of what PostgreSQL has, and the old process holds six of it."""
+    most = int(postgres.sql("SHOW max_connections")[0][0]) - \
+        int(postgres.sql("SHOW superuser_reserved_connections")[0][0])
+    router = restarted({"hosts": {"main": {
+        "connection_budget": most - 2, "user": "app_scram", "password": "scram secret",
+        "budget_check_interval": "100ms"}}})
+    with contextlib.ExitStack() as stack:
+        for _ in range(6):
+            stack.enter_context(router.session.wire()).query("BEGIN")
+        router.restart()
+        wait_until(lambda: router.show("hosts")[0]["server_max_connections"] == most + 3, 10,
+                   "PostgreSQL is asked")
+        with postgres.connect() as clock:
+            since = clock.execute("SELECT clock_timestamp()").fetchone()[0]
+            wait_until(lambda: clock.execute("SELECT clock_timestamp() - %s > '1 s'",
+                                             [since]).fetchone()[0], 10, "several looks at it")
+        assert router.show("hosts")[0]["other_connections"] < 4
+    assert "budget-crowded" not in router.log()
+    router.old_ones_end()
+
+
 def test_the_units_of_as_many_hosts_as_there_may_be_are_told(restarted, postgres):
     """The last of them is not cut off, and what is in use there counts."""
     names = [f"h{i:03d}" + "x" * 59 for i in range(250)]
