@@ -123,7 +123,8 @@ static void show_shares(struct show *show, const struct config *config,
 
 		if (given->guaranteed_connections == w->share.guaranteed_connections &&
 			given->max_connections == w->share.max_connections &&
-			given->max_pinned == w->share.max_pinned)
+			given->max_pinned == w->share.max_pinned &&
+			given->weight == w->share.weight)
 			continue;
 		if (asprintf(&section, "workloads.%s.hosts", w->name) < 0) {
 			show->error = -ENOMEM;

@@ -113,6 +113,7 @@ static void check_row(const char *name, const char *value, const char *def)
 	struct config *config = load(HOST
 		"workloads:\n  web: { listen: [ '*:1', '*:2' ], pool_mode: transaction,\n"
 		"    max_waiting: 3, hosts: { main: { max_connections: 9 } } }\n"
+		"  job: { listen: '*:3', pool_mode: session, hosts: { main: { weight: 5 } } }\n"
 		"databases: { rag: { user: u, password: p, query_timeout: 90s } }\n"
 		"users: { app: { min_pool_size: 1 } }\n");
 	struct rows rows = { .wanted = name };
@@ -133,6 +134,7 @@ START_TEST(shows_the_running_configuration)
 	check_row("workloads.web.max_waiting", "3", "0");
 	check_row("workloads.web.guaranteed_connections", "auto", "auto");
 	check_row("workloads.web.hosts.main.max_connections", "9", "auto");
+	check_row("workloads.job.hosts.main.weight", "5", "1");
 	check_row("databases.rag.password", "***", "");
 	check_row("databases.rag.query_timeout", "90s", "0");
 	check_row("users.app.min_pool_size", "1", "0");
