@@ -79,8 +79,9 @@ static void of_protocol(struct prepared_name *n, void *arg)
 	s->client->work->pins.prepared |= scan.makes;
 }
 
-bool client_pin_admits(struct client *c, struct server *s, const void *text, size_t len,
-	enum step_kind *why)
+/* is_made: a PREPARE of SQL that has run, and of which this is what it has prepared. */
+static bool admits(struct client *c, struct server *s, const void *text, size_t len,
+	bool is_made, enum step_kind *why)
 {
 	struct pins *p = &c->work->pins;
 	struct pin_scan scan;
@@ -91,6 +92,8 @@ bool client_pin_admits(struct client *c, struct server *s, const void *text, siz
 			(statement_may(text, len) & (STATEMENT_MAY_PIN | STATEMENT_MAY_NAME)) == 0))
 		return true;
 	pin_scan(&scan, text, len, client_lexer_flags(s));
+	if (is_made)
+		pin_scan_runs(&scan);
 	/* EXECUTE runs what the protocol has prepared, too. */
 	if (scan.executes)
 		prepared_names_each(&c->names, of_protocol, s);
@@ -106,11 +109,18 @@ bool client_pin_admits(struct client *c, struct server *s, const void *text, siz
 	return want == 0 || admit(c, s, want, why);
 }
 
+bool client_pin_admits(struct client *c, struct server *s, const void *text, size_t len,
+	enum step_kind *why)
+{
+	return admits(c, s, text, len, false, why);
+}
+
 bool client_pin_admits_bind(struct client *c, struct server *s, const char *name,
 	enum step_kind *why)
 {
 	const char *text = (const char *)buf_data(&c->unnamed);
 	size_t len = buf_len(&c->unnamed);
+	bool is_made = false;
 
 	if (name[0] != '\0' || c->unnamed_large != NULL) {
 		const struct prepared_name *n = client_named(c, name);
@@ -121,11 +131,12 @@ bool client_pin_admits_bind(struct client *c, struct server *s, const char *name
 			return true;
 		text = (const char *)p->body;
 		len = p->len;
+		is_made = p->is_sql;
 	} else if (!c->has_unnamed ||
 		(!c->unnamed_pins && !c->unnamed_names && client_pin_passes(c))) {
 		return true;
 	}
-	return client_pin_admits(c, s, text, strnlen(text, len), why);
+	return admits(c, s, text, strnlen(text, len), is_made, why);
 }
 
 bool client_pin_admits_setting(struct client *c, struct server *s, const char *name,

@@ -254,6 +254,12 @@ void pin_scan(struct pin_scan *scan, const char *text, size_t len, unsigned flag
 		add_scan(scan, text, len, flags ^ LEXER_STANDARD_STRINGS);
 }
 
+void pin_scan_runs(struct pin_scan *scan)
+{
+	scan->makes |= scan->prepares;
+	scan->keeps &= ~pin_bit(ROUTE_KEPT_PREPARE);
+}
+
 /* --- asking the server ----------------------------------------------------------------- */
 
 /*

@@ -78,6 +78,9 @@ bool pin_may(const char *text, size_t len);
 /* flags: enum lexer_flag.  Where those may change: all that it does under either. */
 void pin_scan(struct pin_scan *, const char *text, size_t len, unsigned flags);
 
+/* The text was a PREPARE: from what that does to what is done by what it has prepared. */
+void pin_scan_runs(struct pin_scan *);
+
 /* What is asked for, each with all of those before it. */
 enum pin_asks {
 	PIN_ASKS_PINS,

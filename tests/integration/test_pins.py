@@ -447,6 +447,50 @@ def test_what_execute_makes(router):
         assert pins(router) == [("advisory_locks", DEFAULT_USER)]
 
 
+def bound(wire, name):
+    wire.send(w.bind(name=name), w.execute(), w.sync())
+    return wire.until_ready()
+
+
+def test_what_a_bind_makes_of_what_sql_has_prepared(router):
+    """As EXECUTE does it, and also where another server has to prepare it first."""
+    with router.transactional.wire() as a, router.transactional.wire() as b:
+        assert w.errors(a.query("PREPARE p AS SELECT pg_advisory_lock(4711)")) == []
+        assert pins(router) == []
+        for _ in range(2):
+            assert w.types(bound(a, "p")) == "2DCZ"
+            assert pins(router) == [("advisory_locks", DEFAULT_USER)]
+            assert b.value("SELECT pg_try_advisory_lock(4711)") == "f"
+            a.query("SELECT pg_advisory_unlock_all()")
+            wait_until(lambda: pins(router) == [], 5, "the pin ends")
+            # On the server that it had somebody else is now.
+            b.query("BEGIN")
+            b.query("SELECT 1")
+            assert a.value("SELECT 1") == "1"
+            b.query("COMMIT")
+        assert w.errors(a.query("PREPARE nothing AS SELECT 1")) == []
+        assert w.types(bound(a, "nothing")) == "2DCZ"
+        assert pins(router) == []
+
+
+def test_a_bind_of_what_sql_has_prepared_is_refused_as_its_execute(make_router):
+    router = make_router(pinning(session_state_advisory_locks="refuse"))
+    with router.transactional.wire() as a:
+        assert w.errors(a.query("PREPARE p AS SELECT pg_advisory_lock(4711)")) == []
+        assert w.errors(a.query("EXECUTE p")) == ["0A000"]
+        assert w.errors(bound(a, "p")) == ["0A000"]
+        assert a.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == "0"
+
+
+def test_a_bind_of_what_sql_has_prepared_is_one_too_many(router):
+    with contextlib.ExitStack() as stack:
+        full(router, stack)
+        a = stack.enter_context(router.transactional.wire())
+        assert w.errors(a.query("PREPARE p AS SELECT pg_advisory_lock(4711)")) == []
+        assert w.errors(bound(a, "p")) == ["53300"]
+        assert a.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == "0"
+
+
 # --- out of sight -----------------------------------------------------------------------
 
 HIDDEN = {

@@ -223,6 +223,21 @@ START_TEST(text_says_what_would_be_kept)
 }
 END_TEST
 
+START_TEST(what_has_run_its_prepare_makes_what_that_says)
+{
+	static const char locks[] = "PREPARE p AS SELECT pg_advisory_lock(1)";
+	static const char sets[] = "PREPARE p AS SELECT set_config('a.b', 'r', false)";
+	struct pin_scan scan;
+
+	pin_scan(&scan, locks, sizeof(locks) - 1, LEXER_STANDARD_STRINGS);
+	pin_scan_runs(&scan);
+	ck_assert(scan.makes == LOCK && scan.keeps == 0);
+	pin_scan(&scan, sets, sizeof(sets) - 1, LEXER_STANDARD_STRINGS);
+	pin_scan_runs(&scan);
+	ck_assert(scan.makes == 0 && scan.keeps == 1u << ROUTE_KEPT_SETTINGS);
+}
+END_TEST
+
 /* Names that do not fit count as some that nobody knows. */
 START_TEST(too_many_settings_are_told)
 {
@@ -433,6 +448,7 @@ Suite *pin_suite(void)
 	tcase_add_test(tc, answer_is_read_and_a_piece_of_it_is_not);
 	tcase_add_test(tc, too_many_settings_are_told);
 	tcase_add_loop_test(tc, text_says_what_would_be_kept, 0, COUNT_OF(kept));
+	tcase_add_test(tc, what_has_run_its_prepare_makes_what_that_says);
 	tcase_add_test(tc, settings_are_compared_with_those_known);
 	tcase_add_test(tc, audit_tells_what_has_changed);
 	tcase_add_test(tc, audit_asks_for_what_the_client_has);
