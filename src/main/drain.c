@@ -29,7 +29,8 @@ void program_begin_drain(struct program *p, enum router_drain drain)
 		handover_tend(p);
 	p->drain_until_us = limit == 0 ? 0 : clock_now_us() + limit;
 	program_tell_workers(p);
-	if (has_handed_over)
+	/* Or the workers are leaving already. */
+	if (has_handed_over || p->leaves_kept)
 		return;
 	if (atomic_load(&p->router.lets_in))
 		p->leaves_kept = entrances_leave_kept(p);
@@ -91,12 +92,18 @@ static uint32_t count_clients(struct program *p)
 {
 	if (!atomic_load(&p->router.lets_in))
 		return but_lookers(p, proven_clients);
+	return but_lookers(p, program_all_clients);
+}
+
+/* False: not yet. */
+static bool has_left_kept(struct program *p)
+{
 	if (p->leaves_kept && !entrances_are_left(p))
-		return 1;
+		return false;
 	if (p->leaves_kept)
 		entrances_close_kept(p);
 	p->leaves_kept = false;
-	return but_lookers(p, program_all_clients);
+	return true;
 }
 
 bool drain_is_over(struct program *p)
@@ -108,7 +115,7 @@ bool drain_is_over(struct program *p)
 		return false;
 	case ROUTER_DRAINS_CLIENTS:
 		end_pauses(p);
-		count = count_clients(p);
+		count = has_left_kept(p) ? count_clients(p) : 1;
 		break;
 	case ROUTER_HANDED_OVER:
 		/* systemd starts the unit again when the main process has died, but not before
@@ -124,6 +131,7 @@ bool drain_is_over(struct program *p)
 			count = handover_units(p);
 		break;
 	case ROUTER_DRAINS_SERVERS:
+		count = has_left_kept(p) ? 0 : 1;
 		for (uint32_t i = 0; i < directory_host_count(p->directory); i++)
 			monitor_each_server(&directory_host(p->directory, i)->monitor,
 				count_leased, &count);
@@ -154,4 +162,12 @@ bool drain_told(struct program *p, int signal)
 		return false;
 	}
 	return true;
+}
+
+void drain_asked(struct program *p, int signal)
+{
+	if (signal == SIGINT && atomic_load(&p->router.drain) == ROUTER_DRAINS_CLIENTS)
+		program_begin_drain(p, ROUTER_DRAINS_SERVERS);
+	else if (signal != 0)
+		(void)drain_told(p, signal);
 }

@@ -395,9 +395,11 @@ static bool on_signal(struct program *p, int signal)
 	if (signal == SIGNAL_REQUEST) {
 		answer_requests(p);
 		signal = atomic_exchange(&p->shutdown_mode, 0);
-	} else if (signal != 0) {
-		first_pass_on(p, signal);
+		drain_asked(p, signal == SIGQUIT ? 0 : signal);
+		return signal == SIGQUIT;
 	}
+	if (signal != 0)
+		first_pass_on(p, signal);
 	switch (signal) {
 	case SIGHUP:
 		if (p->handover.phase != HANDOVER_NONE)

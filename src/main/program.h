@@ -87,6 +87,9 @@ void program_begin_drain(struct program *, enum router_drain);
 bool drain_is_over(struct program *);
 /* SIGTERM or SIGINT.  True: stop now. */
 bool drain_told(struct program *, int signal);
+/* The same on the console, or 0: said again it ends nothing, but one waits for servers alone
+ * where it was for clients. */
+void drain_asked(struct program *, int signal);
 
 /* SIGUSR1 and SIGUSR2: PAUSE and RESUME of everything.  Nobody waits for an answer; the
  * log has it. */

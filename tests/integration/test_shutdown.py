@@ -158,3 +158,63 @@ def test_a_pause_can_be_ended_while_clients_are_waited_for(router):
         assert wire.value("SELECT 'stays'") == "stays"
         wire.quit()
     assert router.wait_exit() == 0
+
+
+@pytest.fixture
+def with_admin(make_router):
+    """A router whose console can be reached while it drains."""
+    return make_router({"admin": {"listen": [f"127.0.0.1:{free_port()}"]}})
+
+
+def console_of(router):
+    host, port = router.config["admin"]["listen"][0].rsplit(":", 1)
+    return Endpoint(host, int(port)).connect(ADMIN[0], "pgbouncer")
+
+
+def drains(router, number):
+    router.signal(number)
+    wait_until(lambda: router.ports["session"] not in listening_ports(), 5, "it drains")
+
+
+def shut_down(console, mode):
+    """Returns when the main thread has heard of it, which answers to a RELOAD, too."""
+    console.execute(f"SHUTDOWN {mode}")
+    for _ in range(2):
+        console.execute("RELOAD")
+
+
+@pytest.mark.parametrize("first", ["WAIT_FOR_CLIENTS", "WAIT_FOR_SERVERS"])
+@pytest.mark.parametrize("second", ["WAIT_FOR_CLIENTS", "WAIT_FOR_SERVERS"])
+def test_shutdown_that_is_asked_for_again(with_admin, first, second):
+    """Only signals end it by being repeated: who has something under way comes to its end."""
+    router = with_admin
+    with router.transactional.wire() as busy, router.transactional.wire() as idle, \
+            contextlib.closing(console_of(router)) as console:
+        idle.query("SELECT 1")
+        busy.query("BEGIN")
+        shut_down(console, first)
+        with console_of(router) as other:
+            shut_down(other, second)
+            shut_down(other, second)
+        assert router.is_running()
+        assert busy.value("SELECT 1") == "1"
+        waits_for_clients = (first, second) == ("WAIT_FOR_CLIENTS", "WAIT_FOR_CLIENTS")
+        if waits_for_clients:
+            assert idle.value("SELECT 'stays'") == "stays"
+        else:
+            assert [m.sqlstate for m in idle.until_closed() if m.type == "E"] == ["57P01"]
+        assert busy.query("COMMIT")[-1].body == b"I"
+        if waits_for_clients:
+            # Who has asked for it is waited for, too.
+            console.close()
+            busy.quit()
+            idle.quit()
+        assert router.wait_exit() == 0
+
+
+def test_a_signal_after_shutdown_ends_it(with_admin):
+    with with_admin.session.wire() as wire, console_of(with_admin) as console:
+        wire.query("BEGIN")
+        shut_down(console, "WAIT_FOR_CLIENTS")
+        with_admin.signal(signal.SIGTERM)
+        assert with_admin.wait_exit() == 0

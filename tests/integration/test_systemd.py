@@ -228,8 +228,10 @@ def test_who_is_let_in_before_the_end_is_served(needs_libsystemd, make_router):
         assert said == ["1"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_console_can_be_reached_until_the_end(needs_libsystemd, make_router, tmp_path, number):
+@pytest.mark.parametrize(("number", "then"), [
+    (signal.SIGTERM, None), (signal.SIGINT, None), (signal.SIGTERM, "SHUTDOWN WAIT_FOR_SERVERS")])
+def test_the_console_can_be_reached_until_the_end(
+        needs_libsystemd, make_router, tmp_path, number, then):
     """By unix sockets of the router's own, and admin.listen, also where that is systemd's; who
     looks on is not waited for, and others are sent away there."""
     ports = free_port(), free_port()
@@ -244,6 +246,10 @@ def test_the_console_can_be_reached_until_the_end(needs_libsystemd, make_router,
         wire.query("BEGIN")
         router.signal(number)
         wait_until(lambda: router.ports["transactional"] not in listening_ports(), 10, "it drains")
+        if then:
+            with local.connect(ADMIN[0], "pgbouncer") as console:
+                console.execute(then)
+            wait_until(lambda: "waits_for=servers" in router.log(), 10, "it has heard of it")
         for endpoint in (local, *(Endpoint("127.0.0.1", port) for port in ports)):
             console = stack.enter_context(endpoint.connect(ADMIN[0], "pgbouncer"))
             assert "the one" in [row[18] for row in console.execute("SHOW CLIENTS").fetchall()]
