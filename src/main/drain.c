@@ -10,7 +10,6 @@
 
 void program_begin_drain(struct program *p, enum router_drain drain)
 {
-	uint64_t limit = p->config->process.drain_timeout_us;
 	bool has_handed_over = p->handover.phase == HANDOVER_DONE;
 
 	/* Nobody is to follow where all is to end. */
@@ -27,7 +26,9 @@ void program_begin_drain(struct program *p, enum router_drain drain)
 	if (drain == ROUTER_DRAINS_SERVERS &&
 		directory_pause(p->directory, NULL, true) == ROUTE_HOLD_DONE)
 		handover_tend(p);
-	p->drain_until_us = limit == 0 ? 0 : clock_now_us() + limit;
+	/* Who asks for more asks for no more time. */
+	if (p->drain_since_us == 0)
+		p->drain_since_us = clock_now_us();
 	program_tell_workers(p);
 	/* Or the workers are leaving already. */
 	if (has_handed_over || p->leaves_kept)
@@ -106,6 +107,14 @@ static bool has_left_kept(struct program *p)
 	return true;
 }
 
+/* As the setting is now: it may have been changed since it began. */
+static bool has_timed_out(const struct program *p)
+{
+	uint64_t limit = p->config->process.drain_timeout_us;
+
+	return limit != 0 && clock_now_us() - p->drain_since_us >= limit;
+}
+
 bool drain_is_over(struct program *p)
 {
 	uint32_t count = 0;
@@ -141,8 +150,7 @@ bool drain_is_over(struct program *p)
 	 * those before this one still have clients; a second SIGTERM would end them at once. */
 	if (notify_is_heard())
 		count += p->handover.before_count;
-	return count == 0 ||
-		(p->drain_until_us != 0 && clock_now_us() >= p->drain_until_us);
+	return count == 0 || has_timed_out(p);
 }
 
 /* What has handed over drains already: the first SIGTERM, which may be for a whole group

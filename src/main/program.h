@@ -75,7 +75,7 @@ struct program {
 	pthread_mutex_t requests_lock;
 	struct list requests;           /* struct reload_request */
 	_Atomic int shutdown_mode;      /* asked for on the console: a signal, or 0 */
-	uint64_t drain_until_us;        /* 0: no limit */
+	uint64_t drain_since_us;        /* 0: it does not */
 	bool leaves_kept;               /* systemd's sockets, while it drains */
 	bool is_told;                   /* by SIGTERM, after it had handed over */
 	struct resolver *resolver;

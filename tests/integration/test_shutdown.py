@@ -218,3 +218,31 @@ def test_a_signal_after_shutdown_ends_it(with_admin):
         shut_down(console, "WAIT_FOR_CLIENTS")
         with_admin.signal(signal.SIGTERM)
         assert with_admin.wait_exit() == 0
+
+
+@pytest.mark.parametrize("how", ["SET", "RELOAD"])
+def test_drain_timeout_is_changed_while_it_drains(with_admin, how):
+    router = with_admin
+    with router.session.wire() as wire, console_of(router) as console:
+        wire.query("BEGIN")
+        drains(router, signal.SIGTERM)
+        if how == "SET":
+            console.execute("SET drain_timeout = '100ms'")
+        else:
+            router.config["process"]["drain_timeout"] = "100ms"
+            router.write_config()
+            console.execute("RELOAD")
+        assert router.wait_exit() == 0
+        wire.until_closed()
+
+
+def test_drain_timeout_is_taken_away_while_it_drains(make_router):
+    router = make_router({"admin": {"listen": [f"127.0.0.1:{free_port()}"]},
+                          "process": {"drain_timeout": "1min"}})
+    with router.session.wire() as wire, console_of(router) as console:
+        wire.query("BEGIN")
+        drains(router, signal.SIGTERM)
+        console.execute("SET drain_timeout = '0'")
+        assert wire.value("SELECT 1") == "1"
+        console.execute("SET drain_timeout = '100ms'")
+        assert router.wait_exit() == 0
