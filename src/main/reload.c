@@ -223,7 +223,9 @@ bool program_reload(struct program *p, char *text, size_t size)
 	ok = go_over(p, config_load(p->path, &diag), &diag, text, size);
 	if (ok)
 		overlay_finish(&p->overlay);
-	atomic_store(&p->router.is_reload_refused, !ok);
+	/* Nobody has refused what it is not the time for. */
+	if (p->handover.phase == HANDOVER_NONE)
+		atomic_store(&p->router.is_reload_refused, !ok);
 	if (ok)
 		atomic_store(&p->router.reloaded_at_us, clock_wall_us());
 	/* Also when it was refused: what was in force still is. */

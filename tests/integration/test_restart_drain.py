@@ -487,6 +487,27 @@ def test_nothing_is_held_while_another_process_starts(restarted, slow_start):
     router.old_ones_end()
 
 
+def test_sighup_while_another_process_starts_refuses_no_file(restarted, slow_start):
+    """It is not the time for a reload, which says nothing about the file."""
+    port = free_port()
+    router = restarted({"http": {"listen": [f"127.0.0.1:{port}"]}})
+    router.expect_error("restart-failed|start-failed|reload-failed")
+
+    def was_good():
+        return Web(port).metrics().value("pgtandem_config_last_reload_successful")
+    with Console(router) as console:
+        pid = slow_start(router, console)
+        router.signal(signal.SIGHUP)
+        wait_until(lambda: "reload-failed" in router.log(), 10, "it was not the time")
+        os.kill(pid, signal.SIGTERM)
+        assert [state for state, _ in failure(console)] == ["F0000"]
+    assert was_good() == 1
+    router.config["process"]["workers"] = "none"
+    router.write_config()
+    router.signal(signal.SIGHUP)
+    wait_until(lambda: was_good() == 0, 10, "this one is refused")
+
+
 def test_who_comes_after_the_answer_comes_to_the_new_process(restarted):
     """Not to the one that goes, which has left its listeners by then: on every port, again
     and again, while others connect all the time."""
