@@ -496,6 +496,16 @@ static enum verdict decide(struct server *s, const struct frame *f)
 	}
 }
 
+/* What the client has sent need not wait any more: it is skipped, up to a Sync for which
+ * there is no ReadyForQuery before it is sent, or all that it waits for was answered.
+ * ReadyForQuery is seen to by client_exchange_done(). */
+static bool may_go_on(const struct server *s, uint8_t type)
+{
+	if (type == 'E')
+		return s->is_unsure || s->xq.skipping;
+	return s->is_unsure && s->wants_answers && exchange_is_answered(&s->xq);
+}
+
 static enum verdict on_message(struct server *s, const struct frame *f)
 {
 	enum verdict verdict = decide(s, f);
@@ -505,12 +515,10 @@ static enum verdict on_message(struct server *s, const struct frame *f)
 		if (s->client != NULL)
 			stream_retry(&s->client->stream);
 	}
-	/* What comes behind is skipped, and need not wait, or all that it waits for was
-	 * answered; ReadyForQuery is seen to by client_exchange_done(). */
-	if (s->is_unsure && s->client != NULL &&
-		(f->type == 'E' || (s->wants_answers && exchange_is_answered(&s->xq)))) {
+	if (s->client != NULL && may_go_on(s, f->type)) {
 		s->is_unsure = false;
-		stream_retry(&s->client->stream);
+		if (stream_held(&s->client->stream) > 0)
+			stream_retry(&s->client->stream);
 	}
 	if (s->phase == SERVER_PHASE_ABORT && (f->type == 'G' || f->type == 'E'))
 		server_finish_for_client(s);

@@ -40,6 +40,22 @@ def test_error_and_then_work_goes_on(wire):
     assert wire.value("SELECT 1") == "1"
 
 
+@pytest.mark.parametrize("fails", [w.execute("nope"), w.parse("SELECT 1/0") + w.bind() + w.execute()],
+                         ids=["at once", "later"])
+@pytest.mark.parametrize("behind", [
+    300 * w.query("SELECT 1"),
+    b"".join((1 + n % 2) * w.parse("SELECT 1") + w.query("SELECT 1") for n in range(40)),
+    w.query("RESET TimeZone") + w.query("SELECT 1"),
+], ids=["more than a turn", "more than are counted", "behind a reset"])
+def test_queries_behind_an_error_are_skipped(port, fails, behind):
+    """All up to the Sync, which was sent with them, and may have waited behind them."""
+    with port.wire(TimeZone="Asia/Tokyo") as wire:
+        wire.send(fails, behind, w.sync())
+        answer = wire.until_ready()
+        assert len(w.errors(answer)) == 1 and w.types(answer).count("Z") == 1
+        assert wire.value("SHOW TimeZone") == "Asia/Tokyo"
+
+
 def test_transaction_status_is_told(wire):
     assert wire.query("BEGIN")[-1].body == b"T"
     assert wire.query("SELECT 1")[-1].body == b"T"
