@@ -165,20 +165,24 @@ void program_reopen_log(struct program *p)
 static int change(struct program *p, struct config *config, struct log_next *log,
 	struct diag *diag)
 {
+	/* Who drains lets nobody in; the addresses may be another process's by now. */
+	bool serves = atomic_load(&p->router.drain) == ROUTER_SERVES;
+	struct directory_next *next = NULL;
 	int ret = log_open(config, log, diag);
 
 	if (ret < 0)
 		return ret;
 	ret = limits_apply(config, p->thread_count, diag);
-
-	/* Who drains lets nobody in; the addresses may be another process's by now. */
-	if (ret == 0 && atomic_load(&p->router.drain) == ROUTER_SERVES)
-		ret = entrances_open(p, config, diag);
+	if (ret == 0)
+		ret = directory_prepare(p->directory, config, &next, diag);
 	if (ret == 0)
 		ret = http_open(p->http, config, diag);
+	if (ret == 0 && serves)
+		ret = entrances_open(p, config, diag);
 	if (ret == 0)
-		ret = directory_reload(p->directory, config, diag);
+		ret = directory_commit(p->directory, &next, diag);
 	if (ret < 0) {
+		directory_abandon(&next);
 		entrances_abandon(p);
 		http_abandon(p->http);
 		log_abandon(log);

@@ -12,6 +12,7 @@ int directory_create(struct directory **out, struct config *config, uint32_t wor
 	const struct directory_hooks *hooks, struct diag *diag)
 {
 	struct directory *d = calloc(1, sizeof(*d));
+	struct directory_next *next;
 	int ret = -ENOMEM;
 
 	if (d == NULL || hash_table_init(&d->pools, 64) < 0 ||
@@ -36,7 +37,9 @@ int directory_create(struct directory **out, struct config *config, uint32_t wor
 	list_init(&d->passwords);
 	d->workers = workers;
 	d->hooks = *hooks;
-	ret = directory_reload(d, config, diag);
+	ret = directory_prepare(d, config, &next, diag);
+	if (ret == 0)
+		ret = directory_commit(d, &next, diag);
 	if (ret < 0) {
 		directory_destroy(&d);
 		return ret;

@@ -377,9 +377,14 @@ void directory_destroy(struct directory **);
  * has?  -EINVAL with diag filled: yes; -EAGAIN: some host has not answered yet. */
 NODISCARD int directory_check_budgets(struct directory *, struct diag *);
 
-/* Goes over to another configuration, all of it or (on error) nothing.  May
- * block. */
-NODISCARD int directory_reload(struct directory *, struct config *, struct diag *);
+/* Goes over to another configuration, all of it or (on error) nothing.  prepare finds out
+ * what can be wrong with it, changes nothing, and may block; then follows one of the others,
+ * which set *next to NULL.  commit fails where there is no memory, and nothing else. */
+struct directory_next;
+NODISCARD int directory_prepare(struct directory *, struct config *, struct directory_next **next,
+	struct diag *);
+NODISCARD int directory_commit(struct directory *, struct directory_next **next, struct diag *);
+void directory_abandon(struct directory_next **next);   /* accepts NULL */
 
 /* Changes with every reload: a route of another generation is to be asked for
  * again at the next idle point. */

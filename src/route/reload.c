@@ -317,44 +317,94 @@ static int resolve(struct directory *d, const struct config_host *conf,
 	return 0;
 }
 
-int directory_reload(struct directory *d, struct config *config, struct diag *diag)
-{
-	struct host_target *targets = calloc(config->host_count, sizeof(*targets));
+/* What a reload has found out and made before the first change. */
+struct directory_next {
+	struct config *config;
+	struct host_target *targets;
 	struct route_tls_all tls;
-	struct config *old;
+};
+
+static int check(struct directory *d, const struct config *config, struct diag *diag)
+{
 	int ret;
 
-	if (targets == NULL) {
+	pthread_mutex_lock(&d->lock);
+	ret = check_room(d, config, diag);
+	for (size_t i = 0; ret == 0 && i < config->host_count; i++)
+		ret = check_budget(d, &config->hosts[i], diag);
+	pthread_mutex_unlock(&d->lock);
+	return ret;
+}
+
+int directory_prepare(struct directory *d, struct config *config, struct directory_next **out,
+	struct diag *diag)
+{
+	struct directory_next *next = calloc(1, sizeof(*next));
+	int ret;
+
+	*out = NULL;
+	if (next == NULL ||
+		(next->targets = calloc(config->host_count, sizeof(*next->targets))) == NULL) {
+		free(next);
 		diag_set(diag, NULL, 0, 0, "out of memory");
 		return -ENOMEM;
 	}
-	/* All that can fail or block comes before the first change. */
-	ret = route_tls_make_all(config, &tls, diag);
+	next->config = config_ref(config);
+	ret = route_tls_make_all(config, &next->tls, diag);
 	for (size_t i = 0; ret == 0 && i < config->host_count; i++)
-		ret = resolve(d, &config->hosts[i], &targets[i], diag);
-	pthread_mutex_lock(&d->lock);
+		ret = resolve(d, &config->hosts[i], &next->targets[i], diag);
 	if (ret == 0)
-		ret = check_room(d, config, diag);
-	for (size_t i = 0; ret == 0 && i < config->host_count; i++)
-		ret = check_budget(d, &config->hosts[i], diag);
+		ret = check(d, config, diag);
+	if (ret < 0)
+		directory_abandon(&next);
+	*out = next;
+	return ret;
+}
+
+/* What is there stays: it counts for nothing until a configuration names it. */
+static int ensure_all(struct directory *d, const struct config *config, struct diag *diag)
+{
+	int ret = 0;
+
 	for (size_t i = 0; ret == 0 && i < config->host_count; i++)
 		ret = ensure_host(d, &config->hosts[i], diag);
 	for (size_t i = 0; ret == 0 && i < config->workload_count; i++)
 		ret = ensure_workload(d, &config->workloads[i], diag);
 	if (ret == 0)
 		ret = ensure_own(d, config, diag);
-	if (ret == 0)
-		ret = ensure_console(d, config, diag);
+	return ret == 0 ? ensure_console(d, config, diag) : ret;
+}
+
+int directory_commit(struct directory *d, struct directory_next **slot, struct diag *diag)
+{
+	struct directory_next *next = *slot;
+	struct config *old;
+	int ret;
+
+	pthread_mutex_lock(&d->lock);
+	ret = ensure_all(d, next->config, diag);
 	if (ret == 0) {
 		old = d->config;
-		d->config = config_ref(config);
-		apply(d, old, targets, &tls);
+		d->config = config_ref(next->config);
+		apply(d, old, next->targets, &next->tls);
 		config_unref(old);
 	}
 	pthread_mutex_unlock(&d->lock);
 	if (ret == 0)
-		route_tls_tell_expiry(config, &tls);
-	route_tls_drop_all(&tls);
-	free(targets);
+		route_tls_tell_expiry(next->config, &next->tls);
+	directory_abandon(slot);
 	return ret;
+}
+
+void directory_abandon(struct directory_next **slot)
+{
+	struct directory_next *next = *slot;
+
+	*slot = NULL;
+	if (next == NULL)
+		return;
+	route_tls_drop_all(&next->tls);
+	free(next->targets);
+	config_unref(next->config);
+	free(next);
 }

@@ -55,8 +55,12 @@ bool world_try_reload(const char *text)
 {
 	struct config *config = world_config(text);
 	struct diag diag = { .text = "" };
-	int ret = directory_reload(directory, config, &diag);
+	struct directory_next *next;
+	int ret = directory_prepare(directory, config, &next, &diag);
 
+	if (ret == 0)
+		ret = directory_commit(directory, &next, &diag);
+	ck_assert_ptr_null(next);
 	config_unref(config);
 	ck_assert((ret < 0) == diag_is_set(&diag));
 	return ret == 0;
