@@ -108,6 +108,36 @@ static int open_one(struct http *h, const struct config *config, const char *tex
 	return 0;
 }
 
+/* As of the workers' (entrances.c): the narrower stays, as one more of the wide one's. */
+static void keep_within(struct http *h, const struct addr *wide)
+{
+	char text[ADDR_TEXT_MAX];
+	struct addr addr;
+	int fd;
+
+	list_for_each(&h->entrances, node) {
+		struct http_entrance *e = container_of(node, struct http_entrance, node);
+
+		if (!e->is_kept && addr_covers(wide, &e->addr))
+			e->is_wanted = true;
+	}
+	while ((fd = h->calls.take_within(h->calls.arg, wide, &addr)) >= 0) {
+		struct http_entrance *e = calloc(1, sizeof(*e));
+
+		if (e == NULL || (e->text = strdup(addr_text(&addr, text, sizeof(text)))) == NULL) {
+			free(e);
+			close(fd);
+			continue;
+		}
+		e->addr = addr;
+		e->fd = fd;
+		e->is_wanted = true;
+		e->is_new = true;
+		e->is_inherited = true;
+		list_push_back(&h->entrances, &e->node);
+	}
+}
+
 int http_open(struct http *h, const struct config *config, struct diag *diag)
 {
 	const struct option_list *list = &config->http.listen;
@@ -130,6 +160,22 @@ int http_open(struct http *h, const struct config *config, struct diag *diag)
 			e->is_wanted = true;
 		else if ((ret = open_one(h, config, list->items[i], &addr, diag)) < 0)
 			return ret;
+		keep_within(h, &addr);
+	}
+	return 0;
+}
+
+int http_begin(struct http *h, const struct config *config, struct diag *diag)
+{
+	list_for_each(&h->entrances, node) {
+		struct http_entrance *e = container_of(node, struct http_entrance, node);
+		int ret = h->calls.listen_now(h->calls.arg, config, &e->addr, e->fd);
+
+		if (ret < 0) {
+			diag_set(diag, NULL, 0, 0, "http: cannot listen on %s: %s", e->text,
+				strerror(-ret));
+			return ret;
+		}
 	}
 	return 0;
 }

@@ -29,8 +29,15 @@ struct http;
 typedef int http_listen_f(void *arg, const struct config *, const struct addr *, bool *is_kept,
 	bool *is_lent);
 
+/* It may have been in another one's place, and listens from here on.  Returns 0 or -errno. */
+typedef int http_listen_now_f(void *arg, const struct config *, const struct addr *, int fd);
+/* One of another process that the wide one covers, as inherited_take_within(). */
+typedef int http_take_within_f(void *arg, const struct addr *wide, struct addr *);
+
 struct http_calls {
 	http_listen_f *listen;
+	http_listen_now_f *listen_now;
+	http_take_within_f *take_within;
 	void *arg;
 };
 
@@ -38,10 +45,11 @@ struct http_calls {
 NODISCARD int http_create(struct http **, struct console *, struct router *,
 	const char *io_backend, const struct http_calls *);
 
-/* Opens what a configuration wants to listen on, in addition to what is there.
- * Returns 0, or -errno with diag filled; then follows http_commit() or
- * http_abandon(). */
+/* Opens what a configuration wants to listen on, in addition to what is there; what takes the
+ * place of another one listens from begin on.  Both return 0, or -errno with diag filled; then
+ * follows http_commit() or http_abandon(). */
 NODISCARD int http_open(struct http *, const struct config *, struct diag *);
+NODISCARD int http_begin(struct http *, const struct config *, struct diag *);
 void http_commit(struct http *, const struct config *);
 void http_abandon(struct http *);
 

@@ -10,10 +10,7 @@
 #include <unistd.h>
 
 #include "base/slog.h"
-#include "config/listen.h"
 #include "main/program.h"
-
-enum { RIVALS_MAX = 64 };
 
 /* One order to all workers; freed by the last. */
 struct order {
@@ -99,69 +96,6 @@ static void entrance_free(struct entrance *e)
 	free(e);
 }
 
-/* The sockets that a new one takes the place of: this process's, or of the one that it takes
- * over from.  The file has no two that clash: what does is not in it any more. */
-struct rivals {
-	struct listen_address mine;
-	int fds[RIVALS_MAX];
-	size_t count;
-};
-
-static bool read_address(const struct addr *addr, struct listen_address *to)
-{
-	char text[ADDR_TEXT_MAX], why[128];
-
-	return listen_parse(addr_text(addr, text, sizeof(text)), to, why, sizeof(why));
-}
-
-static void add_rival(void *arg, int fd, const struct addr *addr)
-{
-	struct rivals *r = arg;
-	struct listen_address other;
-
-	if (r->count < RIVALS_MAX && read_address(addr, &other) && listen_clash(&r->mine, &other))
-		r->fds[r->count++] = fd;
-}
-
-/* systemd goes on listening: its sockets would stay in the way. */
-static void find_rivals(struct program *p, const struct addr *addr, struct rivals *r)
-{
-	r->count = 0;
-	if (addr_is_unix(addr) || !read_address(addr, &r->mine))
-		return;
-	list_for_each(&p->entrances, node) {
-		struct entrance *e = container_of(node, struct entrance, node);
-
-		if (!e->is_kept)
-			add_rival(r, e->fd, &e->addr);
-	}
-	for (uint32_t i = 0; i < p->inherited.count; i++) {
-		const struct inherited_socket *s = &p->inherited.list[i];
-
-		if (s->fd >= 0 && !s->is_kept)
-			add_rival(r, s->fd, &s->addr);
-	}
-	if (p->http != NULL)
-		http_each_socket(p->http, add_rival, r);
-}
-
-int entrances_listen(void *arg, const struct config *config, const struct addr *addr,
-	bool *is_kept, bool *is_lent)
-{
-	struct program *p = arg;
-	int fd = inherited_take(&p->inherited, addr, is_kept);
-	int backlog = (int)config->process.listen_backlog;
-	struct rivals rivals;
-
-	*is_lent = fd >= 0 && !*is_kept;
-	if (fd >= 0)
-		return fd;
-	find_rivals(p, addr, &rivals);
-	if (rivals.count > 0)
-		return addr_listen_over(addr, backlog, rivals.fds, rivals.count);
-	return addr_listen(addr, backlog, config->process.unix_socket_mode);
-}
-
 struct owner {
 	uid_t uid;
 	gid_t gid;
@@ -218,6 +152,42 @@ static int open_one(struct program *p, const struct config *config, const char *
 	return 0;
 }
 
+/* What the process before listens on within that.  Without memory it is closed. */
+static void take_within(struct program *p, const struct addr *wide)
+{
+	char text[ADDR_TEXT_MAX];
+	struct addr addr;
+	int fd;
+
+	while ((fd = inherited_take_within(&p->inherited, wide, &addr)) >= 0) {
+		struct entrance *e = calloc(1, sizeof(*e));
+
+		if (e == NULL || (e->text = strdup(addr_text(&addr, text, sizeof(text)))) == NULL) {
+			free(e);
+			close(fd);
+			continue;
+		}
+		e->addr = addr;
+		e->fd = fd;
+		e->is_wanted = true;
+		e->is_lent = true;
+		list_push_back(&p->entrances, &e->node);
+	}
+}
+
+/* Who connects gets to the narrowest, and waits in its queue, or is about to: were it closed,
+ * they would be refused.  So it stays, as one more of the wide one's. */
+static void keep_within(struct program *p, const struct addr *wide)
+{
+	list_for_each(&p->entrances, node) {
+		struct entrance *e = container_of(node, struct entrance, node);
+
+		if (!e->is_kept && addr_covers(wide, &e->addr))
+			e->is_wanted = true;
+	}
+	take_within(p, wide);
+}
+
 static int open_list(struct program *p, const struct config *config,
 	const struct option_list *list, struct diag *diag)
 {
@@ -237,6 +207,7 @@ static int open_list(struct program *p, const struct config *config,
 			e->is_wanted = true;
 		else if ((ret = open_one(p, config, list->items[k], &addr, diag)) < 0)
 			return ret;
+		keep_within(p, &addr);
 	}
 	return 0;
 }
@@ -252,6 +223,21 @@ int entrances_open(struct program *p, const struct config *config, struct diag *
 	return ret == 0 ? open_list(p, config, &config->admin.listen, diag) : ret;
 }
 
+int entrances_begin(struct program *p, const struct config *config, struct diag *diag)
+{
+	list_for_each(&p->entrances, node) {
+		struct entrance *e = container_of(node, struct entrance, node);
+		int ret = entrances_listen_now(p, config, &e->addr, e->fd);
+
+		if (ret < 0) {
+			diag_set(diag, NULL, 0, 0, "cannot listen on %s: %s", e->text,
+				strerror(-ret));
+			return ret;
+		}
+	}
+	return http_begin(p->http, config, diag);
+}
+
 static bool list_has(const struct option_list *list, const struct addr *addr)
 {
 	for (size_t k = 0; k < list->count; k++) {
@@ -259,13 +245,13 @@ static bool list_has(const struct option_list *list, const struct addr *addr)
 		char why[128];
 
 		if (addr_parse_listen(list->items[k], &each, why, sizeof(why)) == 0 &&
-			addr_equal(&each, addr))
+			(addr_equal(&each, addr) || addr_covers(&each, addr)))
 			return true;
 	}
 	return false;
 }
 
-/* Which workload an address belongs to now. */
+/* Which workload an address, or what it is within, belongs to now. */
 static struct route_workload *owner(struct program *p, const struct addr *addr)
 {
 	const struct config *config = p->config;

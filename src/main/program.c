@@ -318,9 +318,10 @@ static int set_up_entrances(struct program *p, struct diag *diag)
 		.restart = call_restart,
 		.shutdown = call_shutdown,
 		.arg = p };
-	const struct http_calls http_calls = { .listen = entrances_listen, .arg = p };
+	struct http_calls http_calls;
 	int ret;
 
+	entrances_fill_calls(p, &http_calls);
 	handover_share(p);
 	ret = entrances_check_inherited(p, diag);
 	if (ret == 0)
@@ -528,8 +529,10 @@ static int open_http(struct program *p)
 static int take_over(struct program *p, struct diag *diag)
 {
 	struct diag why;
-	int ret = handover_take(p, diag);
+	int ret = entrances_begin(p, p->config, diag);
 
+	if (ret == 0)
+		ret = handover_take(p, diag);
 	if (ret < 0)
 		return ret;
 	http_own(p->http, p->config);

@@ -145,8 +145,10 @@ void first_pass_on(struct program *, int signal);
  * it is where nobody is, or this is not process 1. */
 int first_stay(const sigset_t *signals, int code);
 
-/* entrances.c */
+/* entrances.c.  What takes the place of another one listens from begin on, HTTP's, too; abandon
+ * follows after either has failed. */
 NODISCARD int entrances_open(struct program *, const struct config *, struct diag *);
+NODISCARD int entrances_begin(struct program *, const struct config *, struct diag *);
 void entrances_commit(struct program *);        /* after the directory has changed */
 void entrances_abandon(struct program *);       /* after it has not */
 void entrances_close(struct program *);
@@ -154,8 +156,12 @@ void entrances_close(struct program *);
  * addresses that are for it alone.  PgBouncer keeps its unix socket, too. */
 void entrances_leave_to_console(struct program *);
 void entrance_end(struct entrance *);            /* nobody listens any more */
-/* For HTTP, too; arg: struct program.  What was inherited, or a new one, over those in its way. */
+/* entrances_listen.c; arg: struct program.  What was inherited, or a new one, over those in its
+ * way. */
 http_listen_f entrances_listen;
+http_listen_now_f entrances_listen_now;
+/* These, for HTTP. */
+void entrances_fill_calls(struct program *, struct http_calls *);
 /* Before the process becomes that user, who may open others over them. */
 void entrances_give(struct program *, uid_t, gid_t);
 /* Another process listens there from here on: the workers leave, and the sockets stay.

@@ -179,6 +179,10 @@ static int change(struct program *p, struct config *config, struct log_next *log
 		ret = http_open(p->http, config, diag);
 	if (ret == 0 && serves)
 		ret = entrances_open(p, config, diag);
+	/* Who begins to listen takes connections that were another listener's: after that nothing
+	 * takes time, or fails. */
+	if (ret == 0)
+		ret = entrances_begin(p, config, diag);
 	if (ret == 0)
 		ret = directory_commit(p->directory, &next, diag);
 	if (ret < 0) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Text to socket addresses and back, and the system calls that make listening
- * and connecting sockets.
+ * Text to socket addresses and back, and the system calls that make connecting
+ * sockets; addr_listen.c has those that listen.
  *
  * Owns:   nothing; descriptors go to the caller.
  * Thread: any.
@@ -12,18 +12,11 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-
 static const char unix_file[] = "/.s.PGSQL.";
-
-/* A unix socket that answers is asked less often: each time costs its owner a connection. */
-enum { BIND_PATIENCE_US = 1000000, BIND_RETRY_MS = 20, BIND_RETRY_UNIX_MS = 200 };
 
 /* --- text ------------------------------------------------------------------- */
 
@@ -264,6 +257,25 @@ bool addr_equal(const struct addr *a, const struct addr *b)
 	}
 }
 
+bool addr_is_any(const struct addr *a, int family)
+{
+	if (a->sa.sa_family != family)
+		return false;
+	return family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr) :
+				    a->in4.sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
+bool addr_covers(const struct addr *wide, const struct addr *narrow)
+{
+	int family = narrow->sa.sa_family;
+
+	if (addr_is_unix(wide) || addr_is_unix(narrow) || addr_port(wide) != addr_port(narrow))
+		return false;
+	if (wide->sa.sa_family == AF_UNSPEC)
+		return family != AF_UNSPEC;
+	return addr_is_any(wide, family) && !addr_is_any(narrow, family);
+}
+
 uint16_t addr_port(const struct addr *a)
 {
 	if (a->sa.sa_family == AF_UNIX)
@@ -335,163 +347,6 @@ const char *addr_text(const struct addr *a, char *to, size_t size)
 	snprintf(to, size, a->sa.sa_family == AF_INET6 ? "[%s]:%u" : "%s:%u", host,
 		addr_port(a));
 	return to;
-}
-
-/* --- listening -------------------------------------------------------------- */
-
-static void set_shared(int fd, bool shares)
-{
-	int on = shares;
-
-	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
-}
-
-static int bound(int family, const struct addr *a, bool dual, bool shares)
-{
-	int on = 1, v6only = !dual;
-	int fd, ret;
-
-	fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	if (family != AF_UNIX)
-		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (shares)
-		set_shared(fd, true);
-	if (family == AF_INET6)
-		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof(v6only));
-	if (bind(fd, &a->sa, a->len) == 0)
-		return fd;
-	ret = -errno;
-	close(fd);
-	return ret;
-}
-
-static int bind_any(uint16_t port, bool shares)
-{
-	struct addr a;
-	int fd;
-
-	set_in6(&a, in6addr_any, port);
-	fd = bound(AF_INET6, &a, true, shares);
-	if (fd != -EAFNOSUPPORT && fd != -EADDRNOTAVAIL)
-		return fd;
-	set_in4(&a, (struct in_addr){ INADDR_ANY }, port);
-	return bound(AF_INET, &a, false, shares);
-}
-
-/* Removes the file of a socket on which nobody listens any more.  Anything
- * else of that name stays, and bind(2) will say so. */
-static void remove_stale(const struct addr *a)
-{
-	struct stat st;
-	int fd;
-
-	if (lstat(a->un.sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
-		return;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return;
-	if (connect(fd, &a->sa, a->len) < 0 && errno == ECONNREFUSED)
-		(void)unlink(a->un.sun_path);   /* bind(2) reports what is left */
-	close(fd);
-}
-
-static int bind_unix(const struct addr *a, unsigned mode)
-{
-	bool has_file = a->un.sun_path[0] != '\0';
-	int fd, ret;
-
-	if (has_file)
-		remove_stale(a);
-	fd = bound(AF_UNIX, a, false, false);
-	if (fd < 0 || !has_file)
-		return fd;
-	/* Before listen(2), so that nobody gets in with the mode of the umask. */
-	if (chmod(a->un.sun_path, (mode_t)mode) == 0)
-		return fd;
-	ret = -errno;
-	(void)unlink(a->un.sun_path);
-	close(fd);
-	return ret;
-}
-
-static int bind_once(const struct addr *a, unsigned unix_mode, bool shares)
-{
-	switch (a->sa.sa_family) {
-	case AF_UNIX:
-		return bind_unix(a, unix_mode);
-	case AF_UNSPEC:
-		return bind_any(addr_port(a), shares);
-	default:
-		return bound(a->sa.sa_family, a, false, shares);
-	}
-}
-
-static int listen_on(const struct addr *a, int backlog, unsigned unix_mode, bool shares)
-{
-	uint64_t until_us = clock_now_us() + BIND_PATIENCE_US;
-	int fd, ret;
-
-	/* The kernel takes some milliseconds to drop the listener of a killed
-	 * process that had it armed in a ring. */
-	for (;;) {
-		fd = bind_once(a, unix_mode, shares);
-		if (fd != -EADDRINUSE || clock_now_us() >= until_us)
-			break;
-		(void)poll(NULL, 0, addr_is_unix(a) ? BIND_RETRY_UNIX_MS : BIND_RETRY_MS);
-	}
-	if (fd < 0)
-		return fd;
-	if (listen(fd, backlog) == 0)
-		return fd;
-	ret = -errno;
-	close(fd);
-	return ret;
-}
-
-int addr_listen(const struct addr *a, int backlog, unsigned unix_mode)
-{
-	return listen_on(a, backlog, unix_mode, false);
-}
-
-int addr_listen_over(const struct addr *a, int backlog, const int *own, size_t own_count)
-{
-	int fd;
-
-	/* The kernel looks at these when another one is bound, and when it begins to listen. */
-	for (size_t i = 0; i < own_count; i++)
-		set_shared(own[i], true);
-	fd = listen_on(a, backlog, 0, own_count > 0);
-	for (size_t i = 0; i < own_count; i++)
-		set_shared(own[i], false);
-	if (fd >= 0 && own_count > 0)
-		set_shared(fd, false);
-	return fd;
-}
-
-int addr_listen_again(int fd, const struct addr *a, int backlog, unsigned unix_mode)
-{
-	struct stat st;
-
-	if (listen(fd, backlog) < 0)
-		return -errno;
-	if (!addr_is_unix(a) || a->un.sun_path[0] == '\0')
-		return 0;
-	if (stat(a->un.sun_path, &st) < 0)
-		return -errno;
-	/* Whose it is not may not even say that it stays as it is. */
-	if ((st.st_mode & 07777) != unix_mode && chmod(a->un.sun_path, (mode_t)unix_mode) < 0)
-		return -errno;
-	return 0;
-}
-
-void addr_listen_end(int fd, const struct addr *a, bool keeps_name)
-{
-	/* First the name: once nobody listens, it may be another process's. */
-	if (!keeps_name && addr_is_unix(a) && a->un.sun_path[0] != '\0')
-		(void)unlink(a->un.sun_path);
-	close(fd);
 }
 
 /* --- connecting, and open sockets ------------------------------------------- */

@@ -42,6 +42,9 @@ NODISCARD int addr_resolve(const char *host, uint16_t port, struct addr *, size_
 bool addr_equal(const struct addr *, const struct addr *);
 bool addr_is_unix(const struct addr *);
 bool addr_is_loopback(const struct addr *);
+bool addr_is_any(const struct addr *, int family);      /* AF_UNSPEC: "*" */
+/* Whether who connects to the narrow one gets to a socket of the wide one if there is no other. */
+bool addr_covers(const struct addr *wide, const struct addr *narrow);
 uint16_t addr_port(const struct addr *);        /* 0 for unix sockets */
 
 /* An IPv4 address within IPv6, as a socket for both gives it, becomes what it is. */
@@ -67,10 +70,12 @@ struct sock_tcp {
  * process that is gone is replaced, one that still answers is not
  * (-EADDRINUSE). */
 NODISCARD int addr_listen(const struct addr *, int backlog, unsigned unix_mode);
-/* The same over sockets of this process that are about to be closed, and would be in the way:
- * "*" over 127.0.0.1 of the same port, for one.  Both listen until then. */
-NODISCARD int addr_listen_over(const struct addr *, int backlog, const int *own,
-	size_t own_count);
+/* The same over sockets of this process that would be in the way: "*" over 127.0.0.1 of the same
+ * port, for one.  Once it listens, who connects gets to the narrower of both: so that is another
+ * step, which returns 0 or -errno. */
+NODISCARD int addr_bind_over(const struct addr *, const int *own, size_t own_count);
+NODISCARD int addr_listen_over(int fd, int backlog, const int *own, size_t own_count);
+bool addr_is_listening(int fd);
 /* The same settings for one that another process has opened.  Returns 0 or -errno: what
  * could not be set is as it was. */
 NODISCARD int addr_listen_again(int fd, const struct addr *, int backlog, unsigned unix_mode);

@@ -8,23 +8,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static bool is_listening(int fd)
+static bool is_stream(int fd)
 {
-	int type = 0, listens = 0;
+	int type = 0;
 	socklen_t len = sizeof(type);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_STREAM)
-		return false;
-	len = sizeof(listens);
-	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens != 0;
-}
-
-static bool is_any(const struct addr *a, int family)
-{
-	if (a->sa.sa_family != family)
-		return false;
-	return family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr) :
-				    a->in4.sin_addr.s_addr == htonl(INADDR_ANY);
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM;
 }
 
 /* As addr_parse_listen() has it, for which "*" is both families. */
@@ -36,7 +25,7 @@ static bool listens_at(int fd, struct addr *a)
 
 	if (!sock_local(fd, a))
 		return false;
-	if (!is_any(a, AF_INET6) ||
+	if (!addr_is_any(a, AF_INET6) ||
 		getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &is_v6_only, &len) < 0 || is_v6_only != 0)
 		return true;
 	(void)snprintf(text, sizeof(text), "*:%u", addr_port(a));
@@ -56,7 +45,7 @@ int inherited_add(struct inherited *in, int fd, const char *name, bool is_kept)
 	struct inherited_socket *list, *s;
 	struct addr addr;
 
-	if (!is_listening(fd) || !listens_at(fd, &addr))
+	if (!is_stream(fd) || !addr_is_listening(fd) || !listens_at(fd, &addr))
 		return -EINVAL;
 	if (in->count == INHERITED_MAX)
 		return -ENFILE;
@@ -88,9 +77,9 @@ bool inherited_fits(const struct inherited_socket *s, const struct addr *addr)
 	if (addr_port(&s->addr) != addr_port(addr))
 		return false;
 	/* Whether that is for IPv4, too, is said there: BindIPv6Only= of systemd.socket(5). */
-	if (s->is_kept && is_any(addr, AF_INET6))
-		return is_any(&s->addr, AF_UNSPEC);
-	return is_any(addr, AF_UNSPEC) && is_any(&s->addr, AF_INET) && !has_ipv6();
+	if (s->is_kept && addr_is_any(addr, AF_INET6))
+		return addr_is_any(&s->addr, AF_UNSPEC);
+	return addr_is_any(addr, AF_UNSPEC) && addr_is_any(&s->addr, AF_INET) && !has_ipv6();
 }
 
 int inherited_take(struct inherited *in, const struct addr *addr, bool *is_kept)
@@ -108,6 +97,21 @@ int inherited_take(struct inherited *in, const struct addr *addr, bool *is_kept)
 		return fd;
 	}
 	*is_kept = false;
+	return -1;
+}
+
+int inherited_take_within(struct inherited *in, const struct addr *wide, struct addr *addr)
+{
+	for (uint32_t i = 0; i < in->count; i++) {
+		struct inherited_socket *s = &in->list[i];
+		int fd = s->fd;
+
+		if (fd < 0 || s->is_kept || !addr_covers(wide, &s->addr))
+			continue;
+		*addr = s->addr;
+		s->fd = -1;
+		return fd;
+	}
 	return -1;
 }
 

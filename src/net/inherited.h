@@ -35,6 +35,8 @@ bool inherited_fits(const struct inherited_socket *, const struct addr *);
 /* A descriptor that listens there, which is the caller's from here on, or -1.  *is_kept:
  * its name is not to be removed. */
 int inherited_take(struct inherited *, const struct addr *, bool *is_kept);
+/* One that nobody keeps and that the wide one covers, which is the caller's from here on, or -1. */
+int inherited_take_within(struct inherited *, const struct addr *wide, struct addr *);
 /* Closes what nobody took and nobody keeps; removes: with the names of unix sockets. */
 void inherited_drop(struct inherited *, bool removes);
 void inherited_finish(struct inherited *);

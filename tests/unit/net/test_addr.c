@@ -90,6 +90,41 @@ START_TEST(compares)
 }
 END_TEST
 
+static const struct {
+	const char *wide;
+	const char *narrow;
+	bool covers;
+} covering[] = {
+	{ "*:1", "127.0.0.1:1", true },
+	{ "*:1", "0.0.0.0:1", true },
+	{ "*:1", "[::]:1", true },
+	{ "*:1", "[::1]:1", true },
+	{ "*:1", "*:1", false },
+	{ "*:1", "127.0.0.1:2", false },
+	{ "*:1", "unix:/tmp:1", false },
+	{ "0.0.0.0:1", "127.0.0.1:1", true },
+	{ "0.0.0.0:1", "0.0.0.0:1", false },
+	{ "0.0.0.0:1", "[::1]:1", false },
+	{ "0.0.0.0:1", "*:1", false },
+	{ "[::]:1", "[::1]:1", true },
+	{ "[::]:1", "127.0.0.1:1", false },
+	{ "127.0.0.1:1", "127.0.0.1:1", false },
+	{ "127.0.0.1:1", "127.0.0.2:1", false },
+	{ "unix:/tmp:1", "unix:/tmp:1", false },
+};
+
+START_TEST(wide_covers_narrow)
+{
+	struct addr wide, narrow;
+	char why[256];
+
+	ck_assert_int_eq(addr_parse_listen(covering[_i].wide, &wide, why, sizeof(why)), 0);
+	ck_assert_int_eq(addr_parse_listen(covering[_i].narrow, &narrow, why, sizeof(why)), 0);
+	ck_assert_msg(addr_covers(&wide, &narrow) == covering[_i].covers, "%s, %s",
+		covering[_i].wide, covering[_i].narrow);
+}
+END_TEST
+
 START_TEST(resolves_addresses_names_and_directories)
 {
 	char why[256], text[ADDR_TEXT_MAX];
@@ -193,6 +228,30 @@ START_TEST(star_takes_both_families)
 	}
 	close(fd);
 	close(listener);
+}
+END_TEST
+
+START_TEST(narrower_one_takes_connections_once_it_listens)
+{
+	struct addr any, narrow, to;
+	char text[64], why[256];
+	int wide = listen_somewhere("*", &any);
+	int fd;
+
+	snprintf(text, sizeof(text), "127.0.0.1:%u", addr_port(&any));
+	ck_assert_int_eq(addr_parse_listen(text, &narrow, why, sizeof(why)), 0);
+	to = narrow;
+	fd = addr_bind_over(&narrow, &wide, 1);
+	ck_assert_int_ge(fd, 0);
+	ck_assert(addr_is_listening(wide) && !addr_is_listening(fd));
+	close(connect_and_accept(&to, wide));
+	ck_assert_int_eq(addr_listen_over(fd, 16, &wide, 1), 0);
+	ck_assert(addr_is_listening(fd));
+	close(connect_and_accept(&to, fd));
+	close(fd);
+	/* As if nothing had been. */
+	close(connect_and_accept(&to, wide));
+	close(wide);
 }
 END_TEST
 
@@ -355,11 +414,13 @@ Suite *addr_suite(void)
 	tcase_add_loop_test(tc, parses_and_shows, 0, (int)COUNT_OF(good));
 	tcase_add_loop_test(tc, refuses_and_says_why, 0, (int)COUNT_OF(bad));
 	tcase_add_test(tc, compares);
+	tcase_add_loop_test(tc, wide_covers_narrow, 0, (int)COUNT_OF(covering));
 	tcase_add_test(tc, resolves_addresses_names_and_directories);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("sockets");
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, star_takes_both_families);
+	tcase_add_test(tc, narrower_one_takes_connections_once_it_listens);
 	tcase_add_test(tc, port_in_use_is_reported_after_a_second);
 	tcase_add_test(tc, port_that_becomes_free_is_taken);
 	tcase_add_test(tc, unix_socket_that_nobody_serves_is_replaced);

@@ -44,6 +44,29 @@ START_TEST(is_taken_once)
 }
 END_TEST
 
+START_TEST(what_is_within_is_taken_once)
+{
+	struct inherited in = { .count = 0 };
+	uint16_t port, kept_port;
+	int fd = loops_tcp_listener(&port), kept = loops_tcp_listener(&kept_port);
+	struct addr wide, addr, is = addr_of(fd);
+	char text[32], why[128];
+
+	ck_assert_int_eq(inherited_add(&in, fd, "", false), 0);
+	ck_assert_int_eq(inherited_add(&in, kept, "", true), 0);
+	(void)snprintf(text, sizeof(text), "*:%u", kept_port);
+	ck_assert_int_eq(addr_parse_listen(text, &wide, why, sizeof(why)), 0);
+	ck_assert_int_eq(inherited_take_within(&in, &wide, &addr), -1);
+	(void)snprintf(text, sizeof(text), "*:%u", port);
+	ck_assert_int_eq(addr_parse_listen(text, &wide, why, sizeof(why)), 0);
+	ck_assert_int_eq(inherited_take_within(&in, &wide, &addr), fd);
+	ck_assert(addr_equal(&addr, &is));
+	ck_assert_int_eq(inherited_take_within(&in, &wide, &addr), -1);
+	inherited_finish(&in);
+	ck_assert_int_eq(close(fd), 0);
+}
+END_TEST
+
 START_TEST(what_is_kept_is_given_in_copies)
 {
 	struct inherited in = { .count = 0 };
@@ -151,6 +174,7 @@ Suite *inherited_suite(void)
 	TCase *tc = tcase_create("inherited");
 
 	tcase_add_test(tc, is_taken_once);
+	tcase_add_test(tc, what_is_within_is_taken_once);
 	tcase_add_test(tc, what_is_kept_is_given_in_copies);
 	tcase_add_loop_test(tc, all_addresses_are_told_apart, 0, 6);
 	tcase_add_test(tc, what_does_not_listen_is_refused);
