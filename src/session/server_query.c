@@ -336,6 +336,8 @@ static enum verdict on_async(struct server *s, uint8_t type)
  * ended need not wait any more. */
 static void copy_begins(struct server *s)
 {
+	/* What was put before its Query has gone well. */
+	s->holds_client = s->holds_client && s->xq.pending > 1;
 	if (s->client != NULL && stream_held(&s->client->stream) > 0)
 		stream_retry(&s->client->stream);
 }

@@ -506,6 +506,36 @@ def test_query_behind_what_has_no_sync(make_router, postgres, before, behind, th
     assert said["routed"] == said["direct"]
 
 
+# --------------------------------------------- COPY in a text that names statements
+
+COPY = "COPY items (body) FROM STDIN"
+
+
+@pytest.mark.parametrize("ahead", [False, True], ids=["waits", "ahead"])
+@pytest.mark.parametrize("first", ["PREPARE fresh AS SELECT 1", "EXECUTE p",
+                                   "GRANT EXECUTE ON FUNCTION granted() TO PUBLIC"])
+def test_copy_in_the_same_text(crowd, first, ahead):
+    """Its data does not wait for an answer that only the data brings about."""
+    with two(crowd) as (one, other):
+        fine(one.query("CREATE OR REPLACE FUNCTION granted() RETURNS int LANGUAGE sql AS 'SELECT 1'"))
+        fine(one.query("DELETE FROM items; PREPARE p AS SELECT 'p'"))
+        elsewhere(other)
+        data = [w.copy_data(b"x\n"), w.copy_done(), w.query("EXECUTE p")]
+        one.send(w.query(f"{first}; {COPY}; EXECUTE p"), *(data if ahead else []))
+        if not ahead:
+            fine(one.until("G"))
+            one.send(*data)
+        answer = fine(one.until_ready())
+        assert tags(answer)[-2:] == ["COPY 1", "SELECT 1"] and w.rows(answer)[-1] == ("p",)
+        assert w.rows(fine(one.until_ready())) == [("p",)]
+        one.send(w.query(f"{first.replace('fresh', 'other')}; {COPY}"))
+        fine(one.until("G"))
+        one.send(w.copy_fail(), w.query("EXECUTE p"))
+        assert w.errors(one.until_ready()) == ["57014"]
+        assert w.rows(fine(one.until_ready())) == [("p",)]
+        assert one.value("SELECT count(*) FROM items") == "1"
+
+
 @HOW
 @pytest.mark.parametrize("text", ["DEALLOCATE ALL", "DEALLOCATE nobody", "DEALLOCATE other",
                                   "PREPARE made AS SELECT 1"])
