@@ -146,6 +146,16 @@ static struct prepared *fitting(struct client *c, struct server *s, struct prepa
 	return *once != NULL ? *once : p;
 }
 
+/* Nobody's, as far as this client goes: what code out of sight has left there by such a
+ * name, for a client before it, is not to be met.  Close of what is not there is no error. */
+static void hide_unknown(const struct client *c, struct server *s, const char *name)
+{
+	if (prepared_is_our_name(name))
+		server_close_unseen(s, prepared_no_name());
+	else if (client_is_kept(c))
+		server_close_unseen(s, name);
+}
+
 /* Uses a statement by the client's name: sees that the server has it.  Returns its name
  * there, or NULL when the message may go on as it is. */
 static const char *use(struct client *c, struct server *s, const struct frame *f,
@@ -162,8 +172,8 @@ static const char *use(struct client *c, struct server *s, const struct frame *f
 			return p->name;
 		if (name[0] == '\0')
 			client_unnamed_use(c, s);
-		if (prepared_is_our_name(name))
-			server_close_unseen(s, prepared_no_name());
+		else
+			hide_unknown(c, s, name);
 		server_step(s, kind, NULL, NULL);
 		return prepared_is_our_name(name) ? prepared_no_name() : NULL;
 	}

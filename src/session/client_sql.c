@@ -95,21 +95,14 @@ static void send_end(struct server *s)
 	send_portal(s, STEP_SQL_END, NULL, NULL);
 }
 
-/* True: it was not there, and is sent. */
-static bool ensure(struct client *c, struct server *s, struct prepared_name *n)
+static void send_again(struct client *c, struct server *s, struct prepared_name *n)
 {
-	struct prepared_name *there = prepared_names_find(&s->sql, n->text);
 	struct prepared *p = n->statement;
+	struct prepared_name *there = prepared_names_add(&s->sql, n->text, prepared_ref(p));
 
-	s->sql_of = c->id;
-	if (there != NULL && there->statement == p)
-		return false;
-	if (there != NULL)
-		close_entry(there, s);
-	there = prepared_names_add(&s->sql, n->text, prepared_ref(p));
 	if (there == NULL) {
 		server_break(s, SERVER_END_MEMORY);
-		return false;
+		return;
 	}
 	if (p->is_sql) {
 		send_prepare(s, p, there);
@@ -118,6 +111,24 @@ static bool ensure(struct client *c, struct server *s, struct prepared_name *n)
 		server_send_parse(s, n->text, p->body, p->len);
 	}
 	stats_add(c->stats, STAT_server_parse_count, 1);
+}
+
+/* The server has what the client has by this name, or nothing, if it is not to be sent:
+ * never what somebody else's code has left there.  Close of what is not there is no error.
+ * True: it was not there. */
+static bool ensure(struct client *c, struct server *s, struct prepared_name *n, bool sends)
+{
+	struct prepared_name *there = prepared_names_find(&s->sql, n->text);
+
+	s->sql_of = c->id;
+	if (there != NULL && there->statement == n->statement)
+		return false;
+	if (there != NULL)
+		close_entry(there, s);
+	else
+		server_close_unseen(s, n->text);
+	if (sends)
+		send_again(c, s, n);
 	return true;
 }
 
@@ -126,6 +137,7 @@ static bool ensure(struct client *c, struct server *s, struct prepared_name *n)
 struct need {
 	struct client *client;
 	struct server *server;
+	bool sends;                     /* what the server lacks */
 	bool has_sent;
 };
 
@@ -133,7 +145,7 @@ static void need(struct prepared_name *n, void *arg)
 {
 	struct need *in = arg;
 
-	in->has_sent = ensure(in->client, in->server, n) || in->has_sent;
+	in->has_sent = ensure(in->client, in->server, n, in->sends) || in->has_sent;
 }
 
 static void need_sql(struct prepared_name *n, void *arg)
@@ -206,16 +218,29 @@ static bool may_name_any(const struct lexer_token *token)
 		prepared_may_name(token->text, token->len);
 }
 
-/* One that the client has not: what code out of sight has left there by this name, for a
- * client before it, is not to be met.  Close of what is not there is no error. */
+/* One that the client has not: neither is it to meet somebody else's. */
 static void not_of_others(struct need *in, const char *name)
 {
-	struct server *s = in->server;
-
-	if (prepared_is_our_name(name) || prepared_names_find(&s->sql, name) != NULL)
+	if (prepared_names_find(&in->server->sql, name) != NULL)
 		return;
-	server_close_unseen(s, name);
+	server_close_unseen(in->server, name);
 	in->has_sent = true;
+}
+
+static void need_name(struct need *in, const char *name, const struct lexer *behind,
+	unsigned flags)
+{
+	struct prepared_name *n = prepared_names_find(&in->client->names, name);
+
+	/* No text gets at those (refusal()). */
+	if (prepared_is_our_name(name))
+		return;
+	if (n == NULL) {
+		not_of_others(in, name);
+		return;
+	}
+	note_execute(in, n, behind, flags);
+	need(n, in);
 }
 
 /* Each name behind one of the verbs; it does no harm when it is another's name.
@@ -224,7 +249,6 @@ static bool need_named(struct need *in, const char *text, size_t len, unsigned f
 {
 	char name[STATEMENT_NAME_SIZE];
 	struct lexer_token token;
-	struct prepared_name *n;
 	struct lexer lexer;
 	bool is_sure = true, follows = false;
 	size_t name_len;
@@ -239,12 +263,7 @@ static bool need_named(struct need *in, const char *text, size_t len, unsigned f
 				is_sure = false;
 				continue;
 			}
-			not_of_others(in, name);
-			n = prepared_names_find(&in->client->names, name);
-			if (n != NULL) {
-				note_execute(in, n, &lexer, flags);
-				need(n, in);
-			}
+			need_name(in, name, &lexer, flags);
 		}
 		follows = is_verb(&token);
 	}
@@ -266,9 +285,16 @@ static bool can_prepare(const struct server *s)
 	return !drops_all;
 }
 
+/* In a transaction that has failed nothing can be prepared, and the text may end that: what
+ * the server lacks is then not there. */
+static bool may_send(const struct server *s)
+{
+	return s->xq.status != 'E' || s->xq.pending > 0 || s->xq.open;
+}
+
 bool client_sql_need(struct client *c, struct server *s, const char *text, size_t len)
 {
-	struct need in = { .client = c, .server = s };
+	struct need in = { .client = c, .server = s, .sends = may_send(s) };
 
 	if (!client_is_kept(c) || !can_prepare(s))
 		return false;
@@ -283,7 +309,7 @@ void client_sql_use(struct client *c, struct server *s, struct prepared_name *n)
 	if (c->work->touched.bind != NULL)
 		client_note_statement(c, s, n->statement);
 	if (can_prepare(s))
-		(void)ensure(c, s, n);
+		(void)ensure(c, s, n, true);
 }
 
 /* --- what a text does to the names -------------------------------------------------------- */
@@ -445,7 +471,7 @@ static bool is_first(const struct server *s)
 bool client_sql_query(struct client *c, struct server *s, const struct frame *f)
 {
 	const char *text = (const char *)f->body;
-	bool begins, is_alone, was_open = s->xq.open;
+	bool begins, is_alone;
 	enum step_kind kind;
 	size_t len;
 
@@ -466,9 +492,7 @@ bool client_sql_query(struct client *c, struct server *s, const struct frame *f)
 	}
 	/* If that fails the Query is skipped, and so would be all that is behind it. */
 	is_alone = is_first(s);
-	/* In a transaction that has failed nothing can be prepared, and it may end that. */
-	if (s->xq.status != 'E' || s->xq.pending > 0 || was_open)
-		s->holds_client = client_sql_need(c, s, text, len);
+	s->holds_client = client_sql_need(c, s, text, len);
 	if (s->holds_client && begins && is_alone)
 		send_end(s);
 	acts(c, s, text, len);
