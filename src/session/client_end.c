@@ -342,6 +342,7 @@ unsigned client_leaves(const struct client *c, struct server *s, const struct fr
 
 	if (leaves != LEAVES_NOTHING) {
 		s->ps.last_client = c->id;
+		s->has_strays = true;
 		server_ran(s, c->id, runs[leaves]);
 		server_reads_behind_code(s);
 	}

@@ -107,7 +107,7 @@ struct server {
 	uint64_t asked_us;
 	bool is_to_ask;                 /* ... the next one does */
 	bool is_judged;                 /* is_chained: nothing can have been left */
-	bool is_suspect;                /* code has run that may have made statements */
+	bool is_suspect, has_strays;    /* code has run that may have made statements; by any name */
 	bool is_forged;                 /* the clean has found a statement replaced */
 	bool has_ddl;                   /* in the transaction that runs */
 	bool has_code;                  /* the same, of what runs out of sight */

@@ -23,7 +23,7 @@ static void now_carries(struct server *s, const struct client *c)
 	if (!c->keeps_statements && !s->is_session) {
 		server_ran(s, c->id, UNSEEN_DATA | UNSEEN_CALL | UNSEEN_TEXT);
 		server_reads_behind_code(s);
-		s->is_suspect = true;
+		s->is_suspect = s->has_strays = true;
 	}
 }
 

@@ -52,8 +52,10 @@ void server_is_sure(struct server *s, bool with_statements)
 {
 	if (with_statements || server_looks_for_forged(s))
 		s->is_suspect = false;
-	if (with_statements)
-		server_prepared_cleared(s);
+	if (!with_statements)
+		return;
+	server_prepared_cleared(s);
+	s->has_strays = false;
 }
 
 const char *server_clean_sql(const struct server *s, bool with_statements)
@@ -437,9 +439,9 @@ bool server_needs_cleaning(const struct server *s, const struct client *c)
 {
 	if (s->ps.last_client == c->id)
 		return false;
-	/* What clients of transaction ports have prepared stays there when it is clean for
-	 * them: on a session port every name is the client's own. */
-	if (s->is_session && server_has_statements(s))
+	/* What clients of transaction ports, or code of theirs, have prepared stays there when
+	 * it is clean for them: on a session port every name is the client's own. */
+	if (s->is_session && (server_has_statements(s) || s->has_strays))
 		return true;
 	return s->ps.last_client != 0 &&
 		(s->is_session || c->route->limits.state == ROUTE_STATE_STRICT);

@@ -214,3 +214,23 @@ def test_what_it_sets_behind_a_rollback_is_kept(crowd):
             assert w.rows(fine(other.query(f"ROLLBACK; EXECUTE p ('{value}')"))) == [(value,)]
             assert (one.value("SELECT current_setting('app.tenant_id', true)") or "") == ""
             assert other.value("SELECT current_setting('app.tenant_id', true)") == value
+
+
+# ---------------------------------------------------------- session ports
+
+@pytest.mark.parametrize("between", ["SELECT 1", "SELECT now()", "BEGIN"])
+@pytest.mark.parametrize("state", ["strict", "tracked"])
+def test_gone_before_a_session_begins(make_router, state, between):
+    """Every name is the session's own, also on a server that is clean for everybody else."""
+    router = make_router({"hosts": {"main": {"connection_budget": 1}}, "workloads": {
+        "transactional": {"guaranteed_connections": 0, "max_connections": 1,
+                          "session_state": state},
+        "session": {"guaranteed_connections": 1, "max_connections": 1}}})
+    with two(router.transactional) as (one, other):
+        stray(one)
+        fine(other.query(between))
+        other.query("COMMIT")
+        with router.session.wire() as session:
+            assert session.value("SELECT count(*) FROM pg_prepared_statements") == "0"
+            prepare(session, "p", "SELECT 'mine'")
+            assert execute(session, "p") == [("mine",)]
