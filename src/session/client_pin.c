@@ -249,13 +249,23 @@ static void unpin_if_nothing_is_left(struct client *c, struct server *s)
 		monitor_unpin(&s->host->monitor, &c->work->lease);
 }
 
-/* LOAD that failed: its tag has not come.  What it did all the same goes with the
- * server. */
-static void forget_failed_load(struct client *c, struct server *s)
+void client_pin_ran(struct client *c, bool loads)
 {
-	if ((c->work->pins.kinds & ~c->work->pins.confirmed & pin_bit(ROUTE_PIN_LOAD)) == 0)
+	struct pins *p = &c->work->pins;
+	uint32_t load = pin_bit(ROUTE_PIN_LOAD);
+
+	p->confirmed |= p->kinds & pin_stays() & (loads ? load : ~load);
+}
+
+/* What nobody can be asked for, and what failed or did not run: no tag has come.  What it did
+ * all the same goes with the server. */
+static void forget_failed(struct client *c, struct server *s)
+{
+	uint32_t failed = c->work->pins.kinds & ~c->work->pins.confirmed & pin_stays();
+
+	if (failed == 0)
 		return;
-	leave_out(c, pin_bit(ROUTE_PIN_LOAD));
+	leave_out(c, failed);
 	server_break(s, SERVER_END_STATE);
 	unpin_if_nothing_is_left(c, s);
 }
@@ -266,7 +276,7 @@ bool client_pin_holds(struct client *c, struct server *s)
 
 	if (LIKELY(p->kinds == 0 && !p->asks && !p->is_unseen))
 		return false;
-	forget_failed_load(c, s);
+	forget_failed(c, s);
 	if (keeps(c, s) && is_to_be_asked(c)) {
 		p->asked_us = worker_now(c->worker);
 		server_probe(s, p->is_audit);

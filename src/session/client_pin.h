@@ -47,6 +47,8 @@ NODISCARD bool client_pin_admits_setting(struct client *, struct server *, const
 void client_pin_refuse_query(struct server *, enum step_kind why);
 /* The error of either. */
 void client_pin_error(struct client *, bool is_policy, struct buf *out);
+/* Something has run, to its end or for some rows: LOAD, or what may call functions. */
+void client_pin_ran(struct client *, bool loads);
 /* The transaction is over.  True: the lease goes on, or the server is asked whether. */
 bool client_pin_holds(struct client *, struct server *);
 /* The server has answered. */

@@ -53,7 +53,7 @@ struct pin_scan {
 /* A client's. */
 struct pins {
 	uint32_t kinds;                 /* there or on the way: the lease is pinned */
-	uint32_t confirmed;             /* of them: the server has said so */
+	uint32_t confirmed;             /* of them: the server has said so, or that they ran */
 	uint32_t prepared;              /* what its EXECUTEs may make */
 	uint32_t told;                  /* as session_state_advice says */
 	uint32_t notices;               /* that are due before the next ReadyForQuery */

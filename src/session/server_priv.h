@@ -93,6 +93,8 @@ void server_ask_again(struct server *);
 void server_answered(struct server *, const struct frame *row);
 /* A statement of the client's has run: what its tag, in a whole CommandComplete, tells. */
 void server_note_tag(struct server *, enum result_tag, const struct frame *);
+/* PortalSuspended: it has run as far as that. */
+void server_note_suspended(struct server *);
 void server_ask_done(struct server *);
 /* Prepared ones, of whomever. */
 static inline bool server_has_statements(const struct server *s)

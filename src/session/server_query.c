@@ -96,7 +96,7 @@ static enum verdict on_error(struct server *s, const struct frame *f)
 	}
 	if (owner == EXCHANGE_TO_CLIENT && s->client != NULL) {
 		server_defaults_unsure(s);
-		s->client->work->touched.has_errors = !touched_is_empty(&s->client->work->touched);
+		touched_undone(&s->client->work->touched);
 		/* What of it was undone with that? */
 		if (s->client->work->read_key != 0)
 			s->client->work->read_key = client_new_key(s->client);
@@ -493,6 +493,9 @@ static enum verdict decide(struct server *s, const struct frame *f)
 	case 'v':
 		bad_message(s, "login message after login", f->type);
 		return STOP;
+	case 's':
+		server_note_suspended(s);
+		/* fall through */
 	default:
 		return on_reply(s, f->type);
 	}

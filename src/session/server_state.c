@@ -177,6 +177,8 @@ void client_note_text(struct client *c, struct server *s, const void *text, size
 	/* Both that it may be read as. */
 	if ((flags & LEXER_MAY_CHANGE) != 0)
 		note_touched(c, s, text, len, flags ^ LEXER_STANDARD_STRINGS);
+	if (c->work->touched.bind != NULL)
+		touched_bound(&c->work->touched);
 }
 
 void client_note_unseen(struct client *c)
@@ -218,6 +220,46 @@ static void note_ddl(struct server *s)
 	s->has_ddl = true;
 }
 
+/* May it be the tag of what has set or called something? */
+static bool is_of_run(enum result_tag tag)
+{
+	switch ((int)tag) {
+	case RESULT_BEGIN:
+	case RESULT_COMMIT:
+	case RESULT_ROLLBACK:
+	case RESULT_SAVEPOINT:
+	case RESULT_RELEASE:
+	case RESULT_PREPARE:
+	case RESULT_DEALLOCATE:
+		return false;
+	default:
+		return true;
+	}
+}
+
+/* Is there what counts only if it has run? */
+static bool awaits_run(const struct client *c)
+{
+	const struct client_work *work = c->work;
+
+	return (work->touched.bound_sets | work->touched.bound_calls |
+		       (work->pins.kinds & ~work->pins.confirmed)) != 0;
+}
+
+static void note_run(struct client *c, enum result_tag tag)
+{
+	if (!is_of_run(tag))
+		return;
+	touched_ran(&c->work->touched, tag == RESULT_SET || tag == RESULT_RESET);
+	client_pin_ran(c, tag == RESULT_LOAD);
+}
+
+void server_note_suspended(struct server *s)
+{
+	if (s->client != NULL)
+		note_run(s->client, RESULT_SELECT);
+}
+
 /* Tags that tell of session state.  What they do not show is found by what the
  * port promises: see docs/architecture.md, "Session state". */
 void server_note_tag(struct server *s, enum result_tag tag, const struct frame *f)
@@ -225,6 +267,8 @@ void server_note_tag(struct server *s, enum result_tag tag, const struct frame *
 	const struct client *c = s->client;
 	bool is_off = c != NULL && !s->is_session && c->route->limits.state == ROUTE_STATE_OFF;
 
+	if (c != NULL && awaits_run(c))
+		note_run(s->client, tag);
 	switch ((int)tag) {
 	case RESULT_SELECT:
 	case RESULT_EXPLAIN:
@@ -235,6 +279,8 @@ void server_note_tag(struct server *s, enum result_tag tag, const struct frame *
 		/* To a savepoint: it is as it was there. */
 		if (s->has_ddl)
 			note_ddl(s);
+		if (c != NULL)
+			touched_undone(&s->client->work->touched);
 		return;
 	case RESULT_DISCARD_ALL:
 		server_defaults_tag(s);
@@ -267,9 +313,6 @@ void server_note_tag(struct server *s, enum result_tag tag, const struct frame *
 		s->is_dirty = s->is_dirty || (!is_off && (c == NULL || !c->work->touched.seen));
 		return;
 	case RESULT_LOAD:
-		if (s->client != NULL)
-			s->client->work->pins.confirmed |= pin_bit(ROUTE_PIN_LOAD);
-		/* fall through */
 	case RESULT_DISCARD:
 	case RESULT_LISTEN:
 	case RESULT_DECLARE:
@@ -333,8 +376,13 @@ bool server_ask(struct server *s)
 
 	if (touched_is_empty(&c->work->touched)) {
 		c->work->touched.seen = false;
+		c->work->touched.bound_sets = 0;
+		c->work->touched.bound_calls = 0;
 		return false;
 	}
+	/* Not all of it has run. */
+	if (touched_is_awaited(&c->work->touched))
+		touched_undone(&c->work->touched);
 	s->is_dirty = s->is_dirty || c->work->touched.unknown;
 	/* It is closed when it is returned; if it is not pinned that is now. */
 	if (c->work->touched.closes && (c->work->pins.kinds & pin_stays()) == 0)

@@ -265,6 +265,12 @@ static void add_statement(struct touched *t, const struct statement *s)
 		t->unknown = true;
 }
 
+static bool is_set(const struct statement *s)
+{
+	return s->kind == SQL_SET || s->kind == SQL_SET_CHARACTERISTICS ||
+		s->kind == SQL_RESET || s->kind == SQL_RESET_ALL;
+}
+
 enum touched_reading touched_text(struct touched *t, const char *text, size_t len,
 	unsigned flags)
 {
@@ -275,10 +281,11 @@ enum touched_reading touched_text(struct touched *t, const char *text, size_t le
 	bool was_unknown = t->unknown;
 
 	t->seen = true;
-	t->cuts = t->runs = t->unknown = false;
+	t->cuts = t->runs = t->unknown = t->is_set = false;
 	statement_begin(&reader, text, len, flags);
 	while (statement_next(&reader, &s)) {
 		add_statement(t, &s);
+		t->is_set = is_set(&s);
 		one = state_reading_of(&s);
 		if (one > reading)
 			reading = one;
@@ -290,6 +297,21 @@ enum touched_reading touched_text(struct touched *t, const char *text, size_t le
 	t->cuts = t->cuts || t->unknown;
 	t->unknown = t->unknown || was_unknown;
 	return reader.lexer.unsure ? READING_IS_UNSURE : reading;
+}
+
+void touched_bound(struct touched *t)
+{
+	if (t->is_set)
+		t->bound_sets++;
+	else
+		t->bound_calls++;
+}
+
+void touched_ran(struct touched *t, bool is_set)
+{
+	uint32_t *bound = is_set ? &t->bound_sets : &t->bound_calls;
+
+	*bound -= *bound > 0;
 }
 
 /* --- asking ------------------------------------------------------------------------------ */

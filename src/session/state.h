@@ -42,13 +42,17 @@ struct touched {
 	bool is_lost;                   /* ... made by a text that shows it: see client_told.c */
 	bool seen;                      /* a text was looked at that may change settings */
 	bool has_resets;                /* something was reset */
-	bool has_errors;                /* some of it may have been refused */
+	bool has_errors;                /* some of it may have come to nothing */
 	bool cuts;                      /* ... by the last text: standard_conforming_strings or
 					   client_encoding may be others behind it */
 	bool runs;                      /* ... and what may run code stands beside or behind
 					   what changes how texts are read */
+	bool is_set;                    /* ... and its tag is that of SET or RESET */
 	bool recodes;                   /* the client's encoding is not the database's */
 	bool closes;                    /* what no statement takes away: LOAD, setseed() */
+	/* Binds of what may set, the tags of whose Executes have not come: of SET and RESET,
+	 * and of others. */
+	uint32_t bound_sets, bound_calls;
 	/* While a Bind is looked at: it, from the formats of the parameters on. */
 	const uint8_t *bind;
 	size_t bind_len;
@@ -79,6 +83,21 @@ enum touched_reading {
 /* What it may change.  flags: enum lexer_flag. */
 enum touched_reading touched_text(struct touched *, const char *text, size_t len,
 	unsigned flags);
+
+/* The last text was bound; and a tag has come of what may set (is_set: of SET or RESET). */
+void touched_bound(struct touched *);
+void touched_ran(struct touched *, bool is_set);
+
+static inline bool touched_is_awaited(const struct touched *t)
+{
+	return (t->bound_sets | t->bound_calls) != 0;
+}
+
+/* Some of it came to nothing: it was refused, rolled back, or did not run. */
+static inline void touched_undone(struct touched *t)
+{
+	t->has_errors = !touched_is_empty(t);
+}
 
 /* What was done to a setting, last or before that, too. */
 enum touched_as { TOUCHED_NOT, TOUCHED_SET, TOUCHED_RESET, TOUCHED_BOTH };

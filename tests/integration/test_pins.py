@@ -491,6 +491,100 @@ def test_a_bind_of_what_sql_has_prepared_is_one_too_many(router):
         assert a.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == "0"
 
 
+FAILING = {
+    "load": "LOAD 'nothing'",
+    "setseed": "SELECT setseed(5)",
+    "dblink": "SELECT dblink_connect('mine', 'host=/nowhere')",
+    "replication_slots": "SELECT pg_create_physical_replication_slot('Not a name', true, true)",
+    "replication_origins": "SELECT pg_replication_origin_session_setup('nothing')",
+    "backups": "SELECT pg_backup_start(repeat('x', 2000), true)",
+}
+
+
+@pytest.mark.parametrize("how", ["simple", "extended", "in_transaction", "savepoint"])
+@pytest.mark.parametrize("kind", FAILING)
+def test_what_failed_keeps_no_server(make_router, kind, how):
+    """Nor does a place of max_pinned stay taken."""
+    router = make_router(pinning(session_state="tracked"))
+    with router.transactional.wire() as a:
+        own = a.value("SELECT pg_backend_pid()")
+        if how in ("in_transaction", "savepoint"):
+            a.query("BEGIN")
+        if how == "savepoint":
+            a.query("SAVEPOINT s")
+        if how == "extended":
+            a.send(w.parse(FAILING[kind]), w.bind(), w.execute(), w.sync())
+            answer = a.until_ready()
+        else:
+            answer = a.query(FAILING[kind])
+        assert len(w.errors(answer)) == 1
+        if how == "savepoint":
+            a.query("ROLLBACK TO s")
+        if how in ("in_transaction", "savepoint"):
+            a.query("COMMIT")
+        wait_until(lambda: pins(router) == [] and router.show("budget")[0]["pinned"] == 0, 5,
+                   "nothing is pinned")
+        # What it did all the same goes with the server.
+        assert a.value("SELECT pg_backend_pid()") != own
+
+
+@pytest.mark.parametrize("kind", STAYING)
+def test_what_was_bound_and_did_not_run_keeps_no_server(router, kind):
+    with router.transactional.wire() as a:
+        for begin in (None, "BEGIN"):
+            if begin:
+                a.query(begin)
+            a.send(w.parse(STAYING[kind]), w.bind(), w.sync())
+            assert w.types(a.until_ready()) == "12Z"
+            if begin:
+                a.query("COMMIT")
+            wait_until(lambda: pins(router) == [] and router.show("budget")[0]["pinned"] == 0,
+                       5, "nothing is pinned")
+            assert a.value("SELECT 1") == "1"
+
+
+RAN = {
+    "in_pieces": [w.parse("SELECT setseed(0.5) FROM generate_series(1, 3)"), w.bind(),
+                  w.execute("", 1), w.sync()],
+    "bound_before": [w.query("BEGIN"), w.parse("SELECT setseed(0.5)"), w.bind(portal="p"),
+                     w.sync(), w.execute("p"), w.sync(), w.query("ROLLBACK")],
+    "behind_an_error": [w.execute("nothing"), w.sync(), w.parse("SELECT setseed(0.5)"),
+                        w.bind(), w.execute(), w.sync()],
+    "cursor": [w.query("BEGIN"), w.query("DECLARE c CURSOR FOR SELECT setseed(0.5)"),
+               w.query("FETCH c"), w.query("COMMIT")],
+    "cursor_at_commit": [w.query("BEGIN"),
+                         w.query("DECLARE c CURSOR WITH HOLD FOR SELECT setseed(0.5)"),
+                         w.query("COMMIT"), w.query("CLOSE c")],
+    "copy": [w.query("COPY (SELECT setseed(0.5)) TO STDOUT")],
+    "explain": [w.query("EXPLAIN ANALYZE SELECT setseed(0.5)")],
+    "set": [w.query("SET seed = 0.5")],
+    "set_config": [w.query("SELECT set_config('seed', '0.5', false)")],
+    "prepared_by_sql": [w.query("PREPARE p AS SELECT setseed(0.5)"), w.bind(name="p"),
+                        w.execute(), w.sync()],
+    "executed_by_sql": [w.query("PREPARE p AS SELECT setseed(0.5)"), w.query("EXECUTE p")],
+    "table": [w.query("CREATE TABLE seeded AS SELECT setseed(0.5)::text"),
+              w.query("DROP TABLE seeded")],
+    "again_in_vain": [w.query("SELECT setseed(0.5)"), w.query("SELECT setseed(5)")],
+    "in_front_of_an_error": [w.query("SELECT setseed(0.5); SELECT 1/0")],
+}
+
+
+@pytest.mark.parametrize("how", RAN)
+def test_what_ran_keeps_its_server(router, postgres, how):
+    seeded = postgres.sql("SELECT setseed(0.5)", "SELECT random()::text")[0][0]
+    with router.transactional.wire() as a, router.transactional.wire() as b:
+        for message in RAN[how]:
+            a.send(message)
+            if message[:1] in b"QS":
+                a.until_ready()
+        wait_until(lambda: pins(router) == [("setseed", DEFAULT_USER)], 5, "it is pinned for that")
+        own = a.value("SELECT pg_backend_pid()")
+        assert own not in [b.value("SELECT pg_backend_pid()") for _ in range(3)]
+        assert a.value("SELECT pg_backend_pid()") == own
+        if how != "again_in_vain":
+            assert a.value("SELECT random()") == seeded
+
+
 # --- out of sight -----------------------------------------------------------------------
 
 HIDDEN = {

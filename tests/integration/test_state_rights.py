@@ -105,6 +105,56 @@ def test_no_order_will_do(make_router, roles, state):
         assert other.value(WHO) == "app_scram,none"
 
 
+ALL = "SET log_statement = 'all'"
+CALL = "SELECT set_config('log_statement', 'all', false)"
+# Code of PL/pgSQL has to run before it is a setting that not everybody may make.
+OF_LANGUAGE = ["DO $$ BEGIN END $$", "SET plpgsql.variable_conflict = 'use_column'"]
+UNDONE = {
+    "bound": [w.parse(ALL), w.bind(), w.sync()],
+    "bound_call": [w.parse(CALL), w.bind(), w.sync()],
+    "bound_by_name": [w.parse(ALL, "s"), w.sync(), w.bind(name="s"), w.sync()],
+    "bound_beside_others": [w.query("BEGIN"), w.parse(ALL), w.bind(), w.sync(),
+                            w.query("SELECT 1"), w.query("COMMIT")],
+    "rolled_back": [w.query(text) for text in ("BEGIN", "SET ROLE mighty", ALL, "ROLLBACK")],
+    "rolled_back_call": [w.query(text) for text in ("BEGIN", "SET ROLE mighty", CALL, "ROLLBACK")],
+    "rolled_back_to": [w.query(text) for text in (
+        "BEGIN", "SAVEPOINT s", "SET ROLE mighty", ALL, "ROLLBACK TO s", "COMMIT")],
+    "of_language": [w.query(text) for text in (
+        "BEGIN", "SET ROLE mighty", *OF_LANGUAGE, "ROLLBACK")],
+}
+
+
+@STATES
+@pytest.mark.parametrize("how", UNDONE)
+def test_what_came_to_nothing_is_not_kept(make_router, roles, state, how):
+    """As it stands it is nobody's, and who has not set it may not set it so."""
+    del roles
+    with two(make_router, state) as (one, other):
+        for message in UNDONE[how]:
+            one.send(message)
+            if message[:1] in b"QS":
+                fine(one.until_ready())
+        for _ in range(2):
+            assert other.value(WHO) == "app_scram,none"
+            assert one.value(WHO) == "app_scram,none"
+
+
+@STATES
+def test_what_was_set_beside_it_is_kept(make_router, roles, state):
+    del roles
+    with two(make_router, state) as (one, other):
+        fine(one.query("SET app.before = 'b'"))
+        for text in ("BEGIN", "SET work_mem = '7MB'", "SET app.x = 'v'", "SAVEPOINT s",
+                     "SET ROLE mighty", ALL, "SET app.x = 'w'", "SET app.before = 'c'",
+                     "ROLLBACK TO s", "COMMIT"):
+            fine(one.query(text))
+        what = "SELECT concat_ws(',', current_user, current_setting('work_mem')," \
+            " current_setting('app.x', true), current_setting('app.before', true))"
+        for _ in range(2):
+            assert other.value(WHO) == "app_scram,none"
+            assert one.value(what) == "app_scram,7MB,v,b"
+
+
 # ------------------------------------------------------------- set_config()
 
 @STATES

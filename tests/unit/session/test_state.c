@@ -486,6 +486,34 @@ START_TEST(what_was_refused_is_not_kept)
 }
 END_TEST
 
+/* Each tag is that of one, as far as it can be. */
+START_TEST(what_was_bound_waits_for_its_tag)
+{
+	begin();
+	text("SET work_mem = '1MB'");
+	touched_bound(&t);
+	text("SELECT set_config('geqo', 'off', false)");
+	touched_bound(&t);
+	ck_assert(touched_is_awaited(&t));
+	touched_ran(&t, false);
+	touched_ran(&t, false);
+	ck_assert(touched_is_awaited(&t));
+	touched_ran(&t, true);
+	ck_assert(!touched_is_awaited(&t));
+	text("RESET work_mem");
+	touched_bound(&t);
+	touched_ran(&t, false);
+	ck_assert(touched_is_awaited(&t));
+	touched_undone(&t);
+	ck_assert(t.has_errors);
+	touched_finish(&t);
+	ck_assert(!touched_is_awaited(&t));
+	touched_undone(&t);
+	ck_assert(!t.has_errors);
+	end();
+}
+END_TEST
+
 /* First the names, then what they are. */
 START_TEST(view_is_asked_for_names)
 {
@@ -573,6 +601,7 @@ Suite *state_suite(void)
 	tcase_add_test(tc, both_is_told_by_the_source);
 	tcase_add_test(tc, what_was_refused_is_not_kept);
 	tcase_add_test(tc, answers_that_make_no_sense_are_refused);
+	tcase_add_test(tc, what_was_bound_waits_for_its_tag);
 	tcase_add_test(tc, view_is_asked_for_names);
 	suite_add_tcase(s, tc);
 	return s;
