@@ -11,7 +11,7 @@
  * Both share what is configured: the old process says how much of each budget it still
  * has in its hands, or may yet take, and never takes more after that; the new one has the
  * rest.  It begins with nothing.  What a process still hears from those before it goes on
- * to the next one, so that any number may follow each other.
+ * to the next one: HANDOVER_BEFORE_MAX may drain at a time, and any number follow each other.
  *
  * They talk over a pair of unix sockets (SOCK_SEQPACKET), each message a letter and what
  * belongs to it:

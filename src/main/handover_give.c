@@ -324,14 +324,56 @@ static void failed(struct program *p, const char *text)
 	handover_stop_successor(p);
 }
 
+static void count_socket(void *arg, int fd, const struct addr *addr)
+{
+	uint32_t *count = arg;
+
+	(void)addr;
+	*count += fd >= 0;
+}
+
+static uint32_t count_sockets(struct program *p)
+{
+	uint32_t count = p->inherited.count;
+
+	list_for_each(&p->entrances, node)
+		count += !container_of(node, struct entrance, node)->is_kept;
+	http_each_socket(p->http, count_socket, &count);
+	return count;
+}
+
+/* What the new process could not take: nothing is begun. */
+static bool is_too_much(struct program *p, char *why, size_t size)
+{
+	if (p->handover.before_count == HANDOVER_BEFORE_MAX)
+		handover_hear(p);
+	if (p->handover.before_count == HANDOVER_BEFORE_MAX)
+		(void)snprintf(why, size,
+			"%u processes before this one still drain: one of them has to end first",
+			p->handover.before_count);
+	else if (count_sockets(p) > INHERITED_MAX)
+		(void)snprintf(why, size,
+			"it listens on %u addresses, of which at most %d can be handed over",
+			count_sockets(p), INHERITED_MAX);
+	else
+		return false;
+	SLOG(ERROR, "restart-failed", "error=\"%s\"", why);
+	return true;
+}
+
 void handover_begin(struct program *p, console_done_f *done, void *done_arg)
 {
 	struct handover *h = &p->handover;
+	char why[256];
 	int pair[2], ret, room = HANDOVER_ROOM;
 
 	if (h->phase != HANDOVER_NONE || atomic_load(&p->router.drain) != ROUTER_SERVES) {
 		/* Two at the same moment: else the console has said so. */
 		done(done_arg, false, "a restart is under way, or the end");
+		return;
+	}
+	if (is_too_much(p, why, sizeof(why))) {
+		done(done_arg, false, why);
 		return;
 	}
 	h->done = done;

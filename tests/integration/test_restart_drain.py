@@ -508,6 +508,26 @@ def test_sighup_while_another_process_starts_refuses_no_file(restarted, slow_sta
     wait_until(lambda: was_good() == 0, 10, "this one is refused")
 
 
+def test_more_processes_that_drain_than_there_may_be(restarted):
+    """RESTART says so before it begins anything, and goes on when one has ended."""
+    router = restarted()
+    router.expect_error("restart-failed")
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for _ in range(16):
+            clients.append(stack.enter_context(router.session.wire()))
+            router.restart()
+        with Console(router) as console:
+            state, text = console.fails("RESTART")
+        assert state == "F0000" and "16 processes before this one still drain" in text
+        clients[0].close()
+        assert router.before[0].wait(30) == 0
+        router.restart()
+        for wire in clients[1:]:
+            assert wire.value("SELECT 1") == "1"
+    router.old_ones_end()
+
+
 def test_who_comes_after_the_answer_comes_to_the_new_process(restarted):
     """Not to the one that goes, which has left its listeners by then: on every port, again
     and again, while others connect all the time."""
