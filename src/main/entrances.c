@@ -48,6 +48,12 @@ static void deliver(struct mail *mail, struct worker *w)
 	free(order);
 }
 
+/* What has that name is not this one's to remove. */
+static bool keeps_name(const struct entrance *e)
+{
+	return e->is_kept || e->is_lent || e->has_lost_name;
+}
+
 static void tell_workers(struct program *p, const struct entrance *e,
 	struct route_workload *workload)
 {
@@ -70,7 +76,7 @@ static void tell_workers(struct program *p, const struct entrance *e,
 	order->workload = workload;
 	order->addr = e->addr;
 	order->fd = e->fd;
-	order->is_kept = e->is_kept || e->is_lent;
+	order->is_kept = keeps_name(e);
 	for (uint32_t i = 0; i < p->thread_count; i++) {
 		mails[i]->mail.deliver = deliver;
 		mails[i]->order = order;
@@ -188,6 +194,18 @@ static void keep_within(struct program *p, const struct addr *wide)
 	take_within(p, wide);
 }
 
+/* The old one is left when the new one is there; if there cannot be one it stays. */
+static void open_again(struct program *p, const struct config *config, struct entrance *e)
+{
+	struct diag why;
+
+	e->has_lost_name = true;
+	diag_clear(&why);
+	e->is_wanted = open_one(p, config, e->text, &e->addr, &why) < 0;
+	if (e->is_wanted)
+		SLOG(WARN, "listen", "address=%s error=\"%s\"", e->text, why.text);
+}
+
 static int open_list(struct program *p, const struct config *config,
 	const struct option_list *list, struct diag *diag)
 {
@@ -203,7 +221,9 @@ static int open_list(struct program *p, const struct config *config,
 			return ret;
 		}
 		e = find(p, &addr);
-		if (e != NULL)
+		if (e != NULL && !e->is_kept && (e->has_lost_name || addr_has_no_file(&addr)))
+			open_again(p, config, e);
+		else if (e != NULL)
 			e->is_wanted = true;
 		else if ((ret = open_one(p, config, list->items[k], &addr, diag)) < 0)
 			return ret;
@@ -298,7 +318,7 @@ void entrances_abandon(struct program *p)
 
 void entrance_end(struct entrance *e)
 {
-	addr_listen_end(e->fd, &e->addr, e->is_kept || e->is_lent);
+	addr_listen_end(e->fd, &e->addr, keeps_name(e));
 	entrance_free(e);
 }
 

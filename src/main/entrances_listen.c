@@ -4,6 +4,8 @@
  * begins to listen in another step: who connects gets to the narrower, and must not where that
  * may yet be given up.
  */
+#include <unistd.h>
+
 #include "config/listen.h"
 #include "main/program.h"
 
@@ -61,16 +63,23 @@ int entrances_listen(void *arg, const struct config *config, const struct addr *
 {
 	struct program *p = arg;
 	int fd = inherited_take(&p->inherited, addr, is_kept);
+	int backlog = (int)config->process.listen_backlog, again = -1;
 	struct rivals rivals;
 
 	*is_lent = fd >= 0 && !*is_kept;
+	if (*is_lent && addr_has_no_file(addr))
+		again = addr_listen(addr, backlog, config->process.unix_socket_mode);
+	if (again >= 0) {
+		close(fd);
+		*is_lent = false;
+		return again;
+	}
 	if (fd >= 0)
 		return fd;
 	find_rivals(p, addr, &rivals);
 	if (rivals.count > 0)
 		return addr_bind_over(addr, rivals.fds, rivals.count);
-	return addr_listen(addr, (int)config->process.listen_backlog,
-		config->process.unix_socket_mode);
+	return addr_listen(addr, backlog, config->process.unix_socket_mode);
 }
 
 int entrances_listen_now(void *arg, const struct config *config, const struct addr *addr, int fd)

@@ -30,6 +30,7 @@ struct entrance {
 	bool is_wanted;
 	bool is_kept;                   /* systemd's */
 	bool is_lent;                   /* another process's, as long as it is not replaced */
+	bool has_lost_name;             /* somebody has removed its file */
 };
 
 struct worker_thread {

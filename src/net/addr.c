@@ -131,6 +131,8 @@ int addr_parse_listen(const char *text, struct addr *a, char *why, size_t why_si
 		if (host[5] != '/')
 			return refuse(why, why_size,
 				"must name a directory that starts with '/' after unix:");
+		while (len > strlen("unix:/") && host[len - 1] == '/')
+			host[--len] = '\0';
 		if (set_unix(a, host + 5, port) < 0)
 			return refuse(why, why_size,
 				"names a directory whose path is too long for a socket");

@@ -81,6 +81,8 @@ bool addr_is_listening(int fd);
 NODISCARD int addr_listen_again(int fd, const struct addr *, int backlog, unsigned unix_mode);
 /* Closes it; keeps_name: that of a unix socket is somebody else's. */
 void addr_listen_end(int fd, const struct addr *, bool keeps_name);
+/* A unix socket whose name somebody has removed: nobody finds it any more. */
+bool addr_has_no_file(const struct addr *);
 
 /* A non-blocking descriptor on which connect(2) was called, or -errno.
  * *in_progress tells whether its end must be awaited. */

@@ -191,6 +191,14 @@ int addr_listen_again(int fd, const struct addr *a, int backlog, unsigned unix_m
 	return 0;
 }
 
+bool addr_has_no_file(const struct addr *a)
+{
+	struct stat st;
+
+	return addr_is_unix(a) && a->un.sun_path[0] != '\0' &&
+		lstat(a->un.sun_path, &st) < 0 && errno == ENOENT;
+}
+
 void addr_listen_end(int fd, const struct addr *a, bool keeps_name)
 {
 	/* First the name: once nobody listens, it may be another process's. */

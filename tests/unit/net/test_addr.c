@@ -41,6 +41,17 @@ START_TEST(parses_and_shows)
 }
 END_TEST
 
+START_TEST(slashes_at_the_end_say_nothing)
+{
+	char why[256] = "";
+	struct addr a, b;
+
+	ck_assert_int_eq(addr_parse_listen("unix:/tmp:6432", &a, why, sizeof(why)), 0);
+	ck_assert_int_eq(addr_parse_listen("unix:/tmp//:6432", &b, why, sizeof(why)), 0);
+	ck_assert(addr_equal(&a, &b));
+}
+END_TEST
+
 static const struct {
 	const char *why;
 	const char *text;
@@ -412,6 +423,7 @@ Suite *addr_suite(void)
 	TCase *tc = tcase_create("text");
 
 	tcase_add_loop_test(tc, parses_and_shows, 0, (int)COUNT_OF(good));
+	tcase_add_test(tc, slashes_at_the_end_say_nothing);
 	tcase_add_loop_test(tc, refuses_and_says_why, 0, (int)COUNT_OF(bad));
 	tcase_add_test(tc, compares);
 	tcase_add_loop_test(tc, wide_covers_narrow, 0, (int)COUNT_OF(covering));
