@@ -60,7 +60,7 @@ struct client {
 	uint64_t unnamed_version;       /* counts them */
 	struct prepared *unnamed_large; /* ... or large, or shared; else NULL */
 	struct prepared_act *unnamed_act;       /* what it does to names; or NULL */
-	struct portal_act *portal_acts; /* ... and portals; NULL: none does */
+	struct prepared_names *portals; /* that do something to names; NULL: none */
 	struct list_node in_free;
 	uint64_t id;
 	uint32_t slot;

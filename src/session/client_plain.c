@@ -16,7 +16,7 @@ bool client_is_plain(const struct client *c, const struct server *s, const struc
 	case 'H':
 		return true;
 	case 'E':
-		return c->portal_acts == NULL;
+		return c->portals == NULL;
 	case 'D':
 		return f->available > 0 && f->body[0] != 'S';
 	case 'B':
@@ -36,7 +36,7 @@ static bool is_calm(const struct client *c, const struct server *s)
 {
 	const struct exchange_queue *q = &s->xq;
 
-	return c->keeps_statements && c->body_left == 0 && c->portal_acts == NULL &&
+	return c->keeps_statements && c->body_left == 0 && c->portals == NULL &&
 		(s->sql_of == c->id || s->is_session) && q->open && !q->skipping &&
 		!q->in_doubt && q->copy == EXCHANGE_NO_COPY && !s->is_chained &&
 		!s->holds_client && steps_has_room(&s->steps) && exchange_has_room(q) &&

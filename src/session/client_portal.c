@@ -3,78 +3,104 @@
  * Portals of a client on a transaction port that do something to names of statements when
  * they run: DEALLOCATE and PREPARE by the extended protocol.
  *
- * One that has run cannot run again; those that never do are forgotten with the lease.
+ * They come and go when a message is sent, and that is undone when PostgreSQL skips it or
+ * refuses it: one that was skipped may run behind ROLLBACK TO SAVEPOINT.  One that has run
+ * cannot run again; those that never do are forgotten with the lease.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "session/client_priv.h"
+#include "session/server_priv.h"
 
-enum { PORTAL_ACTS_MAX = 64 };
+enum { PORTALS_MAX = 64 };
 
-struct portal_act {
-	struct portal_act *next;
-	uint64_t portal;                /* hash of its name */
-	struct prepared_act *act;
-};
-
-/* PostgreSQL tells portals apart by so much of their names, too (portalmem.c). */
-static uint64_t hash_of(const char *portal)
+/* What a portal of this statement does. */
+static struct prepared_act *act_of(const struct client *c, const char *name)
 {
-	return hash_bytes(portal, strnlen(portal, PREPARED_NAME_MAX));
+	const struct prepared_name *n;
+
+	if (name[0] == '\0')
+		return c->unnamed_act;
+	n = client_named(c, name);
+	return n == NULL ? NULL : n->act;
 }
 
-/* Takes it out: with its reference, or NULL. */
-static struct prepared_act *take(struct client *c, uint64_t portal)
+bool client_portal_admits(const struct client *c, const char *name)
 {
-	struct portal_act **at = &c->portal_acts, *found;
-	struct prepared_act *act;
-
-	while (*at != NULL && (*at)->portal != portal)
-		at = &(*at)->next;
-	found = *at;
-	if (found == NULL)
-		return NULL;
-	*at = found->next;
-	act = found->act;
-	free(found);
-	return act;
+	return c->portals == NULL || c->portals->table.count < PORTALS_MAX ||
+		act_of(c, name) == NULL;
 }
 
-static bool has_room(const struct client *c)
+static void gone(struct client *c, struct server *s, struct prepared_name *portal)
 {
-	uint32_t count = 0;
-
-	for (const struct portal_act *p = c->portal_acts; p != NULL; p = p->next)
-		count++;
-	return count < PORTAL_ACTS_MAX;
+	server_step(s, STEP_PORTAL_GONE, NULL, portal);
+	prepared_names_unlink(c->portals, portal);
 }
 
-bool client_portal_bound(struct client *c, const char *portal, struct prepared_act *act)
+static bool add(struct client *c, struct server *s, const char *name, struct prepared_act *act)
 {
-	uint64_t hash = hash_of(portal);
-	struct portal_act *new;
+	struct prepared_name *portal;
+	bool is_there;
 
-	prepared_act_unref(take(c, hash));
-	if (act == NULL)
-		return true;
-	new = has_room(c) ? malloc(sizeof(*new)) : NULL;
-	if (new == NULL)
+	if (c->portals == NULL)
+		c->portals = calloc(1, sizeof(*c->portals));
+	portal = c->portals == NULL ? NULL : prepared_name_create(name, NULL);
+	if (portal == NULL)
 		return false;
-	*new = (struct portal_act){ .next = c->portal_acts,
-		.portal = hash,
-		.act = prepared_act_ref(act) };
-	c->portal_acts = new;
-	return true;
+	portal->act = prepared_act_ref(act);
+	prepared_names_relink(c->portals, portal);
+	is_there = portal->is_linked;
+	if (is_there)
+		server_step(s, STEP_PORTAL_BOUND, NULL, portal);
+	prepared_name_unref(portal);
+	return is_there;
 }
 
-struct prepared_act *client_portal_runs(struct client *c, const char *portal)
+void client_portal_bound(struct client *c, struct server *s, const char *portal,
+	const char *name)
 {
-	return take(c, hash_of(portal));
+	struct prepared_act *act = act_of(c, name);
+
+	client_portal_closed(c, s, portal);
+	if (act != NULL && !add(c, s, portal, act))
+		server_break(s, SERVER_END_MEMORY);
+}
+
+void client_portal_closed(struct client *c, struct server *s, const char *portal)
+{
+	struct prepared_name *there =
+		c->portals == NULL ? NULL : prepared_names_find(c->portals, portal);
+
+	if (there != NULL)
+		gone(c, s, there);
+}
+
+void client_portal_runs(struct client *c, struct server *s, const char *portal)
+{
+	struct prepared_name *there = prepared_names_find(c->portals, portal);
+
+	if (there == NULL)
+		return;
+	client_sql_run(c, s, there->act);
+	steps_run_by_execute(&s->steps);
+	gone(c, s, there);
+}
+
+void client_portal_undo(struct client *c, const struct step *step)
+{
+	if (c->portals == NULL)
+		return;
+	if (step->kind == STEP_PORTAL_BOUND)
+		prepared_names_undo(c->portals, step->name);
+	else
+		prepared_names_relink(c->portals, step->name);
 }
 
 void client_portals_forget(struct client *c)
 {
-	while (c->portal_acts != NULL)
-		prepared_act_unref(take(c, c->portal_acts->portal));
+	if (c->portals == NULL)
+		return;
+	prepared_names_clear(c->portals);
+	free(c->portals);
+	c->portals = NULL;
 }

@@ -396,19 +396,6 @@ static void send_renamed(struct server *s, const struct frame *f, const char *be
 	stream_send(&s->stream, rest, (size_t)(f->body + f->available - rest));
 }
 
-/* Does this portal do something to names when it runs?  False: it is not to. */
-static bool note_act(struct client *c, const char *portal, const char *name)
-{
-	struct prepared_act *act = c->unnamed_act;
-
-	if (name[0] != '\0') {
-		struct prepared_name *n = client_named(c, name);
-
-		act = n == NULL ? NULL : n->act;
-	}
-	return (act == NULL && c->portal_acts == NULL) || client_portal_bound(c, portal, act);
-}
-
 static size_t on_bind(
 	struct client *c, struct server *s, const struct frame *f, enum client_sent *sent)
 {
@@ -428,7 +415,8 @@ static size_t on_bind(
 		exchange_sent(&s->xq, 'B');
 		return FRAME_HEADER + f->available;
 	}
-	if (!client_pin_admits_bind(c, s, name, &why) || !note_act(c, portal, name)) {
+	if (!client_pin_admits_bind(c, s, name, &why) ||
+		!client_portal_admits(c, name)) {
 		client_reuse_settle(c, s);
 		client_send_failing(s, why, NULL);
 		*sent = CLIENT_DROPPED;
@@ -438,6 +426,7 @@ static size_t on_bind(
 	c->work->touched.bind_len = wire_left(&in);
 	there = use(c, s, f, name, STEP_BIND);
 	c->work->touched.bind = NULL;
+	client_portal_bound(c, s, portal, name);
 	client_note_bound_run(c, s, name);
 	if (there == NULL) {
 		exchange_sent(&s->xq, 'B');
@@ -494,10 +483,12 @@ static size_t on_named(
 		return FRAME_HEADER + f->available;
 	}
 	/* The reply to a Describe of a portal tells nothing. */
-	if (is_statement)
+	if (is_statement) {
 		client_unnamed_close(c, s);
-	else if (f->type == 'C')
+	} else if (f->type == 'C') {
 		server_step(s, STEP_CLOSE, NULL, NULL);
+		client_portal_closed(c, s, name);
+	}
 	exchange_sent(&s->xq, f->type);
 	return FRAME_HEADER + f->available;
 }
@@ -506,17 +497,13 @@ static size_t on_named(
 
 static size_t on_execute(struct client *c, struct server *s, const struct frame *f)
 {
-	struct prepared_act *act = NULL;
 	const char *portal;
 	struct wire_in in;
 
 	wire_init(&in, f->body, f->body_len);
 	portal = wire_cstr(&in);
 	if (wire_ok(&in))
-		act = client_portal_runs(c, portal);
-	if (act != NULL)
-		client_sql_run(c, s, act);
-	prepared_act_unref(act);
+		client_portal_runs(c, s, portal);
 	exchange_sent(&s->xq, 'E');
 	return FRAME_HEADER + f->available;
 }
@@ -596,7 +583,7 @@ bool client_prepared_waits(const struct client *c, const struct server *s, const
 	case 'D':
 		return true;
 	case 'E':
-		return c->portal_acts != NULL;
+		return c->portals != NULL;
 	default:
 		return false;
 	}
@@ -617,7 +604,7 @@ size_t client_prepared_message(
 	case 'D':
 		return on_named(c, s, f, sent);
 	case 'E':
-		if (c->portal_acts != NULL)
+		if (c->portals != NULL)
 			return on_execute(c, s, f);
 		break;
 	case 'Q':

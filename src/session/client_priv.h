@@ -139,10 +139,16 @@ void client_run_drop(struct client *, struct server *, const struct prepared_act
 bool client_deallocate(struct client *, struct server *, const struct frame *);
 
 /* client_portal.c: what portals do to names when they run. */
-/* Bound, to what does this, or NULL.  False: there are too many. */
-NODISCARD bool client_portal_bound(struct client *, const char *portal, struct prepared_act *);
-/* What it does, with a reference; or NULL. */
-struct prepared_act *client_portal_runs(struct client *, const char *portal);
+/* May one be bound to the statement of this name?  Not if there are too many. */
+bool client_portal_admits(const struct client *, const char *name);
+/* It is about to be bound, closed, run: nothing else is sent in front of that message. */
+void client_portal_bound(struct client *, struct server *, const char *portal,
+	const char *name);
+void client_portal_closed(struct client *, struct server *, const char *portal);
+/* The last may send something in front of it. */
+void client_portal_runs(struct client *, struct server *, const char *portal);
+/* That did not happen. */
+void client_portal_undo(struct client *, const struct step *);
 
 /* client_sql.c: PREPARE, EXECUTE and DEALLOCATE of SQL. */
 

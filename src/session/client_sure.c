@@ -45,6 +45,12 @@ static bool is_parse_sure(const struct server *s, struct wire_in *in)
 	return name[0] == '\0' || steps_are_sure(&s->steps, name, text, len);
 }
 
+/* What a portal does to names hangs on what it was bound to. */
+static bool are_portals_sure(const struct client *c, const struct server *s)
+{
+	return c->portals == NULL || steps_are_sure(&s->steps, NULL, NULL, 0);
+}
+
 static bool is_sure(const struct client *c, const struct server *s, const struct frame *f)
 {
 	struct wire_in in;
@@ -55,18 +61,20 @@ static bool is_sure(const struct client *c, const struct server *s, const struct
 	case 'P':
 		return is_parse_sure(s, &in);
 	case 'B':
+		if (!are_portals_sure(c, s))
+			return false;
 		(void)wire_cstr(&in);
 		break;
 	case 'C':       /* when it is skipped the name comes back as it was */
 	case 'D':
 		if (wire_u8(&in) != 'S')
-			return true;
+			return f->type == 'D' || are_portals_sure(c, s);
 		break;
 	case 'Q':
 		return !prepared_may_name((const char *)f->body, f->available) ||
 			steps_are_sure(&s->steps, NULL, NULL, 0);
 	case 'E':
-		return c->portal_acts == NULL || steps_are_sure(&s->steps, NULL, NULL, 0);
+		return are_portals_sure(c, s);
 	default:
 		return true;
 	}
@@ -118,7 +126,7 @@ static bool counts_on_open(const struct client *c, const struct server *s,
 	case 'D':
 		return drops_all(s);
 	case 'E':
-		return c->portal_acts != NULL && drops_all(s);
+		return c->portals != NULL && drops_all(s);
 	case 'Q':
 		return prepared_may_name((const char *)f->body, f->available);
 	default:

@@ -305,7 +305,7 @@ void prepared_act_unref(struct prepared_act *act)
 
 static uint64_t name_bytes(const struct prepared_name *n)
 {
-	return sizeof(*n) + n->len + 1 + n->statement->len;
+	return sizeof(*n) + n->len + 1 + (n->statement == NULL ? 0 : n->statement->len);
 }
 
 struct prepared_name *prepared_names_find(

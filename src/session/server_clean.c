@@ -42,7 +42,7 @@ void server_finish_for_client(struct server *s)
 	if (s->xq.open) {
 		msg_out_sync(&out);
 		exchange_sent(&s->xq, 'S');
-		if (s->steps.count > 0 && !steps_push(&s->steps, STEP_END_SYNC, NULL, NULL))
+		if (s->steps.count > 0 && !steps_push(&s->steps, STEP_END_SYNC, 0, NULL, NULL))
 			server_break(s, SERVER_END_MEMORY);
 	}
 	stream_send_buf(&s->stream, &out);

@@ -22,7 +22,7 @@ void server_step(struct server *s, enum step_kind kind, struct prepared *p,
 	struct prepared_name *n)
 {
 	/* Without it replies cannot be told apart any more. */
-	if (!steps_push(&s->steps, kind, p, n))
+	if (!steps_push(&s->steps, kind, s->xq.open_asked, p, n))
 		server_break(s, SERVER_END_MEMORY);
 }
 
@@ -293,6 +293,11 @@ static void undo(const struct step *step, void *arg)
 	case STEP_SQL_DROP:
 		undo_sql(step, s);
 		return;
+	case STEP_PORTAL_BOUND:
+	case STEP_PORTAL_GONE:
+		if (c != NULL)
+			client_portal_undo(c, step);
+		return;
 	case STEP_CLOSE_UNNAMED:
 	case STEP_BIND:
 	case STEP_BIND_OURS:
@@ -316,6 +321,11 @@ static void undo(const struct step *step, void *arg)
 	case STEP_END_SYNC:
 		return;
 	}
+}
+
+void server_prepared_settle(struct server *s)
+{
+	steps_settle(&s->steps, s->xq.head_replied, undo, s);
 }
 
 struct drop {
@@ -536,8 +546,7 @@ void server_prepared_lost_count(struct server *s)
 	s->unnamed_of = 0;
 }
 
-/* --- what was dropped
- * -------------------------------------------------------------------- */
+/* --- what was dropped -------------------------------------------------------------------- */
 
 /* What is in flight comes after what was told, and still counts. */
 static void redo_sql(const struct step *step, void *arg)

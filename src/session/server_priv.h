@@ -162,6 +162,8 @@ bool server_prepared_error(struct server *, const struct error_fields *, bool sk
 void server_unnamed_closed(struct server *);
 /* The client's PREPARE at the head of the steps has run. */
 void server_prepared_made(struct server *);
+/* What portals were to do, as far as that was answered in another way. */
+void server_prepared_settle(struct server *);
 /* Nothing is known of what was sent last. */
 void server_prepared_lost_count(struct server *);
 /* DISCARD ALL, DEALLOCATE ALL: nothing is there any more; the client's names. */

@@ -118,7 +118,12 @@ static enum verdict on_error(struct server *s, const struct frame *f)
 /* Is it what the next step waits for? */
 static bool is_awaited(const struct server *s, enum result_tag tag)
 {
-	switch ((int)steps_head(&s->steps).kind) {
+	struct step head = steps_head(&s->steps);
+
+	/* Another Execute in front of it may give the same tag. */
+	if (head.is_executes && s->xq.head_replied <= head.place && !s->xq.in_doubt)
+		return false;
+	switch ((int)head.kind) {
 	case STEP_DEALLOCATE:
 	case STEP_DEALLOCATE_ALL:
 		return tag == RESULT_UNLISTEN;
@@ -458,6 +463,9 @@ static enum verdict decide(struct server *s, const struct frame *f)
 {
 	if (s->phase == SERVER_PHASE_BARRIER && s->own_seen)
 		return on_barrier(s, f);
+	if (UNLIKELY(s->client != NULL && s->client->portals != NULL) &&
+		exchange_owner(&s->xq) == EXCHANGE_TO_CLIENT)
+		server_prepared_settle(s);
 	switch (f->type) {
 	case 'Z':
 		return on_ready(s, f);

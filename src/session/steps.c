@@ -38,10 +38,16 @@ static bool describes(enum step_kind kind)
 	return kind == STEP_DESCRIBE || kind == STEP_DESCRIBE_SHARED;
 }
 
+static bool is_of_portal(const struct step *step)
+{
+	return step->kind == STEP_PORTAL_BOUND || step->kind == STEP_PORTAL_GONE;
+}
+
 /* It has run when something behind it is answered. */
 static bool has_no_reply(const struct step *step)
 {
-	return step->kind == STEP_DROPS_ALL || step->kind == STEP_MAKES_TABLE;
+	return step->kind == STEP_DROPS_ALL || step->kind == STEP_MAKES_TABLE ||
+		is_of_portal(step);
 }
 
 static bool is_end(const struct step *step)
@@ -49,7 +55,7 @@ static bool is_end(const struct step *step)
 	return step->kind == STEP_END_SYNC || step->kind == STEP_END_QUERY;
 }
 
-/* Makes or drops statements, or names of them. */
+/* Makes or drops statements, or names of them, or portals that do. */
 static bool changes(const struct step *step)
 {
 	static const bool does[] = { [STEP_PARSE] = true,
@@ -64,18 +70,21 @@ static bool changes(const struct step *step)
 		[STEP_DEALLOCATE] = true,
 		[STEP_DEALLOCATE_ALL] = true,
 		[STEP_DROPS_ALL] = true,
+		[STEP_PORTAL_BOUND] = true,
+		[STEP_PORTAL_GONE] = true,
 		[STEP_END_SYNC] = false };
 
 	return does[step->kind] ||
 		(step->kind == STEP_CLOSE_OURS && step->statement != NULL);
 }
 
-bool steps_push(struct steps *q, enum step_kind kind, struct prepared *statement,
-	struct prepared_name *name)
+bool steps_push(struct steps *q, enum step_kind kind, uint32_t place,
+	struct prepared *statement, struct prepared_name *name)
 {
 	if (q->count == q->size && !grow(q))
 		return false;
 	*at(q, q->count++) = (struct step){ .kind = kind,
+		.place = place,
 		.statement = statement == NULL || !holds_statement(kind)
 			? statement
 			: prepared_ref(statement),
@@ -84,6 +93,12 @@ bool steps_push(struct steps *q, enum step_kind kind, struct prepared *statement
 	q->tables += kind == STEP_MAKES_TABLE ? 1 : 0;
 	q->ends += is_end(at(q, q->count - 1)) ? 1 : 0;
 	return true;
+}
+
+void steps_run_by_execute(struct steps *q)
+{
+	if (q->count > 0)
+		at(q, q->count - 1)->is_executes = true;
 }
 
 static void release(struct step *step)
@@ -133,6 +148,8 @@ static const struct {
 	[STEP_DEALLOCATE_ALL] = { 'C', STEP_AS_DEALLOCATE_ALL },
 	[STEP_DROPS_ALL] = { 0, STEP_UNEXPECTED },
 	[STEP_MAKES_TABLE] = { 0, STEP_UNEXPECTED },
+	[STEP_PORTAL_BOUND] = { 0, STEP_UNEXPECTED },
+	[STEP_PORTAL_GONE] = { 0, STEP_UNEXPECTED },
 	[STEP_REFUSED] = { 0, STEP_UNEXPECTED },
 	[STEP_DUPLICATE] = { 0, STEP_UNEXPECTED },
 	[STEP_NOT_ALLOWED] = { 0, STEP_UNEXPECTED },
@@ -176,6 +193,21 @@ enum step_verdict steps_received(struct steps *q, uint8_t type)
 	else
 		drop_first(q);
 	return verdict;
+}
+
+static bool is_settled(const struct step *step)
+{
+	return is_of_portal(step) || (step->is_executes && meanings[step->kind].reply == 'C');
+}
+
+void steps_settle(struct steps *q, int64_t replied,
+	void (*undo)(const struct step *, void *), void *arg)
+{
+	while (q->count > 0 && is_settled(at(q, 0)) && at(q, 0)->place < replied) {
+		if (!is_of_portal(at(q, 0)))
+			undo(at(q, 0), arg);
+		drop_first(q);
+	}
 }
 
 bool steps_described(struct steps *q)
@@ -244,7 +276,7 @@ static bool concerns(const struct step *step, const char *name, const void *body
 	if (step->kind == STEP_DEALLOCATE_ALL || step->kind == STEP_DROPS_ALL ||
 		(name == NULL && body == NULL))
 		return true;
-	if (name != NULL && step->name != NULL &&
+	if (name != NULL && step->name != NULL && !is_of_portal(step) &&
 		strncmp(step->name->text, name, PREPARED_NAME_MAX) == 0)
 		return true;
 	return body != NULL && p != NULL && p->len == len && memcmp(p->body, body, len) == 0;

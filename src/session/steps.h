@@ -48,6 +48,9 @@ enum step_kind {
 	STEP_DEALLOCATE_ALL,
 	STEP_DROPS_ALL,         /* DISCARD ALL and its kin run here; no reply of its own */
 	STEP_MAKES_TABLE,       /* CREATE TABLE AS and SELECT INTO: the same */
+	STEP_PORTAL_BOUND,      /* right behind what it has come to be by, and with its reply:
+				   a portal that does something to names: client_portal.c */
+	STEP_PORTAL_GONE,       /* the same: it was closed, or has run, or is another */
 	STEP_REFUSED,           /* sent to fail: the error is replaced */
 	STEP_DUPLICATE,         /* the same: there is one of this name */
 	STEP_STALE,             /* the same: it gives other columns now */
@@ -63,6 +66,8 @@ struct step {
 	enum step_kind kind;
 	bool has_begun;                 /* STEP_DESCRIBE and its kin: 't' was there */
 	bool is_void;                   /* the server had it already, or has it not any more */
+	bool is_executes;               /* its tag is that of one Execute and of nothing else */
+	uint32_t place;                 /* replies of its exchange before its own */
 	struct prepared *statement;     /* which it is about, or NULL */
 	struct prepared_name *name;     /* the client's, or NULL */
 };
@@ -89,9 +94,12 @@ static inline bool steps_has_room(const struct steps *q)
 	return q->count + 4 <= STEPS_MAX;
 }
 
-/* Takes the references that it holds.  False without memory. */
-NODISCARD bool steps_push(struct steps *, enum step_kind, struct prepared *,
+/* Takes the references that it holds.  place: the messages of the exchange before it that
+ * get a reply each.  False without memory. */
+NODISCARD bool steps_push(struct steps *, enum step_kind, uint32_t place, struct prepared *,
 	struct prepared_name *);
+/* The last one is what the portal of an Execute does, which is sent next. */
+void steps_run_by_execute(struct steps *);
 
 enum step_verdict {
 	STEP_FORWARD,
@@ -112,6 +120,12 @@ bool steps_make_table(struct steps *);
 /* The server sent '1', '2', '3', 't' or 'C' for the client; a 'C' that no step waits
  * for is forwarded. */
 enum step_verdict steps_received(struct steps *, uint8_t type);
+
+/* So many replies of the exchange have come.  Drops what was answered with one of them
+ * without being told: portals; and the tags that Executes did not give, as they ran
+ * something else, which are undone. */
+void steps_settle(struct steps *, int64_t replied,
+	void (*undo)(const struct step *, void *), void *arg);
 
 /* 'T' or 'n': the end of what describes a statement, if it is such a one's.  True: of a
  * shared one. */

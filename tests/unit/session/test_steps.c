@@ -39,7 +39,7 @@ static void push(enum step_kind kind)
 {
 	bool is_end = kind == STEP_END_SYNC || kind == STEP_END_QUERY;
 
-	ck_assert(steps_push(&q, kind, is_end ? NULL : p, is_end ? NULL : n));
+	ck_assert(steps_push(&q, kind, 0, is_end ? NULL : p, is_end ? NULL : n));
 }
 
 static void note(const struct step *step, void *arg)
@@ -411,6 +411,78 @@ START_TEST(nothing_is_unsure_when_all_has_failed)
 }
 END_TEST
 
+static void push_at(enum step_kind kind, uint32_t place)
+{
+	ck_assert(steps_push(&q, kind, place, NULL, n));
+}
+
+START_TEST(a_portal_is_settled_when_its_message_is_answered)
+{
+	begin();
+	push_at(STEP_BIND, 0);
+	push_at(STEP_PORTAL_BOUND, 0);
+	push_at(STEP_CLOSE, 1);
+	push_at(STEP_PORTAL_GONE, 1);
+	steps_settle(&q, 0, note, &q);
+	ck_assert_uint_eq(q.count, 4);
+	ck_assert_int_eq(steps_received(&q, '2'), STEP_FORWARD);
+	steps_settle(&q, 1, note, &q);
+	ck_assert_uint_eq(q.count, 2);
+	/* An error now is that of the Close. */
+	ck_assert_str_eq(undone, "");
+	steps_fail(&q, note, &q);
+	ck_assert_str_eq(undone, LIST(STEP_PORTAL_GONE, STEP_CLOSE));
+	ck_assert_uint_eq(q.changes, 0);
+	end();
+}
+END_TEST
+
+START_TEST(what_an_execute_did_not_do_is_undone)
+{
+	begin();
+	push_at(STEP_DEALLOCATE, 2);
+	steps_run_by_execute(&q);
+	push_at(STEP_PORTAL_GONE, 2);
+	push_at(STEP_BIND, 3);
+	/* Those in front of it give other tags. */
+	steps_settle(&q, 2, note, &q);
+	ck_assert_uint_eq(q.count, 3);
+	/* Its own was another, too. */
+	steps_settle(&q, 3, note, &q);
+	ck_assert_str_eq(undone, LIST(STEP_DEALLOCATE));
+	ck_assert_uint_eq(q.count, 1);
+	steps_fail_all(&q, note, &q);
+	end();
+}
+END_TEST
+
+/* Before its own tag the text may give those of other statements. */
+START_TEST(what_a_query_does_waits_for_its_tag)
+{
+	begin();
+	push_at(STEP_SQL_PREPARE, 0);
+	push(STEP_END_QUERY);
+	steps_settle(&q, 2, note, &q);
+	ck_assert_uint_eq(q.count, 2);
+	ck_assert_int_eq(steps_received(&q, 'C'), STEP_FORWARD);
+	steps_fail_all(&q, note, &q);
+	end();
+}
+END_TEST
+
+/* What it is called says nothing of statements. */
+START_TEST(a_portal_concerns_no_statement_of_its_name)
+{
+	begin();
+	push_at(STEP_PORTAL_GONE, 0);
+	push(STEP_END_SYNC);
+	ck_assert(is_sure("name"));
+	ck_assert(!steps_are_sure(&q, NULL, NULL, 0));
+	steps_fail_all(&q, note, &q);
+	end();
+}
+END_TEST
+
 START_TEST(there_is_room_to_a_limit)
 {
 	begin();
@@ -450,6 +522,10 @@ Suite *steps_suite(void)
 	tcase_add_test(tc, use_changes_nothing);
 	tcase_add_test(tc, what_drops_all_concerns_everything);
 	tcase_add_test(tc, nothing_is_unsure_when_all_has_failed);
+	tcase_add_test(tc, a_portal_is_settled_when_its_message_is_answered);
+	tcase_add_test(tc, what_an_execute_did_not_do_is_undone);
+	tcase_add_test(tc, what_a_query_does_waits_for_its_tag);
+	tcase_add_test(tc, a_portal_concerns_no_statement_of_its_name);
 	tcase_add_test(tc, there_is_room_to_a_limit);
 	suite_add_tcase(s, tc);
 	return s;
