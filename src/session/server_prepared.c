@@ -26,8 +26,7 @@ void server_step(struct server *s, enum step_kind kind, struct prepared *p,
 		server_break(s, SERVER_END_MEMORY);
 }
 
-/* --- on the way to the server --------------------------------------------------------
- */
+/* --- on the way to the server ----------------------------------------------------------- */
 
 void server_send_parse(struct server *s, const char *name, const void *body, size_t len)
 {
@@ -177,8 +176,7 @@ static void do_again(struct step *step, void *arg)
 	}
 }
 
-/* --- what did not happen ---------------------------------------------------------------
- */
+/* --- what did not happen ---------------------------------------------------------------- */
 
 static void add_sql(struct server *s, const char *name, struct prepared *p)
 {
@@ -434,6 +432,9 @@ static void learn_from(
 	bool is_use = head->kind == STEP_BIND || head->kind == STEP_DESCRIBE;
 	struct prepared *p;
 
+	/* An Execute in front of it has failed. */
+	if (head->place != s->xq.head_replied && !s->xq.in_doubt)
+		return;
 	if (is_parse && says(e, "42P05", head->statement->name)) {
 		prepared_retire(head->statement, false);
 		s->has_foreign = true;
@@ -546,7 +547,7 @@ void server_prepared_lost_count(struct server *s)
 	s->unnamed_of = 0;
 }
 
-/* --- what was dropped -------------------------------------------------------------------- */
+/* --- what was dropped ------------------------------------------------------------------- */
 
 /* What is in flight comes after what was told, and still counts. */
 static void redo_sql(const struct step *step, void *arg)

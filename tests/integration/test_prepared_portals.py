@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: ISC
 """Portals that do something to names of statements when they run: closed, skipped, refused,
-run in the middle of others."""
+run in the middle of others.  And errors of an Execute, which are nobody else's."""
 import pytest
 from support import wire as w
-from test_prepared import error, execute, prepare, run
+from support.postgres import DATABASE
+from test_prepared import error, execute, limited, prepare, run
 
 FAILS = w.execute("nobody")
 DROP = "DEALLOCATE x"
@@ -146,3 +147,34 @@ def test_tags_of_portals_that_prepare(port):
         assert tags(answer) == ["PREPARE"]
         wire.query("ROLLBACK")
         assert is_there(wire, "other1") and not is_there(wire, "made")
+
+
+@pytest.mark.router_only
+def test_an_error_of_execute_is_not_of_the_bind_behind_it(make_router, postgres):
+    """What other clients share is as good as before."""
+    text = "SELECT id FROM items LIMIT $1"
+    router = make_router(limited(2))
+    postgres.sql("DROP TABLE IF EXISTS altered; CREATE TABLE altered (a int);"
+                 "GRANT ALL ON altered TO PUBLIC", dbname=DATABASE)
+    with router.transactional.wire() as one, router.transactional.wire() as two, \
+            router.transactional.wire() as busy:
+        # All of theirs is on the other server.
+        busy.query("BEGIN")
+        busy.query("SELECT 1")
+        for wire in (one, two):
+            prepare(wire, "shared", text)
+            execute(wire, "shared", 0)
+        one.query("PREPARE altering AS SELECT * FROM altered")
+        one.query("EXECUTE altering")
+        postgres.sql("ALTER TABLE altered ADD COLUMN b int", dbname=DATABASE)
+        answer = run(one, w.parse("EXECUTE altering"), bind_and_run(""),
+                     w.bind((0,), "shared"), w.execute())
+        assert error(answer)[0] == "0A000"
+        one.query("BEGIN")
+        one.query("SELECT 1")
+        # The one that is left lacks it.
+        busy.query("ROLLBACK")
+        two.query("BEGIN")
+        assert execute(two, "shared", 0) == []
+        two.query("COMMIT")
+        one.query("COMMIT")
