@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * What the parts of the statement reader share: statement.c (interface),
- * statement_scan.c (once over all tokens: where it ends, what it calls), and
- * those that say what kind it is: statement_kind.c, statement_session.c,
+ * statement_scan.c (once over all tokens: where it ends, what it calls, with
+ * statement_place.c), and those that say what kind it is: statement_kind.c, statement_session.c,
  * statement_set.c, statement_catalog.c, statement_calls.c.
  *
  * Thread: any.

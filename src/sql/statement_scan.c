@@ -6,56 +6,14 @@
  * A semicolon ends a statement, but for those within parentheses (CREATE RULE)
  * and in the body of a routine: CREATE FUNCTION ... BEGIN ATOMIC ...; END.
  *
- * A call is a name before a parenthesis.  Names also stand there where none is
- * called: lists of columns, aliases, types, clauses.  Such a place is taken for
- * no call only where the grammar rules a call out; what is left over counts as a
- * function that nobody knows.  A function that is known to change the session
- * counts wherever it stands, also as an attribute: (0.5::float8).setseed.
+ * A call is a name before a parenthesis, unless its place says otherwise
+ * (statement_place.c).  A function that is known to change the session counts wherever
+ * it stands, also as an attribute: (0.5::float8).setseed.
  */
+#include "sql/statement_place.h"
 #include "sql/statement_priv.h"
 
 #include <string.h>
-
-/* What is remembered of a token. */
-struct item {
-	enum lexer_kind kind;
-	enum word word;
-	char c;		  /* punctuation */
-	bool closes_call; /* the parenthesis of a call */
-};
-
-/* Names with dots between them. */
-struct chain {
-	bool is_open;
-	unsigned parts;
-	struct lexer_token schema, name; /* the last two */
-	enum word word;			 /* of the name, if it is alone */
-	struct item before, before2;
-	unsigned depth;
-	bool is_second; /* before it: the first word */
-	bool is_attribute; /* of an expression: (...).name, a[1].name, $1.name */
-};
-
-struct scan {
-	struct lexer *lexer;
-	struct statement *statement;
-	struct scan_result *result;
-	struct lexer_token token;
-	struct item now, last, last2, last3;
-	struct chain chain;
-	bool waits_for_argument; /* the chain was followed by a parenthesis */
-	uint64_t calls;		 /* bit n: parenthesis n is a call's */
-	unsigned depth;
-	unsigned count; /* tokens so far */
-	enum word first[4];
-	bool conflict_open; /* ON CONFLICT (: a clause if DO follows */
-	bool operator_open; /* OPERATOR (: a name if an operator ends it */
-	bool has_cast;
-	bool has_create;
-	bool has_settings; /* names pg_settings */
-	bool in_body;  /* of a routine */
-	bool at_start; /* in the body: a statement may begin */
-};
 
 enum { DEPTH_MAX = 64 };
 
@@ -64,119 +22,12 @@ static void set_flag(struct scan *scan, uint32_t flag)
 	scan->statement->flags |= flag;
 }
 
-static bool is_name_kind(enum lexer_kind kind)
-{
-	return kind >= LEXER_WORD && kind <= LEXER_QUOTED_UNICODE;
-}
-
 static bool is_string_kind(enum lexer_kind kind)
 {
 	return kind >= LEXER_STRING && kind <= LEXER_STRING_DOLLAR;
 }
 
-static bool is_punct(const struct item *item, char c)
-{
-	return item->kind == LEXER_PUNCT && item->c == c;
-}
-
-/* A name that is not a keyword. */
-static bool is_plain_name(const struct item *item)
-{
-	return is_name_kind(item->kind) && item->word == WORD_PLAIN;
-}
-
 /* --- calls ---------------------------------------------------------------- */
-
-/* A name follows these words, not an expression. */
-static bool is_before_a_name(enum word word)
-{
-	switch ((int)word) {
-	case WORD_AS:
-	case WORD_INTO:
-	case WORD_TABLE:
-	case WORD_REFERENCES:
-	case WORD_WITH:
-	case WORD_EXISTS:
-	case WORD_FUNCTION:
-	case WORD_PROCEDURE:
-	case WORD_ROUTINE:
-	case WORD_AGGREGATE:
-	case WORD_EXECUTE:
-	case WORD_PREPARE:
-		return true;
-	default:
-		return false;
-	}
-}
-
-/* ON t (...) and USING btree (...) of CREATE INDEX. */
-static bool is_index_part(const struct scan *scan, const struct chain *chain)
-{
-	enum word before = chain->before.word;
-	bool is_index = scan->first[0] == WORD_CREATE &&
-		(scan->first[1] == WORD_INDEX || scan->first[2] == WORD_INDEX);
-
-	return is_index && chain->depth == 0 &&
-		(before == WORD_ON || before == WORD_USING);
-}
-
-/* Words that begin a clause, behind what only clauses have before them. */
-static bool is_clause(const struct chain *chain)
-{
-	enum word before = chain->before.word;
-
-	switch ((int)chain->word) {
-	case WORD_OVER:
-	case WORD_FILTER:
-		return chain->before.closes_call;
-	case WORD_BY:
-		return before == WORD_ORDER || before == WORD_GROUP ||
-			before == WORD_PARTITION;
-	case WORD_KEY:
-		return before == WORD_PRIMARY || before == WORD_FOREIGN;
-	case WORD_SET:
-		return before == WORD_UPDATE;
-	case WORD_SETS:
-		return before == WORD_GROUPING;
-	case WORD_CUBE:
-	case WORD_ROLLUP:
-		return before == WORD_BY;
-	case WORD_MATERIALIZED:
-		return before == WORD_AS || before == WORD_NOT;
-	case WORD_JOIN:
-		return before == WORD_LEFT || before == WORD_RIGHT ||
-			before == WORD_FULL || before == WORD_INNER ||
-			before == WORD_CROSS || before == WORD_NATURAL ||
-			before == WORD_OUTER;
-	default:
-		return false;
-	}
-}
-
-/* A place where the grammar has a name and a parenthesis, but no call. */
-static bool is_no_call(const struct scan *scan, const struct chain *chain)
-{
-	const struct item *before = &chain->before;
-	bool is_word = chain->parts == 1 && chain->name.kind == LEXER_WORD;
-	enum word_category category = words_category(chain->word);
-
-	if (before->kind == LEXER_END || before->kind == LEXER_CAST)
-		return true;
-	if (is_before_a_name(before->word) || is_plain_name(before))
-		return true;
-	if (before->word == WORD_RECURSIVE && chain->before2.word == WORD_WITH)
-		return true;
-	if (chain->is_second &&
-		(before->word == WORD_COPY || before->word == WORD_ANALYZE))
-		return true;
-	if (is_index_part(scan, chain))
-		return true;
-	if (!is_word)
-		return false;
-	if (category == WORD_RESERVED || category == WORD_COL_NAME)
-		return true;
-	return is_clause(chain);
-}
 
 /* A schema of PostgreSQL's, or none. */
 static bool is_builtin_schema(const struct scan *scan, const struct chain *chain)
@@ -202,7 +53,7 @@ static void note_call(struct scan *scan)
 		function = FUNCTION_UNKNOWN;
 	if (function != FUNCTION_UNKNOWN)
 		set_flag(scan, statement_call_flags(function));
-	else if (!is_no_call(scan, chain))
+	else if (!statement_place_has_no_call(scan, chain))
 		set_flag(scan, SQL_CALLS_UNKNOWN);
 }
 
@@ -233,8 +84,8 @@ static void note_attribute(struct scan *scan)
 
 static bool is_behind_expression(const struct scan *scan)
 {
-	return is_punct(&scan->last, '.') &&
-		(is_punct(&scan->last2, ')') || is_punct(&scan->last2, ']') ||
+	return scan_is_punct(&scan->last, '.') &&
+		(scan_is_punct(&scan->last2, ')') || scan_is_punct(&scan->last2, ']') ||
 			scan->last2.kind == LEXER_PARAM);
 }
 
@@ -257,7 +108,7 @@ static void on_name(struct scan *scan)
 {
 	struct chain *chain = &scan->chain;
 
-	if (chain->is_open && is_punct(&scan->last, '.')) {
+	if (chain->is_open && scan_is_punct(&scan->last, '.')) {
 		chain->schema = chain->name;
 		chain->name = scan->token;
 		chain->parts++;
@@ -268,12 +119,19 @@ static void on_name(struct scan *scan)
 		note_attribute(scan);
 }
 
-/* ON CONFLICT (a) DO is a clause; JOIN ... ON conflict(a) is a call. */
+/* ON CONFLICT (a) DO NOTHING is a clause; JOIN ... ON conflict(a) is a call. */
 static void note_conflict(struct scan *scan)
 {
 	if (scan->conflict_open)
 		set_flag(scan, SQL_CALLS_UNKNOWN);
 	scan->conflict_open = false;
+}
+
+/* DO alone may be somebody's label. */
+static void end_conflict(struct scan *scan)
+{
+	if (scan->last.word == WORD_DO && scan->depth + 1 == scan->conflict_depth)
+		scan->conflict_open = false;
 }
 
 /* What was opened may be the call of a function that OVER can follow. */
@@ -286,6 +144,9 @@ static bool may_be_call(const struct chain *chain)
 	/* WITHIN GROUP (...) belongs to a call. */
 	if (chain->word == WORD_GROUP)
 		return true;
+	/* What follows OPERATOR (...) is an operand. */
+	if (chain->word == WORD_OPERATOR)
+		return false;
 	return category != WORD_RESERVED && category != WORD_COL_NAME;
 }
 
@@ -304,17 +165,17 @@ static void push_paren(struct scan *scan, bool is_call)
 static void open_paren(struct scan *scan)
 {
 	const struct chain *chain = &scan->chain;
-	bool follows_name = chain->is_open && is_name_kind(scan->last.kind);
+	bool follows_name = chain->is_open && scan_is_name(scan->last.kind);
 	bool is_word = follows_name && chain->parts == 1;
 
 	push_paren(scan, follows_name && may_be_call(chain));
 	if (is_word && chain->word == WORD_CONFLICT && chain->before.word == WORD_ON) {
-		note_conflict(scan);
 		scan->conflict_open = true;
+		scan->conflict_depth = scan->depth;
 	} else if (is_word && chain->word == WORD_OPERATOR) {
 		scan->operator_open = true;
 	} else if (is_word && chain->word == WORD_TREAT &&
-		!is_before_a_name(chain->before.word)) {
+		!statement_place_names(chain->before.word)) {
 		/* TREAT(x AS f) calls f(x) of PostgreSQL's, whatever f is. */
 		set_flag(scan, SQL_UNSURE);
 	} else if (follows_name) {
@@ -322,9 +183,16 @@ static void open_paren(struct scan *scan)
 	}
 }
 
+/* "(+" and "(a.+"; in "(a !)" and "(1 !)" the operator has an operand (up to release 13). */
+static bool is_name_of_operator(const struct scan *scan)
+{
+	return scan->last.kind == LEXER_OPERATOR &&
+		(scan_is_punct(&scan->last2, '(') || scan_is_punct(&scan->last2, '.'));
+}
+
 static void close_paren(struct scan *scan)
 {
-	if (scan->operator_open && scan->last.kind != LEXER_OPERATOR)
+	if (scan->operator_open && !is_name_of_operator(scan))
 		set_flag(scan, SQL_CALLS_UNKNOWN);
 	scan->operator_open = false;
 	if (scan->depth == 0) {
@@ -332,6 +200,9 @@ static void close_paren(struct scan *scan)
 		return;
 	}
 	scan->depth--;
+	/* Of the parenthesis around it, in which nothing has followed that makes it a clause. */
+	if (scan->depth + 1 < scan->conflict_depth)
+		note_conflict(scan);
 	scan->now.closes_call =
 		scan->depth < DEPTH_MAX && (scan->calls >> scan->depth & 1) != 0;
 }
@@ -357,9 +228,9 @@ static bool may_be_type(const struct scan *scan)
 	default:
 		break;
 	}
-	if (is_punct(item, ')') || is_punct(item, ']'))
+	if (scan_is_punct(item, ')') || scan_is_punct(item, ']'))
 		return true;
-	return is_name_kind(item->kind) && words_category(item->word) != WORD_RESERVED;
+	return scan_is_name(item->kind) && words_category(item->word) != WORD_RESERVED;
 }
 
 static void on_string(struct scan *scan)
@@ -376,7 +247,7 @@ static void on_cast(struct scan *scan)
 
 	if (is_string_kind(scan->last.kind) ||
 		(has_string &&
-			(is_punct(&scan->last, ')') || is_punct(&scan->last, ']'))))
+			(scan_is_punct(&scan->last, ')') || scan_is_punct(&scan->last, ']'))))
 		set_flag(scan, SQL_HAS_CAST_STRING);
 }
 
@@ -462,8 +333,11 @@ static void on_word(struct scan *scan)
 	case WORD_PLAIN:
 		note_system_name(scan);
 		break;
-	case WORD_INSERT:
 	case WORD_UPDATE:
+		end_conflict(scan);
+		set_flag(scan, SQL_MAY_WRITE);
+		break;
+	case WORD_INSERT:
 	case WORD_DELETE:
 	case WORD_MERGE:
 		set_flag(scan, SQL_MAY_WRITE);
@@ -490,8 +364,16 @@ static void on_word(struct scan *scan)
 	case WORD_XMLSERIALIZE:
 		scan->has_cast = true;
 		break;
-	case WORD_DO:
-		scan->conflict_open = false;
+	case WORD_NOTHING:
+		end_conflict(scan);
+		break;
+	case WORD_CONFLICT:
+		/* One more: what stood before was a call. */
+		if (scan->last.word == WORD_ON)
+			note_conflict(scan);
+		break;
+	case WORD_XMLTABLE:
+		scan->has_xmltable = true;
 		break;
 	case WORD_ATOMIC:
 		note_atomic(scan);
@@ -523,7 +405,7 @@ static void on_token(struct scan *scan)
 	if (scan->waits_for_argument)
 		finish_call(scan);
 	scan->at_start = false;
-	if (is_name_kind(scan->now.kind)) {
+	if (scan_is_name(scan->now.kind)) {
 		on_name(scan);
 		on_word(scan);
 		if (was_at_start && scan->now.word == WORD_END)
@@ -538,7 +420,7 @@ static void on_token(struct scan *scan)
 	} else if (scan->now.kind == LEXER_PARAM) {
 		set_flag(scan, SQL_HAS_PARAM);
 	}
-	if (!is_name_kind(scan->now.kind) && !is_punct(&scan->now, '.'))
+	if (!scan_is_name(scan->now.kind) && !scan_is_punct(&scan->now, '.'))
 		scan->chain.is_open = false;
 }
 
@@ -546,7 +428,7 @@ static void on_token(struct scan *scan)
 static void look_at(struct scan *scan)
 {
 	scan->now = (struct item){ .kind = scan->token.kind };
-	if (scan->now.kind == LEXER_WORD && !is_punct(&scan->last, '.'))
+	if (scan->now.kind == LEXER_WORD && !scan_is_punct(&scan->last, '.'))
 		scan->now.word = words_find(&scan->token);
 	else if (scan->now.kind == LEXER_PUNCT)
 		scan->now.c = scan->token.text[0];
@@ -555,7 +437,7 @@ static void look_at(struct scan *scan)
 static bool ends_here(const struct scan *scan)
 {
 	return scan->now.kind == LEXER_END ||
-		(is_punct(&scan->now, ';') && scan->depth == 0 && !scan->in_body);
+		(scan_is_punct(&scan->now, ';') && scan->depth == 0 && !scan->in_body);
 }
 
 static void finish(struct scan *scan)

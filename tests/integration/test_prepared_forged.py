@@ -73,6 +73,30 @@ def test_what_code_has_replaced(crowd, how):
     assert "statement-forged" in crowd.log()
 
 
+# Functions by the names of words that begin a clause elsewhere.
+CLAUSES = {
+    "ORDER BY": ("rollup", "SELECT 1 ORDER BY rollup(1)"),
+    "PARTITION BY": ("cube", "SELECT sum(1) OVER (PARTITION BY cube(1))"),
+    "NOT": ("materialized", "SELECT NOT materialized(1)::bool"),
+    "OPERATOR": ("over", "SELECT 1 OPERATOR(pg_catalog.+) over(1)"),
+    "ON": ("conflict", "SELECT 1 FROM (SELECT 1) a JOIN (SELECT 1) b ON conflict(1) = 2 "
+           "UNION SELECT 1 AS do"),
+}
+
+
+@pytest.mark.parametrize("place", CLAUSES)
+def test_what_functions_have_replaced_that_are_named_like_clauses(make_router, postgres, place):
+    name, text = CLAUSES[place]
+    postgres.sql(f"CREATE OR REPLACE FUNCTION {name}(int) RETURNS int LANGUAGE plpgsql AS "
+                 f"$$ {FORGE} RETURN 1; END $$", dbname=DATABASE)
+    router = make_router(limited(1, session_state="strict"))
+    with router.transactional.wire() as one, router.transactional.wire() as other:
+        prepare(one, "s", "SELECT 'mine'")
+        other.query(text)
+        assert execute(one, "s") == [("mine",)]
+    postgres.sql(f"DROP FUNCTION {name}(int)", dbname=DATABASE)
+
+
 @pytest.mark.parametrize("how", HOW)
 def test_what_code_has_replaced_with_somebody_waiting(crowd, how):
     """The same where the clean rides behind the last message of a lease."""
