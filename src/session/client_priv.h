@@ -190,6 +190,16 @@ static inline void client_unnamed_put(const struct client *c, struct server *s)
 {
 	s->unnamed_of = c->id;
 	s->unnamed_version = c->unnamed_version;
+	s->unnamed_at = s->xq.ends;
+	s->unnamed_is_unsure = !exchange_is_idle(&s->xq);
+}
+
+/* ... and will have it when what is sent next runs: what made it so was answered, or both
+ * are skipped. */
+static inline bool client_unnamed_is_sure(const struct client *c, const struct server *s)
+{
+	return client_unnamed_is_there(c, s) &&
+		(!s->unnamed_is_unsure || s->unnamed_at == s->xq.ends);
 }
 
 /* client_unnamed.c */
@@ -201,6 +211,8 @@ void client_unnamed_sent(struct client *, struct server *);
 void client_unnamed_close(struct client *, struct server *);
 /* Sees that the server has it. */
 void client_unnamed_use(struct client *, struct server *);
+/* Bind, or Describe of a statement: of the unnamed one, perhaps? */
+bool client_uses_unnamed(const struct frame *);
 /* Takes away an unnamed statement that is not the client's. */
 void client_unnamed_hide(struct client *, struct server *);
 

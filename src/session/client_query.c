@@ -189,7 +189,6 @@ static void unnamed_passes(struct client *c, struct server *s)
 {
 	c->unnamed_version++;
 	client_unnamed_put(c, s);
-	s->unnamed_is_unsure = !s->is_session && !exchange_is_idle(&s->xq);
 }
 
 /* On a session port, or where nobody looks after names: they belong to the server's
@@ -292,7 +291,8 @@ static void pass(struct client *c, struct server *s, const struct frame *f,
 		stats_add(c->stats, STAT_bind_count, 1);
 		/* fall through */
 	case 'D':
-		if (s->unnamed_of == 0 || client_unnamed_is_there(c, s) || s->xq.skipping)
+		if (s->unnamed_of == 0 || client_unnamed_is_there(c, s) || s->xq.skipping ||
+			!client_uses_unnamed(f))
 			break;
 		send_span(s, span);
 		client_unnamed_hide(c, s);

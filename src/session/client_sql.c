@@ -73,7 +73,7 @@ static void send_prepare(struct server *s, struct prepared *p, struct prepared_n
 
 	server_step(s, STEP_UNNAMED_OURS, NULL, NULL);
 	server_send_parse(s, "", p->body, p->len);
-	s->unnamed_of = 0;
+	s->unnamed_of = SERVER_UNNAMED_SOMEBODYS;
 	send_portal(s, STEP_SQL_AGAIN, p, there);
 	server_step(s, STEP_CLOSE_OURS, NULL, NULL);
 	buf_init(&out, 0);
@@ -91,7 +91,7 @@ static void send_end(struct server *s)
 
 	server_step(s, STEP_UNNAMED_OURS, NULL, NULL);
 	server_send_parse(s, "", body, sizeof(body));
-	s->unnamed_of = 0;
+	s->unnamed_of = SERVER_UNNAMED_SOMEBODYS;
 	send_portal(s, STEP_SQL_END, NULL, NULL);
 }
 

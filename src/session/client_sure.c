@@ -91,10 +91,27 @@ static bool is_behind_unsynced(const struct server *s, const struct frame *f)
 		prepared_may_name((const char *)f->body, f->available);
 }
 
+/* Where an error may skip what it is to find, somebody else's would be there. */
+static bool waits_for_unnamed(const struct client *c, const struct server *s,
+	const struct frame *f)
+{
+	return s->steps.unnamed > 0 && client_uses_unnamed(f) && !client_unnamed_is_sure(c, s) &&
+		!steps_unnamed_is_sure(&s->steps);
+}
+
+/* The same where nobody looks after names, and no steps tell what is in flight. */
+static bool waits_for_passing(const struct client *c, const struct server *s,
+	const struct frame *f)
+{
+	return !s->is_session && s->unnamed_of != 0 && s->xq.pending > 0 &&
+		client_uses_unnamed(f) && !client_unnamed_is_sure(c, s);
+}
+
 static bool is_behind_end(const struct client *c, const struct server *s, const struct frame *f)
 {
 	return s->steps.ends > 0 &&
-		(is_behind_unsynced(s, f) || (s->steps.changes > 0 && !is_sure(c, s, f)));
+		(is_behind_unsynced(s, f) || (s->steps.changes > 0 && !is_sure(c, s, f)) ||
+			waits_for_unnamed(c, s, f));
 }
 
 static void is_drop_all(const struct step *step, void *found)
@@ -146,8 +163,13 @@ bool client_waits_for_names(const struct client *c, struct server *s, const stru
 
 	s->wants_answers = s->is_flushed = false;
 	/* What is skipped changes nothing, and COPY waits for the client. */
-	if ((s->steps.ends == 0 && !s->xq.open) || !c->keeps_statements || s->xq.skipping ||
-		(s->xq.copy == EXCHANGE_COPY_IN && !s->xq.copy_end_sent))
+	if (s->xq.skipping || (s->xq.copy == EXCHANGE_COPY_IN && !s->xq.copy_end_sent))
+		return false;
+	if (!c->keeps_statements) {
+		s->is_unsure = waits_for_passing(c, s, f);
+		return s->is_unsure;
+	}
+	if (s->steps.ends == 0 && !s->xq.open)
 		return false;
 	s->wants_answers = waits_for_open(c, s, f);
 	s->is_unsure = s->wants_answers || is_behind_end(c, s, f);

@@ -72,7 +72,9 @@ static void note_unnamed(struct client *c, struct server *s)
 /* The server has the client's own from here on. */
 void client_unnamed_sent(struct client *c, struct server *s)
 {
-	bool was_there = client_unnamed_is_there(c, s);
+	/* Also if all that is in flight is skipped. */
+	bool was_there = client_unnamed_is_there(c, s) &&
+		(!s->unnamed_is_unsure || s->steps.unnamed == 0);
 
 	c->unnamed_version++;
 	server_step(s, was_there ? STEP_UNNAMED : STEP_UNNAMED_FIRST, NULL, NULL);
@@ -122,6 +124,18 @@ void client_unnamed_use(struct client *c, struct server *s)
 		server_send_parse(s, "", c->unnamed_large->body, c->unnamed_large->len);
 	else
 		server_send_parse(s, "", buf_data(&c->unnamed), buf_len(&c->unnamed));
+}
+
+bool client_uses_unnamed(const struct frame *f)
+{
+	struct wire_in in;
+
+	wire_init(&in, f->body, f->available);
+	if (f->type == 'B')
+		(void)wire_cstr(&in);
+	else if (f->type != 'D' || (f->available > 0 && wire_u8(&in) != 'S'))
+		return false;
+	return wire_cstr(&in)[0] == '\0' || !wire_ok(&in);
 }
 
 /* Not somebody else's. */

@@ -33,7 +33,10 @@ static void push_run(struct exchange_queue *q, const struct exchange_run *more)
 {
 	struct exchange_run *last;
 
-	q->pending += more->end == 'c' ? 0 : more->count;
+	if (more->end != 'c') {
+		q->pending += more->count;
+		q->ends += more->count;
+	}
 	if (q->run_count > 0) {
 		last = run_at(q, q->run_count - 1u);
 		if (is_alike(last, more)) {

@@ -65,6 +65,7 @@ struct exchange_queue {
 	uint32_t open_asked;            /* as asked, since the last run */
 	int64_t head_replied;           /* replies to single messages of the head */
 	uint32_t pending;               /* complete exchanges not answered */
+	uint32_t ends;                  /* ... that ever were: the number of the next */
 	char status;                    /* of the last ReadyForQuery: 'I', 'T', 'E' */
 };
 

@@ -74,9 +74,9 @@ struct server {
 	struct steps steps;             /* what replies to such are to come */
 	struct buf instead;             /* of a message that the client is not to see */
 	uint64_t opened_us;             /* since when it connects */
-	uint64_t unnamed_of;            /* client whose unnamed statement it has; 0: none */
-	uint64_t unnamed_version;       /* and which of them */
-	bool unnamed_is_unsure;         /* an error may skip what made it so */
+	uint64_t unnamed_of, unnamed_version;   /* whose unnamed statement it has; 0: none; which */
+	uint32_t unnamed_at;            /* since which exchange (exchange_queue.ends) */
+	bool unnamed_is_unsure;         /* an error in that, or before it, may skip what made it so */
 	uint8_t lexer_flags;            /* enum lexer_flag, as it reads texts now */
 	uint64_t literal_key, path_key; /* of settings under which statements are read; search_path */
 	uint64_t nonce;                 /* of the barrier */

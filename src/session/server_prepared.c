@@ -2,6 +2,8 @@
 /*
  * Prepared statements of clients of a transaction port, on the server's side: what is
  * sent beside the client's messages, and what the replies mean for what is there.
+ *
+ * Long because what a step did, undoes and does again has to be read side by side.
  */
 #include <stdio.h>
 #include <string.h>
@@ -234,6 +236,21 @@ static bool is_last_unnamed(const struct server *s, const struct step *step)
 	return !later.is_there;
 }
 
+/* What was there stays, the client's own as one that nobody has seen; somebody else's not,
+ * nor what may be refused. */
+static void unnamed_not_ended(struct server *s, struct client *c, const struct step *step)
+{
+	bool is_last = is_last_unnamed(s, step), is_query = step->kind == STEP_END_QUERY;
+
+	if (is_last && !is_query && c != NULL) {
+		client_unnamed_forget(c);
+		c->has_unseen = step->kind == STEP_UNNAMED;
+	}
+	if (step->kind == STEP_UNNAMED_FIRST || (is_last && is_query) ||
+		(is_last && (c == NULL || c->route->limits.pins_refused != 0)))
+		s->unnamed_of = SERVER_UNNAMED_SOMEBODYS;
+}
+
 void server_unnamed_closed(struct server *s)
 {
 	struct step head = steps_head(&s->steps);
@@ -267,10 +284,8 @@ static void undo(const struct step *step, void *arg)
 		return;
 	case STEP_UNNAMED:
 	case STEP_UNNAMED_FIRST:
-		if (c != NULL && is_last_unnamed(s, step))
-			client_unnamed_forget(c);
-		if (step->kind == STEP_UNNAMED_FIRST)
-			s->unnamed_of = SERVER_UNNAMED_SOMEBODYS;
+	case STEP_END_QUERY:
+		unnamed_not_ended(s, c, step);
 		return;
 	case STEP_UNNAMED_OURS:
 		s->unnamed_of = SERVER_UNNAMED_SOMEBODYS;
@@ -281,7 +296,7 @@ static void undo(const struct step *step, void *arg)
 			prepared_names_relink(&c->names, step->name);
 		return;
 	case STEP_CLOSE_OURS:
-		if (step->statement == NULL)
+		if (step->statement == NULL && (c == NULL || c->keeps_statements))
 			s->unnamed_of = SERVER_UNNAMED_SOMEBODYS;
 		return;
 	case STEP_SQL_PARSE:
@@ -315,7 +330,6 @@ static void undo(const struct step *step, void *arg)
 	case STEP_NOT_BY_SQL:
 	case STEP_NOT_ALLOWED:
 	case STEP_NOT_PINNED:
-	case STEP_END_QUERY:
 	case STEP_END_SYNC:
 		return;
 	}
@@ -544,7 +558,7 @@ void server_prepared_lost_count(struct server *s)
 	steps_back(&s->steps, take_back, s);
 	steps_fail_all(&s->steps, undo, s);
 	s->has_foreign = true;
-	s->unnamed_of = 0;
+	s->unnamed_of = SERVER_UNNAMED_SOMEBODYS;
 }
 
 /* --- what was dropped ------------------------------------------------------------------- */

@@ -68,11 +68,25 @@ static enum reuse_error reuse_failed(struct server *s, const struct error_fields
 	return client_reuse_failed(s->client, s, e, &s->instead);
 }
 
+/* From the exchange that failed up to the next Sync; where names are looked after steps
+ * tell that. */
+static void unnamed_skipped(struct server *s, uint32_t failed)
+{
+	uint32_t count = s->xq.ends - s->xq.pending - failed;
+
+	if (!s->unnamed_is_unsure || s->is_session ||
+		(s->client != NULL && s->client->keeps_statements))
+		return;
+	if (s->unnamed_at - failed <= count || s->xq.in_doubt)
+		s->unnamed_of = SERVER_UNNAMED_SOMEBODYS;
+}
+
 static enum verdict on_error(struct server *s, const struct frame *f)
 {
 	enum exchange_reply owner = exchange_owner(&s->xq);
 	struct error_fields e;
 	enum reuse_error reuse;
+	uint32_t failed;
 	bool skips;
 
 	error_parse(f->body, f->available, &e);
@@ -90,6 +104,7 @@ static enum verdict on_error(struct server *s, const struct frame *f)
 			DROP;
 	}
 	skips = exchange_error_skips(&s->xq);
+	failed = s->xq.ends - s->xq.pending;
 	if (!exchange_received(&s->xq, 'E', 0)) {
 		bad_message(s, "error out of place", 'E');
 		return STOP;
@@ -101,8 +116,8 @@ static enum verdict on_error(struct server *s, const struct frame *f)
 		if (s->client->work->read_key != 0)
 			s->client->work->read_key = client_new_key(s->client);
 	}
-	if (skips && s->unnamed_is_unsure)
-		s->unnamed_of = SERVER_UNNAMED_SOMEBODYS;
+	if (skips)
+		unnamed_skipped(s, failed);
 	reuse = owner == EXCHANGE_TO_CLIENT ? reuse_failed(s, &e) : REUSE_ERROR_GOES_ON;
 	if (owner == EXCHANGE_TO_CLIENT && s->steps.count > 0 &&
 		server_prepared_error(s, &e, skips))
@@ -416,8 +431,9 @@ static enum verdict on_step(struct server *s, const struct frame *f)
 		return verdict;
 	case STEP_UNEXPECTED:
 		/* Behind a COPY that failed PostgreSQL may have seen what the count takes for
-		 * skipped: exchange.h. */
-		if (s->xq.in_doubt)
+		 * skipped: exchange.h.  Where nobody looks after names only what was put in
+		 * between has a step. */
+		if (s->xq.in_doubt || (s->client != NULL && !s->client->keeps_statements))
 			return verdict;
 		break;
 	}

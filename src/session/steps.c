@@ -78,6 +78,22 @@ static bool changes(const struct step *step)
 		(step->kind == STEP_CLOSE_OURS && step->statement != NULL);
 }
 
+/* Behind it the unnamed statement is another one, or none. */
+static bool sets_unnamed(const struct step *step)
+{
+	switch ((int)step->kind) {
+	case STEP_UNNAMED:
+	case STEP_UNNAMED_FIRST:
+	case STEP_UNNAMED_OURS:
+	case STEP_END_QUERY:
+		return true;
+	case STEP_CLOSE_OURS:
+		return step->statement == NULL;
+	default:
+		return false;
+	}
+}
+
 bool steps_push(struct steps *q, enum step_kind kind, uint32_t place,
 	struct prepared *statement, struct prepared_name *name)
 {
@@ -91,6 +107,7 @@ bool steps_push(struct steps *q, enum step_kind kind, uint32_t place,
 		.name = name == NULL ? NULL : prepared_name_ref(name) };
 	q->changes += changes(at(q, q->count - 1)) ? 1 : 0;
 	q->tables += kind == STEP_MAKES_TABLE ? 1 : 0;
+	q->unnamed += sets_unnamed(at(q, q->count - 1)) ? 1 : 0;
 	q->ends += is_end(at(q, q->count - 1)) ? 1 : 0;
 	return true;
 }
@@ -112,6 +129,7 @@ static void drop_first(struct steps *q)
 {
 	q->changes -= changes(at(q, 0)) ? 1 : 0;
 	q->tables -= at(q, 0)->kind == STEP_MAKES_TABLE ? 1 : 0;
+	q->unnamed -= sets_unnamed(at(q, 0)) ? 1 : 0;
 	q->ends -= is_end(at(q, 0)) ? 1 : 0;
 	release(at(q, 0));
 	q->first = (q->first + 1) & (q->size - 1);
@@ -294,6 +312,23 @@ bool steps_are_sure(const struct steps *q, const char *name, const void *body, s
 		if (is_end(step))
 			is_behind_end = true;
 		else if (is_behind_end && changes(step) && concerns(step, name, body, len))
+			return false;
+	}
+	return true;
+}
+
+bool steps_unnamed_is_sure(const struct steps *q)
+{
+	bool is_behind_sync = false;
+
+	if (q->unnamed == 0)
+		return true;
+	for (uint32_t i = q->count; i > 0; i--) {
+		const struct step *step = at(q, i - 1);
+
+		if (step->kind == STEP_END_SYNC)
+			is_behind_sync = true;
+		else if (is_behind_sync && sets_unnamed(step))
 			return false;
 	}
 	return true;

@@ -79,6 +79,7 @@ struct steps {
 	uint32_t count;
 	uint32_t changes;               /* of them: what makes or drops statements */
 	uint32_t tables;        /* ... STEP_MAKES_TABLE */
+	uint32_t unnamed;       /* ... what the unnamed statement is another, or none, behind */
 	uint32_t ends;
 };
 
@@ -149,6 +150,10 @@ void steps_forth(struct steps *, void (*each)(struct step *, void *), void *arg)
  * is skipped, too, as an end stands between.  Of this name, of this text with its types
  * (or NULL); any where both are NULL. */
 bool steps_are_sure(const struct steps *, const char *name, const void *body, size_t len);
+
+/* The same of what the unnamed statement is: Queries end it, too, and only a Sync ends what
+ * is skipped with them. */
+bool steps_unnamed_is_sure(const struct steps *);
 
 /* What the server has failed at; kind STEP_END_SYNC when it is none of these. */
 struct step steps_head(const struct steps *);

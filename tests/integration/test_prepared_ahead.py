@@ -350,6 +350,65 @@ def test_skipped_close_where_names_are_not_looked_after(make_router):
             assert w.errors(run(b, w.execute("nope"), w.parse("SELECT 1"))) == ["34000"]
 
 
+# What may be skipped, and takes the place of the unnamed statement that the server has; and
+# what uses that then.
+MINE = "SELECT 'mine'"
+SKIPPED = {
+    "Bind": [NOPE, w.bind()],
+    "Describe": [NOPE, w.describe("S", "")],
+    "Parse": [NOPE, w.parse(NEW)],
+    "Query": [NOPE, w.query(NEW)],
+    "Parse behind a Query": [NOPE, w.query(NEW), w.parse(NEW)],
+}
+USED = {
+    "bound": [use("")],
+    "described": [w.describe("S", "")],
+    "skipped once more": [NOPE, w.parse(NEW), w.sync(), use("")],
+    "another": [w.parse(NEW), use(""), w.sync(), use("")],
+    "closed": [w.close("S", ""), w.sync(), use("")],
+}
+KEPT = {"strict": {"session_state": "strict"}, "tracked": {"session_state": "tracked"},
+        "no names": {"session_state": "tracked", "max_prepared_statements": 0}}
+
+
+@pytest.mark.parametrize("ahead", [True, False], ids=["ahead", "answered"])
+@pytest.mark.parametrize("kept", KEPT)
+def test_unnamed_statement_of_others_is_not_met(make_router, kept, ahead):
+    """The client's own may be gone where its next was skipped, but is never another one."""
+    router = make_router(limited(1, **KEPT[kept]))
+    with router.transactional.wire() as other:
+        for has_own in (False, True):
+            for case, skipped in SKIPPED.items():
+                for how, used in USED.items():
+                    seen = {}
+                    for port in ("session", "transactional"):
+                        with getattr(router, port).wire() as wire:
+                            if has_own:
+                                run(wire, w.parse(MINE))
+                            if port == "transactional":
+                                run(other, w.parse("SELECT 'secret'"), w.bind(), w.execute())
+                            if not ahead:
+                                run(wire, *skipped)
+                            seen[port] = answers(wire, [*skipped, w.sync(), *used] if ahead
+                                                 else used)
+                    what = case, how, has_own, seen
+                    gone = [("E", "26000") if m == ("D", ("mine",)) else m
+                            for m in seen["session"] if m[0] in "DE"]
+                    assert ("D", ("secret",)) not in seen["transactional"], what
+                    assert not has_own and seen["transactional"] == seen["session"] or (
+                        has_own and [m for m in seen["transactional"] if m[0] in "DE"] in (
+                            gone, [m for m in seen["session"] if m[0] in "DE"])) or (
+                        has_own and how == "described"), what
+
+
+def test_close_between_names_that_nobody_looks_after(make_router):
+    router = make_router(limited(1, session_state="tracked", max_prepared_statements=0))
+    with router.transactional.wire() as other, router.transactional.wire() as wire:
+        run(other, w.parse("SELECT 'secret'"), w.bind(), w.execute())
+        answer = run(wire, w.parse(GOOD, "s"), w.bind(name="s"), w.execute(), w.bind())
+        assert w.types(answer) == "12DCEZ" and w.errors(answer) == ["26000"]
+
+
 # What gives a server's place to others, without constants that hang on settings; 0 is
 # another client's, too.
 FULL = {

@@ -321,6 +321,29 @@ static bool is_sure(const char *name)
 	return steps_are_sure(&q, name, NULL, 0);
 }
 
+START_TEST(an_unnamed_one_is_sure_up_to_a_sync)
+{
+	static const enum step_kind kinds[] = { STEP_UNNAMED, STEP_UNNAMED_FIRST,
+		STEP_UNNAMED_OURS, STEP_CLOSE_OURS, STEP_END_QUERY };
+
+	begin();
+	for (size_t i = 0; i < COUNT_OF(kinds); i++) {
+		ck_assert(steps_unnamed_is_sure(&q));
+		ck_assert(steps_push(&q, kinds[i], 0, NULL, NULL));
+		push(STEP_BIND);
+		ck_assert(steps_unnamed_is_sure(&q));
+		push(STEP_END_SYNC);
+		ck_assert(!steps_unnamed_is_sure(&q));
+		push(STEP_BIND);
+		ck_assert(!steps_unnamed_is_sure(&q));
+		while (q.count > 0)
+			steps_ended(&q);
+		ck_assert_uint_eq(q.unnamed, 0);
+	}
+	end();
+}
+END_TEST
+
 START_TEST(what_fails_together_is_sure)
 {
 	begin();
@@ -517,6 +540,7 @@ Suite *steps_suite(void)
 	tcase_add_test(tc, all_is_undone_when_the_count_is_lost);
 	tcase_add_test(tc, syncs_behind_a_copy_go);
 	tcase_add_test(tc, bind_and_describe_hold_no_statement);
+	tcase_add_test(tc, an_unnamed_one_is_sure_up_to_a_sync);
 	tcase_add_test(tc, what_fails_together_is_sure);
 	tcase_add_test(tc, names_of_63_bytes_are_told_apart);
 	tcase_add_test(tc, use_changes_nothing);
