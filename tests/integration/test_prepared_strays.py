@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: ISC
 """What code has prepared out of sight, by names that anybody may use: another client never runs
 it, nor does it stand in the way of what that client has by the same name."""
-import contextlib
-
 import pytest
 from support import wire as w
 from test_prepared import error, execute, limited, prepare, run, simple
+from test_prepared_sql import fine, two
 
 pytestmark = pytest.mark.router_only
 
@@ -30,22 +29,11 @@ def crowd(request, make_router):
     return make_router(limited(1, session_state=request.param)).transactional
 
 
-@contextlib.contextmanager
-def two(port):
-    with port.wire() as one, port.wire() as other:
-        yield one, other
-
-
 def stray(wire, name="p"):
     """It is there, or this proves nothing."""
     answer = wire.query(STRAY.format(name) + "; SELECT count(*) FROM pg_prepared_statements "
                         f"WHERE name = '{name}'")
     assert w.rows(answer) == [("1",)], answer
-
-
-def fine(answer):
-    assert not w.errors(answer), answer
-    return answer
 
 
 def fail(wire):
