@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: ISC */
-/* Size: each type's words and how it is read stand next to each other. */
 #include "config/option.h"
 
 #include <errno.h>
@@ -108,49 +107,17 @@ const size_t option_count = COUNT_OF(option_table);
 /* What a level remembers of its settings is one bit each. */
 _Static_assert(OPTION_SETTING_COUNT <= 64, "config_level.given has 64 bits");
 
-static const char *const io_backends[] = { "auto", "io_uring", "epoll" };
-static const char *const pool_modes[] = { "transaction", "session", "statement" };
-static const char *const wait_errors[] = { "error", "fatal" };
-static const char *const session_states[] = { "strict", "tracked", "off" };
-static const char *const state_policies[] = { "pin", "refuse" };
-static const char *const kept_policies[] = { "keep", "refuse" };
-static const char *const session_audits[] = { "off", "sampled", "always" };
-static const char *const session_unseens[] = { "close", "keep" };
-static const char *const session_advices[] = { "off", "log", "notice" };
-static const char *const auth_types[] = { "trust", "password", "md5", "scram-sha-256",
-	"hba", "cert", "peer",
-	"pam", "ldap" };
-static const char *const log_destinations[] = { "stderr", "file", "syslog", "journald" };
-static const char *const log_formats[] = { "text", "json" };
-static const char *const log_facilities[] = { "daemon", "user", "authpriv", "local0",
-	"local1", "local2", "local3", "local4", "local5", "local6", "local7" };
-static const char *const log_levels[] = { "error", "warn", "info", "debug" };
-static const char *const targets[] = { "any", "read-write", "read-only", "primary",
-	"standby", "prefer-standby" };
-static const char *const sslmodes[] = { "disable", "allow", "prefer", "require", "verify-ca",
-	"verify-full" };
-static const char *const sslnegotiations[] = { "postgres", "direct" };
-static const char *const cleartexts[] = { "never", "tls", "always" };
-static const char *const tls_protocols[] = { "secure", "tlsv1.2", "tlsv1.3" };
+#define OPTION_WORDS(name, held, ...)                                                    \
+	static const char *const words_##name[] = { __VA_ARGS__ };
+#include "option_words.def"
+#undef OPTION_WORDS
 
-_Static_assert(COUNT_OF(log_levels) == SLOG_LEVEL_COUNT, "a word for each level");
-_Static_assert(sizeof(enum config_io_backend) == sizeof(unsigned) &&
-		sizeof(enum config_pool_mode) == sizeof(unsigned) &&
-		sizeof(enum config_wait_error) == sizeof(unsigned) &&
-		sizeof(enum config_session_state) == sizeof(unsigned) &&
-		sizeof(enum config_state_policy) == sizeof(unsigned) &&
-		sizeof(enum config_kept_policy) == sizeof(unsigned) &&
-		sizeof(enum config_session_audit) == sizeof(unsigned) &&
-		sizeof(enum config_session_unseen) == sizeof(unsigned) &&
-		sizeof(enum config_session_advice) == sizeof(unsigned) &&
-		sizeof(enum config_auth_type) == sizeof(unsigned) &&
-		sizeof(enum slog_level) == sizeof(unsigned) &&
-		sizeof(enum config_target) == sizeof(unsigned) &&
-		sizeof(enum config_sslmode) == sizeof(unsigned) &&
-		sizeof(enum config_sslnegotiation) == sizeof(unsigned) &&
-		sizeof(enum config_cleartext) == sizeof(unsigned) &&
-		sizeof(enum config_tls_protocols) == sizeof(unsigned),
-	"words are read and written as unsigned");
+_Static_assert(COUNT_OF(words_LOG_LEVEL) == SLOG_LEVEL_COUNT, "a word for each level");
+#define OPTION_WORDS(name, held, ...)                                                    \
+	_Static_assert(sizeof(held) == sizeof(unsigned),                                 \
+		"words are read and written as unsigned");
+#include "option_words.def"
+#undef OPTION_WORDS
 
 struct type {
 	const char *name;
@@ -158,8 +125,6 @@ struct type {
 	const char *const *words;
 	size_t word_count;
 };
-
-#define WORDS(name, array) { name, sizeof(unsigned), array, COUNT_OF(array) }
 
 static const struct type types[OPTION_TYPE_COUNT] = {
 	[OPTION_U32] = { .name = "number", .size = sizeof(uint32_t) },
@@ -174,25 +139,10 @@ static const struct type types[OPTION_TYPE_COUNT] = {
 	[OPTION_LIST] = { .name = "list", .size = sizeof(struct option_list) },
 	[OPTION_PATHS] = { .name = "list of files", .size = sizeof(struct option_list) },
 	[OPTION_COMMAND] = { .name = "command", .size = sizeof(struct option_list) },
-	[OPTION_IO_BACKEND] = WORDS("word", io_backends),
-	[OPTION_POOL_MODE] = WORDS("word", pool_modes),
-	[OPTION_WAIT_ERROR] = WORDS("word", wait_errors),
-	[OPTION_SESSION_STATE] = WORDS("word", session_states),
-	[OPTION_STATE_POLICY] = WORDS("word", state_policies),
-	[OPTION_KEPT_POLICY] = WORDS("word", kept_policies),
-	[OPTION_SESSION_AUDIT] = WORDS("word", session_audits),
-	[OPTION_SESSION_UNSEEN] = WORDS("word", session_unseens),
-	[OPTION_SESSION_ADVICE] = WORDS("word", session_advices),
-	[OPTION_AUTH_TYPE] = WORDS("word", auth_types),
-	[OPTION_LOG_LEVEL] = WORDS("word", log_levels),
-	[OPTION_LOG_DESTINATION] = WORDS("word", log_destinations),
-	[OPTION_LOG_FORMAT] = WORDS("word", log_formats),
-	[OPTION_LOG_FACILITY] = WORDS("word", log_facilities),
-	[OPTION_TARGET] = WORDS("word", targets),
-	[OPTION_SSLMODE] = WORDS("word", sslmodes),
-	[OPTION_SSLNEGOTIATION] = WORDS("word", sslnegotiations),
-	[OPTION_CLEARTEXT] = WORDS("word", cleartexts),
-	[OPTION_TLS_PROTOCOLS] = WORDS("word", tls_protocols),
+#define OPTION_WORDS(name, held, ...)                                                    \
+	[OPTION_##name] = { "word", sizeof(held), words_##name, COUNT_OF(words_##name) },
+#include "option_words.def"
+#undef OPTION_WORDS
 };
 
 static void *field(const struct option *o, void *base)
@@ -531,25 +481,9 @@ int option_read(const struct option *o, const struct doc_source *source,
 	case OPTION_COMMAND:
 		ret = read_list(o, source, node, &value.list);
 		break;
-	case OPTION_IO_BACKEND:
-	case OPTION_POOL_MODE:
-	case OPTION_WAIT_ERROR:
-	case OPTION_SESSION_STATE:
-	case OPTION_STATE_POLICY:
-	case OPTION_KEPT_POLICY:
-	case OPTION_SESSION_AUDIT:
-	case OPTION_SESSION_UNSEEN:
-	case OPTION_SESSION_ADVICE:
-	case OPTION_AUTH_TYPE:
-	case OPTION_LOG_LEVEL:
-	case OPTION_LOG_DESTINATION:
-	case OPTION_LOG_FORMAT:
-	case OPTION_LOG_FACILITY:
-	case OPTION_TARGET:
-	case OPTION_SSLMODE:
-	case OPTION_SSLNEGOTIATION:
-	case OPTION_CLEARTEXT:
-	case OPTION_TLS_PROTOCOLS:
+#define OPTION_WORDS(name, held, ...) case OPTION_##name:
+#include "option_words.def"
+#undef OPTION_WORDS
 		ret = read_word(o, source, node, &value.word);
 		break;
 	case OPTION_TYPE_COUNT:

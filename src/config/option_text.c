@@ -120,25 +120,9 @@ char *option_text(const struct option *o, const void *base)
 		return list_text(value);
 	case OPTION_COMMAND:
 		return command_text(value);
-	case OPTION_IO_BACKEND:
-	case OPTION_POOL_MODE:
-	case OPTION_WAIT_ERROR:
-	case OPTION_SESSION_STATE:
-	case OPTION_STATE_POLICY:
-	case OPTION_KEPT_POLICY:
-	case OPTION_SESSION_AUDIT:
-	case OPTION_SESSION_UNSEEN:
-	case OPTION_SESSION_ADVICE:
-	case OPTION_AUTH_TYPE:
-	case OPTION_LOG_LEVEL:
-	case OPTION_LOG_DESTINATION:
-	case OPTION_LOG_FORMAT:
-	case OPTION_LOG_FACILITY:
-	case OPTION_TARGET:
-	case OPTION_SSLMODE:
-	case OPTION_SSLNEGOTIATION:
-	case OPTION_CLEARTEXT:
-	case OPTION_TLS_PROTOCOLS:
+#define OPTION_WORDS(name, held, ...) case OPTION_##name:
+#include "option_words.def"
+#undef OPTION_WORDS
 		return word_text(o->type, value);
 	case OPTION_TYPE_COUNT:
 		break;
@@ -205,25 +189,9 @@ const char *option_range(const struct option *o, char *to, size_t size)
 	case OPTION_COMMAND:
 		length_range(o, "items", to, size);
 		break;
-	case OPTION_IO_BACKEND:
-	case OPTION_POOL_MODE:
-	case OPTION_WAIT_ERROR:
-	case OPTION_SESSION_STATE:
-	case OPTION_STATE_POLICY:
-	case OPTION_KEPT_POLICY:
-	case OPTION_SESSION_AUDIT:
-	case OPTION_SESSION_UNSEEN:
-	case OPTION_SESSION_ADVICE:
-	case OPTION_AUTH_TYPE:
-	case OPTION_LOG_LEVEL:
-	case OPTION_LOG_DESTINATION:
-	case OPTION_LOG_FORMAT:
-	case OPTION_LOG_FACILITY:
-	case OPTION_TARGET:
-	case OPTION_SSLMODE:
-	case OPTION_SSLNEGOTIATION:
-	case OPTION_CLEARTEXT:
-	case OPTION_TLS_PROTOCOLS:
+#define OPTION_WORDS(name, held, ...) case OPTION_##name:
+#include "option_words.def"
+#undef OPTION_WORDS
 		words_range(o->type, to, size);
 		break;
 	case OPTION_TYPE_COUNT:
