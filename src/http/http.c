@@ -61,118 +61,51 @@ int http_create(struct http **out, struct console *console, struct router *route
 	return 0;
 }
 
-static void entrance_free(struct http_entrance *e)
+/* What opens its sockets, with the configuration that wants them. */
+struct opening {
+	const struct http *http;
+	const struct config *config;
+};
+
+static int open_socket(void *arg, const struct addr *addr, bool *is_kept, bool *is_lent)
 {
-	list_remove(&e->node);
-	free(e->text);
-	free(e);
+	const struct opening *o = arg;
+
+	return o->http->calls.listen(o->http->calls.arg, o->config, addr, is_kept, is_lent);
 }
 
-static struct http_entrance *find_entrance(struct http *h, const struct addr *addr)
+static int take_within(void *arg, const struct addr *wide, struct addr *addr)
 {
-	list_for_each(&h->entrances, node) {
-		struct http_entrance *e = container_of(node, struct http_entrance, node);
+	const struct opening *o = arg;
 
-		if (addr_equal(&e->addr, addr))
-			return e;
-	}
-	return NULL;
-}
-
-static int open_one(struct http *h, const struct config *config, const char *text,
-	const struct addr *addr, struct diag *diag)
-{
-	struct http_entrance *e = calloc(1, sizeof(*e));
-	bool is_lent;
-
-	if (e == NULL || (e->text = strdup(text)) == NULL) {
-		free(e);
-		diag_set(diag, NULL, 0, 0, "out of memory");
-		return -ENOMEM;
-	}
-	e->addr = *addr;
-	e->is_wanted = true;
-	e->is_new = true;
-	e->fd = h->calls.listen(h->calls.arg, config, addr, &e->is_kept, &is_lent);
-	e->is_inherited = e->is_kept || is_lent;
-	if (e->fd < 0) {
-		int error = e->fd;
-
-		diag_set(diag, NULL, 0, 0, "http: cannot listen on %s: %s", text,
-			strerror(-error));
-		free(e->text);
-		free(e);
-		return error;
-	}
-	list_push_back(&h->entrances, &e->node);
-	return 0;
-}
-
-/* As of the workers' (entrances.c): the narrower stays, as one more of the wide one's. */
-static void keep_within(struct http *h, const struct addr *wide)
-{
-	char text[ADDR_TEXT_MAX];
-	struct addr addr;
-	int fd;
-
-	list_for_each(&h->entrances, node) {
-		struct http_entrance *e = container_of(node, struct http_entrance, node);
-
-		if (!e->is_kept && addr_covers(wide, &e->addr))
-			e->is_wanted = true;
-	}
-	while ((fd = h->calls.take_within(h->calls.arg, wide, &addr)) >= 0) {
-		struct http_entrance *e = calloc(1, sizeof(*e));
-
-		if (e == NULL || (e->text = strdup(addr_text(&addr, text, sizeof(text)))) == NULL) {
-			free(e);
-			close(fd);
-			continue;
-		}
-		e->addr = addr;
-		e->fd = fd;
-		e->is_wanted = true;
-		e->is_new = true;
-		e->is_inherited = true;
-		list_push_back(&h->entrances, &e->node);
-	}
+	return o->http->calls.take_within(o->http->calls.arg, wide, addr);
 }
 
 int http_open(struct http *h, const struct config *config, struct diag *diag)
 {
 	const struct option_list *list = &config->http.listen;
+	struct opening opening = { h, config };
+	const struct listening_ops ops = { .who = "http: ",
+		.size = sizeof(struct listening),
+		.open = open_socket,
+		.take_within = take_within,
+		.arg = &opening };
+	int ret = 0;
 
-	list_for_each(&h->entrances, node)
-		container_of(node, struct http_entrance, node)->is_wanted = false;
-	for (size_t i = 0; i < list->count; i++) {
-		struct http_entrance *e;
-		struct addr addr;
-		char why[128];
-		int ret = addr_parse_listen(list->items[i], &addr, why, sizeof(why));
-
-		if (ret < 0) {
-			diag_set(diag, NULL, 0, 0, "http.listen %s: %s", list->items[i],
-				why);
-			return ret;
-		}
-		e = find_entrance(h, &addr);
-		if (e != NULL)
-			e->is_wanted = true;
-		else if ((ret = open_one(h, config, list->items[i], &addr, diag)) < 0)
-			return ret;
-		keep_within(h, &addr);
-	}
-	return 0;
+	listening_want_none(&h->entrances);
+	for (size_t i = 0; ret == 0 && i < list->count; i++)
+		ret = listening_want(&h->entrances, &ops, list->items[i], diag);
+	return ret;
 }
 
 int http_begin(struct http *h, const struct config *config, struct diag *diag)
 {
 	list_for_each(&h->entrances, node) {
-		struct http_entrance *e = container_of(node, struct http_entrance, node);
-		int ret = h->calls.listen_now(h->calls.arg, config, &e->addr, e->fd);
+		struct listening *l = container_of(node, struct listening, node);
+		int ret = h->calls.listen_now(h->calls.arg, config, &l->addr, l->fd);
 
 		if (ret < 0) {
-			diag_set(diag, NULL, 0, 0, "http: cannot listen on %s: %s", e->text,
+			diag_set(diag, NULL, 0, 0, "http: cannot listen on %s: %s", l->text,
 				strerror(-ret));
 			return ret;
 		}
@@ -211,19 +144,19 @@ void http_commit(struct http *h, const struct config *config)
 		return;
 	}
 	list_for_each_safe(&h->entrances, node) {
-		struct http_entrance *e = container_of(node, struct http_entrance, node);
+		struct listening *l = container_of(node, struct listening, node);
 
-		if (e->is_new)
-			SLOG(INFO, "http-listen", "address=%s", e->text);
-		if (!e->is_wanted) {
-			SLOG(INFO, "http-listen-end", "address=%s", e->text);
-			entrance_free(e);
+		order->doors[order->count++] = (struct http_order_door){ .fd = l->fd,
+			.addr = l->addr,
+			.is_wanted = l->is_wanted,
+			.keeps_name = listening_keeps_name(l) };
+		if (l->is_new)
+			SLOG(INFO, "http-listen", "address=%s", l->text);
+		l->is_new = false;
+		if (l->is_wanted)
 			continue;
-		}
-		e->is_new = false;
-		order->doors[order->count].fd = e->fd;
-		order->doors[order->count].keeps_name = e->is_inherited;
-		order->doors[order->count++].addr = e->addr;
+		SLOG(INFO, "http-listen-end", "address=%s", l->text);
+		listening_free(l);
 	}
 	pthread_mutex_lock(&h->lock);
 	list_push_back(&h->orders, &order->node);
@@ -233,24 +166,17 @@ void http_commit(struct http *h, const struct config *config)
 
 void http_abandon(struct http *h)
 {
-	list_for_each_safe(&h->entrances, node) {
-		struct http_entrance *e = container_of(node, struct http_entrance, node);
-
-		if (!e->is_new)
-			continue;
-		addr_listen_end(e->fd, &e->addr, e->is_inherited);
-		entrance_free(e);
-	}
+	listening_abandon(&h->entrances);
 }
 
 void http_each_socket(struct http *h, http_socket_f *f, void *arg)
 {
 	list_for_each(&h->entrances, node) {
-		struct http_entrance *e = container_of(node, struct http_entrance, node);
+		struct listening *l = container_of(node, struct listening, node);
 
 		/* What is kept is known as inherited. */
-		if (!e->is_kept)
-			f(arg, e->fd, &e->addr);
+		if (!l->is_kept)
+			f(arg, l->fd, &l->addr);
 	}
 }
 
@@ -263,7 +189,7 @@ int http_hand_over(struct http *h)
 		return -ENOMEM;
 	order->hands_over = true;
 	while ((node = list_first(&h->entrances)) != NULL)
-		entrance_free(container_of(node, struct http_entrance, node));
+		listening_free(container_of(node, struct listening, node));
 	pthread_mutex_lock(&h->lock);
 	list_push_back(&h->orders, &order->node);
 	pthread_mutex_unlock(&h->lock);
@@ -278,19 +204,8 @@ bool http_has_left(const struct http *h)
 
 void http_own(struct http *h, const struct config *config)
 {
-	list_for_each(&h->entrances, node) {
-		struct http_entrance *e = container_of(node, struct http_entrance, node);
-		int ret = 0;
-
-		if (e->is_inherited && !e->is_kept)
-			ret = addr_listen_again(e->fd, &e->addr,
-				(int)config->process.listen_backlog,
-				config->process.unix_socket_mode);
-		if (ret < 0)
-			SLOG(WARN, "http-listen", "address=%s error=\"%s\"", e->text,
-				strerror(-ret));
-		e->is_inherited = e->is_kept;
-	}
+	listening_own(&h->entrances, (int)config->process.listen_backlog,
+		config->process.unix_socket_mode);
 }
 
 void http_ready(struct http *h)
@@ -392,6 +307,30 @@ static bool door_close(struct http_door *door)
 	return true;
 }
 
+static const struct http_order_door *find_order(const struct http_order *order, int fd)
+{
+	for (size_t i = 0; i < order->count; i++) {
+		if (order->doors[i].fd == fd)
+			return &order->doors[i];
+	}
+	return NULL;
+}
+
+static void leave_unwanted(struct http *h, const struct http_order *order)
+{
+	list_for_each_safe(&h->doors, node) {
+		struct http_door *door = container_of(node, struct http_door, node);
+		const struct http_order_door *is = find_order(order, door->fd);
+
+		door->keeps_name = door->keeps_name || order->hands_over ||
+			(is != NULL && is->keeps_name);
+		if (door->is_leaving || (is != NULL && is->is_wanted))
+			continue;
+		door->until_us = clock_now_us() + LINGER_US;
+		door_leave(door);
+	}
+}
+
 static void carry_out(struct http *h, struct http_order *order)
 {
 	if (!order->hands_over) {
@@ -399,22 +338,12 @@ static void carry_out(struct http *h, struct http_order *order)
 		h->values = order->values;
 		order->values = (struct http_values){ .bearer = NULL };
 	}
-	list_for_each_safe(&h->doors, node) {
-		struct http_door *door = container_of(node, struct http_door, node);
-		bool is_wanted = false;
-
-		door->keeps_name = door->keeps_name || order->hands_over;
-		for (size_t i = 0; i < order->count; i++)
-			is_wanted = is_wanted || order->doors[i].fd == door->fd;
-		if (is_wanted || door->is_leaving)
-			continue;
-		door->until_us = clock_now_us() + LINGER_US;
-		door_leave(door);
-	}
+	leave_unwanted(h, order);
 	for (size_t i = 0; i < order->count; i++) {
-		if (find_door(h, order->doors[i].fd) == NULL)
-			door_open(h, order->doors[i].fd, &order->doors[i].addr,
-				order->doors[i].keeps_name);
+		const struct http_order_door *is = &order->doors[i];
+
+		if (is->is_wanted && find_door(h, is->fd) == NULL)
+			door_open(h, is->fd, &is->addr, is->keeps_name);
 	}
 	if (order->hands_over)
 		atomic_store(&h->has_left, true);
@@ -531,10 +460,10 @@ void http_stop(struct http *h)
 	h->has_thread = false;
 	/* Their sockets were the thread's. */
 	list_for_each_safe(&h->entrances, node) {
-		struct http_entrance *e = container_of(node, struct http_entrance, node);
+		struct listening *l = container_of(node, struct listening, node);
 
-		if (!e->is_new)
-			entrance_free(e);
+		if (!l->is_new)
+			listening_free(l);
 	}
 }
 
@@ -550,12 +479,8 @@ void http_destroy(struct http **slot)
 	http_abandon(h);
 	while ((node = list_pop_front(&h->orders)) != NULL)
 		order_free(container_of(node, struct http_order, node));
-	while ((node = list_first(&h->entrances)) != NULL) {
-		struct http_entrance *e = container_of(node, struct http_entrance, node);
-
-		addr_listen_end(e->fd, &e->addr, e->is_inherited);
-		entrance_free(e);
-	}
+	while ((node = list_first(&h->entrances)) != NULL)
+		listening_end(container_of(node, struct listening, node));
 	http_values_finish(&h->values);
 	pthread_mutex_destroy(&h->lock);
 	close(h->wake_fd);

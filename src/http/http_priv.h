@@ -11,7 +11,7 @@
 #include "admin/ask.h"
 #include "http/http.h"
 #include "http/metrics.h"
-#include "net/addr.h"
+#include "net/listening.h"
 
 /* How long the workers may take for a view: one that takes longer hangs. */
 enum { HTTP_PATIENCE_US = 2000000, HTTP_HEAD_MAX = 16384 };
@@ -65,23 +65,12 @@ struct http_order {
 	struct http_values values;
 	bool hands_over;                /* all doors are another process's now */
 	size_t count;
-	struct {
+	struct http_order_door {
 		int fd;
 		struct addr addr;
+		bool is_wanted;         /* or it is to be closed */
 		bool keeps_name;
 	} doors[];
-};
-
-/* A listening socket as main sees it. */
-struct http_entrance {
-	struct list_node node;
-	char *text;
-	struct addr addr;
-	int fd;
-	bool is_wanted;
-	bool is_new;
-	bool is_inherited;              /* the name of a unix socket stays */
-	bool is_kept;                   /* ... it is systemd's */
 };
 
 struct http {
@@ -95,7 +84,7 @@ struct http {
 	int wake_fd;
 	pthread_t thread;
 	bool has_thread;
-	struct list entrances;          /* main's */
+	struct list entrances;          /* main's: struct listening */
 	pthread_mutex_t lock;           /* of these three */
 	struct list orders;
 	struct list arrived;            /* struct ask, by its mail */

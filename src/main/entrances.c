@@ -48,10 +48,9 @@ static void deliver(struct mail *mail, struct worker *w)
 	free(order);
 }
 
-/* What has that name is not this one's to remove. */
-static bool keeps_name(const struct entrance *e)
+static struct entrance *of(struct list_node *node)
 {
-	return e->is_kept || e->is_lent || e->has_lost_name;
+	return container_of(node, struct entrance, at.node);
 }
 
 static void tell_workers(struct program *p, const struct entrance *e,
@@ -66,7 +65,7 @@ static void tell_workers(struct program *p, const struct entrance *e,
 		ok = mails[i] != NULL;
 	}
 	if (!ok) {
-		SLOG(ERROR, "listen", "address=%s error=\"out of memory\"", e->text);
+		SLOG(ERROR, "listen", "address=%s error=\"out of memory\"", e->at.text);
 		for (uint32_t i = 0; i < p->thread_count; i++)
 			free(mails[i]);
 		free(order);
@@ -74,32 +73,14 @@ static void tell_workers(struct program *p, const struct entrance *e,
 	}
 	order->left = p->thread_count;
 	order->workload = workload;
-	order->addr = e->addr;
-	order->fd = e->fd;
-	order->is_kept = keeps_name(e);
+	order->addr = e->at.addr;
+	order->fd = e->at.fd;
+	order->is_kept = listening_keeps_name(&e->at);
 	for (uint32_t i = 0; i < p->thread_count; i++) {
 		mails[i]->mail.deliver = deliver;
 		mails[i]->order = order;
 		worker_post(p->threads[i].worker, &mails[i]->mail);
 	}
-}
-
-static struct entrance *find(struct program *p, const struct addr *addr)
-{
-	list_for_each(&p->entrances, node) {
-		struct entrance *e = container_of(node, struct entrance, node);
-
-		if (addr_equal(&e->addr, addr))
-			return e;
-	}
-	return NULL;
-}
-
-static void entrance_free(struct entrance *e)
-{
-	list_remove(&e->node);
-	free(e->text);
-	free(e);
 }
 
 struct owner {
@@ -123,121 +104,55 @@ void entrances_give(struct program *p, uid_t uid, gid_t gid)
 	struct owner to = { uid, gid };
 
 	list_for_each(&p->entrances, node) {
-		struct entrance *e = container_of(node, struct entrance, node);
+		struct entrance *e = of(node);
 
-		if (!e->is_kept)
-			give(&to, e->fd, &e->addr);
+		if (!e->at.is_kept)
+			give(&to, e->at.fd, &e->at.addr);
 	}
 	http_each_socket(p->http, give, &to);
 }
 
-static int open_one(struct program *p, const struct config *config, const char *text,
-	const struct addr *addr, struct diag *diag)
+/* What opens them, with the configuration that wants them. */
+struct opening {
+	struct program *program;
+	const struct config *config;
+};
+
+static int open_socket(void *arg, const struct addr *addr, bool *is_kept, bool *is_lent)
 {
-	struct entrance *e = calloc(1, sizeof(*e));
+	const struct opening *o = arg;
 
-	if (e == NULL || (e->text = strdup(text)) == NULL) {
-		free(e);
-		diag_set(diag, NULL, 0, 0, "out of memory");
-		return -ENOMEM;
-	}
-	e->addr = *addr;
-	e->is_wanted = true;
-	e->fd = entrances_listen(p, config, addr, &e->is_kept, &e->is_lent);
-	if (e->fd < 0) {
-		int error = e->fd;
-
-		diag_set(diag, NULL, 0, 0, "cannot listen on %s: %s%s", text,
-			strerror(-error),
-			error == -EADDRINUSE ? " (is another pooler running?)" : "");
-		free(e->text);
-		free(e);
-		return error;
-	}
-	list_push_back(&p->entrances, &e->node);
-	return 0;
+	return entrances_listen(o->program, o->config, addr, is_kept, is_lent);
 }
 
-/* What the process before listens on within that.  Without memory it is closed. */
-static void take_within(struct program *p, const struct addr *wide)
+static int take_within(void *arg, const struct addr *wide, struct addr *addr)
 {
-	char text[ADDR_TEXT_MAX];
-	struct addr addr;
-	int fd;
+	const struct opening *o = arg;
 
-	while ((fd = inherited_take_within(&p->inherited, wide, &addr)) >= 0) {
-		struct entrance *e = calloc(1, sizeof(*e));
-
-		if (e == NULL || (e->text = strdup(addr_text(&addr, text, sizeof(text)))) == NULL) {
-			free(e);
-			close(fd);
-			continue;
-		}
-		e->addr = addr;
-		e->fd = fd;
-		e->is_wanted = true;
-		e->is_lent = true;
-		list_push_back(&p->entrances, &e->node);
-	}
-}
-
-/* Who connects gets to the narrowest, and waits in its queue, or is about to: were it closed,
- * they would be refused.  So it stays, as one more of the wide one's. */
-static void keep_within(struct program *p, const struct addr *wide)
-{
-	list_for_each(&p->entrances, node) {
-		struct entrance *e = container_of(node, struct entrance, node);
-
-		if (!e->is_kept && addr_covers(wide, &e->addr))
-			e->is_wanted = true;
-	}
-	take_within(p, wide);
-}
-
-/* The old one is left when the new one is there; if there cannot be one it stays. */
-static void open_again(struct program *p, const struct config *config, struct entrance *e)
-{
-	struct diag why;
-
-	e->has_lost_name = true;
-	diag_clear(&why);
-	e->is_wanted = open_one(p, config, e->text, &e->addr, &why) < 0;
-	if (e->is_wanted)
-		SLOG(WARN, "listen", "address=%s error=\"%s\"", e->text, why.text);
+	return inherited_take_within(&o->program->inherited, wide, addr);
 }
 
 static int open_list(struct program *p, const struct config *config,
 	const struct option_list *list, struct diag *diag)
 {
-	for (size_t k = 0; k < list->count; k++) {
-		struct entrance *e;
-		struct addr addr;
-		char why[128];
-		int ret;
+	struct opening opening = { p, config };
+	const struct listening_ops ops = { .who = "",
+		.size = sizeof(struct entrance),
+		.open = open_socket,
+		.take_within = take_within,
+		.arg = &opening };
+	int ret = 0;
 
-		ret = addr_parse_listen(list->items[k], &addr, why, sizeof(why));
-		if (ret < 0) {
-			diag_set(diag, NULL, 0, 0, "listen %s: %s", list->items[k], why);
-			return ret;
-		}
-		e = find(p, &addr);
-		if (e != NULL && !e->is_kept && (e->has_lost_name || addr_has_no_file(&addr)))
-			open_again(p, config, e);
-		else if (e != NULL)
-			e->is_wanted = true;
-		else if ((ret = open_one(p, config, list->items[k], &addr, diag)) < 0)
-			return ret;
-		keep_within(p, &addr);
-	}
-	return 0;
+	for (size_t k = 0; ret == 0 && k < list->count; k++)
+		ret = listening_want(&p->entrances, &ops, list->items[k], diag);
+	return ret;
 }
 
 int entrances_open(struct program *p, const struct config *config, struct diag *diag)
 {
 	int ret = 0;
 
-	list_for_each(&p->entrances, node)
-		container_of(node, struct entrance, node)->is_wanted = false;
+	listening_want_none(&p->entrances);
 	for (size_t i = 0; ret == 0 && i < config->workload_count; i++)
 		ret = open_list(p, config, &config->workloads[i].options.listen, diag);
 	return ret == 0 ? open_list(p, config, &config->admin.listen, diag) : ret;
@@ -246,11 +161,11 @@ int entrances_open(struct program *p, const struct config *config, struct diag *
 int entrances_begin(struct program *p, const struct config *config, struct diag *diag)
 {
 	list_for_each(&p->entrances, node) {
-		struct entrance *e = container_of(node, struct entrance, node);
-		int ret = entrances_listen_now(p, config, &e->addr, e->fd);
+		struct entrance *e = of(node);
+		int ret = entrances_listen_now(p, config, &e->at.addr, e->at.fd);
 
 		if (ret < 0) {
-			diag_set(diag, NULL, 0, 0, "cannot listen on %s: %s", e->text,
+			diag_set(diag, NULL, 0, 0, "cannot listen on %s: %s", e->at.text,
 				strerror(-ret));
 			return ret;
 		}
@@ -287,39 +202,28 @@ static struct route_workload *owner(struct program *p, const struct addr *addr)
 void entrances_commit(struct program *p)
 {
 	list_for_each_safe(&p->entrances, node) {
-		struct entrance *e = container_of(node, struct entrance, node);
-		struct route_workload *workload = owner(p, &e->addr);
+		struct entrance *e = of(node);
+		struct route_workload *workload = owner(p, &e->at.addr);
 
-		if (e->is_wanted && workload == e->workload)
+		e->at.is_new = false;
+		if (e->at.is_wanted && workload == e->workload)
 			continue;
-		if (e->is_wanted && workload != NULL) {
-			SLOG(INFO, "listen", "address=%s workload=%s pool_mode=%s", e->text,
+		if (e->at.is_wanted && workload != NULL) {
+			SLOG(INFO, "listen", "address=%s workload=%s pool_mode=%s", e->at.text,
 				workload->name, route_mode_name(workload->mode));
 			e->workload = workload;
 			tell_workers(p, e, workload);
 			continue;
 		}
-		SLOG(INFO, "listen-end", "address=%s", e->text);
+		SLOG(INFO, "listen-end", "address=%s", e->at.text);
 		tell_workers(p, e, NULL);
-		entrance_free(e);
+		listening_free(&e->at);
 	}
 }
 
-/* New sockets have no workload yet. */
 void entrances_abandon(struct program *p)
 {
-	list_for_each_safe(&p->entrances, node) {
-		struct entrance *e = container_of(node, struct entrance, node);
-
-		if (e->workload == NULL)
-			entrance_end(e);
-	}
-}
-
-void entrance_end(struct entrance *e)
-{
-	addr_listen_end(e->fd, &e->addr, keeps_name(e));
-	entrance_free(e);
+	listening_abandon(&p->entrances);
 }
 
 static bool is_any(const struct entrance *e)
@@ -332,8 +236,8 @@ static bool is_any(const struct entrance *e)
  * (client_startup.c).  On a unix socket of systemd's others wait for the next process. */
 static bool is_for_console(const struct entrance *e)
 {
-	return e->workload != NULL && !e->is_lent &&
-		(e->workload->is_console || (addr_is_unix(&e->addr) && !e->is_kept));
+	return e->workload != NULL && !e->at.is_lent &&
+		(e->workload->is_console || (addr_is_unix(&e->at.addr) && !e->at.is_kept));
 }
 
 static bool is_not_for_console(const struct entrance *e)
@@ -343,24 +247,24 @@ static bool is_not_for_console(const struct entrance *e)
 
 static bool is_own_for_others(const struct entrance *e)
 {
-	return !e->is_kept && !is_for_console(e);
+	return !e->at.is_kept && !is_for_console(e);
 }
 
 static bool is_kept_for_others(const struct entrance *e)
 {
-	return e->is_kept && !is_for_console(e);
+	return e->at.is_kept && !is_for_console(e);
 }
 
 /* Sockets are left by the workers. */
 static void close_those(struct program *p, bool is_one(const struct entrance *))
 {
 	list_for_each_safe(&p->entrances, node) {
-		struct entrance *e = container_of(node, struct entrance, node);
+		struct entrance *e = of(node);
 
 		if (!is_one(e))
 			continue;
 		tell_workers(p, e, NULL);
-		entrance_free(e);
+		listening_free(&e->at);
 	}
 }
 
@@ -387,12 +291,12 @@ static void deliver_retirement(struct mail *mail, struct worker *w)
 	struct retirement *r = container_of(mail, struct retirement, mail);
 
 	list_for_each(&r->program->entrances, node) {
-		struct entrance *e = container_of(node, struct entrance, node);
+		struct entrance *e = of(node);
 
 		if (r->only_kept && is_for_console(e))
-			worker_leave_door_to_console(w, e->fd);
+			worker_leave_door_to_console(w, e->at.fd);
 		else
-			worker_retire_door(w, e->fd);
+			worker_retire_door(w, e->at.fd);
 	}
 	atomic_fetch_sub(&r->program->retiring, 1);
 	free(r);
@@ -430,14 +334,14 @@ int entrances_hand_over(struct program *p)
 		return ret;
 	/* Their names are the other process's from here on. */
 	list_for_each(&p->entrances, node)
-		container_of(node, struct entrance, node)->is_lent = true;
+		of(node)->at.is_lent = true;
 	return 0;
 }
 
 bool entrances_have_kept(const struct program *p)
 {
 	list_for_each(&p->entrances, node) {
-		if (container_of(node, struct entrance, node)->is_kept)
+		if (of(node)->at.is_kept)
 			return true;
 	}
 	return false;
@@ -472,18 +376,7 @@ void entrances_own(struct program *p)
 {
 	const struct process_options *o = &p->config->process;
 
-	list_for_each(&p->entrances, node) {
-		struct entrance *e = container_of(node, struct entrance, node);
-		int ret = 0;
-
-		if (e->is_lent)
-			ret = addr_listen_again(e->fd, &e->addr, (int)o->listen_backlog,
-				o->unix_socket_mode);
-		if (ret < 0)
-			SLOG(WARN, "listen", "address=%s error=\"%s\"", e->text,
-				strerror(-ret));
-		e->is_lent = false;
-	}
+	listening_own(&p->entrances, (int)o->listen_backlog, o->unix_socket_mode);
 }
 
 /* --- systemd's --------------------------------------------------------------------------- */

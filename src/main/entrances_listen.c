@@ -43,10 +43,10 @@ static void find_rivals(struct program *p, const struct addr *addr, struct rival
 	if (addr_is_unix(addr) || !read_address(addr, &r->mine))
 		return;
 	list_for_each(&p->entrances, node) {
-		struct entrance *e = container_of(node, struct entrance, node);
+		struct listening *l = container_of(node, struct listening, node);
 
-		if (!e->is_kept)
-			add_rival(r, e->fd, &e->addr);
+		if (!l->is_kept)
+			add_rival(r, l->fd, &l->addr);
 	}
 	for (uint32_t i = 0; i < p->inherited.count; i++) {
 		const struct inherited_socket *s = &p->inherited.list[i];

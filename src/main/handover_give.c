@@ -148,10 +148,10 @@ static int send_listeners(struct program *p)
 	struct sockets s = { .to = p->handover.fd, .text = "L" };
 
 	list_for_each(&p->entrances, node) {
-		struct entrance *e = container_of(node, struct entrance, node);
+		struct listening *l = container_of(node, struct listening, node);
 
-		if (!e->is_kept)
-			add_socket(&s, e->fd, false);
+		if (!l->is_kept)
+			add_socket(&s, l->fd, false);
 	}
 	/* Where systemd's are used, too, copies of them are: these are all. */
 	for (uint32_t i = 0; i < p->inherited.count; i++)
@@ -337,7 +337,7 @@ static uint32_t count_sockets(struct program *p)
 	uint32_t count = p->inherited.count;
 
 	list_for_each(&p->entrances, node)
-		count += !container_of(node, struct entrance, node)->is_kept;
+		count += !container_of(node, struct listening, node)->is_kept;
 	http_each_socket(p->http, count_socket, &count);
 	return count;
 }

@@ -491,7 +491,7 @@ static void tear_down(struct program *p)
 	http_stop(p->http);
 	stop_workers(p);
 	while ((node = list_first(&p->entrances)) != NULL)
-		entrance_end(container_of(node, struct entrance, node));
+		listening_end(container_of(node, struct listening, node));
 	while ((node = list_pop_front(&p->requests)) != NULL)
 		free_request(container_of(node, struct reload_request, node));
 	if (p->router.directory != NULL)

@@ -18,19 +18,13 @@
 #include "http/http.h"
 #include "main/handover.h"
 #include "net/inherited.h"
+#include "net/listening.h"
 #include "session/router.h"
 
 /* A listening socket. */
 struct entrance {
-	struct list_node node;
-	char *text;                     /* as configured */
-	struct addr addr;
+	struct listening at;
 	struct route_workload *workload;
-	int fd;
-	bool is_wanted;
-	bool is_kept;                   /* systemd's */
-	bool is_lent;                   /* another process's, as long as it is not replaced */
-	bool has_lost_name;             /* somebody has removed its file */
 };
 
 struct worker_thread {
@@ -156,7 +150,6 @@ void entrances_close(struct program *);
 /* The process drains: nobody new comes in but to the console, by unix sockets and by the
  * addresses that are for it alone.  PgBouncer keeps its unix socket, too. */
 void entrances_leave_to_console(struct program *);
-void entrance_end(struct entrance *);            /* nobody listens any more */
 /* entrances_listen.c; arg: struct program.  What was inherited, or a new one, over those in its
  * way. */
 http_listen_f entrances_listen;

@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: ISC
 """The files of unix sockets: how they are written, and what becomes of those that are removed."""
+import socket
+
+import psycopg
 import pytest
 from support.net import free_port
+from support.wait import wait_until
+from support.web import Web
 
 pytestmark = pytest.mark.router_only
 
@@ -70,11 +75,48 @@ def test_a_directory_that_was_removed_keeps_nobody_from_a_reload(restarted, tmp_
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_file_of_http_that_was_removed_is_made_again_by_a_restart(restarted, tmp_path):
+@pytest.mark.parametrize("how", ["RELOAD", "RESTART"])
+def test_a_file_of_http_that_was_removed_is_made_again(restarted, tmp_path, how):
+    port = free_port()
+    router = restarted({"http": {"listen": [f"unix:{tmp_path}:{port}"]}})
+    file = tmp_path / f".s.PGSQL.{port}"
+    web = Web(port, unix=str(file))
+    router.expect_error("reload-failed|restart-failed|start-failed")
+    for is_good in (True, False, True):
+        file.unlink()
+        good = router.config_file.read_text()
+        if not is_good:
+            router.config_file.write_text(good + "\nnonsense: 1\n")
+            with pytest.raises(psycopg.Error, match="nonsense"):
+                router.command(how)
+            router.config_file.write_text(good)
+        if how == "RESTART":
+            router.restart()
+            router.old_ones_end()
+        else:
+            assert router.command("RELOAD") == "RELOAD"
+        wait_until(lambda: file.is_socket() and web.get("/livez").text == "alive\n", 5)
+    # Where nothing was removed it stays what it is.
+    is_file = file.stat().st_ino
+    assert router.command("RELOAD") == "RELOAD"
+    assert file.stat().st_ino == is_file and web.get("/livez").text == "alive\n"
+    assert router.stop() == 0
+    assert not file.exists()
+
+
+def test_a_file_of_http_stays_away_with_a_change_that_fails(restarted, tmp_path):
+    """What was opened for it goes again, and the next one that holds makes it."""
     port = free_port()
     router = restarted({"http": {"listen": [f"unix:{tmp_path}:{port}"]}})
     file = tmp_path / f".s.PGSQL.{port}"
     file.unlink()
-    router.restart()
-    router.old_ones_end()
-    assert file.is_socket()
+    router.expect_error("reload-failed")
+    good = router.config
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert "cannot listen" in router.reload(
+            {"admin": {"listen": [f"127.0.0.1:{taken.getsockname()[1]}"]}}, expect="error")
+    assert not file.exists()
+    router.config = good
+    router.write_config()
+    assert router.command("RELOAD") == "RELOAD"
+    assert Web(port, unix=str(file)).get("/livez").text == "alive\n"

@@ -16,6 +16,7 @@ int main(void)
 	srunner_add_suite(runner, ldap_suite());
 	srunner_add_suite(runner, proxy_suite());
 	srunner_add_suite(runner, inherited_suite());
+	srunner_add_suite(runner, listening_suite());
 	srunner_add_suite(runner, io_suite());
 	srunner_add_suite(runner, io_random_suite());
 	srunner_add_suite(runner, io_threads_suite());

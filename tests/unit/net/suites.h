@@ -11,6 +11,7 @@ Suite *child_suite(void);
 Suite *ldap_suite(void);
 Suite *proxy_suite(void);
 Suite *inherited_suite(void);
+Suite *listening_suite(void);
 Suite *io_suite(void);
 Suite *io_random_suite(void);
 Suite *io_place_suite(void);
