@@ -93,7 +93,7 @@ int handover_read(int fd, struct handover_message *m)
 	return n == 0 ? -ECONNRESET : 1;
 }
 
-static void read_units(const char *text, struct handover_units *units)
+void handover_read_units(const char *text, struct handover_units *units)
 {
 	units->count = 0;
 	while (*text != '\0' && units->count < DIRECTORY_HOSTS_MAX) {
@@ -126,7 +126,7 @@ static int add_before(struct program *p, int fd, const char *units)
 	if (b == NULL)
 		return -ENOMEM;
 	b->fd = fd;
-	read_units(units, &b->units);
+	handover_read_units(units, &b->units);
 	pthread_mutex_lock(&h->lock);
 	h->before[h->before_count++] = b;
 	pthread_mutex_unlock(&h->lock);
@@ -145,13 +145,20 @@ static void remove_before(struct program *p, uint32_t i)
 	free(b);
 }
 
-static uint32_t units_of(const struct handover_units *units, const char *host)
+uint32_t handover_units_of(const struct handover_units *units, const char *host)
 {
 	for (uint32_t i = 0; i < units->count; i++) {
 		if (strcmp(units->list[i].host, host) == 0)
 			return units->list[i].units;
 	}
 	return 0;
+}
+
+static uint32_t units_at(const struct handover_before *b, const char *host)
+{
+	uint32_t units = handover_units_of(&b->units, host);
+
+	return b->given > 0 && strcmp(b->given_host, host) == 0 ? units + b->given : units;
 }
 
 void handover_share(struct program *p)
@@ -163,9 +170,29 @@ void handover_share(struct program *p)
 		uint64_t sum = 0;
 
 		for (uint32_t k = 0; k < h->before_count; k++)
-			sum += units_of(&h->before[k]->units, host->name);
+			sum += units_at(h->before[k], host->name);
 		directory_share_budget(p->directory, host, (uint32_t)u64_min(sum, UINT32_MAX),
 			UINT32_MAX);
+	}
+}
+
+static void hear(struct handover_before *b, const struct handover_message *m)
+{
+	switch (m->text[0]) {
+	case 'U':
+		handover_read_units(m->text + 1, &b->units);
+		break;
+	case 'W':
+		handover_hear_asked(b, m->text + 1);
+		break;
+	case 'A':
+		handover_hear_taken(b);
+		break;
+	case 'Q':
+		handover_hear_quiet(b, m);
+		break;
+	default:
+		break;
 	}
 }
 
@@ -178,12 +205,10 @@ static bool listen_to(struct handover_before *b, bool *changed)
 	/* Of what cannot be read it has as much as before. */
 	while ((ret = handover_read(b->fd, &m)) > 0 || ret == -EMSGSIZE) {
 		close_fds(&m, 0);
-		if (ret > 0 && m.text[0] == 'Q')
-			handover_hear_quiet(b, &m);
-		if (ret < 0 || m.text[0] != 'U')
+		if (ret < 0)
 			continue;
-		read_units(m.text + 1, &b->units);
-		*changed = true;
+		hear(b, &m);
+		*changed = *changed || m.text[0] == 'U' || m.text[0] == 'A';
 	}
 	return ret == 0;
 }
@@ -301,6 +326,11 @@ static int take_listeners(struct program *p, struct handover_message *m)
 	return 0;
 }
 
+static struct handover_before *last_before(struct program *p)
+{
+	return p->handover.before[p->handover.before_count - 1];
+}
+
 /* 1: that was all. */
 static int take_message(struct program *p, struct handover_message *m)
 {
@@ -317,7 +347,13 @@ static int take_message(struct program *p, struct handover_message *m)
 			m->fd_count = 0;
 		break;
 	case 'U':
-		read_units(m->text + 1, &p->handover.before[0]->units);
+		handover_read_units(m->text + 1, &p->handover.before[0]->units);
+		break;
+	case 'O':
+		handover_hear_given(last_before(p), m->text + 1);
+		break;
+	case 'W':
+		handover_hear_asked(last_before(p), m->text + 1);
 		break;
 	case 'M':
 		if (m->len != 1 + sizeof(p->handover.mock_key))
@@ -395,6 +431,10 @@ int handover_take(struct program *p, struct diag *diag)
 		diag_set(diag, NULL, 0, 0, "told to end by a signal");
 		return -ECANCELED;
 	}
+	/* What is narrower than the old process's takes from its queue what comes from here on. */
+	ret = entrances_begin(p, p->config, diag);
+	if (ret < 0)
+		return ret;
 	ret = handover_send(fd, "R", 1, NULL, 0);
 	if (ret == 0) {
 		do {

@@ -9,8 +9,8 @@
  * that the old one goes on as if nothing had been.
  *
  * Both share what is configured: the old process says how much of each budget it still
- * has in its hands, or may yet take, and never takes more after that; the new one has the
- * rest.  It begins with nothing.  What a process still hears from those before it goes on
+ * has in its hands, or may yet take, and takes no more after that but what the new one gives;
+ * the new one has the rest.  It begins with nothing.  What a process still hears from those before it goes on
  * to the next one: HANDOVER_BEFORE_MAX may drain at a time, and any number follow each other.
  *
  * They talk over a pair of unix sockets (SOCK_SEQPACKET), each message a letter and what
@@ -19,6 +19,8 @@
  *   old  L flags     listening sockets, one for each flag: 'o' own, 'k' kept
  *   old  P units     a process before it that still drains, with its socket
  *   old  U units     lines of "number host"
+ *   old  O units     what that one was given, and may not have heard yet
+ *   old  W units     what that one asks for
  *   old  M key       what the salts of mock exchanges are made from
  *   old  B           that was all
  *   new  R           ready
@@ -29,6 +31,9 @@
  *   new  C pid key   a cancel request that may be for one of the old process's clients
  *   new  H holds     that is another now, to all before
  *   new  X order     what KILL, KILL_CLIENT or RECONNECT ends there, to all before
+ *   old  W units     it lacks so much for those who wait in it
+ *   new  Y units     what it is given of that
+ *   old  A           it has heard so, and tells of it from here on
  *   old  Q number    so far has come to rest what those say: no server of what is paused
  *
  * Thread: main; handover_cancel() and handover_order() any.
@@ -58,6 +63,10 @@ struct handover_units {
 struct handover_before {
 	int fd;
 	struct handover_units units;    /* that it still has */
+	struct handover_units asked;    /* and asks for, as it lacks them */
+	uint32_t given;                 /* of that, at this host, until it has taken them */
+	char given_host[HANDOVER_NAME_SIZE];
+	bool is_told;                   /* that they are its */
 	uint64_t quiet;                 /* of the holds that it was told, those it has met */
 };
 
@@ -81,10 +90,13 @@ struct handover {
 	uint32_t first_clients;         /* when it was handed over */
 	uint64_t held;                  /* the holds that this process was told */
 	bool owes_quiet;                /* ... and has not met yet */
+	bool owes_taken;                /* what it was given: that it knows */
 	struct {
 		uint32_t first;         /* units at that time */
 		uint32_t most;          /* that may be used now */
 		uint32_t told;
+		uint32_t fair;          /* units, had others given theirs back; 0: they had */
+		uint32_t asked;
 	} hosts[DIRECTORY_HOSTS_MAX];
 };
 

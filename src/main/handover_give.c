@@ -24,8 +24,10 @@
 enum {
 	PATIENCE_US = 60 * 1000000,
 	ENVIRONMENT_MAX = 1024,
-	HANDOVER_ROOM = (HANDOVER_BEFORE_MAX + 2) * HANDOVER_UNITS_MAX
+	HANDOVER_ROOM = (2 * HANDOVER_BEFORE_MAX + 2) * HANDOVER_UNITS_MAX
 };
+
+#define TOO_MANY_HOLDS "the new process cannot be told of all that is paused or disabled"
 
 extern char **environ;
 
@@ -48,18 +50,6 @@ void handover_tend(struct program *p)
 	worker_post(p->router.workers[0], mail);
 }
 
-/* What is in use, or may yet be. */
-static uint32_t units_now(struct route_host *host)
-{
-	struct monitor *m = &host->monitor;
-	uint32_t units;
-
-	pthread_mutex_lock(&m->lock);
-	units = m->budget.used > m->budget.limit ? m->budget.used : m->budget.limit;
-	pthread_mutex_unlock(&m->lock);
-	return units;
-}
-
 uint32_t handover_units(struct program *p)
 {
 	uint32_t sum = 0;
@@ -74,13 +64,6 @@ uint32_t handover_units(struct program *p)
 	return sum;
 }
 
-/* What is not named has none. */
-static void add_units(struct buf *out, uint32_t units, const char *host)
-{
-	if (units > 0)
-		buf_addf(out, "%u %s\n", units, host);
-}
-
 static int send_units(struct program *p, bool only_changes)
 {
 	uint32_t count = directory_host_count(p->directory);
@@ -92,11 +75,11 @@ static int send_units(struct program *p, bool only_changes)
 	buf_add_str(&out, "U");
 	for (uint32_t i = 0; i < count; i++) {
 		struct route_host *host = directory_host(p->directory, i);
-		uint32_t units = units_now(host);
+		uint32_t units = handover_units_now(host);
 
 		changed = changed || units != p->handover.hosts[i].told;
 		p->handover.hosts[i].told = units;
-		add_units(&out, units, host->name);
+		handover_add_units(&out, units, host->name);
 	}
 	if (!buf_ok(&out))
 		ret = -ENOMEM;
@@ -161,19 +144,36 @@ static int send_listeners(struct program *p)
 	return s.error;
 }
 
-static int send_before(struct program *p, const struct handover_before *b)
+static int send_list(int to, const char *letter, const struct handover_units *units,
+	const int *fds, size_t fd_count)
 {
 	struct buf out;
 	int ret;
 
 	buf_init(&out, 0);
-	buf_add_str(&out, "P");
-	for (uint32_t i = 0; i < b->units.count; i++)
-		add_units(&out, b->units.list[i].units, b->units.list[i].host);
-	ret = buf_ok(&out) ? handover_send(p->handover.fd, (const char *)buf_data(&out),
-				     buf_len(&out), &b->fd, 1)
+	buf_add_str(&out, letter);
+	for (uint32_t i = 0; i < units->count; i++)
+		handover_add_units(&out, units->list[i].units, units->list[i].host);
+	ret = buf_ok(&out) ? handover_send(to, (const char *)buf_data(&out), buf_len(&out), fds,
+				     fd_count)
 			   : -ENOMEM;
 	buf_finish(&out);
+	return ret;
+}
+
+/* What was set aside for it, and not told, the new process sets aside anew. */
+static int send_before(struct program *p, const struct handover_before *b)
+{
+	int to = p->handover.fd, ret = send_list(to, "P", &b->units, &b->fd, 1);
+	struct handover_units given = { .count = 1 };
+
+	if (ret == 0 && b->given > 0 && b->is_told) {
+		given.list[0].units = b->given;
+		memcpy(given.list[0].host, b->given_host, sizeof(b->given_host));
+		ret = send_list(to, "O", &given, NULL, 0);
+	}
+	if (ret == 0 && b->asked.count > 0)
+		ret = send_list(to, "W", &b->asked, NULL, 0);
 	return ret;
 }
 
@@ -342,8 +342,9 @@ static uint32_t count_sockets(struct program *p)
 	return count;
 }
 
-/* What the new process could not take: nothing is begun. */
-static bool is_too_much(struct program *p, char *why, size_t size)
+/* What would make it fail in the end, when somebody may have connected to an address that only
+ * the new process has: nothing is begun. */
+static bool cannot_be(struct program *p, char *why, size_t size)
 {
 	if (p->handover.before_count == HANDOVER_BEFORE_MAX)
 		handover_hear(p);
@@ -355,6 +356,10 @@ static bool is_too_much(struct program *p, char *why, size_t size)
 		(void)snprintf(why, size,
 			"it listens on %u addresses, of which at most %d can be handed over",
 			count_sockets(p), INHERITED_MAX);
+	else if (suspend_is_on(&p->router))
+		(void)snprintf(why, size, "pooler is suspended");
+	else if (!handover_holds_fit(p))
+		(void)snprintf(why, size, "%s", TOO_MANY_HOLDS);
 	else
 		return false;
 	SLOG(ERROR, "restart-failed", "error=\"%s\"", why);
@@ -372,14 +377,16 @@ void handover_begin(struct program *p, console_done_f *done, void *done_arg)
 		done(done_arg, false, "a restart is under way, or the end");
 		return;
 	}
-	if (is_too_much(p, why, sizeof(why))) {
+	/* From here on nobody suspends, or holds more. */
+	atomic_store(&p->router.hands_over, true);
+	if (cannot_be(p, why, sizeof(why))) {
+		atomic_store(&p->router.hands_over, false);
 		done(done_arg, false, why);
 		return;
 	}
 	h->done = done;
 	h->done_arg = done_arg;
 	h->phase = HANDOVER_STARTING;
-	atomic_store(&p->router.hands_over, true);
 	h->pid = 0;
 	h->until_us = clock_now_us() + PATIENCE_US;
 	ret = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ? -errno : 0;
@@ -400,63 +407,6 @@ void handover_begin(struct program *p, console_done_f *done, void *done_arg)
 
 /* --- handing over ---------------------------------------------------------------------------- */
 
-/* Leases of this host that end when their clients leave, and those who wait for one. */
-static uint64_t count_sessions(struct route_host *host)
-{
-	struct monitor *m = &host->monitor;
-	uint64_t count = 0;
-
-	pthread_mutex_lock(&m->lock);
-	for (uint32_t i = 0; i < m->budget.share_count; i++) {
-		const struct share *s = m->budget.shares[i];
-		uint64_t leased = s->used - s->idle - s->closing;
-
-		if (s->kind == SHARE_LASTING)
-			count += u64_min(leased + s->waiting, s->max);
-	}
-	pthread_mutex_unlock(&m->lock);
-	return count;
-}
-
-/* What the sessions need and half of the rest, then less as clients leave, and not more
- * than there are clients; never more again, and, but for what is in use and does not come
- * back, never more than half: those who come find something. */
-static uint64_t most_for(uint64_t first, uint64_t sessions, uint64_t clients,
-	uint64_t first_clients)
-{
-	uint64_t most = 0, rest = first > sessions ? first - sessions : 0;
-
-	if (first_clients > 0)
-		most = rest / 2 * u64_min(clients, first_clients) / first_clients;
-	most = u64_min(u64_min(most + sessions, clients), first / 2);
-	/* Whoever is left gets on, if slowly; where there was nothing there is nothing. */
-	return most == 0 && clients > 0 ? u64_min(first, 1) : most;
-}
-
-static void lower(struct program *p)
-{
-	struct handover *h = &p->handover;
-	/* Somebody may be at the door. */
-	uint64_t clients = program_all_clients(p) + (entrances_are_left(p) ? 0 : 1);
-	bool changed = false;
-
-	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
-		struct route_host *host = directory_host(p->directory, i);
-		uint64_t sessions = count_sessions(host);
-		uint64_t most = most_for(h->hosts[i].first, sessions, clients,
-			h->first_clients);
-
-		if (most >= h->hosts[i].most)
-			continue;
-		h->hosts[i].most = (uint32_t)most;
-		/* What those before it have is theirs still. */
-		directory_share_budget(p->directory, host, host->elsewhere, (uint32_t)most);
-		changed = true;
-	}
-	if (changed)
-		handover_tend(p);
-}
-
 static void go(struct program *p)
 {
 	struct handover *h = &p->handover;
@@ -467,7 +417,7 @@ static void go(struct program *p)
 		return;
 	}
 	if (handover_send_holds(p) < 0) {
-		failed(p, "the new process cannot be told of all that is paused or disabled");
+		failed(p, TOO_MANY_HOLDS);
 		return;
 	}
 	if (handover_send_ids(p) < 0 || handover_send(h->fd, "G", 1, NULL, 0) < 0 ||
@@ -481,8 +431,11 @@ static void go(struct program *p)
 	h->phase = HANDOVER_DONE;
 	h->first_clients = (uint32_t)program_all_clients(p);
 	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
-		h->hosts[i].first = units_now(directory_host(p->directory, i));
+		struct route_host *host = directory_host(p->directory, i);
+
+		h->hosts[i].first = handover_units_now(host);
 		h->hosts[i].most = UINT32_MAX;
+		h->hosts[i].fair = host->elsewhere > 0 ? h->hosts[i].first + host->elsewhere : 0;
 	}
 	/* The new process's, too. */
 	free(p->pid_file);
@@ -490,7 +443,7 @@ static void go(struct program *p)
 	handover_close_before(p);
 	notify_successor(h->pid);
 	program_begin_drain(p, ROUTER_HANDED_OVER);
-	lower(p);
+	handover_lower(p);
 	(void)send_units(p, true);
 }
 
@@ -510,6 +463,20 @@ static void starting(struct program *p)
 		failed(p, "the new process did not get ready within 60 s");
 }
 
+/* Of what it was given it tells when the new process knows that it has it. */
+static void say_units(struct program *p)
+{
+	struct handover *h = &p->handover;
+	bool has_more = h->owes_taken;
+
+	if (has_more)
+		h->owes_taken = handover_send(h->fd, "A", 1, NULL, 0) < 0;
+	if (h->owes_taken)
+		return;
+	(void)send_units(p, !has_more);
+	handover_ask(p);
+}
+
 static void handed_over(struct program *p)
 {
 	struct handover *h = &p->handover;
@@ -527,6 +494,8 @@ static void handed_over(struct program *p)
 				handover_take_holds(p, &m);
 			else if (m.text[0] == 'X')
 				handover_ordered(p, &m);
+			else if (m.text[0] == 'Y')
+				handover_given(p, &m);
 		}
 	}
 	if (ret < 0) {
@@ -541,9 +510,9 @@ static void handed_over(struct program *p)
 		/* Whoever connects from here on gets to the new one. */
 		answer(p, true, "");
 	}
-	lower(p);
+	handover_lower(p);
 	if (h->fd >= 0)
-		(void)send_units(p, true);
+		say_units(p);
 	handover_say_quiet(p);
 }
 
@@ -555,6 +524,7 @@ bool handover_tick(struct program *p)
 	if (h->phase == HANDOVER_NONE) {
 		if (h->before_count > 0)
 			handover_hear(p);
+		handover_give_asked(p);
 		handover_tell_holds(p);
 	}
 	if (h->phase == HANDOVER_STARTING)

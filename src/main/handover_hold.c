@@ -28,6 +28,18 @@ static int make(struct program *p, struct buf *out, uint64_t *version)
 	return buf_len(out) < HANDOVER_TEXT_MAX ? 0 : -EMSGSIZE;
 }
 
+bool handover_holds_fit(struct program *p)
+{
+	uint64_t version;
+	struct buf out;
+	int ret;
+
+	buf_init(&out, 0);
+	ret = make(p, &out, &version);
+	buf_finish(&out);
+	return ret == 0;
+}
+
 int handover_send_holds(struct program *p)
 {
 	uint64_t version;

@@ -6,6 +6,7 @@
 #ifndef MAIN_HANDOVER_PRIV_H
 #define MAIN_HANDOVER_PRIV_H
 
+#include "base/buf.h"
 #include "main/handover.h"
 
 enum {
@@ -38,6 +39,8 @@ void handover_close_before(struct program *);
 /* handover_hold.c: what is paused or disabled.  send: to the new process; -EMSGSIZE if that
  * is too much.  tell: to those before, where it has changed. */
 NODISCARD int handover_send_holds(struct program *);
+/* Whether they can be told at all. */
+bool handover_holds_fit(struct program *);
 void handover_take_holds(struct program *, const struct handover_message *);
 void handover_tell_holds(struct program *);
 void handover_say_quiet(struct program *);
@@ -45,6 +48,23 @@ void handover_hear_quiet(struct handover_before *, const struct handover_message
 /* The new process tells of a cancel request, of a command. */
 void handover_cancelled(struct program *, const struct handover_message *);
 void handover_ordered(struct program *, const struct handover_message *);
+/* handover_units.c.  What is in use, or may yet be. */
+uint32_t handover_units_now(struct route_host *);
+/* Lines of "number host". */
+void handover_add_units(struct buf *, uint32_t units, const char *host);
+void handover_read_units(const char *text, struct handover_units *);
+uint32_t handover_units_of(const struct handover_units *, const char *host);
+/* After it has handed over this process gives back what it has too much of, ... */
+void handover_lower(struct program *);
+/* ... or asks for what its clients wait for; given: what it gets. */
+void handover_ask(struct program *);
+void handover_given(struct program *, const struct handover_message *);
+/* The new process hears that; what the process between has given; and that it was taken. */
+void handover_hear_asked(struct handover_before *, const char *text);
+void handover_hear_given(struct handover_before *, const char *text);
+void handover_hear_taken(struct handover_before *);
+/* Now and then: gives. */
+void handover_give_asked(struct program *);
 /* So that a client's id is one client's, whichever process has it. */
 NODISCARD int handover_send_ids(struct program *);
 

@@ -529,10 +529,8 @@ static int open_http(struct program *p)
 static int take_over(struct program *p, struct diag *diag)
 {
 	struct diag why;
-	int ret = entrances_begin(p, p->config, diag);
+	int ret = handover_take(p, diag);
 
-	if (ret == 0)
-		ret = handover_take(p, diag);
 	if (ret < 0)
 		return ret;
 	http_own(p->http, p->config);

@@ -139,3 +139,38 @@ def test_sessions_that_wait_leave_the_new_process_its_part(restarted, postgres):
         assert postgres.count(f"{APP} AND state = 'idle in transaction'") == 5
     assert watch.most <= 10
     router.old_ones_end()
+
+
+@pytest.mark.parametrize("later", [0, 1])
+def test_who_is_replaced_before_it_has_anything_gets_its_part(restarted, postgres, later):
+    """The first has all of the budget yet; those who wait in the one behind it are served when
+    that has come back, whichever process it goes to."""
+    router = restarted({
+        "hosts": {"main": {"connection_budget": 8}},
+        "workloads": {
+            "session": {"guaranteed_connections": 0, "max_connections": 8},
+            "transactional": {"guaranteed_connections": 0, "query_wait_timeout": "100s"}}})
+    with Watch(postgres) as watch, Crowd(router.transactional) as first, \
+            Crowd(router.transactional) as second, Crowd(router.transactional) as last:
+        first.come(8)
+        wait_until(lambda: len(first.held) == 8, 10, "all is in use")
+        router.restart()
+        second.come(3)
+        wait_until(lambda: len(router.show("waiting")) == 3, 10, "they wait")
+        for _ in range(1 + later):
+            router.restart()
+        last.come(2)
+        wait_until(lambda: len(router.show("waiting")) == 2, 10, "they wait")
+        for wire in first.held:
+            assert wire.query("COMMIT")[-1].body == b"I"
+        wait_until(lambda: second.held and last.held, 30, "both have something")
+        for crowd, count in ((second, 3), (last, 2)):
+            for n in range(count):
+                wait_until(lambda n=n, crowd=crowd: len(crowd.held) > n, 30, "one gets on")
+                assert crowd.held[n].query("COMMIT")[-1].body == b"I"
+        # Who comes back is served, too.
+        for wire in first.held + second.held + last.held:
+            assert wire.value("SELECT 1") == "1"
+        assert not first.failed + second.failed + last.failed
+    assert watch.most <= 8
+    router.old_ones_end()

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * How much of each budget a process that has handed over may use: what it has at that time is
+ * more than its part, and it goes down with its clients.
+ *
+ * Who is replaced in turn before those in front of it have given anything back has less than
+ * its part, perhaps nothing, and what they give back goes to the newest.  So it asks that one
+ * for what its clients wait for, and gets at most half of what there is.  What is given counts
+ * as the asker's before it is told, and until it has told of it: what it has said before it
+ * heard is old.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "main/handover_priv.h"
+#include "main/program.h"
+
+uint32_t handover_units_now(struct route_host *host)
+{
+	struct monitor *m = &host->monitor;
+	uint32_t units;
+
+	pthread_mutex_lock(&m->lock);
+	units = m->budget.used > m->budget.limit ? m->budget.used : m->budget.limit;
+	pthread_mutex_unlock(&m->lock);
+	return units;
+}
+
+/* What is not named has none. */
+void handover_add_units(struct buf *out, uint32_t units, const char *host)
+{
+	if (units > 0)
+		buf_addf(out, "%u %s\n", units, host);
+}
+
+/* --- in the old process: what is too much --------------------------------------------- */
+
+/* Leases of this host that end when their clients leave, and those who wait for one. */
+static uint64_t count_sessions(struct route_host *host)
+{
+	struct monitor *m = &host->monitor;
+	uint64_t count = 0;
+
+	pthread_mutex_lock(&m->lock);
+	for (uint32_t i = 0; i < m->budget.share_count; i++) {
+		const struct share *s = m->budget.shares[i];
+		uint64_t leased = s->used - s->idle - s->closing;
+
+		if (s->kind == SHARE_LASTING)
+			count += u64_min(leased + s->waiting, s->max);
+	}
+	pthread_mutex_unlock(&m->lock);
+	return count;
+}
+
+/* What the sessions need and half of the rest, then less as clients leave, and not more
+ * than there are clients; and, but for what is in use and does not come
+ * back, never more than half: those who come find something. */
+static uint64_t most_for(uint64_t first, uint64_t sessions, uint64_t clients,
+	uint64_t first_clients)
+{
+	uint64_t most = 0, rest = first > sessions ? first - sessions : 0;
+
+	if (first_clients > 0)
+		most = rest / 2 * u64_min(clients, first_clients) / first_clients;
+	most = u64_min(u64_min(most + sessions, clients), first / 2);
+	/* Whoever is left gets on, if slowly; where there was nothing there is nothing. */
+	return most == 0 && clients > 0 ? u64_min(first, 1) : most;
+}
+
+static uint64_t most_of(struct program *p, struct route_host *host, uint64_t first)
+{
+	/* Somebody may be at the door. */
+	uint64_t clients = program_all_clients(p) + (entrances_are_left(p) ? 0 : 1);
+
+	return most_for(first, count_sessions(host), clients, p->handover.first_clients);
+}
+
+void handover_lower(struct program *p)
+{
+	struct handover *h = &p->handover;
+	bool changed = false;
+
+	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
+		struct route_host *host = directory_host(p->directory, i);
+		uint64_t most = most_of(p, host, h->hosts[i].first);
+
+		if (most >= h->hosts[i].most)
+			continue;
+		h->hosts[i].most = (uint32_t)most;
+		/* What those before it have is theirs still. */
+		directory_share_budget(p->directory, host, host->elsewhere, (uint32_t)most);
+		changed = true;
+	}
+	if (changed)
+		handover_tend(p);
+}
+
+/* --- ... and what is lacking ----------------------------------------------------------- */
+
+/* Servers that clients have, and those that clients wait for. */
+static uint32_t needed(struct monitor *m)
+{
+	uint32_t sum = 0;
+
+	for (uint32_t i = 0; i < m->budget.share_count; i++) {
+		const struct share *s = m->budget.shares[i];
+
+		sum += s->used - s->idle - s->closing + s->waiting;
+	}
+	return sum;
+}
+
+/* What is lacking of what it would have had. */
+static uint32_t wanted(struct program *p, uint32_t i)
+{
+	const struct handover *h = &p->handover;
+	struct route_host *host = directory_host(p->directory, i);
+	struct monitor *m = &host->monitor;
+	uint64_t most;
+	uint32_t units;
+	bool waits;
+
+	if (h->hosts[i].fair == 0)
+		return 0;
+	most = most_of(p, host, h->hosts[i].fair);
+	units = handover_units_now(host);
+	pthread_mutex_lock(&m->lock);
+	most = u64_min(most, needed(m));
+	waits = m->waiting > 0;
+	pthread_mutex_unlock(&m->lock);
+	return waits && most > units ? (uint32_t)(most - units) : 0;
+}
+
+/* What cannot be sent is said the next time. */
+void handover_ask(struct program *p)
+{
+	struct handover *h = &p->handover;
+	uint32_t count = directory_host_count(p->directory), wants[DIRECTORY_HOSTS_MAX];
+	bool changed = false;
+	struct buf out;
+
+	buf_init(&out, 0);
+	buf_add_str(&out, "W");
+	for (uint32_t i = 0; i < count; i++) {
+		wants[i] = wanted(p, i);
+		changed = changed || wants[i] != h->hosts[i].asked;
+		handover_add_units(&out, wants[i], directory_host(p->directory, i)->name);
+	}
+	changed = changed && buf_ok(&out) &&
+		handover_send(h->fd, (const char *)buf_data(&out), buf_len(&out), NULL, 0) == 0;
+	for (uint32_t i = 0; changed && i < count; i++)
+		h->hosts[i].asked = wants[i];
+	buf_finish(&out);
+}
+
+void handover_given(struct program *p, const struct handover_message *m)
+{
+	struct handover *h = &p->handover;
+	struct handover_units given;
+
+	handover_read_units(m->text + 1, &given);
+	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
+		struct route_host *host = directory_host(p->directory, i);
+		uint32_t units = handover_units_of(&given, host->name);
+
+		if (units == 0)
+			continue;
+		h->hosts[i].first = h->hosts[i].fair;
+		h->hosts[i].most = handover_units_now(host) + units;
+		h->hosts[i].asked = 0;
+		/* The new process has seen to it that there is as much. */
+		directory_share_budget(p->directory, host, 0, h->hosts[i].most);
+		handover_tend(p);
+	}
+	h->owes_taken = true;
+}
+
+/* --- in the new process --------------------------------------------------------------- */
+
+void handover_hear_asked(struct handover_before *b, const char *text)
+{
+	handover_read_units(text, &b->asked);
+}
+
+void handover_hear_given(struct handover_before *b, const char *text)
+{
+	struct handover_units given;
+
+	handover_read_units(text, &given);
+	if (given.count == 0)
+		return;
+	b->given = given.list[0].units;
+	(void)snprintf(b->given_host, sizeof(b->given_host), "%s", given.list[0].host);
+	b->is_told = true;
+}
+
+void handover_hear_taken(struct handover_before *b)
+{
+	struct handover_units *units = &b->units;
+	uint32_t i = 0;
+
+	if (b->given == 0)
+		return;
+	while (i < units->count && strcmp(units->list[i].host, b->given_host) != 0)
+		i++;
+	if (i == units->count && i < DIRECTORY_HOSTS_MAX) {
+		(void)snprintf(units->list[i].host, HANDOVER_NAME_SIZE, "%s", b->given_host);
+		units->list[units->count++].units = 0;
+	}
+	if (i < units->count)
+		units->list[i].units += b->given;
+	b->given = 0;
+	/* It says what it still lacks. */
+	b->asked.count = 0;
+}
+
+/* Sets aside what somebody is given. */
+static void choose(struct program *p, struct handover_before *b)
+{
+	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
+		struct route_host *host = directory_host(p->directory, i);
+		uint32_t asked = handover_units_of(&b->asked, host->name), limit;
+
+		pthread_mutex_lock(&host->monitor.lock);
+		limit = host->monitor.budget.limit;
+		pthread_mutex_unlock(&host->monitor.lock);
+		b->given = asked < limit / 2 ? asked : limit / 2;
+		if (b->given == 0)
+			continue;
+		(void)snprintf(b->given_host, sizeof(b->given_host), "%s", host->name);
+		b->is_told = false;
+		handover_share(p);
+		handover_tend(p);
+		return;
+	}
+}
+
+/* Is what was set aside not in use any more? */
+static bool is_free(struct program *p, const char *name)
+{
+	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
+		struct monitor *m = &directory_host(p->directory, i)->monitor;
+		bool is_free;
+
+		if (strcmp(directory_host(p->directory, i)->name, name) != 0)
+			continue;
+		pthread_mutex_lock(&m->lock);
+		is_free = m->budget.used <= m->budget.limit;
+		pthread_mutex_unlock(&m->lock);
+		return is_free;
+	}
+	return true;
+}
+
+static void give(struct program *p, struct handover_before *b)
+{
+	char text[HANDOVER_NAME_SIZE + 16];
+	int len = snprintf(text, sizeof(text), "Y%u %s\n", b->given, b->given_host);
+
+	if (is_free(p, b->given_host))
+		b->is_told = handover_send(b->fd, text, (size_t)len, NULL, 0) == 0;
+}
+
+void handover_give_asked(struct program *p)
+{
+	struct handover *h = &p->handover;
+
+	for (uint32_t i = 0; i < h->before_count; i++) {
+		struct handover_before *b = h->before[i];
+
+		if (b->given == 0 && b->asked.count > 0)
+			choose(p, b);
+		if (b->given > 0 && !b->is_told)
+			give(p, b);
+	}
+}
