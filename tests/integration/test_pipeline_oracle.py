@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: ISC
+"""Random pipelines of two clients on very few servers, with errors, messages that are skipped and
+exchanges sent ahead: each client gets, message by message, what PostgreSQL gives to the same bytes
+on a connection of its own, and never a row with the mark of somebody else.
+
+PGTANDEM_ORACLE_ROUNDS says how many scripts for each variant, PGTANDEM_ORACLE_SEED which is the
+first, PGTANDEM_ORACLE_REPLAY names a file with what was printed of one that failed."""
+import ast
+import collections
+import os
+import random
+import re
+
+import pytest
+from support.pipeline import Client, Failed, Story
+from support.pipeline_maker import STARTUPS, Maker
+from support.postgres import DATABASE, USERS
+from support.shrink import shrink
+from support.wait import SLOWDOWN
+from support.wire import Wire
+
+pytestmark = pytest.mark.router_only
+
+ROUNDS = int(os.environ.get("PGTANDEM_ORACLE_ROUNDS", "8"))
+FIRST = int(os.environ.get("PGTANDEM_ORACLE_SEED", "1"))
+REPLAY = os.environ.get("PGTANDEM_ORACLE_REPLAY")
+USER, DIRECT = "app_plain", "second"
+TRIAL_SECONDS = 120
+
+Variant = collections.namedtuple("Variant", "servers ports more")
+BOTH = ("transactional", "transactional")
+VARIANTS = {
+    "strict 1": Variant(1, BOTH, {}),
+    "strict 2": Variant(2, BOTH, {}),
+    "tracked 1": Variant(1, BOTH, {"session_state": "tracked"}),
+    "tracked 2": Variant(2, BOTH, {"session_state": "tracked"}),
+    "strict 1, 2 statements": Variant(1, BOTH, {"max_prepared_statements": 2}),
+    "tracked 2, 2 statements": Variant(2, BOTH, {"session_state": "tracked",
+                                                "max_prepared_statements": 2}),
+    "strict 1, no statements": Variant(1, BOTH, {"max_prepared_statements": 0}),
+    "tracked 2, no statements": Variant(2, BOTH, {"session_state": "tracked",
+                                                 "max_prepared_statements": 0}),
+    "reuse 2": Variant(2, BOTH, {"plan_reuse": True}),
+    "sessions": Variant(1, ("session", "session"), {}),
+    "one of each": Variant(1, BOTH[:1] + ("session",), {}),
+}
+
+# ---------------------------------------------------------- what is different, and why
+
+Difference = collections.namedtuple("Difference", "name why covers")
+
+
+def has_skipped_unnamed(case):
+    """A Parse or Close of it, or a Query, that came to nothing."""
+    return any(sent.fate != "done" and (sent.what in ("Q", "QC", "EC") or (
+        sent.what in "PC" and sent.statement == "")) for sent in case.before)
+
+
+def resets(case):
+    """Whether startup parameters, which PostgreSQL's own connection has, were reset since the last
+    ReadyForQuery."""
+    return case.client.startup and any(
+        re.search("RESET|DEFAULT", one.runs) for one in [*case.domain, case.sent])
+
+
+DIFFERENCES = [
+    Difference("failed transaction, behind a ROLLBACK",
+               "nothing can be prepared in front of EXECUTE or PREPARE there",
+               lambda c: c.sent.what == "Q" and c.sent.status == "E" and c.state == "26000"
+               and re.search("ROLLBACK.*(EXECUTE|PREPARE)", c.sent.text)),
+    Difference("failed transaction, Describe and what fails anyway",
+               "25P02 where the server lacks the statement: it cannot be prepared",
+               lambda c: c.sent.status == "E" and c.state == "25P02" and (
+                   c.sent.what == "D" or c.sent.what in "BP" and c.wanted)),
+    Difference("another error first",
+               "where a text is read again, under another search_path, say, that comes first",
+               lambda c: c.sent.what == "B" and c.state == "42P01" and c.wanted),
+    Difference("unnamed statement behind one that was skipped",
+               "it is known until the transaction ends",
+               lambda c: c.sent.statement == "" and c.sent.what in "BD" and c.state == "26000"
+               and has_skipped_unnamed(c)),
+    Difference("columns that have changed",
+               "told once, by whichever server has the old statement",
+               lambda c: c.wanted == "0A000"),
+    Difference("startup parameters that were reset",
+               "within a text or a pipeline the server's own value is seen",
+               lambda c: c.got[0] == c.expected[0] == "D" and resets(c)),
+    Difference("max_prepared_statements: 0, the unnamed statement",
+               "all is passed on as it is, to whichever server",
+               lambda c: "no statements" in c.variant and c.state == "26000"
+               and c.sent.statement == "" and c.sent.what in "BD"
+               and not any(one.what == "P" for one in c.domain)),
+]
+
+# ---------------------------------------------------------- one variant's router
+
+
+class Bench:
+    """A router, and PostgreSQL beside it: runs scripts, any number of them."""
+
+    def __init__(self, make_router, postgres, name):
+        self.name, self.variant = name, VARIANTS[name]
+        self.make_router, self.postgres = make_router, postgres
+        self.router = None
+        self.patience = 10
+        self.known = collections.Counter()
+        self.tables = []
+        self.admins = [postgres.connect(dbname=dbname) for dbname in (DATABASE, DIRECT)]
+        for admin in self.admins:
+            admin.execute("GRANT ALL ON SCHEMA public TO PUBLIC")
+
+    def start(self):
+        if self.router is not None:
+            self.router.stop()
+        self.router = self.make_router({
+            "hosts": {"main": {"connection_budget": self.variant.servers}},
+            "defaults": self.variant.more,
+            "workloads": {
+                "transactional": {"guaranteed_connections": 0,
+                                  "max_connections": self.variant.servers},
+                "session": {"guaranteed_connections": 0,
+                            "max_connections": self.variant.servers}}})
+        self.router.transactional.wire(USER).quit()
+        self.read = 0
+
+    def connect(self, port):
+        """What a client begins a life with."""
+        def begin(table, parameters):
+            for admin in self.admins:
+                admin.execute(f"CREATE TABLE {table} (x int); ALTER TABLE {table} OWNER TO {USER}")
+            self.tables.append(table)
+            return tuple(connected(where, dbname, self.patience, parameters) for where, dbname in (
+                (getattr(self.router, port).port, DATABASE), (self.postgres.port, DIRECT)))
+        return begin
+
+    def drop_tables(self):
+        for admin in self.admins:
+            admin.execute("DROP TABLE " + ", ".join(self.tables))
+        self.tables = []
+
+    def stray(self, name):
+        """What code has prepared, and what nobody has named, on a server that others have then."""
+        wire = connected(self.router.transactional.port, DATABASE, self.patience, {})
+        wire.query(STRAY.format(name))
+        wire.quit()
+
+    def run(self, seed, startups, script):
+        """What has failed, None if nothing."""
+        if self.router is None or not self.router.is_running():
+            self.start()
+        story = Story(self.variant.servers, DIFFERENCES, self.name, self.stray)
+        try:
+            for letter, port in zip("AB", self.variant.ports):
+                story.clients[letter] = Client(letter, seed, port == "session", self.connect(port),
+                                               startups)
+            story.run(script)
+            self.look_at_log()
+        except Failed as failed:
+            return failed
+        finally:
+            self.known.update(story.known)
+            self.drop_tables()
+        return None
+
+    def look_at_log(self):
+        log = self.router.log()
+        said, self.read = log[self.read:], len(log)
+        bad = re.findall("^.*(?: UTC error | server-protocol|out of place).*$", said, re.M)
+        if bad or not self.router.is_running():
+            raise Failed("log", "\n".join(bad))
+
+
+STRAY = """DO $$ BEGIN
+    IF EXISTS (SELECT FROM pg_prepared_statements WHERE name = '{0}') THEN
+        EXECUTE 'DEALLOCATE {0}';
+    END IF;
+    EXECUTE 'PREPARE {0} AS SELECT ''P0.0~''';
+END $$"""
+
+
+def connected(port, dbname, patience, parameters):
+    wire = Wire("127.0.0.1", port, patience * SLOWDOWN)
+    try:
+        wire.login(USER, USERS[USER][0], dbname, **parameters)
+    except (OSError, EOFError, RuntimeError) as error:
+        raise Failed("login", f"{error!r}") from None
+    return wire
+
+
+def least(bench, seed, startups, script, failed):
+    """The failure's shortest form, as far as there is time to find it."""
+    bench.patience = 2
+
+    def fails(steps):
+        nonlocal failed
+        bench.start()
+        again = bench.run(seed, startups, steps)
+        if again is None or again.kind != failed.kind:
+            return False
+        failed = again
+        return True
+
+    if not fails(script):
+        return script, failed, "(only with what was there before it)"
+    return shrink(script, fails, TRIAL_SECONDS), failed, ""
+
+
+# ---------------------------------------------------------- tests
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_as_postgresql(make_router, postgres, name):
+    bench = Bench(make_router, postgres, name)
+    for seed in range(FIRST, FIRST + ROUNDS):
+        rng = random.Random(f"{name} {seed}")
+        startups = rng.choice(STARTUPS), rng.choice(STARTUPS)
+        script = Maker(rng, bench.variant.more.get("max_prepared_statements") != 0).script()
+        failed = bench.run(seed, startups, script)
+        if failed is not None:
+            print(f"seed {seed} of {name}: {failed}")
+            script, failed, remark = least(bench, seed, startups, script, failed)
+            steps = "".join(f"    {step!r},\n" for step in script)
+            pytest.fail(f"seed {seed} of {name!r} {remark}: {failed}\n"
+                        f"[{name!r}, {seed}, {startups!r}, [\n{steps}]]", pytrace=False)
+    print(f"{name}: seeds {FIRST} to {FIRST + ROUNDS - 1}, known differences: {dict(bench.known)}")
+
+
+@pytest.mark.skipif(REPLAY is None, reason="PGTANDEM_ORACLE_REPLAY is not set")
+def test_replay(make_router, postgres):
+    with open(REPLAY, encoding="utf-8") as file:
+        name, seed, startups, script = ast.literal_eval(file.read())
+    failed = Bench(make_router, postgres, name).run(seed, startups, script)
+    assert failed is None, failed
