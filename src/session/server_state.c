@@ -91,8 +91,9 @@ void server_clean_reseed(struct server *s)
 
 void server_clean_row(struct server *s, const struct frame *row)
 {
-	if (s->asks_unseen)
-		server_unseen_row(s, row);
+	/* What it says is code's own. */
+	if (s->asks_unseen && server_unseen_row(s, row))
+		return;
 	if (memmem(row->body, row->available, FORGED, sizeof(FORGED) - 1) == NULL)
 		return;
 	SLOG_LIMITED(WARN, "statement-forged",

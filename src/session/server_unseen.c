@@ -172,15 +172,16 @@ void server_unseen_question(struct server *s, struct buf *sql)
 	unseen_question(unseen_of(s), release < VERSION_OF_BODIES, sql);
 }
 
-void server_unseen_row(struct server *s, const struct frame *row)
+bool server_unseen_row(struct server *s, const struct frame *row)
 {
 	struct unseen_answer answer;
 
 	if (s->own_seen || !unseen_row(row, &answer))
-		return;
+		return false;
 	s->own_seen = true;
 	unseen_take(unseen_of(s), &answer, s->asked_generation, s->asked_us,
 		worker_now(s->worker));
+	return true;
 }
 
 /* The clean was hit by what has nothing to do with it (server_fit.c); or there is no

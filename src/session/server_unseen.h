@@ -26,9 +26,9 @@ bool server_code_is_harmless(const struct server *);
 enum unseen_verdict server_judge(struct server *, const struct client *);
 /* What is known holds, but it is time to ask: true for one server of the pool. */
 bool server_asks_early(struct server *);
-/* Behind the clean, in the same Query; the answer. */
+/* Behind the clean, in the same Query; the answer.  False: this row is none. */
 void server_unseen_question(struct server *, struct buf *sql);
-void server_unseen_row(struct server *, const struct frame *row);
+NODISCARD bool server_unseen_row(struct server *, const struct frame *row);
 /* SETTINGS: true: something may have been left, the server is closed, and its client has
  * asked for another one. */
 bool server_unseen_answered(struct server *);

@@ -384,6 +384,20 @@ def test_rights_that_count(clients, place, right):
         place(undo)
 
 
+def test_name_of_a_function_forges_no_statement(clients, place):
+    """It stands in the answer to what code there is, beside what says that a statement was
+    replaced."""
+    name = "pgtandem: not what was prepared"
+    place(FIXED.replace("fixed()", f'"{name}"()'))
+    of = clients()
+    a, b = of.make(), of.make()
+    assert not is_closed(a, b, "SELECT * FROM plain", prepared)
+    assert is_closed(a, b, f'SELECT "{name}"()')
+    log = of.router.log()
+    assert name in next(line for line in log.splitlines() if " state-unseen " in line)
+    assert "statement-forged" not in log
+
+
 def test_load_in_a_body_of_an_ordinary_role(clients, place):
     """It may load what stands in $libdir/plugins."""
     place("CREATE FUNCTION loads() RETURNS int LANGUAGE plpgsql AS"
