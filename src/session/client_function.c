@@ -22,14 +22,16 @@ bool client_function_waits(const struct frame *f)
 	return !frame_is_whole(f) && f->available < BEGINNING;
 }
 
-/* *name: its first argument, "" where that is not known. */
-static bool sets(const struct frame *f, char name[static STATEMENT_NAME_SIZE])
+/* *name: its first argument, "" where that is not known; *may_reset: its second may be
+ * NULL. */
+static bool sets(const struct frame *f, char name[static STATEMENT_NAME_SIZE], bool *may_reset)
 {
 	const uint8_t *bytes;
 	struct wire_in in;
 	uint32_t len;
 
 	name[0] = '\0';
+	*may_reset = true;
 	wire_init(&in, f->body, f->available);
 	if (wire_u32(&in) != OID_SET_CONFIG || !wire_ok(&in))
 		return false;
@@ -41,30 +43,36 @@ static bool sets(const struct frame *f, char name[static STATEMENT_NAME_SIZE])
 		return true;
 	memcpy(name, bytes, len);
 	name[len] = '\0';
+	*may_reset = wire_u32(&in) == UINT32_MAX || !wire_ok(&in);
 	return true;
 }
 
 void client_function_note(struct client *c, const struct frame *f)
 {
 	char name[STATEMENT_NAME_SIZE];
+	bool may_reset;
 
 	client_note_unseen(c);
-	if (!client_is_kept(c) || !sets(f, name))
+	if (!sets(f, name, &may_reset))
+		return;
+	client_note_call_resets(c, name, may_reset);
+	if (!client_is_kept(c))
 		return;
 	c->work->reads_change = true;
 	c->work->read_key = client_new_key(c);
 	if (name[0] != '\0')
-		touched_called(&c->work->touched, name);
+		touched_called(&c->work->touched, name, may_reset);
 	else
-		c->work->touched.is_lost = true;
+		touched_called_unknown(&c->work->touched, may_reset);
 }
 
 bool client_function_runs(struct client *c, struct server *s, const struct frame *f)
 {
 	char name[STATEMENT_NAME_SIZE];
 	enum step_kind why;
+	bool may_reset;
 
-	if (sets(f, name) && !client_pin_admits_setting(c, s, name, &why)) {
+	if (sets(f, name, &may_reset) && !client_pin_admits_setting(c, s, name, &why)) {
 		client_pin_refuse_query(s, why);
 		/* A Query stands in its place. */
 		s->unnamed_of = 0;

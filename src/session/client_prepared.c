@@ -71,8 +71,10 @@ void client_note_statement(struct client *c, struct server *s, const struct prep
 
 	if (!p->may_touch)
 		return;
+	client_note_types(c, p->body, p->len);
 	client_note_text(c, s, p->body, len);
 	client_note_resets(c, s, p->body, len, false);
+	client_note_types(c, NULL, 0);
 }
 
 void client_note_use(struct client *c, struct server *s, const struct prepared *p)

@@ -218,6 +218,8 @@ void client_unnamed_hide(struct client *, struct server *);
 
 /* server_state.c: is the client's state looked after? */
 bool client_is_kept(const struct client *);
+/* What stands behind the text in the body of a Parse, while its Bind is noted; NULL: no more. */
+void client_note_types(struct client *, const void *body, size_t len);
 /* A text that the server is about to read; one that nobody has seen. */
 void client_note_text(struct client *, struct server *, const void *text, size_t len);
 void client_note_unseen(struct client *);
@@ -231,6 +233,11 @@ bool client_function_runs(struct client *, struct server *, const struct frame *
 /* server_defaults.c: the same, for what it may reset.  runs: it surely runs. */
 void client_note_resets(struct client *, struct server *, const void *text, size_t len,
 	bool runs);
+
+/* ... a FunctionCall: name "" where it is not known. */
+void client_note_call_resets(struct client *, const char *name, bool may_reset);
+/* A Bind where texts are not kept: NULL as a value resets. */
+void client_note_nulls(struct client *, const struct server *, const struct frame *);
 
 static inline bool client_has_defaults(const struct client *c)
 {

@@ -208,7 +208,7 @@ static bool must_be_whole(const struct client *c, const struct server *s,
 	const struct frame *f)
 {
 	return !c->keeps_statements && client_has_defaults(c) && s->replication == NULL &&
-		(f->type == 'Q' || f->type == 'P') && !frame_is_whole(f) &&
+		(f->type == 'Q' || f->type == 'P' || f->type == 'F') && !frame_is_whole(f) &&
 		f->body_len <= SERVER_INSPECT_MAX;
 }
 
@@ -289,6 +289,7 @@ static void pass(struct client *c, struct server *s, const struct frame *f,
 		break;
 	case 'B':
 		stats_add(c->stats, STAT_bind_count, 1);
+		client_note_nulls(c, s, f);
 		/* fall through */
 	case 'D':
 		if (s->unnamed_of == 0 || client_unnamed_is_there(c, s) || s->xq.skipping ||

@@ -16,6 +16,7 @@
 
 #include "base/slog.h"
 #include "pg/msg_out.h"
+#include "pg/wire.h"
 #include "session/client_priv.h"
 #include "session/server_priv.h"
 
@@ -24,16 +25,100 @@ static const struct params *defaults_of(const struct client *c)
 	return c->has_start ? &c->work->start : &c->params;
 }
 
+/* --- what may reset them --------------------------------------------------------------- */
+
+/* Is one of them that was done to? */
+static bool concerns(const struct client *c, bool also_set)
+{
+	const char *name, *value;
+	size_t pos = 0;
+
+	while (params_next(defaults_of(c), &pos, &name, &value)) {
+		enum touched_as as = touched_as(&c->work->resets, name);
+
+		if (as != TOUCHED_NOT && (as != TOUCHED_SET || also_set))
+			return true;
+	}
+	return false;
+}
+
+/* What has come to "resets". */
+static void noted(struct client *c, bool runs)
+{
+	struct touched *resets = &c->work->resets;
+
+	c->work->cuts = c->work->cuts || resets->cuts;
+	resets->has_resets = resets->has_resets && concerns(c, false);
+	c->resets_unsure = c->resets_unsure || (!runs && resets->has_resets);
+}
+
 void client_note_resets(struct client *c, struct server *s, const void *text, size_t len,
 	bool runs)
 {
+	const struct touched *now = &c->work->touched;
+	struct touched *resets = &c->work->resets;
+
 	if (s->replication != NULL || !client_has_defaults(c) ||
 		!touched_may(text, len))
 		return;
-	(void)touched_text(&c->work->resets, text, len, client_lexer_flags(s));
-	c->work->cuts = c->work->cuts || c->work->resets.cuts;
-	c->resets_unsure = c->resets_unsure || (!runs && c->work->resets.has_resets);
+	resets->bind = now->bind;
+	resets->bind_len = now->bind_len;
+	resets->types = now->types;
+	resets->types_len = now->types_len;
+	(void)touched_text(resets, text, len, client_lexer_flags(s));
+	resets->bind = resets->types = NULL;
+	noted(c, runs);
+	c->resets_by_null = c->resets_by_null ||
+		(resets->awaits_values && (resets->unknown || concerns(c, true)));
 }
+
+void client_note_call_resets(struct client *c, const char *name, bool may_reset)
+{
+	if (!client_has_defaults(c) || !may_reset)
+		return;
+	if (name[0] != '\0')
+		touched_called(&c->work->resets, name, true);
+	else
+		touched_called_unknown(&c->work->resets, true);
+	noted(c, true);
+}
+
+static bool has_null(const struct frame *f)
+{
+	struct wire_in in;
+	uint16_t count;
+	uint32_t len;
+
+	wire_init(&in, f->body, f->available);
+	(void)wire_cstr(&in);
+	(void)wire_cstr(&in);
+	count = wire_u16(&in);
+	(void)wire_bytes(&in, 2 * (size_t)count);
+	for (count = wire_u16(&in); count > 0 && wire_ok(&in); count--) {
+		len = wire_u32(&in);
+		if (len == UINT32_MAX)
+			return true;
+		(void)wire_bytes(&in, len);
+	}
+	/* Not all of it has come. */
+	return !wire_ok(&in);
+}
+
+void client_note_nulls(struct client *c, const struct server *s, const struct frame *f)
+{
+	if (LIKELY(!c->work->touched.awaits_values && !c->resets_by_null) || s->xq.skipping ||
+		!has_null(f))
+		return;
+	touched_bound_null(&c->work->touched);
+	if (!c->resets_by_null)
+		return;
+	/* Of whichever text. */
+	touched_bound_null(&c->work->resets);
+	touched_called_unknown(&c->work->resets, true);
+	noted(c, false);
+}
+
+/* --- making it good ----------------------------------------------------------------------- */
 
 /* Does it have that value as it is?  Encodings have many spellings. */
 static bool is_reported(const struct server *s, const char *name, const char *value)

@@ -167,6 +167,15 @@ static void note_touched(struct client *c, struct server *s, const void *text, s
 	c->work->cuts = c->work->cuts || t->cuts;
 }
 
+void client_note_types(struct client *c, const void *body, size_t len)
+{
+	struct touched *t = &c->work->touched;
+	size_t text_size = body == NULL ? 0 : size_min(strnlen(body, len) + 1, len);
+
+	t->types = body == NULL ? NULL : (const uint8_t *)body + text_size;
+	t->types_len = len - text_size;
+}
+
 void client_note_text(struct client *c, struct server *s, const void *text, size_t len)
 {
 	unsigned flags = client_lexer_flags(s);

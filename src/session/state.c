@@ -78,10 +78,19 @@ bool touched_is_of_transaction(const char *name)
 	return false;
 }
 
-static void add(struct touched *t, const char *name, char what)
+/* Names that PostgreSQL had before (map_old_guc_names[] in guc.c). */
+static const char *name_now(const char *name)
+{
+	return strcasecmp(name, "sort_mem") == 0 ? "work_mem" :
+		strcasecmp(name, "vacuum_mem") == 0 ? "maintenance_work_mem" :
+						       name;
+}
+
+void touched_add(struct touched *t, const char *name, char what)
 {
 	char *old;
 
+	name = name_now(name);
 	if (name[0] == '\0') {
 		t->unknown = true;
 		return;
@@ -116,10 +125,12 @@ void touched_reset_all(struct touched *t)
 
 enum touched_as touched_as(const struct touched *t, const char *name)
 {
-	const char *entry = find_name(t, name);
+	const char *entry = find_name(t, name_now(name));
 
+	if (entry == NULL && (t->of_view || t->resets_any))
+		return TOUCHED_BOTH;
 	if (entry == NULL)
-		return t->all ? TOUCHED_RESET : t->of_view ? TOUCHED_BOTH : TOUCHED_NOT;
+		return t->all ? TOUCHED_RESET : TOUCHED_NOT;
 	switch (*entry) {
 	case WAS_SET:
 		return TOUCHED_SET;
@@ -132,85 +143,21 @@ enum touched_as touched_as(const struct touched *t, const char *name)
 
 void touched_set_again(struct touched *t, const char *name)
 {
-	add(t, name, WAS_SET);
+	touched_add(t, name, WAS_SET);
 }
 
-void touched_called(struct touched *t, const char *name)
+void touched_bound_null(struct touched *t)
 {
-	add(t, name, strchr(name, '.') != NULL ? WAS_SET : WAS_BOTH);
-}
+	char *at = (char *)buf_data(&t->names);
 
-/* A parameter as text; false: it is not known.  *is_null: it is NULL. */
-static bool take_param(const struct touched *t, uint32_t number, char *to, size_t size,
-	bool *is_null)
-{
-	const uint8_t *bytes = NULL;
-	struct wire_in in;
-	uint32_t count, len = 0;
-
-	wire_init(&in, t->bind, t->bind_len);
-	count = wire_u16(&in);
-	(void)wire_bytes(&in, 2 * (size_t)count);
-	count = wire_u16(&in);
-	if (!wire_ok(&in) || number == 0 || number > count)
-		return false;
-	for (uint32_t i = 0; i < number; i++) {
-		len = wire_u32(&in);
-		bytes = len == UINT32_MAX ? NULL : wire_bytes(&in, len);
-	}
-	*is_null = len == UINT32_MAX;
-	if (!wire_ok(&in) || *is_null)
-		return wire_ok(&in);
-	if (len >= size || memchr(bytes, '\0', len) != NULL)
-		return false;
-	memcpy(to, bytes, len);
-	to[len] = '\0';
-	return true;
-}
-
-/* If it was local it is to be as before, which the source tells; a variable of somebody's
- * own is empty then. */
-static char set_or_local(const struct sql_call_argument *is_local, const char *name)
-{
-	return is_local->kind == SQL_ARGUMENT_BOOL || strchr(name, '.') != NULL ? WAS_SET :
-										  WAS_BOTH;
-}
-
-static void add_call(struct touched *t, const struct sql_call *call, unsigned flags)
-{
-	const struct sql_call_argument *name = &call->arguments[0];
-	const struct sql_call_argument *is_local = &call->arguments[2];
-	bool is_kept = is_local->kind != SQL_ARGUMENT_BOOL || !is_local->is_true;
-	bool is_null = name->kind == SQL_ARGUMENT_NULL, is_known = is_null;
-	char text[STATEMENT_NAME_SIZE];
-
-	if (name->kind == SQL_ARGUMENT_PARAM)
-		is_known = t->bind != NULL &&
-			take_param(t, name->param, text, sizeof(text), &is_null);
-	else if (!is_null)
-		is_known = state_reading_says(name, flags, text);
-	if (is_known && is_null)
+	if (!t->awaits_values)
 		return;
-	t->cuts = t->cuts || !is_known || state_reading_cuts(text);
-	if (is_kept && is_known)
-		add(t, text, set_or_local(is_local, text));
-	else if (is_kept)
-		t->unknown = t->is_lost = true;
-}
-
-static void add_calls(struct touched *t, const struct statement *s)
-{
-	struct statement_calls calls;
-	struct sql_call call;
-	bool any = false;
-
-	statement_calls_begin(&calls, s);
-	while (statement_calls_next(&calls, &call)) {
-		add_call(t, &call, s->lexer_flags);
-		any = true;
+	t->has_resets = true;
+	t->resets_any = t->resets_any || t->unknown;
+	for (uint32_t i = 0; i < t->count; i++) {
+		*at = *at == WAS_SET ? WAS_BOTH : *at;
+		at += strlen(at) + 1;
 	}
-	if (!any)
-		t->unknown = true;
 }
 
 /* Whoever becomes somebody else has no role any more, also if that is undone
@@ -219,7 +166,7 @@ static void add_role(struct touched *t, const struct statement *s)
 {
 	if ((s->kind == SQL_SET || s->kind == SQL_RESET) &&
 		strcmp(s->name, "session_authorization") == 0)
-		add(t, "role", WAS_SET);
+		touched_add(t, "role", WAS_SET);
 }
 
 static void add_statement(struct touched *t, const struct statement *s)
@@ -229,15 +176,15 @@ static void add_statement(struct touched *t, const struct statement *s)
 	switch ((int)s->kind) {
 	case SQL_SET:
 		if ((s->flags & SQL_LOCAL) == 0)
-			add(t, s->name, s->value == SQL_VALUE_DEFAULT ? WAS_RESET : WAS_SET);
+			touched_add(t, s->name, s->value == SQL_VALUE_DEFAULT ? WAS_RESET : WAS_SET);
 		break;
 	case SQL_RESET:
-		add(t, s->name, WAS_RESET);
+		touched_add(t, s->name, WAS_RESET);
 		break;
 	case SQL_SET_CHARACTERISTICS:
-		add(t, "default_transaction_isolation", WAS_SET);
-		add(t, "default_transaction_read_only", WAS_SET);
-		add(t, "default_transaction_deferrable", WAS_SET);
+		touched_add(t, "default_transaction_isolation", WAS_SET);
+		touched_add(t, "default_transaction_read_only", WAS_SET);
+		touched_add(t, "default_transaction_deferrable", WAS_SET);
 		break;
 	case SQL_RESET_ALL:
 	case SQL_DISCARD_ALL:
@@ -255,7 +202,7 @@ static void add_statement(struct touched *t, const struct statement *s)
 		break;
 	}
 	if ((s->flags & SQL_CALLS_SET_CONFIG) != 0)
-		add_calls(t, s);
+		touched_add_calls(t, s);
 	if ((s->flags & SQL_CALLS_SETSEED) != 0)
 		t->closes = true;
 	/* A value of NULL resets (set_config_by_name()). */
@@ -268,7 +215,8 @@ static void add_statement(struct touched *t, const struct statement *s)
 static bool is_set(const struct statement *s)
 {
 	return s->kind == SQL_SET || s->kind == SQL_SET_CHARACTERISTICS ||
-		s->kind == SQL_RESET || s->kind == SQL_RESET_ALL;
+		s->kind == SQL_SET_TRANSACTION || s->kind == SQL_RESET ||
+		s->kind == SQL_RESET_ALL;
 }
 
 enum touched_reading touched_text(struct touched *t, const char *text, size_t len,
@@ -479,7 +427,7 @@ static void add_names(struct touched *t, const char *at, size_t len)
 		}
 		memcpy(name, at, size);
 		name[size] = '\0';
-		add(t, name, WAS_BOTH);
+		touched_add(t, name, WAS_BOTH);
 		size += comma == NULL ? 0 : 1;
 		at += size;
 		len -= size;
@@ -504,7 +452,7 @@ bool touched_names(struct touched *t, const struct params *now, const struct fra
 	/* And those that were reset. */
 	while (params_next(now, &pos, &name, &value)) {
 		if (!is_of_user(name))
-			add(t, name, WAS_BOTH);
+			touched_add(t, name, WAS_BOTH);
 	}
 	if (bytes != NULL)
 		add_names(t, (const char *)bytes, len);

@@ -42,6 +42,8 @@ struct touched {
 	bool is_lost;                   /* ... made by a text that shows it: see client_told.c */
 	bool seen;                      /* a text was looked at that may change settings */
 	bool has_resets;                /* something was reset */
+	bool resets_any;                /* ... whose name is not known */
+	bool awaits_values;             /* a NULL in a Bind to come would reset something */
 	bool has_errors;                /* some of it may have come to nothing */
 	bool cuts;                      /* ... by the last text: standard_conforming_strings or
 					   client_encoding may be others behind it */
@@ -56,6 +58,8 @@ struct touched {
 	/* While a Bind is looked at: it, from the formats of the parameters on. */
 	const uint8_t *bind;
 	size_t bind_len;
+	const uint8_t *types;           /* ... of the parameters, as Parse has them; or NULL */
+	size_t types_len;
 };
 
 void touched_init(struct touched *);
@@ -110,8 +114,13 @@ void touched_reset_all(struct touched *);
 /* The router itself has set it, behind what was done. */
 void touched_set_again(struct touched *, const char *name);
 
-/* set_config() was called by its number: it may have been local. */
-void touched_called(struct touched *, const char *name);
+/* set_config() was called by its number, for whatever name; it may have been local.
+ * may_reset: its value may be NULL. */
+void touched_called(struct touched *, const char *name, bool may_reset);
+void touched_called_unknown(struct touched *, bool may_reset);
+
+/* Where texts are not kept: a Bind has come with NULL in it. */
+void touched_bound_null(struct touched *);
 
 /* Whether there is anything to ask. */
 bool touched_has_question(const struct touched *, const struct params *now);

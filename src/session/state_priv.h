@@ -7,9 +7,17 @@
 
 #include "session/state.h"
 
+struct statement;
+
 /* What was done to a setting in this lease.  What it is after both only the server can
  * tell: either may have been rolled back. */
 enum { WAS_SET = 's', WAS_RESET = 'r', WAS_BOTH = 'b' };
+
+/* A name with what was done. */
+void touched_add(struct touched *, const char *name, char what);
+
+/* state_call.c: calls of set_config(). */
+void touched_add_calls(struct touched *, const struct statement *);
 
 /* Calls f for each name that is to be asked for: those that were touched, each at its place
  * in the index, and behind them with "all" the others that the client has. */

@@ -170,7 +170,7 @@ NODISCARD enum lexer_value statement_value(
 /* --- calls of set_config() ---------------------------------------------------- */
 
 enum sql_argument {
-	SQL_ARGUMENT_OTHER, /* an expression */
+	SQL_ARGUMENT_OTHER, /* an expression; its value: is_filled, param */
 	SQL_ARGUMENT_NULL,
 	SQL_ARGUMENT_STRING, /* token; lexer_value() decodes it */
 	SQL_ARGUMENT_BOOL,   /* is_true */
@@ -180,7 +180,8 @@ enum sql_argument {
 struct sql_call_argument {
 	enum sql_argument kind;
 	bool is_true;
-	uint32_t param;
+	bool is_filled;	 /* an expression that is never NULL */
+	uint32_t param; /* ... or only if this one is; 0: that is not known */
 	struct lexer_token token;
 };
 
@@ -201,5 +202,13 @@ bool statement_calls_next(struct statement_calls *, struct sql_call *);
 /* It is SELECT, calls of set_config() with constants or parameters, and no more: each
  * runs exactly once, from left to right. */
 bool statement_is_only_set_config(const struct statement *);
+
+/* Does each call of set_config() in it surely run, if the statement does?  It is SELECT, such
+ * calls with whatever arguments, and constants and current_setting() beside them. */
+bool statement_runs_set_config(const struct statement *);
+
+/* PREPARE: is the parameter of this number (from 1) of a type whose values are text as they
+ * are written, or of none?  True for other statements. */
+bool statement_types_leave_text(const struct statement *, uint32_t number);
 
 #endif

@@ -49,16 +49,28 @@ uint32_t statement_call_flags(enum word_function function)
 	return SQL_CALLS_UNKNOWN;
 }
 
-static bool names_set_config(const struct head *head)
+static bool names(const struct head *head, const char *what)
 {
 	return lexer_is_name(&head->token) &&
-		lexer_value_is(&head->token, head->statement->lexer_flags, "set_config");
+		lexer_value_is(&head->token, head->statement->lexer_flags, what);
+}
+
+static bool names_set_config(const struct head *head)
+{
+	return names(head, "set_config");
 }
 
 static bool names_pg_catalog(const struct head *head)
 {
-	return lexer_is_name(&head->token) &&
-		lexer_value_is(&head->token, head->statement->lexer_flags, "pg_catalog");
+	return names(head, "pg_catalog");
+}
+
+static bool skip_schema(struct head *head)
+{
+	if (!names_pg_catalog(head))
+		return true;
+	head_next(head);
+	return head_accept_punct(head, '.');
 }
 
 /* --- arguments ------------------------------------------------------------ */
@@ -111,12 +123,69 @@ static bool take_cast(struct head *head, bool is_last)
 	return true;
 }
 
+/* Between such types nobody else has a say in what a cast gives: NULL gives NULL, and nothing
+ * else does. */
+static bool skip_casts(struct head *head)
+{
+	static const char *const types[] = { "bigint", "bool", "boolean", "int", "int4", "int8",
+		"integer", "json", "jsonb", "numeric", "text", "uuid", "varchar" };
+	bool is_known = true;
+
+	while (is_known && head->token.kind == LEXER_CAST) {
+		head_next(head);
+		is_known = false;
+		for (size_t i = 0; i < COUNT_OF(types); i++)
+			is_known = is_known || lexer_is_word(&head->token, types[i]);
+		head_next(head);
+	}
+	return is_known;
+}
+
+/* COALESCE(..., 'x') */
+static bool skip_coalesce(struct head *head)
+{
+	bool was_comma = false, was_constant = false;
+	int depth = 0;
+
+	head_next(head);
+	for (int tokens = 0; tokens < EXPRESSION_MAX && !head_at_end(head); tokens++) {
+		const struct lexer_token *token = &head->token;
+		bool is_constant = lexer_is_string(token) || token->kind == LEXER_NUMBER;
+
+		depth += lexer_is_punct(token, '(') - lexer_is_punct(token, ')');
+		if (depth == 0)
+			break;
+		was_constant = is_constant && was_comma;
+		was_comma = depth == 1 && lexer_is_punct(token, ',');
+		head_next(head);
+	}
+	return head_accept_punct(head, ')') && was_constant;
+}
+
+/* A value that is no constant, as far as can be said when it is NULL. */
+static void look_at_value(struct head head, struct sql_call_argument *argument)
+{
+	uint32_t param = head.token.kind == LEXER_PARAM ? param_number(&head.token) : 0;
+	bool is_filled = false, is_known = true;
+
+	if (lexer_is_word(&head.token, "coalesce")) {
+		is_known = is_filled = skip_coalesce(&head);
+	} else {
+		is_filled = head.token.kind == LEXER_NUMBER || lexer_is_string(&head.token);
+		is_known = is_filled || param != 0;
+		head_next(&head);
+	}
+	if (!is_known || !skip_casts(&head) || !lexer_is_punct(&head.token, ','))
+		return;
+	argument->is_filled = is_filled;
+	argument->param = param;
+}
+
 /* One argument and its cast; what it is not goes on to be OTHER. */
 static void take_argument(
 	struct head *head, struct sql_call_argument *argument, bool is_last)
 {
-	argument->kind = SQL_ARGUMENT_OTHER;
-	argument->token = head->token;
+	*argument = (struct sql_call_argument){ .kind = SQL_ARGUMENT_OTHER, .token = head->token };
 	if (head->token.kind == LEXER_PARAM) {
 		argument->kind = SQL_ARGUMENT_PARAM;
 		argument->param = param_number(&head->token);
@@ -170,11 +239,11 @@ static bool take_arguments(struct head *head, struct sql_call *call)
 	struct head at = *head;
 	bool all = true;
 
-	for (size_t i = 0; i < COUNT_OF(call->arguments); i++)
-		call->arguments[i].kind = SQL_ARGUMENT_OTHER;
+	*call = (struct sql_call){ .arguments[0].kind = SQL_ARGUMENT_OTHER };
 	for (size_t i = 0; i < COUNT_OF(call->arguments); i++) {
 		char end = i + 1 == COUNT_OF(call->arguments) ? ')' : ',';
 		struct sql_call_argument *argument = &call->arguments[i];
+		struct head before = at;
 
 		take_argument(&at, argument, end == ')');
 		if (argument->kind != SQL_ARGUMENT_OTHER && head_accept_punct(&at, end)) {
@@ -182,6 +251,8 @@ static bool take_arguments(struct head *head, struct sql_call *call)
 			continue;
 		}
 		argument->kind = SQL_ARGUMENT_OTHER;
+		if (i == 1)
+			look_at_value(before, argument);
 		*head = all ? at : *head;
 		all = false;
 		if (!skip_expression(&at, end))
@@ -237,12 +308,7 @@ bool statement_is_only_set_config(const struct statement *statement)
 	if (!head_accept(&head, WORD_SELECT))
 		return false;
 	do {
-		if (names_pg_catalog(&head)) {
-			head_next(&head);
-			if (!head_accept_punct(&head, '.'))
-				return false;
-		}
-		if (!names_set_config(&head))
+		if (!skip_schema(&head) || !names_set_config(&head))
 			return false;
 		head_next(&head);
 		if (!head_accept_punct(&head, '(') || !take_arguments(&head, &call) ||
@@ -250,4 +316,90 @@ bool statement_is_only_set_config(const struct statement *statement)
 			return false;
 	} while (head_accept_punct(&head, ','));
 	return head_at_end(&head);
+}
+
+/* --- whether it runs ------------------------------------------------------ */
+
+/* Behind the parentheses of a call.  False: another call is in them, which may be one that is
+ * left out (CASE, AND). */
+static bool skip_call(struct head *head)
+{
+	int depth = 0;
+
+	do {
+		if (head_at_end(head) || names_set_config(head))
+			return false;
+		depth += lexer_is_punct(&head->token, '(') - lexer_is_punct(&head->token, ')');
+		head_next(head);
+	} while (depth > 0);
+	return true;
+}
+
+/* A constant, or what is set now, stands beside. */
+static bool skip_other(struct head *head)
+{
+	struct sql_call_argument constant;
+
+	if (names(head, "current_setting")) {
+		head_next(head);
+		return lexer_is_punct(&head->token, '(') && skip_call(head);
+	}
+	if (head->token.kind == LEXER_NUMBER) {
+		head_next(head);
+		return true;
+	}
+	take_argument(head, &constant, false);
+	return constant.kind != SQL_ARGUMENT_OTHER;
+}
+
+bool statement_runs_set_config(const struct statement *statement)
+{
+	struct statement s = *statement;
+	struct head head;
+
+	if (s.kind != SQL_SELECT || (s.flags & SQL_UNSURE) != 0)
+		return false;
+	head_init(&head, &s);
+	if (!head_accept(&head, WORD_SELECT))
+		return false;
+	do {
+		if (!skip_schema(&head))
+			return false;
+		if (names_set_config(&head)) {
+			head_next(&head);
+			if (!lexer_is_punct(&head.token, '(') || !skip_call(&head))
+				return false;
+		} else if (!skip_other(&head)) {
+			return false;
+		}
+		if (!skip_casts(&head) || !head_skip_label(&head))
+			return false;
+	} while (head_accept_punct(&head, ','));
+	return head_at_end(&head);
+}
+
+/* --- types ---------------------------------------------------------------- */
+
+bool statement_types_leave_text(const struct statement *statement, uint32_t number)
+{
+	struct lexer_token token, last = { .kind = LEXER_END };
+	uint32_t at = 1, words = 0;
+	struct lexer lexer;
+	int depth = 0;
+
+	if (statement->kind != SQL_PREPARE || statement->types.data == NULL)
+		return true;
+	lexer_init(&lexer, statement->types.data, statement->types.len, statement->lexer_flags);
+	while (lexer_next(&lexer, &token) != LEXER_END) {
+		bool ends = depth == 1 && (lexer_is_punct(&token, ',') || lexer_is_punct(&token, ')'));
+
+		if (ends && at == number)
+			return words == 1 && (lexer_is_word(&last, "text") ||
+						     lexer_is_word(&last, "varchar"));
+		depth += lexer_is_punct(&token, '(') - lexer_is_punct(&token, ')');
+		words = ends ? 0 : words + (depth > 0 && !lexer_is_punct(&token, '('));
+		at += ends;
+		last = token;
+	}
+	return true;
 }

@@ -125,7 +125,8 @@ def copy_fail(reason="no"):
 def function_call(oid, *arguments):
     body = struct.pack("!ihhh", oid, 1, 1, len(arguments))
     for argument in arguments:
-        body += struct.pack("!i", len(argument)) + argument
+        body += struct.pack("!i", -1) if argument is None else \
+            struct.pack("!i", len(argument)) + argument
     return message("F", body + struct.pack("!h", 1))
 
 

@@ -78,11 +78,13 @@ static const struct {
 	{ "SELECT set_config('app.x', $1, $2)", "sapp.x", ' ' },
 	{ "SELECT set_config($1, $2, false)", "", 'u' },
 	{ "SELECT set_config('a' || 'b', '', false)", "", 'u' },
-	{ "SELECT set_config('app.x', 'a' || $1, false)", "sapp.x", ' ' },
+	{ "SELECT set_config('app.x', 'a' || $1, false)", "bapp.x", ' ' },
 	{ "SELECT set_config('app.x', f(set_config('app.y', now()::text, true)), false)",
-		"sapp.x", ' ' },
+		"bapp.x", ' ' },
 	{ "SELECT set_config('app.x', f(set_config('app.y', now()::text, false)), false)",
-		"sapp.x sapp.y", ' ' },
+		"bapp.x bapp.y", ' ' },
+	{ "SET sort_mem = 1; SET work_mem = 2; SELECT set_config('Vacuum_Mem', '3', false)",
+		"swork_mem smaintenance_work_mem", ' ' },
 	{ "SELECT set_config('app.' || f('x', 1), g(2, '3'), true)", "", ' ' },
 	{ "SELECT set_config('work_mem', $1, $2)", "bwork_mem", ' ' },
 	{ "SELECT set_config('role', f(1, 2), NOT true)", "brole", ' ' },
@@ -227,6 +229,10 @@ START_TEST(names_may_be_parameters)
 		{ "SELECT set_config($3, $2, false)", "", false },
 		{ "SELECT set_config($4, $2, false)", "", true },
 		{ "SELECT set_config($0, $2, false)", "", true },
+		{ "SELECT set_config($1, $3, false)", "bapp.x", false },
+		{ "SELECT set_config($1, $2::uuid::text, false)", "sapp.x", false },
+		{ "SELECT set_config($1, $3::uuid::text, false)", "bapp.x", false },
+		{ "SELECT set_config($1, $4, false)", "bapp.x", false },
 	};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -249,7 +255,8 @@ START_TEST(names_may_be_parameters)
 		t.bind_len = len;
 		text(cases[0].sql);
 		ck_assert_int_eq(t.unknown, len < 17);
-		ck_assert_str_eq(names(), len < 17 ? "" : "sapp.x");
+		/* Neither is whether the second is NULL. */
+		ck_assert_str_eq(names(), len < 17 ? "" : len < 21 ? "bapp.x" : "sapp.x");
 		end();
 		free(cut);
 	}
@@ -257,6 +264,126 @@ START_TEST(names_may_be_parameters)
 	begin();
 	text(cases[0].sql);
 	ck_assert(t.unknown);
+	end();
+}
+END_TEST
+
+/* What is cut or stripped names something else. */
+START_TEST(names_are_taken_as_text_only)
+{
+	static const uint8_t bind[] = { 0, 0, 0, 2, 0, 0, 0, 5, 'a', 'p', 'p', '.', 'x', 0, 0,
+		0, 1, '7' };
+	static const struct {
+		uint8_t types[10];
+		const char *names;
+	} cases[] = {
+		{ { 0, 0 }, "sapp.x" },
+		{ { 0, 1, 0, 0, 0, 25 }, "sapp.x" },
+		{ { 0, 2, 0, 0, 4, 19, 0, 0, 0, 19 }, "sapp.x" },
+		{ { 0, 2, 0, 0, 4, 18, 0, 0, 0, 25 }, "" },
+		{ { 0, 1, 0, 0, 0, 19 }, "" },
+		{ { 0, 1, 0, 1, 0, 25 }, "" },
+	};
+	static const struct {
+		const char *sql, *names;
+	} prepared[] = {
+		{ "PREPARE p(text) AS SELECT set_config($1, $2, false)", "sapp.x" },
+		{ "PREPARE p AS SELECT set_config($1, $2, false)", "sapp.x" },
+		{ "PREPARE p(varchar, name) AS SELECT set_config($1, $2, false)", "sapp.x" },
+		{ "PREPARE p(name, text) AS SELECT set_config($1, $2, false)", "" },
+		{ "PREPARE p(char(9)) AS SELECT set_config($1, $2, false)", "" },
+		{ "PREPARE p(text[], text) AS SELECT set_config($1, $2, false)", "" },
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		begin();
+		t.bind = bind;
+		t.bind_len = sizeof(bind);
+		t.types = cases[i].types;
+		t.types_len = 2 + 4 * (size_t)cases[i].types[1];
+		text("SELECT set_config($1, $2, false)");
+		ck_assert_msg(strcmp(names(), cases[i].names) == 0, "%zu: %s", i, names());
+		ck_assert(t.is_lost == (cases[i].names[0] == '\0'));
+		end();
+	}
+	for (size_t i = 0; i < COUNT_OF(prepared); i++) {
+		begin();
+		t.bind = bind;
+		t.bind_len = sizeof(bind);
+		text(prepared[i].sql);
+		ck_assert_msg(strcmp(names(), prepared[i].names) == 0, "%s: %s", prepared[i].sql,
+			names());
+		end();
+	}
+}
+END_TEST
+
+/* A value that may be NULL, and a call that may not be reached. */
+START_TEST(calls_may_reset_and_may_do_nothing)
+{
+	static const struct {
+		const char *sql;
+		bool has_resets, has_errors;
+	} cases[] = {
+		{ "SELECT set_config('app.x', 'a', false)", false, false },
+		{ "SELECT set_config('app.x', $1, false)", false, false },
+		{ "SELECT current_setting('jit') AS cur, set_config('jit', $1, false) AS new",
+			false, false },
+		{ "SELECT pg_catalog.set_config('search_path', '', false);", false, false },
+		{ "SELECT set_config('app.x', '7'::text, false)::int x, 1, NULL", false, false },
+		{ "SELECT set_config('app.x', 7::text, false)", false, false },
+		{ "SELECT set_config('app.x', coalesce($1, f(2, 3), ''), false)", false, false },
+		{ "SELECT set_config('app.x', coalesce($1, f('')), false)", true, false },
+		{ "SELECT set_config('app.x', coalesce($1, '') || $2, false)", true, false },
+		{ "SELECT set_config('app.x', NULL, false)", true, false },
+		{ "SELECT set_config('app.x', NULL, true)", false, false },
+		{ "SELECT set_config('app.x', now()::text, false)", true, false },
+		{ "SELECT set_config('app.' || $1, NULL, false)", true, false },
+		{ "SELECT set_config('app.x', 'a', false) WHERE false", false, true },
+		{ "SELECT set_config('app.x', 'a', false) LIMIT 0", false, true },
+		{ "SELECT set_config('app.x', 'a', false) FROM t", false, true },
+		{ "SELECT DISTINCT set_config('app.x', 'a', false)", false, true },
+		{ "SELECT CASE WHEN f() THEN set_config('app.x', 'a', false) END", false, true },
+		{ "SELECT f() AND set_config('app.x', 'a', false) = 'a'", false, true },
+		{ "SELECT set_config('app.x', 'a', false), f()", false, true },
+		{ "SELECT set_config('app.x', coalesce($1, set_config('app.y', 'a', false)), true)",
+			false, true },
+		{ "SELECT (SELECT set_config('app.x', 'a', false))", false, true },
+		{ "INSERT INTO t SELECT set_config('app.x', 'a', false)", false, true },
+		{ "DELETE FROM t RETURNING set_config('app.x', 'a', false)", false, true },
+		{ "WITH w AS (SELECT set_config('app.x', 'a', false)) SELECT 1", false, true },
+		{ "PREPARE p AS SELECT set_config('app.x', 'a', false)", false, true },
+		{ "EXPLAIN SELECT set_config('app.x', 'a', false)", false, true },
+		{ "SELECT set_config('app.x', 'a', true) WHERE false", false, false },
+		{ "SELECT set_config('app.x', 'a', false) WHERE false; SET app.y = 1", false, true },
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		begin();
+		text(cases[i].sql);
+		ck_assert_msg(t.has_resets == cases[i].has_resets, "%s", cases[i].sql);
+		ck_assert_msg(t.has_errors == cases[i].has_errors, "%s", cases[i].sql);
+		end();
+	}
+}
+END_TEST
+
+/* Where the Bind is seen, and not what it binds. */
+START_TEST(null_comes_behind_its_text)
+{
+	begin();
+	text("SELECT set_config('app.x', 'a', false)");
+	touched_bound_null(&t);
+	ck_assert(!t.has_resets);
+	text("SELECT set_config('work_mem', $1, false)");
+	ck_assert(!t.has_resets);
+	touched_bound_null(&t);
+	ck_assert(t.has_resets);
+	ck_assert_int_eq(touched_as(&t, "work_mem"), TOUCHED_BOTH);
+	ck_assert_int_eq(touched_as(&t, "other"), TOUCHED_NOT);
+	text("SELECT set_config($2, $1, false)");
+	touched_bound_null(&t);
+	ck_assert_int_eq(touched_as(&t, "other"), TOUCHED_BOTH);
 	end();
 }
 END_TEST
@@ -591,6 +718,9 @@ Suite *state_suite(void)
 	tcase_add_test(tc, what_is_planned_under_what_a_text_sets);
 	tcase_add_test(tc, what_changes_where_strings_end);
 	tcase_add_test(tc, names_may_be_parameters);
+	tcase_add_test(tc, names_are_taken_as_text_only);
+	tcase_add_test(tc, calls_may_reset_and_may_do_nothing);
+	tcase_add_test(tc, null_comes_behind_its_text);
 	tcase_add_test(tc, too_many_names_are_unknown);
 	tcase_add_test(tc, what_was_done_to_a_setting);
 	tcase_add_test(tc, answers_become_the_clients_settings);
