@@ -393,7 +393,7 @@ void prepared_names_relink(struct prepared_names *names, struct prepared_name *n
 {
 	struct prepared_name *other;
 
-	if (n->is_linked)
+	if (n->is_linked || n->is_gone)
 		return;
 	other = prepared_names_find(names, n->text);
 	if (other != NULL && other->hidden == NULL)

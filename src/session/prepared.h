@@ -124,6 +124,7 @@ struct prepared_name {
 	uint32_t refs;                  /* the map's, and those of steps */
 	bool is_linked;                 /* the client has it */
 	bool is_told;                   /* ... and knows that it is stale */
+	bool is_gone;                   /* all were dropped: no error brings it back */
 	struct prepared_name *hidden;   /* what its name stands for if it comes to nothing */
 	struct prepared *statement;
 	struct prepared_act *act;       /* what it does to names when it runs; or NULL */

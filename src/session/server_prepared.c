@@ -580,6 +580,13 @@ static void redo_sql(const struct step *step, void *arg)
 	}
 }
 
+static void mark_gone(const struct step *step, void *arg)
+{
+	(void)arg;
+	for (struct prepared_name *n = step->name; n != NULL; n = n->hidden)
+		n->is_gone = true;
+}
+
 static void redo_names(const struct step *step, void *arg)
 {
 	struct client *c = arg;
@@ -587,11 +594,13 @@ static void redo_names(const struct step *step, void *arg)
 	if (step->name == NULL)
 		return;
 	if (step->kind == STEP_PARSE || step->kind == STEP_PARSE_FAKED ||
-		step->kind == STEP_SQL_PREPARE)
+		step->kind == STEP_SQL_PREPARE) {
+		step->name->is_gone = false;
 		prepared_names_relink(&c->names, step->name);
-	else if (step->kind == STEP_CLOSE || step->kind == STEP_DEALLOCATE ||
-		step->kind == STEP_SQL_DROP)
+	} else if (step->kind == STEP_CLOSE || step->kind == STEP_DEALLOCATE ||
+		step->kind == STEP_SQL_DROP) {
 		prepared_names_unlink(&c->names, step->name);
+	}
 }
 
 void server_prepared_names_dropped(struct server *s)
@@ -600,6 +609,7 @@ void server_prepared_names_dropped(struct server *s)
 
 	if (c == NULL || s->is_session)
 		return;
+	steps_each(&s->steps, mark_gone, NULL);
 	prepared_names_clear(&c->names);
 	steps_each(&s->steps, redo_names, c);
 }

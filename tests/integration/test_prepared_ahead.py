@@ -31,6 +31,9 @@ AHEAD = {
     "DEALLOCATE s": [w.query("DEALLOCATE s"), w.parse(NEW, "s"), use(), w.sync()],
     "among others": [w.query("SELECT 1; DEALLOCATE ALL; SELECT 2"), w.parse(NEW, "s"), use(),
                      w.sync()],
+    "and one of them once more": [w.query("DEALLOCATE ALL; DEALLOCATE s"), use(), w.sync()],
+    "and one that is not prepared again": [
+        w.query("DEALLOCATE ALL; SELECT 1/0; PREPARE s AS " + NEW), use(), w.sync()],
     "twice": [w.query("DEALLOCATE ALL"), w.query("DEALLOCATE ALL"), w.parse(NEW, "s"), use(),
               w.sync()],
     "the same text": [w.query("DISCARD ALL"), w.parse(GOOD, "s"), use(), w.sync()],
