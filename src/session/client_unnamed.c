@@ -74,8 +74,9 @@ static void note_unnamed(struct client *c, struct server *s)
 /* The server has the client's own from here on. */
 void client_unnamed_sent(struct client *c, struct server *s)
 {
-	/* Also if all that is in flight is skipped. */
-	bool was_there = client_unnamed_is_there(c, s) &&
+	/* Also if all that is in flight is skipped; but what stands for a DEALLOCATE is to
+	 * nobody any more what it stands for. */
+	bool was_there = client_unnamed_is_there(c, s) && c->unnamed_act == NULL &&
 		(!s->unnamed_is_unsure || s->steps.unnamed == 0);
 
 	c->unnamed_version++;

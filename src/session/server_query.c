@@ -475,12 +475,17 @@ static bool is_look(const struct server *s)
 	return s->phase == SERVER_PHASE_RESET && s->is_looked_at;
 }
 
+/* In flight; also those of a client that has left. */
+static bool may_have_portals(const struct server *s)
+{
+	return s->client == NULL ? s->steps.count > 0 : s->client->portals != NULL;
+}
+
 static enum verdict decide(struct server *s, const struct frame *f)
 {
 	if (s->phase == SERVER_PHASE_BARRIER && s->own_seen)
 		return on_barrier(s, f);
-	if (UNLIKELY(s->client != NULL && s->client->portals != NULL) &&
-		exchange_owner(&s->xq) == EXCHANGE_TO_CLIENT)
+	if (UNLIKELY(may_have_portals(s)) && exchange_owner(&s->xq) == EXCHANGE_TO_CLIENT)
 		server_prepared_settle(s);
 	switch (f->type) {
 	case 'Z':

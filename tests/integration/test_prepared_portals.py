@@ -149,6 +149,33 @@ def test_tags_of_portals_that_prepare(port):
         assert is_there(wire, "other1") and not is_there(wire, "made")
 
 
+def test_an_unnamed_one_behind_which_a_parse_was_skipped(port):
+    """On a transaction port nobody knows it any more."""
+    with port.wire() as wire:
+        prepare(wire, "x", "SELECT 42")
+        for act in (DROP, MAKE):
+            run(wire, w.parse(act))
+            assert error(run(wire, FAILS, w.parse("SELECT 1")))[0] == "34000"
+            answer = run(wire, w.bind(), w.execute())
+            assert tags(answer) == [act.split()[0]] * (not w.errors(answer))
+            assert w.errors(answer) in ([], ["26000"])
+
+
+@pytest.mark.router_only
+def test_a_client_that_leaves_in_the_middle(make_router):
+    """Its server is as good as before, or cancelled and cleaned."""
+    router = make_router(limited(1))
+    for _ in range(30):
+        wire = router.transactional.wire()
+        wire.send(w.bind(name="nope"))
+        wire.send(w.sync(), w.query("PREPARE s AS SELECT 1"), w.parse(MAKE, "act"))
+        wire.send(w.bind((), "act", "p"), w.execute("p"), w.parse("SAVEPOINT a"), w.sync())
+        wire.quit()
+        with router.transactional.wire() as other:
+            assert other.value("SELECT 3") == "3"
+    assert "server-protocol" not in router.log()
+
+
 @pytest.mark.router_only
 def test_an_error_of_execute_is_not_of_the_bind_behind_it(make_router, postgres):
     """What other clients share is as good as before."""
