@@ -74,7 +74,11 @@ DIFFERENCES = [
                    c.sent.what == "D" or c.sent.what in "BP" and c.wanted)),
     Difference("another error first",
                "where a text is read again, under another search_path, say, that comes first",
-               lambda c: c.sent.what == "B" and c.state == "42P01" and c.wanted),
+               lambda c: c.state == "42P01" and (c.sent.what == "B" and c.wanted
+                                                 or "EXECUTE" in c.sent.text)),
+    Difference("portals of DEALLOCATE that are gone",
+               "26000 in place of 34000 where what they name is gone, too",
+               lambda c: c.sent.what == "E" and c.state == "26000" and c.wanted == "34000"),
     Difference("unnamed statement behind one that was skipped",
                "it is known until the transaction ends",
                lambda c: c.sent.statement == "" and c.sent.what in "BD" and c.state == "26000"
