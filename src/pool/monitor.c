@@ -493,7 +493,8 @@ void monitor_cleaning(struct monitor *m, struct pool_server *s)
 	lock(m);
 	server_end_lease(s);
 	s->client_id = 0;
-	if (s->state != SERVER_CLEANING)
+	/* Where it is cleaned as it is looked at, it goes back to its place. */
+	if (s->state != SERVER_CLEANING && s->state != SERVER_CHECKING)
 		server_enter(m, s, SERVER_CLEANING);
 	unlock(m);
 }

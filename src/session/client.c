@@ -463,6 +463,8 @@ static void client_leave(struct client *c, enum close_reason reason)
 	log_end(c, reason);
 	client_proof_forget(c);
 	client_give_back(c);
+	if (c->route != NULL && c->workload->mode != ROUTE_SESSION)
+		departed_add(&w->departed, c->id, worker_now(w));
 	if (c->is_counted)
 		atomic_fetch_sub(&c->workload->clients, 1);
 	c->is_counted = false;

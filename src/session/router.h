@@ -25,6 +25,7 @@
 #include "pg/scram.h"
 #include "route/directory.h"
 #include "session/advice.h"
+#include "session/departed.h"
 #include "session/shrink.h"
 #include "session/suspend.h"
 #include "session/seen.h"
@@ -169,6 +170,7 @@ struct worker {
 	char clean_sql[640];            /* server_clean_sql() */
 	struct hash_table told;         /* client_told.c; buckets NULL until it has some */
 	struct list unproven;           /* struct client_login.in_unproven */
+	struct departed departed;       /* clients of this worker */
 	struct list free_clients;       /* closed, to be freed at the end of the turn */
 	struct list free_works;         /* client_work.c */
 	uint32_t free_work_count;

@@ -122,7 +122,7 @@ bool server_open_replication(struct client *c, const char *mode)
 
 /* --- leasing ------------------------------------------------------------------------- */
 
-static int server_attach(struct worker *w, struct server *s)
+int server_attach(struct worker *w, struct server *s)
 {
 	int ret = stream_attach(&s->stream, w->io, w->chunks, s->fd);
 
@@ -135,7 +135,7 @@ static int server_attach(struct worker *w, struct server *s)
 }
 
 /* The socket could not be used at all: the unit comes back at once. */
-static void server_drop(struct worker *w, struct server *s)
+void server_drop(struct worker *w, struct server *s)
 {
 	struct monitor_actions actions;
 
@@ -263,6 +263,8 @@ bool server_lease(struct worker *w, struct server *s, struct client *c)
 	s->is_unsure = false;
 	s->wants_answers = false;
 	s->is_session = c->workload->mode == ROUTE_SESSION;
+	s->cleans_left = !s->is_session && c->route->limits.state == ROUTE_STATE_STRICT;
+	s->keeps_shared = c->route->limits.max_prepared > 0;
 	s->is_broken = false;
 	s->wants_barrier = false;
 	stream_resume(&s->stream);
@@ -361,7 +363,7 @@ static void back_to_pool(struct server *s)
 	list_remove(&s->in_worker);
 	s->client = NULL;
 	s->worker = NULL;
-	s->is_session = false;
+	s->is_session = s->is_left = false;
 	server_forget_route(s);
 	/* From here on another worker may have it. */
 	if (s->ps.connected_at_us == 0) {

@@ -109,8 +109,7 @@ struct server {
 	bool is_judged;                 /* is_chained: nothing can have been left */
 	bool is_suspect, has_strays;    /* code has run that may have made statements; by any name */
 	bool is_forged;                 /* the clean has found a statement replaced */
-	bool has_ddl;                   /* in the transaction that runs */
-	bool has_code;                  /* the same, of what runs out of sight */
+	bool has_ddl, has_code;         /* in the transaction that runs: the latter, out of sight */
 	bool is_hurried, is_looked_at;  /* RESET: it is asked what there is, then what it may wait for goes */
 	uint8_t looks_for;              /* ... enum pin_asks */
 	bool is_known_empty;            /* ... it has just been */
@@ -122,6 +121,7 @@ struct server {
 	uint64_t clean_key;
 	bool clean_role_first;
 	bool clean_looks, clean_drops, clean_at_once;   /* server_looks_for_forged(), drops_plans, may_defer: then */
+	bool cleans_left, keeps_shared, is_left;        /* server_left.c: may be; how; is under way */
 	bool is_broken;                 /* not to be reused: see server_break() */
 	enum server_end broken_by;
 	bool is_tainted;                /* a cancel may hit it at any time: as well */

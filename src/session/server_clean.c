@@ -146,6 +146,8 @@ void server_after_abort(struct server *s)
 
 static bool keeps_statements(const struct server *s)
 {
+	if (s->is_left)
+		return s->keeps_shared;
 	return s->route != NULL && s->route->workload->mode != ROUTE_SESSION &&
 		s->route->limits.max_prepared > 0;
 }

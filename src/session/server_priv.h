@@ -34,6 +34,9 @@ static inline void server_flight_ended(struct server *s)
 	s->lexer_flags &= (uint8_t)~LEXER_MAY_CHANGE;
 }
 
+/* From the pool to this worker: 0 or -errno; then it is dropped. */
+NODISCARD int server_attach(struct worker *, struct server *);
+void server_drop(struct worker *, struct server *);
 /* A swallowed exchange has ended: what comes next in this phase. */
 void server_own_done(struct server *);
 

@@ -27,6 +27,7 @@
 #include "session/login.h"
 #include "session/router.h"
 #include "session/server.h"
+#include "session/server_left.h"
 #include "session/stall.h"
 #include "session/watch.h"
 
@@ -35,7 +36,8 @@ enum {
 	REST_US = 1000000,              /* instead, while nobody waits for anything */
 	SWEEP_US = 10000000,
 	IDLE_LOOK_US = 1000000,         /* as often servers unused for that long are looked at */
-	IDLE_LOOK_MAX = 256
+	IDLE_LOOK_MAX = 256,
+	IDLE_CLEAN_MAX = 16             /* others go on with the rest meanwhile */
 };
 
 /* --- carrying out ----------------------------------------------------------------------- */
@@ -341,7 +343,7 @@ static bool look_at_idle(struct worker *w, struct route_host *host)
 	struct pollfd fds[IDLE_LOOK_MAX];
 	uint64_t now = worker_now(w);
 	uint32_t count = monitor_take_idle(&host->monitor, now, IDLE_LOOK_US, idle,
-		IDLE_LOOK_MAX);
+		IDLE_LOOK_MAX), cleaned = 0;
 
 	for (uint32_t i = 0; i < count; i++)
 		fds[i] = (struct pollfd){ .fd = server_from_ps(idle[i])->fd, .events = POLLIN };
@@ -356,6 +358,10 @@ static bool look_at_idle(struct worker *w, struct route_host *host)
 		if (fds[i].revents != 0 ||
 			io_conn_is_spoilt(&server_from_ps(idle[i])->stream.conn)) {
 			server_take_to_close(w, server_from_ps(idle[i]), SERVER_END_LOST);
+			continue;
+		}
+		if (cleaned < IDLE_CLEAN_MAX && server_clean_left(w, server_from_ps(idle[i]))) {
+			cleaned++;
 			continue;
 		}
 		monitor_return(&host->monitor, idle[i], now, &actions);

@@ -296,6 +296,29 @@ START_TEST(idle_check_takes_the_longest_unused_first)
 }
 END_TEST
 
+START_TEST(idle_server_that_is_cleaned_keeps_its_place)
+{
+	struct slice *slice = host_slice(POOL_A, WEB);
+	struct pool_server *s[2], *taken[2];
+
+	for (uint32_t i = 0; i < 2; i++)
+		s[i] = hold(&leases[i], slice);
+	for (uint32_t i = 0; i < 2; i++) {
+		host_wait(SEC);
+		give_back(s[i]);
+	}
+	host_wait(SEC);
+	ck_assert_uint_eq(monitor_take_idle(&host.m, host.now, SEC, taken, 1), 1);
+	ck_assert_ptr_eq(taken[0], s[0]);
+	monitor_cleaning(&host.m, s[0]);
+	ck_assert_int_eq(s[0]->state, SERVER_CHECKING);
+	give_back(s[0]);
+	ck_assert_int_eq(s[0]->state, SERVER_IDLE);
+	ck_assert_int_eq(ask(&leases[0], slice), LEASE_VERDICT_HELD);
+	ck_assert_ptr_eq(leases[0].server, s[1]);
+}
+END_TEST
+
 START_TEST(idle_check_reaches_every_server_in_turn)
 {
 	struct slice *slice = host_slice(POOL_A, WEB);
@@ -382,6 +405,7 @@ static void add_upkeep(Suite *s)
 	tcase_add_test(tc, waiters_come_before_the_minimum);
 	tcase_add_test(tc, upkeep_says_when_there_is_more);
 	tcase_add_test(tc, idle_check_takes_the_longest_unused_first);
+	tcase_add_test(tc, idle_server_that_is_cleaned_keeps_its_place);
 	tcase_add_test(tc, idle_check_reaches_every_server_in_turn);
 	tcase_add_test(tc, idle_check_does_not_make_a_server_look_used);
 	tcase_add_test(tc, pool_is_removed_only_when_nobody_uses_it);

@@ -21,6 +21,7 @@ int main(void)
 	srunner_add_suite(runner, steps_suite());
 	srunner_add_suite(runner, target_suite());
 	srunner_add_suite(runner, seen_suite());
+	srunner_add_suite(runner, departed_suite());
 	srunner_add_suite(runner, texts_suite());
 	srunner_add_suite(runner, unseen_suite());
 	srunner_run_all(runner, CK_ENV);

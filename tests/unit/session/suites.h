@@ -13,6 +13,7 @@ Suite *login_suite(void);
 Suite *pin_suite(void);
 Suite *prepared_suite(void);
 Suite *seen_suite(void);
+Suite *departed_suite(void);
 Suite *shrink_suite(void);
 Suite *stall_suite(void);
 Suite *state_suite(void);

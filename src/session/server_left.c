@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: ISC */
+#include "session/server_left.h"
+
+#include "session/server_priv.h"
+
+static bool client_has_left(const struct worker *w, uint64_t id)
+{
+	const struct router *r = w->router;
+
+	for (uint32_t i = 0; i < r->worker_count; i++) {
+		if (departed_has(&r->workers[i]->departed, id, worker_now(w)))
+			return true;
+	}
+	return false;
+}
+
+bool server_clean_left(struct worker *w, struct server *s)
+{
+	if (!s->cleans_left || s->ps.last_client == 0 ||
+		!client_has_left(w, s->ps.last_client))
+		return false;
+	if (server_attach(w, s) < 0) {
+		server_drop(w, s);
+		return true;
+	}
+	s->is_left = true;
+	stream_resume(&s->stream);
+	server_reset(s);
+	return true;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Idle servers of transaction ports whose client has left, cleaned before anybody else has
+ * them: what code of its has taken there, a lock or a temporary table, goes with it.
+ *
+ * Owns:   nothing.
+ * Thread: the worker that looks at idle servers.
+ */
+#ifndef SESSION_SERVER_LEFT_H
+#define SESSION_SERVER_LEFT_H
+
+#include "session/server.h"
+
+/* It was taken from its pool to be looked at.  True: it is cleaned, and goes back by itself. */
+NODISCARD bool server_clean_left(struct worker *, struct server *);
+
+#endif
