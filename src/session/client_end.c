@@ -16,6 +16,7 @@
 #include "pg/wire.h"
 #include "session/client_end.h"
 #include "session/client_priv.h"
+#include "session/facts.h"
 #include "session/pin.h"
 #include "session/server_priv.h"
 #include "session/server_reads.h"
@@ -73,7 +74,7 @@ static enum text_end of_prepared(const struct client *c, const struct server *s,
 		return TEXT_OTHER;
 	if (end != TEXT_NOT_READ)
 		return end;
-	end = read_text(s, p->body, strnlen((const char *)p->body, p->len));
+	end = read_text(s, p->body, p->text_len);
 	atomic_store_explicit(&p->ends, (uint8_t)end, memory_order_relaxed);
 	return end;
 }
@@ -176,7 +177,8 @@ static enum text_leaves find_something(const void *text, size_t len, unsigned fl
 	return LEAVES_LOADS;
 }
 
-static enum text_leaves find_out(const void *text, size_t len, unsigned flags)
+/* enum text_leaves */
+static unsigned find_out(const void *text, size_t len, unsigned flags)
 {
 	if (len <= TEXT_SHORT && statement_leaves_nothing(text, len, flags))
 		return LEAVES_NOTHING;
@@ -201,7 +203,7 @@ static enum text_leaves text_leaves(const struct client *c, const struct server 
 	if (len > TEXT_SHORT && is_any)
 		return LEAVES_ANYTHING;
 	if (known == NULL)
-		return find_out(text, len, flags);
+		return (enum text_leaves)find_out(text, len, flags);
 	if (known->leaves == LEAVES_NOT_READ)
 		known->leaves = len <= TEXT_SHORT &&
 				statement_leaves_nothing(text, len, flags) ?
@@ -218,13 +220,13 @@ static enum text_leaves prepared_leaves(const struct client *c, const struct ser
 {
 	enum text_leaves leaves =
 		(enum text_leaves)atomic_load_explicit(&p->leaves, memory_order_relaxed);
-	const char *text = (const char *)p->body;
 
 	/* It was read under others; what that could change is taken at its worst. */
 	if (!reads_the_same(c, s, p))
-		return find_out(text, strnlen(text, p->len), client_lexer_flags(s));
+		return (enum text_leaves)facts_known(p, client_lexer_flags(s), FACT_LEAVES,
+			find_out);
 	if (leaves == LEAVES_NOT_READ) {
-		leaves = find_out(text, strnlen(text, p->len), client_lexer_flags(s));
+		leaves = (enum text_leaves)find_out(p->body, p->text_len, client_lexer_flags(s));
 		atomic_store_explicit(&p->leaves, (uint8_t)leaves, memory_order_relaxed);
 	}
 	return leaves;

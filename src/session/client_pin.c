@@ -17,11 +17,15 @@
 #include "session/client_advice.h"
 #include "session/client_pin.h"
 #include "session/client_priv.h"
+#include "session/facts.h"
 #include "session/server_priv.h"
 #include "sql/statement_may.h"
 
 /* For changes that no text shows. */
 enum { PROBE_PAUSE_US = USEC_PER_SEC };
+
+/* What a look at one name costs, in bytes that are read. */
+enum { NAME_COST = 64 };
 
 static bool keeps(const struct client *c, const struct server *s)
 {
@@ -68,40 +72,43 @@ static bool admit(struct client *c, struct server *s, uint32_t want, enum step_k
 
 static void of_protocol(struct prepared_name *n, void *arg)
 {
-	const char *text = (const char *)n->statement->body;
 	struct server *s = arg;
-	struct pin_scan scan;
 
 	/* A PREPARE was looked at when it ran. */
-	if (!n->statement->may_pin || n->statement->is_sql)
-		return;
-	pin_scan(&scan, text, strnlen(text, n->statement->len), client_lexer_flags(s));
-	s->client->work->pins.prepared |= scan.makes;
+	if (n->statement->may_pin && !n->statement->is_sql)
+		s->client->work->pins.prepared |=
+			facts_pins(n->statement, client_lexer_flags(s)).makes;
 }
 
-/* is_made: a PREPARE of SQL that has run, and of which this is what it has prepared. */
-static bool admits(struct client *c, struct server *s, const void *text, size_t len,
-	bool is_made, enum step_kind *why)
+/* There may be thousands: not as long as they are the same. */
+static void look_at_prepared(struct client *c, struct server *s)
+{
+	struct client_work *work = c->work;
+	unsigned flags = client_lexer_flags(s);
+
+	if (work->has_pins && work->pins_names == c->names.changes && work->pins_flags == flags)
+		return;
+	work->has_pins = true;
+	work->pins_names = c->names.changes;
+	work->pins_flags = flags;
+	client_has_read(c, c->names.table.count * NAME_COST);
+	prepared_names_each(&c->names, of_protocol, s);
+}
+
+static bool admits(struct client *c, struct server *s, const struct pin_scan *scan,
+	enum step_kind *why)
 {
 	struct pins *p = &c->work->pins;
-	struct pin_scan scan;
 	uint32_t want;
 
-	if (!keeps(c, s) ||
-		(!client_pin_looks(c) && !c->work->touched.closes &&
-			(statement_may(text, len) & (STATEMENT_MAY_PIN | STATEMENT_MAY_NAME)) == 0))
-		return true;
-	pin_scan(&scan, text, len, client_lexer_flags(s));
-	if (is_made)
-		pin_scan_runs(&scan);
 	/* EXECUTE runs what the protocol has prepared, too. */
-	if (scan.executes)
-		prepared_names_each(&c->names, of_protocol, s);
-	p->prepared |= scan.prepares;
-	p->may_end = p->may_end || scan.ends;
-	p->is_unseen = p->is_unseen || scan.is_unseen || scan.executes;
-	want = scan.makes | (scan.executes ? p->prepared : 0) |
-		(scan.keeps & c->route->limits.pins_refused);
+	if (scan->executes)
+		look_at_prepared(c, s);
+	p->prepared |= scan->prepares;
+	p->may_end = p->may_end || scan->ends;
+	p->is_unseen = p->is_unseen || scan->is_unseen || scan->executes;
+	want = scan->makes | (scan->executes ? p->prepared : 0) |
+		(scan->keeps & c->route->limits.pins_refused);
 	/* set_config('seed', ...) is known to state.c. */
 	if (c->work->touched.closes && ((want | p->kinds) & pin_stays()) == 0)
 		want |= pin_bit(ROUTE_PIN_SEED);
@@ -112,31 +119,49 @@ static bool admits(struct client *c, struct server *s, const void *text, size_t 
 bool client_pin_admits(struct client *c, struct server *s, const void *text, size_t len,
 	enum step_kind *why)
 {
-	return admits(c, s, text, len, false, why);
+	struct pin_scan scan;
+
+	if (!keeps(c, s) ||
+		(client_pin_passes(c) &&
+			(statement_may(text, len) & (STATEMENT_MAY_PIN | STATEMENT_MAY_NAME)) == 0))
+		return true;
+	pin_scan(&scan, text, len, client_lexer_flags(s));
+	return admits(c, s, &scan, why);
+}
+
+static bool admits_statement(struct client *c, struct server *s, struct prepared *p,
+	enum step_kind *why)
+{
+	struct pin_scan scan;
+
+	if (!keeps(c, s) || (!p->may_pin && !p->may_name && !client_pin_looks(c)))
+		return true;
+	scan = facts_pins(p, client_lexer_flags(s));
+	/* A PREPARE that has run, and of which this is what it has prepared. */
+	if (p->is_sql)
+		pin_scan_runs(&scan);
+	return admits(c, s, &scan, why);
 }
 
 bool client_pin_admits_bind(struct client *c, struct server *s, const char *name,
 	enum step_kind *why)
 {
 	const char *text = (const char *)buf_data(&c->unnamed);
-	size_t len = buf_len(&c->unnamed);
-	bool is_made = false;
+	const struct prepared_name *n;
+	size_t len;
 
-	if (name[0] != '\0' || c->unnamed_large != NULL) {
-		const struct prepared_name *n = client_named(c, name);
-		const struct prepared *p = name[0] == '\0' ? c->unnamed_large :
-			n == NULL ? NULL : n->statement;
-
-		if (p == NULL || (!p->may_pin && !p->may_name && !client_pin_looks(c)))
-			return true;
-		text = (const char *)p->body;
-		len = p->len;
-		is_made = p->is_sql;
-	} else if (!c->has_unnamed ||
-		(!c->unnamed_pins && !c->unnamed_names && client_pin_passes(c))) {
-		return true;
+	if (name[0] != '\0') {
+		n = client_named(c, name);
+		return n == NULL || admits_statement(c, s, n->statement, why);
 	}
-	return admits(c, s, text, strnlen(text, len), is_made, why);
+	if (c->unnamed_large != NULL)
+		return admits_statement(c, s, c->unnamed_large, why);
+	if (!c->has_unnamed ||
+		(!c->unnamed_pins && !c->unnamed_names && client_pin_passes(c)))
+		return true;
+	len = strnlen(text, buf_len(&c->unnamed));
+	client_has_read(c, len);
+	return client_pin_admits(c, s, text, len, why);
 }
 
 bool client_pin_admits_setting(struct client *c, struct server *s, const char *name,

@@ -16,6 +16,7 @@
 #include "pg/msg_out.h"
 #include "session/client_pin.h"
 #include "session/client_priv.h"
+#include "session/facts.h"
 #include "session/login.h"
 #include "session/server.h"
 #include "session/server_priv.h"
@@ -65,26 +66,33 @@ bool client_has_memory(const struct client *c, size_t len)
 }
 
 /* It runs soon, and may set something then. */
-void client_note_statement(struct client *c, struct server *s, const struct prepared *p)
+void client_note_statement(struct client *c, struct server *s, struct prepared *p)
 {
-	size_t len = strnlen((const char *)p->body, p->len);
+	unsigned touches;
 
 	if (!p->may_touch)
 		return;
+	touches = facts_touches(p, client_lexer_flags(s));
+	if ((touches & FACT_TOUCHES_ANY) == 0) {
+		client_note_known(c, touches);
+		return;
+	}
+	client_has_read(c, p->text_len);
 	client_note_types(c, p->body, p->len);
-	client_note_text(c, s, p->body, len);
-	client_note_resets(c, s, p->body, len, false);
+	client_note_text(c, s, p->body, p->text_len);
+	client_note_resets(c, s, p->body, p->text_len, false);
 	client_note_types(c, NULL, 0);
 }
 
-void client_note_use(struct client *c, struct server *s, const struct prepared *p)
+void client_note_use(struct client *c, struct server *s, struct prepared *p)
 {
 	/* Described, it does not run. */
 	if (c->work->touched.bind != NULL)
 		client_note_statement(c, s, p);
-	if (p->may_name)
-		(void)client_sql_need(c, s, (const char *)p->body,
-			strnlen((const char *)p->body, p->len));
+	if (!facts_names(p, client_lexer_flags(s)))
+		return;
+	client_has_read(c, p->text_len);
+	(void)client_sql_need(c, s, (const char *)p->body, p->text_len);
 }
 
 uint32_t client_most_prepared(const struct client *c)
@@ -144,6 +152,7 @@ static struct prepared *fitting(struct client *c, struct server *s, struct prepa
 	if (p->state_key == key || (client_reads_constants(s, p) &&
 		    prepared_set_use(&s->prepared, p) && prepared_seclude(p, c->id)))
 		return p;
+	client_has_read(c, p->len);
 	*once = prepared_get(registry, p->body, p->len, key, c->id);
 	return *once != NULL ? *once : p;
 }

@@ -103,8 +103,13 @@ bool client_has_memory(const struct client *, size_t len);
  * message, so the last one is kept at hand. */
 struct prepared_name *client_named(const struct client *, const char *name);
 /* It runs soon, and may set something then; and it may name others. */
-void client_note_statement(struct client *, struct server *, const struct prepared *);
-void client_note_use(struct client *, struct server *, const struct prepared *);
+void client_note_statement(struct client *, struct server *, struct prepared *);
+void client_note_use(struct client *, struct server *, struct prepared *);
+/* So much was read of what the client has sent before: others are to have their turn. */
+static inline void client_has_read(const struct client *c, size_t len)
+{
+	c->work->read += len;
+}
 
 /* client_plain.c */
 /* Nothing is put in front of it, and nothing in its place. */
@@ -122,6 +127,8 @@ bool client_waits_for_names(const struct client *, struct server *, const struct
 bool client_waits_for_reading(struct client *, struct server *, const struct frame *);
 /* It was sent: so may it. */
 void client_cuts_behind(const struct client *, struct server *, const struct frame *);
+/* The message goes on, and another comes. */
+void client_sure_taken(const struct client *);
 /* PostgreSQL is to answer what was sent, where that is what it waits for. */
 void client_sure_flush(struct server *);
 /* A text that is about to run, as a Query or by Bind: does it drop all names, or make a
@@ -223,6 +230,10 @@ void client_note_types(struct client *, const void *body, size_t len);
 /* A text that the server is about to read; one that nobody has seen. */
 void client_note_text(struct client *, struct server *, const void *text, size_t len);
 void client_note_unseen(struct client *);
+/* One that was read before: touches, enum fact_touches, are not _ANY.  One that is not read,
+ * as that would be too much: its settings are lost. */
+void client_note_known(struct client *, unsigned touches);
+void client_note_unread(struct client *, struct server *);
 
 /* client_function.c: a FunctionCall.  What it sets has yet to come; it goes on; the same
  * where names are looked after, false: it was refused, and what fails was sent instead. */

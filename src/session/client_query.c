@@ -18,6 +18,7 @@
 #include "session/slow.h"
 #include "session/server.h"
 #include "session/server_priv.h"
+#include "session/server_redo.h"
 #include "session/server_unseen.h"
 
 static void bad_message(struct client *c, uint8_t type)
@@ -93,6 +94,8 @@ static size_t discard(struct client *c, const struct frame *f)
 {
 	c->body_left = f->body_len - (uint32_t)f->available;
 	c->body_drops = true;
+	if (c->work != NULL)
+		client_sure_taken(c);
 	return FRAME_HEADER + f->available;
 }
 
@@ -318,8 +321,19 @@ static bool may_forward(struct client *c, struct server *s, const struct frame *
 	s->is_full = !steps_has_room(&s->steps);
 	if (UNLIKELY(client_reuse_is_open(c)) && client_reuse_waits(c, s, f))
 		return false;
-	return exchange_has_room(&s->xq) && !s->is_full && !s->holds_client &&
-		!client_waits_for_reading(c, s, f) && !client_waits_for_names(c, s, f);
+	if (!exchange_has_room(&s->xq) || s->is_full || s->holds_client)
+		return false;
+	/* Looked at when there is all of it, not with each piece. */
+	return must_wait(c, s, f) ||
+		(!client_waits_for_reading(c, s, f) && !client_waits_for_names(c, s, f));
+}
+
+/* What was kept is read no more in this turn: a Bind of some bytes may be of a long text. */
+enum { READ_MAX = 128 * 1024 };
+
+static bool has_read_enough(const struct client *c)
+{
+	return c->work->read > READ_MAX;
 }
 
 enum forward_end { FORWARD_ON, FORWARD_QUIT, FORWARD_BAD };
@@ -391,6 +405,7 @@ static size_t forward_step(struct client *c, struct server *s, struct span *span
 	c->body_drops = false;
 	if (must_wait(c, s, &f))
 		return 0;
+	client_sure_taken(c);
 	if (!c->keeps_statements) {
 		pass(c, s, &f, span);
 	} else {
@@ -445,12 +460,15 @@ static size_t forward(struct client *c, const uint8_t *data, size_t len)
 	enum forward_end end = FORWARD_ON;
 	struct server *s = c->server;
 	struct span span = { .data = data };
+	bool is_turn_over;
 	size_t pos = 0;
 
 	if (s->phase != SERVER_PHASE_READY)
 		return 0;
+	server_redo(s);
+	c->work->read = 0;
 	/* A slow server stops its client; a message that has begun may fill up. */
-	while (span.pos < len && !stream_is_congested(&s->stream)) {
+	while (span.pos < len && !stream_is_congested(&s->stream) && !has_read_enough(c)) {
 		size_t used = client_pass_plain(c, s, data + span.pos, len - span.pos);
 
 		if (used == 0)
@@ -461,6 +479,7 @@ static size_t forward(struct client *c, const uint8_t *data, size_t len)
 		span.pos += client_pass_copy(c, s, data + span.pos, len - span.pos);
 	}
 	pos = span.pos;
+	is_turn_over = pos < len && has_read_enough(c);
 	send_span(s, &span);
 	client_reuse_settle(c, s);
 	client_sure_flush(s);
@@ -475,6 +494,8 @@ static size_t forward(struct client *c, const uint8_t *data, size_t len)
 		end_forward(c, s, data[pos], end);
 	if (c->state == CLIENT_ACTIVE && stream_is_congested(&s->stream))
 		stream_pause(&c->stream);
+	else if (is_turn_over && c->state == CLIENT_ACTIVE)
+		stream_retry(&c->stream);
 	return pos;
 }
 

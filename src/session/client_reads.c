@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "session/client_priv.h"
+#include "session/facts.h"
 #include "session/server_priv.h"
 #include "sql/statement_reading.h"
 
@@ -19,6 +20,11 @@ static unsigned reading_of(const struct server *s, const void *text, size_t len)
 	return statement_reading(text, len, client_lexer_flags(s));
 }
 
+static unsigned find_reading(const void *text, size_t len, unsigned flags)
+{
+	return statement_reading(text, len, flags);
+}
+
 /* Found out once: read under other flags it has constants all the same.  But those under which
  * nobody can tell say that of all that hang on it, and others share it. */
 static unsigned prepared_reading(const struct server *s, struct prepared *p)
@@ -27,8 +33,7 @@ static unsigned prepared_reading(const struct server *s, struct prepared *p)
 	unsigned flags = client_lexer_flags(s);
 
 	if (known == 0) {
-		known = READING_KNOWN |
-			reading_of(s, p->body, strnlen((const char *)p->body, p->len));
+		known = READING_KNOWN | facts_known(p, flags, FACT_READING, find_reading);
 		if ((flags & (LEXER_MAY_CHANGE | LEXER_UNSAFE_ENCODING)) == 0)
 			atomic_store_explicit(&p->reading, (uint8_t)known, memory_order_relaxed);
 	}

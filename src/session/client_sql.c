@@ -16,7 +16,9 @@
 #include "pg/msg_out.h"
 #include "session/client_pin.h"
 #include "session/client_priv.h"
+#include "session/facts.h"
 #include "session/login.h"
+#include "session/named.h"
 #include "session/server_priv.h"
 #include "sql/statement.h"
 
@@ -24,6 +26,10 @@
 #define PORTAL "pgtandem_sql"
 
 enum { HEAD_MIN = 64 };
+
+/* What one text executes is read so far for what it sets.  And what a look at one name costs,
+ * in bytes that are read. */
+enum { EXECUTE_READ_MAX = 4 * 1024 * 1024, NAME_COST = 64 };
 
 /* --- what a server has ------------------------------------------------------------- */
 
@@ -137,6 +143,8 @@ static bool ensure(struct client *c, struct server *s, struct prepared_name *n, 
 struct need {
 	struct client *client;
 	struct server *server;
+	size_t read;                    /* of what it executes, to see what that sets */
+	uint32_t number;                /* of the text */
 	bool sends;                     /* what the server lacks */
 	bool has_sent;
 };
@@ -182,40 +190,41 @@ static void read_arguments(struct lexer lexer, unsigned flags, struct buf *out)
 	buf_finish(&values);
 }
 
-/* What it runs may set something. */
-static void note_execute(struct need *in, const struct prepared_name *n,
-	const struct lexer *behind, unsigned flags)
+static void note_executed(struct need *in, struct prepared *p, const struct lexer *behind,
+	unsigned flags)
 {
 	struct touched *touched = &in->client->work->touched;
 	const uint8_t *bind = touched->bind;
 	size_t bind_len = touched->bind_len;
 	struct buf arguments;
 
-	if (!n->statement->may_touch)
-		return;
 	buf_init(&arguments, 0);
 	read_arguments(*behind, flags, &arguments);
 	touched->bind = buf_data(&arguments);
 	touched->bind_len = buf_ok(&arguments) ? buf_len(&arguments) : 0;
-	client_note_statement(in->client, in->server, n->statement);
+	client_note_statement(in->client, in->server, p);
 	touched->bind = bind;
 	touched->bind_len = bind_len;
 	buf_finish(&arguments);
 }
 
-static bool is_verb(const struct lexer_token *token)
+/* What it runs may set something: the same each time, if no value decides that.  A text of
+ * some bytes may have a long one run hundreds of times: what is too much is not read. */
+static void note_execute(struct need *in, struct prepared_name *n, const struct lexer *behind,
+	unsigned flags)
 {
-	return lexer_is_word(token, "execute") || lexer_is_word(token, "prepare") ||
-		lexer_is_word(token, "deallocate");
-}
+	unsigned touches = facts_touches(n->statement, client_lexer_flags(in->server));
 
-/* Code of DO or of a function, or the view of all of them. */
-static bool may_name_any(const struct lexer_token *token)
-{
-	if (token->kind == LEXER_UNTERMINATED || lexer_is_word(token, "pg_prepared_statements"))
-		return true;
-	return (lexer_is_string(token) || token->kind == LEXER_QUOTED) &&
-		prepared_may_name(token->text, token->len);
+	if (!n->statement->may_touch ||
+		(n->noted == in->number && (touches & FACT_TAKES_VALUES) == 0))
+		return;
+	n->noted = in->number;
+	if ((touches & FACT_TOUCHES_ANY) != 0)
+		in->read += n->statement->text_len;
+	if (in->read <= EXECUTE_READ_MAX)
+		note_executed(in, n->statement, behind, flags);
+	else
+		client_note_unread(in->client, in->server);
 }
 
 /* One that the client has not: neither is it to meet somebody else's. */
@@ -247,42 +256,36 @@ static void need_name(struct need *in, const char *name, const struct lexer *beh
  * False: that may not be all. */
 static bool need_named(struct need *in, const char *text, size_t len, unsigned flags)
 {
-	char name[STATEMENT_NAME_SIZE];
-	struct lexer_token token;
-	struct lexer lexer;
-	bool is_sure = true, follows = false;
-	size_t name_len;
+	struct named named;
 
-	lexer_init(&lexer, text, len, flags);
-	while (lexer_next(&lexer, &token) != LEXER_END) {
-		is_sure = is_sure && !may_name_any(&token);
-		/* DEALLOCATE ALL: no name, unless it is in quotes. */
-		if (follows && lexer_is_name(&token) && !lexer_is_word(&token, "all")) {
-			if (lexer_value(&token, flags, name, sizeof(name), &name_len) !=
-				LEXER_VALUE_OK) {
-				is_sure = false;
-				continue;
-			}
-			need_name(in, name, &lexer, flags);
-		}
-		follows = is_verb(&token);
-	}
-	return is_sure && !lexer.unsure;
-}
-
-static void is_drop_all(const struct step *step, void *found)
-{
-	if (step->kind == STEP_DEALLOCATE_ALL)
-		*(bool *)found = true;
+	named_begin(&named, text, len, flags);
+	while (named_next(&named))
+		need_name(in, named.name, &named.lexer, flags);
+	return named_is_sure(&named);
 }
 
 /* Behind a DEALLOCATE ALL that is not answered yet there is nothing to prepare. */
 static bool can_prepare(const struct server *s)
 {
-	bool drops_all = false;
+	return s->steps.deallocates_all == 0;
+}
 
-	steps_each(&s->steps, is_drop_all, &drops_all);
-	return !drops_all;
+/* All that the client has prepared by SQL, of which it may have thousands: unless they are
+ * there since this was done last. */
+static void need_all_sql(struct need *in)
+{
+	struct sql_there *there = &in->client->work->sql_there;
+	struct prepared_names *names = &in->client->names;
+	const struct server *s = in->server;
+
+	if (there->server == s->ps.id && there->names == names->changes &&
+		there->there == s->sql.changes)
+		return;
+	client_has_read(in->client, names->table.count * NAME_COST);
+	prepared_names_each(names, need_sql, in);
+	*there = (struct sql_there){ .server = in->sends ? s->ps.id : 0,
+		.names = names->changes,
+		.there = s->sql.changes };
 }
 
 /* In a transaction that has failed nothing can be prepared, and the text may end that: what
@@ -298,8 +301,9 @@ bool client_sql_need(struct client *c, struct server *s, const char *text, size_
 
 	if (!client_is_kept(c) || !can_prepare(s))
 		return false;
+	in.number = ++c->names.texts;
 	if (!need_named(&in, text, len, client_lexer_flags(s)))
-		prepared_names_each(&c->names, need_sql, &in);
+		need_all_sql(&in);
 	return in.has_sent;
 }
 

@@ -11,12 +11,16 @@
  */
 #include <string.h>
 
+#include "base/hash.h"
 #include "pg/msg_out.h"
 #include "session/client_priv.h"
+#include "session/facts.h"
 #include "session/server.h"
 #include "session/server_priv.h"
-#include "sql/statement.h"
 #include "sql/statement_may.h"
+
+/* Longer than PREPARE and its kin. */
+enum { WORD_MAX = 16 };
 
 static bool is_name_sure(const struct client *c, const struct server *s, const char *name)
 {
@@ -24,31 +28,50 @@ static bool is_name_sure(const struct client *c, const struct server *s, const c
 	const struct prepared *p;
 
 	if (name[0] == '\0')
-		return !c->unnamed_names || steps_are_sure(&s->steps, NULL, NULL, 0);
+		return !c->unnamed_names || steps_are_sure(&s->steps, NULL, 0, 0);
 	n = client_named(c, name);
 	p = n == NULL ? NULL : n->statement;
 	if (p == NULL)
-		return steps_are_sure(&s->steps, name, NULL, 0);
-	return p->may_name ? steps_are_sure(&s->steps, NULL, NULL, 0) :
-			     steps_are_sure(&s->steps, name, p->body, p->len);
+		return steps_are_sure(&s->steps, name, 0, 0);
+	return p->may_name ? steps_are_sure(&s->steps, NULL, 0, 0) :
+			     steps_are_sure(&s->steps, name, p->len, p->print);
 }
 
-static bool is_parse_sure(const struct server *s, struct wire_in *in)
+/* May statements be named in it?  A message that waits is looked at again and again: what
+ * was found in what was there of it is kept. */
+static bool may_name(const struct client *c, const char *text, size_t len)
+{
+	struct client_work *work = c->work;
+	size_t from = work->looked_len > WORD_MAX ? work->looked_len - WORD_MAX : 0;
+
+	if (!work->looked_names && work->looked_len < len)
+		work->looked_names = prepared_may_name(text + from, len - from);
+	work->looked_len = (uint32_t)len;
+	return work->looked_names;
+}
+
+void client_sure_taken(const struct client *c)
+{
+	c->work->looked_len = 0;
+	c->work->looked_names = false;
+}
+
+static bool is_parse_sure(const struct client *c, const struct server *s, struct wire_in *in)
 {
 	const char *name = wire_cstr(in), *text = (const char *)in->pos;
 	size_t len = wire_left(in);
 
 	if (!wire_ok(in))
 		return true;
-	if (prepared_may_name(text, strnlen(text, len)))
-		return steps_are_sure(&s->steps, NULL, NULL, 0);
-	return name[0] == '\0' || steps_are_sure(&s->steps, name, text, len);
+	if (may_name(c, text, strnlen(text, len)))
+		return steps_are_sure(&s->steps, NULL, 0, 0);
+	return name[0] == '\0' || steps_are_sure(&s->steps, name, len, hash_bytes(text, len));
 }
 
 /* What a portal does to names hangs on what it was bound to. */
 static bool are_portals_sure(const struct client *c, const struct server *s)
 {
-	return c->portals == NULL || steps_are_sure(&s->steps, NULL, NULL, 0);
+	return c->portals == NULL || steps_are_sure(&s->steps, NULL, 0, 0);
 }
 
 static bool is_sure(const struct client *c, const struct server *s, const struct frame *f)
@@ -59,7 +82,7 @@ static bool is_sure(const struct client *c, const struct server *s, const struct
 	wire_init(&in, f->body, f->available);
 	switch (f->type) {
 	case 'P':
-		return is_parse_sure(s, &in);
+		return is_parse_sure(c, s, &in);
 	case 'B':
 		if (!are_portals_sure(c, s))
 			return false;
@@ -71,8 +94,8 @@ static bool is_sure(const struct client *c, const struct server *s, const struct
 			return f->type == 'D' || are_portals_sure(c, s);
 		break;
 	case 'Q':
-		return !prepared_may_name((const char *)f->body, f->available) ||
-			steps_are_sure(&s->steps, NULL, NULL, 0);
+		return !may_name(c, (const char *)f->body, f->available) ||
+			steps_are_sure(&s->steps, NULL, 0, 0);
 	case 'E':
 		return are_portals_sure(c, s);
 	default:
@@ -85,10 +108,11 @@ static bool is_sure(const struct client *c, const struct server *s, const struct
 /* A text that names statements may have some put in front of it, and ends the error domain
  * when that fails.  An extended message in front of a Query in front of it may have begun
  * the error domain: that is known when the Query is answered, or skipped. */
-static bool is_behind_unsynced(const struct server *s, const struct frame *f)
+static bool is_behind_unsynced(const struct client *c, const struct server *s,
+	const struct frame *f)
 {
 	return f->type == 'Q' && s->xq.unsynced && !s->xq.open && s->xq.pending > 0 &&
-		prepared_may_name((const char *)f->body, f->available);
+		may_name(c, (const char *)f->body, f->available);
 }
 
 /* Where an error may skip what it is to find, somebody else's would be there. */
@@ -110,24 +134,14 @@ static bool waits_for_passing(const struct client *c, const struct server *s,
 static bool is_behind_end(const struct client *c, const struct server *s, const struct frame *f)
 {
 	return s->steps.ends > 0 &&
-		(is_behind_unsynced(s, f) || (s->steps.changes > 0 && !is_sure(c, s, f)) ||
+		(is_behind_unsynced(c, s, f) || (s->steps.changes > 0 && !is_sure(c, s, f)) ||
 			waits_for_unnamed(c, s, f));
-}
-
-static void is_drop_all(const struct step *step, void *found)
-{
-	if (step->kind == STEP_DROPS_ALL || step->kind == STEP_DEALLOCATE_ALL)
-		*(bool *)found = true;
 }
 
 /* What drops all names is in flight: when it has run they may be given again. */
 static bool drops_all(const struct server *s)
 {
-	bool found = false;
-
-	if (s->steps.changes > 0)
-		steps_each(&s->steps, is_drop_all, &found);
-	return found;
+	return s->steps.drops_all > 0;
 }
 
 /* Does what it means hang on extended messages before it that have no Sync yet?  What is
@@ -145,7 +159,7 @@ static bool counts_on_open(const struct client *c, const struct server *s,
 	case 'E':
 		return c->portals != NULL && drops_all(s);
 	case 'Q':
-		return prepared_may_name((const char *)f->body, f->available);
+		return may_name(c, (const char *)f->body, f->available);
 	default:
 		return false;
 	}
@@ -234,59 +248,41 @@ void client_sure_flush(struct server *s)
 	buf_finish(&out);
 }
 
-/* CREATE and its kin have tags of their own; what is not known may be anything. */
-static bool makes_table(const struct statement *s)
+static void note_runs(struct server *s, unsigned runs)
 {
-	return statement_group(s->kind) == SQL_GROUP_SCHEMA || s->kind == SQL_UNKNOWN ||
-		s->inner == SQL_CREATE_TABLE_AS || s->inner == SQL_SELECT_INTO;
+	if ((runs & FACT_DROPS_ALL) != 0)
+		server_step(s, STEP_DROPS_ALL, NULL, NULL);
+	if ((runs & FACT_MAKES_TABLE) != 0)
+		server_step(s, STEP_MAKES_TABLE, NULL, NULL);
 }
 
 void client_note_run(struct server *s, const void *text, size_t len)
 {
 	const unsigned looks = STATEMENT_MAY_SET | STATEMENT_MAY_NAME | STATEMENT_MAY_MAKE;
-	bool drops = false, makes = false;
-	struct statement_reader reader;
-	struct statement statement;
 
-	if ((statement_may(text, len) & looks) == 0)
-		return;
-	statement_begin(&reader, text, len, client_lexer_flags(s));
-	while (statement_next(&reader, &statement)) {
-		drops = drops || statement.kind == SQL_DISCARD_ALL ||
-			statement.kind == SQL_DEALLOCATE_ALL;
-		makes = makes || makes_table(&statement);
-	}
-	if (drops)
-		server_step(s, STEP_DROPS_ALL, NULL, NULL);
-	if (makes)
-		server_step(s, STEP_MAKES_TABLE, NULL, NULL);
-}
-
-static bool may_do(const struct prepared *p)
-{
-	return p->may_touch || p->may_name || p->may_make;
+	if ((statement_may(text, len) & looks) != 0)
+		note_runs(s, facts_find_runs(text, len, client_lexer_flags(s)));
 }
 
 void client_note_bound_run(const struct client *c, struct server *s, const char *name)
 {
 	const char *text = (const char *)buf_data(&c->unnamed);
-	size_t len = buf_len(&c->unnamed);
+	struct prepared *p = c->unnamed_large;
 	const struct prepared_name *n;
+	size_t len;
 
 	if (name[0] != '\0') {
 		n = client_named(c, name);
-		if (n == NULL || !may_do(n->statement))
+		if (n == NULL)
 			return;
-		text = (const char *)n->statement->body;
-		len = n->statement->len;
-	} else if (c->unnamed_large != NULL) {
-		if (!may_do(c->unnamed_large))
-			return;
-		text = (const char *)c->unnamed_large->body;
-		len = c->unnamed_large->len;
-	} else if (!c->has_unnamed ||
-		(!c->unnamed_touches && !c->unnamed_names && !c->unnamed_makes)) {
-		return;
+		p = n->statement;
 	}
-	client_note_run(s, text, strnlen(text, len));
+	if (p != NULL) {
+		note_runs(s, facts_runs(p, client_lexer_flags(s)));
+	} else if (c->has_unnamed &&
+		(c->unnamed_touches || c->unnamed_names || c->unnamed_makes)) {
+		len = strnlen(text, buf_len(&c->unnamed));
+		client_has_read(c, len);
+		client_note_run(s, text, len);
+	}
 }

@@ -62,13 +62,16 @@ static void note_unnamed(struct client *c, struct server *s)
 	} else if (runs && c->has_unseen) {
 		client_note_unseen(c);
 	} else if (runs && c->unnamed_touches) {
+		client_has_read(c, len);
 		client_note_types(c, text, buf_len(&c->unnamed));
 		client_note_text(c, s, text, len);
 		client_note_resets(c, s, text, len, false);
 		client_note_types(c, NULL, 0);
 	}
-	if (c->unnamed_names && !s->is_session)
+	if (c->unnamed_names && !s->is_session) {
+		client_has_read(c, len);
 		(void)client_sql_need(c, s, text, len);
+	}
 }
 
 /* The server has the client's own from here on. */

@@ -22,6 +22,13 @@ struct client;
 struct prepared_name;
 struct worker;
 
+/* This server, with so many changes of its names, has all that the client, with so many, has
+ * prepared by SQL. */
+struct sql_there {
+	uint64_t server;                /* 0: none */
+	uint64_t names, there;
+};
+
 struct client_work {
 	struct list_node in_free;       /* of the worker's */
 	struct client *client;
@@ -35,6 +42,13 @@ struct client_work {
 	struct pins pins;               /* what only its server has */
 	struct reuse reuse;             /* its unnamed statement stands for a shared one */
 	struct prepared_name *named;    /* client_named() has found last; or NULL */
+	size_t read;                    /* bytes of texts that it has kept, in this turn */
+	struct sql_there sql_there;
+	uint64_t pins_names;            /* pins.prepared has what so many changes of the names, */
+	unsigned pins_flags;            /* ... read with these flags, have made it, */
+	bool has_pins;                  /* ... if it has been looked at */
+	uint32_t looked_len;            /* of the message that waits: so much was looked at, and */
+	bool looked_names;              /* ... that may name statements */
 	struct params start;            /* those of the startup packet, once "params" differ */
 	struct stall_mark stall;        /* touched by looks at stalled leases only */
 	uint64_t leave_us;              /* 0, or it is removed, and has so long */

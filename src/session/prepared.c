@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "session/facts.h"
 #include "sql/statement_may.h"
 
 #define NAME_PREFIX "pgtandem_s"
@@ -67,9 +68,11 @@ static struct prepared *registry_find(struct prepared_registry *r, const void *b
 	return NULL;
 }
 
-static struct prepared *create(struct prepared_registry *r, const void *body, size_t len)
+static struct prepared *create(struct prepared_registry *r, const void *body, size_t len,
+	uint64_t print)
 {
-	unsigned may = statement_may(body, strnlen(body, len));
+	size_t text_len = strnlen(body, len);
+	unsigned may = statement_may(body, text_len);
 	struct prepared *p = malloc(sizeof(*p) + len);
 
 	if (p == NULL)
@@ -80,7 +83,9 @@ static struct prepared *create(struct prepared_registry *r, const void *body, si
 	p->id = atomic_fetch_add(&next_id, 1) + 1;
 	(void)snprintf(p->name, sizeof(p->name), NAME_PREFIX "%lx", (unsigned long)p->id);
 	p->schema = atomic_load(&schema);
+	p->print = print;
 	p->len = (uint32_t)len;
+	p->text_len = (uint32_t)text_len;
 	memcpy(p->body, body, len);
 	p->may_touch = (may & STATEMENT_MAY_SET) != 0;
 	p->may_name = (may & STATEMENT_MAY_NAME) != 0;
@@ -101,7 +106,7 @@ static void unlist(struct prepared *p)
 struct prepared *prepared_get(struct prepared_registry *r, const void *body, size_t len,
 	uint64_t state_key, uint64_t who)
 {
-	uint64_t hash = hash_mix(hash_bytes(body, len), state_key);
+	uint64_t print = hash_bytes(body, len), hash = hash_mix(print, state_key);
 	struct prepared *p;
 
 	pthread_mutex_lock(&r->lock);
@@ -115,7 +120,7 @@ struct prepared *prepared_get(struct prepared_registry *r, const void *body, siz
 	}
 	if (p != NULL)
 		unlist(p);
-	p = create(r, body, len);
+	p = create(r, body, len, print);
 	if (p != NULL) {
 		p->state_key = state_key;
 		atomic_init(&p->owner, who);
@@ -146,7 +151,7 @@ bool prepared_seclude(struct prepared *p, uint64_t who)
 struct prepared *prepared_get_alone(
 	struct prepared_registry *r, const void *body, size_t len, uint64_t state_key)
 {
-	struct prepared *p = create(r, body, len);
+	struct prepared *p = create(r, body, len, hash_bytes(body, len));
 
 	if (p == NULL)
 		return NULL;
@@ -218,6 +223,7 @@ void prepared_unref(struct prepared *p)
 	if (!is_last)
 		return;
 	atomic_fetch_sub(&all_bytes, sizeof(*p) + p->len);
+	facts_free(atomic_load(&p->facts));
 	free(p);
 	prepared_registry_release(r);
 }
@@ -330,6 +336,8 @@ static void link_name(struct prepared_names *names, struct prepared_name *n)
 {
 	hash_table_add(&names->table, &n->node, hash_bytes(n->text, n->len));
 	names->bytes += name_bytes(n);
+	names->changes++;
+	n->era = names->era + 1;
 	n->is_linked = true;
 	n->refs++;
 }
@@ -376,6 +384,7 @@ void prepared_names_set(
 	prepared_unref(n->statement);
 	n->statement = p;
 	n->is_told = false;
+	names->changes++;
 	names->bytes += n->is_linked ? name_bytes(n) : 0;
 }
 
@@ -385,6 +394,7 @@ void prepared_names_unlink(struct prepared_names *names, struct prepared_name *n
 		return;
 	hash_table_remove(&names->table, &n->node);
 	names->bytes -= name_bytes(n);
+	names->changes++;
 	n->is_linked = false;
 	prepared_name_unref(n);
 }
@@ -393,8 +403,9 @@ void prepared_names_relink(struct prepared_names *names, struct prepared_name *n
 {
 	struct prepared_name *other;
 
-	if (n->is_linked || n->is_gone)
+	if (n->is_linked || (n->era != 0 && n->era != names->era + 1))
 		return;
+	n->era = names->era + 1;
 	other = prepared_names_find(names, n->text);
 	if (other != NULL && other->hidden == NULL)
 		other->hidden = prepared_name_ref(n);
@@ -450,7 +461,9 @@ void prepared_names_clear(struct prepared_names *names)
 		return;
 	prepared_names_each(names, unlink_from, names);
 	hash_table_finish(&names->table);
-	*names = (struct prepared_names){ .bytes = 0 };
+	*names = (struct prepared_names){ .changes = names->changes,
+		.texts = names->texts,
+		.era = names->era };
 }
 
 struct prepared_name *prepared_name_ref(struct prepared_name *n)

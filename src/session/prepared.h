@@ -26,6 +26,7 @@ enum {
 	PREPARED_NAME_MAX = 63          /* PostgreSQL tells names apart by so much */
 };
 
+struct facts;
 struct prepared_registry;
 
 struct prepared {
@@ -49,7 +50,10 @@ struct prepared {
 	uint64_t state_key;             /* settings of those who share it */
 	_Atomic uint64_t owner;         /* who has got it, or several; set under the lock */
 	uint64_t schema;                /* as prepared_schema() was */
+	uint64_t print;                 /* hash_bytes() of the body */
+	struct facts *_Atomic facts;    /* what it was found to be: facts.h */
 	uint32_t len;
+	uint32_t text_len;              /* of the query alone */
 	char name[PREPARED_NAME_SIZE];  /* on servers */
 	uint8_t body[];                 /* of Parse, from the query on */
 };
@@ -124,17 +128,21 @@ struct prepared_name {
 	uint32_t refs;                  /* the map's, and those of steps */
 	bool is_linked;                 /* the client has it */
 	bool is_told;                   /* ... and knows that it is stale */
-	bool is_gone;                   /* all were dropped: no error brings it back */
 	struct prepared_name *hidden;   /* what its name stands for if it comes to nothing */
 	struct prepared *statement;
 	struct prepared_act *act;       /* what it does to names when it runs; or NULL */
 	uint32_t len;
+	uint32_t noted;                 /* client_sql.c: the last text that named it */
+	uint32_t era;                   /* of the names, plus 1: of another it is gone; 0: new */
 	char text[];                    /* NUL-terminated */
 };
 
 struct prepared_names {
 	struct hash_table table;        /* buckets NULL until something is added */
 	uint64_t bytes;                 /* names and the texts they stand for */
+	uint64_t changes;               /* that there were */
+	uint32_t texts;                 /* client_sql.c: that may have named some */
+	uint32_t era;                   /* ends when all are dropped: no error brings them back */
 };
 
 struct prepared_name *prepared_names_find(const struct prepared_names *, const char *name);

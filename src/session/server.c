@@ -22,6 +22,7 @@
 #include "session/errand.h"
 #include "session/login.h"
 #include "session/server_priv.h"
+#include "session/server_redo.h"
 #include "session/server_tls.h"
 #include "session/server_unseen.h"
 

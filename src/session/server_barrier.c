@@ -10,6 +10,7 @@
 #include "pg/msg_out.h"
 #include "session/client_priv.h"
 #include "session/server_priv.h"
+#include "session/server_redo.h"
 
 /* Types of parameters that are none: not 0, not 705 (unknown).  PostgreSQL does not look
  * for those that a statement does not use (postgres.c, exec_parse_message()). */

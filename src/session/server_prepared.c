@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Prepared statements of clients of a transaction port, on the server's side: what is
- * sent beside the client's messages, and what the replies mean for what is there.
- *
- * Long because what a step did, undoes and does again has to be read side by side.
+ * sent beside the client's messages, and what errors mean for what is there.
  */
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +13,7 @@
 #include "session/client_priv.h"
 #include "session/server_priv.h"
 #include "session/server_reads.h"
+#include "session/server_redo.h"
 #include "sql/lexer.h"
 
 /* Texts of the statements that one server keeps. */
@@ -130,245 +129,7 @@ void server_note_settings(struct server *s)
 	s->lexer_flags = lexer_flags_of(&s->reported) | (s->lexer_flags & LEXER_MAY_CHANGE);
 }
 
-/* --- what the server has ---------------------------------------------------------------
- *
- * The set is what is there when all that is in flight has gone well.  An error takes part of
- * that away, and what is behind it may be about the same statements: so all is taken back,
- * and done again without what was skipped.
- */
-
-static bool makes(const struct step *step)
-{
-	return step->kind == STEP_PARSE || step->kind == STEP_PARSE_OURS;
-}
-
-static bool closes(const struct step *step)
-{
-	return step->kind == STEP_CLOSE_OURS && step->statement != NULL;
-}
-
-static void put(struct server *s, struct prepared *p)
-{
-	if (!prepared_set_add(&s->prepared, p))
-		s->has_foreign = true;
-}
-
-static void take_back(struct step *step, void *arg)
-{
-	struct server *s = arg;
-
-	if (step->is_void)
-		return;
-	if (makes(step))
-		prepared_set_remove(&s->prepared, step->statement);
-	else if (closes(step))
-		put(s, step->statement);
-}
-
-static void do_again(struct step *step, void *arg)
-{
-	struct server *s = arg;
-
-	if (makes(step)) {
-		step->is_void = prepared_set_use(&s->prepared, step->statement);
-		put(s, step->statement);
-	} else if (closes(step)) {
-		step->is_void = !prepared_set_use(&s->prepared, step->statement);
-		prepared_set_remove(&s->prepared, step->statement);
-	}
-}
-
-/* --- what did not happen ---------------------------------------------------------------- */
-
-static void add_sql(struct server *s, const char *name, struct prepared *p)
-{
-	if (prepared_names_find(&s->sql, name) == NULL &&
-		prepared_names_add(&s->sql, name, prepared_ref(p)) == NULL)
-		s->has_foreign = true;
-}
-
-/* Not made, or not dropped. */
-static void undo_sql(const struct step *step, struct server *s)
-{
-	struct prepared_name *n = step->name, *there;
-	struct client *c = s->client;
-
-	if (step->kind == STEP_SQL_PARSE || step->kind == STEP_SQL_AGAIN) {
-		prepared_names_unlink(&s->sql, n);
-	} else if (step->kind == STEP_SQL_CLOSE) {
-		prepared_names_relink(&s->sql, n);
-	} else if (step->kind == STEP_SQL_PREPARE) {
-		there = prepared_names_find(&s->sql, n->text);
-		if (there != NULL && step->statement != NULL)
-			prepared_names_unlink(&s->sql, there);
-		if (c != NULL)
-			prepared_names_undo(&c->names, n);
-	} else if (n != NULL) {
-		if (step->statement != NULL)
-			add_sql(s, n->text, step->statement);
-		if (c != NULL)
-			prepared_names_relink(&c->names, n);
-	}
-}
-
-struct later {
-	const struct step *than;
-	bool is_behind;
-	bool is_there;
-};
-
-static void look_for_later(const struct step *step, void *arg)
-{
-	struct later *later = arg;
-
-	if (later->is_behind &&
-		(step->kind == STEP_UNNAMED || step->kind == STEP_UNNAMED_FIRST))
-		later->is_there = true;
-	later->is_behind = later->is_behind || step == later->than;
-}
-
-/* What the client keeps of an unnamed Parse is the last one's, which may not have failed. */
-static bool is_last_unnamed(const struct server *s, const struct step *step)
-{
-	struct later later = { .than = step };
-
-	steps_each(&s->steps, look_for_later, &later);
-	return !later.is_there;
-}
-
-/* What was there stays, the client's own as one that nobody has seen; somebody else's not,
- * nor what may be refused. */
-static void unnamed_not_ended(struct server *s, struct client *c, const struct step *step)
-{
-	bool is_last = is_last_unnamed(s, step), is_query = step->kind == STEP_END_QUERY;
-
-	if (is_last && !is_query && c != NULL) {
-		client_unnamed_forget(c);
-		c->has_unseen = step->kind == STEP_UNNAMED;
-	}
-	if (step->kind == STEP_UNNAMED_FIRST || (is_last && is_query) ||
-		(is_last && (c == NULL || c->route->limits.pins_refused != 0)))
-		s->unnamed_of = SERVER_UNNAMED_SOMEBODYS;
-}
-
-void server_unnamed_closed(struct server *s)
-{
-	struct step head = steps_head(&s->steps);
-	struct later later = { .than = NULL };
-	struct client *c = s->client;
-
-	if (head.kind != STEP_CLOSE_UNNAMED || c == NULL)
-		return;
-	later.is_behind = true;
-	steps_each(&s->steps, look_for_later, &later);
-	if (later.is_there)
-		return;
-	client_unnamed_forget(c);
-	/* What other servers have is not to be used either; this one has none. */
-	c->unnamed_version++;
-	if (s->unnamed_of == c->id)
-		client_unnamed_put(c, s);
-}
-
-static void undo(const struct step *step, void *arg)
-{
-	struct server *s = arg;
-	struct client *c = s->client;
-
-	switch (step->kind) {
-	case STEP_PARSE:
-	case STEP_PARSE_OURS:
-	case STEP_PARSE_FAKED:
-		if (step->name != NULL && c != NULL)
-			prepared_names_undo(&c->names, step->name);
-		return;
-	case STEP_UNNAMED:
-	case STEP_UNNAMED_FIRST:
-	case STEP_END_QUERY:
-		unnamed_not_ended(s, c, step);
-		return;
-	case STEP_UNNAMED_OURS:
-		s->unnamed_of = SERVER_UNNAMED_SOMEBODYS;
-		return;
-	case STEP_CLOSE:
-	case STEP_DEALLOCATE:
-		if (step->name != NULL && c != NULL)
-			prepared_names_relink(&c->names, step->name);
-		return;
-	case STEP_CLOSE_OURS:
-		if (step->statement == NULL && (c == NULL || c->keeps_statements))
-			s->unnamed_of = SERVER_UNNAMED_SOMEBODYS;
-		return;
-	case STEP_SQL_PARSE:
-	case STEP_SQL_AGAIN:
-	case STEP_SQL_CLOSE:
-	case STEP_SQL_PREPARE:
-	case STEP_SQL_DROP:
-		undo_sql(step, s);
-		return;
-	case STEP_PORTAL_BOUND:
-	case STEP_PORTAL_GONE:
-		if (c != NULL)
-			client_portal_undo(c, step);
-		return;
-	case STEP_CLOSE_UNNAMED:
-	case STEP_BIND:
-	case STEP_BIND_OURS:
-	case STEP_BIND_SHARED:
-	case STEP_DESCRIBE_SHARED:
-	case STEP_TEXT_PARSE:
-	case STEP_TEXT_CLOSE:
-	case STEP_SQL_END:
-	case STEP_DESCRIBE:
-	case STEP_DEALLOCATE_ALL:
-	case STEP_DROPS_ALL:
-	case STEP_MAKES_TABLE:
-	case STEP_REFUSED:
-	case STEP_DUPLICATE:
-	case STEP_STALE:
-	case STEP_RESERVED:
-	case STEP_NOT_BY_SQL:
-	case STEP_NOT_ALLOWED:
-	case STEP_NOT_PINNED:
-	case STEP_END_SYNC:
-		return;
-	}
-}
-
-void server_prepared_settle(struct server *s)
-{
-	steps_settle(&s->steps, s->xq.head_replied, undo, s);
-}
-
-struct drop {
-	const struct prepared_name *of;
-	bool is_sent;
-};
-
-static void is_dropped(const struct step *step, void *arg)
-{
-	struct drop *drop = arg;
-
-	if (step->kind == STEP_DEALLOCATE_ALL ||
-		((step->kind == STEP_SQL_DROP || step->kind == STEP_SQL_CLOSE ||
-			 step->kind == STEP_DEALLOCATE || step->kind == STEP_CLOSE) &&
-			step->name != NULL && strcmp(step->name->text, drop->of->text) == 0))
-		drop->is_sent = true;
-}
-
-/* What was in front of it when it was sent may have failed since. */
-void server_prepared_made(struct server *s)
-{
-	struct step head = steps_head(&s->steps);
-	struct drop drop = { .of = head.name };
-
-	steps_each(&s->steps, is_dropped, &drop);
-	if (drop.is_sent)
-		return;
-	add_sql(s, head.name->text, head.name->statement);
-	if (s->client != NULL && prepared_names_find(&s->client->names, head.name->text) == NULL)
-		prepared_names_relink(&s->client->names, head.name);
-}
+/* --- errors ------------------------------------------------------------------------------ */
 
 static bool says(const struct error_fields *e, const char *sqlstate, const char *name)
 {
@@ -529,96 +290,18 @@ bool server_prepared_error(struct server *s, const struct error_fields *e, bool 
 			       head.kind == STEP_STALE || head.kind == STEP_RESERVED ||
 			       head.kind == STEP_NOT_BY_SQL || is_pin) &&
 		says(e, "26000", prepared_no_name());
-	bool changes = s->steps.changes > 0;
 
-	if (changes)
-		steps_back(&s->steps, take_back, s);
+	server_steps_fail_begin(s);
 	if (is_ours && is_pin && s->client != NULL)
 		client_pin_error(s->client, head.kind == STEP_NOT_ALLOWED, &s->instead);
 	else if (is_ours)
 		error_of(&s->instead, &head);
 	else
 		learn_from(s, &head, e);
-	/* It may have failed within a Query that stands behind all steps. */
-	if (skips)
-		steps_fail(&s->steps, undo, s);
-	else
-		steps_fail_query(&s->steps, undo, s);
-	if (changes)
-		steps_forth(&s->steps, do_again, s);
+	server_steps_fail(s, skips);
 	/* The Query that it stood in front of was skipped. */
 	if (skips && s->xq.skipping &&
 		(s->holds_client || (s->client != NULL && client_reuse_has_failed(s->client))))
 		end_skipping(s);
 	return is_ours;
-}
-
-void server_prepared_lost_count(struct server *s)
-{
-	steps_back(&s->steps, take_back, s);
-	steps_fail_all(&s->steps, undo, s);
-	s->has_foreign = true;
-	s->unnamed_of = SERVER_UNNAMED_SOMEBODYS;
-}
-
-/* --- what was dropped ------------------------------------------------------------------- */
-
-/* What is in flight comes after what was told, and still counts. */
-static void redo_sql(const struct step *step, void *arg)
-{
-	struct prepared_name *there;
-	struct server *s = arg;
-
-	if (step->kind == STEP_SQL_PARSE || step->kind == STEP_SQL_AGAIN ||
-		step->kind == STEP_SQL_PREPARE) {
-		add_sql(s, step->name->text, step->name->statement);
-	} else if ((step->kind == STEP_SQL_CLOSE || step->kind == STEP_SQL_DROP) &&
-		step->name != NULL) {
-		there = prepared_names_find(&s->sql, step->name->text);
-		if (there != NULL)
-			prepared_names_unlink(&s->sql, there);
-	}
-}
-
-static void mark_gone(const struct step *step, void *arg)
-{
-	(void)arg;
-	for (struct prepared_name *n = step->name; n != NULL; n = n->hidden)
-		n->is_gone = true;
-}
-
-static void redo_names(const struct step *step, void *arg)
-{
-	struct client *c = arg;
-
-	if (step->name == NULL)
-		return;
-	if (step->kind == STEP_PARSE || step->kind == STEP_PARSE_FAKED ||
-		step->kind == STEP_SQL_PREPARE) {
-		step->name->is_gone = false;
-		prepared_names_relink(&c->names, step->name);
-	} else if (step->kind == STEP_CLOSE || step->kind == STEP_DEALLOCATE ||
-		step->kind == STEP_SQL_DROP) {
-		prepared_names_unlink(&c->names, step->name);
-	}
-}
-
-void server_prepared_names_dropped(struct server *s)
-{
-	struct client *c = s->client;
-
-	if (c == NULL || s->is_session)
-		return;
-	steps_each(&s->steps, mark_gone, NULL);
-	prepared_names_clear(&c->names);
-	steps_each(&s->steps, redo_names, c);
-}
-
-void server_prepared_cleared(struct server *s)
-{
-	prepared_set_clear(&s->prepared);
-	prepared_names_clear(&s->sql);
-	steps_forth(&s->steps, do_again, s);
-	steps_each(&s->steps, redo_sql, s);
-	s->has_foreign = false;
 }

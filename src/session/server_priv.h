@@ -161,17 +161,6 @@ void server_unprepare(struct server *, struct prepared *);
 /* And what replies say. */
 /* A client's error.  True: s->instead goes to the client in its place. */
 bool server_prepared_error(struct server *, const struct error_fields *, bool skips);
-/* A Close was answered: if it is at the head of the steps, and was the unnamed one's. */
-void server_unnamed_closed(struct server *);
-/* The client's PREPARE at the head of the steps has run. */
-void server_prepared_made(struct server *);
-/* What portals were to do, as far as that was answered in another way. */
-void server_prepared_settle(struct server *);
-/* Nothing is known of what was sent last. */
-void server_prepared_lost_count(struct server *);
-/* DISCARD ALL, DEALLOCATE ALL: nothing is there any more; the client's names. */
-void server_prepared_cleared(struct server *);
-void server_prepared_names_dropped(struct server *);
 /* The server has reported settings. */
 void server_note_settings(struct server *);
 

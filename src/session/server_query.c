@@ -21,6 +21,7 @@
 #include "session/client_priv.h"
 #include "session/errand.h"
 #include "session/server_priv.h"
+#include "session/server_redo.h"
 #include "session/server_unseen.h"
 
 /* REPLACE: with s->instead; BEHIND: forward, behind that. */
@@ -159,9 +160,7 @@ static enum verdict on_step_complete(struct server *s)
 {
 	enum step_verdict verdict;
 
-	if (steps_head(&s->steps).kind == STEP_SQL_PREPARE)
-		server_prepared_made(s);
-	verdict = steps_received(&s->steps, 'C');
+	verdict = server_step_received(s, 'C');
 	if (verdict == STEP_DROP)
 		return DROP;
 	if (verdict != STEP_AS_DEALLOCATE && verdict != STEP_AS_DEALLOCATE_ALL)
@@ -255,6 +254,7 @@ static enum verdict send_again(struct server *s, char status)
 		bad_message(s, "a transaction where none can be", (uint8_t)status);
 		return STOP;
 	}
+	server_redo(s);
 	client_reuse_again(s->client, s);
 	return DROP;
 }
@@ -275,7 +275,7 @@ static enum verdict on_ready(struct server *s, const struct frame *f)
 		server_own_done(s);
 		return DROP;
 	}
-	steps_ended(&s->steps);
+	server_steps_ended(s);
 	/* Nothing is behind what it waits for. */
 	s->holds_client = s->holds_client && s->xq.pending > 0;
 	if (s->has_ddl && status == 'I') {
@@ -415,7 +415,7 @@ static enum verdict on_step(struct server *s, const struct frame *f)
 		return verdict;
 	if (type == '3')
 		server_unnamed_closed(s);
-	switch (steps_received(&s->steps, type)) {
+	switch (server_step_received(s, type)) {
 	case STEP_FORWARD:
 		return is_of_shared && verdict == FORWARD ? of_shared(s, f) : verdict;
 	case STEP_DROP:

@@ -15,7 +15,9 @@
 #include "session/client_lend.h"
 #include "session/client_pin.h"
 #include "session/client_priv.h"
+#include "session/facts.h"
 #include "session/server_priv.h"
+#include "session/server_redo.h"
 #include "session/server_reads.h"
 #include "session/server_unseen.h"
 #include "sql/lexer.h"
@@ -112,38 +114,6 @@ bool client_is_kept(const struct client *c)
 	return c->route->limits.state != ROUTE_STATE_OFF;
 }
 
-static bool has_create(const char *text, size_t len)
-{
-	static const char word[] = "create";
-
-	for (size_t i = 0; i + sizeof(word) - 1 <= len; i++) {
-		if ((text[i] | 0x20) == 'c' && strncasecmp(text + i, word, sizeof(word) - 1) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* A default or a check runs for whoever uses the table.  Functions of somebody's own are
- * found where they are. */
-static bool makes_code(const struct server *s, const char *text, size_t len)
-{
-	const uint32_t code = SQL_UNSURE | SQL_CALLS_SET_CONFIG | SQL_CALLS_SETSEED |
-		SQL_CALLS_CURRVAL | SQL_CALLS_DBLINK | SQL_CALLS_SESSION | SQL_CALLS_UNKNOWN |
-		SQL_MAY_CALL;
-	struct statement_reader reader;
-	struct statement one;
-
-	if (!has_create(text, len))
-		return false;
-	statement_begin(&reader, text, len, client_lexer_flags(s));
-	while (statement_next(&reader, &one)) {
-		if (one.kind == SQL_UNKNOWN ||
-			(one.kind == SQL_CREATE_TABLE && (one.flags & code) != 0))
-			return true;
-	}
-	return reader.lexer.unsure;
-}
-
 /* Until the lease ends: what the server does not tell nobody can know, so that what is read
  * from here on is for this client alone. */
 static void note_reading(struct client *c, struct server *s, enum touched_reading reading)
@@ -182,13 +152,41 @@ void client_note_text(struct client *c, struct server *s, const void *text, size
 
 	if (!client_is_kept(c) || !touched_may(text, len))
 		return;
-	c->makes_code = c->makes_code || makes_code(s, text, len);
+	c->makes_code = c->makes_code || facts_find_code(text, len, flags);
 	note_touched(c, s, text, len, flags);
 	/* Both that it may be read as. */
 	if ((flags & LEXER_MAY_CHANGE) != 0)
 		note_touched(c, s, text, len, flags ^ LEXER_STANDARD_STRINGS);
 	if (c->work->touched.bind != NULL)
 		touched_bound(&c->work->touched);
+}
+
+void client_note_known(struct client *c, unsigned touches)
+{
+	struct touched *t = &c->work->touched;
+
+	if (!client_is_kept(c))
+		return;
+	c->makes_code = c->makes_code || (touches & FACT_MAKES_CODE) != 0;
+	touched_nothing(t, (touches & FACT_IS_SET) != 0);
+	if (t->bind != NULL)
+		touched_bound(t);
+}
+
+void client_note_unread(struct client *c, struct server *s)
+{
+	struct touched *t = &c->work->touched;
+
+	c->makes_code = true;
+	if (client_has_defaults(c)) {
+		touched_reset_all(&c->work->resets);
+		c->resets_unsure = true;
+	}
+	c->work->cuts = true;
+	if (!client_is_kept(c))
+		return;
+	t->seen = t->unknown = t->is_lost = t->runs = true;
+	note_reading(c, s, READING_IS_UNSURE);
 }
 
 void client_note_unseen(struct client *c)

@@ -54,6 +54,7 @@ static bool add_name(struct touched *t, const char *name, char what)
 
 	if (t->count == STATE_NAMES_MAX)
 		return false;
+	t->has_sets = t->has_sets || what == WAS_SET;
 	buf_add_u8(&t->names, (uint8_t)what);
 	buf_add_cstr(&t->names, name);
 	buf_add(&t->places, &place, sizeof(place));
@@ -117,6 +118,10 @@ void touched_reset_all(struct touched *t)
 
 	t->all = true;
 	t->has_resets = true;
+	/* It may stand in a text thousands of times. */
+	if (!t->has_sets)
+		return;
+	t->has_sets = false;
 	for (uint32_t i = 0; i < t->count; i++) {
 		*at = *at == WAS_RESET ? WAS_RESET : WAS_BOTH;
 		at += strlen(at) + 1;

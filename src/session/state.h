@@ -44,6 +44,7 @@ struct touched {
 	bool has_resets;                /* something was reset */
 	bool resets_any;                /* ... whose name is not known */
 	bool awaits_values;             /* a NULL in a Bind to come would reset something */
+	bool has_sets;                  /* names may have been set since all were reset last */
 	bool has_errors;                /* some of it may have come to nothing */
 	bool cuts;                      /* ... by the last text: standard_conforming_strings or
 					   client_encoding may be others behind it */
@@ -87,6 +88,14 @@ enum touched_reading {
 /* What it may change.  flags: enum lexer_flag. */
 enum touched_reading touched_text(struct touched *, const char *text, size_t len,
 	unsigned flags);
+
+/* A text that sets nothing: touched_text() without reading it.  is_set: of the field. */
+static inline void touched_nothing(struct touched *t, bool is_set)
+{
+	t->seen = true;
+	t->cuts = t->runs = false;
+	t->is_set = is_set;
+}
 
 /* The last text was bound; and a tag has come of what may set (is_set: of SET or RESET). */
 void touched_bound(struct touched *);

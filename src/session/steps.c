@@ -78,6 +78,11 @@ static bool changes(const struct step *step)
 		(step->kind == STEP_CLOSE_OURS && step->statement != NULL);
 }
 
+static bool drops_all(const struct step *step)
+{
+	return step->kind == STEP_DEALLOCATE_ALL || step->kind == STEP_DROPS_ALL;
+}
+
 /* Behind it the unnamed statement is another one, or none. */
 static bool sets_unnamed(const struct step *step)
 {
@@ -94,6 +99,17 @@ static bool sets_unnamed(const struct step *step)
 	}
 }
 
+/* By 1, or by -1. */
+static void add(struct steps *q, const struct step *step, uint32_t by)
+{
+	q->changes += changes(step) ? by : 0;
+	q->tables += step->kind == STEP_MAKES_TABLE ? by : 0;
+	q->drops_all += drops_all(step) ? by : 0;
+	q->deallocates_all += step->kind == STEP_DEALLOCATE_ALL ? by : 0;
+	q->unnamed += sets_unnamed(step) ? by : 0;
+	q->ends += is_end(step) ? by : 0;
+}
+
 bool steps_push(struct steps *q, enum step_kind kind, uint32_t place,
 	struct prepared *statement, struct prepared_name *name)
 {
@@ -105,10 +121,8 @@ bool steps_push(struct steps *q, enum step_kind kind, uint32_t place,
 			? statement
 			: prepared_ref(statement),
 		.name = name == NULL ? NULL : prepared_name_ref(name) };
-	q->changes += changes(at(q, q->count - 1)) ? 1 : 0;
-	q->tables += kind == STEP_MAKES_TABLE ? 1 : 0;
-	q->unnamed += sets_unnamed(at(q, q->count - 1)) ? 1 : 0;
-	q->ends += is_end(at(q, q->count - 1)) ? 1 : 0;
+	q->pushed++;
+	add(q, at(q, q->count - 1), 1);
 	return true;
 }
 
@@ -127,10 +141,7 @@ static void release(struct step *step)
 
 static void drop_first(struct steps *q)
 {
-	q->changes -= changes(at(q, 0)) ? 1 : 0;
-	q->tables -= at(q, 0)->kind == STEP_MAKES_TABLE ? 1 : 0;
-	q->unnamed -= sets_unnamed(at(q, 0)) ? 1 : 0;
-	q->ends -= is_end(at(q, 0)) ? 1 : 0;
+	add(q, at(q, 0), UINT32_MAX);
 	release(at(q, 0));
 	q->first = (q->first + 1) & (q->size - 1);
 	q->count--;
@@ -218,12 +229,20 @@ static bool is_settled(const struct step *step)
 	return is_of_portal(step) || (step->is_executes && meanings[step->kind].reply == 'C');
 }
 
+static void note_undone(struct steps *q, const struct step *step)
+{
+	if (changes(step))
+		q->undone = q->pushed;
+}
+
 void steps_settle(struct steps *q, int64_t replied,
 	void (*undo)(const struct step *, void *), void *arg)
 {
 	while (q->count > 0 && is_settled(at(q, 0)) && at(q, 0)->place < replied) {
-		if (!is_of_portal(at(q, 0)))
+		if (!is_of_portal(at(q, 0))) {
+			note_undone(q, at(q, 0));
 			undo(at(q, 0), arg);
+		}
 		drop_first(q);
 	}
 }
@@ -240,11 +259,13 @@ bool steps_described(struct steps *q)
 }
 
 /* What stands before the end was answered, or skipped and undone. */
-void steps_ended(struct steps *q)
+void steps_ended(struct steps *q, void (*each)(struct step *, void *), void *arg)
 {
 	while (q->count > 0) {
 		bool was_end = is_end(at(q, 0));
 
+		if (each != NULL)
+			each(at(q, 0), arg);
 		drop_first(q);
 		if (was_end)
 			return;
@@ -255,6 +276,9 @@ void steps_drop_syncs(struct steps *q, uint32_t count)
 {
 	uint32_t kept = 0;
 
+	/* Most have none, and a Query may have many COPYs. */
+	if (count == 0)
+		return;
 	for (uint32_t i = 0; i < q->count; i++) {
 		struct step step = *at(q, i);
 
@@ -265,6 +289,9 @@ void steps_drop_syncs(struct steps *q, uint32_t count)
 			*at(q, kept++) = step;
 		}
 	}
+	/* As if they had never been. */
+	q->pushed -= q->count - kept;
+	q->undone = q->undone < q->pushed ? q->undone : q->pushed;
 	q->count = kept;
 }
 
@@ -287,20 +314,19 @@ void steps_forth(struct steps *q, void (*each)(struct step *, void *), void *arg
 		each(at(q, i), arg);
 }
 
-static bool concerns(const struct step *step, const char *name, const void *body, size_t len)
+static bool concerns(const struct step *step, const char *name, size_t len, uint64_t print)
 {
 	const struct prepared *p = step->statement;
 
-	if (step->kind == STEP_DEALLOCATE_ALL || step->kind == STEP_DROPS_ALL ||
-		(name == NULL && body == NULL))
+	if (drops_all(step) || (name == NULL && len == 0))
 		return true;
 	if (name != NULL && step->name != NULL && !is_of_portal(step) &&
 		strncmp(step->name->text, name, PREPARED_NAME_MAX) == 0)
 		return true;
-	return body != NULL && p != NULL && p->len == len && memcmp(p->body, body, len) == 0;
+	return len != 0 && p != NULL && p->len == len && p->print == print;
 }
 
-bool steps_are_sure(const struct steps *q, const char *name, const void *body, size_t len)
+bool steps_are_sure(const struct steps *q, const char *name, size_t len, uint64_t print)
 {
 	bool is_behind_end = false;
 
@@ -311,7 +337,7 @@ bool steps_are_sure(const struct steps *q, const char *name, const void *body, s
 
 		if (is_end(step))
 			is_behind_end = true;
-		else if (is_behind_end && changes(step) && concerns(step, name, body, len))
+		else if (is_behind_end && changes(step) && concerns(step, name, len, print))
 			return false;
 	}
 	return true;
@@ -334,6 +360,16 @@ bool steps_unnamed_is_sure(const struct steps *q)
 	return true;
 }
 
+bool steps_head_is_unsure(const struct steps *q)
+{
+	return q->pushed - q->count < q->undone;
+}
+
+bool steps_awaits(const struct steps *q, uint8_t type)
+{
+	return q->count > 0 && meanings[at(q, 0)->kind].reply == type;
+}
+
 struct step steps_head(const struct steps *q)
 {
 	return q->count == 0 ? (struct step){ .kind = STEP_END_SYNC } : *at(q, 0);
@@ -342,8 +378,10 @@ struct step steps_head(const struct steps *q)
 static void undo_first(struct steps *q, uint32_t count,
 	void (*undo)(const struct step *, void *), void *arg)
 {
-	for (uint32_t i = count; i > 0; i--)
+	for (uint32_t i = count; i > 0; i--) {
+		note_undone(q, at(q, i - 1));
 		undo(at(q, i - 1), arg);
+	}
 	while (count-- > 0)
 		drop_first(q);
 }
@@ -377,5 +415,5 @@ void steps_finish(struct steps *q)
 	while (q->count > 0)
 		drop_first(q);
 	free(q->ring);
-	*q = (struct steps){ .count = 0 };
+	*q = (struct steps){ .pushed = q->pushed, .undone = q->undone };
 }

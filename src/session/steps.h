@@ -79,8 +79,15 @@ struct steps {
 	uint32_t count;
 	uint32_t changes;               /* of them: what makes or drops statements */
 	uint32_t tables;        /* ... STEP_MAKES_TABLE */
+	uint32_t drops_all;     /* ... STEP_DEALLOCATE_ALL, and beside it STEP_DROPS_ALL */
+	uint32_t deallocates_all;
 	uint32_t unnamed;       /* ... what the unnamed statement is another, or none, behind */
 	uint32_t ends;
+	/* What was told to be gone is taken away, and what is in flight has yet to be done again
+	 * on top of that: server_redo.c. */
+	bool redoes, redoes_sql, redoes_names;
+	uint64_t pushed;        /* steps that ever were */
+	uint64_t undone;        /* ... when one that changes something was last undone */
 };
 
 /* Time for a sender that had to stop to go on. */
@@ -132,8 +139,8 @@ void steps_settle(struct steps *, int64_t replied,
  * shared one. */
 bool steps_described(struct steps *);
 
-/* ReadyForQuery of a client's exchange. */
-void steps_ended(struct steps *);
+/* ReadyForQuery of a client's exchange.  each (or NULL) gets what goes with it. */
+void steps_ended(struct steps *, void (*each)(struct step *, void *), void *arg);
 
 /* The Syncs behind a COPY FROM STDIN that the server ignores. */
 void steps_drop_syncs(struct steps *, uint32_t count);
@@ -147,13 +154,20 @@ void steps_forth(struct steps *, void (*each)(struct step *, void *), void *arg)
 
 /* Whether what is sent next can count on what was sent before it: not where something
  * that makes or drops this is not answered yet, and fails without that what is sent next
- * is skipped, too, as an end stands between.  Of this name, of this text with its types
- * (or NULL); any where both are NULL. */
-bool steps_are_sure(const struct steps *, const char *name, const void *body, size_t len);
+ * is skipped, too, as an end stands between.  Of this name (or NULL), of the body with this
+ * length (or 0) and hash_bytes(); any where there is neither. */
+bool steps_are_sure(const struct steps *, const char *name, size_t len, uint64_t print);
 
 /* The same of what the unnamed statement is: Queries end it, too, and only a Sync ends what
  * is skipped with them. */
 bool steps_unnamed_is_sure(const struct steps *);
+
+/* Was anything undone that changes something, in front of the first or behind it, since that
+ * was sent? */
+bool steps_head_is_unsure(const struct steps *);
+
+/* Is this the reply that the first waits for? */
+bool steps_awaits(const struct steps *, uint8_t type);
 
 /* What the server has failed at; kind STEP_END_SYNC when it is none of these. */
 struct step steps_head(const struct steps *);

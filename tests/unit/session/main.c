@@ -11,6 +11,7 @@ int main(void)
 	srunner_add_suite(runner, chore_suite());
 	srunner_add_suite(runner, errand_suite());
 	srunner_add_suite(runner, exchange_model_suite());
+	srunner_add_suite(runner, facts_suite());
 	srunner_add_suite(runner, params_suite());
 	srunner_add_suite(runner, login_suite());
 	srunner_add_suite(runner, pin_suite());

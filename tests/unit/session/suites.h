@@ -8,6 +8,7 @@ Suite *chore_suite(void);
 Suite *errand_suite(void);
 Suite *exchange_suite(void);
 Suite *exchange_model_suite(void);
+Suite *facts_suite(void);
 Suite *params_suite(void);
 Suite *login_suite(void);
 Suite *pin_suite(void);

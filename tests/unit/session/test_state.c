@@ -424,6 +424,8 @@ START_TEST(what_was_done_to_a_setting)
 		{ "DISCARD ALL", TOUCHED_RESET, true },
 		{ "SET work_mem = 1; RESET ALL", TOUCHED_BOTH, true },
 		{ "RESET ALL; SET work_mem = 1", TOUCHED_SET, true },
+		{ "RESET ALL; RESET ALL; SET work_mem = 1; RESET ALL", TOUCHED_BOTH, true },
+		{ "SET other = 1; RESET ALL; RESET work_mem; RESET ALL", TOUCHED_RESET, true },
 	};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {

@@ -51,6 +51,11 @@ static void note(const struct step *step, void *arg)
 	strcat(undone, text);
 }
 
+static void note_ended(struct step *step, void *arg)
+{
+	note(step, arg);
+}
+
 static const char *list(const enum step_kind *kinds, size_t count)
 {
 	static char text[256];
@@ -190,7 +195,7 @@ START_TEST(replies_come_in_order_over_any_length)
 			ck_assert_int_eq(steps_received(&q, '2'), STEP_FORWARD);
 			ck_assert_int_eq(steps_received(&q, '3'), STEP_FORWARD);
 		}
-		steps_ended(&q);
+		steps_ended(&q, NULL, NULL);
 		ck_assert_uint_eq(q.count, 0);
 	}
 	end();
@@ -205,12 +210,12 @@ START_TEST(ready_ends_one_exchange)
 	push(STEP_PARSE);
 	push(STEP_END_QUERY);
 	push(STEP_CLOSE);
-	steps_ended(&q);
+	steps_ended(&q, NULL, NULL);
 	ck_assert_int_eq((int)steps_head(&q).kind, STEP_PARSE);
-	steps_ended(&q);
+	steps_ended(&q, NULL, NULL);
 	ck_assert_int_eq((int)steps_head(&q).kind, STEP_CLOSE);
-	steps_ended(&q);
-	steps_ended(&q);
+	steps_ended(&q, NULL, NULL);
+	steps_ended(&q, NULL, NULL);
 	ck_assert_uint_eq(q.count, 0);
 	end();
 }
@@ -233,7 +238,7 @@ START_TEST(an_error_undoes_up_to_sync_the_last_first)
 	/* Nothing is left to undo of this one. */
 	steps_fail(&q, note, &q);
 	ck_assert_str_eq(undone, "");
-	steps_ended(&q);
+	steps_ended(&q, NULL, NULL);
 	steps_fail(&q, note, &q);
 	ck_assert_str_eq(undone, LIST(STEP_PARSE_FAKED));
 	end();
@@ -266,7 +271,7 @@ START_TEST(an_error_in_a_query_undoes_the_rest_of_it)
 	steps_fail_query(&q, note, &q);
 	ck_assert_str_eq(undone, LIST(STEP_SQL_PREPARE, STEP_SQL_DROP));
 	ck_assert_uint_eq(q.count, 3);
-	steps_ended(&q);
+	steps_ended(&q, NULL, NULL);
 	ck_assert_int_eq(steps_head(&q).kind, STEP_PARSE);
 	end();
 }
@@ -318,7 +323,7 @@ END_TEST
 
 static bool is_sure(const char *name)
 {
-	return steps_are_sure(&q, name, NULL, 0);
+	return steps_are_sure(&q, name, 0, 0);
 }
 
 START_TEST(an_unnamed_one_is_sure_up_to_a_sync)
@@ -337,7 +342,7 @@ START_TEST(an_unnamed_one_is_sure_up_to_a_sync)
 		push(STEP_BIND);
 		ck_assert(!steps_unnamed_is_sure(&q));
 		while (q.count > 0)
-			steps_ended(&q);
+			steps_ended(&q, NULL, NULL);
 		ck_assert_uint_eq(q.unnamed, 0);
 	}
 	end();
@@ -354,12 +359,62 @@ START_TEST(what_fails_together_is_sure)
 	ck_assert(!is_sure("name"));
 	ck_assert(is_sure("other"));
 	/* The same text, and anything. */
-	ck_assert(!steps_are_sure(&q, "other", "SELECT 1", 9));
-	ck_assert(steps_are_sure(&q, "other", "SELECT 2", 9));
-	ck_assert(!steps_are_sure(&q, NULL, NULL, 0));
+	ck_assert(!steps_are_sure(&q, "other", 9, hash_bytes("SELECT 1", 9)));
+	ck_assert(steps_are_sure(&q, "other", 9, hash_bytes("SELECT 2", 9)));
+	ck_assert(!steps_are_sure(&q, NULL, 0, 0));
 	/* Its answer, before the end. */
 	ck_assert_int_eq(steps_received(&q, '1'), STEP_FORWARD);
 	ck_assert(is_sure("name"));
+	end();
+}
+END_TEST
+
+/* What was in flight when something was undone may have been sent for that. */
+START_TEST(the_first_is_unsure_behind_what_was_undone)
+{
+	begin();
+	push(STEP_SQL_PREPARE);
+	ck_assert(!steps_head_is_unsure(&q));
+	push(STEP_END_SYNC);
+	push(STEP_SQL_PREPARE);
+	/* Neither of what changes nothing. */
+	steps_fail(&q, note, &q);
+	ck_assert_uint_eq(q.count, 2);
+	steps_ended(&q, NULL, NULL);
+	ck_assert(steps_head_is_unsure(&q));
+	push(STEP_SQL_PREPARE);
+	ck_assert_int_eq(steps_received(&q, 'C'), STEP_FORWARD);
+	ck_assert(!steps_head_is_unsure(&q));
+	push(STEP_END_SYNC);
+	push(STEP_BIND);
+	push(STEP_END_SYNC);
+	push(STEP_SQL_PREPARE);
+	ck_assert_int_eq(steps_received(&q, 'C'), STEP_FORWARD);
+	steps_ended(&q, NULL, NULL);
+	steps_fail(&q, note, &q);
+	steps_ended(&q, NULL, NULL);
+	ck_assert(!steps_head_is_unsure(&q));
+	end();
+}
+END_TEST
+
+START_TEST(what_drops_all_is_counted)
+{
+	begin();
+	push(STEP_DROPS_ALL);
+	push(STEP_DEALLOCATE_ALL);
+	push(STEP_END_SYNC);
+	push(STEP_END_SYNC);
+	ck_assert_uint_eq(q.drops_all, 2);
+	ck_assert_uint_eq(q.deallocates_all, 1);
+	ck_assert(!steps_awaits(&q, 'C'));
+	steps_ran(&q);
+	ck_assert(steps_awaits(&q, 'C') && !steps_awaits(&q, '1'));
+	steps_drop_syncs(&q, 1);
+	ck_assert_uint_eq(q.count, 2);
+	steps_ended(&q, note_ended, &q);
+	ck_assert_str_eq(undone, LIST(STEP_DEALLOCATE_ALL, STEP_END_SYNC));
+	ck_assert_uint_eq(q.drops_all + q.deallocates_all, 0);
 	end();
 }
 END_TEST
@@ -405,7 +460,7 @@ START_TEST(what_drops_all_concerns_everything)
 	ck_assert(!is_sure("other"));
 	ck_assert_int_eq(steps_received(&q, 'C'), STEP_FORWARD);
 	ck_assert(!is_sure("other"));
-	steps_ended(&q);
+	steps_ended(&q, NULL, NULL);
 	ck_assert(is_sure("other"));
 	ck_assert_uint_eq(q.count, 0);
 	push(STEP_DROPS_ALL);
@@ -500,7 +555,7 @@ START_TEST(a_portal_concerns_no_statement_of_its_name)
 	push_at(STEP_PORTAL_GONE, 0);
 	push(STEP_END_SYNC);
 	ck_assert(is_sure("name"));
-	ck_assert(!steps_are_sure(&q, NULL, NULL, 0));
+	ck_assert(!steps_are_sure(&q, NULL, 0, 0));
 	steps_fail_all(&q, note, &q);
 	end();
 }
@@ -543,6 +598,8 @@ Suite *steps_suite(void)
 	tcase_add_test(tc, an_unnamed_one_is_sure_up_to_a_sync);
 	tcase_add_test(tc, what_fails_together_is_sure);
 	tcase_add_test(tc, names_of_63_bytes_are_told_apart);
+	tcase_add_test(tc, the_first_is_unsure_behind_what_was_undone);
+	tcase_add_test(tc, what_drops_all_is_counted);
 	tcase_add_test(tc, use_changes_nothing);
 	tcase_add_test(tc, what_drops_all_concerns_everything);
 	tcase_add_test(tc, nothing_is_unsure_when_all_has_failed);
