@@ -31,6 +31,10 @@ void touched_called_unknown(struct touched *t, bool may_reset)
 
 /* --- parameters ---------------------------------------------------------------------- */
 
+/* A Bind with more is seldom waited for, and a text may have thousands of calls, each of which
+ * counts from the first one on. */
+enum { PARAMS_KNOWN = 512 };
+
 /* Its length, or UINT32_MAX where it is NULL, and in front of what it is.  False: it is not
  * known. */
 static bool find_param(const struct touched *t, uint32_t number, struct wire_in *in,
@@ -44,7 +48,7 @@ static bool find_param(const struct touched *t, uint32_t number, struct wire_in 
 	count = wire_u16(in);
 	(void)wire_bytes(in, 2 * (size_t)count);
 	count = wire_u16(in);
-	if (!wire_ok(in) || number == 0 || number > count)
+	if (!wire_ok(in) || number == 0 || number > count || number > PARAMS_KNOWN)
 		return false;
 	*len = wire_u32(in);
 	for (uint32_t i = 1; i < number; i++) {

@@ -380,8 +380,13 @@ bool statement_runs_set_config(const struct statement *statement)
 
 /* --- types ---------------------------------------------------------------- */
 
+/* They are read for each of the calls, of which there may be thousands: those of the first
+ * parameters, and the others may be any. */
+enum { TYPES_KNOWN = 128, TYPES_LEN = 4096 };
+
 bool statement_types_leave_text(const struct statement *statement, uint32_t number)
 {
+	size_t len = size_min(statement->types.len, TYPES_LEN);
 	struct lexer_token token, last = { .kind = LEXER_END };
 	uint32_t at = 1, words = 0;
 	struct lexer lexer;
@@ -389,7 +394,9 @@ bool statement_types_leave_text(const struct statement *statement, uint32_t numb
 
 	if (statement->kind != SQL_PREPARE || statement->types.data == NULL)
 		return true;
-	lexer_init(&lexer, statement->types.data, statement->types.len, statement->lexer_flags);
+	if (number > TYPES_KNOWN)
+		return false;
+	lexer_init(&lexer, statement->types.data, len, statement->lexer_flags);
 	while (lexer_next(&lexer, &token) != LEXER_END) {
 		bool ends = depth == 1 && (lexer_is_punct(&token, ',') || lexer_is_punct(&token, ')'));
 
@@ -401,5 +408,5 @@ bool statement_types_leave_text(const struct statement *statement, uint32_t numb
 		at += ends;
 		last = token;
 	}
-	return true;
+	return len == statement->types.len;
 }

@@ -198,6 +198,20 @@ def test_all_settings_are_reset_again_and_again(router):
         assert wire.value("SHOW work_mem") == "5MB"
 
 
+def test_a_text_has_many_types_and_calls(router):
+    """What each of the calls sets hangs on types and values in front of them all."""
+    with router.transactional.wire() as wire:
+        def act(number):
+            text = f"PREPARE many ({', '.join(['text'] * number)}) AS SELECT " + " OR ".join(
+                f"set_config(${number}, 'x', false) = 'x'" for _ in range(number))
+            # It takes more than PostgreSQL's stack.
+            assert w.errors(wire.query(text)) in ([], ["54001"])
+            wire.query("DEALLOCATE ALL")
+            return len(text)
+
+        check_growth(router, act, 1000)
+
+
 def test_code_may_name_any_of_many_statements(router):
     """Whether they are there is looked at once, as long as nothing changes."""
     count = 8000
