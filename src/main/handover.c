@@ -167,12 +167,13 @@ void handover_share(struct program *p)
 
 	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
 		struct route_host *host = directory_host(p->directory, i);
+		struct host_part part = { .most = UINT32_MAX };
 		uint64_t sum = 0;
 
 		for (uint32_t k = 0; k < h->before_count; k++)
 			sum += units_at(h->before[k], host->name);
-		directory_share_budget(p->directory, host, (uint32_t)u64_min(sum, UINT32_MAX),
-			UINT32_MAX);
+		part.elsewhere = (uint32_t)u64_min(sum, UINT32_MAX);
+		directory_share_budget(p->directory, host, &part);
 	}
 }
 

@@ -435,7 +435,8 @@ static void go(struct program *p)
 
 		h->hosts[i].first = handover_units_now(host);
 		h->hosts[i].most = UINT32_MAX;
-		h->hosts[i].fair = host->elsewhere > 0 ? h->hosts[i].first + host->elsewhere : 0;
+		h->hosts[i].fair = host->part.elsewhere > 0 ?
+			h->hosts[i].first + host->part.elsewhere : 0;
 	}
 	/* The new process's, too. */
 	free(p->pid_file);

@@ -35,65 +35,92 @@ void handover_add_units(struct buf *out, uint32_t units, const char *host)
 
 /* --- in the old process: what is too much --------------------------------------------- */
 
-/* Leases of this host that end when their clients leave, and those who wait for one. */
-static uint64_t count_sessions(struct route_host *host)
+/* What a process that drains still has to do with a host. */
+struct demand {
+	uint64_t sessions;      /* leases that end when their clients leave, those who wait for one, */
+	uint64_t lasting;       /* ... and of both what does not come back, pins included */
+	uint64_t clients;       /* of all hosts */
+	uint64_t turns;         /* of them, who take turns */
+};
+
+static void look_at(struct route_host *host, struct demand *d)
 {
 	struct monitor *m = &host->monitor;
-	uint64_t count = 0;
 
+	d->sessions = d->lasting = 0;
 	pthread_mutex_lock(&m->lock);
 	for (uint32_t i = 0; i < m->budget.share_count; i++) {
 		const struct share *s = m->budget.shares[i];
 		uint64_t leased = s->used - s->idle - s->closing;
 
-		if (s->kind == SHARE_LASTING)
-			count += u64_min(leased + s->waiting, s->max);
+		d->lasting += s->kind == SHARE_LASTING ? leased : s->pinned;
+		d->sessions += s->kind == SHARE_LASTING ?
+			u64_min(leased + s->waiting, s->max > leased ? s->max : leased) :
+			s->pinned;
 	}
 	pthread_mutex_unlock(&m->lock);
-	return count;
 }
 
-/* What the sessions need and half of the rest, then less as clients leave, and not more
- * than there are clients; and, but for what is in use and does not come
- * back, never more than half: those who come find something. */
-static uint64_t most_for(uint64_t first, uint64_t sessions, uint64_t clients,
-	uint64_t first_clients)
-{
-	uint64_t most = 0, rest = first > sessions ? first - sessions : 0;
-
-	if (first_clients > 0)
-		most = rest / 2 * u64_min(clients, first_clients) / first_clients;
-	most = u64_min(u64_min(most + sessions, clients), first / 2);
-	/* Whoever is left gets on, if slowly; where there was nothing there is nothing. */
-	return most == 0 && clients > 0 ? u64_min(first, 1) : most;
-}
-
-static uint64_t most_of(struct program *p, struct route_host *host, uint64_t first)
+static void count_clients(struct program *p, struct demand *d)
 {
 	/* Somebody may be at the door. */
-	uint64_t clients = program_all_clients(p) + (entrances_are_left(p) ? 0 : 1);
+	d->clients = program_all_clients(p) + (entrances_are_left(p) ? 0 : 1);
+	d->turns = 0;
+	for (uint32_t i = 0; i < directory_workload_count(p->directory); i++) {
+		struct route_workload *w = directory_workload(p->directory, i);
 
-	return most_for(first, count_sessions(host), clients, p->handover.first_clients);
+		if (w->mode != ROUTE_SESSION && !w->is_console)
+			d->turns += atomic_load(&w->clients);
+	}
+}
+
+/* What does not come back and half of the rest, then less as clients leave, and not more
+ * than there are clients; and, but for what is in use and does not come back, never more
+ * than half: those who come find something. */
+static uint64_t most_for(uint64_t first, const struct demand *d, uint64_t first_clients)
+{
+	uint64_t most = 0, rest = first > d->sessions ? first - d->sessions : 0;
+
+	if (first_clients > 0)
+		most = rest / 2 * u64_min(d->clients, first_clients) / first_clients;
+	most = u64_min(u64_min(most + d->sessions, d->clients), first / 2);
+	/* Those who take turns have one to take, and so have those who come. */
+	if (d->turns > 0 && most <= d->lasting && first > 1)
+		most = u64_min(d->lasting + 1, first - 1);
+	/* Whoever is left gets on, if slowly; where there was nothing there is nothing. */
+	return most == 0 && d->clients > 0 ? u64_min(first, 1) : most;
+}
+
+static void lower(struct program *p, uint32_t i, struct demand *d)
+{
+	struct handover *h = &p->handover;
+	struct route_host *host = directory_host(p->directory, i);
+	struct host_part part = host->part;
+	uint64_t most, free;
+
+	look_at(host, d);
+	most = most_for(h->hosts[i].first, d, h->first_clients);
+	if (most < h->hosts[i].most)
+		h->hosts[i].most = (uint32_t)most;
+	/* What those before it have is theirs still. */
+	part.most = part.lasting = h->hosts[i].most;
+	if (d->turns > 0 && part.most > 1)
+		part.lasting--;
+	free = d->turns > 1 ? part.lasting : part.most;
+	part.pins = free > d->lasting ? (uint32_t)(free - d->lasting) : 0;
+	if (memcmp(&part, &host->part, sizeof(part)) == 0)
+		return;
+	directory_share_budget(p->directory, host, &part);
+	handover_tend(p);
 }
 
 void handover_lower(struct program *p)
 {
-	struct handover *h = &p->handover;
-	bool changed = false;
+	struct demand d;
 
-	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
-		struct route_host *host = directory_host(p->directory, i);
-		uint64_t most = most_of(p, host, h->hosts[i].first);
-
-		if (most >= h->hosts[i].most)
-			continue;
-		h->hosts[i].most = (uint32_t)most;
-		/* What those before it have is theirs still. */
-		directory_share_budget(p->directory, host, host->elsewhere, (uint32_t)most);
-		changed = true;
-	}
-	if (changed)
-		handover_tend(p);
+	count_clients(p, &d);
+	for (uint32_t i = 0; i < directory_host_count(p->directory); i++)
+		lower(p, i, &d);
 }
 
 /* --- ... and what is lacking ----------------------------------------------------------- */
@@ -119,11 +146,14 @@ static uint32_t wanted(struct program *p, uint32_t i)
 	struct monitor *m = &host->monitor;
 	uint64_t most;
 	uint32_t units;
+	struct demand d;
 	bool waits;
 
 	if (h->hosts[i].fair == 0)
 		return 0;
-	most = most_of(p, host, h->hosts[i].fair);
+	count_clients(p, &d);
+	look_at(host, &d);
+	most = most_for(h->hosts[i].fair, &d, h->first_clients);
 	units = handover_units_now(host);
 	pthread_mutex_lock(&m->lock);
 	most = u64_min(most, needed(m));
@@ -163,6 +193,7 @@ void handover_given(struct program *p, const struct handover_message *m)
 	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
 		struct route_host *host = directory_host(p->directory, i);
 		uint32_t units = handover_units_of(&given, host->name);
+		struct host_part part = { .elsewhere = 0 };
 
 		if (units == 0)
 			continue;
@@ -170,7 +201,8 @@ void handover_given(struct program *p, const struct handover_message *m)
 		h->hosts[i].most = handover_units_now(host) + units;
 		h->hosts[i].asked = 0;
 		/* The new process has seen to it that there is as much. */
-		directory_share_budget(p->directory, host, 0, h->hosts[i].most);
+		part.most = part.lasting = h->hosts[i].most;
+		directory_share_budget(p->directory, host, &part);
 		handover_tend(p);
 	}
 	h->owes_taken = true;

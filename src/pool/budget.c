@@ -68,6 +68,8 @@ uint32_t share_pinned_max(const struct share *s)
 {
 	uint32_t most;
 
+	if (s->is_ending)
+		return s->pinned_max;
 	if (s->pinned_max != SHARE_PINNED_AUTO)
 		return s->pinned_max < s->guaranteed ? s->pinned_max : s->guaranteed;
 	/* Half of the floor, and never the last server that the others may have. */

@@ -44,6 +44,7 @@ struct share {
 	uint32_t incoming;   /* units of others, promised to its waiters */
 	uint32_t outgoing;   /* of the used ones, promised to others */
 	uint32_t pinned_max; /* as configured; share_pinned_max() holds */
+	bool is_ending;	     /* nothing is guaranteed any more, and pinned_max holds alone */
 	uint32_t pinned;     /* leases that their clients keep for what is in them */
 	uint32_t waiting;    /* leases in the queue */
 	struct list waiters; /* struct lease.in_share, oldest first */
@@ -116,7 +117,7 @@ static inline bool share_has_claim(const struct share *s)
 	return s->used + s->incoming < s->guaranteed;
 }
 
-/* How many of its leases may be pinned: not more than its floor. */
+/* How many of its leases may be pinned: not more than its floor, while it has one. */
 uint32_t share_pinned_max(const struct share *);
 
 static inline bool share_is_borrowing(const struct share *s)

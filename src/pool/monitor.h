@@ -130,6 +130,8 @@ void monitor_share_set(struct monitor *, struct share *, enum share_kind,
 
 /* The most pinned leases it may have; SHARE_PINNED_AUTO: by its floor. */
 void monitor_share_pins(struct monitor *, struct share *, uint32_t max);
+/* It only ends what was begun: so many more than there are now, whatever was configured. */
+void monitor_share_ends(struct monitor *, struct share *, uint32_t more);
 
 void monitor_pool_add(struct monitor *, struct pool *);
 /* True: removed, the memory is the caller's again.  False: it is in use, or its host or

@@ -27,6 +27,15 @@ void monitor_share_pins(struct monitor *m, struct share *share, uint32_t max)
 {
 	pthread_mutex_lock(&m->lock);
 	share->pinned_max = max;
+	share->is_ending = false;
+	pthread_mutex_unlock(&m->lock);
+}
+
+void monitor_share_ends(struct monitor *m, struct share *share, uint32_t more)
+{
+	pthread_mutex_lock(&m->lock);
+	share->pinned_max = share->pinned + more;
+	share->is_ending = true;
 	pthread_mutex_unlock(&m->lock);
 }
 

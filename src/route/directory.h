@@ -87,6 +87,15 @@ struct host_limits {
 	char error[POOL_ERROR_TEXT_MAX];        /* of the last look; "" when it went well */
 };
 
+/* While several processes share what is configured: what this one may have of a budget. */
+struct host_part {
+	uint32_t elsewhere;     /* others have so much; of the rest ... */
+	uint32_t most;          /* ... so much at most is for this one, UINT32_MAX: all */
+	/* Where it only ends what was begun: of that, ... */
+	uint32_t lasting;       /* ... for sessions, and */
+	uint32_t pins;          /* ... more that may be pinned */
+};
+
 struct route_host {
 	char *name;
 	uint32_t index;
@@ -103,8 +112,7 @@ struct route_host {
 	_Atomic uint32_t replications_max;
 	_Atomic uint64_t watch_us;                      /* between looks; 0: none */
 	uint32_t budget;                                /* under the directory's lock */
-	uint32_t elsewhere;             /* of it, other processes have; likewise */
-	uint32_t most;                  /* of it, for this process; 0: none, UINT32_MAX: all */
+	struct host_part part;          /* likewise */
 	struct host_limits limits;                      /* under lock */
 	uint64_t denied_told;                           /* route_host_tell_denied()'s */
 	struct times_block *connects;                   /* logins to it; one a worker */
@@ -432,10 +440,7 @@ NODISCARD bool directory_own(struct directory *, struct route_host *, const char
 	struct slice **);
 void directory_own_done(struct slice *);
 
-/* While several processes share what is configured: elsewhere of it is in the hands of
- * others, and of the rest most at most is for this one. */
-void directory_share_budget(struct directory *, struct route_host *, uint32_t elsewhere,
-	uint32_t most);
+void directory_share_budget(struct directory *, struct route_host *, const struct host_part *);
 
 /* PostgreSQL has told its limits, and how many connections are not ours: a budget of
  * auto follows, and what cannot be had is told in the log. */

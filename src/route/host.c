@@ -176,7 +176,7 @@ struct route_host *host_create(const struct config_host *conf, uint32_t index,
 		goto fail_host;
 	pthread_mutex_init(&h->lock, NULL);
 	h->index = index;
-	h->most = UINT32_MAX;
+	h->part.most = UINT32_MAX;
 	h->name = strdup(conf->name);
 	h->connects = times_create(workers);
 	h->ends = tally_create(workers);

@@ -72,9 +72,9 @@ uint32_t host_budget(struct route_host *h, const struct config_host *conf)
 /* What this process has of it. */
 static uint32_t own_part(const struct route_host *h)
 {
-	uint32_t left = h->budget > h->elsewhere ? h->budget - h->elsewhere : 0;
+	uint32_t left = h->budget > h->part.elsewhere ? h->budget - h->part.elsewhere : 0;
 
-	return left < h->most ? left : h->most;
+	return left < h->part.most ? left : h->part.most;
 }
 
 void host_limits_forget(struct route_host *h)
@@ -111,8 +111,24 @@ static void set_share(struct directory *d, struct route_host *h, uint32_t index,
 	monitor_share_set(&h->monitor, &h->shares[index],
 		w->mode == ROUTE_SESSION ? SHARE_LASTING : SHARE_TRANSIENT,
 		part.guaranteed, part.max, weight);
-	monitor_share_pins(&h->monitor, &h->shares[index],
-		pinned == OPTION_AUTO ? SHARE_PINNED_AUTO : pinned);
+	if (h->part.most != UINT32_MAX)
+		monitor_share_ends(&h->monitor, &h->shares[index], h->part.pins);
+	else
+		monitor_share_pins(&h->monitor, &h->shares[index],
+			pinned == OPTION_AUTO ? SHARE_PINNED_AUTO : pinned);
+}
+
+/* Where a process only ends what was begun nobody is promised anything: who has come first is
+ * served first, but sessions leave something for those who take turns. */
+static void end_share(const struct directory *d, const struct route_host *h, size_t index,
+	size_t host, uint32_t mine, struct share_part *part)
+{
+	const struct config_workload *w = &d->config->workloads[index];
+	bool lasts = w->options.pool_mode == CONFIG_POOL_SESSION;
+
+	*part = (struct share_part){ .max = lasts && h->part.lasting < mine ? h->part.lasting : mine };
+	if (!w->shares[host].is_used)
+		part->max = 0;
 }
 
 static void log_change(struct route_host *h, const struct config_host *conf, uint32_t before)
@@ -151,12 +167,8 @@ void host_budget_apply(struct directory *d, struct route_host *h)
 	host_set_limits(h, conf, mine);
 	/* With nothing left nobody gets anything, whatever is promised. */
 	fits = share_divide(d->config, host, mine == 0 ? 1 : mine, parts, &own);
-	/* Where a process only ends what was begun nobody is promised anything: who has come
-	 * first is served first. */
-	for (size_t i = 0; h->most != UINT32_MAX && i < d->config->workload_count; i++)
-		parts[i] = (struct share_part){
-			.max = d->config->workloads[i].shares[host].is_used ? mine : 0
-		};
+	for (size_t i = 0; h->part.most != UINT32_MAX && i < d->config->workload_count; i++)
+		end_share(d, h, i, host, mine, &parts[i]);
 	for (uint32_t i = 0; i < d->workload_count; i++)
 		set_share(d, h, i, host, parts, &own);
 	pthread_mutex_lock(&h->lock);
@@ -220,7 +232,7 @@ void directory_set_budget(struct directory *d, struct route_host *h,
 	h->limits.max_connections = max_connections;
 	h->limits.reserved = reserved;
 	/* What another process of this router holds is none of theirs. */
-	h->limits.others = others - (others < h->elsewhere ? others : h->elsewhere);
+	h->limits.others = others - (others < h->part.elsewhere ? others : h->part.elsewhere);
 	h->limits.error[0] = '\0';
 	pthread_mutex_unlock(&h->lock);
 	if (host_budget(h, conf) != h->budget || !before.is_known)
@@ -231,13 +243,11 @@ void directory_set_budget(struct directory *d, struct route_host *h,
 	pthread_mutex_unlock(&d->lock);
 }
 
-void directory_share_budget(struct directory *d, struct route_host *h, uint32_t elsewhere,
-	uint32_t most)
+void directory_share_budget(struct directory *d, struct route_host *h, const struct host_part *part)
 {
 	pthread_mutex_lock(&d->lock);
-	if (h->elsewhere != elsewhere || h->most != most) {
-		h->elsewhere = elsewhere;
-		h->most = most;
+	if (memcmp(&h->part, part, sizeof(*part)) != 0) {
+		h->part = *part;
 		host_budget_apply(d, h);
 	}
 	pthread_mutex_unlock(&d->lock);

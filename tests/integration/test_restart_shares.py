@@ -117,6 +117,7 @@ def test_many_that_drain_keep_what_their_clients_need(restarted, postgres):
         with Crowd(router.transactional) as crowd:
             crowd.come(6)
             wait_until(lambda: len(crowd.held) == 6, 10, "the rest is the newest's")
+            wait_until(lambda: watch.most >= 12, 10, "PostgreSQL counts them")
         for wire in sessions:
             assert wire.query("COMMIT")[-1].body == b"I"
     assert watch.most == 12
@@ -173,4 +174,69 @@ def test_who_is_replaced_before_it_has_anything_gets_its_part(restarted, postgre
             assert wire.value("SELECT 1") == "1"
         assert not first.failed + second.failed + last.failed
     assert watch.most <= 8
+    router.old_ones_end()
+
+
+@pytest.mark.parametrize("sessions", [1, 3])
+def test_sessions_leave_turns_for_transactions(restarted, postgres, sessions):
+    """What does not come back is not all that the old process has, however few of its clients
+    are left; nor do sessions take that, which come later."""
+    router = restarted({
+        "hosts": {"main": {"connection_budget": 6}},
+        "workloads": {
+            "session": {"guaranteed_connections": 3, "max_connections": 6,
+                        "query_wait_timeout": "500s"},
+            "transactional": {"guaranteed_connections": 2}}})
+    with Watch(postgres) as watch, contextlib.ExitStack() as stack, \
+            Crowd(router.transactional) as crowd:
+        wires = [stack.enter_context(router.transactional.wire()) for _ in range(30)]
+        early = [stack.enter_context(router.session.wire()) for _ in range(sessions)]
+        late = [stack.enter_context(router.session.wire()) for _ in range(4)]
+        for wire in early + wires:
+            assert wire.value("SELECT 1") == "1"
+        router.restart()
+        for wire in wires[3:]:
+            wire.quit()
+        wait_until(lambda: router.log().count("client-close") >= 27, 10, "most have left")
+        for wire in late:
+            wire.send(w.query("SELECT 1"))
+        # Who has a server gets on, who has none takes turns, and the new process has something.
+        for _ in range(3):
+            for wire in wires[:3] + early:
+                assert wire.value("SELECT 1") == "1"
+        crowd.come(1)
+        wait_until(lambda: crowd.held, 10, "the new one serves")
+    assert watch.most <= 6
+    router.old_ones_end()
+
+
+def test_who_pins_a_server_does_so_after_a_restart(restarted, postgres):
+    """In the old process, too, up to one that the others take turns with."""
+    router = restarted({
+        "hosts": {"main": {"connection_budget": 12}},
+        "workloads": {"session": {"guaranteed_connections": 1},
+                      "transactional": {"guaranteed_connections": 11}}})
+    with Watch(postgres) as watch, contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(router.transactional.wire()) for _ in range(8)]
+        assert wires[0].query("CREATE TEMP TABLE mine (a int)")[-1].body == b"I"
+        router.restart()
+        assert wires[0].query("INSERT INTO mine VALUES (1)")[-1].body == b"I"
+        assert not w.errors(wires[1].query("LISTEN something"))
+        assert not w.errors(wires[2].query("CREATE TEMP TABLE mine (a int)"))
+        for wire in wires:
+            assert wire.value("SELECT 1") == "1"
+        # The last ones are refused, and nobody waits for ever.
+        for wire in wires[3:]:
+            wire.query("CREATE TEMP TABLE mine (a int)")
+        for wire in wires:
+            assert wire.value("SELECT 1") == "1"
+        assert wires[2].value("SELECT count(*) FROM mine") == "0"
+        assert watch.most <= 12
+    router.old_ones_end()
+    with Watch(postgres) as watch, router.transactional.wire() as alone:
+        alone.query("SELECT 1")
+        router.restart()
+        assert not w.errors(alone.query("LISTEN something"))
+        assert alone.value("SELECT 1") == "1"
+    assert watch.most <= 12
     router.old_ones_end()
