@@ -41,6 +41,7 @@ static bool is_calm(const struct client *c, const struct server *s)
 		!q->in_doubt && q->copy == EXCHANGE_NO_COPY && !s->is_chained &&
 		!s->holds_client && steps_has_room(&s->steps) && exchange_has_room(q) &&
 		!client_reuse_is_open(c) && !c->work->reads_change && !c->work->cuts &&
+		!c->work->resets.has_resets &&
 		(c->query_us != 0 || q->pending != 0);
 }
 

@@ -245,6 +245,8 @@ bool client_function_runs(struct client *, struct server *, const struct frame *
 void client_note_resets(struct client *, struct server *, const void *text, size_t len,
 	bool runs);
 
+/* Such a message, and what comes behind it, has gone on. */
+void client_resets_behind(struct client *, const struct frame *);
 /* ... a FunctionCall: name "" where it is not known. */
 void client_note_call_resets(struct client *, const char *name, bool may_reset);
 /* A Bind where texts are not kept: NULL as a value resets. */

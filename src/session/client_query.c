@@ -420,6 +420,8 @@ static size_t forward_step(struct client *c, struct server *s, struct span *span
 	}
 	if (UNLIKELY(c->work->cuts))
 		client_cuts_behind(c, s, &f);
+	if (UNLIKELY(c->work->resets.has_resets) && !s->xq.skipping)
+		client_resets_behind(c, &f);
 	if (f.type == 'S' || f.type == 'Q' || f.type == 'F')
 		c->lease_exchanges++;
 	c->body_left = f.body_len - (uint32_t)f.available;

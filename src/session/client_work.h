@@ -34,7 +34,11 @@ struct client_work {
 	struct client *client;
 	struct lease lease;
 	struct touched touched;         /* settings, in this lease */
-	struct touched resets;          /* of settings of the startup packet, not yet made good */
+	struct touched resets;          /* of settings of the startup packet, not yet made good: */
+	uint8_t resets_way;             /* ... server_defaults.c: has what resets them run? */
+	bool resets_executed;           /* ... something was, since */
+	bool resets_bound;              /* a portal may reset some until the transaction ends */
+	uint64_t resets_portal;         /* what was bound last, by its hash */
 	bool reads_change;              /* the lease may have changed how texts are read, */
 	uint64_t read_key;              /* ... in ways that nothing tells: nobody else's; or 0 */
 	bool cuts;                      /* the transaction may have changed where strings and

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/hash.h"
 #include "base/slog.h"
 #include "pg/msg_out.h"
 #include "pg/wire.h"
@@ -42,14 +43,31 @@ static bool concerns(const struct client *c, bool also_set)
 	return false;
 }
 
+/* What is known of what resets them. */
+enum {
+	WAY_NONE,
+	WAY_READ,       /* the message that has just been noted is parsed, or bound */
+	WAY_PARSED,     /* it is the unnamed statement */
+	WAY_BOUND,      /* it is resets_portal */
+	WAY_RAN,        /* nothing has failed since: all of it has run */
+	WAY_UNSURE
+};
+
 /* What has come to "resets". */
 static void noted(struct client *c, bool runs)
 {
 	struct touched *resets = &c->work->resets;
+	struct client_work *work = c->work;
+	uint8_t first = runs ? WAY_RAN : WAY_READ;
 
-	c->work->cuts = c->work->cuts || resets->cuts;
+	work->cuts = work->cuts || resets->cuts;
 	resets->has_resets = resets->has_resets && concerns(c, false);
-	c->resets_unsure = c->resets_unsure || (!runs && resets->has_resets);
+	if (!resets->has_resets)
+		return;
+	work->resets_way = work->resets_way == WAY_NONE || (runs && work->resets_way == WAY_RAN) ?
+		first :
+		WAY_UNSURE;
+	work->resets_executed = work->resets_executed || runs;
 }
 
 void client_note_resets(struct client *c, struct server *s, const void *text, size_t len,
@@ -116,6 +134,115 @@ void client_note_nulls(struct client *c, const struct server *s, const struct fr
 	touched_bound_null(&c->work->resets);
 	touched_called_unknown(&c->work->resets, true);
 	noted(c, false);
+}
+
+/* --- whether it has run ------------------------------------------------------------------ */
+
+static void forget(struct client *c)
+{
+	touched_finish(&c->work->resets);
+	c->resets_unsure = false;
+	c->work->resets_way = WAY_NONE;
+	c->work->resets_executed = false;
+}
+
+static void behind_parse(struct client *c, const struct frame *f)
+{
+	struct client_work *work = c->work;
+	bool is_unnamed = f->available > 0 && f->body[0] == '\0';
+
+	if (work->resets_way == WAY_READ)
+		work->resets_way = is_unnamed ? WAY_PARSED : WAY_UNSURE;
+	/* There is another one now, which does nothing of the kind. */
+	else if (work->resets_way == WAY_PARSED && is_unnamed && !c->resets_unsure)
+		forget(c);
+}
+
+static void behind_bind(struct client *c, const struct frame *f)
+{
+	struct client_work *work = c->work;
+	const char *portal, *name;
+	struct wire_in in;
+	uint64_t hash;
+
+	wire_init(&in, f->body, f->available);
+	portal = wire_cstr(&in);
+	name = wire_cstr(&in);
+	hash = hash_bytes(portal, strlen(portal));
+	if (!wire_ok(&in) || (work->resets_way == WAY_BOUND && hash == work->resets_portal))
+		work->resets_way = WAY_UNSURE;
+	else if (work->resets_way == WAY_READ ||
+		(work->resets_way == WAY_PARSED && name[0] == '\0')) {
+		work->resets_way = WAY_BOUND;
+		work->resets_portal = hash;
+	}
+}
+
+static void behind_execute(struct client *c, const struct frame *f)
+{
+	struct client_work *work = c->work;
+	const char *portal;
+	struct wire_in in;
+
+	wire_init(&in, f->body, f->available);
+	portal = wire_cstr(&in);
+	if (!wire_ok(&in))
+		work->resets_way = WAY_UNSURE;
+	else if (work->resets_way == WAY_BOUND &&
+		hash_bytes(portal, strlen(portal)) == work->resets_portal)
+		work->resets_way = WAY_RAN;
+	work->resets_executed = work->resets_executed || work->resets_way == WAY_RAN ||
+		work->resets_way == WAY_UNSURE;
+}
+
+static void behind_query(struct client *c)
+{
+	struct client_work *work = c->work;
+
+	/* What it says is EXECUTE. */
+	if (work->resets_way == WAY_READ) {
+		work->resets_way = WAY_UNSURE;
+		work->resets_executed = true;
+	}
+	/* It ends the unnamed statement. */
+	if (work->resets_way == WAY_PARSED && !c->resets_unsure)
+		forget(c);
+}
+
+void client_resets_behind(struct client *c, const struct frame *f)
+{
+	switch (f->type) {
+	case 'P':
+		behind_parse(c, f);
+		break;
+	case 'B':
+		behind_bind(c, f);
+		break;
+	case 'E':
+		behind_execute(c, f);
+		break;
+	case 'Q':
+		behind_query(c);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Something has: what is there to be made good?  What has not may do so later. */
+static bool has_run(struct client *c, const struct server *s, char status)
+{
+	struct client_work *work = c->work;
+	bool has_run = work->resets_executed || c->resets_unsure;
+	bool may_run = (work->resets_way == WAY_BOUND && status == 'T') ||
+		(work->resets_way == WAY_PARSED && s->is_session);
+
+	if (status == 'T' && (work->resets_way == WAY_UNSURE ||
+				     (work->resets_way == WAY_BOUND && has_run)))
+		work->resets_bound = true;
+	if (!has_run && !may_run)
+		forget(c);
+	return has_run;
 }
 
 /* --- making it good ----------------------------------------------------------------------- */
@@ -224,7 +351,7 @@ static bool write_defaults(struct client *c, struct server *s, bool is_timeout, 
 		if (as == TOUCHED_NOT || as == TOUCHED_SET || is_reported(s, name, value) ||
 			(strcasecmp(name, "statement_timeout") == 0) != is_timeout)
 			continue;
-		if (as == TOUCHED_RESET && !c->resets_unsure)
+		if (as == TOUCHED_RESET && !c->resets_unsure && c->work->resets_way == WAY_RAN)
 			write_again(sql, name, value);
 		else
 			write_if_reset(sql, name, value);
@@ -232,12 +359,6 @@ static bool write_defaults(struct client *c, struct server *s, bool is_timeout, 
 			touched_set_again(&c->work->touched, name);
 	}
 	return buf_len(sql) > begin;
-}
-
-static void forget(struct client *c)
-{
-	touched_finish(&c->work->resets);
-	c->resets_unsure = false;
 }
 
 void server_defaults_unsure(struct server *s)
@@ -249,7 +370,7 @@ void server_defaults_tag(struct server *s)
 {
 	struct client *c = s->client;
 
-	if (c == NULL || !c->resets_by_name || !client_has_defaults(c))
+	if (c == NULL || !(c->resets_by_name || c->work->resets_bound) || !client_has_defaults(c))
 		return;
 	touched_reset_all(&c->work->resets);
 	c->resets_unsure = true;
@@ -273,6 +394,8 @@ static bool make_good(struct server *s, char status, bool again)
 		c->resets_unsure = true;
 		return false;
 	}
+	if (!has_run(c, s, status))
+		return false;
 	buf_init(&sql, 0);
 	/* The timeout holds for none of the others, in either order. */
 	any = write_defaults(c, s, again, &sql);
@@ -296,7 +419,11 @@ static bool make_good(struct server *s, char status, bool again)
 
 bool server_defaults(struct server *s, char status)
 {
-	return make_good(s, status, false);
+	bool is_made_good = make_good(s, status, false);
+
+	if (status == 'I')
+		s->client->work->resets_bound = false;
+	return is_made_good;
 }
 
 bool server_defaults_done(struct server *s)

@@ -158,6 +158,89 @@ def test_parsed_and_not_run(wire):
     assert wire.value("SHOW work_mem") == "1MB"
 
 
+def step(wire, *messages):
+    wire.send(*messages, w.sync())
+    answer = wire.until_ready()
+    assert not w.errors(answer), w.errors(answer)
+
+
+@pytest.mark.parametrize("between", [(), ("SELECT 1",), ("SET app.other TO '7'",),
+                                     ("SAVEPOINT s", "SELECT 1/0", "ROLLBACK TO s")])
+@pytest.mark.parametrize("portal", ["", "p"])
+@pytest.mark.parametrize("name", ["", "s"])
+@pytest.mark.parametrize("how", ["RESET TimeZone", "SET TimeZone TO DEFAULT", "RESET ALL"])
+def test_bound_and_run_later(port, how, name, portal, between):
+    """In one exchange each; the portal lasts as long as the transaction."""
+    if between and not portal:
+        pytest.skip("a Query ends the unnamed portal")
+    with port.wire(TimeZone="Asia/Tokyo") as wire:
+        ok(wire, "SET TimeZone TO 'Europe/Rome'")
+        ok(wire, "BEGIN")
+        step(wire, w.parse(how, name))
+        step(wire, w.bind(name=name, portal=portal))
+        for sql in between:
+            wire.query(sql)
+        if portal:
+            assert wire.value("SHOW TimeZone") == "Europe/Rome"
+        step(wire, w.execute(portal))
+        assert wire.value("SHOW TimeZone") == "Asia/Tokyo"
+        ok(wire, "COMMIT")
+        assert wire.value("SHOW TimeZone") == "Asia/Tokyo"
+
+
+def test_two_are_bound_and_one_runs(port):
+    with port.wire(TimeZone="Asia/Tokyo", **START) as wire:
+        ok(wire, "SET TimeZone TO 'Europe/Rome'")
+        ok(wire, "SET work_mem TO '1MB'")
+        ok(wire, "BEGIN")
+        step(wire, w.parse("RESET TimeZone", "a"), w.parse("RESET work_mem", "b"),
+             w.bind(name="a", portal="a"), w.bind(name="b", portal="b"))
+        assert wire.value("SHOW work_mem") == "1MB"
+        step(wire, w.execute("b"))
+        assert wire.value("SHOW TimeZone") == "Europe/Rome"
+        assert wire.value("SHOW work_mem") == "77MB"
+        ok(wire, "COMMIT")
+        assert wire.value("SHOW TimeZone") == "Europe/Rome"
+        assert wire.value("SHOW work_mem") == "77MB"
+
+
+def test_unnamed_statement_is_run_later(wire):
+    """Outside a transaction, too; and not what has taken its place."""
+    ok(wire, "SET work_mem TO '1MB'")
+    step(wire, w.parse("RESET work_mem"))
+    assert wire.value("SHOW statement_timeout") == "71s"
+    step(wire, w.parse("RESET work_mem"))
+    step(wire, w.bind(), w.execute())
+    assert wire.value("SHOW work_mem") == "77MB"
+    ok(wire, "SET work_mem TO '1MB'")
+    step(wire, w.parse("RESET work_mem"))
+    step(wire, w.parse("SELECT 1"))
+    step(wire, w.bind(), w.execute())
+    assert wire.value("SHOW work_mem") == "1MB"
+
+
+@pytest.mark.parametrize("is_split", [False, True])
+@pytest.mark.parametrize("name", ["", "s"])
+def test_no_snapshot_is_taken_behind_extended(port, request, name, is_split):
+    """What a driver sends that says all so: SET TRANSACTION comes before the first query."""
+    if name and request.node.callspec.params["port"] == "session":
+        pytest.skip("what a named statement is, is not kept there")
+    with port.wire(**START) as wire:
+        ok(wire, "SET work_mem TO '1MB'")
+        step(wire, w.parse("BEGIN"), w.bind(), w.execute())
+        if is_split:
+            step(wire, w.parse("RESET work_mem", name))
+            step(wire, w.bind(name=name, portal="p"))
+            step(wire, w.execute("p"))
+        else:
+            step(wire, w.parse("RESET work_mem", name), w.bind(name=name), w.execute())
+        step(wire, w.parse("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"), w.bind(),
+             w.execute())
+        assert wire.value("SHOW transaction_isolation") == "serializable"
+        assert wire.value("SHOW work_mem") == "77MB"
+        ok(wire, "COMMIT")
+
+
 def test_behind_it_copy(wire):
     """Data of a COPY that stands behind a RESET in one Query does not wait for it."""
     ok(wire, "SET work_mem TO '1MB'")
