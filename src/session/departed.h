@@ -20,7 +20,7 @@ enum { DEPARTED_MAX = 1024, DEPARTED_KEPT_US = 4000000 };
 struct departed {
 	_Atomic uint64_t ids[DEPARTED_MAX];
 	_Atomic uint64_t at_us[DEPARTED_MAX];
-	uint32_t next;
+	_Atomic uint64_t count;         /* so far */
 };
 
 void departed_add(struct departed *, uint64_t id, uint64_t now_us);

@@ -33,6 +33,7 @@ START_TEST(where_many_leave_everybody_may_have)
 	for (uint64_t id = 1; id <= DEPARTED_MAX; id++)
 		departed_add(&departed, id, now_us);
 	ck_assert(departed_has(&departed, 1, now_us));
+	ck_assert(!departed_has(&departed, DEPARTED_MAX + 1, now_us));
 	departed_add(&departed, DEPARTED_MAX + 1, now_us);
 	ck_assert(departed_has(&departed, 1, now_us));
 	ck_assert(departed_has(&departed, 1, now_us + DEPARTED_KEPT_US - 1));
