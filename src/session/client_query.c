@@ -229,6 +229,8 @@ static void note_resets(struct client *c, struct server *s, const struct frame *
 	/* It may run in another exchange. */
 	c->resets_by_name =
 		c->resets_by_name || (name_len > 1 && c->work->resets.has_resets);
+	c->resets_by_call = c->resets_by_call ||
+		(name_len > 1 && c->work->resets.has_resets && !c->work->resets.is_set);
 }
 
 /* On a transaction port, where nobody looks after names: a text may set something all the

@@ -124,11 +124,16 @@ static bool has_null(const struct frame *f)
 
 void client_note_nulls(struct client *c, const struct server *s, const struct frame *f)
 {
-	if (LIKELY(!c->work->touched.awaits_values && !c->resets_by_null) || s->xq.skipping ||
-		!has_null(f))
+	bool awaits_null = c->work->touched.awaits_values || c->resets_by_null;
+	bool is_null;
+
+	if (LIKELY(!awaits_null && !c->resets_by_call) || s->xq.skipping)
 		return;
-	touched_bound_null(&c->work->touched);
-	if (!c->resets_by_null)
+	is_null = awaits_null && has_null(f);
+	if (is_null)
+		touched_bound_null(&c->work->touched);
+	/* Its tag is that of any SELECT. */
+	if (!c->resets_by_call && !(is_null && c->resets_by_null))
 		return;
 	/* Of whichever text. */
 	touched_bound_null(&c->work->resets);

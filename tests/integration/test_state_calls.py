@@ -83,6 +83,18 @@ def test_named_statement_is_given_null_later(port):
         assert now(a, "work_mem") == "77MB"
 
 
+@pytest.mark.parametrize("sql", ["SELECT set_config('work_mem', NULL, false)",
+                                 "SELECT set_config('work_mem', nullif($1, 'x'), false)"])
+def test_named_statement_resets_each_time(port, sql):
+    values = ["x"] if "$1" in sql else []
+    with port.wire(**START) as a:
+        ok(a, w.parse(sql, "s"), w.sync())
+        for _ in range(3):
+            a.query("SET work_mem TO '1MB'")
+            ok(a, w.bind(values, "s"), w.execute(), w.sync())
+            assert now(a, "work_mem") == "77MB"
+
+
 @pytest.mark.parametrize("end", ["ROLLBACK", "COMMIT"])
 def test_null_is_undone_with_its_transaction(port, end):
     with port.wire(**START) as a:
