@@ -337,16 +337,24 @@ static bool may_end_with_sign(const char *pos, const char *end)
 
 static void take_operator(struct lexer *lexer, struct lexer_token *token)
 {
-	const char *pos = token->text + 1, *end = lexer->end;
+	const char *pos = token->text + 1, *end = lexer->end, *run_end;
 	bool has_sign;
 
+	/* Else a long row of signs would be looked through for each of them. */
+	if (token->text >= lexer->signs && token->text < lexer->signs_end) {
+		set_token(lexer, token, LEXER_OPERATOR, pos);
+		return;
+	}
 	while (pos < end && char_is(*pos, CHAR_OPERATOR) && !is_pair(pos, end, "--") &&
 		!is_pair(pos, end, "/*"))
 		pos++;
+	run_end = pos;
 	has_sign = pos - token->text > 1 && (pos[-1] == '+' || pos[-1] == '-');
 	if (has_sign && !may_end_with_sign(token->text, pos)) {
 		while (pos - token->text > 1 && (pos[-1] == '+' || pos[-1] == '-'))
 			pos--;
+		lexer->signs = pos;
+		lexer->signs_end = run_end;
 	}
 	if (pos - token->text > LEXER_NAME_MAX)
 		lexer->unsure = true;
@@ -490,6 +498,7 @@ void lexer_init(struct lexer *lexer, const char *text, size_t len, unsigned flag
 	lexer->pos = text == NULL ? nothing : text;
 	lexer->end = lexer->pos + len;
 	lexer->flags = flags;
+	lexer->signs = lexer->signs_end = NULL;
 	/* Texts of the protocol end at their first NUL. */
 	lexer->unsure = memchr(lexer->pos, '\0', len) != NULL;
 	if ((flags & LEXER_UNSAFE_ENCODING) != 0)

@@ -73,6 +73,9 @@ struct lexer {
 	const char *end;
 	unsigned flags; /* enum lexer_flag */
 	bool unsure;	/* sticky */
+	/* Signs that were left over from an operator, each one by itself. */
+	const char *signs;
+	const char *signs_end;
 };
 
 /* text may be NULL when len is 0. */

@@ -212,6 +212,18 @@ def test_a_text_has_many_types_and_calls(router):
         check_growth(router, act, 1000)
 
 
+def test_a_text_has_a_long_row_of_signs(router):
+    """Each of which is an operator, wherever the row ends."""
+    with router.transactional.wire() as wire:
+        def act(number):
+            text = f"/* set */ SELECT {'+-' * number} 1"
+            # PostgreSQL has had enough at some depth.
+            wire.query(text)
+            return len(text)
+
+        check_growth(router, act, 600)
+
+
 def test_code_may_name_any_of_many_statements(router):
     """Whether they are there is looked at once, as long as nothing changes."""
     count = 8000
