@@ -234,8 +234,7 @@ void handover_hear(struct program *p)
 	handover_tend(p);
 }
 
-/* Any thread: to all before; how many were told. */
-static uint32_t tell_before(struct handover *h, const char *text, size_t len)
+uint32_t handover_tell_before(struct handover *h, const char *text, size_t len)
 {
 	uint32_t told = 0;
 
@@ -255,7 +254,7 @@ bool handover_cancel(void *arg, uint32_t pid, const uint8_t *key, size_t len)
 		return false;
 	memcpy(text + 1, &pid, sizeof(pid));
 	memcpy(text + 1 + sizeof(pid), key, len);
-	return tell_before(&p->handover, text, 1 + sizeof(pid) + len) > 0;
+	return handover_tell_before(&p->handover, text, 1 + sizeof(pid) + len) > 0;
 }
 
 void handover_cancelled(struct program *p, const struct handover_message *m)
@@ -278,7 +277,7 @@ uint32_t handover_order(void *arg, const char *text, size_t len)
 		return 0;
 	message[0] = 'X';
 	memcpy(message + 1, text, len);
-	return tell_before(&p->handover, message, len + 1);
+	return handover_tell_before(&p->handover, message, len + 1);
 }
 
 void handover_ordered(struct program *p, const struct handover_message *m)
@@ -490,5 +489,6 @@ void handover_finish(struct program *p)
 {
 	handover_stop_successor(p);
 	handover_close_before(p);
+	free(p->handover.budgets);
 	pthread_mutex_destroy(&p->handover.lock);
 }

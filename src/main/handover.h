@@ -33,6 +33,7 @@
  *   new  X order     what KILL, KILL_CLIENT or RECONNECT ends there, to all before
  *   old  W units     it lacks so much for those who wait in it
  *   new  Y units     what it is given of that
+ *   new  N budgets   as they are now, to all before
  *   old  A           it has heard so, and tells of it from here on
  *   old  Q number    so far has come to rest what those say: no server of what is paused
  *
@@ -80,6 +81,7 @@ struct handover {
 	struct handover_before *before[HANDOVER_BEFORE_MAX];
 	uint32_t before_count;
 	uint64_t told;                  /* of the holds, and one more; 0: nothing */
+	char *budgets;                  /* what they were told; NULL: nothing */
 	/* The one that follows. */
 	enum handover_phase phase;
 	int fd;
@@ -92,7 +94,9 @@ struct handover {
 	bool owes_quiet;                /* ... and has not met yet */
 	bool owes_taken;                /* what it was given: that it knows */
 	struct {
-		uint32_t first;         /* units at that time */
+		uint32_t first;         /* units at that time, ... */
+		uint32_t budget;        /* ... of so many, ... */
+		uint32_t shrunk;        /* ... that are so many now */
 		uint32_t most;          /* that may be used now */
 		uint32_t told;
 		uint32_t fair;          /* units, had others given theirs back; 0: they had */

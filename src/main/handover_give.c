@@ -435,6 +435,7 @@ static void go(struct program *p)
 
 		h->hosts[i].first = handover_units_now(host);
 		h->hosts[i].most = UINT32_MAX;
+		h->hosts[i].budget = h->hosts[i].shrunk = directory_budget(p->directory, host);
 		h->hosts[i].fair = host->part.elsewhere > 0 ?
 			h->hosts[i].first + host->part.elsewhere : 0;
 	}
@@ -497,6 +498,8 @@ static void handed_over(struct program *p)
 				handover_ordered(p, &m);
 			else if (m.text[0] == 'Y')
 				handover_given(p, &m);
+			else if (m.text[0] == 'N')
+				handover_take_budgets(p, &m);
 		}
 	}
 	if (ret < 0) {
@@ -525,6 +528,7 @@ bool handover_tick(struct program *p)
 	if (h->phase == HANDOVER_NONE) {
 		if (h->before_count > 0)
 			handover_hear(p);
+		handover_tell_budgets(p);
 		handover_give_asked(p);
 		handover_tell_holds(p);
 	}

@@ -33,6 +33,8 @@ NODISCARD int handover_send(int fd, const char *text, size_t len, const int *fds
 /* 1: a message; 0: none now; -errno, -EMSGSIZE for one that is not all there. */
 NODISCARD int handover_read(int fd, struct handover_message *);
 
+/* Any thread: to all before; how many were told. */
+uint32_t handover_tell_before(struct handover *, const char *text, size_t len);
 /* Looks at what those before have to say. */
 void handover_hear(struct program *);
 void handover_close_before(struct program *);
@@ -59,6 +61,9 @@ void handover_lower(struct program *);
 /* ... or asks for what its clients wait for; given: what it gets. */
 void handover_ask(struct program *);
 void handover_given(struct program *, const struct handover_message *);
+/* Both processes' part of a budget that has shrunk: the new one tells, the old one has less. */
+void handover_tell_budgets(struct program *);
+void handover_take_budgets(struct program *, const struct handover_message *);
 /* The new process hears that; what the process between has given; and that it was taken. */
 void handover_hear_asked(struct handover_before *, const char *text);
 void handover_hear_given(struct handover_before *, const char *text);

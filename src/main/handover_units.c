@@ -10,6 +10,7 @@
  * heard is old.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "main/handover_priv.h"
@@ -91,6 +92,14 @@ static uint64_t most_for(uint64_t first, const struct demand *d, uint64_t first_
 	return most == 0 && d->clients > 0 ? u64_min(first, 1) : most;
 }
 
+/* Of a budget that has shrunk since. */
+static uint64_t part_of(const struct handover *h, uint32_t i, uint64_t units)
+{
+	return h->hosts[i].shrunk < h->hosts[i].budget ?
+		units * h->hosts[i].shrunk / h->hosts[i].budget :
+		units;
+}
+
 static void lower(struct program *p, uint32_t i, struct demand *d)
 {
 	struct handover *h = &p->handover;
@@ -99,7 +108,7 @@ static void lower(struct program *p, uint32_t i, struct demand *d)
 	uint64_t most, free;
 
 	look_at(host, d);
-	most = most_for(h->hosts[i].first, d, h->first_clients);
+	most = most_for(part_of(h, i, h->hosts[i].first), d, h->first_clients);
 	if (most < h->hosts[i].most)
 		h->hosts[i].most = (uint32_t)most;
 	/* What those before it have is theirs still. */
@@ -112,6 +121,22 @@ static void lower(struct program *p, uint32_t i, struct demand *d)
 		return;
 	directory_share_budget(p->directory, host, &part);
 	handover_tend(p);
+}
+
+void handover_take_budgets(struct program *p, const struct handover_message *m)
+{
+	struct handover *h = &p->handover;
+	struct handover_units budgets;
+
+	handover_read_units(m->text + 1, &budgets);
+	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
+		uint32_t now = handover_units_of(&budgets,
+			directory_host(p->directory, i)->name);
+
+		/* What is not named is not the new one's any more, or not known to it yet. */
+		if (now > 0)
+			h->hosts[i].shrunk = now;
+	}
 }
 
 void handover_lower(struct program *p)
@@ -153,7 +178,7 @@ static uint32_t wanted(struct program *p, uint32_t i)
 		return 0;
 	count_clients(p, &d);
 	look_at(host, &d);
-	most = most_for(h->hosts[i].fair, &d, h->first_clients);
+	most = most_for(part_of(h, i, h->hosts[i].fair), &d, h->first_clients);
 	units = handover_units_now(host);
 	pthread_mutex_lock(&m->lock);
 	most = u64_min(most, needed(m));
@@ -245,6 +270,33 @@ void handover_hear_taken(struct handover_before *b)
 	b->given = 0;
 	/* It says what it still lacks. */
 	b->asked.count = 0;
+}
+
+void handover_tell_budgets(struct program *p)
+{
+	struct handover *h = &p->handover;
+	struct buf out;
+
+	if (h->before_count == 0)
+		return;
+	buf_init(&out, 0);
+	buf_add_str(&out, "N");
+	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
+		struct route_host *host = directory_host(p->directory, i);
+
+		handover_add_units(&out, directory_budget(p->directory, host), host->name);
+	}
+	buf_add_u8(&out, 0);
+	if (buf_ok(&out) &&
+		(h->budgets == NULL || strcmp(h->budgets, (char *)buf_data(&out)) != 0)) {
+		free(h->budgets);
+		/* Else it is told again, with the next look. */
+		h->budgets = handover_tell_before(h, (const char *)buf_data(&out),
+				     buf_len(&out) - 1) == h->before_count ?
+			strdup((char *)buf_data(&out)) :
+			NULL;
+	}
+	buf_finish(&out);
 }
 
 /* Sets aside what somebody is given. */

@@ -253,6 +253,18 @@ void directory_share_budget(struct directory *d, struct route_host *h, const str
 	pthread_mutex_unlock(&d->lock);
 }
 
+uint32_t directory_budget(struct directory *d, struct route_host *h)
+{
+	uint32_t budget;
+
+	pthread_mutex_lock(&d->lock);
+	pthread_mutex_lock(&h->lock);
+	budget = h->limits.source == BUDGET_NOT_READ ? 0 : h->budget;
+	pthread_mutex_unlock(&h->lock);
+	pthread_mutex_unlock(&d->lock);
+	return budget;
+}
+
 void directory_budget_unread(struct directory *d, struct route_host *h,
 	const struct pool_error *error)
 {

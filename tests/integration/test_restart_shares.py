@@ -240,3 +240,36 @@ def test_who_pins_a_server_does_so_after_a_restart(restarted, postgres):
         assert alone.value("SELECT 1") == "1"
     assert watch.most <= 12
     router.old_ones_end()
+
+
+@pytest.mark.parametrize("how", ["reload", "restart"])
+def test_a_budget_that_shrinks_does_so_in_all_processes(restarted, postgres, how):
+    """What was the old one's half of it may be more than all of it now."""
+    router = restarted({
+        "hosts": {"main": {"connection_budget": 8}},
+        "workloads": {"session": {"guaranteed_connections": 1, "max_connections": 1},
+                      "transactional": {"guaranteed_connections": 2}}})
+    with contextlib.ExitStack() as stack, Crowd(router.transactional) as crowd:
+        wires = [stack.enter_context(router.transactional.wire()) for _ in range(8)]
+        if how == "reload":
+            router.restart()
+        for wire in wires:
+            wire.query("SELECT 1")
+        router.config["hosts"]["main"]["connection_budget"] = 3
+        router.write_config()
+        if how == "reload":
+            router.reload()
+        else:
+            router.restart()
+        crowd.come(1)
+        wait_until(lambda: crowd.held, 20, "the new one has something")
+        for wire in wires:
+            assert wire.value("SELECT 1") == "1"
+        wait_until(lambda: postgres.count(APP) <= 3, 10, "the rest is closed")
+        with Watch(postgres) as watch:
+            for wire in wires:
+                wire.send(w.query("SELECT pg_sleep(0.05)"))
+            for wire in wires:
+                wire.until_ready()
+        assert watch.most <= 3
+    router.old_ones_end()
