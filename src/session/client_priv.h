@@ -222,6 +222,9 @@ void client_unnamed_use(struct client *, struct server *);
 bool client_uses_unnamed(const struct frame *);
 /* Takes away an unnamed statement that is not the client's. */
 void client_unnamed_hide(struct client *, struct server *);
+/* A message that is passed on where nobody looks after names: replies to what is put in
+ * between are told from those to the client's own. */
+void client_unnamed_passing(const struct client *, struct server *, uint8_t type);
 
 /* server_state.c: is the client's state looked after? */
 bool client_is_kept(const struct client *);

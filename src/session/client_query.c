@@ -278,6 +278,7 @@ static void pass(struct client *c, struct server *s, const struct frame *f,
 	bool looks = c->lend.looks;
 
 	note_passing(c, s, f);
+	client_unnamed_passing(c, s, f->type);
 	if (s->is_session && s->replication == NULL)
 		client_session_leaves(c, s, f);
 	if (UNLIKELY(looks)) {

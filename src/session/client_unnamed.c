@@ -150,3 +150,18 @@ void client_unnamed_hide(struct client *c, struct server *s)
 	client_unnamed_put(c, s);
 	server_close_unseen(s, "");
 }
+
+void client_unnamed_passing(const struct client *c, struct server *s, uint8_t type)
+{
+	bool in_copy = s->xq.copy == EXCHANGE_COPY_IN && !s->xq.copy_end_sent;
+
+	if (in_copy || (s->is_session &&
+			       (s->unnamed_of == 0 || client_unnamed_is_there(c, s))))
+		return;
+	if (type == 'S')
+		server_step(s, STEP_END_SYNC, NULL, NULL);
+	else if ((type == 'Q' || type == 'F') && !s->xq.skipping)
+		server_step(s, STEP_END_QUERY, NULL, NULL);
+	else if (type == 'C' && !s->xq.skipping)
+		server_step(s, STEP_CLOSE, NULL, NULL);
+}

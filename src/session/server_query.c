@@ -435,6 +435,11 @@ static enum verdict on_step(struct server *s, const struct frame *f)
 		 * between has a step. */
 		if (s->xq.in_doubt || (s->client != NULL && !s->client->keeps_statements))
 			return verdict;
+		/* Nobody says whether a client that has left was such a one. */
+		if (s->client == NULL) {
+			s->has_foreign = true;
+			return verdict;
+		}
 		break;
 	}
 	bad_message(s, "reply out of place", type);

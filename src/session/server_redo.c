@@ -65,7 +65,10 @@ static void undo_sql(const struct step *step, struct server *s)
 	struct client *c = s->client;
 
 	if (step->kind == STEP_SQL_PARSE || step->kind == STEP_SQL_AGAIN) {
-		prepared_names_unlink(&s->sql, n);
+		/* Also what a DEALLOCATE behind it has not dropped. */
+		there = prepared_names_find(&s->sql, n->text);
+		if (there != NULL)
+			prepared_names_unlink(&s->sql, there);
 	} else if (step->kind == STEP_SQL_CLOSE) {
 		prepared_names_relink(&s->sql, n);
 	} else if (step->kind == STEP_SQL_PREPARE) {
@@ -113,6 +116,9 @@ static void unnamed_not_ended(struct server *s, struct client *c, const struct s
 {
 	bool is_last = is_last_unnamed(s, step), is_query = step->kind == STEP_END_QUERY;
 
+	/* Where nobody looks after names unnamed_skipped() sees to it. */
+	if (is_query && c != NULL && !c->keeps_statements)
+		return;
 	if (is_last && !is_query && c != NULL) {
 		client_unnamed_forget(c);
 		c->has_unseen = step->kind == STEP_UNNAMED;

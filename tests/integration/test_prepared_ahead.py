@@ -211,6 +211,23 @@ def test_drop_of_one_that_failed(make_router):
     assert seen["transactional"] == seen["session"]
 
 
+def test_drop_that_fails_with_what_stands_in_front(make_router):
+    """In a transaction of which it is not known yet that it has failed."""
+    router = make_router(limited(1))
+    seen = {}
+    for port in ("session", "transactional"):
+        with getattr(router, port).wire() as wire:
+            wire.query("BEGIN")
+            wire.send(w.parse(GOOD, "t"), w.execute("nope"), w.flush())
+            assert w.types(wire.until("E")) == "1E"
+            wire.send(w.sync())
+            seen[port] = answers(wire, [
+                w.query("DEALLOCATE t; SELECT 1"), w.query("ROLLBACK"), w.query("EXECUTE t"),
+                w.query("PREPARE t AS " + NEW), w.query("EXECUTE t")])
+    assert seen["transactional"] == seen["session"]
+    assert seen["session"].count(("D", ("good",))) == 2
+
+
 def test_drop_where_nobody_looks_after_sql(make_router):
     router = make_router({**limited(1), "defaults": {"session_state": "off"}})
     with router.transactional.wire() as wire:
@@ -410,6 +427,35 @@ def test_close_between_names_that_nobody_looks_after(make_router):
         run(other, w.parse("SELECT 'secret'"), w.bind(), w.execute())
         answer = run(wire, w.parse(GOOD, "s"), w.bind(name="s"), w.execute(), w.bind())
         assert w.types(answer) == "12DCEZ" and w.errors(answer) == ["26000"]
+
+
+# Its own Closes, and what hides the unnamed statement of others, told apart.
+CLOSES = {
+    "in front": [w.close("P", ""), NOPE, w.bind(), w.sync()],
+    "of the exchange before": [w.close("S", "x"), w.sync(), w.bind(), w.sync(), w.close("S", "x"),
+                               w.sync()],
+    "skipped": [NOPE, w.close("S", "x"), w.bind(), w.sync(), w.close("S", "x"), w.sync()],
+    "behind a query": [w.query("SELECT 1/0"), w.close("S", "x"), w.query("SELECT 1"),
+                       w.bind(), w.close("S", "x"), w.sync(), w.close("P", "x"), w.sync()],
+    "skipped with a query": [NOPE, w.query("SELECT 1"), w.close("S", "x"), w.sync(),
+                             w.close("S", "x"), w.bind(), w.sync(), w.close("S", "x"), w.sync()],
+    "behind a COPY": [w.query("COPY (SELECT 1) TO STDOUT"), w.close("S", "x"), w.bind(), w.sync(),
+                      w.close("S", "x"), w.parse(GOOD), use(""), w.sync(), w.close("S", ""),
+                      w.sync()],
+}
+
+
+@pytest.mark.parametrize("case", CLOSES)
+def test_closes_where_nobody_looks_after_names(make_router, case):
+    router = make_router(limited(1, session_state="tracked", max_prepared_statements=0))
+    seen = {}
+    with router.transactional.wire() as other:
+        for port in ("session", "transactional"):
+            with getattr(router, port).wire() as wire:
+                if port == "transactional":
+                    run(other, w.parse("SELECT 'secret'"), w.bind(), w.execute())
+                seen[port] = answers(wire, CLOSES[case]) + answers(wire, [w.close("S", "x")])
+    assert seen["transactional"] == seen["session"]
 
 
 # What gives a server's place to others, without constants that hang on settings; 0 is
