@@ -35,11 +35,12 @@ STARTUPS = [{}, {}, {"TimeZone": "Asia/Seoul"},
 
 
 class Maker:
-    """keeps: whether names of the protocol are the client's own (max_prepared_statements)."""
+    """keeps: whether names of the protocol are the client's own (max_prepared_statements); strays:
+    whether somebody else's code prepares, too."""
 
-    def __init__(self, rng, keeps=True):
+    def __init__(self, rng, keeps=True, strays=True):
         self.rng = rng
-        self.keeps = keeps
+        self.keeps, self.strays = keeps, strays
         self.last = {}          # what was parsed by a name, by a client
 
     def one_of(self, *makers):
@@ -183,7 +184,7 @@ class Maker:
         elif ending < 0.14:
             # Nothing else is sent before or behind it.
             steps += [(who, "wait"), (who, "Q", "DISCARD ALL"), (who, "wait")]
-        elif self.keeps and ending < 0.25:
+        elif self.strays and ending < 0.25:
             steps.append(("P", "stray", self.rng.choice(NAMES)))
         return steps
 
