@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/diag.h"
+#include "base/json.h"
 #include "config/doc.h"
 
 struct ini_file {
@@ -202,6 +203,19 @@ static bool has_control(const struct line *l)
 	return false;
 }
 
+/* What becomes of it has to be. */
+static bool is_utf8(const struct line *l)
+{
+	for (const char *at = l->at; at < l->end;) {
+		size_t len = (unsigned char)*at < 0x80 ? 1 : json_utf8_len(at, (size_t)(l->end - at));
+
+		if (len == 0)
+			return false;
+		at += len;
+	}
+	return true;
+}
+
 static int read_line(struct reader *r, struct line *l)
 {
 	char key[INI_KEY_MAX + 1];
@@ -211,6 +225,8 @@ static int read_line(struct reader *r, struct line *l)
 		return 0;
 	if (has_control(l))
 		return fail(r, "a control character");
+	if (!is_utf8(l))
+		return fail(r, "not UTF-8, which the configuration has to be");
 	if (*l->at == '[')
 		return read_section(r, l);
 	if (*l->at == '%')

@@ -53,7 +53,7 @@ class Import:
         self.directory = directory
         self.names = names[:len(texts)]
         for name, text in zip(self.names, texts):
-            (directory / name).write_text(text)
+            (directory / name).write_bytes(text if isinstance(text, bytes) else text.encode())
         done = run("--import", *self.names, cwd=directory)
         self.code, self.yaml, self.said = done.returncode, done.stdout, done.stderr
         # Whatever it has made of them is a configuration.
@@ -303,6 +303,7 @@ def test_hosts_that_one_file_does_not_use(userlist):
     ("", "it has no database"),
     ("[nonsense]\n", "a.ini:1:1: unknown section"),
     ("x = 1\n", "a.ini:1:1: a key before the first section"),
+    (b"[databases]\n; \xe4\na = host=\xe4\n", "a.ini:3:1: not UTF-8"),
     ("[databases]\nx\n", "a.ini:2:1: no equals sign"),
     ("[databases]\n%include missing.ini\n", "missing.ini"),
     ("[databases]\n%include a.ini\n", "too many files within files"),

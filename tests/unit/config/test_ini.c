@@ -89,6 +89,7 @@ static const struct {
 	{ "%other y", 1 },
 	{ "[users]\nu = a\x01", 2 },
 	{ "[users]\n\"u\x7f\" = a", 2 },
+	{ "[databases]\n\n\"\xc3\xa4\" = host=\xc3\xa4\n\"\xe4\" = host=a", 4 },
 };
 
 START_TEST(refuses)
