@@ -61,7 +61,8 @@ static void noted(struct client *c, bool runs)
 	uint8_t first = runs ? WAY_RAN : WAY_READ;
 
 	work->cuts = work->cuts || resets->cuts;
-	resets->has_resets = resets->has_resets && concerns(c, false);
+	/* A SET behind RESET ALL that may not run. */
+	resets->has_resets = resets->has_resets && concerns(c, !runs && resets->all);
 	if (!resets->has_resets)
 		return;
 	work->resets_way = work->resets_way == WAY_NONE || (runs && work->resets_way == WAY_RAN) ?
@@ -353,6 +354,8 @@ static bool write_defaults(struct client *c, struct server *s, bool is_timeout, 
 	while (params_next(defaults_of(c), &pos, &name, &value)) {
 		enum touched_as as = touched_as(&c->work->resets, name);
 
+		if (as == TOUCHED_SET && c->work->resets.all && c->work->resets_way != WAY_RAN)
+			as = TOUCHED_BOTH;
 		if (as == TOUCHED_NOT || as == TOUCHED_SET || is_reported(s, name, value) ||
 			(strcasecmp(name, "statement_timeout") == 0) != is_timeout)
 			continue;

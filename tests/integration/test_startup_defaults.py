@@ -241,6 +241,17 @@ def test_no_snapshot_is_taken_behind_extended(port, request, name, is_split):
         ok(wire, "COMMIT")
 
 
+@pytest.mark.parametrize("how", ["parsed", "bound", "run"])
+def test_behind_it_a_set_that_may_not_run(port, how):
+    with port.wire(TimeZone="Asia/Tokyo") as wire:
+        parts = [w.parse("SET TimeZone TO 'Europe/Rome'"), w.bind(), w.execute()]
+        wire.send(w.parse("RESET ALL"), w.bind(), w.execute(),
+                  *parts[:["parsed", "bound", "run"].index(how) + 1], w.sync())
+        assert not w.errors(wire.until_ready())
+        zone = "Europe/Rome" if how == "run" else "Asia/Tokyo"
+        assert wire.value("SHOW TimeZone") == zone
+
+
 def test_behind_it_copy(wire):
     """Data of a COPY that stands behind a RESET in one Query does not wait for it."""
     ok(wire, "SET work_mem TO '1MB'")
