@@ -68,8 +68,8 @@ DIFFERENCES = [
     Difference("failed transaction, behind its end",
                "nothing can be prepared in front of what names a statement there",
                lambda c: c.sent.what == "Q" and c.sent.status == "E"
-               and c.state in ("26000", "25P02") and re.search("(ROLLBACK|COMMIT).*(EXECUTE|PREPARE|DEALLOCATE)",
-                                                              c.sent.text)),
+               and c.state in ("26000", "25P02")
+               and re.search("(ROLLBACK|COMMIT).*(EXECUTE|PREPARE|DEALLOCATE)", c.sent.text)),
     Difference("failed transaction, Describe and what fails anyway",
                "25P02 where the server lacks the statement: it cannot be prepared",
                lambda c: c.sent.status == "E" and c.state == "25P02" and (
