@@ -64,20 +64,21 @@ def resets(case, messages):
         re.search("RESET|DEFAULT", one.runs or one.text) for one in [*messages, case.sent])
 
 
+NAMES_ONE = re.compile("EXECUTE|PREPARE|DEALLOCATE")
 DIFFERENCES = [
     Difference("failed transaction, behind its end",
                "nothing can be prepared in front of what names a statement there",
                lambda c: c.sent.what == "Q" and c.sent.status == "E"
                and c.state in ("26000", "25P02")
-               and re.search("(ROLLBACK|COMMIT).*(EXECUTE|PREPARE|DEALLOCATE)", c.sent.text)),
+               and re.search(f"(ROLLBACK|COMMIT).*({NAMES_ONE.pattern})", c.sent.text)),
     Difference("failed transaction, Describe and what fails anyway",
                "25P02 where the server lacks the statement: it cannot be prepared",
                lambda c: c.sent.status == "E" and c.state == "25P02" and (
-                   c.sent.what == "D" or c.sent.what in "BP" and c.wanted)),
+                   c.sent.what == "D" or c.sent.what in "BPQ" and c.wanted)),
     Difference("another error first",
                "where a text is read again, under another search_path, say, that comes first",
                lambda c: c.state == "42P01" and (c.sent.what == "B" and c.wanted
-                                                 or "EXECUTE" in c.sent.text)),
+                                                 or NAMES_ONE.search(c.sent.text))),
     Difference("portals of DEALLOCATE that are gone",
                "26000 in place of 34000 where what they name is gone, too",
                lambda c: c.sent.what == "E" and c.state == "26000" and c.wanted == "34000"),
