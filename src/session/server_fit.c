@@ -63,9 +63,16 @@ static void replace_settings(struct server *s)
 		send_replay(s, is_bare ? NULL : RESET_ALL);
 }
 
+/* Where nobody looks after names all is found that is there. */
+static bool drops_statements(const struct server *s)
+{
+	return s->is_session || s->has_foreign ||
+		(s->has_strays && !s->client->keeps_statements);
+}
+
 static void send_settings(struct server *s)
 {
-	bool with_statements = s->is_session || s->has_foreign;
+	bool with_statements = drops_statements(s);
 
 	server_enter_phase(s, SERVER_PHASE_SETTINGS);
 	server_set_timer(s, SERVER_CLEAN_US);
@@ -153,7 +160,7 @@ void server_fitted(struct server *s)
 		return;
 	}
 	if (s->is_cleaned) {
-		server_is_sure(s, s->is_session || s->has_foreign);
+		server_is_sure(s, drops_statements(s));
 		server_reads_cleaned(s, s->drops_plans);
 		s->ps.last_client = 0;
 	}

@@ -499,6 +499,6 @@ bool server_needs_cleaning(const struct server *s, const struct client *c)
 	 * it is clean for them: on a session port every name is the client's own. */
 	if (s->is_session && (server_has_statements(s) || s->has_strays))
 		return true;
-	return s->ps.last_client != 0 &&
+	return (s->ps.last_client != 0 || (s->has_strays && !c->keeps_statements)) &&
 		(s->is_session || c->route->limits.state == ROUTE_STATE_STRICT);
 }

@@ -121,6 +121,34 @@ def test_what_nobody_looks_after(make_router):
             assert w.types(run(wire, w.describe("S", "p"))) == "tTZ"
 
 
+@pytest.mark.parametrize("leaves", [False, True], ids=["stays", "leaves"])
+def test_not_where_names_are_not_looked_after(make_router, leaves):
+    port = make_router(limited(1, max_prepared_statements=0)).transactional
+    with two(port) as (one, other):
+        for _ in range(3):
+            with port.wire() as wire:
+                stray(wire if leaves else one)
+            assert error(other.query("EXECUTE p"))[0] == "26000"
+            assert error(run(other, w.bind(name="p"), w.execute()))[0] == "26000"
+
+
+def test_not_behind_those_whose_names_are(make_router):
+    """Two ports with one server for both, which is clean for everybody of the first."""
+    one = {"guaranteed_connections": 0, "max_connections": 1}
+    router = make_router({"hosts": {"main": {"connection_budget": 1}}, "workloads": {
+        "transactional": one, "session": {**one, "pool_mode": "transaction",
+                                          "max_prepared_statements": 0}}})
+    with two(router.transactional) as (first, second), router.session.wire() as plain:
+        stray(first)
+        for wire in (second, plain, second):
+            fine(wire.query("SELECT 1"))
+        stray(first)
+        fine(second.query("SELECT 1"))
+        assert error(plain.query("EXECUTE p"))[0] == "26000"
+        stray(plain)
+        assert error(second.query("EXECUTE p"))[0] == "26000"
+
+
 # ---------------------------------------------------------- a name that the client has
 
 @pytest.mark.parametrize("made", ["by sql", "by protocol"])
