@@ -250,8 +250,8 @@ void client_note_resets(struct client *, struct server *, const void *text, size
 
 /* Such a message, and what comes behind it, has gone on. */
 void client_resets_behind(struct client *, const struct frame *);
-/* ... a FunctionCall: name "" where it is not known. */
-void client_note_call_resets(struct client *, const char *name, bool may_reset);
+/* ... a FunctionCall that may: name "" where it is not known. */
+void client_note_call_resets(struct client *, const char *name, bool may_be_local);
 /* A Bind where texts are not kept: NULL as a value resets. */
 void client_note_nulls(struct client *, const struct server *, const struct frame *);
 

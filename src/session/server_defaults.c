@@ -10,6 +10,9 @@
  *
  * Not found: what functions reset out of sight, what a transaction resets and keeps
  * behind a savepoint that it goes back to in the same Query, SET LOCAL ... TO DEFAULT.
+ *
+ * What may have been reset to the end of a transaction only waits for that: set again before,
+ * the value would outlive it in place of the client's own.
  */
 #include <string.h>
 #include <strings.h>
@@ -86,19 +89,23 @@ void client_note_resets(struct client *c, struct server *s, const void *text, si
 	resets->types_len = now->types_len;
 	(void)touched_text(resets, text, len, client_lexer_flags(s));
 	resets->bind = resets->types = NULL;
+	c->resets_by_local = c->resets_by_local || resets->resets_local;
 	noted(c, runs);
 	c->resets_by_null = c->resets_by_null ||
 		(resets->awaits_values && (resets->unknown || concerns(c, true)));
 }
 
-void client_note_call_resets(struct client *c, const char *name, bool may_reset)
+void client_note_call_resets(struct client *c, const char *name, bool may_be_local)
 {
-	if (!client_has_defaults(c) || !may_reset)
+	struct touched *resets = &c->work->resets;
+
+	if (!client_has_defaults(c))
 		return;
+	resets->resets_local = resets->resets_local || may_be_local;
 	if (name[0] != '\0')
-		touched_called(&c->work->resets, name, true);
+		touched_called(resets, name, true);
 	else
-		touched_called_unknown(&c->work->resets, true);
+		touched_called_unknown(resets, true);
 	noted(c, true);
 }
 
@@ -137,6 +144,7 @@ void client_note_nulls(struct client *c, const struct server *s, const struct fr
 	if (!c->resets_by_call && !(is_null && c->resets_by_null))
 		return;
 	/* Of whichever text. */
+	c->work->resets.resets_local = c->work->resets.resets_local || c->resets_by_local;
 	touched_bound_null(&c->work->resets);
 	touched_called_unknown(&c->work->resets, true);
 	noted(c, false);
@@ -404,6 +412,10 @@ static bool make_good(struct server *s, char status, bool again)
 	}
 	if (!has_run(c, s, status))
 		return false;
+	if (status == 'T' && c->work->resets.resets_local) {
+		c->resets_unsure = true;
+		return false;
+	}
 	buf_init(&sql, 0);
 	/* The timeout holds for none of the others, in either order. */
 	any = write_defaults(c, s, again, &sql);

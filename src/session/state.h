@@ -43,6 +43,7 @@ struct touched {
 	bool seen;                      /* a text was looked at that may change settings */
 	bool has_resets;                /* something was reset */
 	bool resets_any;                /* ... whose name is not known */
+	bool resets_local;              /* ... or perhaps only to the end of the transaction */
 	bool awaits_values;             /* a NULL in a Bind to come would reset something */
 	bool has_sets;                  /* names may have been set since all were reset last */
 	bool has_errors;                /* some of it may have come to nothing */

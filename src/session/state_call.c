@@ -94,6 +94,30 @@ static bool take_param(const struct touched *t, uint32_t number, char *to, size_
 	return true;
 }
 
+/* As text, in whichever way it goes on to a boolean, or as such, in binary. */
+static bool is_no(const struct touched *t, uint32_t number)
+{
+	uint32_t len, format = 0;
+	const uint8_t *bytes;
+	struct wire_in in;
+	uint16_t count;
+
+	wire_init(&in, t->bind, t->bind_len);
+	count = wire_u16(&in);
+	for (uint32_t i = 1; i <= count; i++) {
+		uint16_t one = wire_u16(&in);
+
+		format = count == 1 || i == number ? one : format;
+	}
+	if (!find_param(t, number, &in, &len))
+		return false;
+	bytes = wire_bytes(&in, len);
+	if (bytes == NULL || format != 0)
+		return bytes != NULL && len == 1 && bytes[0] == 0;
+	return (len == 1 && (bytes[0] == 'f' || bytes[0] == '0')) ||
+		(len == strlen("false") && memcmp(bytes, "false", len) == 0);
+}
+
 /* --- calls --------------------------------------------------------------------------- */
 
 /* What it is, if that is known. */
@@ -121,6 +145,25 @@ static bool may_be_null(struct touched *t, const struct sql_call_argument *value
 	return t->bind != NULL && (!find_param(t, value->param, &in, &len) || len == UINT32_MAX);
 }
 
+/* NULL is no (set_config_by_name()). */
+static bool may_be_local(const struct touched *t, const struct sql_call_argument *is_local)
+{
+	struct wire_in in;
+	uint32_t len;
+
+	switch ((int)is_local->kind) {
+	case SQL_ARGUMENT_BOOL:
+		return is_local->is_true;
+	case SQL_ARGUMENT_NULL:
+		return false;
+	case SQL_ARGUMENT_PARAM:
+		return !find_param(t, is_local->param, &in, &len) ||
+			(len != UINT32_MAX && !is_no(t, is_local->param));
+	default:
+		return true;
+	}
+}
+
 /* If it was local it is to be as before, which the source tells; a variable of somebody's
  * own is empty then. */
 static char set_or_local(const struct sql_call_argument *is_local, const char *name)
@@ -144,6 +187,8 @@ static void add_call(struct touched *t, const struct statement *s, const struct 
 	if (!is_kept)
 		return;
 	may_reset = may_be_null(t, &call->arguments[1]);
+	t->resets_local = t->resets_local ||
+		((may_reset || t->awaits_values) && may_be_local(t, is_local));
 	if (!is_known)
 		touched_called_unknown(t, may_reset);
 	else if (may_reset)

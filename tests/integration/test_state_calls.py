@@ -107,6 +107,84 @@ def test_null_is_undone_with_its_transaction(port, end):
             assert now(a, name) == (start if end == "COMMIT" else other)
 
 
+def third(name, value, form=0):
+    """set_config() whose last argument is a parameter."""
+    return w.parse("SELECT set_config($1, $2, $3)") + \
+        w.bind((name, None, value), formats=(0, 0, form)) + w.execute() + w.sync()
+
+
+LOCALS = {
+    "constant": lambda name: w.query(f"SELECT set_config('{name}', NULL, true)"),
+    "expression": lambda name: w.query(f"SELECT set_config('{name}', NULL, 1 = 1)"),
+    "parameter": lambda name: third(name, "t"),
+    "binary": lambda name: third(name, b"\1", 1),
+    "binary f": lambda name: third(name, b"f", 1),
+    "function call": lambda name: w.function_call(SET_CONFIG, name.encode(), None, b"\1"),
+}
+
+
+@pytest.mark.parametrize("how", LOCALS)
+def test_local_null_leaves_the_clients_own_value(port, how):
+    with port.wire(**START) as a:
+        for name, (other, _) in NAMES.items():
+            a.query(f"SET {name} TO '{other}'")
+            a.query("BEGIN")
+            ok(a, LOCALS[how](name))
+            a.query("COMMIT")
+            assert now(a, name) == other
+
+
+def test_local_null_leaves_the_clients_own_value_without_names(make_router):
+    router = make_router({**state(None, "strict"), "defaults": {"max_prepared_statements": 0}})
+    with router.transactional.wire(**START) as a:
+        for name, (other, _) in NAMES.items():
+            for how in LOCALS.values():
+                a.query(f"SET {name} TO '{other}'")
+                a.query("BEGIN")
+                ok(a, how(name))
+                a.query("COMMIT")
+                assert now(a, name) == other
+
+
+NOT_LOCAL = {
+    "constant": NULLS["constant"],
+    "null": lambda name: w.query(f"SELECT set_config('{name}', NULL, NULL)"),
+    "function call": NULLS["function call"],
+}
+NOT_LOCAL_IF_READ = {
+    "parameter": lambda name: third(name, "f"),
+    "word": lambda name: third(name, "false"),
+    "null as parameter": lambda name: third(name, None),
+    "binary": lambda name: third(name, b"\0", 1),
+}
+
+
+def goes_back(wire, how, is_read):
+    for name, (other, start) in NAMES.items():
+        wire.query(f"SET {name} TO '{other}'")
+        wire.query("BEGIN")
+        ok(wire, how(name))
+        assert now(wire, name) == start or not is_read
+        wire.query("COMMIT")
+        assert now(wire, name) == start
+
+
+@pytest.mark.parametrize("how", NOT_LOCAL)
+def test_null_that_is_not_local_goes_back_within_its_transaction(port, how):
+    with port.wire(**START) as a:
+        goes_back(a, NOT_LOCAL[how], True)
+
+
+@pytest.mark.router_only
+@pytest.mark.parametrize("how", NOT_LOCAL_IF_READ)
+def test_null_that_is_not_local_as_a_parameter_says(make_router, how):
+    """A session port does not read parameters: behind the transaction."""
+    router = make_router(state(None, "strict"))
+    with router.transactional.wire(**START) as a, router.session.wire(**START) as b:
+        goes_back(a, NOT_LOCAL_IF_READ[how], True)
+        goes_back(b, NOT_LOCAL_IF_READ[how], False)
+
+
 VALUES = {
     "constant": lambda name: w.query(f"SELECT set_config('{name}', '', false)"),
     "parameter": lambda name: extended(f"SELECT set_config('{name}', $1, false)", ""),
