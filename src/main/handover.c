@@ -177,6 +177,20 @@ void handover_share(struct program *p)
 	}
 }
 
+void handover_know_limits(struct program *p)
+{
+	const struct handover *h = &p->handover;
+
+	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
+		struct route_host *host = directory_host(p->directory, i);
+		uint32_t most = handover_units_of(&h->max_connections, host->name);
+
+		if (most > 0)
+			directory_set_limits(p->directory, host, most,
+				handover_units_of(&h->reserved, host->name));
+	}
+}
+
 static void hear(struct handover_before *b, const struct handover_message *m)
 {
 	switch (m->text[0]) {
@@ -354,6 +368,12 @@ static int take_message(struct program *p, struct handover_message *m)
 		break;
 	case 'W':
 		handover_hear_asked(last_before(p), m->text + 1);
+		break;
+	case 'S':
+		handover_read_units(m->text + 1, &p->handover.max_connections);
+		break;
+	case 'T':
+		handover_read_units(m->text + 1, &p->handover.reserved);
 		break;
 	case 'M':
 		if (m->len != 1 + sizeof(p->handover.mock_key))

@@ -21,6 +21,8 @@
  *   old  U units     lines of "number host"
  *   old  O units     what that one was given, and may not have heard yet
  *   old  W units     what that one asks for
+ *   old  S numbers   max_connections of each host that it has asked, ...
+ *   old  T numbers   ... and what of them is reserved
  *   old  M key       what the salts of mock exchanges are made from
  *   old  B           that was all
  *   new  R           ready
@@ -76,6 +78,9 @@ enum handover_phase { HANDOVER_NONE, HANDOVER_STARTING, HANDOVER_DONE };
 struct handover {
 	uint8_t mock_key[SCRAM_MOCK_KEY_LEN];   /* of the process before, ... */
 	bool has_mock_key;                      /* ... if it has told */
+	/* And what PostgreSQL has told that one; not named: nothing, none. */
+	struct handover_units max_connections;
+	struct handover_units reserved;
 	/* Those before this process. */
 	pthread_mutex_t lock;           /* of the descriptors: workers send, too */
 	struct handover_before *before[HANDOVER_BEFORE_MAX];
@@ -111,6 +116,8 @@ void handover_init(struct program *);
 /* If another one has started this, takes what that gives.  Returns 0 or -errno. */
 NODISCARD int handover_receive(struct program *, struct diag *);
 bool handover_is_heir(const struct program *);
+/* What the process before knows of the hosts, this one knows. */
+void handover_know_limits(struct program *);
 /* What others have is theirs. */
 void handover_share(struct program *);
 /* Ready: waits until the other has said go.  Returns 0 or -errno with diag filled. */

@@ -24,7 +24,7 @@
 enum {
 	PATIENCE_US = 60 * 1000000,
 	ENVIRONMENT_MAX = 1024,
-	HANDOVER_ROOM = (2 * HANDOVER_BEFORE_MAX + 2) * HANDOVER_UNITS_MAX
+	HANDOVER_ROOM = (2 * HANDOVER_BEFORE_MAX + 4) * HANDOVER_UNITS_MAX
 };
 
 #define TOO_MANY_HOLDS "the new process cannot be told of all that is paused or disabled"
@@ -144,6 +144,11 @@ static int send_listeners(struct program *p)
 	return s.error;
 }
 
+static int send_text(int to, const struct buf *text)
+{
+	return handover_send(to, (const char *)buf_data(text), buf_len(text), NULL, 0);
+}
+
 static int send_list(int to, const char *letter, const struct handover_units *units,
 	const int *fds, size_t fd_count)
 {
@@ -177,6 +182,36 @@ static int send_before(struct program *p, const struct handover_before *b)
 	return ret;
 }
 
+/* Without them a new process that cannot ask PostgreSQL yet would have nothing of a budget that
+ * goes by what that says. */
+static int send_limits(struct program *p)
+{
+	struct buf most, reserved;
+	int ret = -ENOMEM;
+
+	buf_init(&most, 0);
+	buf_init(&reserved, 0);
+	buf_add_str(&most, "S");
+	buf_add_str(&reserved, "T");
+	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
+		struct route_host *host = directory_host(p->directory, i);
+		struct host_limits limits;
+
+		route_host_limits(host, &limits);
+		if (!limits.is_known)
+			continue;
+		handover_add_units(&most, limits.max_connections, host->name);
+		handover_add_units(&reserved, limits.reserved, host->name);
+	}
+	if (buf_ok(&most) && buf_ok(&reserved))
+		ret = send_text(p->handover.fd, &most);
+	if (ret == 0)
+		ret = send_text(p->handover.fd, &reserved);
+	buf_finish(&most);
+	buf_finish(&reserved);
+	return ret;
+}
+
 static int send_mock_key(struct program *p)
 {
 	char text[1 + SCRAM_MOCK_KEY_LEN] = "M";
@@ -196,6 +231,8 @@ static int send_all(struct program *p)
 		ret = send_before(p, p->handover.before[i]);
 	if (ret == 0)
 		ret = send_listeners(p);
+	if (ret == 0)
+		ret = send_limits(p);
 	if (ret == 0)
 		ret = send_mock_key(p);
 	return ret == 0 ? handover_send(p->handover.fd, "B", 1, NULL, 0) : ret;

@@ -322,6 +322,7 @@ static int set_up_entrances(struct program *p, struct diag *diag)
 	int ret;
 
 	entrances_fill_calls(p, &http_calls);
+	handover_know_limits(p);
 	handover_share(p);
 	ret = entrances_check_inherited(p, diag);
 	if (ret == 0)

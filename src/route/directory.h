@@ -448,6 +448,10 @@ uint32_t directory_budget(struct directory *, struct route_host *);
  * auto follows, and what cannot be had is told in the log. */
 void directory_set_budget(struct directory *, struct route_host *,
 	uint32_t max_connections, uint32_t reserved, uint32_t others);
+/* At the start: another process has been told these limits, by which a budget of auto goes until
+ * this one is told. */
+void directory_set_limits(struct directory *, struct route_host *, uint32_t max_connections,
+	uint32_t reserved);
 /* Says in the log how many connects it had no slot for since it was asked last.  One
  * thread. */
 void route_host_tell_denied(struct route_host *);

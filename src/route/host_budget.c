@@ -243,6 +243,24 @@ void directory_set_budget(struct directory *d, struct route_host *h,
 	pthread_mutex_unlock(&d->lock);
 }
 
+void directory_set_limits(struct directory *d, struct route_host *h, uint32_t max_connections,
+	uint32_t reserved)
+{
+	const struct config_host *conf;
+
+	pthread_mutex_lock(&d->lock);
+	conf = config_find_host(d->config, h->name);
+	if (conf != NULL && config_host_is_auto(conf)) {
+		pthread_mutex_lock(&h->lock);
+		h->limits.is_known = true;
+		h->limits.max_connections = max_connections;
+		h->limits.reserved = reserved;
+		pthread_mutex_unlock(&h->lock);
+		host_budget_apply(d, h);
+	}
+	pthread_mutex_unlock(&d->lock);
+}
+
 void directory_share_budget(struct directory *d, struct route_host *h, const struct host_part *part)
 {
 	pthread_mutex_lock(&d->lock);

@@ -273,3 +273,29 @@ def test_a_budget_that_shrinks_does_so_in_all_processes(restarted, postgres, how
                 wire.until_ready()
         assert watch.most <= 3
     router.old_ones_end()
+
+
+OWN = {"user": "app_scram", "password": "scram secret"}
+
+
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_a_budget_that_postgresql_tells_is_known_to_who_cannot_ask(restarted, postgres, restarts):
+    """The old process has more connections than the workloads of the new one are guaranteed."""
+    router = restarted({
+        "hosts": {"main": {"connection_budget": "auto", **OWN}},
+        "workloads": {"session": {"guaranteed_connections": 1, "max_connections": 20},
+                      "transactional": {"guaranteed_connections": 1}}})
+    wait_until(lambda: router.show("hosts")[0]["budget_source"] == "auto", 10, "it has told")
+    before = router.show("hosts")[0]
+    with contextlib.ExitStack() as stack, Crowd(router.transactional) as crowd:
+        for _ in range(12):
+            assert not w.errors(stack.enter_context(router.session.wire()).query("BEGIN"))
+        for each in range(restarts):
+            router.restart()
+            crowd.come(1)
+            wait_until(lambda n=each: len(crowd.held) > n or crowd.failed, 10, "one is served")
+            assert not crowd.failed
+            now = router.show("hosts")[0]
+            for name in ("budget_source", "server_max_connections", "server_reserved"):
+                assert now[name] == before[name]
+    router.old_ones_end()

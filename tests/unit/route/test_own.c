@@ -64,6 +64,24 @@ START_TEST(budget_is_the_floors_until_it_is_told)
 }
 END_TEST
 
+START_TEST(another_process_may_have_been_told)
+{
+	struct host_part part = { .elsewhere = 12, .most = UINT32_MAX };
+
+	directory_share_budget(directory, h, &part);
+	ck_assert_uint_eq(h->monitor.budget.limit, 0);
+	directory_set_limits(directory, h, 100, 3);
+	ck_assert_uint_eq(h->monitor.budget.limit, 85);
+	ck_assert_int_eq(limits().source, BUDGET_FROM_SERVER);
+	tell(14, 0);
+	ck_assert_uint_eq(h->monitor.budget.limit, 0);
+	/* What the file says is not what that one was told. */
+	world_reload(FIXED(11));
+	directory_set_limits(directory, h, 50, 3);
+	ck_assert_uint_eq(limits().max_connections, 14);
+}
+END_TEST
+
 START_TEST(what_was_told_holds_after_a_reload)
 {
 	tell(100, 0);
@@ -219,6 +237,7 @@ Suite *own_suite(void)
 
 	tcase_add_checked_fixture(tc, begin, world_end);
 	tcase_add_test(tc, budget_is_the_floors_until_it_is_told);
+	tcase_add_test(tc, another_process_may_have_been_told);
 	tcase_add_test(tc, what_was_told_holds_after_a_reload);
 	tcase_add_test(tc, budget_is_at_least_one);
 	tcase_add_test(tc, reload_above_what_there_is_changes_nothing);
