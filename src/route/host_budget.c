@@ -167,6 +167,9 @@ void host_budget_apply(struct directory *d, struct route_host *h)
 	host_set_limits(h, conf, mine);
 	/* With nothing left nobody gets anything, whatever is promised. */
 	fits = share_divide(d->config, host, mine == 0 ? 1 : mine, parts, &own);
+	/* What the router itself is not using may be all that there is. */
+	if (h->part.most != UINT32_MAX)
+		own.guaranteed = 0;
 	for (size_t i = 0; h->part.most != UINT32_MAX && i < d->config->workload_count; i++)
 		end_share(d, h, i, host, mine, &parts[i]);
 	for (uint32_t i = 0; i < d->workload_count; i++)

@@ -299,3 +299,20 @@ def test_a_budget_that_postgresql_tells_is_known_to_who_cannot_ask(restarted, po
             for name in ("budget_source", "server_max_connections", "server_reserved"):
                 assert now[name] == before[name]
     router.old_ones_end()
+
+
+@pytest.mark.parametrize("more", [{}, OWN])
+def test_the_routers_own_connection_leaves_the_last_unit(restarted, postgres, more):
+    """To a session that the old process has let in, and that has no server yet."""
+    router = restarted({
+        "hosts": {"main": {"connection_budget": 10, **more}},
+        **({"auth": {"auth_query": "default"}} if more else {}),
+        "workloads": {"session": {"guaranteed_connections": 2, "server_idle_timeout": "1s"},
+                      "transactional": {"guaranteed_connections": 2}}})
+    router.session.wire().quit()
+    with router.session.wire() as wire:
+        router.restart()
+        wait_until(lambda: router.show("hosts")[0]["connection_budget"] == 9, 10, "the old one has one unit")
+        wait_until(lambda: postgres.count(f"{APP} AND datname = 'app'") == 0, 10, "and no server")
+        assert wire.value("SELECT 1") == "1"
+    router.old_ones_end()

@@ -82,6 +82,17 @@ START_TEST(another_process_may_have_been_told)
 }
 END_TEST
 
+START_TEST(own_is_promised_nothing_where_all_ends)
+{
+	struct host_part part = { .most = 1, .lasting = 1 };
+
+	directory_share_budget(directory, h, &part);
+	ck_assert_uint_eq(h->monitor.budget.limit, 1);
+	ck_assert_uint_eq(share_of(DIRECTORY_OWN_WORKLOAD)->guaranteed, 0);
+	ck_assert_uint_eq(share_of(DIRECTORY_OWN_WORKLOAD)->max, 1);
+}
+END_TEST
+
 START_TEST(what_was_told_holds_after_a_reload)
 {
 	tell(100, 0);
@@ -238,6 +249,7 @@ Suite *own_suite(void)
 	tcase_add_checked_fixture(tc, begin, world_end);
 	tcase_add_test(tc, budget_is_the_floors_until_it_is_told);
 	tcase_add_test(tc, another_process_may_have_been_told);
+	tcase_add_test(tc, own_is_promised_nothing_where_all_ends);
 	tcase_add_test(tc, what_was_told_holds_after_a_reload);
 	tcase_add_test(tc, budget_is_at_least_one);
 	tcase_add_test(tc, reload_above_what_there_is_changes_nothing);
