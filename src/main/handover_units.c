@@ -224,12 +224,14 @@ void handover_given(struct program *p, const struct handover_message *m)
 			continue;
 		h->hosts[i].first = h->hosts[i].fair;
 		h->hosts[i].most = handover_units_now(host) + units;
-		h->hosts[i].asked = 0;
 		/* The new process has seen to it that there is as much. */
 		part.most = part.lasting = h->hosts[i].most;
 		directory_share_budget(p->directory, host, &part);
 		handover_tend(p);
 	}
+	/* All of it is asked for anew: the new process forgets it when it hears of this. */
+	for (uint32_t i = 0; i < DIRECTORY_HOSTS_MAX; i++)
+		h->hosts[i].asked = 0;
 	h->owes_taken = true;
 }
 
@@ -268,7 +270,7 @@ void handover_hear_taken(struct handover_before *b)
 	if (i < units->count)
 		units->list[i].units += b->given;
 	b->given = 0;
-	/* It says what it still lacks. */
+	/* It says what it still lacks, of each host. */
 	b->asked.count = 0;
 }
 

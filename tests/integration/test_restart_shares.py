@@ -14,8 +14,9 @@ pytestmark = pytest.mark.router_only
 class Crowd:
     """Clients that want a transaction each and keep it; not all of them get one."""
 
-    def __init__(self, port):
-        self.port, self.held, self.failed, self.threads = port, [], [], []
+    def __init__(self, port, database="app"):
+        self.port, self.database = port, database
+        self.held, self.failed, self.threads = [], [], []
 
     def come(self, count):
         for _ in range(count):
@@ -25,7 +26,7 @@ class Crowd:
     def one(self):
         wire = self.port.raw()
         try:
-            wire.login("app_scram", self.port.dsn("app_scram")["password"], "app")
+            wire.login("app_scram", self.port.dsn("app_scram")["password"], self.database)
             gets = not w.errors(wire.query("BEGIN"))
         except (RuntimeError, OSError, EOFError):
             gets = False
@@ -315,4 +316,30 @@ def test_the_routers_own_connection_leaves_the_last_unit(restarted, postgres, mo
         wait_until(lambda: router.show("hosts")[0]["connection_budget"] == 9, 10, "the old one has one unit")
         wait_until(lambda: postgres.count(f"{APP} AND datname = 'app'") == 0, 10, "and no server")
         assert wire.value("SELECT 1") == "1"
+    router.old_ones_end()
+
+
+def test_what_is_lacking_of_several_hosts_is_given(restarted, postgres):
+    """One after the other, and none of it is forgotten."""
+    host = {"host": "127.0.0.1", "port": postgres.port, "connection_budget": 8}
+    router = restarted({
+        "hosts": {"main": None, "one": host, "two": host},
+        "databases": {"*": None, "app": {"host": "one"}, "app2": {"host": "two", "dbname": "app"}},
+        "workloads": {
+            "session": {"guaranteed_connections": 0, "max_connections": 8},
+            "transactional": {"guaranteed_connections": 0, "query_wait_timeout": "100s"}}})
+    with contextlib.ExitStack() as stack:
+        first, second = ([stack.enter_context(Crowd(router.transactional, name))
+                          for name in ("app", "app2")] for _ in range(2))
+        for crowd in first:
+            crowd.come(8)
+        wait_until(lambda: all(len(crowd.held) == 8 for crowd in first), 10, "all is in use")
+        router.restart()
+        for crowd in second:
+            crowd.come(1)
+        wait_until(lambda: len(router.show("waiting")) == 2, 10, "they wait")
+        router.restart()
+        for wire in first[0].held + first[1].held:
+            assert wire.query("COMMIT")[-1].body == b"I"
+        wait_until(lambda: all(crowd.held for crowd in second), 30, "both are served")
     router.old_ones_end()
