@@ -322,30 +322,49 @@ static void choose(struct program *p, struct handover_before *b)
 	}
 }
 
-/* Is what was set aside not in use any more? */
-static bool is_free(struct program *p, const char *name)
+static struct route_host *find_host(struct program *p, const char *name)
 {
 	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
-		struct monitor *m = &directory_host(p->directory, i)->monitor;
-		bool is_free;
+		struct route_host *host = directory_host(p->directory, i);
 
-		if (strcmp(directory_host(p->directory, i)->name, name) != 0)
-			continue;
-		pthread_mutex_lock(&m->lock);
-		is_free = m->budget.used <= m->budget.limit;
-		pthread_mutex_unlock(&m->lock);
-		return is_free;
+		if (strcmp(host->name, name) == 0)
+			return host;
 	}
-	return true;
+	return NULL;
+}
+
+/* Is what was set aside not in use any more? */
+static bool is_free(struct route_host *host)
+{
+	struct monitor *m = &host->monitor;
+	bool is_free;
+
+	pthread_mutex_lock(&m->lock);
+	is_free = m->budget.used <= m->budget.limit;
+	pthread_mutex_unlock(&m->lock);
+	return is_free;
+}
+
+/* Nobody waits for it any more, or the budget has shrunk, and it is no part of that. */
+static bool is_void(struct program *p, const struct handover_before *b, struct route_host *host)
+{
+	return handover_units_of(&b->asked, b->given_host) == 0 ||
+		(host != NULL && !directory_budget_covers(p->directory, host));
 }
 
 static void give(struct program *p, struct handover_before *b)
 {
+	struct route_host *host = find_host(p, b->given_host);
 	char text[HANDOVER_NAME_SIZE + 16];
 	int len = snprintf(text, sizeof(text), "Y%u %s\n", b->given, b->given_host);
 
-	if (is_free(p, b->given_host))
+	if (is_void(p, b, host)) {
+		b->given = 0;
+		handover_share(p);
+		handover_tend(p);
+	} else if (host == NULL || is_free(host)) {
 		b->is_told = handover_send(b->fd, text, (size_t)len, NULL, 0) == 0;
+	}
 }
 
 void handover_give_asked(struct program *p)

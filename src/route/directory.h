@@ -441,6 +441,8 @@ NODISCARD bool directory_own(struct directory *, struct route_host *, const char
 void directory_own_done(struct slice *);
 
 void directory_share_budget(struct directory *, struct route_host *, const struct host_part *);
+/* Whether what others have is not more than there is now. */
+bool directory_budget_covers(struct directory *, struct route_host *);
 /* Of all of them together; 0: PostgreSQL has not told yet. */
 uint32_t directory_budget(struct directory *, struct route_host *);
 

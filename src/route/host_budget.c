@@ -274,6 +274,16 @@ void directory_share_budget(struct directory *d, struct route_host *h, const str
 	pthread_mutex_unlock(&d->lock);
 }
 
+bool directory_budget_covers(struct directory *d, struct route_host *h)
+{
+	bool covers;
+
+	pthread_mutex_lock(&d->lock);
+	covers = h->part.elsewhere <= h->budget;
+	pthread_mutex_unlock(&d->lock);
+	return covers;
+}
+
 uint32_t directory_budget(struct directory *d, struct route_host *h)
 {
 	uint32_t budget;

@@ -343,3 +343,45 @@ def test_what_is_lacking_of_several_hosts_is_given(restarted, postgres):
             assert wire.query("COMMIT")[-1].body == b"I"
         wait_until(lambda: all(crowd.held for crowd in second), 30, "both are served")
     router.old_ones_end()
+
+
+def test_what_was_set_aside_goes_when_the_budget_shrinks(restarted, postgres):
+    """The newest process has not given it yet, and what others have is more than there is."""
+    router = restarted({
+        "hosts": {"main": {"connection_budget": 16}},
+        "workloads": {
+            "session": {"guaranteed_connections": 0, "max_connections": 16},
+            "transactional": {"guaranteed_connections": 0, "query_wait_timeout": "100s"}}})
+    with contextlib.ExitStack() as stack, Crowd(router.transactional) as first, \
+            Crowd(router.transactional) as last:
+        first.come(12)
+        wait_until(lambda: len(first.held) == 12, 10, "they are served")
+        router.restart()
+        second = [stack.enter_context(router.transactional.wire()) for _ in range(6)]
+        router.restart()
+        for wire in first.held[8:]:
+            assert wire.query("COMMIT")[-1].body == b"I"
+        last.come(7)
+        wait_until(lambda: len(last.held) == 7, 10, "what the first has not is the last one's")
+        for wire in second:
+            wire.send(w.query("BEGIN"))
+        wait_until(lambda: postgres.count(f"{APP} AND state = 'idle in transaction'") == 16, 10,
+                   "nothing is left")
+        wait_until(lambda: router.show("hosts")[0]["connection_budget"] < 7, 10, "some is set aside")
+        router.config["hosts"]["main"]["connection_budget"] = 8
+        router.write_config()
+        router.reload()
+        for wire in last.held:
+            assert wire.query("COMMIT")[-1].body == b"I"
+        wait_until(lambda: postgres.count(APP) == 9, 10, "the last has nothing")
+        with Watch(postgres) as watch, postgres.connect() as clock:
+            since = clock.execute("SELECT clock_timestamp()").fetchone()[0]
+            wait_until(lambda: clock.execute("SELECT clock_timestamp() - %s > '1 s'",
+                                             [since]).fetchone()[0], 10, "several looks at it")
+        assert watch.most == 9
+        for wire in first.held[:8]:
+            assert wire.query("COMMIT")[-1].body == b"I"
+        for wire in second:
+            assert not w.errors(wire.until_ready())
+            assert wire.query("COMMIT")[-1].body == b"I"
+    router.old_ones_end()

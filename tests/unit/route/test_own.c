@@ -73,8 +73,10 @@ START_TEST(another_process_may_have_been_told)
 	directory_set_limits(directory, h, 100, 3);
 	ck_assert_uint_eq(h->monitor.budget.limit, 85);
 	ck_assert_int_eq(limits().source, BUDGET_FROM_SERVER);
+	ck_assert(directory_budget_covers(directory, h));
 	tell(14, 0);
 	ck_assert_uint_eq(h->monitor.budget.limit, 0);
+	ck_assert(!directory_budget_covers(directory, h));
 	/* What the file says is not what that one was told. */
 	world_reload(FIXED(11));
 	directory_set_limits(directory, h, 50, 3);
