@@ -77,12 +77,19 @@ void client_function_note(struct client *c, const struct frame *f)
 		touched_called_unknown(&c->work->touched, call.may_reset);
 }
 
-bool client_function_runs(struct client *c, struct server *s, const struct frame *f)
+bool client_function_admits(struct client *c, struct server *s, const struct frame *f,
+	enum step_kind *why)
 {
 	struct function_call call;
+
+	return !sets(f, &call) || client_pin_admits_setting(c, s, call.name, why);
+}
+
+bool client_function_runs(struct client *c, struct server *s, const struct frame *f)
+{
 	enum step_kind why;
 
-	if (sets(f, &call) && !client_pin_admits_setting(c, s, call.name, &why)) {
+	if (!client_function_admits(c, s, f, &why)) {
 		client_pin_refuse_query(s, why);
 		/* A Query stands in its place. */
 		s->unnamed_of = 0;

@@ -375,9 +375,9 @@ static bool take(struct client *c)
 	c->has_sent = false;
 	c->end = CLIENT_END_UNKNOWN;
 	reuse_finish(&c->work->reuse);
-	client_pin_forget(c);
 	/* A Parse is kept whole; so much is held by those who have a server only. */
 	c->keeps_statements = keeps_statements(c);
+	client_pin_forget(c);
 	client_lend_taken(c);
 	if (c->keeps_statements || client_is_kept(c))
 		c->stream.held_max = CLIENT_INSPECT_MAX + STREAM_HELD_MAX;

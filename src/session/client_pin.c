@@ -13,7 +13,9 @@
 
 #include "base/clock.h"
 #include "base/slog.h"
+#include "pg/frame.h"
 #include "pg/msg_out.h"
+#include "pg/wire.h"
 #include "session/client_advice.h"
 #include "session/client_pin.h"
 #include "session/client_priv.h"
@@ -185,6 +187,78 @@ void client_pin_refuse_query(struct server *s, enum step_kind why)
 	msg_out_query(&out, sql);
 	stream_send_buf(&s->stream, &out);
 	buf_finish(&out);
+}
+
+/* --- where nobody looks after names ---------------------------------------------------------- */
+
+/* What is prepared by name may be bound again when what it made is gone. */
+static bool passes_text(struct client *c, struct server *s, const struct frame *f,
+	enum step_kind *why)
+{
+	const char *text, *name = "";
+	struct pin_scan scan;
+	struct wire_in in;
+	size_t len;
+
+	wire_init(&in, f->body, f->available);
+	if (f->type == 'P')
+		name = wire_cstr(&in);
+	text = wire_cstr(&in);
+	if (!wire_ok(&in))
+		return true;
+	len = strlen(text);
+	if (client_pin_passes(c) &&
+		(statement_may(text, len) & (STATEMENT_MAY_PIN | STATEMENT_MAY_NAME)) == 0)
+		return true;
+	pin_scan(&scan, text, len, client_lexer_flags(s));
+	if (name[0] != '\0')
+		scan.prepares |= scan.makes;
+	return admits(c, s, &scan, why);
+}
+
+/* Without a name it is what its Parse was. */
+static bool passes_bind(struct client *c, struct server *s, const struct frame *f,
+	enum step_kind *why)
+{
+	struct pin_scan scan = { .executes = true };
+
+	return c->work->pins.prepared == 0 || client_uses_unnamed(f) || admits(c, s, &scan, why);
+}
+
+bool client_pin_passing(struct client *c, struct server *s, const struct frame *f,
+	enum step_kind *why)
+{
+	bool in_copy = s->xq.copy == EXCHANGE_COPY_IN && !s->xq.copy_end_sent;
+
+	if (!keeps(c, s) || s->xq.skipping || in_copy)
+		return true;
+	switch (f->type) {
+	case 'P':
+	case 'Q':
+		return passes_text(c, s, f, why);
+	case 'B':
+		return passes_bind(c, s, f, why);
+	case 'F':
+		return client_function_admits(c, s, f, why);
+	default:
+		return true;
+	}
+}
+
+void client_pin_refuse_passing(struct client *c, struct server *s, const struct frame *f,
+	enum step_kind why)
+{
+	if (f->type == 'Q' || f->type == 'F') {
+		client_pin_refuse_query(s, why);
+		server_step(s, STEP_END_QUERY, NULL, NULL);
+		c->unnamed_version++;
+		client_unnamed_put(c, s);
+		return;
+	}
+	/* PostgreSQL begins with the one that was there. */
+	if (f->type == 'P' && f->body[0] == '\0')
+		client_unnamed_hide(c, s);
+	client_send_failing(s, why, NULL);
 }
 
 /* The first of several. */
@@ -374,4 +448,7 @@ void client_pin_forget(struct client *c)
 	p->is_audit = false;
 	p->since_us = 0;
 	p->asked_us = 0;
+	/* What it had prepared went with its server. */
+	if (!c->keeps_statements)
+		p->prepared = 0;
 }

@@ -12,6 +12,7 @@
 #include "session/client.h"
 #include "session/steps.h"
 
+struct frame;
 struct server;
 
 /* Whatever the text is it is to be looked at. */
@@ -43,6 +44,13 @@ NODISCARD bool client_pin_admits_bind(struct client *, struct server *, const ch
 /* The same for a FunctionCall that sets this. */
 NODISCARD bool client_pin_admits_setting(struct client *, struct server *, const char *name,
 	enum step_kind *why);
+/* The same for a message that is passed on where nobody looks after names: a text runs at its
+ * Parse, as far as this goes. */
+NODISCARD bool client_pin_passing(struct client *, struct server *, const struct frame *,
+	enum step_kind *why);
+/* Sends something that fails in its place. */
+void client_pin_refuse_passing(struct client *, struct server *, const struct frame *,
+	enum step_kind why);
 /* Sends a Query that fails in place of the one that may not. */
 void client_pin_refuse_query(struct server *, enum step_kind why);
 /* The error of either. */

@@ -238,9 +238,12 @@ void client_note_unseen(struct client *);
 void client_note_known(struct client *, unsigned touches);
 void client_note_unread(struct client *, struct server *);
 
-/* client_function.c: a FunctionCall.  What it sets has yet to come; it goes on; the same
- * where names are looked after, false: it was refused, and what fails was sent instead. */
+/* client_function.c: a FunctionCall.  What it sets has yet to come; may it run; it goes on;
+ * the same where names are looked after, false: it was refused, and what fails was sent
+ * instead. */
 bool client_function_waits(const struct frame *);
+bool client_function_admits(struct client *, struct server *, const struct frame *,
+	enum step_kind *why);
 void client_function_note(struct client *, const struct frame *);
 bool client_function_runs(struct client *, struct server *, const struct frame *);
 

@@ -14,6 +14,7 @@
 #include "pg/msg_out.h"
 #include "session/client_end.h"
 #include "session/client_lend.h"
+#include "session/client_pin.h"
 #include "session/client_priv.h"
 #include "session/slow.h"
 #include "session/server.h"
@@ -276,8 +277,16 @@ static void pass(struct client *c, struct server *s, const struct frame *f,
 {
 	/* Also with the message that ends this. */
 	bool looks = c->lend.looks;
+	enum step_kind why;
 
 	note_passing(c, s, f);
+	if (UNLIKELY(!client_pin_passing(c, s, f, &why))) {
+		send_span(s, span);
+		client_pin_refuse_passing(c, s, f, why);
+		span->start += FRAME_HEADER + f->available;
+		c->body_drops = true;
+		return;
+	}
 	client_unnamed_passing(c, s, f->type);
 	if (s->is_session && s->replication == NULL)
 		client_session_leaves(c, s, f);

@@ -49,6 +49,14 @@ def router(make_router):
     return make_router(pinning())
 
 
+@pytest.fixture(params=[100, 0], ids=["names", "no names"])
+def either(request, make_router):
+    """Also where nobody looks after the names of statements, and whatever is sent counts as
+    code that nobody sees."""
+    return make_router(pinning(max_prepared_statements=request.param,
+                               session_state_unseen="keep"))
+
+
 # What makes it; what asks whether it is there; what takes it away.
 KINDS = {
     "temp_tables": ("CREATE TEMP TABLE mine (x int)",
@@ -94,9 +102,9 @@ def three(endpoint):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_kept_seen_by_nobody_else_and_gone(router, kind):
+def test_kept_seen_by_nobody_else_and_gone(either, kind):
     make, _, end = KINDS[kind]
-    with three(router.transactional) as (a, b, c):
+    with three(either.transactional) as (a, b, c):
         a.execute(make)
         own = pid(a)
         for _ in range(3):
@@ -104,13 +112,13 @@ def test_kept_seen_by_nobody_else_and_gone(router, kind):
             assert [has(other, kind) for other in (b, c)] == [0, 0]
             assert pid(a) == own
             assert own not in (pid(b), pid(c))
-        assert pins(router) == [(kind, DEFAULT_USER)]
+        assert pins(either) == [(kind, DEFAULT_USER)]
         a.execute(end)
-        wait_until(lambda: pins(router) == [], 5, "the pin ends by itself")
+        wait_until(lambda: pins(either) == [], 5, "the pin ends by itself")
         assert has(a, kind) == 0
         # Everybody has every server now, and it is on none.
         with contextlib.ExitStack() as stack:
-            everybody = [stack.enter_context(router.transactional.connect()) for _ in range(4)]
+            everybody = [stack.enter_context(either.transactional.connect()) for _ in range(4)]
             for other in everybody:
                 other.execute("BEGIN")
             assert [has(other, kind) for other in everybody] == [0, 0, 0, 0]
@@ -118,19 +126,19 @@ def test_kept_seen_by_nobody_else_and_gone(router, kind):
 
 
 @pytest.mark.parametrize("kind", STAYING)
-def test_what_stays_ends_with_the_client_and_the_server(router, kind):
-    with router.transactional.connect() as b:
-        with router.transactional.connect(prepare_threshold=None) as a:
+def test_what_stays_ends_with_the_client_and_the_server(either, kind):
+    with either.transactional.connect() as b:
+        with either.transactional.connect(prepare_threshold=None) as a:
             a.execute(STAYING[kind])
             own = pid(a)
             assert [pid(a) for _ in range(5)] == [own] * 5
             assert own not in [pid(b) for _ in range(5)]
             a.execute("DISCARD ALL")
-            assert pins(router) == [(kind, DEFAULT_USER)]
+            assert pins(either) == [(kind, DEFAULT_USER)]
             assert pid(a) == own
         wait_until(lambda: b.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s",
                                      [own]).fetchone()[0] == 0, 10, "the server is closed")
-    assert pins(router) == []
+    assert pins(either) == []
 
 
 NOTHING_STAYS = [
@@ -150,14 +158,14 @@ NOTHING_STAYS = [
 
 
 @pytest.mark.parametrize("text", NOTHING_STAYS)
-def test_no_pin_without_anything_there(router, text):
-    with router.transactional.wire() as a:
+def test_no_pin_without_anything_there(either, text):
+    with either.transactional.wire() as a:
         if ";" in text and text.startswith("CREATE"):
             for part in text.split("; "):
                 a.query(part)
         else:
             a.query(text)
-        wait_until(lambda: pins(router) == [] and router.show("budget")[0]["pinned"] == 0, 5,
+        wait_until(lambda: pins(either) == [] and either.show("budget")[0]["pinned"] == 0, 5,
                    "nothing is pinned")
         assert a.value("SELECT 1") == "1"
 
@@ -258,15 +266,15 @@ def test_policy(make_router, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_disconnect_while_pinned(router, kind):
-    with router.transactional.connect() as b:
-        a = router.transactional.connect()
+def test_disconnect_while_pinned(either, kind):
+    with either.transactional.connect() as b:
+        a = either.transactional.connect()
         a.execute(KINDS[kind][0])
         own = pid(a)
         a.close()
-        wait_until(lambda: pins(router) == [], 5, "the pin is gone")
+        wait_until(lambda: pins(either) == [], 5, "the pin is gone")
         with contextlib.ExitStack() as stack:
-            everybody = [stack.enter_context(router.transactional.connect()) for _ in range(3)]
+            everybody = [stack.enter_context(either.transactional.connect()) for _ in range(3)]
             for other in everybody + [b]:
                 other.execute("BEGIN")
             assert [has(other, kind) for other in everybody + [b]] == [0] * 4
@@ -489,6 +497,116 @@ def test_a_bind_of_what_sql_has_prepared_is_one_too_many(router):
         assert w.errors(a.query("PREPARE p AS SELECT pg_advisory_lock(4711)")) == []
         assert w.errors(bound(a, "p")) == ["53300"]
         assert a.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == "0"
+
+
+# --- where nobody looks after names ----------------------------------------------------
+
+def plain(mode, **more):
+    return pinning(session_state=mode, max_prepared_statements=0, session_state_unseen="keep",
+                   **more)
+
+
+MODES = pytest.mark.parametrize("mode", ["strict", "tracked"])
+
+
+@MODES
+@pytest.mark.parametrize("name", ["", "p"], ids=["unnamed", "named"])
+@pytest.mark.parametrize("kind", ALL)
+def test_refused_at_its_parse(make_router, kind, name, mode):
+    """Nobody sees there what a Bind is of."""
+    router = make_router(plain(mode))
+    with contextlib.ExitStack() as stack:
+        full(router, stack)
+        a = stack.enter_context(router.transactional.wire())
+        assert w.errors(a.query(ALL[kind])) == ["53300"]
+        for _ in range(2):
+            a.send(w.parse("SELECT 'mine'"), w.sync(), w.parse(ALL[kind], name), w.bind(name=name),
+                   w.execute(), w.sync(), w.query("SELECT 'after'"))
+            answers = [a.until("Z") for _ in range(3)]
+            assert [w.types(answer) for answer in answers] == ["1Z", "EZ", "TDCZ"]
+            assert w.errors(answers[1]) == ["53300"]
+        # What was refused has taken the place of the unnamed statement, too.
+        a.send(w.parse("SELECT 'mine'"), w.sync(), w.parse(ALL[kind]), w.sync(),
+               w.bind(), w.execute(), w.sync())
+        answers = [a.until("Z") for _ in range(3)]
+        assert [w.errors(answer) for answer in answers] == [[], ["53300"], ["26000"]]
+        assert len(pins(router)) == 2
+        a.query("BEGIN")
+        a.send(w.parse("SELECT 1"), w.bind(), w.execute(), w.parse(ALL[kind], name), w.sync())
+        assert w.types(a.until("Z")) == "12DCEZ"
+        assert w.errors(a.query("SELECT 1")) == ["25P02"]
+        a.query("ROLLBACK")
+        assert a.value("SELECT 1") == "1"
+
+
+@MODES
+@pytest.mark.parametrize("kind", KINDS)
+def test_pinned_by_its_parse(make_router, kind, mode):
+    make, look, end = KINDS[kind]
+    router = make_router(plain(mode))
+    with router.transactional.wire() as a, router.transactional.wire() as b:
+        a.send(w.parse(make), w.bind(), w.execute(), w.sync())
+        assert w.errors(a.until_ready()) == []
+        wait_until(lambda: pins(router) == [(kind, DEFAULT_USER)], 5, "it is pinned")
+        for _ in range(3):
+            assert (a.value(look), b.value(look)) == ("1", "0")
+        assert w.errors(a.query(end)) == []
+        wait_until(lambda: pins(router) == [], 5, "the pin ends")
+        # It did not run.
+        a.send(w.parse(make), w.sync())
+        assert w.types(a.until_ready()) == "1Z"
+        wait_until(lambda: pins(router) == [], 5, "there is nothing")
+        a.query(make)
+        a.quit()
+        wait_until(lambda: pins(router) == [], 5, "the pin is gone")
+        assert b.value(look) == "0"
+
+
+@MODES
+def test_pinned_by_a_bind_of_what_was_there_before(make_router, mode):
+    """By name, while the server is kept for something else."""
+    router = make_router(plain(mode))
+    with router.transactional.wire() as a, router.transactional.wire() as b:
+        a.query("LISTEN mine")
+        a.send(w.parse("SELECT pg_advisory_lock(4711)", "p"), w.sync())
+        assert w.types(a.until_ready()) == "1Z"
+        wait_until(lambda: pins(router) == [("listen", DEFAULT_USER)], 5, "it did not run")
+        assert w.types(bound(a, "p")) == "2DCZ"
+        a.query("UNLISTEN *")
+        wait_until(lambda: pins(router) == [("advisory_locks", DEFAULT_USER)], 5, "it is kept")
+        assert b.value("SELECT pg_try_advisory_lock(4711)") == "f"
+
+
+@MODES
+def test_refused_where_it_is_executed(make_router, mode):
+    router = make_router(plain(mode, session_state_advisory_locks="refuse"))
+    with router.transactional.wire() as a:
+        a.query("LISTEN mine")
+        assert w.errors(a.query("PREPARE p AS SELECT pg_advisory_lock(4711)")) == []
+        for _ in range(2):
+            assert w.errors(a.query("EXECUTE p")) == ["0A000"]
+            assert w.errors(bound(a, "p")) == ["0A000"]
+            assert a.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == "0"
+        a.query("DEALLOCATE ALL; UNLISTEN *")
+        wait_until(lambda: pins(router) == [], 5, "the pin ends")
+        assert w.errors(bound(a, "p")) == ["26000"]
+
+
+@MODES
+@pytest.mark.parametrize("how", ["simple", "extended"])
+def test_policy_where_names_are_not_looked_after(make_router, mode, how):
+    router = make_router(plain(mode, **{f"session_state_{kind}": "refuse" for kind in
+                                        [*ALL, *KEPT]}))
+    with router.transactional.wire() as a:
+        for text in [*ALL.values(), "SET work_mem = '7MB'", "SET ROLE NONE",
+                     "SELECT set_config('app.x', '1', false)", "PREPARE p AS SELECT 1"]:
+            a.send(w.query(text) if how == "simple" else w.one_query(text))
+            assert w.errors(a.until_ready()) == ["0A000"], text
+            assert a.value("SELECT 1") == "1"
+        for text in ("SET LOCAL work_mem = '7MB'", "RESET ALL", "SHOW work_mem"):
+            a.send(w.query(text) if how == "simple" else w.one_query(text))
+            assert w.errors(a.until_ready()) == [], text
+    assert pins(router) == []
 
 
 FAILING = {
