@@ -37,6 +37,7 @@ struct client_work {
 	struct touched resets;          /* of settings of the startup packet, not yet made good: */
 	uint8_t resets_way;             /* ... server_defaults.c: has what resets them run? */
 	bool resets_executed;           /* ... something was, since */
+	bool resets_tagged;             /* ... so a tag may say */
 	bool resets_bound;              /* a portal may reset some until the transaction ends */
 	uint64_t resets_portal;         /* what was bound last, by its hash */
 	bool reads_change;              /* the lease may have changed how texts are read, */

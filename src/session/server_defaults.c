@@ -64,8 +64,8 @@ static void noted(struct client *c, bool runs)
 	uint8_t first = runs ? WAY_RAN : WAY_READ;
 
 	work->cuts = work->cuts || resets->cuts;
-	/* A SET behind RESET ALL that may not run. */
-	resets->has_resets = resets->has_resets && concerns(c, !runs && resets->all);
+	/* A SET behind RESET ALL may not hold. */
+	resets->has_resets = resets->has_resets && concerns(c, resets->all);
 	if (!resets->has_resets)
 		return;
 	work->resets_way = work->resets_way == WAY_NONE || (runs && work->resets_way == WAY_RAN) ?
@@ -158,6 +158,7 @@ static void forget(struct client *c)
 	c->resets_unsure = false;
 	c->work->resets_way = WAY_NONE;
 	c->work->resets_executed = false;
+	c->work->resets_tagged = false;
 }
 
 static void behind_parse(struct client *c, const struct frame *f)
@@ -352,22 +353,38 @@ static void write_if_reset(struct buf *sql, const char *name, const char *value)
 	buf_add_str(sql, " END IS NULL; ");
 }
 
+/* Nobody knows whether all of it has run and holds. */
+static bool is_unsure(const struct client *c)
+{
+	return c->resets_unsure || c->work->resets_way != WAY_RAN ||
+		c->work->resets.has_errors;
+}
+
+/* It was, before any of that: the client has emptied it, and does not get it back for what has
+ * perhaps come to nothing. */
+static bool was_empty(const struct client *c, const char *name)
+{
+	return c->has_start && strchr(name, '.') != NULL && params_get(&c->params, name) == NULL;
+}
+
 /* What has to be said so that the defaults are the client's again: of the timeout, which
  * ends what is said, or of all others.  False: nothing. */
 static bool write_defaults(struct client *c, struct server *s, bool is_timeout, struct buf *sql)
 {
 	const char *name, *value;
 	size_t pos = 0, begin = buf_len(sql);
+	bool unsure = is_unsure(c);
 
 	while (params_next(defaults_of(c), &pos, &name, &value)) {
 		enum touched_as as = touched_as(&c->work->resets, name);
 
-		if (as == TOUCHED_SET && c->work->resets.all && c->work->resets_way != WAY_RAN)
+		if (as == TOUCHED_SET && c->work->resets.all && unsure)
 			as = TOUCHED_BOTH;
 		if (as == TOUCHED_NOT || as == TOUCHED_SET || is_reported(s, name, value) ||
-			(strcasecmp(name, "statement_timeout") == 0) != is_timeout)
+			(strcasecmp(name, "statement_timeout") == 0) != is_timeout ||
+			(unsure && was_empty(c, name)))
 			continue;
-		if (as == TOUCHED_RESET && !c->resets_unsure && c->work->resets_way == WAY_RAN)
+		if (as == TOUCHED_RESET && !unsure)
 			write_again(sql, name, value);
 		else
 			write_if_reset(sql, name, value);
@@ -382,10 +399,18 @@ void server_defaults_unsure(struct server *s)
 	s->client->resets_unsure = s->client->work->resets.has_resets;
 }
 
+void server_defaults_rolled_back(struct server *s)
+{
+	if (s->client != NULL && s->client->work->resets_tagged)
+		server_defaults_unsure(s);
+}
+
 void server_defaults_tag(struct server *s)
 {
 	struct client *c = s->client;
 
+	if (c != NULL)
+		c->work->resets_tagged = c->work->resets.has_resets;
 	if (c == NULL || !(c->resets_by_name || c->work->resets_bound) || !client_has_defaults(c))
 		return;
 	touched_reset_all(&c->work->resets);

@@ -117,6 +117,7 @@ NODISCARD bool server_defaults_done(struct server *);
 /* A statement has run that sets or resets; an error has come. */
 void server_defaults_tag(struct server *);
 void server_defaults_unsure(struct server *);
+void server_defaults_rolled_back(struct server *);
 /* server_rows.c: those that are whole and the client's, as far as they come in a row: their
  * bytes. */
 size_t server_pass_rows(const struct server *, const uint8_t *data, size_t len);

@@ -289,6 +289,7 @@ void server_note_tag(struct server *s, enum result_tag tag, const struct frame *
 			note_ddl(s);
 		if (c != NULL)
 			touched_undone(&s->client->work->touched);
+		server_defaults_rolled_back(s);
 		return;
 	case RESULT_DISCARD_ALL:
 		server_defaults_tag(s);

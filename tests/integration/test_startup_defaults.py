@@ -4,6 +4,7 @@ ports, as on PostgreSQL itself."""
 import psycopg
 import pytest
 from support import wire as w
+from test_session_state import state
 
 START = {"DateStyle": "German, DMY", "statement_timeout": "71s",
          "search_path": "pg_catalog, public", "options": "-c app.start=mine -c work_mem=77MB"}
@@ -250,6 +251,68 @@ def test_behind_it_a_set_that_may_not_run(port, how):
         assert not w.errors(wire.until_ready())
         zone = "Europe/Rome" if how == "run" else "Asia/Tokyo"
         assert wire.value("SHOW TimeZone") == zone
+
+
+OWN = {"options": "-c app.t=B -c work_mem=77MB", "TimeZone": "Asia/Seoul"}
+NOT_HELD = [
+    ["BEGIN; RESET ALL; SAVEPOINT a; SET app.t='1'; ROLLBACK TO a; COMMIT"],
+    ["BEGIN; RESET ALL; SAVEPOINT a; SET work_mem='1MB'; ROLLBACK TO a; COMMIT"],
+    ["BEGIN", "RESET ALL", "SAVEPOINT a", "SET work_mem='1MB'", "ROLLBACK TO a", "COMMIT"],
+    ["BEGIN; RESET ALL; COMMIT; SET app.t='1'; SELECT 1/0"],
+    ["RESET ALL; EXPLAIN SELECT set_config('app.t', '1', false)"],
+    ["RESET ALL; PREPARE p AS SELECT set_config('app.t', '1', false)"],
+    ["RESET ALL; SELECT CASE WHEN false THEN set_config('work_mem', '1MB', false) END"],
+    ["RESET ALL; SELECT CASE WHEN false THEN set_config('TimeZone', 'UTC', false) END"],
+]
+
+
+@pytest.mark.parametrize("texts", NOT_HELD)
+def test_behind_it_a_set_that_does_not_hold(port, texts):
+    with port.wire(**OWN) as wire:
+        wire.query("SET app.t TO 'own'; SET work_mem TO '9MB'; SET TimeZone TO 'UTC'")
+        for text in texts:
+            wire.send(w.query(text))
+            wire.until_ready()
+        assert wire.value("SHOW app.t") == "B"
+        assert wire.value("SHOW work_mem") == "77MB"
+        assert wire.value("SHOW TimeZone") == "Asia/Seoul"
+
+
+def test_behind_it_a_set_that_holds(port):
+    with port.wire(**OWN) as wire:
+        ok(wire, "RESET ALL; SET app.t TO ''; SET work_mem TO '1MB'; SET TimeZone TO 'UTC'")
+        assert wire.value("SHOW app.t") == ""
+        assert wire.value("SHOW work_mem") == "1MB"
+        assert wire.value("SHOW TimeZone") == "UTC"
+
+
+NOT_RESET = [
+    ["BEGIN", "RESET app.t", "ROLLBACK"],
+    ["BEGIN; RESET app.t; ROLLBACK"],
+    ["RESET app.t; SELECT 1/0"],
+    ["SELECT nothing_here; RESET ALL"],
+    ["SELECT set_config('app.t', NULL, false) WHERE false"],
+    ["BEGIN", "SELECT set_config('app.t', NULL, false)", "ROLLBACK"],
+]
+
+
+@pytest.mark.router_only
+@pytest.mark.parametrize("texts", NOT_RESET)
+def test_what_is_empty_is_not_reset(make_router, texts):
+    """What the client has emptied stays so behind a reset that comes to nothing."""
+    router = make_router(state(None, "strict"))
+    with router.transactional.wire(**OWN) as wire, router.transactional.wire() as other:
+        ok(wire, "SET app.t TO ''")
+        for text in texts:
+            wire.send(w.query(text))
+            wire.until_ready()
+        for _ in range(2):
+            assert wire.value("SHOW app.t") == ""
+            ok(other, "SELECT 1")
+        ok(wire, "RESET app.t")
+        for _ in range(2):
+            assert wire.value("SHOW app.t") == "B"
+            ok(other, "SELECT 1")
 
 
 def test_behind_it_copy(wire):
