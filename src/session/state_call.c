@@ -14,6 +14,9 @@
 /* pg_type.dat */
 enum { OID_TEXT = 25, OID_UNKNOWN = 705, OID_VARCHAR = 1043 };
 
+/* A value of the type name is shorter: NAMEDATALEN (pg_config_manual.h). */
+enum { NAME_CUT = 64 };
+
 void touched_called(struct touched *t, const char *name, bool may_reset)
 {
 	bool is_own = strchr(name, '.') != NULL;
@@ -59,19 +62,23 @@ static bool find_param(const struct touched *t, uint32_t number, struct wire_in 
 	return wire_ok(in);
 }
 
-/* Is its value the text that is sent?  That of name or of character(n) may be cut. */
-static bool is_text(const struct touched *t, uint32_t number)
+/* Is its value the text that is sent?  That of name or of character(n) may be cut, and of which
+ * type one is that Parse says nothing of, another place in the text may say. */
+static bool is_text(const struct touched *t, uint32_t number, const uint8_t *bytes, uint32_t len)
 {
+	uint32_t type = 0;
 	struct wire_in in;
-	uint32_t type;
 
 	wire_init(&in, t->types, t->types_len);
-	if (number > wire_u16(&in))
-		return true;
-	(void)wire_bytes(&in, 4 * ((size_t)number - 1));
-	type = wire_u32(&in);
-	return wire_ok(&in) &&
-		(type == 0 || type == OID_TEXT || type == OID_UNKNOWN || type == OID_VARCHAR);
+	if (number <= wire_u16(&in)) {
+		(void)wire_bytes(&in, 4 * ((size_t)number - 1));
+		type = wire_u32(&in);
+		if (!wire_ok(&in))
+			return false;
+	}
+	if (type == 0 || type == OID_UNKNOWN)
+		return len < NAME_CUT && memchr(bytes, ' ', len) == NULL;
+	return type == OID_TEXT || type == OID_VARCHAR;
 }
 
 static bool take_param(const struct touched *t, uint32_t number, char *to, size_t size,
@@ -81,13 +88,14 @@ static bool take_param(const struct touched *t, uint32_t number, char *to, size_
 	struct wire_in in;
 	uint32_t len;
 
-	if (!find_param(t, number, &in, &len) || !is_text(t, number))
+	if (!find_param(t, number, &in, &len))
 		return false;
 	*is_null = len == UINT32_MAX;
 	if (*is_null)
 		return true;
 	bytes = wire_bytes(&in, len);
-	if (bytes == NULL || len >= size || memchr(bytes, '\0', len) != NULL)
+	if (bytes == NULL || len >= size || memchr(bytes, '\0', len) != NULL ||
+		!is_text(t, number, bytes, len))
 		return false;
 	memcpy(to, bytes, len);
 	to[len] = '\0';

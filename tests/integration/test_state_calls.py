@@ -271,6 +271,15 @@ def test_type_of_the_name(make_router, oid, name, is_kept, named):
 
 
 @pytest.mark.router_only
+@pytest.mark.parametrize("cast, name", [("bpchar", "app.tenant_id "), ("name", "app." + "x" * 80)])
+def test_type_of_the_name_from_elsewhere(make_router, cast, name):
+    router = make_router(state(None, "strict"))
+    with router.transactional.wire() as a:
+        answer = ok(a, extended(f"SELECT $1::{cast}, set_config($1, 'B', false)", name))
+        assert [m.fields["S"] for m in answer if m.type == "N"] == ["WARNING"]
+
+
+@pytest.mark.router_only
 @pytest.mark.parametrize("old, new, default", [("sort_mem", "work_mem", "4MB"),
                                                ("vacuum_mem", "maintenance_work_mem", "64MB")])
 def test_names_of_old(make_router, old, new, default):
