@@ -323,8 +323,8 @@ static void pass(struct client *c, struct server *s, const struct frame *f,
 	exchange_sent(&s->xq, f->type);
 }
 
-/* May this message go on now? */
-static bool may_forward(struct client *c, struct server *s, const struct frame *f)
+/* May this message go on now, or begin to, if not all of it is there that is needed? */
+static bool may_forward(struct client *c, struct server *s, const struct frame *f, bool waits)
 {
 	if (f->type == 'P' && f->available == 0 && f->body_len > 0)
 		return false;
@@ -336,7 +336,7 @@ static bool may_forward(struct client *c, struct server *s, const struct frame *
 	if (!exchange_has_room(&s->xq) || s->is_full || s->holds_client)
 		return false;
 	/* Looked at when there is all of it, not with each piece. */
-	return must_wait(c, s, f) ||
+	return waits ||
 		(!client_waits_for_reading(c, s, f) && !client_waits_for_names(c, s, f));
 }
 
@@ -383,6 +383,7 @@ static size_t forward_step(struct client *c, struct server *s, struct span *span
 	size_t len = total - span->pos;
 	unsigned leaves;
 	struct frame f;
+	bool waits;
 
 	if (c->body_left > 0) {
 		size_t n = size_min(c->body_left, len);
@@ -403,8 +404,9 @@ static size_t forward_step(struct client *c, struct server *s, struct span *span
 	}
 	if (f.type == 'X')
 		*end = FORWARD_QUIT;
+	waits = must_wait(c, s, &f);
 	/* Behind the clean comes nothing more in this lease. */
-	if (f.type == 'X' || s->is_chained || is_spent(c, s) || !may_forward(c, s, &f))
+	if (f.type == 'X' || s->is_chained || is_spent(c, s) || !may_forward(c, s, &f, waits))
 		return 0;
 	began(c, s);
 	slow_note(c, s, &f);
@@ -415,7 +417,7 @@ static size_t forward_step(struct client *c, struct server *s, struct span *span
 		s->sql_of = c->id;
 	}
 	c->body_drops = false;
-	if (must_wait(c, s, &f))
+	if (waits)
 		return 0;
 	client_sure_taken(c);
 	if (!c->keeps_statements) {

@@ -296,16 +296,22 @@ bool statement_calls_next(struct statement_calls *calls, struct sql_call *call)
 	return is_found;
 }
 
+/* At what a SELECT tells.  False: it is none, or may be another statement. */
+static bool begin_select(struct head *head, struct statement *s)
+{
+	if (s->kind != SQL_SELECT || (s->flags & SQL_UNSURE) != 0)
+		return false;
+	head_init(head, s);
+	return head_accept(head, WORD_SELECT);
+}
+
 bool statement_is_only_set_config(const struct statement *statement)
 {
 	struct statement s = *statement;
 	struct sql_call call;
 	struct head head;
 
-	if (s.kind != SQL_SELECT || (s.flags & SQL_UNSURE) != 0)
-		return false;
-	head_init(&head, &s);
-	if (!head_accept(&head, WORD_SELECT))
+	if (!begin_select(&head, &s))
 		return false;
 	do {
 		if (!skip_schema(&head) || !names_set_config(&head))
@@ -357,10 +363,7 @@ bool statement_runs_set_config(const struct statement *statement)
 	struct statement s = *statement;
 	struct head head;
 
-	if (s.kind != SQL_SELECT || (s.flags & SQL_UNSURE) != 0)
-		return false;
-	head_init(&head, &s);
-	if (!head_accept(&head, WORD_SELECT))
+	if (!begin_select(&head, &s))
 		return false;
 	do {
 		if (!skip_schema(&head))
