@@ -77,6 +77,11 @@ void client_note_statement(struct client *c, struct server *s, struct prepared *
 		client_note_known(c, touches);
 		return;
 	}
+	if ((touches & FACT_IS_LONG) != 0) {
+		client_note_known(c, touches);
+		client_note_unread(c, s);
+		return;
+	}
 	client_has_read(c, p->text_len);
 	client_note_types(c, p->body, p->len);
 	client_note_text(c, s, p->body, p->text_len);

@@ -233,8 +233,8 @@ void client_note_types(struct client *, const void *body, size_t len);
 /* A text that the server is about to read; one that nobody has seen. */
 void client_note_text(struct client *, struct server *, const void *text, size_t len);
 void client_note_unseen(struct client *);
-/* One that was read before: touches, enum fact_touches, are not _ANY.  One that is not read,
- * as that would be too much: its settings are lost. */
+/* One that was read before: touches, enum fact_touches, are not _ANY; or what it sets is told
+ * by the other: that is not read, as it would be too much, and is lost. */
 void client_note_known(struct client *, unsigned touches);
 void client_note_unread(struct client *, struct server *);
 

@@ -159,7 +159,7 @@ static bool warn(struct client *c, struct buf *out)
 {
 	static const struct msg_out_error lost = { .severity = "WARNING",
 		.sqlstate = "01000",
-		.message = "a setting is not kept behind this transaction, as its name is computed, longer than 127 bytes, given as another type than text, in an encoding that is not read here, or set by a text that is too long and run by EXECUTE",
+		.message = "a setting is not kept behind this transaction, as its name is computed, longer than 127 bytes, given as another type than text, in an encoding that is not read here, or set by a prepared statement that is too long to be read each time that it runs",
 		.hint = "On a transaction port the name in set_config() has to be a constant or a parameter; true as its third argument says that it is not to be kept." };
 
 	if (LIKELY(!c->work->touched.is_lost && !client_advice_is_due(c)))

@@ -12,6 +12,10 @@
 /* Beside what was found. */
 enum { KNOWN = 1 << 7 };
 
+/* A Bind of some bytes may have a statement read again: about 1 ms.  Comments and constants are
+ * passed over quickly, however long they are. */
+enum { WORDS_MAX = 16 * 1024 };
+
 struct facts {
 	struct facts *next;
 	unsigned flags;                 /* enum lexer_flag */
@@ -115,6 +119,18 @@ static bool takes_values(const void *text, size_t len, unsigned flags)
 	return reader.lexer.unsure;
 }
 
+static bool is_long(const void *text, size_t len, unsigned flags)
+{
+	struct lexer_token token;
+	struct lexer lexer;
+	uint32_t words = 0;
+
+	lexer_init(&lexer, text, len, flags);
+	while (words <= WORDS_MAX && lexer_next(&lexer, &token) != LEXER_END)
+		words++;
+	return words > WORDS_MAX;
+}
+
 /* One reading of it. */
 static unsigned find_touched(const void *text, size_t len, unsigned flags)
 {
@@ -142,6 +158,8 @@ static unsigned find_touches(const void *text, size_t len, unsigned flags)
 			find_touched(text, len, flags ^ LEXER_STANDARD_STRINGS);
 	if ((found & FACT_TOUCHES_ANY) != 0 && takes_values(text, len, flags))
 		found |= FACT_TAKES_VALUES;
+	if ((found & FACT_TOUCHES_ANY) != 0 && is_long(text, len, flags))
+		found |= FACT_IS_LONG;
 	if (facts_find_code(text, len, flags))
 		found |= FACT_MAKES_CODE;
 	return found;

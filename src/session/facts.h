@@ -29,7 +29,8 @@ enum fact_touches {
 	FACT_TOUCHES_ANY = 1 << 0,
 	FACT_TAKES_VALUES = 1 << 1,     /* ... which ones, and how, may hang on parameters */
 	FACT_IS_SET = 1 << 2,           /* its tag is that of SET or RESET */
-	FACT_MAKES_CODE = 1 << 3        /* a table with a default that runs something */
+	FACT_MAKES_CODE = 1 << 3,       /* a table with a default that runs something */
+	FACT_IS_LONG = 1 << 4           /* ... too long to be read each time that it runs */
 };
 
 /* What it does to names, and to tables without telling it by its tag. */

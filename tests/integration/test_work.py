@@ -259,6 +259,62 @@ def test_domains_fail_ahead_of_answers(router):
         check_growth(router, act, 95)
 
 
+@pytest.mark.parametrize("call", ["set_config($1, $1, false)",
+                                  "set_config('app.y', 'no', false)"],
+                         ids=["values", "constants"])
+def test_a_statement_of_very_many_calls_is_bound_again_and_again(router, call):
+    """None of which PostgreSQL looks at."""
+    text = f"SELECT 1 WHERE false AND '' IN ({', '.join([call] * (LONG // len(call)))})"
+    with router.transactional.wire() as wire:
+        values, types = (("app.x",), (25,)) if "$1" in call else ((), ())
+        prepare(wire, "many", text, types)
+
+        def act(number):
+            sent, answer = send_all(wire, *[w.bind(values, "many") + w.execute()] * number)
+            assert not w.errors(answer) and w.types(answer).count("2") == number
+            return len(text) + sent
+
+        check_growth(router, act, 10)
+
+
+LONGEST = 16 * 1024
+
+
+@pytest.mark.parametrize("by", ["protocol", "sql"])
+@pytest.mark.parametrize("name", ["long", ""], ids=["named", "unnamed"])
+@pytest.mark.parametrize("extra", [0, 1], ids=["just read", "too long"])
+def test_what_a_statement_sets_that_is_too_long_to_be_read(router, extra, name, by):
+    """The client is told, goes on with what it had, and nobody else has any of it."""
+    begin = "SELECT set_config($1, $2, false) WHERE 1 IN (1"
+    # SELECT set_config ( $1 , $2 , false ) WHERE 1 IN ( 1, and at the end )
+    count = (LONGEST - 15) // 2
+    text = f"{begin}{', 1' * count}{', 1' if extra else ''})"
+    if by == "sql" and not name:
+        pytest.skip("SQL has no unnamed statements")
+    with router.transactional.wire(options="-c app.t=brought") as wire, \
+            router.transactional.wire() as other:
+        wire.query("SET app.x = 'before'")
+
+        def sets(setting, value):
+            if by == "sql":
+                value = "NULL" if value is None else f"'{value}'"
+                return wire.query(f"EXECUTE long('{setting}', {value})")
+            return send_all(wire, w.parse(text, name, (25, 25)) if not name else b"",
+                            w.bind((setting, value), name) + w.execute())[1]
+
+        if name:
+            prepare(wire, name, text, (25, 25))
+        for setting, value, kept in (("app.x", "mine", "mine"), ("app.t", None, "brought")):
+            had = wire.value(f"SELECT current_setting('{setting}')")
+            answer = sets(setting, value)
+            assert not w.errors(answer)
+            warned = [m for m in answer if m.type == "N" and m.fields["S"] == "WARNING"]
+            assert ["too long" in m.fields["M"] for m in warned] == [True] * extra
+            for _ in range(3):
+                assert other.value(f"SELECT current_setting('{setting}', true)") in (None, "")
+            assert wire.value(f"SELECT current_setting('{setting}')") == (had if extra else kept)
+
+
 def test_others_have_their_turn_while_long_texts_are_read(router):
     """What hangs on a parameter is read with each Bind, and not all of it at once."""
     with router.transactional.wire() as wire, router.transactional.wire() as other:

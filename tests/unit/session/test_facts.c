@@ -68,6 +68,38 @@ START_TEST(a_text_is_what_was_found)
 }
 END_TEST
 
+START_TEST(what_sets_is_long_by_its_words)
+{
+	enum { WORDS = 16 * 1024, IN_FRONT = 3 };
+	static const char begin[] = "SET search_path TO ";
+	static char text[sizeof(begin) + 2 * WORDS];
+	struct prepared *p;
+	size_t len = sizeof(begin) - 1;
+
+	memcpy(text, begin, len);
+	for (int n = IN_FRONT; n < WORDS; n++)
+		text[len++] = n % 2 == 1 ? 'a' : ',';
+	text[len] = '\0';
+	p = get(text);
+	ck_assert_uint_eq(facts_touches(p, FLAGS), FACT_TOUCHES_ANY | FACT_IS_SET);
+	end(p);
+	text[len++] = '+';
+	text[len] = '\0';
+	p = get(text);
+	ck_assert_uint_eq(facts_touches(p, FLAGS) & FACT_IS_LONG, FACT_IS_LONG);
+	end(p);
+	/* Neither what sets nothing, nor a comment. */
+	memset(text, ',', len);
+	p = get(text);
+	ck_assert_uint_eq(facts_touches(p, FLAGS), 0);
+	end(p);
+	memcpy(text, "SET a.b = c --", strlen("SET a.b = c --"));
+	p = get(text);
+	ck_assert_uint_eq(facts_touches(p, FLAGS), FACT_TOUCHES_ANY | FACT_IS_SET);
+	end(p);
+}
+END_TEST
+
 static unsigned readings;
 
 static unsigned read_it(const void *text, size_t len, unsigned flags)
@@ -166,6 +198,7 @@ Suite *facts_suite(void)
 	TCase *tc = tcase_create("facts");
 
 	tcase_add_loop_test(tc, a_text_is_what_was_found, 0, COUNT_OF(facts));
+	tcase_add_test(tc, what_sets_is_long_by_its_words);
 	tcase_add_test(tc, a_text_is_read_once_for_each_way_to_read_it);
 	tcase_add_test(tc, a_text_may_do_more_where_strings_end_elsewhere);
 	tcase_add_test(tc, what_pins_is_kept_whole);
