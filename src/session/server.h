@@ -103,8 +103,7 @@ struct server {
 	struct unseen_ran ran;          /* code that may have left what no clean takes away */
 	bool ran_may_change;            /* ... in this transaction, and may have made more */
 	bool asks_unseen;               /* SETTINGS: the clean asks what code can leave; */
-	uint64_t asked_generation;      /* as of then */
-	uint64_t asked_us;
+	uint64_t asked_generation, asked_us;    /* as of then; when */
 	bool is_to_ask;                 /* ... the next one does */
 	bool is_judged;                 /* is_chained: nothing can have been left */
 	bool is_suspect, has_strays;    /* code has run that may have made statements; by any name */
@@ -122,6 +121,7 @@ struct server {
 	bool clean_role_first;
 	bool clean_looks, clean_drops, clean_at_once;   /* server_looks_for_forged(), drops_plans, may_defer: then */
 	bool cleans_left, keeps_shared, is_left;        /* server_left.c: may be; how; is under way */
+	uint64_t left_by;               /* ... a client that is known to have left */
 	bool is_broken;                 /* not to be reused: see server_break() */
 	enum server_end broken_by;
 	bool is_tainted;                /* a cancel may hit it at any time: as well */

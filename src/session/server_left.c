@@ -14,17 +14,22 @@ static bool client_has_left(const struct worker *w, uint64_t id)
 	return false;
 }
 
-bool server_clean_left(struct worker *w, struct server *s)
+bool server_is_left(const struct worker *w, struct server *s)
 {
-	if (!s->cleans_left || s->ps.last_client == 0 ||
-		!client_has_left(w, s->ps.last_client))
+	if (!s->cleans_left || s->ps.last_client == 0)
 		return false;
+	if (s->left_by != s->ps.last_client && client_has_left(w, s->ps.last_client))
+		s->left_by = s->ps.last_client;
+	return s->left_by == s->ps.last_client;
+}
+
+void server_clean_left(struct worker *w, struct server *s)
+{
 	if (server_attach(w, s) < 0) {
 		server_drop(w, s);
-		return true;
+		return;
 	}
 	s->is_left = true;
 	stream_resume(&s->stream);
 	server_reset(s);
-	return true;
 }

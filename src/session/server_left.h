@@ -11,7 +11,10 @@
 
 #include "session/server.h"
 
-/* It was taken from its pool to be looked at.  True: it is cleaned, and goes back by itself. */
-NODISCARD bool server_clean_left(struct worker *, struct server *);
+/* It was taken from its pool to be looked at: is its client known to have left?  Who leaves is
+ * not remembered for long; of a server that was asked for it is, until its turn has come. */
+bool server_is_left(const struct worker *, struct server *);
+/* ... and goes back there by itself, cleaned. */
+void server_clean_left(struct worker *, struct server *);
 
 #endif

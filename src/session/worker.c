@@ -360,7 +360,9 @@ static bool look_at_idle(struct worker *w, struct route_host *host)
 			server_take_to_close(w, server_from_ps(idle[i]), SERVER_END_LOST);
 			continue;
 		}
-		if (cleaned < IDLE_CLEAN_MAX && server_clean_left(w, server_from_ps(idle[i]))) {
+		/* In this order: also of those that wait it is to be known. */
+		if (server_is_left(w, server_from_ps(idle[i])) && cleaned < IDLE_CLEAN_MAX) {
+			server_clean_left(w, server_from_ps(idle[i]));
 			cleaned++;
 			continue;
 		}

@@ -83,3 +83,34 @@ def test_others_are_left_alone(make_router, taken):
             assert other.value("SELECT count(*) FROM pg_prepared_statements "
                                "WHERE name LIKE 'pgtandem_s%'") == "1"
         stays.query("ROLLBACK")
+
+
+def test_however_many_leave_meanwhile(make_router, taken):
+    """So many servers have their turn in some six seconds, and who has left is forgotten after
+    four, where a thousand others have left since."""
+    count = 85
+    router = make_router({
+        "process": {"workers": 1}, "hosts": {"main": {"connection_budget": count}},
+        "workloads": {"transactional": {"guaranteed_connections": count,
+                                        "max_connections": count}, "session": None},
+        "defaults": {"session_state": "strict"}})
+    # As select() of whoever looks at the locks knows descriptors below 1024, not all are there
+    # at a time.
+    others = [router.transactional.wire() for _ in range(800)]
+    wires = [router.transactional.wire() for _ in range(count)]
+    for wire in wires:
+        wire.send(w.query("BEGIN"))
+    for key, wire in enumerate(wires):
+        wire.until_ready()
+        assert wire.value(f"SELECT take({key})") == str(key)
+    for wire in wires:
+        wire.send(w.query("COMMIT"))
+    for wire in wires:
+        wire.until_ready()
+    assert len(taken()[0]) == count
+    for wire in wires + others:
+        wire.quit()
+    for _ in range(300):
+        with router.transactional.wire() as other:
+            other.quit()
+    wait_until(lambda: taken() == ([], []), 20, "it is gone")
