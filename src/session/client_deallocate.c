@@ -29,8 +29,8 @@ static bool read_drop(const void *data, size_t len, struct statement *first)
 	const char *text = data;
 
 	/* Before all others are scanned. */
-	if (len == 0 || ((text[0] | 0x20) != 'd' && (uint8_t)text[0] > ' ' && text[0] != '/' &&
-				text[0] != '-'))
+	if (len == 0 || ((text[0] | 0x20) != 'd' && (uint8_t)text[0] > ' ' &&
+				strchr("/-;", text[0]) == NULL))
 		return false;
 	if (statement_count(text, len, LEXER_STANDARD_STRINGS, 2, first) != 1 ||
 		(first->flags & SQL_UNSURE) != 0)

@@ -449,7 +449,8 @@ static bool begins_with_prepare(const struct frame *f)
 
 	lexer_init(&lexer, (const char *)f->body, size_min(f->available, HEAD_MIN),
 		LEXER_STANDARD_STRINGS);
-	(void)lexer_next(&lexer, &token);
+	while (lexer_next(&lexer, &token) == LEXER_PUNCT && token.text[0] == ';')
+		;
 	return lexer_is_word(&token, "prepare");
 }
 

@@ -551,6 +551,19 @@ def test_deallocate(port, how):
         assert execute(other, "B c") == [("b",)]
 
 
+@pytest.mark.parametrize("how", [simple, extended])
+@pytest.mark.parametrize("sql, tag", [("; DEALLOCATE a", "DEALLOCATE"),
+                                      (";;\n/* x */ ; DEALLOCATE PREPARE a; ;", "DEALLOCATE"),
+                                      ("; DEALLOCATE ALL", "DEALLOCATE ALL")])
+def test_deallocate_behind_empty_statements(port, how, sql, tag):
+    with port.wire() as wire:
+        for text in ("one", "two"):
+            prepare(wire, "a", f"SELECT '{text}'")
+            assert execute(wire, "a") == [(text,)]
+            assert [m.tag for m in how(wire, sql) if m.type == "C"] == [tag]
+            assert error(run(wire, w.bind(name="a")))[0] == "26000"
+
+
 def test_deallocate_with_more_behind_it(port):
     """All of the text runs."""
     with port.wire() as wire:

@@ -406,13 +406,14 @@ def test_memory_is_bounded(make_router, how):
 
 
 @pytest.mark.router_only
-def test_too_long_to_be_kept(make_router):
+@pytest.mark.parametrize("empty", ["", "; ;"])
+def test_too_long_to_be_kept(make_router, empty):
     port = make_router(limited(1)).transactional
     with port.wire() as wire:
-        answer = wire.query(f"PREPARE p AS SELECT 1 /* {'x' * 1200000} */")
+        answer = wire.query(f"{empty}PREPARE p AS SELECT 1 /* {'x' * 1200000} */")
         assert w.errors(answer) == ["54000"]
         wire.query("BEGIN")
-        answer = wire.query(f"PREPARE p AS SELECT 1 /* {'x' * 1200000} */")
+        answer = wire.query(f"{empty}PREPARE p AS SELECT 1 /* {'x' * 1200000} */")
         assert w.errors(answer) == ["54000"] and answer[-1].body == b"E"
         wire.query("ROLLBACK")
         assert wire.value("SELECT 1") == "1"
