@@ -159,6 +159,10 @@ void touched_bound_null(struct touched *t)
 		return;
 	t->has_resets = true;
 	t->resets_any = t->resets_any || t->unknown;
+	/* A text may do so thousands of times. */
+	if (!t->has_sets)
+		return;
+	t->has_sets = false;
 	for (uint32_t i = 0; i < t->count; i++) {
 		*at = *at == WAS_SET ? WAS_BOTH : *at;
 		at += strlen(at) + 1;
@@ -208,6 +212,9 @@ static void add_statement(struct touched *t, const struct statement *s)
 	}
 	if ((s->flags & SQL_CALLS_SET_CONFIG) != 0)
 		touched_add_calls(t, s);
+	/* What stands in front of it in the text, perhaps. */
+	if (touched_gives_null(s))
+		touched_bound_null(t);
 	if ((s->flags & SQL_CALLS_SETSEED) != 0)
 		t->closes = true;
 	/* A value of NULL resets (set_config_by_name()). */

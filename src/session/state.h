@@ -44,7 +44,7 @@ struct touched {
 	bool has_resets;                /* something was reset */
 	bool resets_any;                /* ... whose name is not known */
 	bool resets_local;              /* ... or perhaps only to the end of the transaction */
-	bool awaits_values;             /* a NULL in a Bind to come would reset something */
+	bool awaits_values;             /* a NULL in a Bind or EXECUTE to come would reset something */
 	bool has_sets;                  /* names may have been set since all were reset last */
 	bool has_errors;                /* some of it may have come to nothing */
 	bool cuts;                      /* ... by the last text: standard_conforming_strings or
@@ -129,7 +129,7 @@ void touched_set_again(struct touched *, const char *name);
 void touched_called(struct touched *, const char *name, bool may_reset);
 void touched_called_unknown(struct touched *, bool may_reset);
 
-/* Where texts are not kept: a Bind has come with NULL in it. */
+/* A NULL has come behind what awaits values: where texts are not kept, in a Bind. */
 void touched_bound_null(struct touched *);
 
 /* Whether there is anything to ask. */

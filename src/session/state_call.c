@@ -153,6 +153,22 @@ static bool may_be_null(struct touched *t, const struct sql_call_argument *value
 	return t->bind != NULL && (!find_param(t, value->param, &in, &len) || len == UINT32_MAX);
 }
 
+bool touched_gives_null(const struct statement *s)
+{
+	struct lexer_token token;
+	struct lexer lexer;
+
+	if (s->kind != SQL_EXECUTE)
+		return (s->flags & SQL_EXECUTES) != 0;
+	lexer_init(&lexer, s->body.data, s->body.len, s->lexer_flags);
+	while (lexer_next(&lexer, &token) != LEXER_END) {
+		if (!lexer_is_string(&token) && token.kind != LEXER_NUMBER &&
+			token.kind != LEXER_PUNCT)
+			return true;
+	}
+	return false;
+}
+
 /* NULL is no (set_config_by_name()). */
 static bool may_be_local(const struct touched *t, const struct sql_call_argument *is_local)
 {

@@ -107,6 +107,33 @@ def test_null_is_undone_with_its_transaction(port, end):
             assert now(a, name) == (start if end == "COMMIT" else other)
 
 
+PREPARES = "PREPARE p(text) AS SELECT set_config('{}', $1, false); "
+
+
+@pytest.mark.parametrize("runs", ["EXECUTE p(NULL)", "BEGIN; EXECUTE p(NULL); COMMIT",
+                                  "EXECUTE p('3MB'); EXECUTE p(nullif('a', 'a'))",
+                                  "EXPLAIN ANALYZE EXECUTE p(NULL)",
+                                  "CREATE TEMP TABLE gone ON COMMIT DROP AS EXECUTE p(NULL)"])
+def test_null_goes_back_that_sql_gives_in_the_text_that_prepares(port, runs):
+    with port.wire(**START) as a:
+        for name, (other, start) in NAMES.items():
+            a.query(f"SET {name} TO '{other}'")
+            ok(a, w.query(PREPARES.format(name) + runs))
+            assert now(a, name) == start
+            with port.wire() as b:
+                b.query(f"SET {name} TO '2MB'")
+            assert now(a, name) == start
+            ok(a, w.query("DEALLOCATE p"))
+
+
+@pytest.mark.parametrize("runs", ["SELECT 1", "EXECUTE p('')"])
+def test_what_is_empty_stays_so_where_sql_gives_no_null(port, runs):
+    with port.wire(**START) as a:
+        ok(a, w.query("SET app.tenant_id TO ''"))
+        ok(a, w.query(PREPARES.format("app.tenant_id") + runs))
+        assert now(a, "app.tenant_id") == ""
+
+
 def third(name, value, form=0):
     """set_config() whose last argument is a parameter."""
     return w.parse("SELECT set_config($1, $2, $3)") + \

@@ -388,6 +388,42 @@ START_TEST(null_comes_behind_its_text)
 }
 END_TEST
 
+/* In the same text. */
+START_TEST(null_comes_by_execute)
+{
+	static const struct {
+		const char *behind;
+		bool has_resets;
+	} cases[] = {
+		{ "SELECT 1", false },
+		{ "EXECUTE p", false },
+		{ "EXECUTE p('a', 2)", false },
+		{ "EXECUTE p('a', NULL)", true },
+		{ "EXECUTE p(f('a'))", true },
+		{ "EXECUTE p(-1)", true },
+		{ "EXPLAIN ANALYZE EXECUTE p(NULL)", true },
+		{ "CREATE TABLE t AS EXECUTE p(NULL)", true },
+	};
+	char sql[200];
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		begin();
+		(void)snprintf(sql, sizeof(sql),
+			"SET app.y = 'a'; PREPARE p AS SELECT set_config('app.x', $1, false); %s",
+			cases[i].behind);
+		text(sql);
+		ck_assert_msg(t.has_resets == cases[i].has_resets, "%s", sql);
+		ck_assert_int_eq(touched_as(&t, "app.x"),
+			cases[i].has_resets ? TOUCHED_BOTH : TOUCHED_SET);
+		text("SET app.z = 'a'");
+		ck_assert_int_eq(touched_as(&t, "app.z"), TOUCHED_SET);
+		touched_reset_all(&t);
+		ck_assert_int_eq(touched_as(&t, "app.z"), TOUCHED_BOTH);
+		end();
+	}
+}
+END_TEST
+
 START_TEST(too_many_names_are_unknown)
 {
 	char sql[64];
@@ -723,6 +759,7 @@ Suite *state_suite(void)
 	tcase_add_test(tc, names_are_taken_as_text_only);
 	tcase_add_test(tc, calls_may_reset_and_may_do_nothing);
 	tcase_add_test(tc, null_comes_behind_its_text);
+	tcase_add_test(tc, null_comes_by_execute);
 	tcase_add_test(tc, too_many_names_are_unknown);
 	tcase_add_test(tc, what_was_done_to_a_setting);
 	tcase_add_test(tc, answers_become_the_clients_settings);
