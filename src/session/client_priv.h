@@ -255,8 +255,10 @@ void client_note_resets(struct client *, struct server *, const void *text, size
 void client_resets_behind(struct client *, const struct frame *);
 /* ... a FunctionCall that may: name "" where it is not known. */
 void client_note_call_resets(struct client *, const char *name, bool may_be_local);
-/* A Bind where texts are not kept: NULL as a value resets. */
-void client_note_nulls(struct client *, const struct server *, const struct frame *);
+/* Where texts are not kept: one goes on, in a Query or Parse, and may run what came before or
+ * be run later; so may a Bind or Execute, and NULL as a value resets. */
+void client_note_passing_text(struct client *, struct server *, const struct frame *);
+void client_note_passing_run(struct client *, const struct server *, const struct frame *);
 
 static inline bool client_has_defaults(const struct client *c)
 {

@@ -216,24 +216,6 @@ static bool must_be_whole(const struct client *c, const struct server *s,
 		f->body_len <= SERVER_INSPECT_MAX;
 }
 
-static void note_resets(struct client *c, struct server *s, const struct frame *f)
-{
-	const char *body = (const char *)f->body;
-	size_t name_len = 0;
-
-	if (!frame_is_whole(f) || f->body_len == 0 || !client_has_defaults(c))
-		return;
-	if (f->type == 'P')
-		name_len = strnlen(body, f->body_len - 1) + 1;
-	client_note_resets(c, s, body + name_len,
-		strnlen(body + name_len, f->body_len - name_len), f->type == 'Q');
-	/* It may run in another exchange. */
-	c->resets_by_name =
-		c->resets_by_name || (name_len > 1 && c->work->resets.has_resets);
-	c->resets_by_call = c->resets_by_call ||
-		(name_len > 1 && c->work->resets.has_resets && !c->work->resets.is_set);
-}
-
 /* On a transaction port, where nobody looks after names: a text may set something all the
  * same.  That of a Parse counts as if it ran at once. */
 static bool is_text(const struct client *c, const struct frame *f)
@@ -299,12 +281,12 @@ static void pass(struct client *c, struct server *s, const struct frame *f,
 	}
 	switch (f->type) {
 	case 'P':
-		note_resets(c, s, f);
+		client_note_passing_text(c, s, f);
 		note_parse(c, s, f);
 		break;
 	case 'B':
 		stats_add(c->stats, STAT_bind_count, 1);
-		client_note_nulls(c, s, f);
+		client_note_passing_run(c, s, f);
 		/* fall through */
 	case 'D':
 		if (s->unnamed_of == 0 || client_unnamed_is_there(c, s) || s->xq.skipping ||
@@ -313,8 +295,11 @@ static void pass(struct client *c, struct server *s, const struct frame *f,
 		send_span(s, span);
 		client_unnamed_hide(c, s);
 		break;
+	case 'E':
+		client_note_passing_run(c, s, f);
+		break;
 	case 'Q':
-		note_resets(c, s, f);
+		client_note_passing_text(c, s, f);
 		unnamed_passes(c, s);
 		break;
 	default:

@@ -23,6 +23,7 @@
 #include "pg/wire.h"
 #include "session/client_priv.h"
 #include "session/server_priv.h"
+#include "sql/statement.h"
 
 static const struct params *defaults_of(const struct client *c)
 {
@@ -130,24 +131,88 @@ static bool has_null(const struct frame *f)
 	return !wire_ok(&in);
 }
 
-void client_note_nulls(struct client *c, const struct server *s, const struct frame *f)
+/* What it is nobody knows. */
+static void note_any(struct client *c, bool runs)
+{
+	struct touched *resets = &c->work->resets;
+
+	resets->resets_local = resets->resets_local || c->resets_by_local;
+	touched_bound_null(resets);
+	touched_called_unknown(resets, true);
+	noted(c, runs);
+}
+
+void client_note_passing_run(struct client *c, const struct server *s, const struct frame *f)
 {
 	bool awaits_null = c->work->touched.awaits_values || c->resets_by_null;
 	bool is_null;
 
 	if (LIKELY(!awaits_null && !c->resets_by_call) || s->xq.skipping)
 		return;
-	is_null = awaits_null && has_null(f);
+	is_null = awaits_null && f->type == 'B' && has_null(f);
 	if (is_null)
 		touched_bound_null(&c->work->touched);
 	/* Its tag is that of any SELECT. */
-	if (!c->resets_by_call && !(is_null && c->resets_by_null))
+	if (c->resets_by_call || (is_null && c->resets_by_null))
+		note_any(c, f->type == 'E');
+}
+
+/* What was prepared, or what a cursor stands for: of one WITH HOLD by COMMIT. */
+static bool runs_earlier(const struct client *c, const struct statement *s)
+{
+	bool is_any = s->kind == SQL_EXECUTE || s->kind == SQL_FETCH || s->kind == SQL_MOVE ||
+		s->kind == SQL_COMMIT;
+
+	return (is_any && c->resets_by_call) || touched_gives_null(s);
+}
+
+static bool is_kept_to_run(const struct statement *s)
+{
+	return (s->kind == SQL_PREPARE || s->kind == SQL_DECLARE) &&
+		(s->flags & SQL_CALLS_SET_CONFIG) != 0;
+}
+
+static void note_others(struct client *c, const struct server *s, const struct frame *f,
+	const char *text, size_t len)
+{
+	bool has_resets = c->work->resets.has_resets, runs = false, is_kept = false;
+	struct statement_reader reader;
+	struct statement one;
+
+	if (LIKELY(!has_resets && !c->resets_by_call && !c->resets_by_null))
 		return;
-	/* Of whichever text. */
-	c->work->resets.resets_local = c->work->resets.resets_local || c->resets_by_local;
-	touched_bound_null(&c->work->resets);
-	touched_called_unknown(&c->work->resets, true);
-	noted(c, false);
+	statement_begin(&reader, text, len, client_lexer_flags(s));
+	while (statement_next(&reader, &one)) {
+		is_kept = is_kept || is_kept_to_run(&one);
+		runs = runs || runs_earlier(c, &one);
+	}
+	c->resets_by_call = c->resets_by_call || (is_kept && has_resets) ||
+		(runs && f->type == 'P');
+	if (runs && f->type == 'Q')
+		note_any(c, true);
+}
+
+void client_note_passing_text(struct client *c, struct server *s, const struct frame *f)
+{
+	const char *text = (const char *)f->body;
+	bool is_named, has_resets;
+	size_t len = f->body_len;
+
+	if (!frame_is_whole(f) || len == 0 || !client_has_defaults(c))
+		return;
+	is_named = f->type == 'P' && text[0] != '\0';
+	if (f->type == 'P') {
+		text += strnlen(text, len - 1) + 1;
+		len -= (size_t)(text - (const char *)f->body);
+	}
+	len = strnlen(text, len);
+	client_note_resets(c, s, text, len, f->type == 'Q');
+	has_resets = c->work->resets.has_resets;
+	/* It may run in another exchange. */
+	c->resets_by_name = c->resets_by_name || (is_named && has_resets);
+	c->resets_by_call = c->resets_by_call ||
+		(is_named && has_resets && !c->work->resets.is_set);
+	note_others(c, s, f, text, len);
 }
 
 /* --- whether it has run ------------------------------------------------------------------ */

@@ -26,6 +26,7 @@ enum { STATE_NAMES_MAX = 800 };
 enum { STATE_ASKS_MAX = 10 };
 
 struct frame;
+struct statement;
 
 struct touched {
 	struct buf names;               /* what was done last, name, NUL; each name once */
@@ -131,6 +132,9 @@ void touched_called_unknown(struct touched *, bool may_reset);
 
 /* A NULL has come behind what awaits values: where texts are not kept, in a Bind. */
 void touched_bound_null(struct touched *);
+
+/* An EXECUTE: may one of its arguments be NULL? */
+bool touched_gives_null(const struct statement *);
 
 /* Whether there is anything to ask. */
 bool touched_has_question(const struct touched *, const struct params *now);

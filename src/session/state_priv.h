@@ -19,9 +19,6 @@ void touched_add(struct touched *, const char *name, char what);
 /* state_call.c: calls of set_config(). */
 void touched_add_calls(struct touched *, const struct statement *);
 
-/* ... EXECUTE: may one of its arguments be NULL? */
-bool touched_gives_null(const struct statement *);
-
 /* Calls f for each name that is to be asked for: those that were touched, each at its place
  * in the index, and behind them with "all" the others that the client has. */
 void touched_each(const struct touched *, const struct params *now,

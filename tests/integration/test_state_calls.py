@@ -134,6 +134,50 @@ def test_what_is_empty_stays_so_where_sql_gives_no_null(port, runs):
         assert now(a, "app.tenant_id") == ""
 
 
+SYNC = w.sync()
+
+
+def later(name):
+    null, given = (f"SELECT set_config('{name}', {value}, false)" for value in ("NULL", "$1"))
+    bound = w.bind() + w.execute() + SYNC
+    return {
+        "execute": [w.query(f"PREPARE p AS {null}"), w.query("EXECUTE p")],
+        "execute, given": [w.query(f"PREPARE p (text) AS {given}"), w.query("EXECUTE p (NULL)")],
+        "execute, prepared": [w.query(f"PREPARE p AS {null}"), w.parse("EXECUTE p", "e") + SYNC,
+                              w.bind(name="e") + w.execute() + SYNC],
+        "execute, prepared by both": [w.one_query(f"PREPARE p AS {null}"),
+                                      w.parse("EXECUTE p") + SYNC, bound],
+        "execute, given and prepared": [w.query(f"PREPARE p AS {given}"),
+                                        w.parse("EXECUTE p (NULL)") + SYNC, bound],
+        "of the protocol": [w.parse(null, "n") + SYNC, w.query("EXECUTE n")],
+        "of the protocol, given": [w.parse(given, "n") + SYNC,
+                                   w.query("EXECUTE n (NULL); SELECT 1")],
+        "explained": [w.query(f"PREPARE p AS {given}"),
+                      w.query("EXPLAIN ANALYZE EXECUTE p (NULL)")],
+        "cursor": [w.query("BEGIN"), w.query(f"DECLARE c CURSOR FOR {null}"),
+                   w.query("SELECT 1"), w.query("FETCH c"), w.query("COMMIT")],
+        "cursor, moved": [w.query(f"BEGIN; DECLARE c CURSOR FOR {null}"), w.query("MOVE c"),
+                          w.query("END")],
+        "cursor, held": [w.query("BEGIN"), w.query(f"DECLARE c CURSOR WITH HOLD FOR {null}"),
+                         w.query("COMMIT"), w.query("CLOSE c")],
+        "cursor of the protocol": [w.query("BEGIN"), w.one_query(f"DECLARE c CURSOR FOR {null}"),
+                                   w.one_query("FETCH c"), w.query("COMMIT")],
+        "portal": [w.query("BEGIN"), w.parse(null, "n") + w.bind(name="n", portal="a") + SYNC,
+                   w.close("S", "n") + SYNC, w.query("SELECT 1"), w.execute("a") + SYNC,
+                   w.query("COMMIT")],
+    }
+
+
+@pytest.mark.parametrize("how", later(""))
+def test_null_goes_back_that_comes_of_an_earlier_message(port, how):
+    for name, (other, start) in NAMES.items():
+        with port.wire(**START) as a:
+            a.query(f"SET {name} TO '{other}'")
+            for message in later(name)[how]:
+                ok(a, message)
+            assert now(a, name) == start
+
+
 def third(name, value, form=0):
     """set_config() whose last argument is a parameter."""
     return w.parse("SELECT set_config($1, $2, $3)") + \
