@@ -2,7 +2,7 @@
 /*
  * The client machine: how a client comes, what state it is in, how it goes.
  * The login is in client_startup.c and client_login.c, waiting for a server and
- * time limits in client_lease.c, the relay in client_query.c.
+ * time limits in client_limits.c, the relay in client_query.c.
  */
 #include "session/client.h"
 

@@ -298,8 +298,12 @@ void client_request(struct client *);
 void client_give_back(struct client *);
 void client_refuse(struct client *, const char *sqlstate, const char *message,
 	const char *hint);
-void client_arm(struct client *);
+
+/* client.c: the time to hear the last words is over. */
 void client_linger_over(struct client *);
+
+/* client_limits.c: the timer is set for the first limit of what the client is doing; its end. */
+void client_arm(struct client *);
 void client_on_deadline(struct timer *, uint64_t now_us);
 
 #endif

@@ -13,14 +13,12 @@
 #include "pg/message.h"
 #include "pg/msg_out.h"
 #include "session/client_end.h"
-#include "session/client_lend.h"
-#include "session/client_pin.h"
+#include "session/client_passing.h"
 #include "session/client_priv.h"
 #include "session/slow.h"
 #include "session/server.h"
 #include "session/server_priv.h"
 #include "session/server_redo.h"
-#include "session/server_unseen.h"
 
 static void bad_message(struct client *c, uint8_t type)
 {
@@ -175,137 +173,9 @@ static void began(struct client *c, struct server *s)
 	client_arm(c);
 }
 
-/* What goes on as it is, in one piece: from start to pos. */
-struct span {
-	const uint8_t *data;
-	size_t start;
-	size_t pos;
-};
-
-static void send_span(struct server *s, struct span *span)
-{
-	if (span->pos > span->start)
-		stream_send(&s->stream, span->data + span->start, span->pos - span->start);
-	span->start = span->pos;
-}
-
-static void unnamed_passes(struct client *c, struct server *s)
-{
-	c->unnamed_version++;
-	client_unnamed_put(c, s);
-}
-
-/* On a session port, or where nobody looks after names: they belong to the server's
- * session. */
-static void note_parse(struct client *c, struct server *s, const struct frame *f)
-{
-	stats_add(c->stats, STAT_client_parse_count, 1);
-	stats_add(c->stats, STAT_server_parse_count, 1);
-	if (f->available > 0 && f->body[0] != '\0')
-		s->is_dirty = true;
-	else
-		unnamed_passes(c, s);
-}
-
-/* Where nobody else reads texts: those of short messages. */
-static bool must_be_whole(const struct client *c, const struct server *s,
-	const struct frame *f)
-{
-	return !c->keeps_statements && client_has_defaults(c) && s->replication == NULL &&
-		(f->type == 'Q' || f->type == 'P' || f->type == 'F') && !frame_is_whole(f) &&
-		f->body_len <= SERVER_INSPECT_MAX;
-}
-
-/* On a transaction port, where nobody looks after names: a text may set something all the
- * same.  That of a Parse counts as if it ran at once. */
-static bool is_text(const struct client *c, const struct frame *f)
-{
-	return (f->type == 'Q' || f->type == 'P') && client_is_kept(c);
-}
-
 static bool must_wait(const struct client *c, const struct server *s, const struct frame *f)
 {
-	return c->keeps_statements ? client_prepared_waits(c, s, f) :
-		f->type == 'F' ? client_is_kept(c) && client_function_waits(f) :
-		is_text(c, f) && !frame_is_whole(f) && f->body_len <= CLIENT_INSPECT_MAX;
-}
-
-static void note_passing(struct client *c, struct server *s, const struct frame *f)
-{
-	const char *text;
-	struct wire_in in;
-
-	if (f->type == 'F')
-		client_function_note(c, f);
-	if (!is_text(c, f) || s->xq.skipping)
-		return;
-	wire_init(&in, f->body, f->available);
-	if (f->type == 'P')
-		(void)wire_cstr(&in);
-	text = wire_cstr(&in);
-	server_ran_text(s, c->id, wire_ok(&in) ? text : NULL);
-	if (!wire_ok(&in)) {
-		client_note_unseen(c);
-		return;
-	}
-	client_note_text(c, s, text, strlen(text));
-	client_lend_text(c, s, text, strlen(text), f->type == 'P' && f->body[0] != '\0');
-}
-
-/* There, too, the unnamed statement of whoever had the server before on a transaction
- * port is not to be used. */
-static void pass(struct client *c, struct server *s, const struct frame *f,
-	struct span *span)
-{
-	/* Also with the message that ends this. */
-	bool looks = c->lend.looks;
-	enum step_kind why;
-
-	note_passing(c, s, f);
-	if (UNLIKELY(!client_pin_passing(c, s, f, &why))) {
-		send_span(s, span);
-		client_pin_refuse_passing(c, s, f, why);
-		span->start += FRAME_HEADER + f->available;
-		c->body_drops = true;
-		return;
-	}
-	client_unnamed_passing(c, s, f->type);
-	if (s->is_session && s->replication == NULL)
-		client_session_leaves(c, s, f);
-	if (UNLIKELY(looks)) {
-		client_lend_keep(c, s, f);
-		if (exchange_is_idle(&s->xq)) {
-			send_span(s, span);
-			client_lend_restore(c, s, f);
-		}
-	}
-	switch (f->type) {
-	case 'P':
-		client_note_passing_text(c, s, f);
-		note_parse(c, s, f);
-		break;
-	case 'B':
-		stats_add(c->stats, STAT_bind_count, 1);
-		client_note_passing_run(c, s, f);
-		/* fall through */
-	case 'D':
-		if (s->unnamed_of == 0 || client_unnamed_is_there(c, s) || s->xq.skipping ||
-			!client_uses_unnamed(f))
-			break;
-		send_span(s, span);
-		client_unnamed_hide(c, s);
-		break;
-	case 'E':
-		client_note_passing_run(c, s, f);
-		break;
-	case 'Q':
-		client_note_passing_text(c, s, f);
-		unnamed_passes(c, s);
-		break;
-	default:
-		break;
-	}
-	exchange_sent(&s->xq, f->type);
+	return c->keeps_statements ? client_prepared_waits(c, s, f) : client_passing_waits(c, f);
 }
 
 /* May this message go on now, or begin to, if not all of it is there that is needed? */
@@ -313,7 +183,7 @@ static bool may_forward(struct client *c, struct server *s, const struct frame *
 {
 	if (f->type == 'P' && f->available == 0 && f->body_len > 0)
 		return false;
-	if (client_waits_for_defaults(c, s) || must_be_whole(c, s, f))
+	if (client_waits_for_defaults(c, s) || client_passing_is_cut(c, s, f))
 		return false;
 	s->is_full = !steps_has_room(&s->steps);
 	if (UNLIKELY(client_reuse_is_open(c)) && client_reuse_waits(c, s, f))
@@ -352,7 +222,7 @@ static size_t translate(struct client *c, struct server *s, const struct frame *
 
 	/* What is injected comes before it. */
 	if (!client_is_plain(c, s, f))
-		send_span(s, span);
+		span_send(s, span);
 	used = client_prepared_message(c, s, f, &sent);
 	if (sent != CLIENT_AS_IT_IS)
 		span->start += used;
@@ -397,7 +267,7 @@ static size_t forward_step(struct client *c, struct server *s, struct span *span
 	slow_note(c, s, &f);
 	/* What somebody else has prepared by SQL is not to be found. */
 	if (UNLIKELY(s->sql_of != c->id && !s->is_session)) {
-		send_span(s, span);
+		span_send(s, span);
 		client_sql_close_all(s);
 		s->sql_of = c->id;
 	}
@@ -406,7 +276,7 @@ static size_t forward_step(struct client *c, struct server *s, struct span *span
 		return 0;
 	client_sure_taken(c);
 	if (!c->keeps_statements) {
-		pass(c, s, &f, span);
+		client_passing(c, s, &f, span);
 	} else {
 		if (exchange_is_idle(&s->xq))
 			server_flight_ended(s);
@@ -481,7 +351,7 @@ static size_t forward(struct client *c, const uint8_t *data, size_t len)
 	}
 	pos = span.pos;
 	is_turn_over = pos < len && has_read_enough(c);
-	send_span(s, &span);
+	span_send(s, &span);
 	client_reuse_settle(c, s);
 	client_sure_flush(s);
 	if (pos > 0) {
