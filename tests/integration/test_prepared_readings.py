@@ -274,7 +274,7 @@ def test_parameters_that_are_of_other_types_elsewhere(make_router, postgres):
     for nobody twice."""
     router = make_router(limited(1))
     text = "SELECT count(*) FROM typed WHERE x = $1"
-    postgres.sql(*(each for schema, kind in (("one", "text"), ("two", "int")) for each in (
+    postgres.sql(*(each for schema, kind in (("texts", "text"), ("ints", "int")) for each in (
         f"CREATE SCHEMA {schema}", f"CREATE TABLE {schema}.typed AS SELECT 1::{kind} AS x",
         f"GRANT ALL ON SCHEMA {schema} TO PUBLIC", f"GRANT ALL ON {schema}.typed TO PUBLIC")),
         dbname=DATABASE)
@@ -285,16 +285,16 @@ def test_parameters_that_are_of_other_types_elsewhere(make_router, postgres):
                 w.parse(text, "s") + uses if first else uses, COMMIT]
     try:
         with router.transactional.wire() as a, router.transactional.wire() as b:
-            assert tell(a, steps("one", True))[2] == ([], [("1",)])
-            errors, _ = tell(b, steps("two", True))[2]
+            assert tell(a, steps("texts", True))[2] == ([], [("1",)])
+            errors, _ = tell(b, steps("ints", True))[2]
             assert errors in ([], ["42883"])
             for _ in range(2):
-                assert tell(b, steps("two", False))[2] == ([], [("1",)])
-            tell(a, steps("one", False))
-            for wire, schema in ((a, "one"), (b, "two")) * 2:
+                assert tell(b, steps("ints", False))[2] == ([], [("1",)])
+            tell(a, steps("texts", False))
+            for wire, schema in ((a, "texts"), (b, "ints")) * 2:
                 assert tell(wire, steps(schema, False))[2] == ([], [("1",)])
             with router.transactional.wire() as c:
-                tell(c, steps("two", True))
-                assert tell(c, steps("two", False))[2] == ([], [("1",)])
+                tell(c, steps("ints", True))
+                assert tell(c, steps("ints", False))[2] == ([], [("1",)])
     finally:
-        postgres.sql("DROP SCHEMA one, two CASCADE", dbname=DATABASE)
+        postgres.sql("DROP SCHEMA texts, ints CASCADE", dbname=DATABASE)
