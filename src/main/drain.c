@@ -8,6 +8,8 @@
 #include "base/slog.h"
 #include "main/program.h"
 
+enum { DRAIN_TICK_US = 200000 };
+
 void program_begin_drain(struct program *p, enum router_drain drain)
 {
 	bool has_handed_over = p->handover.phase == HANDOVER_DONE;
@@ -40,6 +42,16 @@ void program_begin_drain(struct program *p, enum router_drain drain)
 	notify_stopping();
 }
 
+void drain_tick(struct program *p)
+{
+	uint64_t now = clock_now_us();
+
+	if (p->drain_since_us == 0 || now - p->drain_told_us < DRAIN_TICK_US)
+		return;
+	p->drain_told_us = now;
+	program_tell_workers(p);
+}
+
 uint32_t program_all_clients(const struct program *p)
 {
 	uint32_t count = 0;
@@ -49,15 +61,19 @@ uint32_t program_all_clients(const struct program *p)
 	return count;
 }
 
+static uint32_t consoles(const struct program *p)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < p->thread_count; i++)
+		count += atomic_load(&p->threads[i].worker->clients_in_state[CLIENT_ADMIN]);
+	return count;
+}
+
 /* A pause is the console's to end; when that is empty nobody can come in to do it. */
 static void end_pauses(struct program *p)
 {
-	uint32_t consoles = 0;
-
-	for (uint32_t i = 0; i < p->thread_count; i++)
-		consoles += atomic_load(
-			&p->threads[i].worker->clients_in_state[CLIENT_ADMIN]);
-	if (consoles == 0 && directory_resume_all(p->directory))
+	if (consoles(p) == 0 && directory_resume_all(p->directory))
 		handover_tend(p);
 }
 
@@ -135,6 +151,9 @@ bool drain_is_over(struct program *p)
 		if (p->handover.fd < 0 && directory_resume_all(p->directory))
 			handover_tend(p);
 		count = entrances_are_left(p) ? program_all_clients(p) : 1;
+		/* Whoever looks on, as an exporter, keeps nothing here. */
+		if (entrances_are_left(p) && count > 0 && count == consoles(p))
+			atomic_store(&p->router.is_empty, true);
 		/* Once it is gone all of the budget is the other process's. */
 		if (count == 0)
 			count = handover_units(p);

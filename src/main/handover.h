@@ -104,7 +104,8 @@ struct handover {
 		uint32_t shrunk;        /* ... that are so many now */
 		uint32_t most;          /* that may be used now */
 		uint32_t told;
-		uint32_t fair;          /* units, had others given theirs back; 0: they had */
+		uint32_t fair;          /* units that it would have, had others given theirs
+					   back, or had the budget not shrunk; 0: it has */
 		uint32_t asked;
 	} hosts[DIRECTORY_HOSTS_MAX];
 };

@@ -406,7 +406,7 @@ static bool cannot_be(struct program *p, char *why, size_t size)
 void handover_begin(struct program *p, console_done_f *done, void *done_arg)
 {
 	struct handover *h = &p->handover;
-	char why[256];
+	char why[sizeof(p->exe) + 128];
 	int pair[2], ret, room = HANDOVER_ROOM;
 
 	if (h->phase != HANDOVER_NONE || atomic_load(&p->router.drain) != ROUTER_SERVES) {
@@ -436,10 +436,12 @@ void handover_begin(struct program *p, console_done_f *done, void *done_arg)
 			ret = spawn(p, pair[1]);
 		close(pair[1]);
 	}
-	if (ret < 0)
-		failed(p, strerror(-ret));
-	else
+	if (ret < 0) {
+		(void)snprintf(why, sizeof(why), "cannot start %s: %s", p->exe, strerror(-ret));
+		failed(p, why);
+	} else {
 		SLOG(INFO, "restart", "program=%s pid=%ld", p->exe, h->pid);
+	}
 }
 
 /* --- handing over ---------------------------------------------------------------------------- */
@@ -467,23 +469,37 @@ static void go(struct program *p)
 		atomic_load(&p->router.clients));
 	h->phase = HANDOVER_DONE;
 	h->first_clients = (uint32_t)program_all_clients(p);
-	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
-		struct route_host *host = directory_host(p->directory, i);
-
-		h->hosts[i].first = handover_units_now(host);
-		h->hosts[i].most = UINT32_MAX;
-		h->hosts[i].budget = h->hosts[i].shrunk = directory_budget(p->directory, host);
-		h->hosts[i].fair = host->part.elsewhere > 0 ?
-			h->hosts[i].first + host->part.elsewhere : 0;
-	}
-	/* The new process's, too. */
-	free(p->pid_file);
-	p->pid_file = NULL;
+	for (uint32_t i = 0; i < directory_host_count(p->directory); i++)
+		handover_begin_units(p, i);
 	handover_close_before(p);
 	notify_successor(h->pid);
 	program_begin_drain(p, ROUTER_HANDED_OVER);
 	handover_lower(p);
 	(void)send_units(p, true);
+}
+
+/* Before it could say anything, perhaps.  Of a brother its parent is told. */
+static void failed_at_once(struct program *p)
+{
+	struct handover *h = &p->handover;
+	char how[64] = "", text[sizeof(p->exe) + 128];
+	int status;
+
+	/* Whatever it still does; what is ending already ends as it was going to. */
+	if (h->pid != 0)
+		(void)kill((pid_t)h->pid, SIGKILL);
+	if (h->pid != 0 && waitpid((pid_t)h->pid, &status, 0) == h->pid) {
+		h->pid = 0;
+		if (WIFSIGNALED(status))
+			(void)snprintf(how, sizeof(how), " by signal %d", WTERMSIG(status));
+		else
+			(void)snprintf(how, sizeof(how), " with exit status %d",
+				WEXITSTATUS(status));
+	}
+	(void)snprintf(text, sizeof(text),
+		"the new process (%s) has ended%s before it was ready; the log may say why",
+		p->exe, how);
+	failed(p, text);
 }
 
 static void starting(struct program *p)
@@ -497,7 +513,7 @@ static void starting(struct program *p)
 	else if (ret > 0 && m.text[0] == 'E')
 		failed(p, m.text + 1);
 	else if (ret < 0)
-		failed(p, "the new process has ended; the log says why");
+		failed_at_once(p);
 	else if (clock_now_us() >= h->until_us)
 		failed(p, "the new process did not get ready within 60 s");
 }

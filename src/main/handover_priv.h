@@ -56,6 +56,8 @@ uint32_t handover_units_now(struct route_host *);
 void handover_add_units(struct buf *, uint32_t units, const char *host);
 void handover_read_units(const char *text, struct handover_units *);
 uint32_t handover_units_of(const struct handover_units *, const char *host);
+/* It hands over: what this process may have of a host from here on goes by what it has now. */
+void handover_begin_units(struct program *, uint32_t host);
 /* After it has handed over this process gives back what it has too much of, ... */
 void handover_lower(struct program *);
 /* ... or asks for what its clients wait for; given: what it gets. */

@@ -62,11 +62,25 @@ static void look_at(struct route_host *host, struct demand *d)
 	pthread_mutex_unlock(&m->lock);
 }
 
+/* Who has not logged in yet, or is in the queue of a socket. */
+static uint32_t at_the_door(struct program *p)
+{
+	uint32_t count = entrances_are_left(p) ? 0 : 1;
+
+	for (uint32_t i = 0; i < p->thread_count; i++) {
+		const struct worker *w = p->threads[i].worker;
+
+		count += atomic_load(&w->clients_in_state[CLIENT_STARTUP]) +
+			atomic_load(&w->clients_in_state[CLIENT_AUTH]);
+	}
+	return count;
+}
+
 static void count_clients(struct program *p, struct demand *d)
 {
-	/* Somebody may be at the door. */
 	d->clients = program_all_clients(p) + (entrances_are_left(p) ? 0 : 1);
-	d->turns = 0;
+	/* They may take turns, and what looks up their secrets does. */
+	d->turns = at_the_door(p);
 	for (uint32_t i = 0; i < directory_workload_count(p->directory); i++) {
 		struct route_workload *w = directory_workload(p->directory, i);
 
@@ -98,6 +112,22 @@ static uint64_t part_of(const struct handover *h, uint32_t i, uint64_t units)
 	return h->hosts[i].shrunk < h->hosts[i].budget ?
 		units * h->hosts[i].shrunk / h->hosts[i].budget :
 		units;
+}
+
+void handover_begin_units(struct program *p, uint32_t i)
+{
+	struct handover *h = &p->handover;
+	struct route_host *host = directory_host(p->directory, i);
+	uint32_t budget = directory_budget(p->directory, host), others = host->part.elsewhere;
+	uint32_t units = handover_units_now(host);
+
+	/* More than its budget it has only until the surplus is given back. */
+	if (budget > 0)
+		units = (uint32_t)u64_min(units, budget > others ? budget - others : 0);
+	h->hosts[i].first = units;
+	h->hosts[i].most = UINT32_MAX;
+	h->hosts[i].budget = h->hosts[i].shrunk = budget;
+	h->hosts[i].fair = others > 0 ? units + others : 0;
 }
 
 static void lower(struct program *p, uint32_t i, struct demand *d)
@@ -134,8 +164,12 @@ void handover_take_budgets(struct program *p, const struct handover_message *m)
 			directory_host(p->directory, i)->name);
 
 		/* What is not named is not the new one's any more, or not known to it yet. */
-		if (now > 0)
-			h->hosts[i].shrunk = now;
+		if (now == 0)
+			continue;
+		h->hosts[i].shrunk = now;
+		/* What that takes away it asks for when the budget has grown again. */
+		if (now < h->hosts[i].budget && h->hosts[i].fair == 0)
+			h->hosts[i].fair = h->hosts[i].first;
 	}
 }
 
@@ -301,25 +335,41 @@ void handover_tell_budgets(struct program *p)
 	buf_finish(&out);
 }
 
-/* Sets aside what somebody is given. */
-static void choose(struct program *p, struct handover_before *b)
+/* How much of what was asked for there is: half of all at most. */
+static uint32_t may_give(struct route_host *host, uint32_t asked, bool at_once)
+{
+	struct monitor *m = &host->monitor;
+	uint32_t in_use = 0, limit;
+
+	pthread_mutex_lock(&m->lock);
+	limit = m->budget.limit;
+	for (uint32_t i = 0; i < m->budget.share_count; i++)
+		in_use += m->budget.shares[i]->used - m->budget.shares[i]->idle;
+	pthread_mutex_unlock(&m->lock);
+	asked = (uint32_t)u64_min(asked, limit / 2);
+	if (at_once)
+		asked = (uint32_t)u64_min(asked, limit > in_use ? limit - in_use : 0);
+	return asked;
+}
+
+/* Sets aside what somebody is given.  False: there is nothing. */
+static bool choose(struct program *p, struct handover_before *b, bool at_once)
 {
 	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
 		struct route_host *host = directory_host(p->directory, i);
-		uint32_t asked = handover_units_of(&b->asked, host->name), limit;
+		uint32_t asked = handover_units_of(&b->asked, host->name);
+		uint32_t units = may_give(host, asked, at_once);
 
-		pthread_mutex_lock(&host->monitor.lock);
-		limit = host->monitor.budget.limit;
-		pthread_mutex_unlock(&host->monitor.lock);
-		b->given = asked < limit / 2 ? asked : limit / 2;
-		if (b->given == 0)
+		if (units == 0)
 			continue;
+		b->given = units;
 		(void)snprintf(b->given_host, sizeof(b->given_host), "%s", host->name);
 		b->is_told = false;
 		handover_share(p);
 		handover_tend(p);
-		return;
+		return true;
 	}
+	return false;
 }
 
 static struct route_host *find_host(struct program *p, const char *name)
@@ -364,6 +414,9 @@ static void give(struct program *p, struct handover_before *b)
 		handover_tend(p);
 	} else if (host == NULL || is_free(host)) {
 		b->is_told = handover_send(b->fd, text, (size_t)len, NULL, 0) == 0;
+	} else {
+		/* Of another host there may be some. */
+		(void)choose(p, b, true);
 	}
 }
 
@@ -374,8 +427,8 @@ void handover_give_asked(struct program *p)
 	for (uint32_t i = 0; i < h->before_count; i++) {
 		struct handover_before *b = h->before[i];
 
-		if (b->given == 0 && b->asked.count > 0)
-			choose(p, b);
+		if (b->given == 0 && b->asked.count > 0 && !choose(p, b, true))
+			(void)choose(p, b, false);
 		if (b->given > 0 && !b->is_told)
 			give(p, b);
 	}

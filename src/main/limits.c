@@ -147,3 +147,15 @@ int limits_pid_file(const char *path, const char *user, char **written, struct d
 	diag_set(diag, NULL, 0, 0, "process.pid_file: %s: %s", path, strerror(errno));
 	return -EIO;
 }
+
+void limits_remove_pid_file(const char *path)
+{
+	FILE *file = fopen(path, "re");
+	long pid = 0;
+
+	if (file == NULL)
+		return;
+	if (fscanf(file, "%ld", &pid) == 1 && pid == getpid())
+		(void)unlink(path);
+	(void)fclose(file);
+}

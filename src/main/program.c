@@ -471,9 +471,7 @@ static int wait_for_the_end(struct program *p, const sigset_t *set)
 		if (!workers_are_well(p))
 			return -EIO;
 		is_soon = handover_tick(p);
-		/* Those who were about to log in when it began. */
-		if (atomic_load(&p->router.drain) != ROUTER_SERVES)
-			program_tell_workers(p);
+		drain_tick(p);
 		notify_tick(p);
 		console_tick(p->console, p->config->log.stats_period_us, p->config->log.log_stats);
 		resolver_tick(p->resolver, p->directory, clock_now_us());
@@ -498,7 +496,7 @@ static void tear_down(struct program *p)
 	if (p->router.directory != NULL)
 		router_finish(&p->router);
 	if (p->pid_file != NULL)
-		(void)unlink(p->pid_file);
+		limits_remove_pid_file(p->pid_file);
 	free(p->pid_file);
 	http_destroy(&p->http);
 	console_destroy(&p->console);

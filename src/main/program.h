@@ -71,6 +71,7 @@ struct program {
 	struct list requests;           /* struct reload_request */
 	_Atomic int shutdown_mode;      /* asked for on the console: a signal, or 0 */
 	uint64_t drain_since_us;        /* 0: it does not */
+	uint64_t drain_told_us;         /* when drain_tick() last told the workers */
 	bool leaves_kept;               /* systemd's sockets, while it drains */
 	bool is_told;                   /* by SIGTERM, after it had handed over */
 	struct resolver *resolver;
@@ -80,6 +81,8 @@ struct program {
 /* drain.c */
 void program_begin_drain(struct program *, enum router_drain);
 bool drain_is_over(struct program *);
+/* Now and then, while it drains: the workers look at all clients, as who was about to log in. */
+void drain_tick(struct program *);
 /* SIGTERM or SIGINT.  True: stop now. */
 bool drain_told(struct program *, int signal);
 /* The same on the console, or 0: said again it ends nothing, but one waits for servers alone
@@ -102,6 +105,8 @@ NODISCARD int limits_become(struct program *, struct diag *);        /* process.
 void limits_set_dumpable(bool is_dumpable);
 /* user: whose it is to be, or "".  *written: what is to be removed in the end, or NULL. */
 NODISCARD int limits_pid_file(const char *path, const char *user, char **written, struct diag *);
+/* If it is this process's still: another one, which has taken over, may have written it since. */
+void limits_remove_pid_file(const char *path);
 
 /* log.c.  Standard error, before anything is known: with levels where it is the journal. */
 void log_begin(void);

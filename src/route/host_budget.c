@@ -86,10 +86,19 @@ void host_limits_forget(struct route_host *h)
 
 /* --- applying ------------------------------------------------------------------------ */
 
+/* The file does not name it any more.  Of what is left of it others have theirs all the same. */
 static void no_shares(struct directory *d, struct route_host *h)
 {
+	struct monitor_limits limits;
+
 	for (uint32_t i = 0; i < d->workload_count; i++)
 		monitor_share_set(&h->monitor, &h->shares[i], SHARE_TRANSIENT, 0, 0, 1);
+	pthread_mutex_lock(&h->monitor.lock);
+	limits = h->monitor.limits;
+	pthread_mutex_unlock(&h->monitor.lock);
+	limits.budget = own_part(h);
+	limits.elsewhere = h->part.elsewhere;
+	monitor_set_limits(&h->monitor, &limits);
 }
 
 /* The router's own: quickly given back, so that it may borrow where it has no floor. */

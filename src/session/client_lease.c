@@ -338,7 +338,8 @@ static bool must_leave(const struct client *c)
 		return c->server == NULL;
 	/* What the console of a process that is replaced has to say others say better. */
 	if (c->state == CLIENT_ADMIN && drain == ROUTER_HANDED_OVER)
-		return !c->is_console_busy && atomic_load(&r->drain_ends_idle);
+		return !c->is_console_busy &&
+			(atomic_load(&r->is_empty) || atomic_load(&r->drain_ends_idle));
 	if (c->state != CLIENT_IDLE || c->workload->mode == ROUTE_SESSION)
 		return false;
 	return drain == ROUTER_DRAINS_SERVERS ||

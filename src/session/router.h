@@ -90,6 +90,7 @@ struct router {
 	_Atomic bool hands_over;        /* RESTART is under way, or has been */
 	_Atomic uint32_t late_consoles; /* of clients: came to look on while it drained */
 	_Atomic uint32_t late_changes;  /* how often one came or went */
+	_Atomic bool is_empty;          /* handed over, and nobody is left but consoles */
 	_Atomic bool lets_in;           /* while it drains, who is at the door, too */
 	/* Of directory_holds_version() what the processes before this one have met. */
 	_Atomic uint64_t quiet_elsewhere;

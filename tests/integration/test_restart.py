@@ -3,6 +3,7 @@
 import os
 import pathlib
 import pwd
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import psycopg
 import pytest
 from support import needs
 from support import wire as w
+from support.adopted import Adopted
 from support.net import free_port, listening_ports
 from support.restarted import Watch
 from support.wait import wait_until
@@ -85,6 +87,44 @@ def test_a_broken_file_changes_nothing(restarted):
     router.restart()
     with router.transactional.connect() as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("what, why", [
+    (None, "No such file or directory"), ("garbage", "Exec format error"),
+    ("#!/bin/sh\nexit 5\n", "with exit status 5"), ("#!/bin/sh\nkill -9 $$\n", "by signal 9")])
+def test_a_program_that_does_not_start_is_named(restarted, tmp_path, monkeypatch, what, why):
+    program = tmp_path / "pgtandem"
+    shutil.copy(os.environ["PGTANDEM"], program)
+    monkeypatch.setenv("PGTANDEM", str(program))
+    router = restarted()
+    router.expect_error("restart-failed")
+    program.rename(tmp_path / "moved")
+    if what is not None:
+        program.write_text(what)
+        program.chmod(0o755)
+    with Console(router) as console:
+        text = console.fails("RESTART")[1]
+        assert str(program) in text and why in text, text
+    assert why in router.log()
+    with router.transactional.wire() as wire:
+        assert wire.value("SELECT 1") == "1"
+
+
+def test_another_pid_file_leaves_none_behind(restarted):
+    """While the old process drains it is that one's; afterwards it is gone."""
+    router = restarted()
+    old, new = router.directory / "pid", router.directory / "pid2"
+    with router.transactional.wire() as wire:
+        assert wire.value("SELECT 1") == "1"
+        router.config["process"]["pid_file"] = str(new)
+        router.write_config()
+        assert router.command("RESTART") == "RESTART"
+        wait_until(lambda: new.exists() and new.read_text().endswith("\n"), 10, "the new one's")
+        router.before.append(router.process)
+        router.process = Adopted(int(new.read_text()))
+        assert int(old.read_text()) == router.before[0].pid
+    router.old_ones_end()
+    assert not old.exists() and int(new.read_text()) == router.process.pid
 
 
 def test_sessions_go_on_and_end_in_peace(restarted):
