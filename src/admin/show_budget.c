@@ -171,6 +171,7 @@ struct host_row {
 	uint64_t cleartext_refusals;
 	const char *error;
 	uint64_t retry_ms;
+	uint32_t processes_before;
 	/* What the texts above point to. */
 	char address_text[ADDRESS_SIZE];
 	char resolved_text[LIST_SIZE];
@@ -185,7 +186,7 @@ static const struct table_column host_columns[] = {
 		"The addresses that this stands for, the next to be tried first."),
 	TABLE_COLUMN(U32, host_row, port, "", "Its port."),
 	TABLE_COLUMN(U32, host_row, connection_budget, "",
-		"The most servers that it may have from this router."),
+		"The most servers that it may have from this process."),
 	TABLE_COLUMN(TEXT, host_row, budget_source, "",
 		"Where that number is from: file or auto."),
 	TABLE_COLUMN(U32, host_row, server_max_connections, "",
@@ -225,6 +226,8 @@ static const struct table_column host_columns[] = {
 		"Why the last try to connect failed, while that holds; or why its limits could not be read."),
 	TABLE_COLUMN(NUMERIC, host_row, retry_ms, "milliseconds",
 		"How long until the next try to connect."),
+	TABLE_COLUMN(U32, host_row, processes_before, "",
+		"Units that processes before this one still have, or may yet take."),
 };
 const struct table show_host_table = TABLE_OF(host_columns);
 
@@ -291,6 +294,7 @@ static void add_host(struct ask *ask, struct route_host *h, const struct config 
 	row = (struct host_row){
 		.host = h->name,
 		.connection_budget = budget.limit,
+		.processes_before = budget.elsewhere,
 		.used = budget.used,
 		.free = budget.limit > budget.used ? budget.limit - budget.used : 0,
 		.surplus = budget.used > budget.limit ? budget.used - budget.limit : 0,

@@ -344,6 +344,7 @@ static bool is_in_the_way(const struct snap_server *s, const struct snap_waiter 
 		return s->quotas[SLICE_QUOTA_USER] == w->quotas[SLICE_QUOTA_USER];
 	case WAIT_WORKLOAD:
 		return s->workload_index == w->workload_index;
+	case WAIT_ELSEWHERE:
 	case WAIT_BUDGET:
 	case WAIT_FLOORS:
 		return true;

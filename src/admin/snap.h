@@ -116,6 +116,7 @@ struct snap_share {
 
 struct snap_budget {
 	uint32_t limit;
+	uint32_t elsewhere; /* beside it: what the processes before have */
 	uint32_t used; /* this and what follows: of all shares */
 	uint32_t leased;
 	uint32_t idle;

@@ -76,6 +76,7 @@ static void copy_share(struct snap_share *to, const struct monitor *m, const str
 static void copy_budget(struct snap_budget *out, const struct monitor *m, uint64_t now_us)
 {
 	out->limit = m->budget.limit;
+	out->elsewhere = m->limits.elsewhere;
 	out->used = m->budget.used;
 	out->waiting = m->waiting + m->held;
 	out->denied = m->denied;

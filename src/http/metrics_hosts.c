@@ -56,6 +56,7 @@ static void hosts(struct exposition *e, const struct look *look)
 
 	HOST_GAUGE(METRIC_HOST_UP, h->is_up);
 	HOST_GAUGE(METRIC_HOST_BUDGET, h->budget.limit);
+	HOST_GAUGE(METRIC_HOST_ELSEWHERE, h->budget.elsewhere);
 	exposition_begin(e, METRIC_HOST_SERVERS);
 	for (uint32_t i = 0; i < look->host_count; i++) {
 		const struct look_host *h = &look->hosts[i];

@@ -55,6 +55,7 @@ struct monitor_limits {
 	uint32_t connecting_max;   /* connects at the same time */
 	uint64_t retry_us;	   /* first backoff; doubles up to the maximum */
 	uint64_t reclaim_grace_us; /* for stalled leases; 0: they are left alone */
+	uint32_t elsewhere;	   /* no part of the budget: what other processes have, for views */
 };
 
 /* What stood in the way of a login. */

@@ -31,6 +31,8 @@ enum wait_reason monitor_slice_reason(
 		return WAIT_DATABASE;
 	if (!quota_has_room(slice->quotas[SLICE_QUOTA_USER], 1))
 		return WAIT_USER;
+	if (m->limits.elsewhere > 0 && m->budget.used >= m->budget.limit)
+		return WAIT_ELSEWHERE;
 	if (share->used >= share->max)
 		return WAIT_WORKLOAD;
 	if (m->budget.used >= m->budget.limit)

@@ -38,6 +38,7 @@ bool wait_reason_is_limit(enum wait_reason reason)
 	case WAIT_DATABASE:
 	case WAIT_USER:
 	case WAIT_WORKLOAD:
+	case WAIT_ELSEWHERE:
 	case WAIT_BUDGET:
 	case WAIT_FLOORS:
 		return true;

@@ -227,6 +227,7 @@ void host_set_limits(struct route_host *h, const struct config_host *conf, uint3
 	struct monitor_limits limits;
 
 	limits_from(&limits, &conf->options, budget);
+	limits.elsewhere = h->part.elsewhere;
 	monitor_set_limits(&h->monitor, &limits);
 }
 

@@ -28,6 +28,7 @@ OTHERS = re.findall(r'^METRIC\(\w+, +"(\w+)", +(?:GAUGE|HISTOGRAM|INFO),',
 # A column for each.
 OF_HOSTS = {
     "pgtandem_host_budget": "connection_budget",
+    "pgtandem_host_processes_before": "processes_before",
     "pgtandem_host_servers_quarantined": "quarantined",
     "pgtandem_host_waiting": "waiting",
     "pgtandem_host_cancel_connections": "cancel_connections",

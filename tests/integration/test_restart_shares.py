@@ -6,8 +6,11 @@ import threading
 
 import pytest
 from support import wire as w
+from support.net import free_port
 from support.restarted import APP, Watch
 from support.wait import wait_until
+from support.web import Web
+from test_commands import Console
 
 pytestmark = pytest.mark.router_only
 
@@ -390,4 +393,204 @@ def test_what_was_set_aside_goes_when_the_budget_shrinks(restarted, postgres):
                 assert not w.errors(wire.until_ready())
                 assert wire.query("COMMIT")[-1].body == b"I"
                 second.remove(wire)
+    router.old_ones_end()
+
+
+@pytest.mark.parametrize("shrunk", [5, 2])
+def test_a_surplus_is_no_part_of_what_the_old_process_keeps(restarted, postgres, shrunk):
+    """A reload has made the budget smaller, and nobody has given anything back yet."""
+    router = restarted({
+        "hosts": {"main": {"connection_budget": 20}},
+        "workloads": {"session": {"guaranteed_connections": 1, "max_connections": 1},
+                      "transactional": {"guaranteed_connections": 1}}})
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(router.transactional.wire()) for _ in range(12)]
+        for wire in wires:
+            assert not w.errors(wire.query("BEGIN"))
+        router.config["hosts"]["main"]["connection_budget"] = shrunk
+        router.write_config()
+        router.reload()
+        router.restart()
+        for wire in wires:
+            assert wire.query("COMMIT")[-1].body == b"I"
+        with router.transactional.wire() as new:
+            assert new.value("SELECT 1") == "1"
+        for wire in wires:
+            assert wire.value("SELECT 1") == "1"
+        wait_until(lambda: postgres.count(APP) <= shrunk, 10, "the surplus is closed")
+    router.old_ones_end()
+
+
+@pytest.mark.parametrize("looked_up", [False, True])
+def test_who_is_at_the_door_is_served(restarted, looked_up):
+    """Accepted by the old process, and logged in when sessions have what was kept for them."""
+    router = restarted({
+        "hosts": {"main": {"connection_budget": 6, **(
+            {"user": "postgres", "password": ""} if looked_up else {})}},
+        **({"auth": {"auth_query": "default"}} if looked_up else {}),
+        "workloads": {
+            "session": {"guaranteed_connections": 3, "max_connections": 6},
+            "transactional": {"guaranteed_connections": 1}}})
+    user, password = "app_scram", router.session.dsn("app_scram")["password"]
+    if looked_up:
+        known = (router.directory / "userlist.txt").read_text().splitlines()
+        (router.directory / "userlist.txt").write_text(
+            "".join(f"{line}\n" for line in known if user not in line))
+        router.reload()
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            wire = stack.enter_context(router.session.wire("app_plain"))
+            assert not w.errors(wire.query("BEGIN"))
+        late = stack.enter_context(router.transactional.raw())
+        wait_until(lambda: {"list": "login_clients", "items": 1} in router.show("lists"), 10,
+                   "it has come")
+        router.restart()
+        late.login(user, password, "app")
+        assert late.value("SELECT 1") == "1"
+    router.old_ones_end()
+
+
+def test_a_budget_that_grows_again_does_so_in_all_processes(restarted, postgres):
+    router = restarted({
+        "hosts": {"main": {"connection_budget": 20}},
+        "workloads": {"session": {"guaranteed_connections": 1, "max_connections": 1},
+                      "transactional": {"guaranteed_connections": 1}}})
+    with contextlib.ExitStack() as stack, Watch(postgres) as watch:
+        wires = [stack.enter_context(router.transactional.wire()) for _ in range(16)]
+        for wire in wires:
+            assert wire.value("SELECT 1") == "1"
+        router.restart()
+
+        def at_once():
+            """All of them want something, and so many of them work."""
+            for wire in wires:
+                wire.send(w.query("SELECT count(*), pg_sleep(0.3) FROM pg_stat_activity "
+                                  f"WHERE {APP} AND state = 'active'"))
+            return max(int(w.rows(wire.until_ready())[0][0]) for wire in wires)
+        before = at_once()
+        assert before > 1
+        for budget in (2, 20):
+            router.config["hosts"]["main"]["connection_budget"] = budget
+            router.write_config()
+            router.reload()
+            if budget == 2:
+                wait_until(lambda: postgres.count(APP) <= 2 and at_once() == 1, 20, "one is left")
+        wait_until(lambda: at_once() == before, 20, "it has as many as before")
+    assert watch.most <= 20
+    router.old_ones_end()
+
+
+def two_hosts(postgres, **transactional):
+    host = {"host": "127.0.0.1", "port": postgres.port, "connection_budget": 8}
+    return {"hosts": {"main": None, "one": host, "two": host},
+            "databases": {"*": None, "app": {"host": "one"},
+                          "app2": {"host": "two", "dbname": "app"}},
+            "workloads": {
+                "session": {"guaranteed_connections": 0, "max_connections": 8},
+                "transactional": {"guaranteed_connections": 0, **transactional}}}
+
+
+def test_what_a_host_has_does_not_wait_for_another(restarted, postgres):
+    """The newest process has nothing of one to give, and all of two."""
+    router = restarted(two_hosts(postgres, query_wait_timeout="100s"))
+    with contextlib.ExitStack() as stack:
+        first = [stack.enter_context(Crowd(router.transactional, name)) for name in ("app", "app2")]
+        for crowd in first:
+            crowd.come(7)
+        wait_until(lambda: all(len(crowd.held) == 7 for crowd in first), 10, "all is in use")
+        router.restart()
+        second = {name: [stack.enter_context(router.transactional.wire(dbname=name))
+                         for _ in range(2)] for name in ("app", "app2")}
+        router.restart()
+        for wires in second.values():
+            assert not w.errors(wires[0].query("BEGIN"))
+        last = stack.enter_context(Crowd(router.transactional, "app"))
+        last.come(7)
+        for crowd in first:
+            for wire in crowd.held:
+                assert wire.query("COMMIT")[-1].body == b"I"
+                wire.quit()
+        wait_until(lambda: len(last.held) == 7, 10, "the newest has all of one")
+        second["app"][1].send(w.query("SELECT 'one'"))
+        wait_until(lambda: router.show("hosts")[0]["connection_budget"] < 7, 10, "it has asked")
+        assert second["app2"][1].value("SELECT 'two'") == "two"
+        for wire in last.held:
+            assert wire.query("COMMIT")[-1].body == b"I"
+        assert w.rows(second["app"][1].until_ready()) == [("one",)]
+    router.old_ones_end()
+
+
+def test_of_a_host_that_is_dropped_no_more_is_given_than_there_is(restarted, postgres):
+    """Its servers are in use in all three processes when the file drops it."""
+    router = restarted(two_hosts(postgres, query_wait_timeout="100s"))
+    with contextlib.ExitStack() as stack, Crowd(router.transactional) as first, \
+            Crowd(router.transactional) as last:
+        first.come(7)
+        wait_until(lambda: len(first.held) == 7, 10, "they are served")
+        router.restart()
+        second = [stack.enter_context(router.transactional.wire()) for _ in range(3)]
+        router.restart()
+        assert not w.errors(second[0].query("BEGIN"))
+        for wire in first.held[4:]:
+            assert wire.query("COMMIT")[-1].body == b"I"
+            wire.quit()
+        last.come(3)
+        wait_until(lambda: len(last.held) == 3, 10, "the newest has the rest")
+        router.config["databases"]["app"]["host"] = "two"
+        del router.config["hosts"]["one"]
+        router.write_config()
+        router.reload()
+        with Watch(postgres) as watch, postgres.connect() as clock:
+            for wire in second[1:]:
+                wire.send(w.query("BEGIN"))
+            since = clock.execute("SELECT clock_timestamp()").fetchone()[0]
+            wait_until(lambda: clock.execute("SELECT clock_timestamp() - %s > '2 s'",
+                                             [since]).fetchone()[0], 10, "several looks at it")
+            assert watch.most == 8
+            for wire in last.held:
+                assert wire.query("COMMIT")[-1].body == b"I"
+            for wire in second[:2]:
+                assert wire is second[0] or not w.errors(wire.until_ready())
+                assert wire.query("COMMIT")[-1].body == b"I"
+            assert watch.most == 8
+    router.old_ones_end()
+
+
+def test_views_name_the_processes_before(restarted):
+    """Who waits in the new one waits for what they have."""
+    port = free_port()
+    router = restarted({
+        "hosts": {"main": {"connection_budget": 6}}, "http": {"listen": [f"127.0.0.1:{port}"]},
+        "workloads": {"session": {"guaranteed_connections": 1},
+                      "transactional": {"guaranteed_connections": 5, "query_wait_timeout": "3s"}}})
+    with contextlib.ExitStack() as stack:
+        for _ in range(6):
+            wire = stack.enter_context(router.transactional.wire())
+            assert not w.errors(wire.query("BEGIN"))
+        assert router.show("hosts")[0]["processes_before"] == 0
+        router.restart()
+        stack.enter_context(Crowd(router.transactional)).come(1)
+        wait_until(lambda: router.show("waiting"), 10, "one waits")
+        row = router.show("waiting")[0]
+        assert (row["reason"], row["connection_budget"]) == ("processes_before", 0), row
+        assert "that still drain" in row["text"]
+        row = router.show("hosts")[0]
+        assert (row["processes_before"], row["connection_budget"]) == (6, 0), row
+        metrics = Web(port).get("/metrics").text
+        assert 'pgtandem_host_processes_before{host="main"} 6' in metrics, metrics
+        wait_until(lambda: "reason=processes_before" in router.log(), 10, "the log tells, too")
+    router.old_ones_end()
+
+
+def test_consoles_that_stay_do_not_keep_the_old_process(restarted):
+    """As an exporter's, that has one connection for ever; but whoever works there does."""
+    router = restarted()
+    with router.transactional.wire() as wire, Console(router) as exporter:
+        assert wire.value("SELECT 1") == "1" and exporter.run("SHOW VERSION") == ["SHOW"]
+        router.restart()
+        assert wire.value("SELECT 1") == "1"
+        assert exporter.run("SHOW VERSION") == ["SHOW"]
+        wire.quit()
+        assert [m.sqlstate for m in exporter.wire.until_closed() if m.type == "E"] == ["57P01"]
+        assert router.before[0].wait(30) == 0
     router.old_ones_end()

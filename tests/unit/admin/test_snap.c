@@ -84,6 +84,7 @@ static const struct {
 	{ WAIT_DATABASE, 13 },
 	{ WAIT_USER, 12 },
 	{ WAIT_WORKLOAD, 12 },
+	{ WAIT_ELSEWHERE, 11 },
 	{ WAIT_BUDGET, 11 },
 	{ WAIT_FLOORS, 11 },
 	{ WAIT_PAUSED, 0 },
