@@ -79,7 +79,7 @@ struct client {
 	bool has_unseen;                /* one whose text is not known */
 	bool has_start;
 	bool makes_code;                /* a table that it creates may run something */
-	bool resets_by_name, resets_by_null, resets_by_call, resets_by_local;   /* a statement does */
+	uint8_t resets_by;              /* enum resets_by of server_defaults.c */
 	bool resets_unsure;             /* what "resets" has may have been rolled back */
 	bool role_first;                /* the order in which its settings are applied */
 	bool unnamed_touches;           /* it may set something */

@@ -57,6 +57,20 @@ enum {
 	WAY_UNSURE
 };
 
+/* Where texts are not kept: what a statement of an earlier exchange may reset when it runs. */
+enum resets_by {
+	BY_TAG = 1 << 0,        /* any, which its tag tells */
+	BY_CALL = 1 << 1,       /* ... or with the tag of any other */
+	BY_NULL = 1 << 2,       /* the same if NULL is a value that it is given */
+	BY_LOCAL = 1 << 3       /* ... perhaps only to the end of the transaction */
+};
+
+static void may_later(struct client *c, unsigned by, bool may)
+{
+	if (may)
+		c->resets_by = (uint8_t)(c->resets_by | by);
+}
+
 /* What has come to "resets". */
 static void noted(struct client *c, bool runs)
 {
@@ -90,10 +104,9 @@ void client_note_resets(struct client *c, struct server *s, const void *text, si
 	resets->types_len = now->types_len;
 	(void)touched_text(resets, text, len, client_lexer_flags(s));
 	resets->bind = resets->types = NULL;
-	c->resets_by_local = c->resets_by_local || resets->resets_local;
+	may_later(c, BY_LOCAL, resets->resets_local);
 	noted(c, runs);
-	c->resets_by_null = c->resets_by_null ||
-		(resets->awaits_values && (resets->unknown || concerns(c, true)));
+	may_later(c, BY_NULL, resets->awaits_values && (resets->unknown || concerns(c, true)));
 }
 
 void client_note_call_resets(struct client *c, const char *name, bool may_be_local)
@@ -136,7 +149,7 @@ static void note_any(struct client *c, bool runs)
 {
 	struct touched *resets = &c->work->resets;
 
-	resets->resets_local = resets->resets_local || c->resets_by_local;
+	resets->resets_local = resets->resets_local || (c->resets_by & BY_LOCAL) != 0;
 	touched_bound_null(resets);
 	touched_called_unknown(resets, true);
 	noted(c, runs);
@@ -144,16 +157,16 @@ static void note_any(struct client *c, bool runs)
 
 void client_note_passing_run(struct client *c, const struct server *s, const struct frame *f)
 {
-	bool awaits_null = c->work->touched.awaits_values || c->resets_by_null;
-	bool is_null;
+	bool awaits_null = c->work->touched.awaits_values || (c->resets_by & BY_NULL) != 0;
+	unsigned by = BY_CALL;
 
-	if (LIKELY(!awaits_null && !c->resets_by_call) || s->xq.skipping)
+	if (LIKELY(!awaits_null && (c->resets_by & BY_CALL) == 0) || s->xq.skipping)
 		return;
-	is_null = awaits_null && f->type == 'B' && has_null(f);
-	if (is_null)
+	if (awaits_null && f->type == 'B' && has_null(f)) {
 		touched_bound_null(&c->work->touched);
-	/* Its tag is that of any SELECT. */
-	if (c->resets_by_call || (is_null && c->resets_by_null))
+		by |= BY_NULL;
+	}
+	if ((c->resets_by & by) != 0)
 		note_any(c, f->type == 'E');
 }
 
@@ -163,7 +176,7 @@ static bool runs_earlier(const struct client *c, const struct statement *s)
 	bool is_any = s->kind == SQL_EXECUTE || s->kind == SQL_FETCH || s->kind == SQL_MOVE ||
 		s->kind == SQL_COMMIT;
 
-	return (is_any && c->resets_by_call) || touched_gives_null(s);
+	return (is_any && (c->resets_by & BY_CALL) != 0) || touched_gives_null(s);
 }
 
 static bool is_kept_to_run(const struct statement *s)
@@ -179,15 +192,14 @@ static void note_others(struct client *c, const struct server *s, const struct f
 	struct statement_reader reader;
 	struct statement one;
 
-	if (LIKELY(!has_resets && !c->resets_by_call && !c->resets_by_null))
+	if (LIKELY(!has_resets && (c->resets_by & (BY_CALL | BY_NULL)) == 0))
 		return;
 	statement_begin(&reader, text, len, client_lexer_flags(s));
 	while (statement_next(&reader, &one)) {
 		is_kept = is_kept || is_kept_to_run(&one);
 		runs = runs || runs_earlier(c, &one);
 	}
-	c->resets_by_call = c->resets_by_call || (is_kept && has_resets) ||
-		(runs && f->type == 'P');
+	may_later(c, BY_CALL, (is_kept && has_resets) || (runs && f->type == 'P'));
 	if (runs && f->type == 'Q')
 		note_any(c, true);
 }
@@ -195,8 +207,8 @@ static void note_others(struct client *c, const struct server *s, const struct f
 void client_note_passing_text(struct client *c, struct server *s, const struct frame *f)
 {
 	const char *text = (const char *)f->body;
-	bool is_named, has_resets;
 	size_t len = f->body_len;
+	bool is_named;
 
 	if (!frame_is_whole(f) || len == 0 || !client_has_defaults(c))
 		return;
@@ -207,11 +219,8 @@ void client_note_passing_text(struct client *c, struct server *s, const struct f
 	}
 	len = strnlen(text, len);
 	client_note_resets(c, s, text, len, f->type == 'Q');
-	has_resets = c->work->resets.has_resets;
-	/* It may run in another exchange. */
-	c->resets_by_name = c->resets_by_name || (is_named && has_resets);
-	c->resets_by_call = c->resets_by_call ||
-		(is_named && has_resets && !c->work->resets.is_set);
+	may_later(c, c->work->resets.is_set ? BY_TAG : BY_TAG | BY_CALL,
+		is_named && c->work->resets.has_resets);
 	note_others(c, s, f, text, len);
 }
 
@@ -476,7 +485,8 @@ void server_defaults_tag(struct server *s)
 
 	if (c != NULL)
 		c->work->resets_tagged = c->work->resets.has_resets;
-	if (c == NULL || !(c->resets_by_name || c->work->resets_bound) || !client_has_defaults(c))
+	if (c == NULL || ((c->resets_by & BY_TAG) == 0 && !c->work->resets_bound) ||
+		!client_has_defaults(c))
 		return;
 	touched_reset_all(&c->work->resets);
 	c->resets_unsure = true;
