@@ -176,7 +176,8 @@ static bool runs_earlier(const struct client *c, const struct statement *s)
 	bool is_any = s->kind == SQL_EXECUTE || s->kind == SQL_FETCH || s->kind == SQL_MOVE ||
 		s->kind == SQL_COMMIT;
 
-	return (is_any && (c->resets_by & BY_CALL) != 0) || touched_gives_null(s);
+	return (is_any && (c->resets_by & BY_CALL) != 0) ||
+		((c->resets_by & (BY_CALL | BY_NULL)) != 0 && touched_gives_null(s));
 }
 
 static bool is_kept_to_run(const struct statement *s)

@@ -178,6 +178,14 @@ def test_null_goes_back_that_comes_of_an_earlier_message(port, how):
             assert now(a, name) == start
 
 
+def test_what_is_empty_stays_so_behind_what_resets_nothing(port):
+    """It is executed beside a reset of something else."""
+    with port.wire(**START) as a:
+        ok(a, w.query("SET app.tenant_id TO ''; PREPARE p (text) AS SELECT $1"))
+        ok(a, w.query("RESET work_mem; EXECUTE p (NULL)"))
+        assert now(a, "app.tenant_id") == ""
+
+
 def third(name, value, form=0):
     """set_config() whose last argument is a parameter."""
     return w.parse("SELECT set_config($1, $2, $3)") + \
