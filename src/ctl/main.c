@@ -16,7 +16,7 @@
 
 #include "ctl/ctl.h"
 
-enum { COMMAND_MAX = 1024, CANCEL_ERROR_MAX = 256, GRACE_S = 5 };
+enum { COMMAND_MAX = 1024, CANCEL_ERROR_MAX = 256, GRACE_S = 5, SECONDS_MAX = 1000000 };
 enum { OPT_JSON = 256, OPT_TIMEOUT, OPT_VERSION, OPT_HELP };
 
 struct ctl {
@@ -221,13 +221,14 @@ static enum ctl_status run(struct ctl *x, const char *command)
 	return read_answer(x, ends_router);
 }
 
-static bool read_seconds(const char *text, long *out)
+/* From 1. */
+static bool read_number(const char *text, long most, long *out)
 {
 	char *end;
 
 	errno = 0;
 	*out = strtol(text, &end, 10);
-	return errno == 0 && end != text && *end == '\0' && *out > 0 && *out <= 1000000;
+	return errno == 0 && end != text && *end == '\0' && *out > 0 && *out <= most;
 }
 
 /* -1: go on; else the exit status. */
@@ -245,6 +246,7 @@ static int read_options(struct ctl *x, int argc, char **argv)
 		{ "help", no_argument, NULL, OPT_HELP },
 		{ NULL, 0, NULL, 0 },
 	};
+	long port;
 	int opt;
 
 	while ((opt = getopt_long(argc, argv, "h:p:U:d:t:V", longs, NULL)) != -1) {
@@ -254,7 +256,10 @@ static int read_options(struct ctl *x, int argc, char **argv)
 			break;
 		case 'p':
 			x->port = optarg;
-			break;
+			if (read_number(optarg, UINT16_MAX, &port))
+				break;
+			(void)fprintf(stderr, "pgtandemctl: --port takes a number from 1 to 65535\n");
+			return CTL_USAGE;
 		case 'U':
 			x->user = optarg;
 			break;
@@ -268,7 +273,7 @@ static int read_options(struct ctl *x, int argc, char **argv)
 			x->is_json = true;
 			break;
 		case 't':
-			if (read_seconds(optarg, &x->timeout_s))
+			if (read_number(optarg, SECONDS_MAX, &x->timeout_s))
 				break;
 			(void)fprintf(stderr, "pgtandemctl: --timeout takes seconds, from 1\n");
 			return CTL_USAGE;

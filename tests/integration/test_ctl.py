@@ -169,6 +169,8 @@ def test_exit_codes(router):
     assert ctl(router, "show", "pools", "now")[0] == 2
     assert ctl(router, "--nonsense")[0] == 2
     assert ctl(router, "--timeout", "x", "show", "pools")[0] == 2
+    for port in "99999999", "0", "x", "":
+        assert ctl(router, "--port", port, "show", "pools")[0] == 2
     assert ctl(router, "show", "pools", port=free_port())[0] == 3
     assert ctl(router, "show", "pools", password="wrong")[0] == 3
     assert ctl(router, "pause", user=STATS)[0] == 5
