@@ -122,6 +122,10 @@ void import_auth_query(struct import_file *f, struct import_line *d,
 			import_tell(f->x, false, e, "auth_query is not used without auth_user");
 		return;
 	}
+	if (query[0] != '\0' && strstr(query, "$1") == NULL) {
+		import_tell(f->x, true, e, "auth_query: needs $1, the name of the user");
+		return;
+	}
 	if (!set_login(f, h, e, user))
 		return;
 	h->is_asked = true;

@@ -407,6 +407,14 @@ def test_ways_to_log_in(userlist, lines, auth, said):
     assert said is None or said in done.said
 
 
+def test_auth_query_without_the_name_of_the_user(userlist):
+    """PostgreSQL refuses it at each login; the router, where it starts."""
+    done = Import(userlist, WEB.replace("[databases]", """[databases]
+two = host=10.0.0.1 auth_user=asker auth_query='SELECT a, b FROM f()'"""))
+    assert "needs $1" in done.lost["a.ini", 2]
+    assert "databases.two.auth_query" not in done.options()
+
+
 def test_auth_query_of_databases(userlist):
     """What holds for one database is not for another, and a host has one login."""
     done = Import(userlist, WEB.replace("[databases]", """[databases]
