@@ -224,7 +224,7 @@ static void add_statement(struct touched *t, const struct statement *s)
 		t->unknown = true;
 }
 
-static bool is_set(const struct statement *s)
+static bool is_tagged_set(const struct statement *s)
 {
 	return s->kind == SQL_SET || s->kind == SQL_SET_CHARACTERISTICS ||
 		s->kind == SQL_SET_TRANSACTION || s->kind == SQL_RESET ||
@@ -245,7 +245,7 @@ enum touched_reading touched_text(struct touched *t, const char *text, size_t le
 	statement_begin(&reader, text, len, flags);
 	while (statement_next(&reader, &s)) {
 		add_statement(t, &s);
-		t->is_set = is_set(&s);
+		t->is_set = is_tagged_set(&s);
 		one = state_reading_of(&s);
 		if (one > reading)
 			reading = one;
