@@ -346,17 +346,6 @@ static void entries_count(struct entries *e, const struct snap_pools *pools,
 	}
 }
 
-static struct route_host *host_of(struct directory *d, const struct config_host *host)
-{
-	for (uint32_t i = 0; i < directory_host_count(d); i++) {
-		struct route_host *h = directory_host(d, i);
-
-		if (strcmp(h->name, host->name) == 0)
-			return h;
-	}
-	return NULL;
-}
-
 /* What the workload may have there now. */
 static uint32_t share_max(struct directory *d, const struct config_workload *w,
 	const struct snap_budget *budget)
@@ -398,7 +387,7 @@ static void row_of_database(struct database_row *row, const struct config *confi
 	struct directory *d, const struct entry *e, const struct snap_budget *budgets)
 {
 	const struct config_host *host = &config->hosts[e->conf->host];
-	struct route_host *h = host_of(d, host);
+	struct route_host *h = directory_find_host(d, host->name);
 	const struct config_place *place = h == NULL ? &host->places[0] : show_place(host, h);
 	struct route_held held;
 	struct settings s;

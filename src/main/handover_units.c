@@ -372,17 +372,6 @@ static bool choose(struct program *p, struct handover_before *b, bool at_once)
 	return false;
 }
 
-static struct route_host *find_host(struct program *p, const char *name)
-{
-	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
-		struct route_host *host = directory_host(p->directory, i);
-
-		if (strcmp(host->name, name) == 0)
-			return host;
-	}
-	return NULL;
-}
-
 /* Is what was set aside not in use any more? */
 static bool is_free(struct route_host *host)
 {
@@ -404,7 +393,7 @@ static bool is_void(struct program *p, const struct handover_before *b, struct r
 
 static void give(struct program *p, struct handover_before *b)
 {
-	struct route_host *host = find_host(p, b->given_host);
+	struct route_host *host = directory_find_host(p->directory, b->given_host);
 	char text[HANDOVER_NAME_SIZE + 16];
 	int len = snprintf(text, sizeof(text), "Y%u %s\n", b->given, b->given_host);
 

@@ -123,7 +123,7 @@ static void find_lookup(struct directory *d, const struct config *config,
 		.ttl_us = config->auth.auth_query_cache_ttl_us,
 		.negative_ttl_us = config->auth.auth_query_negative_ttl_us };
 	pthread_mutex_lock(&d->lock);
-	out->host = reload_host(d, config->hosts[host].name);
+	out->host = directory_find_host(d, config->hosts[host].name);
 	pthread_mutex_unlock(&d->lock);
 }
 

@@ -331,6 +331,15 @@ struct route_host *directory_host(struct directory *d, uint32_t index)
 	return index < directory_host_count(d) ? d->hosts[index] : NULL;
 }
 
+struct route_host *directory_find_host(struct directory *d, const char *name)
+{
+	for (uint32_t i = 0; i < directory_host_count(d); i++) {
+		if (strcmp(d->hosts[i]->name, name) == 0)
+			return d->hosts[i];
+	}
+	return NULL;
+}
+
 uint32_t directory_host_count(struct directory *d)
 {
 	return atomic_load_explicit(&d->host_count, memory_order_acquire);

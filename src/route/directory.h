@@ -541,6 +541,7 @@ struct route_workload *directory_workload(struct directory *, uint32_t index);
 uint32_t directory_workload_count(struct directory *);
 /* Without the lock: hosts stay as long as the directory. */
 struct route_host *directory_host(struct directory *, uint32_t index);
+struct route_host *directory_find_host(struct directory *, const char *name);
 uint32_t directory_host_count(struct directory *);
 uint32_t directory_workers(const struct directory *);
 

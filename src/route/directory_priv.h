@@ -79,7 +79,6 @@ NODISCARD int host_budget_check(struct route_host *, const struct config_host *p
 	const struct config_host *, struct diag *);
 
 /* reload.c */
-struct route_host *reload_host(struct directory *, const char *name);
 struct route_workload *reload_workload(struct directory *, const struct config_workload *);
 /* What the file says of this workload now, or NULL. */
 const struct config_workload *reload_conf(const struct directory *,

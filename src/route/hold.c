@@ -19,7 +19,7 @@ static bool leads_to(struct directory *d, const char *name, const struct route_h
 {
 	const struct config_database *conf = config_find_database(d->config, name);
 
-	return conf != NULL && reload_host(d, d->config->hosts[conf->host].name) == host &&
+	return conf != NULL && directory_find_host(d, d->config->hosts[conf->host].name) == host &&
 		strcmp(config_dbname(conf, name), dbname) == 0;
 }
 
@@ -150,7 +150,7 @@ void directory_held(struct directory *d, const char *name, struct route_held *ou
 		conf = config_find_database(d->config, name);
 	if (conf != NULL)
 		out->paused_us = held_since(d,
-			reload_host(d, d->config->hosts[conf->host].name),
+			directory_find_host(d, d->config->hosts[conf->host].name),
 			config_dbname(conf, name));
 	while (name != NULL && (node = hash_table_walk(&d->databases, node)) != NULL) {
 		struct route_database *database =
@@ -191,7 +191,7 @@ static bool holds_clients_of(
 		return false;
 	if (config_workload_allows(workload, name))
 		return true;
-	host = reload_host(d, d->config->hosts[conf->host].name);
+	host = directory_find_host(d, d->config->hosts[conf->host].name);
 	for (size_t i = 0; i < served->count; i++) {
 		if (leads_to(d, served->items[i], host, config_dbname(conf, name)))
 			return true;

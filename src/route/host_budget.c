@@ -383,7 +383,7 @@ int directory_check_budgets(struct directory *d, struct diag *diag)
 
 	for (size_t i = 0; ret != -EINVAL && i < config->host_count; i++) {
 		const struct config_host *conf = &config->hosts[i];
-		struct route_host *h = reload_host(d, conf->name);
+		struct route_host *h = directory_find_host(d, conf->name);
 		struct host_limits limits;
 		int one;
 

@@ -95,7 +95,7 @@ static void identify(struct directory *d, const struct config_database *conf,
 {
 	const struct config_host *host = &d->config->hosts[conf->host];
 
-	*id = (struct pool_identity){ .host = reload_host(d, host->name),
+	*id = (struct pool_identity){ .host = directory_find_host(d, host->name),
 		.dbname = config_dbname(conf, asked),
 		.user = conf->options.user[0] != '\0' ? conf->options.user : user,
 		.options = conf->options.options,

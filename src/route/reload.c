@@ -24,15 +24,6 @@ static enum route_mode mode_from(enum config_pool_mode mode)
 	return ROUTE_SESSION;
 }
 
-struct route_host *reload_host(struct directory *d, const char *name)
-{
-	for (uint32_t i = 0; i < d->host_count; i++) {
-		if (strcmp(d->hosts[i]->name, name) == 0)
-			return d->hosts[i];
-	}
-	return NULL;
-}
-
 /* A workload that changes its mode becomes another one: who came to the old one
  * stays as promised. */
 struct route_workload *reload_workload(struct directory *d,
@@ -77,7 +68,7 @@ static int check_room(struct directory *d, const struct config *config, struct d
 	size_t hosts = d->host_count, workloads = d->workload_count;
 
 	for (size_t i = 0; i < config->host_count; i++)
-		hosts += reload_host(d, config->hosts[i].name) == NULL;
+		hosts += directory_find_host(d, config->hosts[i].name) == NULL;
 	for (size_t i = 0; i < config->workload_count; i++)
 		workloads += reload_workload(d, &config->workloads[i]) == NULL;
 	workloads += d->own == NULL && has_own_login(config);
@@ -96,7 +87,7 @@ static int check_room(struct directory *d, const struct config *config, struct d
 static int check_budget(struct directory *d, const struct config_host *conf,
 	struct diag *diag)
 {
-	struct route_host *h = reload_host(d, conf->name);
+	struct route_host *h = directory_find_host(d, conf->name);
 
 	if (h == NULL || d->config == NULL)
 		return 0;
@@ -105,7 +96,7 @@ static int check_budget(struct directory *d, const struct config_host *conf,
 
 static int ensure_host(struct directory *d, const struct config_host *conf, struct diag *diag)
 {
-	struct route_host *h = reload_host(d, conf->name);
+	struct route_host *h = directory_find_host(d, conf->name);
 
 	if (h != NULL)
 		return 0;
@@ -266,7 +257,7 @@ static void apply(struct directory *d, const struct config *old,
 		const struct config_host *conf = &d->config->hosts[i];
 		const struct config_host *past =
 			old == NULL ? NULL : config_find_host(old, conf->name);
-		struct route_host *h = reload_host(d, conf->name);
+		struct route_host *h = directory_find_host(d, conf->name);
 		struct host_target had;
 
 		route_host_target(h, &had);
@@ -297,7 +288,7 @@ static void apply(struct directory *d, const struct config *old,
 static int resolve(struct directory *d, const struct config_host *conf,
 	struct host_target *target, struct diag *diag)
 {
-	struct route_host *h = reload_host(d, conf->name);
+	struct route_host *h = directory_find_host(d, conf->name);
 	struct host_past past = { NULL, NULL };
 	struct host_target had;
 	char text[DIAG_TEXT_MAX];

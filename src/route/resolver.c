@@ -105,7 +105,7 @@ static struct round *round_begin(struct directory *d, struct config *config)
 	r->config = config_ref(config);
 	r->count = config->host_count;
 	for (size_t i = 0; i < r->count; i++) {
-		struct route_host *h = reload_host(d, config->hosts[i].name);
+		struct route_host *h = directory_find_host(d, config->hosts[i].name);
 
 		if (h != NULL)
 			route_host_target(h, &r->looks[i].had);
@@ -127,7 +127,7 @@ static bool round_apply(const struct round *r, struct directory *d)
 	for (size_t i = 0; d->config == r->config && i < r->count; i++) {
 		const struct config_host *conf = &r->config->hosts[i];
 		const struct look *look = &r->looks[i];
-		struct route_host *h = reload_host(d, conf->name);
+		struct route_host *h = directory_find_host(d, conf->name);
 
 		if (look->problem[0] != '\0')
 			SLOG_LIMITED(WARN, "host-resolve", "error=\"%s\"", look->problem);
