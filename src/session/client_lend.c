@@ -6,6 +6,7 @@
 #include "base/slog.h"
 #include "pg/msg_out.h"
 #include "session/client_priv.h"
+#include "session/facts.h"
 #include "session/pin.h"
 #include "session/server_priv.h"
 #include "sql/statement.h"
@@ -77,10 +78,27 @@ void client_lend_text(struct client *c, struct server *s, const char *text, size
 		bar(c);
 }
 
+/* It runs once more, perhaps. */
+static void note_unnamed(struct client *c, struct server *s)
+{
+	const char *text = (const char *)buf_data(&c->unnamed);
+	struct prepared *large = c->unnamed_large;
+	unsigned touches = large == NULL ? 0 : facts_touches(large, client_lexer_flags(s));
+
+	if (c->has_unseen || (touches & FACT_IS_LONG) != 0) {
+		client_note_unseen(c);
+	} else if (large == NULL && c->has_unnamed) {
+		client_note_text(c, s, text, strlen(text));
+	} else if ((touches & FACT_TOUCHES_ANY) != 0) {
+		client_has_read(c, large->text_len);
+		client_note_text(c, s, large->body, large->text_len);
+	} else if (touches != 0) {
+		client_note_known(c, touches);
+	}
+}
+
 void client_lend_keep(struct client *c, struct server *s, const struct frame *f)
 {
-	const char *text;
-
 	if (s->xq.skipping)
 		return;
 	switch (f->type) {
@@ -100,13 +118,7 @@ void client_lend_keep(struct client *c, struct server *s, const struct frame *f)
 		client_unnamed_forget(c);
 		return;
 	case 'B':
-		/* It runs once more, perhaps. */
-		text = c->unnamed_large != NULL ? (const char *)c->unnamed_large->body :
-						  (const char *)buf_data(&c->unnamed);
-		if (c->has_unseen)
-			client_note_unseen(c);
-		else if (c->has_unnamed)
-			client_note_text(c, s, text, strlen(text));
+		note_unnamed(c, s);
 		return;
 	default:
 		return;

@@ -277,6 +277,22 @@ def test_a_statement_of_very_many_calls_is_bound_again_and_again(router, call):
         check_growth(router, act, 10)
 
 
+def test_a_session_that_may_lend_binds_again_and_again(make_router):
+    router = make_router({"process": {"workers": 1},
+                          "workloads": {"session": {"idle_session_reclaim": "60s"}}})
+    call = "set_config('app.y', 'no', false)"
+    text = f"SELECT 1 WHERE false AND '' IN ({', '.join([call] * (LONG // len(call)))})"
+    with router.session.wire() as wire:
+        run(wire, w.parse(text))
+
+        def act(number):
+            sent, answer = send_all(wire, *[w.bind() + w.execute()] * number)
+            assert not w.errors(answer) and w.types(answer).count("2") == number
+            return len(text) + sent
+
+        check_growth(router, act, 10)
+
+
 LONGEST = 16 * 1024
 
 
