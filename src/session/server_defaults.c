@@ -431,8 +431,7 @@ static void write_if_reset(struct buf *sql, const char *name, const char *value)
 /* Nobody knows whether all of it has run and holds. */
 static bool is_unsure(const struct client *c)
 {
-	return c->resets_unsure || c->work->resets_way != WAY_RAN ||
-		c->work->resets.has_errors;
+	return c->resets_unsure || c->work->resets_way != WAY_RAN;
 }
 
 /* It was, before any of that: the client has emptied it, and does not get it back for what has
@@ -448,16 +447,17 @@ static bool write_defaults(struct client *c, struct server *s, bool is_timeout, 
 {
 	const char *name, *value;
 	size_t pos = 0, begin = buf_len(sql);
-	bool unsure = is_unsure(c);
+	/* A set_config() that may not have been reached says nothing of a RESET beside it. */
+	bool unsure = is_unsure(c), is_doubtful = unsure || c->work->resets.has_errors;
 
 	while (params_next(defaults_of(c), &pos, &name, &value)) {
 		enum touched_as as = touched_as(&c->work->resets, name);
 
-		if (as == TOUCHED_SET && c->work->resets.all && unsure)
+		if (as == TOUCHED_SET && c->work->resets.all && is_doubtful)
 			as = TOUCHED_BOTH;
 		if (as == TOUCHED_NOT || as == TOUCHED_SET || is_reported(s, name, value) ||
 			(strcasecmp(name, "statement_timeout") == 0) != is_timeout ||
-			(unsure && was_empty(c, name)))
+			((as == TOUCHED_RESET ? unsure : is_doubtful) && was_empty(c, name)))
 			continue;
 		if (as == TOUCHED_RESET && !unsure)
 			write_again(sql, name, value);
@@ -478,6 +478,12 @@ void server_defaults_rolled_back(struct server *s)
 {
 	if (s->client != NULL && s->client->work->resets_tagged)
 		server_defaults_unsure(s);
+}
+
+void server_defaults_committed(struct server *s)
+{
+	if (s->client != NULL)
+		s->client->work->resets_tagged = false;
 }
 
 void server_defaults_tag(struct server *s)

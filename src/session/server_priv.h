@@ -114,9 +114,11 @@ bool server_needs_cleaning(const struct server *, const struct client *);
  * or failed). */
 bool server_defaults(struct server *, char status);
 NODISCARD bool server_defaults_done(struct server *);
-/* A statement has run that sets or resets; an error has come. */
+/* A statement has run that sets or resets; an error has come; what was done in the transaction
+ * so far holds, or some of it does not. */
 void server_defaults_tag(struct server *);
 void server_defaults_unsure(struct server *);
+void server_defaults_committed(struct server *);
 void server_defaults_rolled_back(struct server *);
 /* server_rows.c: those that are whole and the client's, as far as they come in a row: their
  * bytes. */

@@ -283,6 +283,9 @@ void server_note_tag(struct server *s, enum result_tag tag, const struct frame *
 		if (steps_make_table(&s->steps))
 			note_ddl(s);
 		return;
+	case RESULT_COMMIT:
+		server_defaults_committed(s);
+		return;
 	case RESULT_ROLLBACK:
 		/* To a savepoint: it is as it was there. */
 		if (s->has_ddl)

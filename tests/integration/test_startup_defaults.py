@@ -286,6 +286,27 @@ def test_behind_it_a_set_that_holds(port):
         assert wire.value("SHOW TimeZone") == "UTC"
 
 
+SURELY_RESET = [
+    "RESET ALL; SELECT set_config('work_mem', '9MB', false), now()",
+    "RESET app.t; SELECT set_config('work_mem', '9MB', false) FROM generate_series(1, 1)",
+    "SET app.u = '1'; RESET app.t; SELECT set_config('app.u', '2', false) WHERE true",
+    "BEGIN; RESET app.t; COMMIT; BEGIN; SELECT 1; ROLLBACK",
+    "BEGIN; RESET ALL; COMMIT; ROLLBACK",
+]
+
+
+@pytest.mark.parametrize("text", SURELY_RESET)
+def test_what_was_empty_is_reset(make_router, text):
+    """What else the text does, or does not, says nothing of it."""
+    router = make_router(state(None, "strict"))
+    with router.transactional.wire(**OWN) as wire, router.transactional.wire() as other:
+        ok(wire, "SET app.t TO ''")
+        ok(wire, text)
+        for _ in range(2):
+            assert wire.value("SHOW app.t") == "B"
+            ok(other, "SELECT 1")
+
+
 NOT_RESET = [
     ["BEGIN", "RESET app.t", "ROLLBACK"],
     ["BEGIN; RESET app.t; ROLLBACK"],
