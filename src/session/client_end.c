@@ -343,7 +343,7 @@ unsigned client_leaves(const struct client *c, struct server *s, const struct fr
 	enum text_leaves leaves = message_leaves(c, s, f);
 
 	if (leaves != LEAVES_NOTHING) {
-		s->ps.last_client = c->id;
+		server_carries(s, c);
 		s->has_strays = true;
 		server_ran(s, c->id, runs[leaves]);
 		server_reads_behind_code(s);

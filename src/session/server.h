@@ -97,6 +97,7 @@ struct server {
 	bool is_flushed;                /* ... and PostgreSQL was told to answer */
 	bool holds_client;              /* until what was put before its Query has gone well */
 	bool is_dirty;                  /* carries session state: reset before reuse */
+	uint8_t carries_under;          /* ps.last_client's enum route_state: who looked after that */
 	bool may_defer;                 /* its transactions read only: they may wait for others, or be refused */
 	bool has_foreign;               /* has statements that are not in "prepared" */
 	bool is_cleaned;                /* SETTINGS: of another client's session, too */

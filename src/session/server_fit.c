@@ -18,7 +18,7 @@
 static void now_carries(struct server *s, const struct client *c)
 {
 	if (s->ps.last_client != 0 || !c->keeps_statements || s->is_session)
-		s->ps.last_client = c->id;
+		server_carries(s, c);
 	/* Its texts go on unread. */
 	if (!c->keeps_statements && !s->is_session) {
 		server_ran(s, c->id, UNSEEN_DATA | UNSEEN_CALL | UNSEEN_TEXT);

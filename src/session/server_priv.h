@@ -107,6 +107,8 @@ static inline bool server_has_statements(const struct server *s)
 
 /* It carries what another client may have left. */
 bool server_needs_cleaning(const struct server *, const struct client *);
+/* It may have the client's session from here on. */
+void server_carries(struct server *, const struct client *);
 
 /* server_defaults.c */
 /* An exchange of the client's has ended.  True: what it has reset is made good first;

@@ -495,6 +495,19 @@ void server_ask_done(struct server *s)
 
 /* --- before the next client --------------------------------------------------------------- */
 
+void server_carries(struct server *s, const struct client *c)
+{
+	s->ps.last_client = c->id;
+	s->carries_under = (uint8_t)c->route->limits.state;
+}
+
+/* Where only what is seen is cleaned: what was left where less, or nothing, is looked after? */
+static bool is_of_other_state(const struct server *s, const struct client *c)
+{
+	return c->route->limits.state == ROUTE_STATE_TRACKED &&
+		s->carries_under != ROUTE_STATE_TRACKED;
+}
+
 bool server_needs_cleaning(const struct server *s, const struct client *c)
 {
 	if (s->ps.last_client == c->id)
@@ -504,5 +517,6 @@ bool server_needs_cleaning(const struct server *s, const struct client *c)
 	if (s->is_session && (server_has_statements(s) || s->has_strays))
 		return true;
 	return (s->ps.last_client != 0 || (s->has_strays && !c->keeps_statements)) &&
-		(s->is_session || c->route->limits.state == ROUTE_STATE_STRICT);
+		(s->is_session || c->route->limits.state == ROUTE_STATE_STRICT ||
+			is_of_other_state(s, c));
 }

@@ -221,6 +221,29 @@ def test_strict_leaves_nothing_behind(make_router, what):
         assert b.execute(count).fetchone()[0] == expected
 
 
+@pytest.mark.parametrize("before, after", [("strict", "tracked"), ("off", "tracked"),
+                                           ("off", "strict"), ("tracked", "strict")])
+def test_workloads_of_different_kinds_share_servers(make_router, postgres, before, after):
+    """What one does not look after is not found by those of the other."""
+    postgres.sql(FUNCTION, dbname=DATABASE)
+    port = {"guaranteed_connections": 0, "max_connections": 1, "pool_mode": "transaction"}
+    router = make_router({
+        "hosts": {"main": {"connection_budget": 1}},
+        "workloads": {"transactional": {**port, "session_state": before, "max_pinned": 0},
+                      "session": {**port, "session_state": after, "max_pinned": 0}}})
+    seen = "SELECT coalesce(current_setting('app.tenant_id', true), '')"
+    with router.transactional.wire() as a, router.session.wire() as b:
+        assert b.value(seen) == ""
+        texts = [OUT_OF_SIGHT[0]] + (
+            ["SET app.tenant_id = '42'"] + [make for make, *_ in LEFT_BEHIND.values()]
+            if before == "off" else [])
+        for text in texts:
+            assert not w.errors(a.query(text))
+        assert b.value(seen) == ""
+        for _, count, expected in LEFT_BEHIND.values():
+            assert b.value(count) == str(expected)
+
+
 def test_what_no_statement_takes_away_ends_the_server(one):
     with one.transactional.connect() as b:
         with one.transactional.connect() as a:
