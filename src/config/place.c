@@ -130,6 +130,20 @@ bool place_same(const struct config_place *a, const struct config_place *b)
 				       strcasecmp(a->host, b->host)) == 0;
 }
 
+/* FNV-1a: the same in every process, which hash_bytes() is not. */
+uint32_t place_key(const struct config_place *places, size_t count)
+{
+	uint32_t key = 2166136261U;
+	char text[sizeof(places->host) + 16];
+
+	for (size_t i = 0; i < count; i++) {
+		(void)snprintf(text, sizeof(text), "%s:%u ", places[i].host, places[i].port);
+		for (const char *at = text; *at != '\0'; at++)
+			key = (key ^ (uint8_t)*at) * 16777619U;
+	}
+	return key | 1;
+}
+
 bool place_is_unix(const struct config_place *e)
 {
 	return e->host[0] == '/' || e->host[0] == '@';

@@ -24,6 +24,10 @@ NODISCARD bool place_parse(const char *, uint16_t port, struct config_place *, c
 
 bool place_same(const struct config_place *, const struct config_place *);
 
+/* Of all of them, never 0.  Others, in another order or spelled in another way have another,
+ * but for chance. */
+uint32_t place_key(const struct config_place *, size_t count);
+
 /* A unix socket's directory. */
 bool place_is_unix(const struct config_place *);
 

@@ -177,6 +177,13 @@ void handover_share(struct program *p)
 	}
 }
 
+uint32_t handover_place_key(const struct program *p, const struct route_host *host)
+{
+	const struct config_host *conf = config_find_host(p->config, host->name);
+
+	return conf == NULL ? 0 : place_key(conf->places, conf->options.host.count);
+}
+
 void handover_know_limits(struct program *p)
 {
 	const struct handover *h = &p->handover;
@@ -184,14 +191,15 @@ void handover_know_limits(struct program *p)
 	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
 		struct route_host *host = directory_host(p->directory, i);
 		uint32_t most = handover_units_of(&h->max_connections, host->name);
+		uint32_t key = handover_place_key(p, host);
 
-		if (most > 0)
+		if (most > 0 && key == handover_units_of(&h->places, host->name))
 			directory_set_limits(p->directory, host, most,
 				handover_units_of(&h->reserved, host->name));
 	}
 }
 
-static void hear(struct handover_before *b, const struct handover_message *m)
+static void hear(struct program *p, struct handover_before *b, const struct handover_message *m)
 {
 	switch (m->text[0]) {
 	case 'U':
@@ -206,13 +214,16 @@ static void hear(struct handover_before *b, const struct handover_message *m)
 	case 'Q':
 		handover_hear_quiet(b, m);
 		break;
+	case 'C':
+		(void)handover_tell_before(&p->handover, m->text, m->len);
+		break;
 	default:
 		break;
 	}
 }
 
 /* False: it has ended. */
-static bool listen_to(struct handover_before *b, bool *changed)
+static bool listen_to(struct program *p, struct handover_before *b, bool *changed)
 {
 	struct handover_message m;
 	int ret;
@@ -222,7 +233,7 @@ static bool listen_to(struct handover_before *b, bool *changed)
 		close_fds(&m, 0);
 		if (ret < 0)
 			continue;
-		hear(b, &m);
+		hear(p, b, &m);
 		*changed = *changed || m.text[0] == 'U' || m.text[0] == 'A';
 	}
 	return ret == 0;
@@ -234,7 +245,7 @@ void handover_hear(struct program *p)
 	bool changed = false;
 
 	for (uint32_t i = 0; i < h->before_count;) {
-		if (listen_to(h->before[i], &changed)) {
+		if (listen_to(p, h->before[i], &changed)) {
 			i++;
 			continue;
 		}
@@ -259,6 +270,24 @@ uint32_t handover_tell_before(struct handover *h, const char *text, size_t len)
 	return told;
 }
 
+void handover_set_newer(struct handover *h, int fd)
+{
+	pthread_mutex_lock(&h->lock);
+	h->newer = fd;
+	pthread_mutex_unlock(&h->lock);
+}
+
+/* Those before are the newer one's to tell. */
+static bool tell_newer(struct handover *h, const char *text, size_t len)
+{
+	bool is_told;
+
+	pthread_mutex_lock(&h->lock);
+	is_told = h->newer >= 0 && handover_send(h->newer, text, len, NULL, 0) == 0;
+	pthread_mutex_unlock(&h->lock);
+	return is_told;
+}
+
 bool handover_cancel(void *arg, uint32_t pid, const uint8_t *key, size_t len)
 {
 	struct program *p = arg;
@@ -268,7 +297,9 @@ bool handover_cancel(void *arg, uint32_t pid, const uint8_t *key, size_t len)
 		return false;
 	memcpy(text + 1, &pid, sizeof(pid));
 	memcpy(text + 1 + sizeof(pid), key, len);
-	return handover_tell_before(&p->handover, text, 1 + sizeof(pid) + len) > 0;
+	len += 1 + sizeof(pid);
+	return handover_tell_before(&p->handover, text, len) > 0 ||
+		tell_newer(&p->handover, text, len);
 }
 
 void handover_cancelled(struct program *p, const struct handover_message *m)
@@ -374,6 +405,9 @@ static int take_message(struct program *p, struct handover_message *m)
 		break;
 	case 'T':
 		handover_read_units(m->text + 1, &p->handover.reserved);
+		break;
+	case 'D':
+		handover_read_units(m->text + 1, &p->handover.places);
 		break;
 	case 'M':
 		if (m->len != 1 + sizeof(p->handover.mock_key))
@@ -495,7 +529,7 @@ void handover_give_up(struct program *p, const char *text)
 
 void handover_init(struct program *p)
 {
-	p->handover = (struct handover){ .fd = -1 };
+	p->handover = (struct handover){ .fd = -1, .newer = -1 };
 	pthread_mutex_init(&p->handover.lock, NULL);
 }
 

@@ -22,7 +22,8 @@
  *   old  O units     what that one was given, and may not have heard yet
  *   old  W units     what that one asks for
  *   old  S numbers   max_connections of each host that it has asked, ...
- *   old  T numbers   ... and what of them is reserved
+ *   old  T numbers   ... what of them is reserved, ...
+ *   old  D numbers   ... and where it asked: other places have others
  *   old  M key       what the salts of mock exchanges are made from
  *   old  B           that was all
  *   new  R           ready
@@ -31,6 +32,7 @@
  *   old  I number    the new process's clients have greater ones
  *   old  G           go
  *   new  C pid key   a cancel request that may be for one of the old process's clients
+ *   old  C pid key   one that came in before, and may be for a client of those before
  *   new  H holds     that is another now, to all before
  *   new  X order     what KILL, KILL_CLIENT or RECONNECT ends there, to all before
  *   old  W units     it lacks so much for those who wait in it
@@ -81,8 +83,11 @@ struct handover {
 	/* And what PostgreSQL has told that one; not named: nothing, none. */
 	struct handover_units max_connections;
 	struct handover_units reserved;
+	struct handover_units places;   /* by place_key(): where it asked */
 	/* Those before this process. */
-	pthread_mutex_t lock;           /* of the descriptors: workers send, too */
+	pthread_mutex_t lock;           /* of the descriptors: workers send, too; and of that
+					   of the one that follows, once it has all: */
+	int newer;                      /* ... or -1 */
 	struct handover_before *before[HANDOVER_BEFORE_MAX];
 	uint32_t before_count;
 	uint64_t told;                  /* of the holds, and one more; 0: nothing */

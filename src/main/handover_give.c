@@ -3,15 +3,11 @@
  * The old process's side of a restart.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,13 +19,10 @@
 
 enum {
 	PATIENCE_US = 60 * 1000000,
-	ENVIRONMENT_MAX = 1024,
-	HANDOVER_ROOM = (2 * HANDOVER_BEFORE_MAX + 4) * HANDOVER_UNITS_MAX
+	HANDOVER_ROOM = (2 * HANDOVER_BEFORE_MAX + 5) * HANDOVER_UNITS_MAX
 };
 
 #define TOO_MANY_HOLDS "the new process cannot be told of all that is paused or disabled"
-
-extern char **environ;
 
 /* --- units -------------------------------------------------------------------------------- */
 
@@ -186,13 +179,15 @@ static int send_before(struct program *p, const struct handover_before *b)
  * goes by what that says. */
 static int send_limits(struct program *p)
 {
-	struct buf most, reserved;
+	struct buf most, reserved, places;
 	int ret = -ENOMEM;
 
 	buf_init(&most, 0);
 	buf_init(&reserved, 0);
+	buf_init(&places, 0);
 	buf_add_str(&most, "S");
 	buf_add_str(&reserved, "T");
+	buf_add_str(&places, "D");
 	for (uint32_t i = 0; i < directory_host_count(p->directory); i++) {
 		struct route_host *host = directory_host(p->directory, i);
 		struct host_limits limits;
@@ -202,13 +197,17 @@ static int send_limits(struct program *p)
 			continue;
 		handover_add_units(&most, limits.max_connections, host->name);
 		handover_add_units(&reserved, limits.reserved, host->name);
+		handover_add_units(&places, handover_place_key(p, host), host->name);
 	}
-	if (buf_ok(&most) && buf_ok(&reserved))
+	if (buf_ok(&most) && buf_ok(&reserved) && buf_ok(&places))
 		ret = send_text(p->handover.fd, &most);
 	if (ret == 0)
 		ret = send_text(p->handover.fd, &reserved);
+	if (ret == 0)
+		ret = send_text(p->handover.fd, &places);
 	buf_finish(&most);
 	buf_finish(&reserved);
+	buf_finish(&places);
 	return ret;
 }
 
@@ -238,91 +237,6 @@ static int send_all(struct program *p)
 	return ret == 0 ? handover_send(p->handover.fd, "B", 1, NULL, 0) : ret;
 }
 
-/* What is about this process alone does not go on: sd_listen_fds(3), and with the other
- * process's id the watchdog would not be fed (sd_watchdog_enabled(3)). */
-static bool is_for_it(const char *variable)
-{
-	static const char *const not[] = { "LISTEN_PID=", "LISTEN_FDS=", "LISTEN_FDNAMES=",
-		"LISTEN_PIDFDID=", "WATCHDOG_PID=", HANDOVER_VARIABLE "=", FIRST_VARIABLE "=" };
-
-	for (size_t i = 0; i < COUNT_OF(not); i++) {
-		if (strncmp(variable, not[i], strlen(not[i])) == 0)
-			return false;
-	}
-	return true;
-}
-
-/* systemd is to be told at once when it ends, and kills a main process that is no child of
- * its own right behind its SIGTERM: so it is this one's brother.  Returns its id or -errno. */
-static pid_t spawn_brother(const struct program *p, int fd, char **arguments, char **environment)
-{
-	sigset_t none;
-	pid_t pid;
-
-	sigemptyset(&none);
-	if (access(p->exe, X_OK) < 0)
-		return -errno;
-	/* There are threads: until it is another program nothing but system calls. */
-	pid = (pid_t)syscall(SYS_clone, (unsigned long)CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
-	if (pid != 0)
-		return pid < 0 ? -errno : pid;
-	(void)signal(SIGPIPE, SIG_DFL);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	if ((fd == HANDOVER_FD ? fcntl(fd, F_SETFD, 0) : dup2(fd, HANDOVER_FD)) >= 0)
-		(void)execve(p->exe, arguments, environment);
-	_exit(EXIT_FAILURE);
-}
-
-static pid_t spawn_child(const struct program *p, int fd, char **arguments, char **environment)
-{
-	posix_spawn_file_actions_t files;
-	posix_spawnattr_t how;
-	sigset_t none, defaults;
-	pid_t pid;
-	int error;
-
-	sigemptyset(&none);
-	sigemptyset(&defaults);
-	sigaddset(&defaults, SIGPIPE);
-	posix_spawn_file_actions_init(&files);
-	posix_spawnattr_init(&how);
-	(void)posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	(void)posix_spawnattr_setsigmask(&how, &none);
-	(void)posix_spawnattr_setsigdefault(&how, &defaults);
-	error = posix_spawn_file_actions_adddup2(&files, fd, HANDOVER_FD);
-	if (error == 0)
-		error = posix_spawn(&pid, p->exe, &files, &how, arguments, environment);
-	posix_spawn_file_actions_destroy(&files);
-	posix_spawnattr_destroy(&how);
-	return error == 0 ? pid : -error;
-}
-
-static int spawn(struct program *p, int fd)
-{
-	char variable[] = HANDOVER_VARIABLE "=3", option[] = "--config";
-	char first[] = FIRST_VARIABLE "=1";
-	char *arguments[] = { p->exe, option, (char *)(uintptr_t)p->path, NULL };
-	char *environment[ENVIRONMENT_MAX];
-	size_t count = 0;
-	pid_t pid = -EINVAL;
-
-	for (char **at = environ; *at != NULL && count < ENVIRONMENT_MAX - 3; at++) {
-		if (is_for_it(*at))
-			environment[count++] = *at;
-	}
-	environment[count++] = variable;
-	if (first_is_there())
-		environment[count++] = first;
-	environment[count] = NULL;
-	if (notify_is_heard())
-		pid = spawn_brother(p, fd, arguments, environment);
-	/* Process 1 has no brothers. */
-	if (pid == -EINVAL)
-		pid = spawn_child(p, fd, arguments, environment);
-	p->handover.pid = pid > 0 ? pid : 0;
-	return pid > 0 ? 0 : (int)pid;
-}
-
 static void answer(struct program *p, bool ok, const char *text)
 {
 	struct handover *h = &p->handover;
@@ -337,6 +251,7 @@ void handover_stop_successor(struct program *p)
 	struct handover *h = &p->handover;
 	int status;
 
+	handover_set_newer(h, -1);
 	if (h->fd >= 0)
 		close(h->fd);
 	h->fd = -1;
@@ -433,7 +348,7 @@ void handover_begin(struct program *p, console_done_f *done, void *done_arg)
 		(void)setsockopt(h->fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 		ret = send_all(p);
 		if (ret == 0)
-			ret = spawn(p, pair[1]);
+			ret = handover_spawn(p, pair[1]);
 		close(pair[1]);
 	}
 	if (ret < 0) {
@@ -472,6 +387,7 @@ static void go(struct program *p)
 	for (uint32_t i = 0; i < directory_host_count(p->directory); i++)
 		handover_begin_units(p, i);
 	handover_close_before(p);
+	handover_set_newer(h, h->fd);
 	notify_successor(h->pid);
 	program_begin_drain(p, ROUTER_HANDED_OVER);
 	handover_lower(p);
@@ -557,6 +473,7 @@ static void handed_over(struct program *p)
 	}
 	if (ret < 0) {
 		SLOG(INFO, "successor-end", "clients=%u", atomic_load(&p->router.clients));
+		handover_set_newer(h, -1);
 		close(h->fd);
 		h->fd = -1;
 	}

@@ -35,6 +35,13 @@ NODISCARD int handover_read(int fd, struct handover_message *);
 
 /* Any thread: to all before; how many were told. */
 uint32_t handover_tell_before(struct handover *, const char *text, size_t len);
+/* The socket of the one that follows, which has all; -1: there is none any more. */
+void handover_set_newer(struct handover *, int fd);
+/* handover_spawn.c: the program that is there now, which finds fd as HANDOVER_FD.  Returns 0 or
+ * -errno. */
+NODISCARD int handover_spawn(struct program *, int fd);
+/* Where a host is, as the file says; 0: nowhere. */
+uint32_t handover_place_key(const struct program *, const struct route_host *);
 /* Looks at what those before have to say. */
 void handover_hear(struct program *);
 void handover_close_before(struct program *);

@@ -93,8 +93,7 @@ struct server {
 	uint64_t plans_key;             /* how texts were read when code ran (server_reads.c) */
 	bool drops_plans;               /* ... the clean drops what was planned then */
 	bool is_unsure;                 /* its client waits for what becomes of names, or of how texts are read */
-	bool wants_answers;             /* ... within the error domain */
-	bool is_flushed;                /* ... and PostgreSQL was told to answer */
+	bool wants_answers, is_flushed; /* ... within the error domain; PostgreSQL was told to answer */
 	bool holds_client;              /* until what was put before its Query has gone well */
 	bool is_dirty;                  /* carries session state: reset before reuse */
 	uint8_t carries_under;          /* ps.last_client's enum route_state: who looked after that */

@@ -6,6 +6,7 @@ import pwd
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -191,6 +192,23 @@ def test_cancel_finds_the_old_process(restarted, postgres):
         connection.cancel()
         thread.join(20)
         assert errors == ["57014"]
+
+
+def test_a_cancel_that_came_before_another_restart_finds_the_first_process(restarted):
+    """It was accepted by the second, and is read when that has been replaced, too."""
+    router = restarted()
+    with router.transactional.raw() as wire:
+        messages = wire.login("app_scram", router.transactional.dsn("app_scram")["password"], "app")
+        key = next(m for m in messages if m.type == "K").body
+        wire.send(w.query("SELECT pg_sleep(100)"))
+        router.restart()
+        with router.transactional.raw() as late:
+            wait_until(lambda: {"list": "login_clients", "items": 1} in router.show("lists"), 10,
+                       "it has come")
+            router.restart()
+            late.send(w.cancel_request(*struct.unpack("!i", key[:4]), key[4:]))
+            assert w.errors(wire.until_ready()) == ["57014"]
+    router.old_ones_end()
 
 
 def test_unix_sockets_and_http_go_over(restarted, tmp_path):

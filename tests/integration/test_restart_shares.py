@@ -594,3 +594,22 @@ def test_consoles_that_stay_do_not_keep_the_old_process(restarted):
         assert [m.sqlstate for m in exporter.wire.until_closed() if m.type == "E"] == ["57P01"]
         assert router.before[0].wait(30) == 0
     router.old_ones_end()
+
+
+def test_limits_of_another_place_are_not_believed(restarted):
+    """What PostgreSQL has told the old process says nothing of one that the new file names."""
+    router = restarted({
+        "hosts": {"main": {"connection_budget": "auto", **OWN, "budget_check_interval": "10min"}},
+        "workloads": {"session": {"guaranteed_connections": 1, "max_connections": 20},
+                      "transactional": {"guaranteed_connections": 1}}})
+    wait_until(lambda: router.show("hosts")[0]["budget_source"] == "auto", 10, "it has told")
+    router.expect_error("budget|server-|connect")
+    with router.transactional.wire() as wire:
+        assert wire.value("SELECT 1") == "1"
+        router.config["hosts"]["main"]["port"] = 1
+        router.write_config()
+        router.restart()
+        row = router.show("hosts")[0]
+        assert (row["port"], row["server_max_connections"]) == (1, 0), row
+        assert row["budget_source"] == "auto (not read yet)"
+    router.old_ones_end()
