@@ -209,8 +209,8 @@ enum forward_end { FORWARD_ON, FORWARD_QUIT, FORWARD_BAD };
  * server for so many at a time, and then waits in its turn like anybody else. */
 static bool is_spent(const struct client *c, const struct server *s)
 {
-	return !s->is_session && c->lease_exchanges >= CLIENT_TURNS_MAX && !s->xq.open &&
-		s->xq.status == 'I';
+	return c->lease_exchanges >= CLIENT_TURNS_MAX && !s->is_session && !s->xq.open &&
+		s->xq.status == 'I' && !exchange_waits(&s->xq);
 }
 
 /* A message that a server is not to see as it is.  Returns the bytes used. */

@@ -76,6 +76,16 @@ def test_copy_in_sent_ahead(wire):
     assert w.rows(wire.until_ready()) == [("behind",)]
 
 
+@pytest.mark.parametrize("ahead", [14, 15, 16, 31])
+def test_copy_in_behind_many(wire, ahead):
+    """A client that sends far ahead gives its server back now and then, but not within a COPY."""
+    wire.send(w.query("SELECT 1") * ahead, w.query("COPY items (body) FROM STDIN"),
+              w.copy_data(ROWS), w.copy_done())
+    assert [w.types(wire.until_ready()) for _ in range(ahead)] == ["TDCZ"] * ahead
+    assert w.types(wire.until_ready()) == "GCZ"
+    assert count(wire) == 1000
+
+
 def test_copy_out(wire):
     answer = wire.query("COPY (SELECT generate_series(1, 1000)) TO STDOUT")
     assert w.types(answer) == "H" + "d" * 1000 + "cCZ"
