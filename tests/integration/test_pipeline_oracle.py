@@ -12,7 +12,7 @@ import random
 import re
 
 import pytest
-from support.pipeline import Client, Failed, Story
+from support.pipeline import Client, Failed, Story, with_values
 from support.pipeline_maker import STARTUPS, Maker
 from support.postgres import DATABASE, USERS
 from support.shrink import shrink
@@ -29,6 +29,7 @@ TRIAL_SECONDS = 120
 
 Variant = collections.namedtuple("Variant", "servers ports more")
 BOTH = ("transactional", "transactional")
+SESSIONS = ("session", "session")
 VARIANTS = {
     "strict 1": Variant(1, BOTH, {}),
     "strict 2": Variant(2, BOTH, {}),
@@ -42,7 +43,7 @@ VARIANTS = {
                                                  "max_prepared_statements": 0}),
     "no statements beside others": Variant(1, ("plain", "plain"), {}),
     "reuse 2": Variant(2, BOTH, {"plan_reuse": True}),
-    "sessions": Variant(1, ("session", "session"), {}),
+    "sessions": Variant(1, SESSIONS, {}),
     "one of each": Variant(1, BOTH[:1] + ("session",), {}),
 }
 
@@ -57,11 +58,43 @@ def has_skipped_unnamed(case):
         sent.what in "PC" and sent.statement == "")) for sent in case.before)
 
 
+CALL = r"set_config\('[\w.]+', ({}), {}"
+NULLS = r"NULL|nullif\('', ''\)|CASE WHEN true THEN NULL END"
+RESETS = re.compile("RESET|DEFAULT|" + CALL.format(NULLS, ""))
+# To the end of the transaction, for all that is known; the second where nobody knows of Binds.
+MAYBE_LOCAL = [re.compile(CALL.format(NULLS, "'t'")),
+               re.compile(CALL.format(NULLS + "|[$]1", "('|NULL|[$])"))]
+EXECUTES_NULL = re.compile(r"EXECUTE \w+ \(NULL\)")
+
+
+def texts(case, messages):
+    """What these and the message itself run or make, and what was prepared where one is an
+    EXECUTE."""
+    for one in [*messages, case.sent]:
+        text = one.runs or one.text
+        yield text
+        if "EXECUTE" in text:
+            values = (None,) if EXECUTES_NULL.search(text) else ()
+            yield from (with_values(made.text, values) for made in case.before
+                        if made.statement or "PREPARE" in made.text)
+
+
 def resets(case, messages):
     """Whether startup parameters, which PostgreSQL's own connection has, were reset by these or the
     message itself."""
+    return case.client.startup and any(map(RESETS.search, texts(case, messages)))
+
+
+def is_blind(case):
+    """Where nobody looks after statements."""
+    return case.client.is_session or "no statements" in case.variant
+
+
+def resets_to_the_end(case):
+    """Whether that was done where nobody can tell that it was not to the end of the transaction
+    only."""
     return case.client.startup and any(
-        re.search("RESET|DEFAULT", one.runs or one.text) for one in [*messages, case.sent])
+        map(MAYBE_LOCAL[is_blind(case)].search, texts(case, case.transaction)))
 
 
 NAMES_ONE = re.compile("EXECUTE|PREPARE|DEALLOCATE")
@@ -69,7 +102,7 @@ DIFFERENCES = [
     Difference("failed transaction, behind its end",
                "nothing can be prepared in front of what names a statement there",
                lambda c: c.sent.what == "Q" and c.sent.status == "E"
-               and c.state in ("26000", "25P02")
+               and (c.state in ("26000", "25P02") or c.wanted == "42P05")
                and re.search(f"(ROLLBACK|COMMIT).*({NAMES_ONE.pattern})", c.sent.text)),
     Difference("failed transaction, Describe and what fails anyway",
                "25P02 where the server lacks the statement: it cannot be prepared",
@@ -77,8 +110,9 @@ DIFFERENCES = [
                    c.sent.what == "D" or c.sent.what in "BPQ" and c.wanted)),
     Difference("another error first",
                "where a text is read again, under another search_path, say, that comes first",
-               lambda c: c.state == "42P01" and (c.sent.what == "B" and c.wanted
-                                                 or NAMES_ONE.search(c.sent.text))),
+               lambda c: c.state == "42P01" and (
+                   c.sent.what == "B" and c.wanted or NAMES_ONE.search(c.sent.text)
+                   or c.expected[0] == "t" and c.next == (("E", "42P01"), c.sent))),
     Difference("portals of DEALLOCATE that are gone",
                "26000 in place of 34000 where what they name is gone, too",
                lambda c: c.sent.what == "E" and c.state == "26000" and c.wanted == "34000"),
@@ -99,7 +133,20 @@ DIFFERENCES = [
     Difference("a variable that is empty where startup parameters may have been reset",
                "it counts as reset where nobody knows: RESET leaves it empty, too",
                lambda c: c.got[0] == c.expected[0] == "D" and b"" in c.expected[1]
-               and any(b"start" in value for value in c.got[1])),
+               and any(b"start" in value for value in c.got[1]) and resets(c, c.before)),
+    Difference("startup parameters that were perhaps reset to the end of the transaction",
+               "until then the server's own value is seen",
+               lambda c: c.got[0] == c.expected[0] and c.got[0] in "DZ" and resets_to_the_end(c)),
+    Difference("startup parameters that were reset in a transaction that has failed",
+               "nothing can be set there",
+               lambda c: c.got[0] == "Z" and c.got[1][0] == c.expected[1][0] == "E"
+               and resets(c, c.transaction)),
+    Difference("startup parameters that were reset by a statement of an earlier exchange",
+               "what was sent ahead behind it did not wait",
+               lambda c: c.got[0] == c.expected[0] and c.got[0] in "DZ" and is_blind(c)
+               and c.client.startup and any(
+                   one.what == "B" and one.statement and RESETS.search(one.runs)
+                   for one in c.ahead)),
     Difference("the unnamed portal, or statement of a session port, behind such a reset",
                "a query of the router's own stands between",
                lambda c: resets(c, c.before) and (
@@ -136,11 +183,12 @@ class Bench:
     def start(self):
         if self.router is not None:
             self.router.stop()
+        pinned = self.variant.servers if may_pin(self.name) else 0
         self.router = self.make_router({
             "hosts": {"main": {"connection_budget": self.variant.servers}},
             "defaults": self.variant.more,
             "workloads": {
-                "transactional": {"guaranteed_connections": 0,
+                "transactional": {"guaranteed_connections": pinned, "max_pinned": pinned,
                                   "max_connections": self.variant.servers},
                 "plain": {"guaranteed_connections": 0, "pool_mode": "transaction",
                           "max_connections": self.variant.servers,
@@ -189,6 +237,8 @@ class Bench:
             story.run(script)
             self.look_at_log()
         except Failed as failed:
+            # A server that it does not give back may hold locks.
+            self.router.stop()
             return failed
         finally:
             self.known.update(story.known)
@@ -238,6 +288,11 @@ def least(bench, seed, startups, script, failed):
     return shrink(script, fails, TRIAL_SECONDS), failed, ""
 
 
+def may_pin(name):
+    """Where one kind of port has all servers: they must be guaranteed, or it is refused."""
+    return VARIANTS[name].ports == BOTH
+
+
 def has_strays(name):
     """Where names are passed on nobody keeps them apart."""
     return VARIANTS[name].more.get("max_prepared_statements") != 0
@@ -251,7 +306,8 @@ def test_as_postgresql(make_router, postgres, name):
     for seed in range(FIRST, FIRST + ROUNDS):
         rng = random.Random(f"{name} {seed}")
         startups = rng.choice(STARTUPS), rng.choice(STARTUPS)
-        script = Maker(rng, "no statements" not in name, has_strays(name)).script()
+        pins = may_pin(name) or VARIANTS[name].ports == SESSIONS
+        script = Maker(rng, "no statements" not in name, has_strays(name), pins).script()
         failed = bench.run(seed, startups, script)
         if failed is not None:
             print(f"seed {seed} of {name}: {failed}")

@@ -14,15 +14,21 @@ failed can be kept in a file:
   hush            ends in a Flush; the same
   leave how       quit or die, with answers unread; the next message is another life's
 
-In texts {m} is the mark of this life of the client, which nobody else may ever see, and {t} is a
-table of its own.  What is put in front of who waits so that it can get a server is no part of the
-script: see Story.settle()."""
+In texts {m} is the mark of this life of the client, which nobody else may ever see, {t} is a table
+of its own, and {k} a number for its locks.  What is put in front of who waits so that it can get a
+server is no part of the script: see Story.settle()."""
 import re
 from collections import deque
 
 from .wire import bind, close, copy_data, copy_done, describe, execute, flush, parse, query, sync
 
 MARK = re.compile(rb"[A-Z]\d+\.\d+~")
+# What may keep a server, and what leaves nothing of that.
+PINS = re.compile("TEMP|WITH HOLD|advisory_lock|LISTEN")
+UNPIN = "DISCARD TEMP; CLOSE ALL; UNLISTEN *; SELECT pg_advisory_unlock_all()"
+SETTINGS = ("SELECT current_setting('app.x', true), current_setting('app.y', true), "
+            "current_setting('TimeZone'), current_setting('work_mem'), "
+            "current_setting('search_path')")
 MESSAGES = {
     "P": lambda name, text: parse(text, name),
     "B": lambda portal, name, values: bind(values, name, portal),
@@ -52,7 +58,7 @@ class Sent:
         self.step, self.what = step, step[0]
         self.status = ""        # of the transaction when it ran
         self.fate = "sent"      # done, failed, skipped
-        self.runs = ""          # the text that it binds or runs
+        self.runs = ""          # the text that it binds or runs, with its values
 
     @property
     def text(self):
@@ -68,6 +74,12 @@ class Sent:
 
     def __repr__(self):
         return f"{' '.join(map(repr, self.step))} ({self.fate}, {self.status})"
+
+
+def with_values(text, values):
+    for n, value in enumerate(values, 1):
+        text = text.replace(f"${n}", "NULL" if value is None else f"'{value}'")
+    return text
 
 
 def plain(message, parameters):
@@ -107,6 +119,7 @@ class Client:
         self.life += 1
         self.mark = f"{self.letter}{self.story}.{self.life}~"
         self.table = f"t_{self.letter.lower()}{self.story}_{self.life}"
+        self.lock = f"{ord(self.letter)}{self.story:06}{self.life:02}"
         startup = self.startups[self.life % len(self.startups)]
         self.startup = {key: self.filled(value) for key, value in startup.items()}
         self.routed, self.direct = self.connect(self.table, self.startup)
@@ -121,7 +134,10 @@ class Client:
         self.is_open = False        # messages without a Sync
         self.has_bound = False      # the unnamed portal, since the last Sync or Query
         self.is_sure = True         # no Query may have left an unnamed portal that failed
+        self.may_pin = False        # something was sent that may keep a server
+        self.free = 0               # so much of it has left nothing of the kind
         self.names, self.portals = {}, {}
+        self.ahead = 0              # of the first message that the router may not have answered
         self.known = []             # documented differences that were met
         self.is_over = False        # early, if by one of these
 
@@ -135,6 +151,7 @@ class Client:
         sent = Sent(step)
         self.history.append(sent)
         self.waiting.append(sent)
+        self.may_pin = self.may_pin or PINS.search(sent.text) is not None
         if what == "S" or what in QUERIES:
             # A Query behind such messages may be skipped with them.
             self.is_open = self.is_open and what != "S"
@@ -149,7 +166,8 @@ class Client:
         if isinstance(value, tuple):
             return tuple(map(self.filled, value))
         if isinstance(value, str):
-            return value.replace("{m}", self.mark).replace("{t}", self.table)
+            return (value.replace("{m}", self.mark).replace("{t}", self.table)
+                    .replace("{k}", self.lock))
         return value
 
     def is_safe(self, step):
@@ -166,6 +184,11 @@ class Client:
                     wire.send(data)
                 except OSError:
                     pass    # Reading tells.
+
+    @property
+    def has_pins(self):
+        """Perhaps: what it has prepared may make some again."""
+        return self.may_pin and len(self.history) > self.free
 
     def end_open(self):
         if self.is_open:
@@ -212,7 +235,7 @@ class Client:
             head.status = self.status
             head.runs = head.text
             if head.what == "B":
-                head.runs = self.names.get(head.statement, "")
+                head.runs = with_values(self.names.get(head.statement, ""), head.step[3])
             elif head.what == "E":
                 head.runs = self.portals.get(head.step[1], "")
         self.expected.append((plain(message, self.direct.parameters), head))
@@ -234,7 +257,7 @@ class Client:
 
     def compare(self, differences, variant):
         """What the router says, one by one.  A documented difference ends this life, unless it is
-        only another error."""
+        only another error, or only what is told of settings."""
         while self.compared < len(self.expected):
             expected, sent = self.expected[self.compared]
             try:
@@ -255,12 +278,13 @@ class Client:
                     fields = f" {message.fields}" if message.type == "E" else ""
                     raise Failed("difference", self.told(sent, expected, f"{got}{fields}"))
                 self.known.append(known)
-                if not case.wanted or not case.state:
+                if got[0] != "Z" and not (case.wanted and case.state):
                     # What stands behind it in this life is not compared.
                     self.leave("die")
                     return
                 # What comes behind one error is what comes behind the other.
             self.compared += 1
+        self.ahead = len(self.history)
 
     def told(self, at, expected, got):
         answers = {}
@@ -305,7 +329,16 @@ class Case:
         self.before = client.history[:client.history.index(sent)]
         ends = [n for n, one in enumerate(self.before) if one.fate == "done" and (
             one.what == "S" or one.what in QUERIES)]
+        self.ahead = self.before[client.ahead:]
         self.domain = self.before[ends[-1] + 1 if ends else 0:]     # since the last ReadyForQuery
+        behind = [*self.before, sent]
+        begins = [n + 1 for n in ends if behind[n + 1].status == "I"]
+        self.transaction = self.before[begins[-1] if begins else 0:]    # ... that was not in one
+
+    @property
+    def next(self):
+        """PostgreSQL's answer behind this one."""
+        return self.client.expected[self.client.compared + 1]
 
     @property
     def state(self):
@@ -334,7 +367,7 @@ class Story:
                 self.step(letter, tuple(step))
             for client in self.clients.values():
                 self.wait(client)
-                for text in ("ROLLBACK", "SELECT '{m}', count(*) FROM {t}"):
+                for text in ("ROLLBACK", "SELECT '{m}', count(*) FROM {t}", SETTINGS):
                     client.put(("Q", text))
                 self.wait(client)
         finally:
@@ -396,7 +429,7 @@ class Story:
 
     def settle(self, who):
         """Whoever waits can get a server: others who hold one, and would for long, end their
-        transactions, or sessions."""
+        transactions, or sessions, and give up what keeps it."""
         holders = [other for other in self.clients.values() if other is not who
                    and not other.is_over and self.holds(other)]
         while len(holders) >= self.servers:
@@ -416,17 +449,19 @@ class Story:
         if client.is_open:
             return True
         client.read_direct()
-        return client.status != "I"
+        return client.status != "I" or client.has_pins
 
     @staticmethod
     def release(client):
         client.end_open()
         client.cut()
         client.read_direct()
-        if client.status != "I":
-            client.put(("Q", "ROLLBACK"))
-            client.cut()
-            client.read_direct()
+        for text, is_needed in (("ROLLBACK", client.status != "I"), (UNPIN, client.has_pins)):
+            if is_needed:
+                client.put(("Q", text))
+                client.cut()
+                client.read_direct()
+        client.free = len(client.history)
 
     def end(self, client):
         self.known += client.known
