@@ -476,8 +476,16 @@ void server_defaults_unsure(struct server *s)
 
 void server_defaults_rolled_back(struct server *s)
 {
-	if (s->client != NULL && s->client->work->resets_tagged)
+	struct client *c = s->client;
+
+	if (c == NULL)
+		return;
+	if (c->work->resets_tagged)
 		server_defaults_unsure(s);
+	if (c->work->resets_bound) {
+		touched_reset_all(&c->work->resets);
+		c->resets_unsure = true;
+	}
 }
 
 void server_defaults_committed(struct server *s)
@@ -497,6 +505,13 @@ void server_defaults_tag(struct server *s)
 		return;
 	touched_reset_all(&c->work->resets);
 	c->resets_unsure = true;
+}
+
+/* The values are set again behind it: going back to it undoes that, and not what reset them. */
+void server_defaults_saved(struct server *s)
+{
+	if (s->client != NULL && s->client->work->resets.has_resets)
+		s->client->work->resets_bound = true;
 }
 
 static bool make_good(struct server *s, char status, bool again)

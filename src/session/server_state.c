@@ -294,6 +294,9 @@ void server_note_tag(struct server *s, enum result_tag tag, const struct frame *
 			touched_undone(&s->client->work->touched);
 		server_defaults_rolled_back(s);
 		return;
+	case RESULT_SAVEPOINT:
+		server_defaults_saved(s);
+		return;
 	case RESULT_DISCARD_ALL:
 		server_defaults_tag(s);
 		/* Settings went, too. */

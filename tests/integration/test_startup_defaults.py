@@ -356,3 +356,16 @@ def test_psycopg(port):
             assert connection.execute("SHOW application_name").fetchone() == ("before",)
         with pytest.raises(psycopg.errors.DivisionByZero):
             connection.execute("SELECT 1/0")
+
+
+def test_going_back_to_a_savepoint_behind_a_reset(port):
+    """The value is set again behind the savepoint, as both came in one exchange."""
+    with port.wire(options="-c app.x=start") as wire:
+        wire.send(w.query("BEGIN"), w.parse("RESET ALL"), w.bind(), w.execute(),
+                  w.parse("SAVEPOINT a"), w.bind(), w.execute(), w.sync())
+        for _ in range(2):
+            wire.until_ready()
+        wire.query("ROLLBACK TO a")
+        assert wire.value("SELECT current_setting('app.x')") == "start"
+        wire.query("COMMIT")
+        assert wire.value("SELECT current_setting('app.x')") == "start"
