@@ -111,7 +111,8 @@ DIFFERENCES = [
     Difference("another error first",
                "where a text is read again, under another search_path, say, that comes first",
                lambda c: c.state == "42P01" and (
-                   c.sent.what == "B" and c.wanted or NAMES_ONE.search(c.sent.text)
+                   c.sent.what == "B" and c.wanted
+                   or NAMES_ONE.search(c.sent.runs or c.sent.text)
                    or c.expected[0] == "t" and c.next == (("E", "42P01"), c.sent))),
     Difference("portals of DEALLOCATE that are gone",
                "26000 in place of 34000 where what they name is gone, too",

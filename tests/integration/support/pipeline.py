@@ -25,6 +25,7 @@ from .wire import bind, close, copy_data, copy_done, describe, execute, flush, p
 MARK = re.compile(rb"[A-Z]\d+\.\d+~")
 # What may keep a server, and what leaves nothing of that.
 PINS = re.compile("TEMP|WITH HOLD|advisory_lock|LISTEN")
+PREPARES = re.compile(r"PREPARE (\w+)(?: \(text\))? AS ([^;]*)")
 UNPIN = "DISCARD TEMP; CLOSE ALL; UNLISTEN *; SELECT pg_advisory_unlock_all()"
 SETTINGS = ("SELECT current_setting('app.x', true), current_setting('app.y', true), "
             "current_setting('TimeZone'), current_setting('work_mem'), "
@@ -228,6 +229,8 @@ class Client:
             self.names[sent.statement] = sent.text
         elif sent.what == "B":
             self.portals[sent.step[1]] = sent.runs
+        if sent.what in "QE":
+            self.names.update(PREPARES.findall(sent.runs))
 
     def take(self, message):
         head = self.waiting[0]
