@@ -76,9 +76,10 @@ int handover_read(int fd, struct handover_message *m)
 		.msg_controllen = sizeof(control) };
 	ssize_t n;
 
+	/* Told once, where the other one has not read all: what it has said is still there. */
 	do
 		n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	m->fd_count = 0;
 	m->len = n > 0 ? (size_t)n : 0;
 	m->text[m->len] = '\0';

@@ -106,12 +106,12 @@ struct handover {
 	struct {
 		uint32_t first;         /* units at that time, ... */
 		uint32_t budget;        /* ... of so many, ... */
-		uint32_t shrunk;        /* ... that are so many now */
+		uint32_t now;           /* ... that are so many now */
 		uint32_t most;          /* that may be used now */
 		uint32_t told;
-		uint32_t fair;          /* units that it would have, had others given theirs
-					   back, or had the budget not shrunk; 0: it has */
+		uint32_t fair;          /* that it would have, had others given theirs back */
 		uint32_t asked;
+		bool may_lack;          /* others had some, or the budget has been another */
 	} hosts[DIRECTORY_HOSTS_MAX];
 };
 

@@ -268,12 +268,17 @@ void handover_stop_successor(struct program *p)
 
 static void failed(struct program *p, const char *text)
 {
+	struct handover *h = &p->handover;
+	console_done_f *done = h->done;
 	char quoted[512];
 
 	SLOG(ERROR, "restart-failed", "error=%s",
 		slog_quote(quoted, sizeof(quoted), text, strlen(text)));
-	answer(p, false, text);
+	/* Whoever hears of it may try again at once. */
+	h->done = NULL;
 	handover_stop_successor(p);
+	if (done != NULL)
+		done(h->done_arg, false, text);
 }
 
 static void count_socket(void *arg, int fd, const struct addr *addr)

@@ -5,11 +5,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -34,6 +36,18 @@ static bool is_for_it(const char *variable)
 	return true;
 }
 
+/* Nothing that locks: other threads may have held that when this process was made. */
+static void tell_why(const char *program, int error)
+{
+	const char *why = strerrordesc_np(error);
+	char text[PATH_MAX + 128] = "Ecannot start ", *end;
+
+	end = stpncpy(text + strlen(text), program, PATH_MAX);
+	end = stpcpy(end, ": ");
+	end = stpncpy(end, why == NULL ? "unknown error" : why, 64);
+	(void)send(HANDOVER_FD, text, (size_t)(end - text), MSG_NOSIGNAL);
+}
+
 /* systemd is to be told at once when it ends, and kills a main process that is no child of
  * its own right behind its SIGTERM: so it is this one's brother.  Returns its id or -errno. */
 static pid_t spawn_brother(const struct program *p, int fd, char **arguments, char **environment)
@@ -52,6 +66,7 @@ static pid_t spawn_brother(const struct program *p, int fd, char **arguments, ch
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	if ((fd == HANDOVER_FD ? fcntl(fd, F_SETFD, 0) : dup2(fd, HANDOVER_FD)) >= 0)
 		(void)execve(p->exe, arguments, environment);
+	tell_why(p->exe, errno);
 	_exit(EXIT_FAILURE);
 }
 

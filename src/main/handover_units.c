@@ -109,9 +109,17 @@ static uint64_t most_for(uint64_t first, const struct demand *d, uint64_t first_
 /* Of a budget that has shrunk since. */
 static uint64_t part_of(const struct handover *h, uint32_t i, uint64_t units)
 {
-	return h->hosts[i].shrunk < h->hosts[i].budget ?
-		units * h->hosts[i].shrunk / h->hosts[i].budget :
+	return h->hosts[i].now < h->hosts[i].budget ?
+		units * h->hosts[i].now / h->hosts[i].budget :
 		units;
+}
+
+/* What it would have, of a budget that has grown since, too. */
+static uint32_t fair_units(const struct handover *h, uint32_t i)
+{
+	uint32_t now = h->hosts[i].now, budget = h->hosts[i].budget;
+
+	return h->hosts[i].fair + (now > budget ? now - budget : 0);
 }
 
 void handover_begin_units(struct program *p, uint32_t i)
@@ -126,8 +134,9 @@ void handover_begin_units(struct program *p, uint32_t i)
 		units = (uint32_t)u64_min(units, budget > others ? budget - others : 0);
 	h->hosts[i].first = units;
 	h->hosts[i].most = UINT32_MAX;
-	h->hosts[i].budget = h->hosts[i].shrunk = budget;
-	h->hosts[i].fair = others > 0 ? units + others : 0;
+	h->hosts[i].budget = h->hosts[i].now = budget;
+	h->hosts[i].fair = units + others;
+	h->hosts[i].may_lack = others > 0;
 }
 
 static void lower(struct program *p, uint32_t i, struct demand *d)
@@ -166,10 +175,12 @@ void handover_take_budgets(struct program *p, const struct handover_message *m)
 		/* What is not named is not the new one's any more, or not known to it yet. */
 		if (now == 0)
 			continue;
-		h->hosts[i].shrunk = now;
-		/* What that takes away it asks for when the budget has grown again. */
-		if (now < h->hosts[i].budget && h->hosts[i].fair == 0)
-			h->hosts[i].fair = h->hosts[i].first;
+		/* Nobody had told yet what it is. */
+		if (h->hosts[i].budget == 0)
+			h->hosts[i].budget = now;
+		h->hosts[i].now = now;
+		/* What a smaller one takes away it asks for when it has grown again. */
+		h->hosts[i].may_lack = h->hosts[i].may_lack || now != h->hosts[i].budget;
 	}
 }
 
@@ -208,11 +219,11 @@ static uint32_t wanted(struct program *p, uint32_t i)
 	struct demand d;
 	bool waits;
 
-	if (h->hosts[i].fair == 0)
+	if (!h->hosts[i].may_lack)
 		return 0;
 	count_clients(p, &d);
 	look_at(host, &d);
-	most = most_for(part_of(h, i, h->hosts[i].fair), &d, h->first_clients);
+	most = most_for(part_of(h, i, fair_units(h, i)), &d, h->first_clients);
 	units = handover_units_now(host);
 	pthread_mutex_lock(&m->lock);
 	most = u64_min(most, needed(m));
@@ -256,7 +267,7 @@ void handover_given(struct program *p, const struct handover_message *m)
 
 		if (units == 0)
 			continue;
-		h->hosts[i].first = h->hosts[i].fair;
+		h->hosts[i].first = fair_units(h, i);
 		h->hosts[i].most = handover_units_now(host) + units;
 		/* The new process has seen to it that there is as much. */
 		part.most = part.lasting = h->hosts[i].most;

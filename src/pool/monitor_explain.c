@@ -31,7 +31,9 @@ enum wait_reason monitor_slice_reason(
 		return WAIT_DATABASE;
 	if (!quota_has_room(slice->quotas[SLICE_QUOTA_USER], 1))
 		return WAIT_USER;
-	if (m->limits.elsewhere > 0 && m->budget.used >= m->budget.limit)
+	/* But for whom it would not have more without them. */
+	if (m->limits.elsewhere > 0 && m->budget.used >= m->budget.limit &&
+		(share->used < share->max || share->max >= m->budget.limit))
 		return WAIT_ELSEWHERE;
 	if (share->used >= share->max)
 		return WAIT_WORKLOAD;

@@ -72,9 +72,10 @@ uint32_t host_budget(struct route_host *h, const struct config_host *conf)
 /* What this process has of it. */
 static uint32_t own_part(const struct route_host *h)
 {
-	uint32_t left = h->budget > h->part.elsewhere ? h->budget - h->part.elsewhere : 0;
-
-	return left < h->part.most ? left : h->part.most;
+	/* Where it only ends what was begun the newest process knows what the budget is. */
+	if (h->part.most != UINT32_MAX)
+		return h->part.most;
+	return h->budget > h->part.elsewhere ? h->budget - h->part.elsewhere : 0;
 }
 
 void host_limits_forget(struct route_host *h)

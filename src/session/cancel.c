@@ -321,7 +321,8 @@ static bool is_key_of(const struct client *c, const struct cancel_mail *m)
 /* Perhaps it is about a client of the process that this one has replaced. */
 static void unknown(struct router *r, const struct cancel_mail *m)
 {
-	if (r->cancel_elsewhere == NULL ||
+	/* What comes from there is not sent back: it would go round for ever. */
+	if (m->whom.id == 0 || r->cancel_elsewhere == NULL ||
 		!r->cancel_elsewhere(r->cancel_arg, m->pid, m->key, m->key_len))
 		SLOG_LIMITED(INFO, "cancel-unknown", "pid=%u", m->pid);
 }

@@ -508,6 +508,9 @@ START_TEST(reasons_are_named)
 	ck_assert_int_eq(why(&leases[2]), WAIT_WORKLOAD);
 	host.m.limits.elsewhere = 1;
 	ck_assert_int_eq(why(&leases[2]), WAIT_ELSEWHERE);
+	/* They would not help. */
+	host_share(WEB, 0, 1);
+	ck_assert_int_eq(why(&leases[2]), WAIT_WORKLOAD);
 	host.m.limits.elsewhere = 0;
 	host_slice(POOL_A, WEB)->quotas[SLICE_QUOTA_USER] = &quota;
 	quota.used = 1;
