@@ -61,8 +61,7 @@ enum {
 enum resets_by {
 	BY_TAG = 1 << 0,        /* any, which its tag tells */
 	BY_CALL = 1 << 1,       /* ... or with the tag of any other */
-	BY_NULL = 1 << 2,       /* the same if NULL is a value that it is given */
-	BY_LOCAL = 1 << 3       /* ... perhaps only to the end of the transaction */
+	BY_NULL = 1 << 2        /* the same if NULL is a value that it is given */
 };
 
 static void may_later(struct client *c, unsigned by, bool may)
@@ -104,7 +103,6 @@ void client_note_resets(struct client *c, struct server *s, const void *text, si
 	resets->types_len = now->types_len;
 	(void)touched_text(resets, text, len, client_lexer_flags(s));
 	resets->bind = resets->types = NULL;
-	may_later(c, BY_LOCAL, resets->resets_local);
 	noted(c, runs);
 	may_later(c, BY_NULL, resets->awaits_values && (resets->unknown || concerns(c, true)));
 }
@@ -149,7 +147,8 @@ static void note_any(struct client *c, bool runs)
 {
 	struct touched *resets = &c->work->resets;
 
-	resets->resets_local = resets->resets_local || (c->resets_by & BY_LOCAL) != 0;
+	/* Perhaps: and what is local to the transaction may have nothing to do with it. */
+	resets->resets_local = true;
 	touched_bound_null(resets);
 	touched_called_unknown(resets, true);
 	noted(c, runs);

@@ -286,6 +286,30 @@ def test_behind_it_a_set_that_holds(port):
         assert wire.value("SHOW TimeZone") == "UTC"
 
 
+LOCALLY = ["SET LOCAL app.t TO ''", "SELECT set_config('app.t', '', true)",
+           "SET LOCAL work_mem TO DEFAULT"]
+
+
+@pytest.mark.parametrize("text", LOCALLY)
+@pytest.mark.parametrize("before", [None, "PREPARE p AS SELECT set_config('work_mem', NULL, false)"])
+def test_what_is_local_is_no_reset(port, text, before):
+    """Also where NULL is bound, or a statement runs, that might have reset something."""
+    with port.wire(**OWN) as wire:
+        ok(wire, "SET work_mem TO '5MB'")
+        wire.send(w.parse("SELECT set_config('app.t', $1, false)"), w.bind(("own",)), w.execute(),
+                  w.sync())
+        assert not w.errors(wire.until_ready())
+        if before is not None:
+            ok(wire, before)
+        ok(wire, "BEGIN")
+        ok(wire, text)
+        wire.send(w.parse("SELECT $1::text"), w.bind((None,)), w.execute(), w.sync())
+        assert not w.errors(wire.until_ready())
+        ok(wire, "COMMIT")
+        assert wire.value("SHOW app.t") == "own"
+        assert wire.value("SHOW work_mem") == "5MB"
+
+
 SURELY_RESET = [
     "RESET ALL; SELECT set_config('work_mem', '9MB', false), now()",
     "RESET app.t; SELECT set_config('work_mem', '9MB', false) FROM generate_series(1, 1)",
