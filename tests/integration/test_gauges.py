@@ -239,7 +239,8 @@ def test_they_are_what_the_views_say(rig, postgres):
         # It is not all zeros that agree.
         zeros = [family for family in list(OF_HOSTS) + list(OF_BUDGET) + list(OF_WORKLOADS)
                  if not look.metrics.sum(family)]
-        assert zeros == ["pgtandem_host_servers_quarantined", "pgtandem_host_cancel_connections"]
+        assert zeros == ["pgtandem_host_processes_before", "pgtandem_host_servers_quarantined",
+                         "pgtandem_host_cancel_connections"]
         # The two of psycopg.
         assert look.metrics.sum("pgtandem_tls_clients") == 2
         # PostgreSQL counts the same.
