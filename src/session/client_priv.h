@@ -286,10 +286,16 @@ static inline uint64_t client_new_key(struct client *c)
 	return hash_mix(c->id, ++c->worker->read_keys) | 1;
 }
 
+/* What was reset in this transaction, and set again, may be once more. */
+static inline bool client_may_reset_later(const struct client *c)
+{
+	return c->work->resets_bound || c->work->resets_saved;
+}
+
 /* What follows waits until that is made good. */
 static inline bool client_waits_for_defaults(const struct client *c, const struct server *s)
 {
-	return c->work->resets.has_resets && s->xq.pending > 0 && !s->xq.open &&
+	return (c->work->resets.has_resets || client_may_reset_later(c)) && s->xq.pending > 0 && !s->xq.open &&
 		s->xq.copy == EXCHANGE_NO_COPY;
 }
 

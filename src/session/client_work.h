@@ -38,8 +38,8 @@ struct client_work {
 	uint8_t resets_way;             /* ... server_defaults.c: has what resets them run? */
 	bool resets_executed;           /* ... something was, since */
 	bool resets_tagged;             /* ... so a tag may say */
-	bool resets_bound;              /* a portal, or going back to a savepoint, may reset some
-					   until the transaction ends */
+	bool resets_bound;              /* until the transaction ends a portal may reset some, */
+	bool resets_saved;              /* ... or going back to a savepoint */
 	uint64_t resets_portal;         /* what was bound last, by its hash */
 	bool reads_change;              /* the lease may have changed how texts are read, */
 	uint64_t read_key;              /* ... in ways that nothing tells: nobody else's; or 0 */

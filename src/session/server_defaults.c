@@ -481,7 +481,7 @@ void server_defaults_rolled_back(struct server *s)
 		return;
 	if (c->work->resets_tagged)
 		server_defaults_unsure(s);
-	if (c->work->resets_bound) {
+	if (client_may_reset_later(c)) {
 		touched_reset_all(&c->work->resets);
 		c->resets_unsure = true;
 	}
@@ -510,7 +510,7 @@ void server_defaults_tag(struct server *s)
 void server_defaults_saved(struct server *s)
 {
 	if (s->client != NULL && s->client->work->resets.has_resets)
-		s->client->work->resets_bound = true;
+		s->client->work->resets_saved = true;
 }
 
 static bool make_good(struct server *s, char status, bool again)
@@ -563,7 +563,7 @@ bool server_defaults(struct server *s, char status)
 	bool is_made_good = make_good(s, status, false);
 
 	if (status == 'I')
-		s->client->work->resets_bound = false;
+		s->client->work->resets_bound = s->client->work->resets_saved = false;
 	return is_made_good;
 }
 

@@ -393,3 +393,26 @@ def test_going_back_to_a_savepoint_behind_a_reset(port):
         assert wire.value("SELECT current_setting('app.x')") == "start"
         wire.query("COMMIT")
         assert wire.value("SELECT current_setting('app.x')") == "start"
+
+
+def test_going_back_to_a_savepoint_with_more_sent_ahead(port):
+    """What was set again is told before the client hears of the ROLLBACK TO."""
+    with port.wire(TimeZone="Asia/Seoul") as wire:
+        wire.send(w.query("BEGIN"), w.parse("RESET ALL"), w.bind(), w.execute(),
+                  w.parse("SAVEPOINT a"), w.bind(), w.execute(), w.sync(),
+                  w.query("ROLLBACK TO a"), w.parse("SELECT 1"), w.sync())
+        said = sum((wire.until_ready() for _ in range(3)), [])
+        assert not w.errors(said)
+        told = [m.body.split(b"\0")[1] for m in said if m.type == "S"]
+        assert told[-1:] in ([], [b"Asia/Seoul"])
+        assert not w.errors(wire.until_ready())
+        assert wire.value("SHOW TimeZone") == "Asia/Seoul"
+
+
+def test_a_savepoint_between_two_resets_leaves_nothing_in_doubt(port):
+    """All has run: what the client had emptied is what it brought again."""
+    with port.wire(**OWN) as wire:
+        ok(wire, "SET app.t TO ''")
+        ok(wire, "BEGIN; RESET ALL; SAVEPOINT a; RELEASE a; SET TimeZone TO DEFAULT; COMMIT")
+        assert wire.value("SHOW app.t") == "B"
+        assert wire.value("SHOW TimeZone") == "Asia/Seoul"

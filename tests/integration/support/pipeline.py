@@ -381,8 +381,7 @@ class Story:
     def step(self, letter, step):
         what = step[0]
         if what == "stray":
-            self.settle(None)
-            self.stray(*step[1:])
+            self.between(step[1:])
             return
         client = self.clients[letter]
         if what == "cut":
@@ -396,6 +395,15 @@ class Story:
             self.renew(client, step[1])
         else:
             client.put(step)
+
+    def between(self, what):
+        self.settle(None)
+        try:
+            self.stray(*what)
+        except Failed as failed:
+            if failed.kind != "silence" or not self.is_held_up(None):
+                raise
+            self.stray(*what)
 
     def cut(self, client):
         if client.is_session and client.out and not client.has_session:
