@@ -162,6 +162,15 @@ def later(name):
                          w.query("COMMIT"), w.query("CLOSE c")],
         "cursor of the protocol": [w.query("BEGIN"), w.one_query(f"DECLARE c CURSOR FOR {null}"),
                                    w.one_query("FETCH c"), w.query("COMMIT")],
+        "cursor, given": [
+            w.query("BEGIN"), w.parse(f"DECLARE c CURSOR FOR {given}") + w.bind((None,))
+            + w.execute() + SYNC, w.query("SELECT 1"), w.query("FETCH c; COMMIT")],
+        "cursor, held and given": [
+            w.query("BEGIN"), w.parse(f"DECLARE c CURSOR WITH HOLD FOR {given}") + w.bind((None,))
+            + w.execute() + SYNC, w.query("COMMIT"), w.query("CLOSE c")],
+        "cursor of a name, given": [
+            w.query("BEGIN"), w.parse(f"DECLARE c CURSOR FOR {given}", "n") + SYNC,
+            w.bind((None,), "n") + w.execute() + SYNC, w.one_query("MOVE c"), w.query("COMMIT")],
         "portal": [w.query("BEGIN"), w.parse(null, "n") + w.bind(name="n", portal="a") + SYNC,
                    w.close("S", "n") + SYNC, w.query("SELECT 1"), w.execute("a") + SYNC,
                    w.query("COMMIT")],
