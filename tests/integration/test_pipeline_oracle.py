@@ -97,6 +97,17 @@ def resets_to_the_end(case):
         map(MAYBE_LOCAL[is_blind(case)].search, texts(case, case.transaction)))
 
 
+EMPTIES = re.compile(r"app\.\w+( = |', )''")
+UNDOES = re.compile("(RESET|DEFAULT|NULL).*ROLLBACK TO")
+
+
+def is_emptied_and_undone(case):
+    """In one text, behind another that had emptied a variable."""
+    done = [one.runs or one.text for one in case.before if one.fate == "done"]
+    emptied = next((n for n, text in enumerate(done) if EMPTIES.search(text)), len(done))
+    return case.client.startup and any(map(UNDOES.search, done[emptied + 1:]))
+
+
 NAMES_ONE = re.compile("EXECUTE|PREPARE|DEALLOCATE")
 DIFFERENCES = [
     Difference("failed transaction, behind its end",
@@ -135,6 +146,11 @@ DIFFERENCES = [
                "it counts as reset where nobody knows: RESET leaves it empty, too",
                lambda c: c.got[0] == c.expected[0] == "D" and b"" in c.expected[1]
                and any(b"start" in value for value in c.got[1]) and resets(c, c.before)),
+    Difference("a variable that the client had emptied, and a ROLLBACK TO behind its reset",
+               "it stays empty where nobody knows",
+               lambda c: c.got[0] == c.expected[0] == "D" and all(
+                   got == wanted or not got and b"start" in wanted
+                   for got, wanted in zip(c.got[1], c.expected[1])) and is_emptied_and_undone(c)),
     Difference("startup parameters that were perhaps reset to the end of the transaction",
                "until then the server's own value is seen",
                lambda c: c.got[0] == c.expected[0] and c.got[0] in "DZ" and resets_to_the_end(c)),
