@@ -80,8 +80,10 @@ static void noted(struct client *c, bool runs)
 	work->cuts = work->cuts || resets->cuts;
 	/* A SET behind RESET ALL may not hold. */
 	resets->has_resets = resets->has_resets && concerns(c, resets->all);
-	if (!resets->has_resets)
+	if (!resets->has_resets) {
+		resets->resets_local = false;
 		return;
+	}
 	work->resets_way = work->resets_way == WAY_NONE || (runs && work->resets_way == WAY_RAN) ?
 		first :
 		WAY_UNSURE;

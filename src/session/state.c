@@ -158,6 +158,7 @@ void touched_bound_null(struct touched *t)
 	if (!t->awaits_values)
 		return;
 	t->has_resets = true;
+	t->resets_local = t->resets_local || t->awaits_local;
 	t->resets_any = t->resets_any || t->unknown;
 	/* A text may do so thousands of times. */
 	if (!t->has_sets)

@@ -46,6 +46,7 @@ struct touched {
 	bool resets_any;                /* ... whose name is not known */
 	bool resets_local;              /* ... or perhaps only to the end of the transaction */
 	bool awaits_values;             /* a NULL in a Bind or EXECUTE to come would reset something */
+	bool awaits_local;              /* ... perhaps only to the end of the transaction */
 	bool has_sets;                  /* names may have been set since all were reset last */
 	bool has_errors;                /* some of it may have come to nothing */
 	bool cuts;                      /* ... by the last text: standard_conforming_strings or

@@ -211,8 +211,10 @@ static void add_call(struct touched *t, const struct statement *s, const struct 
 	if (!is_kept)
 		return;
 	may_reset = may_be_null(t, &call->arguments[1]);
-	t->resets_local = t->resets_local ||
-		((may_reset || t->awaits_values) && may_be_local(t, is_local));
+	if ((may_reset || t->awaits_values) && may_be_local(t, is_local)) {
+		t->resets_local = t->resets_local || may_reset;
+		t->awaits_local = t->awaits_local || t->awaits_values;
+	}
 	if (!is_known)
 		touched_called_unknown(t, may_reset);
 	else if (may_reset)

@@ -416,3 +416,15 @@ def test_a_savepoint_between_two_resets_leaves_nothing_in_doubt(port):
         ok(wire, "BEGIN; RESET ALL; SAVEPOINT a; RELEASE a; SET TimeZone TO DEFAULT; COMMIT")
         assert wire.value("SHOW app.t") == "B"
         assert wire.value("SHOW TimeZone") == "Asia/Seoul"
+
+
+def test_what_another_statement_might_reset_locally_delays_nothing(port):
+    """It is of a variable that the client did not bring."""
+    with port.wire(TimeZone="Asia/Seoul") as wire:
+        wire.send(w.parse("SELECT set_config('app.x', nullif('', ''), $1)", "s"), w.sync(),
+                  w.query("BEGIN"), w.query("SET TimeZone TO DEFAULT"))
+        for _ in range(3):
+            assert not w.errors(wire.until_ready())
+        assert wire.value("SHOW TimeZone") == "Asia/Seoul"
+        ok(wire, "COMMIT")
+        assert wire.value("SHOW TimeZone") == "Asia/Seoul"
