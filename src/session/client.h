@@ -79,7 +79,7 @@ struct client {
 	bool has_unseen;                /* one whose text is not known */
 	bool has_start;
 	bool makes_code;                /* a table that it creates may run something */
-	uint8_t resets_by;              /* enum resets_by of server_defaults.c */
+	struct resets_later later;      /* what it has prepared may reset settings */
 	bool resets_unsure;             /* what "resets" has may have been rolled back */
 	bool role_first;                /* the order in which its settings are applied */
 	bool unnamed_touches;           /* it may set something */
@@ -127,7 +127,6 @@ const char *client_addr_text(const struct client *, char to[ADDR_TEXT_MAX]);
 
 /* Ends it with the text of the reason, if it has one. */
 void client_close(struct client *, enum close_reason);
-
 /* The same with a message of its own.  hint may be NULL. */
 void client_close_with(struct client *, enum close_reason, const char *sqlstate,
 	const char *message, const char *hint);

@@ -9,6 +9,7 @@
 #include "pg/wire.h"
 #include "session/client_pin.h"
 #include "session/client_priv.h"
+#include "session/client_resets.h"
 #include "session/server_priv.h"
 #include "sql/statement.h"
 

@@ -6,6 +6,7 @@
 #include "session/client_passing.h"
 #include "session/client_pin.h"
 #include "session/client_priv.h"
+#include "session/client_resets.h"
 #include "session/server_priv.h"
 #include "session/server_unseen.h"
 

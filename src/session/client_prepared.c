@@ -16,6 +16,7 @@
 #include "pg/msg_out.h"
 #include "session/client_pin.h"
 #include "session/client_priv.h"
+#include "session/client_resets.h"
 #include "session/facts.h"
 #include "session/login.h"
 #include "session/server.h"
@@ -85,7 +86,7 @@ void client_note_statement(struct client *c, struct server *s, struct prepared *
 	client_has_read(c, p->text_len);
 	client_note_types(c, p->body, p->len);
 	client_note_text(c, s, p->body, p->text_len);
-	client_note_resets(c, s, p->body, p->text_len, false);
+	(void)client_note_resets(c, s, p->body, p->text_len, false);
 	client_note_types(c, NULL, 0);
 }
 
@@ -544,7 +545,7 @@ static bool query_runs(
 		return false;
 	}
 	if (may & TEXT_MAY_TOUCH)
-		client_note_resets(c, s, f->body, f->body_len - 1, true);
+		(void)client_note_resets(c, s, f->body, f->body_len - 1, true);
 	return true;
 }
 

@@ -247,24 +247,6 @@ bool client_function_admits(struct client *, struct server *, const struct frame
 void client_function_note(struct client *, const struct frame *);
 bool client_function_runs(struct client *, struct server *, const struct frame *);
 
-/* server_defaults.c: the same, for what it may reset.  runs: it surely runs. */
-void client_note_resets(struct client *, struct server *, const void *text, size_t len,
-	bool runs);
-
-/* Such a message, and what comes behind it, has gone on. */
-void client_resets_behind(struct client *, const struct frame *);
-/* ... a FunctionCall that may: name "" where it is not known. */
-void client_note_call_resets(struct client *, const char *name, bool may_be_local);
-/* Where texts are not kept: one goes on, in a Query or Parse, and may run what came before or
- * be run later; so may a Bind or Execute, and NULL as a value resets. */
-void client_note_passing_text(struct client *, struct server *, const struct frame *);
-void client_note_passing_run(struct client *, const struct server *, const struct frame *);
-
-static inline bool client_has_defaults(const struct client *c)
-{
-	return buf_len(c->has_start ? &c->work->start.text : &c->params.text) > 0;
-}
-
 /* Under which settings texts of the client's are read there, as far as it is known. */
 static inline uint64_t client_state_key(const struct client *c, const struct server *s)
 {
@@ -289,7 +271,7 @@ static inline uint64_t client_new_key(struct client *c)
 /* What was reset in this transaction, and set again, may be once more. */
 static inline bool client_may_reset_later(const struct client *c)
 {
-	return c->work->resets_bound || c->work->resets_saved;
+	return c->work->resets_bound || c->work->resets_saved || c->work->resets_run_later;
 }
 
 /* What follows waits until that is made good. */

@@ -15,6 +15,7 @@
 #include "session/client_end.h"
 #include "session/client_passing.h"
 #include "session/client_priv.h"
+#include "session/client_resets.h"
 #include "session/slow.h"
 #include "session/server.h"
 #include "session/server_priv.h"

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "session/client_priv.h"
+#include "session/client_resets.h"
 #include "session/login.h"
 #include "session/server_priv.h"
 
@@ -65,7 +66,7 @@ static void note_unnamed(struct client *c, struct server *s)
 		client_has_read(c, len);
 		client_note_types(c, text, buf_len(&c->unnamed));
 		client_note_text(c, s, text, len);
-		client_note_resets(c, s, text, len, false);
+		(void)client_note_resets(c, s, text, len, false);
 		client_note_types(c, NULL, 0);
 	}
 	if (c->unnamed_names && !s->is_session) {

@@ -29,15 +29,24 @@ struct sql_there {
 	uint64_t names, there;
 };
 
+/* Where texts are not kept: what may reset settings of the startup packet when it runs. */
+struct resets_later {
+	uint64_t names;                 /* of statements, a bit for some of them each */
+	uint32_t from;                  /* the number of the exchange that has made the last */
+	uint8_t by;                     /* enum resets_by of client_resets.h */
+};
+
 struct client_work {
 	struct list_node in_free;       /* of the worker's */
 	struct client *client;
 	struct lease lease;
 	struct touched touched;         /* settings, in this lease */
 	struct touched resets;          /* of settings of the startup packet, not yet made good: */
-	uint8_t resets_way;             /* ... server_defaults.c: has what resets them run? */
+	uint32_t resets_from;           /* ... the number of the exchange that is of */
+	uint8_t resets_way;             /* ... client_resets.h: has what resets them run? */
 	bool resets_executed;           /* ... something was, since */
 	bool resets_tagged;             /* ... so a tag may say */
+	bool resets_run_later;          /* ... by portals, of what was prepared: until it ends */
 	bool resets_bound;              /* until the transaction ends a portal may reset some, */
 	bool resets_saved;              /* ... or going back to a savepoint */
 	uint64_t resets_portal;         /* what was bound last, by its hash */

@@ -102,6 +102,12 @@ bool exchange_error_skips(const struct exchange_queue *);
 /* Has every message that was sent its reply, in the exchange that is open, too? */
 bool exchange_is_answered(const struct exchange_queue *);
 
+/* The number of the one whose replies come now. */
+static inline uint32_t exchange_head(const struct exchange_queue *q)
+{
+	return q->ends - q->pending;
+}
+
 /* Nothing in flight, nothing half sent, and no doubt about it. */
 static inline bool exchange_is_idle(const struct exchange_queue *q)
 {

@@ -72,10 +72,12 @@ bool server_barrier_looked(struct server *s, const uint8_t *data, size_t len)
 /* The client may have begun a transaction in front of it. */
 void server_barrier_done(struct server *s)
 {
+	uint32_t ends = s->xq.ends;
 	char status = s->xq.status;
 
 	exchange_init(&s->xq);
 	s->xq.status = status;
+	s->xq.ends = ends;
 	server_prepared_lost_count(s);
 	server_enter_phase(s, SERVER_PHASE_READY);
 	if (s->is_session || status != 'I')

@@ -123,6 +123,7 @@ void server_defaults_unsure(struct server *);
 void server_defaults_committed(struct server *);
 void server_defaults_rolled_back(struct server *);
 void server_defaults_saved(struct server *);
+void server_defaults_discarded(struct server *);
 /* server_rows.c: those that are whole and the client's, as far as they come in a row: their
  * bytes. */
 size_t server_pass_rows(const struct server *, const uint8_t *data, size_t len);

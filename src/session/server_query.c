@@ -73,7 +73,7 @@ static enum reuse_error reuse_failed(struct server *s, const struct error_fields
  * tell that. */
 static void unnamed_skipped(struct server *s, uint32_t failed)
 {
-	uint32_t count = s->xq.ends - s->xq.pending - failed;
+	uint32_t count = exchange_head(&s->xq) - failed;
 
 	if (!s->unnamed_is_unsure || s->is_session ||
 		(s->client != NULL && s->client->keeps_statements))
@@ -105,7 +105,7 @@ static enum verdict on_error(struct server *s, const struct frame *f)
 			DROP;
 	}
 	skips = exchange_error_skips(&s->xq);
-	failed = s->xq.ends - s->xq.pending;
+	failed = exchange_head(&s->xq);
 	if (!exchange_received(&s->xq, 'E', 0)) {
 		bad_message(s, "error out of place", 'E');
 		return STOP;

@@ -15,6 +15,7 @@
 #include "session/client_lend.h"
 #include "session/client_pin.h"
 #include "session/client_priv.h"
+#include "session/client_resets.h"
 #include "session/facts.h"
 #include "session/server_priv.h"
 #include "session/server_redo.h"
@@ -303,6 +304,7 @@ void server_note_tag(struct server *s, enum result_tag tag, const struct frame *
 		s->is_dirty = s->is_dirty || is_off || c == NULL || !c->work->touched.seen;
 		/* fall through */
 	case RESULT_DEALLOCATE_ALL:
+		server_defaults_discarded(s);
 		server_prepared_cleared(s);
 		server_prepared_names_dropped(s);
 		return;

@@ -428,3 +428,68 @@ def test_what_another_statement_might_reset_locally_delays_nothing(port):
         assert wire.value("SHOW TimeZone") == "Asia/Seoul"
         ok(wire, "COMMIT")
         assert wire.value("SHOW TimeZone") == "Asia/Seoul"
+
+
+def test_what_has_failed_before_leaves_no_reset_in_doubt(port):
+    """The RESET was sent ahead of the answer: the error is none of its own."""
+    with port.wire(**OWN) as wire:
+        for failing in (w.query("SELECT 1/0"), w.execute("nowhere") + w.sync()):
+            ok(wire, "SET app.t TO ''")
+            wire.send(failing, w.query("BEGIN; RESET ALL; COMMIT"))
+            assert w.errors(wire.until_ready())
+            assert not w.errors(wire.until_ready())
+            assert wire.value("SHOW app.t") == "B"
+
+
+ONE = w.parse("RESET work_mem") + w.bind() + w.execute()
+OTHER = w.parse("SELECT current_setting('work_mem')", "p") + w.bind(name="p") + w.execute() + w.sync()
+
+
+@pytest.fixture(params=["transactional", "session"])
+def passing(request, make_router):
+    """Where names are passed on."""
+    return getattr(make_router({"defaults": {"max_prepared_statements": 0}}), request.param)
+
+
+def test_a_named_statement_beside_a_reset_resets_nothing_later(passing):
+    with passing.wire(**OWN) as wire:
+        wire.send(ONE, OTHER)
+        assert not w.errors(wire.until_ready())
+        wire.send(w.query("SET app.t TO ''"), w.parse("SELECT 1"), w.bind(), w.execute(), w.sync())
+        for _ in range(2):
+            assert not w.errors(wire.until_ready())
+        assert wire.value("SHOW app.t") == ""
+        # In place of a query of the router's own, which would take it away.
+        wire.send(w.query("BEGIN"), w.parse("SELECT 7"), w.bind(portal="a"), w.execute("a"), w.sync(),
+                  w.bind(portal="b"), w.execute("b"), w.sync(), w.query("COMMIT"))
+        assert not w.errors(sum((wire.until_ready() for _ in range(4)), []))
+
+
+@pytest.mark.parametrize("text", ["RESET app.t", "SELECT set_config('app.t', NULL, false)",
+                                  "SELECT set_config('app.t', $1, false)"])
+def test_discard_all_drops_what_may_reset_later(passing, text):
+    with passing.wire(**OWN) as wire:
+        wire.send(w.parse(text, "n"), w.sync())
+        assert not w.errors(wire.until_ready())
+        ok(wire, "DISCARD ALL")
+        ok(wire, "SET app.t TO ''")
+        wire.send(w.parse("SELECT $1"), w.bind((None,)), w.execute(), w.sync())
+        assert not w.errors(wire.until_ready())
+        ok(wire, "SET work_mem TO '5MB'")
+        assert wire.value("SHOW app.t") == ""
+
+
+@pytest.mark.parametrize("name", ["s", ""])
+def test_null_for_another_statement_resets_nothing(router, name):
+    """What awaited a NULL that would reset is another one, or is gone."""
+    with router.session.wire(**OWN) as wire:
+        for value in ("t1", ""):
+            wire.send(w.parse("SELECT set_config('app.t', $1, false)", name), w.bind((value,), name),
+                      w.execute(), w.close("S", name), w.sync())
+            assert not w.errors(wire.until_ready())
+        wire.send(w.parse("SELECT $1::text"), w.parse("SELECT $1::text", "i"), w.sync())
+        assert not w.errors(wire.until_ready())
+        for other in ("i", ""):
+            wire.send(w.bind((None,), other), w.execute(), w.sync())
+            assert not w.errors(wire.until_ready())
+        assert wire.value("SHOW app.t") == ""

@@ -232,6 +232,11 @@ class Client:
         if sent.what in "QE":
             self.names.update(PREPARES.findall(sent.runs))
 
+    def learn_some(self, sent):
+        """Of a text that has failed: what stands in front was prepared."""
+        for name, text in PREPARES.findall(sent.runs):
+            self.names.setdefault(name, text)
+
     def take(self, message):
         head = self.waiting[0]
         if not head.status:
@@ -253,6 +258,8 @@ class Client:
             if head.fate == "sent":
                 head.fate = "done"
                 self.learn(head)
+            elif message.type == "Z":
+                self.learn_some(head)
             self.waiting.popleft()
             if message.type == "Z":
                 self.status = message.body.decode()
