@@ -17,6 +17,7 @@
 #include "pg/msg_out.h"
 #include "session/chore.h"
 #include "session/client_proof.h"
+#include "session/client_resets.h"
 #include "session/gate.h"
 #include "session/server.h"
 #include "session/slow.h"
@@ -315,6 +316,7 @@ static void client_free(struct client *c)
 	params_finish(&c->params);
 	client_told_forget(c);
 	client_work_free(c);
+	client_resets_free(c);
 	prepared_names_clear(&c->names);
 	client_unnamed_forget(c);
 	client_portals_forget(c);

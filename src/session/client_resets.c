@@ -8,6 +8,7 @@
  */
 #include "session/client_resets.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -33,23 +34,47 @@ static bool concerns(const struct client *c, bool also_set)
 	return false;
 }
 
-#define UNNAMED (UINT64_C(1) << 63)
+/* So many names are told from others. */
+enum { LATER_NAMES_MAX = 16 };
 
-/* PostgreSQL cuts long names of SQL. */
-static uint64_t name_bit(const char *name)
+static bool later_has(const struct resets_later *l, const char *name)
 {
-	size_t len = strlen(name);
+	uint64_t hash = hash_bytes(name, strlen(name));
+	bool is_there = name[0] == '\0' && l->by_unnamed;
 
-	return len == 0 ? UNNAMED :
-		len < 63 ? UINT64_C(1) << hash_bytes(name, len) % 63 :
-			   UINT64_MAX;
+	for (uint32_t i = 0; i < l->count && !is_there; i++)
+		is_there = l->names[i] == hash;
+	return is_there || l->by_any;
 }
 
-static void may_later(struct client *c, const struct server *s, unsigned by, uint64_t names)
+static void later_add(struct resets_later *l, const char *name)
+{
+	l->by_unnamed = l->by_unnamed || name[0] == '\0';
+	if (later_has(l, name))
+		return;
+	if (l->names == NULL)
+		l->names = calloc(LATER_NAMES_MAX, sizeof(l->names[0]));
+	if (l->names == NULL || l->count == LATER_NAMES_MAX)
+		l->by_any = true;
+	else
+		l->names[l->count++] = hash_bytes(name, strlen(name));
+}
+
+/* Names of SQL: PostgreSQL cuts those that are longer (NAMEDATALEN). */
+enum { SQL_NAME_MAX = 63 };
+
+static bool later_has_sql(const struct resets_later *l, const char *name)
+{
+	return later_has(l, name) || (strlen(name) >= SQL_NAME_MAX && l->count > 0);
+}
+
+/* name: of the statement, or NULL. */
+static void may_later(struct client *c, const struct server *s, unsigned by, const char *name)
 {
 	c->later.by = (uint8_t)(c->later.by | by);
-	c->later.names |= names;
 	c->later.from = s->xq.ends;
+	if (name != NULL)
+		later_add(&c->later, name);
 }
 
 /* What has come to "resets", which had some before or not, resets some? */
@@ -165,7 +190,7 @@ static bool is_of_later(const struct client *c, const struct frame *bind)
 	wire_init(&in, bind->body, bind->available);
 	(void)wire_cstr(&in);
 	name = wire_cstr(&in);
-	return !wire_ok(&in) || (c->later.names & name_bit(name)) != 0;
+	return !wire_ok(&in) || later_has(&c->later, name);
 }
 
 static void note_bind(struct client *c, const struct server *s, const struct frame *f,
@@ -199,7 +224,7 @@ void client_note_passing_run(struct client *c, const struct server *s, const str
 static bool is_execute(const struct resets_later *later, const struct statement *s)
 {
 	return (s->kind == SQL_EXECUTE || (s->flags & SQL_EXECUTES) != 0) &&
-		(later->names & name_bit(s->name)) != 0;
+		later_has_sql(later, s->name);
 }
 
 /* What was prepared, or what a cursor stands for: of one WITH HOLD by COMMIT. */
@@ -223,9 +248,9 @@ static void note_kept(struct client *c, const struct server *s, const struct sta
 	if ((one->flags & SQL_CALLS_SET_CONFIG) == 0 || by == 0)
 		return;
 	if (one->kind == SQL_PREPARE)
-		may_later(c, s, by, name_bit(one->name));
+		may_later(c, s, by, one->name);
 	else if (one->kind == SQL_DECLARE && (by & BY_CALL) != 0)
-		may_later(c, s, BY_CURSOR, 0);
+		may_later(c, s, BY_CURSOR, NULL);
 }
 
 /* May it run what came before? */
@@ -276,14 +301,14 @@ static void note_parse(struct client *c, struct server *s, const char *name, con
 
 	/* What it was is gone. */
 	if (name[0] == '\0' && exchange_is_idle(&s->xq))
-		c->later.names &= ~UNNAMED;
+		c->later.by_unnamed = false;
 	by = note_text(c, s, text, len, false);
 	if (note_statements(c, s, text, len, by))
 		by |= BY_CALL;
 	else if (name[0] == '\0')
 		by &= BY_NULL;          /* Else client_resets_behind() has it. */
 	if (by != 0)
-		may_later(c, s, by, name_bit(name));
+		may_later(c, s, by, name);
 }
 
 static void note_query(struct client *c, struct server *s, const char *text, size_t len)
@@ -321,9 +346,18 @@ void client_resets_forget(struct client *c)
 
 void client_resets_drop(struct client *c)
 {
-	c->later.names &= UNNAMED;
-	if (c->later.names == 0)
-		c->later.by = (uint8_t)(c->later.by & BY_CURSOR);
+	struct resets_later *l = &c->later;
+
+	l->count = 0;
+	l->by_any = false;
+	if (!l->by_unnamed)
+		l->by = (uint8_t)(l->by & BY_CURSOR);
+}
+
+void client_resets_free(struct client *c)
+{
+	free(c->later.names);
+	c->later = (struct resets_later){ .by = 0 };
 }
 
 static void behind_parse(struct client *c, const struct frame *f)

@@ -56,5 +56,7 @@ void client_resets_behind(struct client *, const struct frame *);
 void client_resets_forget(struct client *);
 /* The statements that had names were dropped. */
 void client_resets_drop(struct client *);
+/* The client is freed. */
+void client_resets_free(struct client *);
 
 #endif

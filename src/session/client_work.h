@@ -31,9 +31,12 @@ struct sql_there {
 
 /* Where texts are not kept: what may reset settings of the startup packet when it runs. */
 struct resets_later {
-	uint64_t names;                 /* of statements, a bit for some of them each */
+	uint64_t *names;                /* of statements that have one, hashes; or NULL */
+	uint32_t count;
 	uint32_t from;                  /* the number of the exchange that has made the last */
 	uint8_t by;                     /* enum resets_by of client_resets.h */
+	bool by_unnamed;                /* the unnamed statement is one, */
+	bool by_any;                    /* ... or any is: there are too many */
 };
 
 struct client_work {
