@@ -161,8 +161,9 @@ static void write_one(struct answer *a, struct told_value *told, const char *nam
 	if (told->exists)
 		value = (const char *)buf_data(&a->values) + told->at;
 	if (!is_set(a, told, name, value, old)) {
-		/* It had it no more, and is empty: the router would have set it again. */
-		if (old == NULL && value != NULL && value[0] == '\0')
+		/* It had it no more, and is empty: the router would have set it again.  Or it
+		 * never was on this server, where nothing has run that names it. */
+		if (old == NULL && (value == NULL ? strchr(name, '.') != NULL : value[0] == '\0'))
 			return;
 		value = start_value(a, name);
 		if (value != NULL)

@@ -493,3 +493,16 @@ def test_null_for_another_statement_resets_nothing(router, name):
             wire.send(w.bind((None,), other), w.execute(), w.sync())
             assert not w.errors(wire.until_ready())
         assert wire.value("SHOW app.t") == ""
+
+
+def test_what_was_emptied_stays_so_where_it_never_was(make_router):
+    """A text that names it fails on a server that has never had it."""
+    router = make_router({"hosts": {"main": {"connection_budget": 2}},
+                          "workloads": {"transactional": {"max_connections": 2}}})
+    with router.transactional.wire(**OWN) as a, router.transactional.wire() as b:
+        ok(a, "SET app.t TO ''")
+        ok(b, "BEGIN")
+        assert w.errors(a.query("SELECT set_config('app.t', 'x', false), 1/0"))
+        assert a.value("SELECT coalesce(current_setting('app.t', true), '')") == ""
+        ok(b, "COMMIT")
+        assert a.value("SELECT coalesce(current_setting('app.t', true), '')") == ""
