@@ -288,10 +288,13 @@ bool server_defaults(struct server *s, char status)
 
 	if (status != 'I')
 		return is_made_good;
-	c->work->resets_bound = c->work->resets_saved = c->work->resets_run_later = false;
-	/* Those that are held have run. */
-	if (UNLIKELY(c->later.by != 0) && exchange_is_idle(&s->xq))
+	c->work->resets_bound = c->work->resets_saved = false;
+	if (UNLIKELY(c->later.by != 0 || c->work->resets_run_later) &&
+		exchange_is_idle(&s->xq)) {
+		c->work->resets_run_later = false;
+		/* Those that are held have run. */
 		c->later.by = (uint8_t)(c->later.by & ~BY_CURSOR);
+	}
 	return is_made_good;
 }
 

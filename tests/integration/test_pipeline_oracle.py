@@ -160,12 +160,6 @@ DIFFERENCES = [
                "nothing can be set there",
                lambda c: c.got[0] == "Z" and c.got[1][0] == c.expected[1][0] == "E"
                and resets(c, c.transaction)),
-    Difference("startup parameters that were reset by a statement of an earlier exchange",
-               "what was sent ahead behind it did not wait",
-               lambda c: c.got[0] == c.expected[0] and c.got[0] in "DZ" and is_blind(c)
-               and c.client.startup and any(
-                   one.what == "B" and one.statement and RESETS.search(one.runs)
-                   for one in c.ahead)),
     Difference("the unnamed portal, or statement of a session port, behind such a reset",
                "a query of the router's own stands between",
                lambda c: resets(c, c.before) and (

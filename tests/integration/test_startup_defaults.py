@@ -506,3 +506,12 @@ def test_what_was_emptied_stays_so_where_it_never_was(make_router):
         assert a.value("SELECT coalesce(current_setting('app.t', true), '')") == ""
         ok(b, "COMMIT")
         assert a.value("SELECT coalesce(current_setting('app.t', true), '')") == ""
+
+
+def test_a_named_reset_is_bound_while_another_answer_is_to_come(router):
+    with router.session.wire(TimeZone="Asia/Seoul") as wire:
+        wire.send(w.parse("RESET ALL", "s"), w.sync(), w.sync(), w.bind(name="s"), w.execute(),
+                  w.sync())
+        for _ in range(3):
+            assert not w.errors(wire.until_ready())
+        assert wire.value("SHOW TimeZone") == "Asia/Seoul"
