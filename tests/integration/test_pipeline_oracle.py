@@ -98,6 +98,8 @@ def resets_to_the_end(case):
 
 
 EMPTIES = re.compile(r"app\.\w+( = |', )''")
+RESET_AND_LOCAL = re.compile(
+    r"NULL.*(SET LOCAL|, true\))|(RESET|DEFAULT).*ROLLBACK TO.*(SET LOCAL|, true\))")
 RESET_AND_UNDONE = re.compile("(?=.*(RESET|DEFAULT|NULL)).*ROLLBACK TO")
 
 
@@ -156,6 +158,11 @@ DIFFERENCES = [
     Difference("startup parameters that were perhaps reset to the end of the transaction",
                "until then the server's own value is seen",
                lambda c: c.got[0] == c.expected[0] and c.got[0] in "DZ" and resets_to_the_end(c)),
+    Difference("startup parameters that were reset, perhaps, in front of what is local",
+               "PostgreSQL tells them from what was set only where nothing is",
+               lambda c: c.got[0] == c.expected[0] and c.got[0] in "DZ" and any(
+                   map(RESET_AND_LOCAL.search, (one.runs or one.text
+                                                for one in [*c.before, c.sent])))),
     Difference("startup parameters that were reset in a transaction that has failed",
                "nothing can be set there",
                lambda c: c.got[0] == "Z" and c.got[1][0] == c.expected[1][0] == "E"
