@@ -384,6 +384,11 @@ START_TEST(null_comes_behind_its_text)
 	text("SELECT set_config($2, $1, false)");
 	touched_bound_null(&t);
 	ck_assert_int_eq(touched_as(&t, "other"), TOUCHED_BOTH);
+	ck_assert(!t.resets_local);
+	text("SELECT set_config('app.y', $1, $2)");
+	ck_assert(!t.resets_local);
+	touched_bound_null(&t);
+	ck_assert(t.resets_local);
 	end();
 }
 END_TEST
@@ -651,6 +656,23 @@ START_TEST(what_was_refused_is_not_kept)
 }
 END_TEST
 
+/* The client has it no more, though it brought it. */
+START_TEST(what_was_emptied_stays_so_where_it_never_was)
+{
+	static const char *const values[] = { NULL, "" };
+
+	for (size_t i = 0; i < COUNT_OF(values); i++) {
+		begin();
+		ck_assert(params_set(&start, "app.x", "1"));
+		text("SET app.x = 2");
+		t.has_errors = true;
+		ck_assert(answer(&values[i], 1));
+		ck_assert_ptr_null(params_get(&now, "app.x"));
+		end();
+	}
+}
+END_TEST
+
 /* Each tag is that of one, as far as it can be. */
 START_TEST(what_was_bound_waits_for_its_tag)
 {
@@ -769,6 +791,7 @@ Suite *state_suite(void)
 	tcase_add_test(tc, reset_that_was_rolled_back_changes_nothing);
 	tcase_add_test(tc, both_is_told_by_the_source);
 	tcase_add_test(tc, what_was_refused_is_not_kept);
+	tcase_add_test(tc, what_was_emptied_stays_so_where_it_never_was);
 	tcase_add_test(tc, answers_that_make_no_sense_are_refused);
 	tcase_add_test(tc, what_was_bound_waits_for_its_tag);
 	tcase_add_test(tc, view_is_asked_for_names);
