@@ -515,3 +515,14 @@ def test_a_named_reset_is_bound_while_another_answer_is_to_come(router):
         for _ in range(3):
             assert not w.errors(wire.until_ready())
         assert wire.value("SHOW TimeZone") == "Asia/Seoul"
+
+
+def test_a_reset_in_front_of_what_is_local(port):
+    with port.wire(**OWN) as wire:
+        for text in ("RESET TimeZone; SET LOCAL TimeZone TO 'Asia/Tokyo'",
+                     "BEGIN; SET TimeZone TO DEFAULT; SET LOCAL TimeZone TO 'Asia/Tokyo'; COMMIT",
+                     "SELECT set_config('app.t', 'x', true); RESET ALL; SET LOCAL app.t TO 'y'"):
+            ok(wire, "SET TimeZone TO 'UTC'; SET app.t TO 'own'")
+            ok(wire, text)
+            assert wire.value("SHOW TimeZone") == "Asia/Seoul"
+        assert wire.value("SHOW app.t") == "B"

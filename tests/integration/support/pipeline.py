@@ -351,6 +351,12 @@ class Case:
         return self.client.expected[self.client.compared + 1]
 
     @property
+    def described(self):
+        """The text of the statement that the message describes."""
+        is_it = self.sent.what == "D" and self.sent.step[1] == "S"
+        return self.client.names.get(self.sent.statement, "") if is_it else ""
+
+    @property
     def state(self):
         """The router's SQLSTATE, if it says one here."""
         return self.got[1] if self.got[0] == "E" else None
