@@ -120,7 +120,8 @@ class Talk:
         self.startup = rng.choice(STARTUPS)
         self.direct = connected(direct_port, DIRECT, self.startup)
         self.routed = connected(routed_port, DATABASE, self.startup)
-        self.client = Client(random.Random(rng.random()), mark, variant.names)
+        self.client = Client(random.Random(rng.random()), mark, variant.names,
+                             variant.port == "session" and variant.clients > variant.servers)
         self.flows = [flow for flow in FLOWS
                       if flow.names <= variant.names and flow.pins <= variant.pins]
         self.sent = collections.deque(maxlen=12)

@@ -86,10 +86,12 @@ can have."""
 
 
 class Client:
-    """What the flows of one client go by.  mark is a number that no other has."""
+    """What the flows of one client go by.  mark is a number that no other has; others wait for
+    its server where it has to lend."""
 
-    def __init__(self, rng, mark, names):
+    def __init__(self, rng, mark, names, has_to_lend):
         self.rng, self.mark, self.names = rng, mark, names
+        self.has_to_lend = has_to_lend
         self.is_pinned = False      # by the flow that runs
         self.prepared = set()
         self.count = 0
@@ -110,6 +112,13 @@ class Client:
 
     def tenant(self):
         return f"t{self.rng.randrange(5)}"
+
+    def lent(self, texts):
+        """Without SET LOCAL where it has to lend: behind RESET of the same name PostgreSQL says that
+        the session has set it, ever after, and what none of its texts has set it may not lend."""
+        if not self.has_to_lend:
+            return texts
+        return [text for text in texts if not text.startswith("SET LOCAL")]
 
 
 # ---------------------------------------------------------- messages

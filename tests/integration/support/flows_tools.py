@@ -20,7 +20,7 @@ def psql(client):
     yield simple("BEGIN")
     for _ in range(client.rng.randrange(1, 5)):
         yield simple("SAVEPOINT pg_psql_temporary_savepoint")
-        answer = yield simple(client.pick(texts))
+        answer = yield simple(client.pick(client.lent(texts)))
         undo = "ROLLBACK TO" if has_failed(answer) else "RELEASE"
         yield simple(f"{undo} pg_psql_temporary_savepoint")
     yield from perhaps_look(client)
@@ -140,7 +140,7 @@ def burst(client):
     begins = ["BEGIN", "begin", "START TRANSACTION", "BEGIN ISOLATION LEVEL SERIALIZABLE"]
     texts = []
     for _ in range(client.rng.randrange(1, 4)):
-        block = client.rng.choices(inner, k=client.rng.randrange(1, 5))
+        block = client.rng.choices(client.lent(inner), k=client.rng.randrange(1, 5))
         if client.chance(0.7):
             block = [client.pick(begins), *block, client.pick(["COMMIT", *ENDS])]
         texts += block
