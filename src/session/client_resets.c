@@ -34,12 +34,18 @@ static bool concerns(const struct client *c, bool also_set)
 	return false;
 }
 
-/* So many names are told from others. */
-enum { LATER_NAMES_MAX = 16 };
+/* So many names are told from others, as PostgreSQL tells them: it cuts those that are longer
+ * (NAMEDATALEN; of SQL between characters). */
+enum { LATER_NAMES_MAX = 16, LATER_NAME_SIZE = 63 };
+
+static uint64_t hash_of(const char *name)
+{
+	return hash_bytes(name, strnlen(name, LATER_NAME_SIZE));
+}
 
 static bool later_has(const struct resets_later *l, const char *name)
 {
-	uint64_t hash = hash_bytes(name, strlen(name));
+	uint64_t hash = hash_of(name);
 	bool is_there = name[0] == '\0' && l->by_unnamed;
 
 	for (uint32_t i = 0; i < l->count && !is_there; i++)
@@ -57,15 +63,12 @@ static void later_add(struct resets_later *l, const char *name)
 	if (l->names == NULL || l->count == LATER_NAMES_MAX)
 		l->by_any = true;
 	else
-		l->names[l->count++] = hash_bytes(name, strlen(name));
+		l->names[l->count++] = hash_of(name);
 }
-
-/* Names of SQL: PostgreSQL cuts those that are longer (NAMEDATALEN). */
-enum { SQL_NAME_MAX = 63 };
 
 static bool later_has_sql(const struct resets_later *l, const char *name)
 {
-	return later_has(l, name) || (strlen(name) >= SQL_NAME_MAX && l->count > 0);
+	return later_has(l, name) || (strlen(name) >= LATER_NAME_SIZE && l->count > 0);
 }
 
 /* name: of the statement, or NULL. */
@@ -227,18 +230,19 @@ static bool is_execute(const struct resets_later *later, const struct statement 
 		later_has_sql(later, s->name);
 }
 
-/* What was prepared, or what a cursor stands for: of one WITH HOLD by COMMIT. */
-static bool runs_earlier(struct client *c, const struct statement *s)
+/* What was prepared, or what a cursor stands for: of one WITH HOLD by COMMIT.  As what it may
+ * reset some: enum resets_by. */
+static unsigned runs_earlier(const struct client *c, const struct statement *s)
 {
 	const struct resets_later *later = &c->later;
+	bool is_cursor = s->kind == SQL_FETCH || s->kind == SQL_MOVE || s->kind == SQL_COMMIT;
 
-	if (s->kind == SQL_FETCH || s->kind == SQL_MOVE || s->kind == SQL_COMMIT)
-		return (later->by & BY_CURSOR) != 0;
-	if (!is_execute(later, s))
-		return false;
-	c->work->resets_run_later = c->work->resets_run_later || (later->by & BY_TAG) != 0;
-	return (later->by & BY_CALL) != 0 ||
-		((later->by & BY_NULL) != 0 && touched_gives_null(s));
+	if (is_cursor && (later->by & BY_CURSOR) != 0)
+		return BY_CALL;
+	if (is_cursor || !is_execute(later, s))
+		return 0;
+	return (later->by & (BY_TAG | BY_CALL)) |
+		((later->by & BY_NULL) != 0 && touched_gives_null(s) ? BY_CALL : 0);
 }
 
 /* What of it runs later; by: enum resets_by, of the text. */
@@ -253,20 +257,20 @@ static void note_kept(struct client *c, const struct server *s, const struct sta
 		may_later(c, s, BY_CURSOR, NULL);
 }
 
-/* May it run what came before? */
-static bool note_statements(struct client *c, const struct server *s, const char *text,
+/* How may it, by what came before? */
+static unsigned note_statements(struct client *c, const struct server *s, const char *text,
 	size_t len, unsigned by)
 {
 	struct statement_reader reader;
 	struct statement one;
-	bool runs = false;
+	unsigned runs = 0;
 
 	if (LIKELY(by == 0 && c->later.by == 0))
-		return false;
+		return 0;
 	statement_begin(&reader, text, len, client_lexer_flags(s));
 	while (statement_next(&reader, &one)) {
 		note_kept(c, s, &one, by);
-		runs = runs || runs_earlier(c, &one);
+		runs |= runs_earlier(c, &one);
 	}
 	return runs;
 }
@@ -297,23 +301,25 @@ static unsigned note_text(struct client *c, struct server *s, const char *text, 
 static void note_parse(struct client *c, struct server *s, const char *name, const char *text,
 	size_t len)
 {
-	unsigned by;
+	unsigned by, runs;
 
 	/* What it was is gone. */
 	if (name[0] == '\0' && exchange_is_idle(&s->xq))
 		c->later.by_unnamed = false;
 	by = note_text(c, s, text, len, false);
-	if (note_statements(c, s, text, len, by))
-		by |= BY_CALL;
-	else if (name[0] == '\0')
-		by &= BY_NULL;          /* Else client_resets_behind() has it. */
+	runs = note_statements(c, s, text, len, by);
+	/* client_resets_behind() has what the unnamed one does itself. */
+	by = runs | (name[0] == '\0' ? by & BY_NULL : by);
 	if (by != 0)
 		may_later(c, s, by, name);
 }
 
 static void note_query(struct client *c, struct server *s, const char *text, size_t len)
 {
-	if (note_statements(c, s, text, len, note_text(c, s, text, len, true)))
+	unsigned runs = note_statements(c, s, text, len, note_text(c, s, text, len, true));
+
+	c->work->resets_run_later = c->work->resets_run_later || (runs & BY_TAG) != 0;
+	if ((runs & BY_CALL) != 0)
 		note_any(c, s, true);
 }
 

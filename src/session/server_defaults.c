@@ -28,7 +28,8 @@ static bool has_run(struct client *c, const struct server *s, char status)
 	struct client_work *work = c->work;
 	bool has_run = work->resets_executed || c->resets_unsure;
 	bool may_run = (work->resets_way == WAY_BOUND && status == 'T') ||
-		(work->resets_way == WAY_PARSED && s->is_session);
+		(work->resets_way == WAY_PARSED &&
+			(s->is_session || (status == 'T' && !c->keeps_statements)));
 
 	if (status == 'T' && (work->resets_way == WAY_UNSURE ||
 				     (work->resets_way == WAY_BOUND && has_run)))

@@ -526,3 +526,33 @@ def test_a_reset_in_front_of_what_is_local(port):
             ok(wire, text)
             assert wire.value("SHOW TimeZone") == "Asia/Seoul"
         assert wire.value("SHOW app.t") == "B"
+
+
+def test_execute_of_a_named_reset_that_was_prepared_itself(router):
+    for name in ("t", ""):
+        with router.session.wire(**OWN) as wire:
+            ok(wire, "SET work_mem TO '5MB'")
+            step(wire, w.parse("RESET work_mem", "s"))
+            step(wire, w.parse("EXECUTE s", name))
+            step(wire, w.bind(name=name), w.execute())
+            assert wire.value("SHOW work_mem") == "77MB"
+
+
+def test_long_names_are_cut_as_postgresql_cuts_them(router):
+    with router.session.wire(**OWN) as wire:
+        ok(wire, "SET work_mem TO '5MB'")
+        step(wire, w.parse("RESET work_mem", "n" * 63 + "b"))
+        step(wire, w.bind(name="n" * 63 + "c"), w.execute())
+        assert wire.value("SHOW work_mem") == "77MB"
+
+
+@pytest.mark.parametrize("how", ["RESET work_mem", "SET work_mem TO DEFAULT"])
+def test_unnamed_reset_runs_in_another_exchange_of_its_transaction(passing, how):
+    with passing.wire(**OWN) as wire:
+        ok(wire, "BEGIN")
+        ok(wire, "SET work_mem TO '5MB'")
+        step(wire, w.parse(how), w.describe("S", ""))
+        step(wire, w.bind(), w.execute())
+        assert wire.value("SHOW work_mem") == "77MB"
+        ok(wire, "COMMIT")
+        assert wire.value("SHOW work_mem") == "77MB"
