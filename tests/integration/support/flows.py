@@ -114,8 +114,8 @@ class Client:
         return f"t{self.rng.randrange(5)}"
 
     def lent(self, texts):
-        """Without SET LOCAL where it has to lend: behind RESET of the same name PostgreSQL says ever
-        after that the session has set it, and it may not lend what none of its texts has set."""
+        """Without SET LOCAL where it has to lend.  Behind RESET of the same name PostgreSQL says
+        ever after that the session has set it; what none of its texts has set it may not lend."""
         if not self.has_to_lend:
             return texts
         return [text for text in texts if not text.startswith("SET LOCAL")]
