@@ -12,6 +12,7 @@
 #include "session/client_lend.h"
 #include "session/client_pin.h"
 #include "session/client_priv.h"
+#include "session/client_resets.h"
 #include "session/login.h"
 #include "session/slow.h"
 #include "session/server.h"
@@ -153,6 +154,7 @@ static bool take(struct client *c)
 	/* A Parse is kept whole; so much is held by those who have a server only. */
 	c->keeps_statements = keeps_statements(c);
 	client_pin_forget(c);
+	client_resets_taken(c);
 	client_lend_taken(c);
 	if (c->keeps_statements || client_is_kept(c))
 		c->stream.held_max = CLIENT_INSPECT_MAX + STREAM_HELD_MAX;

@@ -271,7 +271,8 @@ static inline uint64_t client_new_key(struct client *c)
 /* What was reset in this transaction, and set again, may be once more. */
 static inline bool client_may_reset_later(const struct client *c)
 {
-	return c->work->resets_bound || c->work->resets_saved || c->work->resets_run_later;
+	return c->work->resets_bound || c->work->resets_saved || c->work->resets_by_tag ||
+		c->work->resets_by_call;
 }
 
 /* What follows waits until that is made good. */

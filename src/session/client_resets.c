@@ -38,37 +38,62 @@ static bool concerns(const struct client *c, bool also_set)
  * (NAMEDATALEN; of SQL between characters). */
 enum { LATER_NAMES_MAX = 16, LATER_NAME_SIZE = 63 };
 
+struct reset_name {
+	uint64_t hash;
+	uint8_t by;
+};
+
 static uint64_t hash_of(const char *name)
 {
 	return hash_bytes(name, strnlen(name, LATER_NAME_SIZE));
 }
 
-static bool later_has(const struct resets_later *l, const char *name)
+static struct reset_name *later_find(const struct resets_later *l, const char *name)
 {
 	uint64_t hash = hash_of(name);
-	bool is_there = name[0] == '\0' && l->by_unnamed;
 
-	for (uint32_t i = 0; i < l->count && !is_there; i++)
-		is_there = l->names[i] == hash;
-	return is_there || l->by_any;
+	for (uint32_t i = 0; i < l->count; i++) {
+		if (l->names[i].hash == hash)
+			return &l->names[i];
+	}
+	return NULL;
 }
 
-static void later_add(struct resets_later *l, const char *name)
+/* How the statement may reset some: enum resets_by. */
+static unsigned later_by(const struct resets_later *l, const char *name)
 {
-	l->by_unnamed = l->by_unnamed || name[0] == '\0';
-	if (later_has(l, name))
-		return;
+	const struct reset_name *n = name[0] == '\0' ? NULL : later_find(l, name);
+
+	return (n != NULL ? n->by : name[0] == '\0' ? l->by_unnamed : 0u) | l->by_any;
+}
+
+static unsigned later_by_sql(const struct resets_later *l, const char *name)
+{
+	return strlen(name) >= LATER_NAME_SIZE ? l->by : later_by(l, name);
+}
+
+/* Or NULL: there is no room. */
+static struct reset_name *later_find_or_add(struct resets_later *l, const char *name)
+{
+	struct reset_name *n = later_find(l, name);
+
+	if (n != NULL)
+		return n;
 	if (l->names == NULL)
 		l->names = calloc(LATER_NAMES_MAX, sizeof(l->names[0]));
 	if (l->names == NULL || l->count == LATER_NAMES_MAX)
-		l->by_any = true;
-	else
-		l->names[l->count++] = hash_of(name);
+		return NULL;
+	n = &l->names[l->count++];
+	n->hash = hash_of(name);
+	return n;
 }
 
-static bool later_has_sql(const struct resets_later *l, const char *name)
+static void later_add(struct resets_later *l, const char *name, unsigned by)
 {
-	return later_has(l, name) || (strlen(name) >= LATER_NAME_SIZE && l->count > 0);
+	struct reset_name *n = name[0] == '\0' ? NULL : later_find_or_add(l, name);
+	uint8_t *to = name[0] == '\0' ? &l->by_unnamed : n != NULL ? &n->by : &l->by_any;
+
+	*to = (uint8_t)(*to | by);
 }
 
 /* name: of the statement, or NULL. */
@@ -77,11 +102,17 @@ static void may_later(struct client *c, const struct server *s, unsigned by, con
 	c->later.by = (uint8_t)(c->later.by | by);
 	c->later.from = s->xq.ends;
 	if (name != NULL)
-		later_add(&c->later, name);
+		later_add(&c->later, name, by);
 }
 
-/* What has come to "resets", which had some before or not, resets some? */
-static bool noted(struct client *c, const struct server *s, bool had_resets, bool runs)
+/* What was there before something is noted. */
+struct before {
+	bool has_resets;
+	uint32_t changes;
+};
+
+/* What has come to "resets" resets some? */
+static bool noted(struct client *c, const struct server *s, struct before before, bool runs)
 {
 	struct touched *resets = &c->work->resets;
 	struct client_work *work = c->work;
@@ -91,12 +122,11 @@ static bool noted(struct client *c, const struct server *s, bool had_resets, boo
 	work->cuts = work->cuts || resets->cuts;
 	/* A SET behind RESET ALL may not hold. */
 	has_resets = resets->has_resets && concerns(c, resets->all);
-	resets->has_resets = had_resets || has_resets;
-	if (!resets->has_resets) {
-		resets->resets_local = false;
+	resets->has_resets = before.has_resets || has_resets;
+	resets->resets_local = resets->resets_local && resets->has_resets;
+	if (!resets->has_resets || resets->changes == before.changes)
 		return false;
-	}
-	if (!had_resets)
+	if (!before.has_resets)
 		work->resets_from = s->xq.ends;
 	work->resets_way = work->resets_way == WAY_NONE || (runs && work->resets_way == WAY_RAN) ?
 		first :
@@ -106,12 +136,13 @@ static bool noted(struct client *c, const struct server *s, bool had_resets, boo
 }
 
 /* What is noted next is told from what was there. */
-static bool take_resets(struct client *c)
+static struct before take_resets(struct client *c)
 {
-	bool had_resets = c->work->resets.has_resets;
+	struct touched *resets = &c->work->resets;
+	struct before before = { resets->has_resets, resets->changes };
 
-	c->work->resets.has_resets = false;
-	return had_resets;
+	resets->has_resets = false;
+	return before;
 }
 
 bool client_note_resets(struct client *c, struct server *s, const void *text, size_t len,
@@ -119,36 +150,37 @@ bool client_note_resets(struct client *c, struct server *s, const void *text, si
 {
 	const struct touched *now = &c->work->touched;
 	struct touched *resets = &c->work->resets;
-	bool had_resets, has_resets;
+	struct before before;
+	bool has_resets;
 
 	if (s->replication != NULL || !client_has_defaults(c) ||
 		!touched_may(text, len))
 		return false;
-	had_resets = take_resets(c);
+	before = take_resets(c);
 	resets->bind = now->bind;
 	resets->bind_len = now->bind_len;
 	resets->types = now->types;
 	resets->types_len = now->types_len;
 	(void)touched_text(resets, text, len, client_lexer_flags(s));
 	resets->bind = resets->types = NULL;
-	has_resets = noted(c, s, had_resets, runs);
+	has_resets = noted(c, s, before, runs);
 	return has_resets;
 }
 
 void client_note_call_resets(struct client *c, const char *name, bool may_be_local)
 {
 	struct touched *resets = &c->work->resets;
-	bool had_resets;
+	struct before before;
 
 	if (!client_has_defaults(c))
 		return;
-	had_resets = take_resets(c);
+	before = take_resets(c);
 	resets->resets_local = resets->resets_local || may_be_local;
 	if (name[0] != '\0')
 		touched_called(resets, name, true);
 	else
 		touched_called_unknown(resets, true);
-	(void)noted(c, c->server, had_resets, true);
+	(void)noted(c, c->server, before, true);
 }
 
 static bool has_null(const struct frame *f)
@@ -176,16 +208,17 @@ static bool has_null(const struct frame *f)
 static void note_any(struct client *c, const struct server *s, bool runs)
 {
 	struct touched *resets = &c->work->resets;
-	bool had_resets = take_resets(c);
+	struct before before = take_resets(c);
 
 	/* Perhaps: and what is local to the transaction may have nothing to do with it. */
 	resets->resets_local = true;
 	touched_bound_null(resets);
 	touched_called_unknown(resets, true);
-	(void)noted(c, s, had_resets, runs);
+	(void)noted(c, s, before, runs);
 }
 
-static bool is_of_later(const struct client *c, const struct frame *bind)
+/* What is bound may reset some: enum resets_by. */
+static unsigned by_of_bind(const struct client *c, const struct frame *bind)
 {
 	struct wire_in in;
 	const char *name;
@@ -193,23 +226,23 @@ static bool is_of_later(const struct client *c, const struct frame *bind)
 	wire_init(&in, bind->body, bind->available);
 	(void)wire_cstr(&in);
 	name = wire_cstr(&in);
-	return !wire_ok(&in) || later_has(&c->later, name);
+	return wire_ok(&in) ? later_by(&c->later, name) : c->later.by;
 }
 
 static void note_bind(struct client *c, const struct server *s, const struct frame *f,
 	bool awaits_null)
 {
 	bool is_null = awaits_null && has_null(f);
+	struct client_work *work = c->work;
+	unsigned by = by_of_bind(c, f);
 
 	if (is_null)
-		touched_bound_null(&c->work->touched);
-	if (!is_of_later(c, f))
-		return;
-	c->work->resets_run_later = c->work->resets_run_later || (c->later.by & BY_TAG) != 0;
-	if ((c->later.by & (is_null ? BY_CALL | BY_NULL : BY_CALL)) == 0)
+		touched_bound_null(&work->touched);
+	work->resets_by_tag = work->resets_by_tag || (by & BY_TAG) != 0;
+	if ((by & (is_null ? BY_CALL | BY_NULL : BY_CALL)) == 0)
 		return;
 	note_any(c, s, false);
-	c->work->resets_run_later = true;
+	work->resets_by_call = true;
 }
 
 void client_note_passing_run(struct client *c, const struct server *s, const struct frame *f)
@@ -220,14 +253,8 @@ void client_note_passing_run(struct client *c, const struct server *s, const str
 		return;
 	if (f->type == 'B')
 		note_bind(c, s, f, awaits_null);
-	else if (c->work->resets_run_later && (c->later.by & (BY_CALL | BY_NULL)) != 0)
+	else if (c->work->resets_by_call)
 		note_any(c, s, true);
-}
-
-static bool is_execute(const struct resets_later *later, const struct statement *s)
-{
-	return (s->kind == SQL_EXECUTE || (s->flags & SQL_EXECUTES) != 0) &&
-		later_has_sql(later, s->name);
 }
 
 /* What was prepared, or what a cursor stands for: of one WITH HOLD by COMMIT.  As what it may
@@ -237,12 +264,15 @@ static unsigned runs_earlier(const struct client *c, const struct statement *s)
 	const struct resets_later *later = &c->later;
 	bool is_cursor = s->kind == SQL_FETCH || s->kind == SQL_MOVE || s->kind == SQL_COMMIT;
 
-	if (is_cursor && (later->by & BY_CURSOR) != 0)
-		return BY_CALL;
-	if (is_cursor || !is_execute(later, s))
+	unsigned by;
+
+	if (is_cursor)
+		return (later->by & BY_CURSOR) != 0 ? BY_CALL : 0;
+	if (s->kind != SQL_EXECUTE && (s->flags & SQL_EXECUTES) == 0)
 		return 0;
-	return (later->by & (BY_TAG | BY_CALL)) |
-		((later->by & BY_NULL) != 0 && touched_gives_null(s) ? BY_CALL : 0);
+	by = later_by_sql(later, s->name);
+	return (by & (BY_TAG | BY_CALL)) |
+		((by & BY_NULL) != 0 && touched_gives_null(s) ? BY_CALL : 0);
 }
 
 /* What of it runs later; by: enum resets_by, of the text. */
@@ -305,7 +335,7 @@ static void note_parse(struct client *c, struct server *s, const char *name, con
 
 	/* What it was is gone. */
 	if (name[0] == '\0' && exchange_is_idle(&s->xq))
-		c->later.by_unnamed = false;
+		c->later.by_unnamed = 0;
 	by = note_text(c, s, text, len, false);
 	runs = note_statements(c, s, text, len, by);
 	/* client_resets_behind() has what the unnamed one does itself. */
@@ -318,7 +348,7 @@ static void note_query(struct client *c, struct server *s, const char *text, siz
 {
 	unsigned runs = note_statements(c, s, text, len, note_text(c, s, text, len, true));
 
-	c->work->resets_run_later = c->work->resets_run_later || (runs & BY_TAG) != 0;
+	c->work->resets_by_tag = c->work->resets_by_tag || (runs & BY_TAG) != 0;
 	if ((runs & BY_CALL) != 0)
 		note_any(c, s, true);
 }
@@ -339,6 +369,12 @@ void client_note_passing_text(struct client *c, struct server *s, const struct f
 		note_parse(c, s, body, body + name_size, strnlen(body + name_size, len - name_size));
 }
 
+void client_resets_taken(struct client *c)
+{
+	c->work->resets_from = c->server->xq.ends;
+	c->later.from = c->server->xq.ends - 1;
+}
+
 /* --- whether it has run ------------------------------------------------------------------ */
 
 void client_resets_forget(struct client *c)
@@ -355,9 +391,8 @@ void client_resets_drop(struct client *c)
 	struct resets_later *l = &c->later;
 
 	l->count = 0;
-	l->by_any = false;
-	if (!l->by_unnamed)
-		l->by = (uint8_t)(l->by & BY_CURSOR);
+	l->by_any = 0;
+	l->by = (uint8_t)((l->by & BY_CURSOR) | l->by_unnamed);
 }
 
 void client_resets_free(struct client *c)

@@ -52,6 +52,8 @@ void client_note_passing_run(struct client *, const struct server *, const struc
 
 /* Such a message, and what comes behind it, has gone on. */
 void client_resets_behind(struct client *, const struct frame *);
+/* It has a server, perhaps another one, whose exchanges have numbers of their own. */
+void client_resets_taken(struct client *);
 /* They are made good, or came to nothing. */
 void client_resets_forget(struct client *);
 /* The statements that had names were dropped. */

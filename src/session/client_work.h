@@ -31,12 +31,12 @@ struct sql_there {
 
 /* Where texts are not kept: what may reset settings of the startup packet when it runs. */
 struct resets_later {
-	uint64_t *names;                /* of statements that have one, hashes; or NULL */
+	struct reset_name *names;       /* statements that have one; or NULL */
 	uint32_t count;
 	uint32_t from;                  /* the number of the exchange that has made the last */
-	uint8_t by;                     /* enum resets_by of client_resets.h */
-	bool by_unnamed;                /* the unnamed statement is one, */
-	bool by_any;                    /* ... or any is: there are too many */
+	uint8_t by;                     /* of all of them: enum resets_by of client_resets.h */
+	uint8_t by_unnamed;             /* of the unnamed statement, */
+	uint8_t by_any;                 /* ... or of any: there are too many names */
 };
 
 struct client_work {
@@ -49,7 +49,8 @@ struct client_work {
 	uint8_t resets_way;             /* ... client_resets.h: has what resets them run? */
 	bool resets_executed;           /* ... something was, since */
 	bool resets_tagged;             /* ... so a tag may say */
-	bool resets_run_later;          /* ... by portals, of what was prepared: until it ends */
+	bool resets_by_tag;             /* what was prepared may, until its transaction ends: a tag */
+	bool resets_by_call;            /* ... of SET tells, or that of any portal */
 	bool resets_bound;              /* until the transaction ends a portal may reset some, */
 	bool resets_saved;              /* ... or going back to a savepoint */
 	uint64_t resets_portal;         /* what was bound last, by its hash */

@@ -92,6 +92,7 @@ void touched_add(struct touched *t, const char *name, char what)
 	char *old;
 
 	name = name_now(name);
+	t->changes++;
 	if (name[0] == '\0') {
 		t->unknown = true;
 		return;
@@ -116,6 +117,7 @@ void touched_reset_all(struct touched *t)
 {
 	char *at = (char *)buf_data(&t->names);
 
+	t->changes++;
 	t->all = true;
 	t->has_resets = true;
 	/* It may stand in a text thousands of times. */
@@ -157,6 +159,7 @@ void touched_bound_null(struct touched *t)
 
 	if (!t->awaits_values)
 		return;
+	t->changes++;
 	t->has_resets = true;
 	t->resets_local = t->resets_local || t->awaits_local;
 	t->resets_any = t->resets_any || t->unknown;
@@ -223,6 +226,8 @@ static void add_statement(struct touched *t, const struct statement *s)
 		t->of_view = t->has_resets = true;
 	if ((s->flags & SQL_UNSURE) != 0)
 		t->unknown = true;
+	if ((s->flags & (SQL_UPDATES_SETTINGS | SQL_UNSURE)) != 0 || s->kind == SQL_UNKNOWN)
+		t->changes++;
 }
 
 static bool is_tagged_set(const struct statement *s)
@@ -252,8 +257,10 @@ enum touched_reading touched_text(struct touched *t, const char *text, size_t le
 			reading = one;
 		t->runs = t->runs || (reading != READING_STAYS && state_reading_runs(&s));
 	}
-	if (reader.lexer.unsure)
+	if (reader.lexer.unsure) {
 		t->unknown = true;
+		t->changes++;
+	}
 	t->runs = t->runs || t->unknown;
 	t->cuts = t->cuts || t->unknown;
 	t->unknown = t->unknown || was_unknown;

@@ -33,6 +33,7 @@ struct touched {
 	struct buf places;              /* of each, where in "names" that begins: uint32_t */
 	struct name_index index;        /* ... and which it is */
 	uint32_t count;
+	uint32_t changes;               /* how often something has come */
 	uint32_t asked;                 /* how often, in vain */
 	bool all;                       /* RESET ALL, DISCARD ALL: whatever the client has */
 	bool unknown;                   /* a setting whose name is not known */

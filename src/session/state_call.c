@@ -27,6 +27,7 @@ void touched_called(struct touched *t, const char *name, bool may_reset)
 
 void touched_called_unknown(struct touched *t, bool may_reset)
 {
+	t->changes++;
 	t->unknown = t->is_lost = true;
 	t->resets_any = t->resets_any || may_reset;
 	t->has_resets = t->has_resets || may_reset;

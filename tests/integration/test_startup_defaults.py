@@ -556,3 +556,42 @@ def test_unnamed_reset_runs_in_another_exchange_of_its_transaction(passing, how)
         assert wire.value("SHOW work_mem") == "77MB"
         ok(wire, "COMMIT")
         assert wire.value("SHOW work_mem") == "77MB"
+
+
+def test_a_value_that_was_given_before_delays_no_reset(passing):
+    """What might have been local, or is closed, does not run any more."""
+    with passing.wire(**OWN) as wire:
+        step(wire, w.parse("SELECT set_config('app.t', $1, false)"), w.bind(("own",)), w.execute())
+        ok(wire, "BEGIN")
+        step(wire, w.parse("RESET app.t", "r"))
+        step(wire, w.bind(name="r"), w.execute())
+        assert wire.value("SHOW app.t") == "B"
+        ok(wire, "COMMIT")
+        assert wire.value("SHOW app.t") == "B"
+
+
+def test_what_sets_nothing_behind_a_reset_leaves_it_certain(port):
+    with port.wire(**OWN) as wire:
+        step(wire, w.parse("RESET work_mem"), w.bind(), w.execute(),
+             w.parse("SET LOCAL work_mem TO '6MB'"), w.bind(portal="q"), w.execute("q"))
+        assert wire.value("SHOW work_mem") == "77MB"
+
+
+def test_an_unnamed_reset_that_fails_on_the_next_server(make_router):
+    """The numbers of its exchanges are not those of the one before."""
+    router = make_router({"workloads": {"session": {
+        "max_connections": 2, "guaranteed_connections": 2, "idle_session_reclaim": "20ms"}}})
+    with router.session.wire() as first:
+        ok(first, "BEGIN")
+        with router.session.wire(**OWN) as wire:
+            for _ in range(20):
+                ok(wire, "SELECT 1")
+            ok(wire, "SET work_mem TO '5MB'")
+            step(wire, w.parse("RESET work_mem"))
+            with router.session.wire() as second:
+                ok(second, "BEGIN")
+                ok(first, "COMMIT")
+                first.quit()
+                wire.send(w.bind(), w.execute(), w.execute("nowhere"), w.sync())
+                assert w.errors(wire.until_ready()) == ["34000"]
+                assert wire.value("SHOW work_mem") == "5MB"
