@@ -285,13 +285,14 @@ static bool make_good(struct server *s, char status, bool again)
 bool server_defaults(struct server *s, char status)
 {
 	struct client *c = s->client;
+	bool is_idle = exchange_is_idle(&s->xq);
 	bool is_made_good = make_good(s, status, false);
 
 	if (status != 'I')
 		return is_made_good;
 	c->work->resets_bound = c->work->resets_saved = false;
 	if (UNLIKELY(c->later.by != 0 || c->work->resets_by_tag || c->work->resets_by_call) &&
-		exchange_is_idle(&s->xq)) {
+		is_idle) {
 		c->work->resets_by_tag = c->work->resets_by_call = false;
 		/* Those that are held have run. */
 		c->later.by = (uint8_t)(c->later.by & ~BY_CURSOR);

@@ -595,3 +595,13 @@ def test_an_unnamed_reset_that_fails_on_the_next_server(make_router):
                 wire.send(w.bind(), w.execute(), w.execute("nowhere"), w.sync())
                 assert w.errors(wire.until_ready()) == ["34000"]
                 assert wire.value("SHOW work_mem") == "5MB"
+
+
+def test_what_was_set_again_in_the_exchange_before_delays_no_reset(router):
+    with router.session.wire(**OWN) as wire:
+        step(wire, w.parse("SELECT set_config('app.t', $1, false)", "c"))
+        step(wire, w.bind((None,), "c"), w.execute())
+        ok(wire, "BEGIN")
+        step(wire, w.parse("RESET TimeZone"), w.bind(), w.execute())
+        assert wire.value("SHOW TimeZone") == "Asia/Seoul"
+        ok(wire, "COMMIT")
