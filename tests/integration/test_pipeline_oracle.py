@@ -134,7 +134,7 @@ DIFFERENCES = [
                lambda c: c.state == "42P01" and (
                    c.sent.what == "B" and c.wanted
                    or NAMES_ONE.search(c.sent.runs or c.sent.text or c.described)
-                   or c.expected[0] == "t" and c.next == (("E", "42P01"), c.sent))),
+                   or c.expected[0] == "t")),
     Difference("portals of DEALLOCATE that are gone",
                "26000 in place of 34000, or of 25P02, where what they name is gone, too",
                lambda c: c.sent.what == "E" and c.state == "26000"

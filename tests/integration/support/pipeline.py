@@ -346,11 +346,6 @@ class Case:
         self.transaction = self.before[begins[-1] if begins else 0:]    # ... that was not in one
 
     @property
-    def next(self):
-        """PostgreSQL's answer behind this one."""
-        return self.client.expected[self.client.compared + 1]
-
-    @property
     def described(self):
         """The text of the statement that the message describes."""
         is_it = self.sent.what == "D" and self.sent.step[1] == "S"
