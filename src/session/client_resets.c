@@ -229,12 +229,11 @@ static unsigned by_of_bind(const struct client *c, const struct frame *bind)
 	return wire_ok(&in) ? later_by(&c->later, name) : c->later.by;
 }
 
-static void note_bind(struct client *c, const struct server *s, const struct frame *f,
-	bool awaits_null)
+static void note_bind(struct client *c, const struct server *s, const struct frame *f)
 {
-	bool is_null = awaits_null && has_null(f);
 	struct client_work *work = c->work;
 	unsigned by = by_of_bind(c, f);
+	bool is_null = (work->touched.awaits_values || (by & BY_NULL) != 0) && has_null(f);
 
 	if (is_null)
 		touched_bound_null(&work->touched);
@@ -247,12 +246,10 @@ static void note_bind(struct client *c, const struct server *s, const struct fra
 
 void client_note_passing_run(struct client *c, const struct server *s, const struct frame *f)
 {
-	bool awaits_null = c->work->touched.awaits_values || (c->later.by & BY_NULL) != 0;
-
-	if (LIKELY(!awaits_null && (c->later.by & (BY_TAG | BY_CALL)) == 0) || s->xq.skipping)
+	if (LIKELY(!c->work->touched.awaits_values && c->later.by == 0) || s->xq.skipping)
 		return;
 	if (f->type == 'B')
-		note_bind(c, s, f, awaits_null);
+		note_bind(c, s, f);
 	else if (c->work->resets_by_call)
 		note_any(c, s, true);
 }
@@ -263,7 +260,6 @@ static unsigned runs_earlier(const struct client *c, const struct statement *s)
 {
 	const struct resets_later *later = &c->later;
 	bool is_cursor = s->kind == SQL_FETCH || s->kind == SQL_MOVE || s->kind == SQL_COMMIT;
-
 	unsigned by;
 
 	if (is_cursor)

@@ -577,6 +577,7 @@ def test_what_sets_nothing_behind_a_reset_leaves_it_certain(port):
         assert wire.value("SHOW work_mem") == "77MB"
 
 
+@pytest.mark.usefixtures("no_code")
 def test_an_unnamed_reset_that_fails_on_the_next_server(make_router):
     """The numbers of its exchanges are not those of the one before."""
     router = make_router({"workloads": {"session": {
