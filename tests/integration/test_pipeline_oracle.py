@@ -12,7 +12,7 @@ import random
 import re
 
 import pytest
-from support.pipeline import Client, Failed, Story, with_values
+from support.pipeline import QUERIES, Client, Failed, Story, with_values
 from support.pipeline_maker import STARTUPS, Maker
 from support.postgres import DATABASE, USERS
 from support.shrink import shrink
@@ -85,12 +85,22 @@ def resets(case, messages):
     return case.client.startup and any(map(RESETS.search, texts(case, messages)))
 
 
+def exchanges(case):
+    """The texts of each, as one."""
+    told = []
+    for one in [*case.before, case.sent]:
+        told.append(one.runs or one.text)
+        if one.what == "S" or one.what in QUERIES:
+            yield "; ".join(told)
+            told = []
+    yield "; ".join(told)
+
+
 def is_reset_in_front_of_local(case):
-    """In one text, and it is not certain."""
+    """In one text or pipeline, and it is not certain."""
     is_alone = all(one.what == "Q" for one in case.before)
     return any(NULL_AND_LOCAL.search(text) or RESET_AND_LOCAL.search(text) and (
-        "ROLLBACK TO" in text or not is_alone)
-        for text in (one.runs or one.text for one in [*case.before, case.sent]))
+        "ROLLBACK TO" in text or not is_alone) for text in exchanges(case))
 
 
 def is_blind(case):
