@@ -268,18 +268,14 @@ static inline uint64_t client_new_key(struct client *c)
 	return hash_mix(c->id, ++c->worker->read_keys) | 1;
 }
 
-/* What was reset in this transaction, and set again, may be once more. */
-static inline bool client_may_reset_later(const struct client *c)
-{
-	return c->work->resets_bound || c->work->resets_saved || c->work->resets_by_tag ||
-		c->work->resets_by_call;
-}
-
-/* What follows waits until that is made good. */
+/* What follows waits until what was reset, or may be once more, is made good. */
 static inline bool client_waits_for_defaults(const struct client *c, const struct server *s)
 {
-	return (c->work->resets.has_resets || client_may_reset_later(c)) && s->xq.pending > 0 && !s->xq.open &&
-		s->xq.copy == EXCHANGE_NO_COPY;
+	const struct client_work *work = c->work;
+
+	return s->xq.pending > 0 && !s->xq.open && s->xq.copy == EXCHANGE_NO_COPY &&
+		(work->resets.has_resets || work->resets_bound || work->resets_saved ||
+			work->resets_now != 0);
 }
 
 /* client_lease.c */

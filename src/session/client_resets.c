@@ -48,61 +48,61 @@ static uint64_t hash_of(const char *name)
 	return hash_bytes(name, strnlen(name, LATER_NAME_SIZE));
 }
 
-static struct reset_name *later_find(const struct resets_later *l, const char *name)
+/* How the statement may reset some is there; or NULL. */
+static uint8_t *later_at(struct resets_later *l, const char *name)
 {
 	uint64_t hash = hash_of(name);
 
+	if (name[0] == '\0')
+		return &l->by_unnamed;
 	for (uint32_t i = 0; i < l->count; i++) {
 		if (l->names[i].hash == hash)
-			return &l->names[i];
+			return &l->names[i].by;
 	}
 	return NULL;
 }
 
-/* How the statement may reset some: enum resets_by. */
-static unsigned later_by(const struct resets_later *l, const char *name)
+static unsigned later_by(struct resets_later *l, const char *name)
 {
-	const struct reset_name *n = name[0] == '\0' ? NULL : later_find(l, name);
+	const uint8_t *by = later_at(l, name);
 
-	return (n != NULL ? n->by : name[0] == '\0' ? l->by_unnamed : 0u) | l->by_any;
+	return (by == NULL ? 0u : *by) | l->by_any;
 }
 
-static unsigned later_by_sql(const struct resets_later *l, const char *name)
+static unsigned later_by_sql(struct resets_later *l, const char *name)
 {
 	return strlen(name) >= LATER_NAME_SIZE ? l->by : later_by(l, name);
 }
 
-/* Or NULL: there is no room. */
-static struct reset_name *later_find_or_add(struct resets_later *l, const char *name)
+/* That of any, if there is no room. */
+static uint8_t *later_add(struct resets_later *l, const char *name)
 {
-	struct reset_name *n = later_find(l, name);
+	struct reset_name *n;
 
-	if (n != NULL)
-		return n;
 	if (l->names == NULL)
 		l->names = calloc(LATER_NAMES_MAX, sizeof(l->names[0]));
 	if (l->names == NULL || l->count == LATER_NAMES_MAX)
-		return NULL;
+		return &l->by_any;
 	n = &l->names[l->count++];
 	n->hash = hash_of(name);
-	return n;
-}
-
-static void later_add(struct resets_later *l, const char *name, unsigned by)
-{
-	struct reset_name *n = name[0] == '\0' ? NULL : later_find_or_add(l, name);
-	uint8_t *to = name[0] == '\0' ? &l->by_unnamed : n != NULL ? &n->by : &l->by_any;
-
-	*to = (uint8_t)(*to | by);
+	n->by = 0;
+	return &n->by;
 }
 
 /* name: of the statement, or NULL. */
 static void may_later(struct client *c, const struct server *s, unsigned by, const char *name)
 {
-	c->later.by = (uint8_t)(c->later.by | by);
-	c->later.from = s->xq.ends;
-	if (name != NULL)
-		later_add(&c->later, name, by);
+	struct resets_later *l = &c->later;
+	uint8_t *at;
+
+	l->by = (uint8_t)(l->by | by);
+	l->from = s->xq.ends;
+	if (name == NULL)
+		return;
+	at = later_at(l, name);
+	if (at == NULL)
+		at = later_add(l, name);
+	*at = (uint8_t)(*at | by);
 }
 
 /* What was there before something is noted. */
@@ -151,7 +151,6 @@ bool client_note_resets(struct client *c, struct server *s, const void *text, si
 	const struct touched *now = &c->work->touched;
 	struct touched *resets = &c->work->resets;
 	struct before before;
-	bool has_resets;
 
 	if (s->replication != NULL || !client_has_defaults(c) ||
 		!touched_may(text, len))
@@ -163,8 +162,7 @@ bool client_note_resets(struct client *c, struct server *s, const void *text, si
 	resets->types_len = now->types_len;
 	(void)touched_text(resets, text, len, client_lexer_flags(s));
 	resets->bind = resets->types = NULL;
-	has_resets = noted(c, s, before, runs);
-	return has_resets;
+	return noted(c, s, before, runs);
 }
 
 void client_note_call_resets(struct client *c, const char *name, bool may_be_local)
@@ -218,7 +216,7 @@ static void note_any(struct client *c, const struct server *s, bool runs)
 }
 
 /* What is bound may reset some: enum resets_by. */
-static unsigned by_of_bind(const struct client *c, const struct frame *bind)
+static unsigned by_of_bind(struct client *c, const struct frame *bind)
 {
 	struct wire_in in;
 	const char *name;
@@ -229,6 +227,11 @@ static unsigned by_of_bind(const struct client *c, const struct frame *bind)
 	return wire_ok(&in) ? later_by(&c->later, name) : c->later.by;
 }
 
+static void runs_now(struct client *c, unsigned by)
+{
+	c->work->resets_now = (uint8_t)(c->work->resets_now | by);
+}
+
 static void note_bind(struct client *c, const struct server *s, const struct frame *f)
 {
 	struct client_work *work = c->work;
@@ -237,11 +240,11 @@ static void note_bind(struct client *c, const struct server *s, const struct fra
 
 	if (is_null)
 		touched_bound_null(&work->touched);
-	work->resets_by_tag = work->resets_by_tag || (by & BY_TAG) != 0;
+	runs_now(c, by & BY_TAG);
 	if ((by & (is_null ? BY_CALL | BY_NULL : BY_CALL)) == 0)
 		return;
 	note_any(c, s, false);
-	work->resets_by_call = true;
+	runs_now(c, BY_CALL);
 }
 
 void client_note_passing_run(struct client *c, const struct server *s, const struct frame *f)
@@ -250,15 +253,15 @@ void client_note_passing_run(struct client *c, const struct server *s, const str
 		return;
 	if (f->type == 'B')
 		note_bind(c, s, f);
-	else if (c->work->resets_by_call)
+	else if ((c->work->resets_now & BY_CALL) != 0)
 		note_any(c, s, true);
 }
 
 /* What was prepared, or what a cursor stands for: of one WITH HOLD by COMMIT.  As what it may
  * reset some: enum resets_by. */
-static unsigned runs_earlier(const struct client *c, const struct statement *s)
+static unsigned runs_earlier(struct client *c, const struct statement *s)
 {
-	const struct resets_later *later = &c->later;
+	struct resets_later *later = &c->later;
 	bool is_cursor = s->kind == SQL_FETCH || s->kind == SQL_MOVE || s->kind == SQL_COMMIT;
 	unsigned by;
 
@@ -344,7 +347,7 @@ static void note_query(struct client *c, struct server *s, const char *text, siz
 {
 	unsigned runs = note_statements(c, s, text, len, note_text(c, s, text, len, true));
 
-	c->work->resets_by_tag = c->work->resets_by_tag || (runs & BY_TAG) != 0;
+	runs_now(c, runs & BY_TAG);
 	if ((runs & BY_CALL) != 0)
 		note_any(c, s, true);
 }

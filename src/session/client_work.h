@@ -49,8 +49,8 @@ struct client_work {
 	uint8_t resets_way;             /* ... client_resets.h: has what resets them run? */
 	bool resets_executed;           /* ... something was, since */
 	bool resets_tagged;             /* ... so a tag may say */
-	bool resets_by_tag;             /* what was prepared may, until its transaction ends: a tag */
-	bool resets_by_call;            /* ... of SET tells, or that of any portal */
+	uint8_t resets_now;             /* how what was prepared may, until its transaction ends:
+					   BY_TAG, BY_CALL of client_resets.h */
 	bool resets_bound;              /* until the transaction ends a portal may reset some, */
 	bool resets_saved;              /* ... or going back to a savepoint */
 	uint64_t resets_portal;         /* what was bound last, by its hash */

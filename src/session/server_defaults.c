@@ -215,7 +215,7 @@ void server_defaults_tag(struct server *s)
 	if (c != NULL)
 		c->work->resets_tagged = is_of_resets(s);
 	if (c == NULL || !client_has_defaults(c) ||
-		(!c->work->resets_bound && !c->work->resets_by_tag && !c->work->resets_by_call))
+		(!c->work->resets_bound && c->work->resets_now == 0))
 		return;
 	touched_reset_all(&c->work->resets);
 	c->resets_unsure = true;
@@ -291,9 +291,8 @@ bool server_defaults(struct server *s, char status)
 	if (status != 'I')
 		return is_made_good;
 	c->work->resets_bound = c->work->resets_saved = false;
-	if (UNLIKELY(c->later.by != 0 || c->work->resets_by_tag || c->work->resets_by_call) &&
-		is_idle) {
-		c->work->resets_by_tag = c->work->resets_by_call = false;
+	if (is_idle) {
+		c->work->resets_now = 0;
 		/* Those that are held have run. */
 		c->later.by = (uint8_t)(c->later.by & ~BY_CURSOR);
 	}
