@@ -99,8 +99,9 @@ def exchanges(case):
 def is_reset_in_front_of_local(case):
     """In one text or pipeline, and it is not certain."""
     is_alone = all(one.what == "Q" for one in case.before)
-    return any(NULL_AND_LOCAL.search(text) or RESET_AND_LOCAL.search(text) and (
-        "ROLLBACK TO" in text or not is_alone) for text in exchanges(case))
+    return case.client.startup and any(
+        NULL_AND_LOCAL.search(text) or RESET_AND_LOCAL.search(text) and (
+            "ROLLBACK TO" in text or not is_alone) for text in exchanges(case))
 
 
 def is_blind(case):
@@ -144,7 +145,8 @@ DIFFERENCES = [
                lambda c: c.state == "42P01" and (
                    c.sent.what == "B" and c.wanted
                    or NAMES_ONE.search(c.sent.runs or c.sent.text or c.described)
-                   or c.expected[0] == "t")),
+                   or c.expected[0] == "t" and any(
+                       "search_path" in (one.runs or one.text) for one in c.before))),
     Difference("portals of DEALLOCATE that are gone",
                "26000 in place of 34000, or of 25P02, where what they name is gone, too",
                lambda c: c.sent.what == "E" and c.state == "26000"

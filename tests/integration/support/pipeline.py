@@ -138,7 +138,6 @@ class Client:
         self.may_pin = False        # something was sent that may keep a server
         self.free = 0               # so much of it has left nothing of the kind
         self.names, self.portals = {}, {}
-        self.ahead = 0              # of the first message that the router may not have answered
         self.known = []             # documented differences that were met
         self.is_over = False        # early, if by one of these
 
@@ -294,7 +293,6 @@ class Client:
                     return
                 # What comes behind one error is what comes behind the other.
             self.compared += 1
-        self.ahead = len(self.history)
 
     def told(self, at, expected, got):
         answers = {}
@@ -339,7 +337,6 @@ class Case:
         self.before = client.history[:client.history.index(sent)]
         ends = [n for n, one in enumerate(self.before) if one.fate == "done" and (
             one.what == "S" or one.what in QUERIES)]
-        self.ahead = self.before[client.ahead:]
         self.domain = self.before[ends[-1] + 1 if ends else 0:]     # since the last ReadyForQuery
         behind = [*self.before, sent]
         begins = [n + 1 for n in ends if behind[n + 1].status == "I"]
